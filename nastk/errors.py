@@ -1,0 +1,74 @@
+"""Errors that a user can put right: the command line prints each on one line and exits with status 2.
+
+A message says what is wrong and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class NastkError(Exception):
+    """Base of every error that nastk raises on purpose."""
+
+
+class InvalidValue(NastkError, ValueError):
+    """An argument has a value that cannot be used."""
+
+
+class InvalidArchitecture(InvalidValue):
+    """An architecture is malformed or does not belong to the space."""
+
+
+class Unsupported(NastkError):
+    """The thing exists, but cannot do what was asked (a space too large to enumerate, a ranker asked for units)."""
+
+
+class DataError(NastkError):
+    """A data file is missing, truncated, altered, or not what it claims to be."""
+
+
+class StorageError(NastkError):
+    """A file or database could not be read or written."""
+
+
+class UnknownName(NastkError, LookupError):
+    """No such space, oracle, predictor, searcher, device, data set ...
+
+    Args:
+        kind: what was looked for, in the singular ("predictor").
+        name: what the user wrote.
+        known: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        if close:
+            cure = "did you mean " + " or ".join(repr(c) for c in close) + "?"
+        elif len(known) <= 12:
+            cure = "known: " + (", ".join(known) or "none")
+        else:
+            cure = "known: " + ", ".join(known[:12]) + f" and {len(known) - 12} more"
+        self.kind, self.name, self.known = kind, name, known
+        super().__init__(f"unknown {kind} {name!r}; {cure}")
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]  # exceptions pickle by args, which here is the message
+        return type(self), (self.kind, self.name, self.known)
+
+
+class MissingExtra(NastkError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or raise :class:`MissingExtra` that names the extra to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"this needs {module.split('.')[0]}, which is not installed; install it with: pip install 'nastk[{extra}]'"
+        ) from error

@@ -1,0 +1,129 @@
+"""Oracles: one metric of architectures, asked with ``evaluate``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue
+from nastk.spaces.base import Archs, SearchSpace
+
+Direction = Literal["min", "max"]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an oracle answers for ``n`` architectures.
+
+    Args:
+        value: shape ``(n,)``; NaN where the evaluation failed or the value is unknown.
+        std: standard deviation of the value (spread of the measurement or of the estimate), shape ``(n,)``; NaN where
+            unknown.
+        cost: what asking cost, in seconds, shape ``(n,)``; 0 for free oracles, NaN where unknown.
+    """
+
+    value: Values
+    std: Values
+    cost: Values
+
+
+class Oracle(ABC):
+    """One metric of the architectures of a space.
+
+    Attributes:
+        name: short name, used in constraints and column headings ("latency").
+        unit: unit of the value ("ms", "%", "" for a count).
+        direction: "min" or "max".
+        paid: whether asking costs something (a training, a measurement); a free oracle may be asked at will.
+        source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
+    """
+
+    space: SearchSpace
+    name: str
+    unit: str = ""
+    direction: Direction = "min"
+    paid: bool = True
+    source: str = ""
+
+    def evaluate(self, archs: Any, fidelity: float | None = None) -> Evaluation:
+        """Ask for architectures (text, index, row or ``(n, d)`` array).
+
+        Raises:
+            InvalidArchitecture: not members of the space.
+            InvalidValue: the oracle has no such fidelity.
+        """
+        return self._evaluate(self.space.as_archs(archs), fidelity)
+
+    def __call__(self, archs: Any) -> Values:
+        """The values alone, shape ``(n,)``."""
+        return self.evaluate(archs).value
+
+    @abstractmethod
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        """Evaluate checked architectures ``(n, d)``."""
+
+    def __repr__(self) -> str:
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"<oracle {self.name}{unit}, {self.direction}imise, {'paid' if self.paid else 'free'}, {self.source}>"
+
+
+def exact(values: Any, cost: float = 0.0) -> Evaluation:
+    """An evaluation without spread."""
+    value = np.asarray(values, dtype=np.float64)
+    return Evaluation(value, np.where(np.isnan(value), np.nan, 0.0), np.full(value.shape, cost))
+
+
+class FunctionOracle(Oracle):
+    """A user's function as an oracle.
+
+    Args:
+        space: the space of its architectures.
+        function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
+            returns one number.
+        name, unit, direction, paid: see :class:`Oracle`.
+        one_by_one: call the function once per architecture; one that raises gives NaN for that architecture only if
+            `failures` says so.
+        failures: exception types that mean "this architecture failed" (NaN) instead of an error of the program.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        function: Callable[..., Any],
+        name: str,
+        unit: str = "",
+        direction: Direction = "min",
+        paid: bool = True,
+        one_by_one: bool = False,
+        failures: tuple[type[Exception], ...] = (),
+    ):
+        self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
+        self.paid, self.one_by_one, self.failures = paid, one_by_one, failures
+        self.source = f"function {getattr(function, '__name__', type(function).__name__)}"
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        import time
+
+        if fidelity is not None:
+            raise InvalidValue(f"{self.name} has no fidelities")
+        started = time.perf_counter()
+        if self.one_by_one:
+            values = np.array([self._one(a) for a in archs], dtype=np.float64)
+        else:
+            values = np.asarray(self.function(archs), dtype=np.float64)
+        if values.shape != (len(archs),):
+            raise InvalidValue(f"{self.name}: the function returned shape {values.shape} for {len(archs)} architectures")
+        seconds = (time.perf_counter() - started) / max(len(archs), 1)
+        return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds))
+
+    def _one(self, arch: Archs) -> float:
+        try:
+            return float(self.function(arch))
+        except self.failures:
+            return float("nan")

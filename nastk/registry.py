@@ -1,0 +1,159 @@
+"""Names to things: spaces, oracles, encodings, predictors and searchers by name.
+
+One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of its
+docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
+line ``FAMILY = "sklearn:<Regressor>"``; its class gets what follows the colon as its first argument. Other packages
+add entries through entry points (group ``nastk.predictors`` and so on), users by ``module:Class`` or ``file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from nastk.errors import InvalidValue, UnknownName
+
+_DOCSTRING = re.compile(r'\A(?:#[^\n]*\n|\s)*[rR]?"""(.+?)(?:"""|\n)')
+_FAMILY = re.compile(r'^FAMILY = "(.+?)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: where it comes from and what it is, known without importing it."""
+
+    name: str
+    description: str
+    target: str | EntryPoint
+    family: bool = False
+
+
+class Registry:
+    """The entries of one kind.
+
+    Args:
+        kind: singular, for messages ("predictor").
+        package: folder of the package that holds the entries ("nastk.predictors").
+        base: dotted path of the class that an entry's class derives from.
+    """
+
+    def __init__(self, kind: str, package: str, base: str):
+        self.kind, self.package, self._base = kind, package, base
+        self.group = package if package.startswith("nastk.") else f"nastk.{package}"
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Every entry by name, in alphabetical order; other packages cannot replace our own."""
+        found: dict[str, Entry] = {}
+        folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
+        for path in sorted(folder.iterdir()):
+            stem = path.stem
+            if path.is_dir():
+                path = path / "__init__.py"
+            if path.suffix != ".py" or stem == "base" or stem.startswith("_") or not path.is_file():
+                continue
+            text = path.read_text(encoding="utf-8")
+            family, docstring = _FAMILY.search(text), _DOCSTRING.match(text)
+            name = family.group(1) if family else stem.replace("_", "-")
+            description = docstring.group(1).strip() if docstring else ""
+            found[name] = Entry(name, description, f"{self.package}.{stem}", family is not None)
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist else point.value
+            found.setdefault(point.name, Entry(point.name, f"from {origin}", point))
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        """Names of all entries."""
+        return list(self.entries)
+
+    def get(self, name: str) -> Any:
+        """The class (or a callable that builds the thing) called `name`.
+
+        Raises:
+            UnknownName: no such entry; the message proposes the nearest names.
+        """
+        from functools import partial
+
+        if name in self.entries and not self.entries[name].family:
+            return self._load(self.entries[name])
+        prefix, colon, rest = name.partition(":")
+        if colon and rest:
+            for entry in self.entries.values():
+                if entry.family and entry.name.partition(":")[0] == prefix:
+                    return partial(self._load(entry), rest)
+            return load_object(name)
+        raise UnknownName(self.kind, name, self.entries)
+
+    def create(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Build the thing called `name` with these arguments; an option that it does not take is an error."""
+        make = self.get(name)
+        try:
+            inspect.signature(make).bind(*args, **options)
+        except TypeError as error:
+            raise InvalidValue(f"{self.kind} {name!r}: {error}") from None
+        return make(*args, **options)
+
+    def _load(self, entry: Entry) -> Any:
+        if isinstance(entry.target, EntryPoint):
+            return entry.target.load()
+        module = importlib.import_module(entry.target)
+        module_name, _, class_name = self._base.rpartition(".")
+        base = getattr(importlib.import_module(module_name), class_name)
+        classes = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and (value.__module__ + ".").startswith(module.__name__ + ".")
+            and not value.__name__.startswith("_")
+        ]
+        if len(classes) != 1:
+            raise RuntimeError(f"{module.__name__} must define exactly one public {base.__name__}, not {len(classes)}")
+        return classes[0]
+
+
+def load_object(path: str) -> Any:
+    """What ``package.module:name`` or ``path/to/file.py:name`` names: how users bring their own space or function.
+
+    Raises:
+        InvalidValue: no such file, module or attribute, or the module itself fails to import.
+    """
+    module_name, _, attribute = path.rpartition(":")
+    if not module_name or not attribute:
+        raise InvalidValue(f"{path!r} does not name an object; write module:name or file.py:name")
+    try:
+        if module_name.endswith(".py"):
+            file = Path(module_name).resolve()
+            if not file.is_file():
+                raise InvalidValue(f"{module_name}: no such file (in {path!r})")
+            spec = importlib.util.spec_from_file_location(file.stem, file)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules.setdefault(file.stem, module)  # so that what it defines can be pickled to worker processes
+            spec.loader.exec_module(module)
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")
+            module = importlib.import_module(module_name)
+    except InvalidValue:
+        raise
+    except Exception as error:
+        raise InvalidValue(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise InvalidValue(f"{module_name!r} has no {attribute!r}") from None
+
+
+SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
+ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
+PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
+SEARCHERS = Registry("searcher", "nastk.search", "nastk.search.base.Searcher")
+REGISTRIES = {"spaces": SPACES, "encodings": ENCODINGS, "predictors": PREDICTORS, "searchers": SEARCHERS}

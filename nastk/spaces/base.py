@@ -1,0 +1,438 @@
+"""Search spaces: an architecture is a row of small integers, one per choice.
+
+A population is an ``(n, d)`` int64 array. A space declares its choices and inherits sampling, mutation, crossover,
+neighbours, one-hot and enumeration, all vectorised; it adds what only it knows: text form, validity, canonical form,
+graph, counts and the network itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import torch
+
+Archs = NDArray[np.int64]
+Seed = int | np.random.Generator | None
+
+ENUMERABLE = 1_000_000
+"""Spaces of at most this many architectures are enumerated where an algorithm can choose."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of a search space.
+
+    Args:
+        name: what is decided ("edge 0-1", "layer 3").
+        options: labels of its options, in the order of their integers.
+        group: choices that share a group (a stage, a cell) are counted together by the ``counts`` encoding.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    group: str = ""
+
+    def __len__(self) -> int:
+        return len(self.options)
+
+
+class SearchSpace(ABC):
+    """A finite set of architectures.
+
+    A subclass sets :attr:`name` and :attr:`choices` and implements :meth:`build`; every other method has a default that
+    holds for a plain product of choices. `nastk.testing.check_space` tests the contract.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+
+    # ---- size and shape
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of options of each choice, shape ``(d,)``."""
+        return np.array([len(c) for c in self.choices], dtype=np.int64)
+
+    @property
+    def d(self) -> int:
+        """Number of choices."""
+        return len(self.choices)
+
+    @property
+    def size(self) -> int:
+        """Exact number of valid architectures."""
+        return prod(len(c) for c in self.choices)
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether :meth:`enumerate` answers."""
+        return self.size <= ENUMERABLE
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+
+    # ---- architectures in, architectures out
+
+    def as_archs(self, archs: Any) -> Archs:
+        """Architectures given as text, index or integers, as a checked ``(n, d)`` array.
+
+        Args:
+            archs: one text or a list of texts (:meth:`parse`), one integer (:meth:`from_index`), one row of ``d``
+                integers or an ``(n, d)`` array.
+
+        Raises:
+            InvalidArchitecture: malformed, out of range, or not a member of the space.
+        """
+        if isinstance(archs, str):
+            archs = self.parse(archs)
+        elif isinstance(archs, (int, np.integer)):
+            archs = self.from_index(archs)
+        elif isinstance(archs, Sequence) and archs and all(isinstance(a, str) for a in archs):
+            archs = np.stack([self.parse(a) for a in archs])
+        array = np.asarray(archs)
+        if array.size == 0:
+            return np.empty((0, self.d), dtype=np.int64)
+        if array.ndim == 1:
+            array = array[None]
+        if array.ndim != 2 or array.shape[1] != self.d:
+            raise InvalidArchitecture(f"{self.name} architectures have {self.d} choices; got shape {array.shape}")
+        if array.dtype.kind not in "iu":
+            if array.dtype.kind != "f" or not np.array_equal(array, np.round(array)):
+                raise InvalidArchitecture(f"{self.name} architectures are integers; got {array.dtype}")
+        array = array.astype(np.int64)
+        outside = (array < 0) | (array >= self.sizes)
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
+            choice = self.choices[column]
+            raise InvalidArchitecture(
+                f"{self.name}: {choice.name} is {array[row, column]}, must be 0 to {len(choice) - 1}"
+            )
+        invalid = ~self.is_valid(array)
+        if invalid.any():
+            raise InvalidArchitecture(f"not a member of {self.name}: {self.format(array[np.argmax(invalid)])}")
+        return array
+
+    def is_valid(self, archs: Archs) -> NDArray[np.bool_]:
+        """Whether rows that are within range are members, shape ``(n,)``."""
+        return np.ones(len(archs), dtype=bool)
+
+    def canonical(self, archs: Archs) -> Archs:
+        """Equal networks, equal rows; idempotent, shape ``(n, d)``."""
+        return archs
+
+    def keys(self, archs: Archs) -> list[Hashable]:
+        """One hashable per architecture, equal for equal networks."""
+        return [row.tobytes() for row in np.ascontiguousarray(self.canonical(archs))]
+
+    def format(self, arch: Archs) -> str:
+        """Text form of one architecture: options joined by ``_`` unless the space has an official form."""
+        return "_".join(self.choices[j].options[int(v)] for j, v in enumerate(np.asarray(arch).ravel()))
+
+    def format_all(self, archs: Archs) -> list[str]:
+        """Text forms of a population."""
+        return [self.format(a) for a in np.atleast_2d(archs)]
+
+    def parse(self, text: str) -> Archs:
+        """The row ``(d,)`` that a text form names, the inverse of :meth:`format`.
+
+        Also reads the integers themselves, separated by commas, blanks or underscores.
+
+        Raises:
+            InvalidArchitecture: the text does not name a member.
+        """
+        row = self._parse_integers(text)
+        if row is None:
+            parts = text.strip().split("_")
+            if len(parts) != self.d:
+                raise InvalidArchitecture(f"{self.name}: expected {self.d} options joined by '_', got {text!r}")
+            row = np.array([self._option(j, part) for j, part in enumerate(parts)], dtype=np.int64)
+        return self.as_archs(row)[0]
+
+    def _parse_integers(self, text: str) -> Archs | None:
+        parts = text.strip().strip("()[]").replace(",", " ").replace("_", " ").split()
+        if len(parts) != self.d or not all(p.isdigit() for p in parts):
+            return None
+        return np.array([int(p) for p in parts], dtype=np.int64)
+
+    def _option(self, choice: int, label: str) -> int:
+        options = self.choices[choice].options
+        if label not in options:
+            raise InvalidArchitecture(
+                f"{self.name}: {self.choices[choice].name} is {label!r}, must be one of {', '.join(options)}"
+            )
+        return options.index(label)
+
+    def index(self, archs: Archs) -> NDArray[np.int64]:
+        """Official index of each architecture, shape ``(n,)``; by default its place in :meth:`enumerate`."""
+        if not self.enumerable or self.size != prod(int(s) for s in self.sizes):
+            raise Unsupported(f"{self.name} has no index")
+        return np.ravel_multi_index(tuple(np.asarray(archs).T), tuple(self.sizes)).astype(np.int64)
+
+    def from_index(self, index: Any) -> Archs:
+        """Architectures of these official indices, the inverse of :meth:`index`."""
+        index = np.atleast_1d(np.asarray(index))
+        if index.size and (index.min() < 0 or index.max() >= self.size):
+            bad = index[(index < 0) | (index >= self.size)][0]
+            raise InvalidArchitecture(f"{self.name} has indices 0 to {self.size - 1}; got {bad}")
+        return self.enumerate()[index]
+
+    def enumerate(self) -> Archs:
+        """Every valid architecture, shape ``(size, d)``, in the order of the official index where there is one.
+
+        Raises:
+            Unsupported: the space is too large.
+        """
+        if not self.enumerable:
+            raise Unsupported(f"{self.name} has {self.size:.3g} architectures and cannot be enumerated; sample it")
+        grid = np.indices(tuple(self.sizes)).reshape(self.d, -1).T.astype(np.int64)
+        return grid[self.is_valid(grid)]
+
+    # ---- moves
+
+    def sample(self, n: int, seed: Seed = None, unique: bool = False) -> Archs:
+        """Draw valid architectures uniformly, shape ``(n, d)``.
+
+        Args:
+            n: how many.
+            seed: an integer, a generator that is advanced, or None.
+            unique: draw without replacement (rows differ; canonical forms may still agree).
+
+        Raises:
+            InvalidValue: `unique` and the space has fewer than `n`.
+        """
+        rng = np.random.default_rng(seed)
+        if unique and n > self.size:
+            raise InvalidValue(f"{self.name} has only {self.size} architectures; {n} different ones were asked for")
+        if unique and self.enumerable:
+            everything = self.enumerate()
+            return everything[rng.choice(len(everything), n, replace=False)]
+        drawn = self._sample(n, rng)
+        while unique:
+            _, first = np.unique(drawn, axis=0, return_index=True)
+            if len(first) == n:
+                break
+            drawn = np.concatenate([drawn[np.sort(first)], self._sample(n - len(first), rng)])
+        return drawn
+
+    def _sample(self, n: int, rng: np.random.Generator) -> Archs:
+        kept = np.empty((0, self.d), dtype=np.int64)
+        while len(kept) < n:
+            drawn = rng.integers(0, self.sizes, size=(max(n - len(kept), 16), self.d))
+            kept = np.concatenate([kept, drawn[self.is_valid(drawn)]])
+        return kept[:n]
+
+    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
+        """Change `n_changes` random choices of each row to another option, shape ``(n, d)``, rows valid."""
+        rng = np.random.default_rng(seed)
+        parents = np.asarray(archs)
+        children = parents.copy()
+        todo = np.arange(len(parents))
+        free = np.flatnonzero(self.sizes > 1)
+        n_changes = min(n_changes, len(free))
+        while len(todo):
+            order = rng.random((len(todo), len(free))).argsort(axis=1)[:, :n_changes]
+            columns = free[order]
+            rows = todo[:, None]
+            shift = rng.integers(1, self.sizes[columns])
+            fresh = parents[todo].copy()
+            np.put_along_axis(fresh, columns, (parents[rows, columns] + shift) % self.sizes[columns], axis=1)
+            valid = self.is_valid(fresh)
+            children[todo[valid]] = fresh[valid]
+            todo = todo[~valid]
+        return children
+
+    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
+        """Uniform crossover of paired rows, shape ``(n, d)``; where the child is invalid, the first parent."""
+        rng = np.random.default_rng(seed)
+        child = np.where(rng.random(np.shape(a)) < 0.5, a, b)
+        return np.where(self.is_valid(child)[:, None], child, a)
+
+    def neighbours(self, arch: Archs) -> Archs:
+        """All valid architectures that differ in exactly one choice, shape ``(m, d)``."""
+        arch = np.asarray(arch).ravel()
+        columns = np.repeat(np.arange(self.d), self.sizes - 1)
+        shift = np.concatenate([np.arange(1, s) for s in self.sizes])
+        rows = np.repeat(arch[None], len(columns), axis=0)
+        rows[np.arange(len(columns)), columns] = (arch[columns] + shift) % self.sizes[columns]
+        return rows[self.is_valid(rows)]
+
+    # ---- features
+
+    def one_hot(self, archs: Archs) -> NDArray[np.float64]:
+        """Concatenated one-hot choices, shape ``(n, sum(sizes))``."""
+        archs = np.asarray(archs)
+        hot = np.zeros((len(archs), int(self.sizes.sum())))
+        np.put_along_axis(hot, archs + self._offsets, 1.0, axis=1)
+        return hot
+
+    def count_matrix(self) -> tuple[NDArray[np.float64], list[str]]:
+        """A matrix ``(sum(sizes), k)`` that turns one-hots into option counts, and the names of the ``k`` counts.
+
+        Choices that offer the same options are counted together; where they fall into several groups, each group is
+        counted too.
+        """
+        kinds = list(dict.fromkeys(c.options for c in self.choices))
+        groups = list(dict.fromkeys(c.group for c in self.choices))
+        columns: list[NDArray[np.float64]] = []
+        names: list[str] = []
+        for k, options in enumerate(kinds):
+            prefix = f"choice{k}:" if len(kinds) > 1 else ""
+            for group in [None, *(groups if len(groups) > 1 else [])]:
+                members = [j for j, c in enumerate(self.choices) if c.options == options and group in (None, c.group)]
+                if not members or (group is not None and len(members) == 1 and len(kinds) > 1):
+                    continue
+                for o, option in enumerate(options):
+                    column = np.zeros(int(self.sizes.sum()))
+                    column[self._offsets[members] + o] = 1.0
+                    columns.append(column)
+                    names.append(f"{prefix}{group}:{option}" if group else f"{prefix}{option}")
+        return np.stack(columns, axis=1), names
+
+    def statics(self, archs: Archs, **options: Any) -> dict[str, NDArray[np.float64]]:
+        """What the network costs on paper: ``params`` (count), ``flops`` (multiply-adds of one input) and the like.
+
+        The values are free and exact for the network that :meth:`build` makes with the same `options`. A space without
+        a closed form returns ``{}``.
+        """
+        return {}
+
+    def graph(self, arch: Archs) -> nx.DiGraph:
+        """Directed acyclic graph with an ``op`` label a node; by default a chain of the choices."""
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        graph.add_node("input", op="input")
+        previous = "input"
+        for choice, value in zip(self.choices, np.asarray(arch).ravel(), strict=True):
+            graph.add_node(choice.name, op=choice.options[int(value)])
+            graph.add_edge(previous, choice.name)
+            previous = choice.name
+        graph.add_node("output", op="output")
+        graph.add_edge(previous, "output")
+        return graph
+
+    @abstractmethod
+    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+        """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
+
+    def input_shape(self, **options: Any) -> tuple[int, ...]:
+        """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
+        raise Unsupported(f"{self.name} does not say what its networks take as input")
+
+    def __repr__(self) -> str:
+        return f"<space {self.name}: {self.d} choices, {self.size:.6g} architectures>"
+
+
+class Pool(SearchSpace):
+    """A space restricted to given members, for tables that hold a sample of it.
+
+    Moves stay inside: a mutation is a member drawn among the nearest, a neighbour a member at the smallest distance.
+
+    Args:
+        space: the space that the members belong to.
+        archs: the members, ``(n, d)`` or texts; repeated rows are kept once, order is kept.
+        name: by default ``<space>-pool``.
+    """
+
+    def __init__(self, space: SearchSpace, archs: Any, name: str | None = None):
+        members = space.as_archs(archs)
+        if not len(members):
+            raise InvalidValue(f"a pool of {space.name} needs at least one architecture")
+        _, first = np.unique(members, axis=0, return_index=True)
+        self.space = space
+        self.members = members[np.sort(first)]
+        self.members.setflags(write=False)
+        self.name = name or f"{space.name}-pool"
+        self.choices = space.choices
+        self._place = {row.tobytes(): i for i, row in enumerate(self.members)}
+
+    @property
+    def size(self) -> int:
+        return len(self.members)
+
+    @property
+    def enumerable(self) -> bool:
+        return True
+
+    def enumerate(self) -> Archs:
+        return self.members
+
+    def is_valid(self, archs: Archs) -> NDArray[np.bool_]:
+        rows = np.ascontiguousarray(archs, dtype=np.int64)
+        return np.array([row.tobytes() in self._place for row in rows], dtype=bool)
+
+    def index(self, archs: Archs) -> NDArray[np.int64]:
+        try:
+            rows = np.ascontiguousarray(archs, dtype=np.int64)
+            return np.array([self._place[row.tobytes()] for row in rows], dtype=np.int64)
+        except KeyError:
+            raise InvalidArchitecture(f"an architecture is not in the pool {self.name}") from None
+
+    def _sample(self, n: int, rng: np.random.Generator) -> Archs:
+        return self.members[rng.integers(0, len(self.members), n)]
+
+    def _distances(self, arch: Archs) -> NDArray[np.int64]:
+        return (self.members != arch).sum(axis=1)
+
+    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
+        rng = np.random.default_rng(seed)
+        children = np.asarray(archs).copy()
+        if len(self.members) == 1:
+            return children
+        nearest = min(len(self.members) - 1, 8 * n_changes)
+        for i, arch in enumerate(children):
+            distance = self._distances(arch) + rng.random(len(self.members))  # random among equals
+            distance[self._place[np.ascontiguousarray(arch).tobytes()]] = np.inf
+            children[i] = self.members[rng.choice(np.argpartition(distance, nearest - 1)[:nearest])]
+        return children
+
+    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
+        rng = np.random.default_rng(seed)
+        child = np.where(rng.random(np.shape(a)) < 0.5, a, b)
+        jitter = rng.random(len(self.members))
+        return np.stack([self.members[np.argmin(self._distances(c) + jitter)] for c in child])
+
+    def neighbours(self, arch: Archs) -> Archs:
+        distance = self._distances(np.asarray(arch).ravel())
+        others = distance > 0
+        if not others.any():
+            return self.members[:0]
+        return self.members[distance == distance[others].min()]
+
+    def canonical(self, archs: Archs) -> Archs:
+        """The first member that is the same network."""
+        if not hasattr(self, "_canonical"):
+            first: dict[Hashable, int] = {}
+            self._canonical = np.array([first.setdefault(k, i) for i, k in enumerate(self.space.keys(self.members))])
+        return self.members[self._canonical[self.index(archs)]]
+
+    def format(self, arch: Archs) -> str:
+        return self.space.format(arch)
+
+    def parse(self, text: str) -> Archs:
+        return self.as_archs(self.space.parse(text))[0]
+
+    def statics(self, archs: Archs, **options: Any) -> dict[str, NDArray[np.float64]]:
+        return self.space.statics(archs, **options)
+
+    def graph(self, arch: Archs) -> nx.DiGraph:
+        return self.space.graph(arch)
+
+    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+        return self.space.build(arch, **options)
+
+    def input_shape(self, **options: Any) -> tuple[int, ...]:
+        return self.space.input_shape(**options)
