@@ -1,7 +1,7 @@
 """Names to things: spaces, oracles, encodings, predictors and searchers by name.
 
-One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of its
-docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
+One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of
+its docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
 line ``FAMILY = "sklearn:<Regressor>"``; its class gets what follows the colon as its first argument. Other packages
 add entries through entry points (group ``nastk.predictors`` and so on), users by ``module:Class`` or ``file.py:Class``.
 """
@@ -57,7 +57,7 @@ class Registry:
             stem = path.stem
             if path.is_dir():
                 path = path / "__init__.py"
-            if path.suffix != ".py" or stem == "base" or stem.startswith("_") or not path.is_file():
+            if path.suffix != ".py" or stem in ("base", "factory") or stem.startswith("_") or not path.is_file():
                 continue
             text = path.read_text(encoding="utf-8")
             family, docstring = _FAMILY.search(text), _DOCSTRING.match(text)
@@ -134,7 +134,8 @@ def load_object(path: str) -> Any:
             if not file.is_file():
                 raise InvalidValue(f"{module_name}: no such file (in {path!r})")
             spec = importlib.util.spec_from_file_location(file.stem, file)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules.setdefault(file.stem, module)  # so that what it defines can be pickled to worker processes
             spec.loader.exec_module(module)

@@ -118,7 +118,7 @@ class FunctionOracle(Oracle):
         else:
             values = np.asarray(self.function(archs), dtype=np.float64)
         if values.shape != (len(archs),):
-            raise InvalidValue(f"{self.name}: the function returned shape {values.shape} for {len(archs)} architectures")
+            raise InvalidValue(f"{self.name}: the function gave shape {values.shape} for {len(archs)} architectures")
         seconds = (time.perf_counter() - started) / max(len(archs), 1)
         return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds))
 

@@ -109,9 +109,8 @@ class SearchSpace(ABC):
             array = array[None]
         if array.ndim != 2 or array.shape[1] != self.d:
             raise InvalidArchitecture(f"{self.name} architectures have {self.d} choices; got shape {array.shape}")
-        if array.dtype.kind not in "iu":
-            if array.dtype.kind != "f" or not np.array_equal(array, np.round(array)):
-                raise InvalidArchitecture(f"{self.name} architectures are integers; got {array.dtype}")
+        if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.array_equal(array, np.round(array))):
+            raise InvalidArchitecture(f"{self.name} architectures are integers; got {array.dtype}")
         array = array.astype(np.int64)
         outside = (array < 0) | (array >= self.sizes)
         if outside.any():

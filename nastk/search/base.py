@@ -1,0 +1,282 @@
+"""Searchers: propose what to pay for next, by ask and tell.
+
+A searcher is built from a space, objectives, constraints and a seed. ``ask(n, pending)`` returns proposals,
+``tell(records)`` takes results in any order, failures included, also of architectures that it never asked for (a resumed
+run). It sees paid values only through ``tell``.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue, UnknownName
+from nastk.history import Record
+from nastk.oracles.base import Direction, Oracle
+from nastk.predictors.base import Prediction
+from nastk.spaces.base import Archs, SearchSpace
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One thing to minimise or maximise (or to constrain).
+
+    Args:
+        name: as constraints and columns write it.
+        oracle: answers it. A free objective's oracle may be asked by the searcher; a paid one's only by the study.
+        fidelity: the fidelity to pay for, None for the oracle's highest.
+    """
+
+    name: str
+    oracle: Oracle
+    fidelity: float | None = None
+
+    @property
+    def direction(self) -> Direction:
+        return self.oracle.direction
+
+    @property
+    def unit(self) -> str:
+        return self.oracle.unit
+
+    @property
+    def paid(self) -> bool:
+        return self.oracle.paid
+
+    @property
+    def sign(self) -> float:
+        """+1 to minimise, -1 to maximise: ``sign * value`` is always to be minimised."""
+        return 1.0 if self.direction == "min" else -1.0
+
+    @classmethod
+    def of(cls, oracle: Oracle | Objective) -> Objective:
+        return oracle if isinstance(oracle, Objective) else cls(oracle.name, oracle)
+
+
+_CONSTRAINT = re.compile(r"^\s*([\w.\-]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on an objective, such as ``latency<=10``, in the objective's unit."""
+
+    objective: str
+    relation: Literal["<=", ">="]
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str | Constraint, objectives: Iterable[str] | None = None) -> Constraint:
+        """Read ``name<=number`` or ``name>=number``.
+
+        Raises:
+            InvalidValue: not of that form.
+            UnknownName: `objectives` is given and lacks the name.
+        """
+        if isinstance(text, Constraint):
+            constraint = text
+        else:
+            match = _CONSTRAINT.match(text)
+            if not match:
+                raise InvalidValue(f"constraint {text!r}: write name<=number or name>=number, such as latency<=10")
+            constraint = cls(match[1], match[2], float(match[3]))  # type: ignore[arg-type]
+        if objectives is not None and constraint.objective not in (known := list(objectives)):
+            raise UnknownName("objective", constraint.objective, known)
+        return constraint
+
+    def violation(self, values: Any) -> NDArray[np.float64]:
+        """By how much values break the bound, in the objective's unit; 0 where they keep it, NaN stays NaN."""
+        excess = np.asarray(values, dtype=np.float64) - self.bound
+        return np.maximum(excess if self.relation == "<=" else -excess, 0.0)
+
+    def __str__(self) -> str:
+        return f"{self.objective}{self.relation}{self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to pay for: one architecture ``(d,)`` and the names of the paid objectives to evaluate on it."""
+
+    arch: Archs
+    objectives: tuple[str, ...]
+    fidelity: float | None = field(default=None)
+
+
+class Searcher(ABC):
+    """Base of all searchers.
+
+    Args:
+        space: where to search.
+        objectives: oracles or :class:`Objective`; at least one.
+        constraints: bounds on them, texts or :class:`Constraint`.
+        seed: fixes everything that the searcher draws.
+        budget: how many evaluations of each paid objective the run will pay for, by objective name, where that is
+            known; a searcher may plan by it, and never exceeds it by more than one batch.
+
+    The base class keeps what was told: ``archs_`` ``(m, d)`` in the order first told, and ``values_`` ``(m, k)``, NaN
+    where an objective has not been paid for that architecture (or failed), columns in the order of the objectives; free
+    objectives are filled in by asking their oracles.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Oracle | Objective],
+        constraints: Sequence[str | Constraint] = (),
+        seed: int = 0,
+        budget: dict[str, int] | None = None,
+    ):
+        self.space = space
+        self.objectives = [Objective.of(o) for o in objectives]
+        if not self.objectives:
+            raise InvalidValue("a search needs at least one objective")
+        names = [o.name for o in self.objectives]
+        if len(set(names)) != len(names):
+            raise InvalidValue(f"objectives need different names; got {', '.join(names)}")
+        self.constraints = [Constraint.parse(c, names) for c in constraints]
+        self.seed = seed
+        self.budget = dict(budget or {})
+        self.paid = tuple(o.name for o in self.objectives if o.paid)
+        self.signs = np.array([o.sign for o in self.objectives])
+        self._asks = 0
+        self._rows: dict[bytes, int] = {}
+        self._told: list[NDArray[np.int64]] = []
+        self._values: list[NDArray[np.float64]] = []
+        self._failed: set[bytes] = set()
+        self._seen: set[Hashable] = set()
+
+    # ---- what a searcher does
+
+    @abstractmethod
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        """Up to `n` proposals; an empty list says that nothing is left to propose."""
+
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Proposal]:
+        """Up to `n` proposals; empty when the space is exhausted.
+
+        Args:
+            n: how many.
+            pending: proposals whose results are still awaited; they are not proposed again.
+        """
+        rng = np.random.default_rng([self.seed, self._asks])
+        self._asks += 1
+        waiting = np.array([p.arch for p in pending], dtype=np.int64).reshape(-1, self.space.d)
+        return self._ask(n, waiting, rng)
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Take results, in any order; a failed evaluation has value NaN and counts as tried."""
+        columns = {o.name: j for j, o in enumerate(self.objectives)}
+        fresh: list[int] = []
+        for record in records:
+            if record.objective not in columns:
+                continue
+            arch = np.asarray(record.arch, dtype=np.int64)
+            key = arch.tobytes()
+            if key not in self._rows:
+                self._rows[key] = len(self._told)
+                fresh.append(len(self._told))
+                self._told.append(arch)
+                self._values.append(np.full(len(self.objectives), np.nan))
+                self._seen.add(self.space.keys(arch[None])[0])
+            self._values[self._rows[key]][columns[record.objective]] = record.value
+            if not np.isfinite(record.value):
+                self._failed.add(key)
+        if fresh:
+            archs = np.stack([self._told[i] for i in fresh])
+            for j, objective in enumerate(self.objectives):
+                if not objective.paid:
+                    for i, value in zip(fresh, objective.oracle(archs), strict=True):
+                        self._values[i][j] = value
+        self._tell(records)
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        """For searchers that keep a state of their own; the records are already in ``archs_`` and ``values_``."""
+
+    def recommend(self) -> Archs:
+        """The architectures that the search proposes as its front, ``(m, d)``.
+
+        Here those told complete, non-dominated and within the constraints; where none keeps them, the one that breaks
+        them least.
+        """
+        from nastk.metrics import nondominated
+
+        archs, costs, violation = self.complete()
+        if not len(archs):
+            return archs
+        feasible = violation <= 0
+        if not feasible.any():
+            return archs[[int(np.argmin(violation))]]
+        archs, costs = archs[feasible], costs[feasible]
+        return archs[nondominated(costs)]
+
+    def estimate(self, archs: Archs) -> dict[str, Prediction]:
+        """What the searcher believes of architectures it has not paid for, by objective; empty if it has no model."""
+        return {}
+
+    # ---- what was told
+
+    @property
+    def archs_(self) -> Archs:
+        """Architectures told so far, ``(m, d)``."""
+        return np.array(self._told, dtype=np.int64).reshape(-1, self.space.d)
+
+    @property
+    def values_(self) -> NDArray[np.float64]:
+        """Their values, ``(m, k)``, in the objectives' own units and directions; NaN where unknown."""
+        return np.array(self._values, dtype=np.float64).reshape(-1, len(self.objectives))
+
+    def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
+        """Architectures with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
+        values = self.values_
+        known = np.isfinite(values).all(axis=1)
+        return self.archs_[known], values[known] * self.signs, self.violation(values[known])
+
+    def violation(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of the constraints' violations, each relative to its bound, for values ``(m, k)``; 0 where all are kept."""
+        total = np.zeros(len(values))
+        names = [o.name for o in self.objectives]
+        for c in self.constraints:
+            total += c.violation(values[:, names.index(c.objective)]) / max(abs(c.bound), 1e-12)
+        return total
+
+    def unseen(self, archs: Archs, pending: Archs | None = None) -> NDArray[np.int64]:
+        """Rows of `archs` that are neither told nor pending nor repeated, by canonical form, in their order."""
+        seen = set(self._seen)
+        if pending is not None and len(pending):
+            seen.update(self.space.keys(pending))
+        kept = []
+        for i, key in enumerate(self.space.keys(archs)):
+            if key not in seen:
+                seen.add(key)
+                kept.append(i)
+        return np.array(kept, dtype=np.int64)
+
+    def fresh_random(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """Up to `n` random architectures that are new by canonical form; fewer only when the space is exhausted."""
+        found = np.empty((0, self.space.d), dtype=np.int64)
+        for _ in range(20):
+            drawn = self.space.sample(4 * n + 8, rng)
+            waiting = np.concatenate([pending, found])
+            found = np.concatenate([found, drawn[self.unseen(drawn, waiting)]])[:n]
+            if len(found) == n:
+                return found
+        if self.space.enumerable:
+            rest = self.space.enumerate()
+            rest = rest[self.unseen(rest, np.concatenate([pending, found]))]
+            found = np.concatenate([found, rng.permutation(rest)])[:n]
+        return found
+
+    # ---- saving
+
+    def state(self) -> dict[str, Any]:
+        """What, beside the history, fixes the next proposals; JSON-able."""
+        return {"asks": self._asks}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state` was taken; call after telling the history."""
+        self._asks = int(state.get("asks", 0))

@@ -1,0 +1,26 @@
+"""Spaces by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nastk.errors import InvalidValue
+from nastk.registry import SPACES
+from nastk.spaces.base import SearchSpace
+
+
+def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
+    """The search space called `name`, or a user's own as ``module:Class`` or ``file.py:Class``.
+
+    Raises:
+        UnknownName: no such space.
+        InvalidValue: what the name names is not a search space.
+    """
+    if isinstance(name, SearchSpace):
+        return name
+    made = SPACES.get(name)
+    if not isinstance(made, SearchSpace):
+        made = SPACES.create(name, **options)
+    if not isinstance(made, SearchSpace):
+        raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a search space")
+    return made
