@@ -30,7 +30,6 @@ _PUBLIC = {
     "Proposal": "nastk.search.base",
     "Record": "nastk.history",
     "Result": "nastk.result",
-    "search": "nastk.study",
     "Searcher": "nastk.search.base",
     "SearchSpace": "nastk.spaces.base",
     "Choice": "nastk.spaces.base",
@@ -38,7 +37,7 @@ _PUBLIC = {
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
 }
-_MODULES = ("data", "encodings", "errors", "metrics", "oracles", "predictors", "report", "spaces", "testing")
+_MODULES = ("data", "encodings", "errors", "metrics", "oracles", "predictors", "report", "search", "spaces", "testing")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
@@ -58,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from nastk import data, encodings, errors, metrics, oracles, predictors, report, spaces, testing
+    from nastk import data, encodings, errors, metrics, oracles, predictors, report, search, spaces, testing
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
     from nastk.history import History, Record
@@ -70,4 +69,4 @@ if TYPE_CHECKING:
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
     from nastk.spaces.base import Choice, Pool, SearchSpace
     from nastk.spaces.factory import space
-    from nastk.study import Study, search
+    from nastk.study import Study
