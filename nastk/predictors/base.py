@@ -1,8 +1,8 @@
 """Predictors: learn a metric from a few architectures, answer mean and standard deviation for any.
 
 A predictor's constructor only stores its arguments; ``fit(task)`` learns and returns the predictor; what is learned
-ends in an underscore. A few-shot predictor is first ``pretrain``-ed on other tasks, then ``adapt``-ed to the new one, which
-gives another predictor and leaves the pretrained one as it was.
+ends in an underscore. A few-shot predictor is first ``pretrain``-ed on other tasks, then ``adapt``-ed to the new one,
+which gives another predictor and leaves the pretrained one as it was.
 """
 
 from __future__ import annotations

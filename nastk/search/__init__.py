@@ -1,4 +1,4 @@
-"""Searchers, one file each; and the package itself is callable: ``nastk.search(space, objectives=...)`` runs a search."""
+"""Searchers, one file each; the package itself is callable: ``nastk.search(space, objectives=...)`` runs a search."""
 
 from __future__ import annotations
 

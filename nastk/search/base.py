@@ -1,8 +1,8 @@
 """Searchers: propose what to pay for next, by ask and tell.
 
 A searcher is built from a space, objectives, constraints and a seed. ``ask(n, pending)`` returns proposals,
-``tell(records)`` takes results in any order, failures included, also of architectures that it never asked for (a resumed
-run). It sees paid values only through ``tell``.
+``tell(records)`` takes results in any order, failures included, also of architectures that it never asked for (a
+resumed run). It sees paid values only through ``tell``.
 """
 
 from __future__ import annotations
@@ -231,13 +231,13 @@ class Searcher(ABC):
         return np.array(self._values, dtype=np.float64).reshape(-1, len(self.objectives))
 
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
-        """Architectures with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
+        """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
         values = self.values_
         known = np.isfinite(values).all(axis=1)
         return self.archs_[known], values[known] * self.signs, self.violation(values[known])
 
     def violation(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of the constraints' violations, each relative to its bound, for values ``(m, k)``; 0 where all are kept."""
+        """Sum of the constraints' violations relative to their bounds, for values ``(m, k)``; 0 where all are kept."""
         total = np.zeros(len(values))
         names = [o.name for o in self.objectives]
         for c in self.constraints:
