@@ -1,0 +1,28 @@
+"""The 13 zero-cost proxies of NAS-Bench-Suite-Zero (Krishnakumar et al., NeurIPS 2022), as columns of tables."""
+
+from __future__ import annotations
+
+from nastk.data.tables import Column
+
+PROXIES = (
+    *("epe_nas", "fisher", "flops", "grad_norm", "grasp", "jacov", "l2_norm", "nwot", "params", "plain", "snip"),
+    *("synflow", "zen"),
+)
+"""Names in alphabetical order, the order of every proxy matrix."""
+
+COUNTS = ("flops", "params")
+"""Those that are counts of the network: small is cheap. Of the others, large predicts an accurate network."""
+
+FAILED = -1e8
+"""What NASLib writes for a proxy that could not be computed; the tables have NaN instead."""
+
+
+def proxy_column(
+    name: str, dataset: str | None = None, in_millions: bool = False, variant: str | None = None
+) -> Column:
+    """What the column of a proxy is; the counts may be given in millions."""
+    if name in COUNTS:
+        note = "another count than that of the space's statics" if name == "flops" else ""
+        unit = "M" if in_millions else ""
+        return Column(name, "count", unit, "min", dataset=dataset, variant=variant, note=note)
+    return Column(name, "proxy", "", "max", dataset=dataset, variant=variant)

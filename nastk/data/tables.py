@@ -1,0 +1,311 @@
+"""Compact columnar tables: what the importers make of the fetched files, one a space, stored without pickle.
+
+A table is ``<home>/tables/<name>.npz``: architectures as int8 rows, columns of equal length and type stacked in one
+matrix, and a JSON text that says what each column is. It is compiled when it is first asked for, and again when its
+importer or the checksum of a file that it was made from has changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.data.fetch import Store
+from nastk.errors import DataError, StorageError, UnknownName
+from nastk.files import atomic_path
+
+FORMAT = 1
+"""Version of the layout of the file."""
+
+IMPORTERS = ("fbnet", "nasbench201")
+"""Tables that can be compiled; each is a module of this package."""
+
+Kind = Literal["accuracy", "latency", "energy", "count", "proxy", "seconds", "other"]
+
+PAID = frozenset({"accuracy", "latency", "energy", "other"})
+"""Kinds whose values cost a training or a measurement to get; the others follow from the architecture alone."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a metric of the architectures of a table.
+
+    Args:
+        metric: name ("latency", "test_accuracy", "nwot").
+        kind: what sort of value it is; accuracy, latency, energy and other measurements are paid for.
+        unit: "%", "ms", "mJ", "s", "M" (millions), "" for plain numbers.
+        direction: "max" or "min", which values are good.
+        dataset: the data set it was measured on; None where it holds for any.
+        device: the device that it was measured on.
+        fidelity: training epochs.
+        variant: who measured it, where the same metric comes from a second source.
+        source: ``repo@commit path`` of the file that it was read from.
+        sha256: checksum of that file.
+        note: what to know before using it.
+    """
+
+    metric: str
+    kind: Kind
+    unit: str = ""
+    direction: Literal["min", "max"] = "max"
+    dataset: str | None = None
+    device: str | None = None
+    fidelity: float | None = None
+    variant: str | None = None
+    source: str = ""
+    sha256: str = ""
+    note: str = ""
+
+    @property
+    def paid(self) -> bool:
+        """Whether a value costs a training or a measurement."""
+        return self.kind in PAID
+
+    @property
+    def label(self) -> str:
+        """What tells the column from the others of its table, for messages."""
+        epochs = f"{self.fidelity:g} epochs" if self.fidelity is not None else None
+        return " ".join(str(p) for p in (self.metric, self.dataset, self.device, epochs, self.variant) if p)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns of equal type over the same architectures.
+
+    Args:
+        rows: architecture numbers, ascending, shape ``(m,)``; None for all.
+        values: shape ``(k, m)``.
+    """
+
+    rows: NDArray[np.int32] | None
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ColumnTable:
+    """A table as it is stored.
+
+    Args:
+        name: its name ("nasbench201").
+        archs: the architectures, shape ``(n, d)``, int8, in the source's official order.
+        columns: what the columns are.
+        blocks: their values.
+        places: block and line of each column.
+    """
+
+    name: str
+    archs: NDArray[np.int8]
+    columns: list[Column]
+    blocks: list[Block]
+    places: list[tuple[int, int]]
+
+    def values(self, number: int) -> NDArray[np.float64]:
+        """A column, shape ``(n,)``; NaN for architectures that it does not hold."""
+        place, line = self.places[number]
+        block = self.blocks[place]
+        if block.rows is None:
+            return block.values[line].astype(np.float64)
+        full = np.full(len(self.archs), np.nan)
+        full[block.rows] = block.values[line]
+        return full
+
+
+@dataclass
+class Draft:
+    """A table in the making: an importer adds checked columns to it.
+
+    Args:
+        archs: the architectures, shape ``(n, d)``.
+    """
+
+    archs: NDArray[np.int8]
+    columns: list[tuple[Column, NDArray[np.float64], NDArray[np.int32] | None]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+    def add(
+        self,
+        file: str,
+        column: Column,
+        values: NDArray[np.float64],
+        rows: NDArray[np.int64] | None = None,
+        low: float = -np.inf,
+        high: float = np.inf,
+        failed: float | None = None,
+    ) -> None:
+        """Add a column.
+
+        Args:
+            file: name of the file that it was read from.
+            column: what it is; source and checksum are filled in.
+            values: shape ``(n,)``, or ``(m,)`` with `rows`.
+            rows: the architectures that it holds, each once; by default all.
+            low, high: the range that values must keep to, bounds included.
+            failed: the value that stands for a failed measurement; it becomes NaN. Without it, NaN is an error.
+
+        Raises:
+            DataError: not a number, out of range, of another length, or an architecture comes twice.
+        """
+        expected = len(self.archs) if rows is None else len(rows)
+        if values.shape != (expected,):
+            raise DataError(f"{file}: {column.label} has shape {values.shape}, expected ({expected},)")
+        if failed is not None:
+            values = np.where(values == failed, np.nan, values)
+            whole = values[~np.isnan(values)]
+        else:
+            whole = values
+        if not np.isfinite(whole).all() or (len(whole) and (whole.min() < low or whole.max() > high)):
+            raise DataError(f"{file}: {column.label} holds values that are not finite or not in {low:g} to {high:g}")
+        places = None
+        if rows is not None:
+            order = np.argsort(rows, kind="stable")
+            rows, values = rows[order], values[order]
+            if len(rows) and (rows[0] < 0 or rows[-1] >= len(self.archs) or (np.diff(rows) == 0).any()):
+                raise DataError(f"{file}: an architecture comes twice, or is not in the table")
+            places = rows.astype(np.int32)
+        self.columns.append((column, values, places))
+        self.files.append(file)
+
+    def finish(self, name: str, store: Store) -> ColumnTable:
+        """Stack the columns, each in the narrowest type that keeps its values apart, and record their sources."""
+        groups: dict[tuple[bytes, str], list[int]] = {}
+        for i, (_, values, rows) in enumerate(self.columns):
+            key = (b"" if rows is None else rows.tobytes(), _narrowest(values))
+            groups.setdefault(key, []).append(i)
+        blocks = []
+        places = [(0, 0)] * len(self.columns)
+        for number, ((_, dtype), members) in enumerate(groups.items()):
+            matrix = np.stack([self.columns[i][1] for i in members]).astype(dtype)
+            blocks.append(Block(self.columns[members[0]][2], matrix))
+            for line, i in enumerate(members):
+                places[i] = (number, line)
+        columns = []
+        for (column, _, _), path in zip(self.columns, self.files, strict=True):
+            file = store.catalogue.file(path)
+            columns.append(Column(**{**asdict(column), "source": file.origin, "sha256": file.sha256}))
+        return ColumnTable(name, self.archs, columns, blocks, places)
+
+
+def _narrowest(values: NDArray[np.float64]) -> str:
+    """float32 where rounding to it makes no two different values equal (so order and ties stay), else float64."""
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    if not np.array_equal(np.isfinite(short), np.isfinite(values)):
+        return "float64"
+    return "float32" if len(np.unique(short)) == len(np.unique(values)) else "float64"
+
+
+def load(name: str, store: Store | None = None) -> ColumnTable:
+    """The table of this name, compiled from the fetched files if there is none that is up to date.
+
+    Raises:
+        UnknownName: no such table.
+        DataError: its files are not fetched (the message has the command), or damaged.
+    """
+    store = store or Store()
+    file = table_path(name, store)
+    expected = _made_of(name, store)
+    reason: DataError | None = None
+    if file.exists():
+        try:
+            table, made_of = _read(name, file)
+            if made_of == expected:
+                return table
+        except DataError as error:
+            reason = error
+    try:
+        return compile_table(name, store)
+    except DataError as error:
+        raise error if reason is None else DataError(f"{reason}; it cannot be made anew: {error}") from error
+
+
+def table_path(name: str, store: Store) -> Path:
+    """Where the compiled table lies."""
+    return store.home / "tables" / f"{name}.npz"
+
+
+def is_current(name: str, store: Store) -> bool:
+    """Whether the compiled table is there and was made from the catalogue's files by this importer."""
+    try:
+        _, made_of = _read(name, table_path(name, store))
+    except DataError:
+        return False
+    return made_of == _made_of(name, store)
+
+
+def compile_table(name: str, store: Store) -> ColumnTable:
+    """Read the fetched files, checksums verified, and store the table; nothing is stored if anything is wrong."""
+    importer = _importer(name)
+    missing = [p for p in importer.FILES if store.state(store.catalogue.file(p)).state == "missing"]
+    if missing:
+        collection = next((c.name for c in store.catalogue.collections.values() if name in c.tables), name)
+        part = "" if len(missing) == len(importer.FILES) else f" completely ({missing[0]} is missing)"
+        raise DataError(f"the table {name} is not fetched{part}; run: nastk data fetch {collection}")
+    draft: Draft = importer.draft(lambda path: store.path(path, checksum=True))
+    table = draft.finish(name, store)
+    try:
+        _write(table, _made_of(name, store), table_path(name, store))
+    except StorageError as error:  # a cache that is shared read-only still serves
+        warnings.warn(f"the table is used but not kept: {error}", stacklevel=2)
+    return table
+
+
+def _importer(name: str) -> ModuleType:
+    if name not in IMPORTERS:
+        raise UnknownName("table", name, IMPORTERS)
+    return importlib.import_module(f"nastk.data.{name.replace('-', '_')}")
+
+
+def _made_of(name: str, store: Store) -> dict[str, Any]:
+    """What an up-to-date table is made of: layout, importer and files."""
+    importer = _importer(name)
+    files = {path: store.catalogue.file(path).sha256 for path in importer.FILES}
+    return {"format": FORMAT, "importer": importer.VERSION, "files": files}
+
+
+def _write(table: ColumnTable, made_of: dict[str, Any], path: Path) -> None:
+    columns = [{k: v for k, v in asdict(c).items() if v not in (None, "")} for c in table.columns]
+    text = json.dumps({"made_of": made_of, "name": table.name, "columns": columns, "places": table.places})
+    members: dict[str, NDArray[Any]] = {"about": np.frombuffer(text.encode(), dtype=np.uint8), "archs": table.archs}
+    for number, block in enumerate(table.blocks):
+        members[f"values{number}"] = block.values
+        if block.rows is not None:
+            members[f"rows{number}"] = block.rows
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **members)  # type: ignore[arg-type]  # the stubs take no mapping of arrays
+
+
+def _read(name: str, path: Path) -> tuple[ColumnTable, dict[str, Any]]:
+    """A stored table and what it was made of, checked against itself."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            members = {key: content[key] for key in content.files}
+        about = json.loads(members["about"].tobytes())
+        columns = [Column(**c) for c in about["columns"]]
+        places: Sequence[tuple[int, int]] = [(int(b), int(line)) for b, line in about["places"]]
+        archs = members["archs"]
+        blocks = [
+            Block(members.get(f"rows{i}"), members[f"values{i}"])
+            for i in range(sum(key.startswith("values") for key in members))
+        ]
+        if about["name"] != name or archs.ndim != 2 or archs.dtype != np.int8 or len(places) != len(columns):
+            raise ValueError("not the table that its name says")
+        for block in blocks:
+            held = len(archs) if block.rows is None else len(block.rows)
+            if block.values.ndim != 2 or block.values.shape[1] != held or block.values.dtype.kind != "f":
+                raise ValueError("a block of another shape than its rows")
+        if any(not (0 <= b < len(blocks) and 0 <= line < len(blocks[b].values)) for b, line in places):
+            raise ValueError("a column without values")
+        return ColumnTable(name, archs, columns, blocks, list(places)), about["made_of"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error})") from error

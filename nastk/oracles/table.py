@@ -1,0 +1,349 @@
+"""Public tables as oracles: what has been measured already, asked like a training or a measurement.
+
+``benchmark("nasbench201", dataset="cifar10").oracle("latency", device="pixel3")`` answers from the table that
+``nastk data fetch nasbench201`` brought. Values are the source's measurements, unaltered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.data import tables
+from nastk.data.fetch import Store
+from nastk.data.proxies import PROXIES
+from nastk.data.tables import Column, ColumnTable
+from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.base import Evaluation, Oracle, Values
+from nastk.registry import SPACES
+from nastk.spaces.base import Archs, Pool, SearchSpace
+
+
+class Proxies(NamedTuple):
+    """Zero-cost proxies of every row of a table: names ``(k,)`` and values ``(n, k)``, NaN where unknown."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def _distinct(items: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))
+
+
+class Table:
+    """Measured metrics of the architectures of a space.
+
+    Args:
+        content: the stored table.
+    """
+
+    def __init__(self, content: ColumnTable):
+        self.content = content
+        self.name = content.name
+
+    @classmethod
+    def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
+        """The table of this name from the cache `home` (by default ``NASTK_HOME``).
+
+        Raises:
+            UnknownName: no such table.
+            DataError: not fetched, or damaged; the message has the command that puts it right.
+        """
+        return cls(tables.load(name, Store(home)))
+
+    @property
+    def columns(self) -> list[Column]:
+        """What the columns are: metric, unit, data set, device, fidelity, source."""
+        return self.content.columns
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space whose architectures the table holds: the whole one if it holds all, else a pool of its members."""
+        whole: SearchSpace = SPACES.create(self.name)
+        archs = self.content.archs
+        if whole.enumerable and whole.size == len(archs) and np.array_equal(whole.enumerate(), archs):
+            return whole
+        return Pool(whole, archs.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.content.archs)
+
+    def rows(self, archs: Any) -> NDArray[np.int64]:
+        """Row numbers ``(n,)`` of architectures given as text, index, row or ``(n, d)`` array.
+
+        Raises:
+            InvalidArchitecture: the table does not hold them.
+        """
+        return self.space.index(self.space.as_archs(archs))
+
+    # ---- what there is
+
+    def metrics(self) -> list[str]:
+        """Names of all metrics."""
+        return _distinct(c.metric for c in self.columns)
+
+    def datasets(self, metric: str | None = None) -> list[str]:
+        """Data sets that the table (or one metric of it) distinguishes."""
+        columns = self.columns if metric is None else [c for _, c in self._of_metric(metric)]
+        return _distinct(c.dataset for c in columns if c.dataset is not None)
+
+    def devices(self, dataset: str | None = None, metric: str = "latency") -> list[str]:
+        """Devices with values of `metric`: on this data set (or on any), or on whichever."""
+        columns = [c for _, c in self._of_metric(metric) if dataset is None or c.dataset in (dataset, None)]
+        return _distinct(c.device for c in columns if c.device is not None)
+
+    def fidelities(
+        self, metric: str, dataset: str | None = None, device: str | None = None, variant: str | None = None
+    ) -> list[float]:
+        """Training epochs at which the metric is known, ascending; empty where it has none."""
+        candidates = self._candidates(metric, dataset, device, variant)
+        return sorted(c.fidelity for _, c in candidates if c.fidelity is not None)
+
+    # ---- values
+
+    def values(
+        self,
+        metric: str,
+        dataset: str | None = None,
+        device: str | None = None,
+        fidelity: float | None = None,
+        variant: str | None = None,
+    ) -> Values:
+        """One column, shape ``(n,)`` in the order of the rows, NaN where unknown.
+
+        Args:
+            metric: name ("test_accuracy", "latency", "nwot").
+            dataset: where a metric exists both for this data set and for any, the one for this data set.
+            device: of a latency or energy.
+            fidelity: training epochs; by default the most.
+            variant: who measured it, where there is a second source; by default the main one.
+
+        Raises:
+            UnknownName: no such metric, data set or device.
+            InvalidValue: the choice is missing one of them, or has no such fidelity.
+        """
+        return self.content.values(self.find(metric, dataset, device, fidelity, variant)[0])
+
+    def find(
+        self,
+        metric: str,
+        dataset: str | None = None,
+        device: str | None = None,
+        fidelity: float | None = None,
+        variant: str | None = None,
+    ) -> tuple[int, Column]:
+        """Number and description of the column that :meth:`values` gives."""
+        candidates = self._candidates(metric, dataset, device, variant)
+        if fidelity is None:
+            return max(candidates, key=lambda c: c[1].fidelity or 0)
+        for number, column in candidates:
+            if column.fidelity == fidelity:
+                return number, column
+        known = ", ".join(f"{c.fidelity:g}" for _, c in candidates if c.fidelity is not None)
+        have = f"has fidelities {known} (epochs)" if known else "has no fidelities"
+        raise InvalidValue(f"{metric} of {self.name} {have}; got {fidelity:g}")
+
+    def _of_metric(self, metric: str) -> list[tuple[int, Column]]:
+        columns = [(i, c) for i, c in enumerate(self.columns) if c.metric == metric]
+        if not columns:
+            raise UnknownName(f"metric of {self.name}", metric, self.metrics())
+        return columns
+
+    def _candidates(
+        self, metric: str, dataset: str | None, device: str | None, variant: str | None
+    ) -> list[tuple[int, Column]]:
+        """The columns that differ in nothing but fidelity."""
+        if dataset is not None and dataset not in self.datasets():
+            raise UnknownName(f"dataset of {self.name}", dataset, self.datasets())
+        columns = self._of_metric(metric)
+        devices = _distinct(c.device for _, c in columns if c.device is not None)
+        if device is None and devices:
+            raise InvalidValue(f"{metric} needs a device, one of {', '.join(devices)}")
+        if device is not None and not devices:
+            raise InvalidValue(f"{metric} of {self.name} does not depend on a device; got {device!r}")
+        if device is not None and device not in devices:
+            raise UnknownName(f"device with {metric} in {self.name}", device, devices)
+        columns = [(i, c) for i, c in columns if c.device == device]
+        variants = _distinct(c.variant for _, c in columns)
+        if variant is None and None not in variants:
+            variant = variants[0]
+        if variant not in variants:
+            raise UnknownName(f"variant of {metric}", str(variant), [v for v in variants if v])
+        columns = [(i, c) for i, c in columns if c.variant == variant]
+        known = _distinct(c.dataset for _, c in columns)
+        if dataset is None and None not in known:
+            if len(known) > 1:
+                raise InvalidValue(f"{metric} of {self.name} needs a dataset, one of {', '.join(map(str, known))}")
+            dataset = known[0]
+        if dataset not in known and None not in known:
+            what = " ".join(p for p in (metric, device, variant) if p)
+            raise UnknownName(f"dataset with {what} in {self.name}", str(dataset), [str(k) for k in known])
+        return [(i, c) for i, c in columns if c.dataset == (dataset if dataset in known else None)]
+
+    def __repr__(self) -> str:
+        return f"<table {self.name}: {len(self)} architectures, {len(self.columns)} columns>"
+
+
+class TableOracle(Oracle):
+    """One metric of a table.
+
+    Trainings and measurements are `paid` (by what they would cost outside the table; what that is, the table does not
+    say: NaN); counts and zero-cost proxies are free. The spread is unknown (NaN).
+
+    Args:
+        table, metric, dataset, device, fidelity, variant: see :meth:`Table.values`.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        metric: str,
+        dataset: str | None = None,
+        device: str | None = None,
+        fidelity: float | None = None,
+        variant: str | None = None,
+    ):
+        number, column = table.find(metric, dataset, device, fidelity, variant)
+        self.table, self.column = table, column
+        self.space = table.space
+        self.name, self.unit, self.direction, self.paid = metric, column.unit, column.direction, column.paid
+        self.dataset, self.device, self.fidelity = dataset, device, column.fidelity
+        self.source = " ".join(p for p in ("table", table.name, column.dataset, device) if p)
+        self._choice: dict[str, Any] = {"metric": metric, "dataset": dataset, "device": device, "variant": variant}
+        self._values = {column.fidelity: table.content.values(number)}
+
+    @property
+    def fidelities(self) -> list[float]:
+        """Training epochs that `evaluate` takes; empty where the metric has none."""
+        return self.table.fidelities(**self._choice)
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        epochs = self.fidelity if fidelity is None else fidelity
+        if epochs not in self._values:
+            self._values[epochs] = self.table.values(**self._choice, fidelity=epochs)
+        value = self._values[epochs][self.space.index(archs)]
+        unknown = np.full(len(value), np.nan)
+        return Evaluation(value, unknown, unknown.copy() if self.paid else np.zeros(len(value)))
+
+
+class Benchmark:
+    """A table with a default data set: where oracles for a search come from.
+
+    Args:
+        table: the measurements.
+        dataset: used wherever none is given.
+
+    Raises:
+        UnknownName: the table has no such data set.
+    """
+
+    def __init__(self, table: Table, dataset: str | None = None):
+        if dataset is not None and dataset not in table.datasets():
+            raise UnknownName(f"dataset of {table.name}", dataset, table.datasets())
+        self.table, self.dataset = table, dataset
+
+    @property
+    def space(self) -> SearchSpace:
+        """The architectures that can be asked for."""
+        return self.table.space
+
+    def devices(self, metric: str = "latency") -> list[str]:
+        """Devices with values of `metric` for the data set."""
+        return self.table.devices(self.dataset, metric)
+
+    def oracle(
+        self,
+        metric: str,
+        device: str | None = None,
+        dataset: str | None = None,
+        fidelity: float | None = None,
+        variant: str | None = None,
+    ) -> TableOracle:
+        """One metric as an oracle ("test_accuracy", "latency", "energy", "nwot" ...); see :meth:`Table.values`."""
+        return TableOracle(self.table, metric, dataset or self.dataset, device, fidelity, variant)
+
+    def values(
+        self,
+        metric: str,
+        device: str | None = None,
+        dataset: str | None = None,
+        fidelity: float | None = None,
+        variant: str | None = None,
+    ) -> Values:
+        """One metric of every row, shape ``(n,)``; see :meth:`Table.values`."""
+        return self.table.values(metric, dataset or self.dataset, device, fidelity, variant)
+
+    def proxies(self, dataset: str | None = None, variant: str | None = None) -> Proxies:
+        """Zero-cost proxies of every row, in alphabetical order; NaN where the source has none.
+
+        Args:
+            dataset: by default the benchmark's.
+            variant: "naslib" for the second source of some tables, which may lack some of the 13.
+
+        Raises:
+            UnknownName: the source has no proxies for the data set, or there is no such variant.
+        """
+        names = tuple(p for p in PROXIES if any(c.metric == p and c.variant == variant for c in self.table.columns))
+        if not names:
+            known = {c.variant for c in self.table.columns if c.metric in PROXIES and c.variant}
+            raise UnknownName(f"variant of the proxies of {self.table.name}", str(variant), known)
+        columns = [self.values(name, dataset=dataset, variant=variant) for name in names]
+        return Proxies(names, np.stack(columns, axis=1))
+
+    def __repr__(self) -> str:
+        return f"<benchmark {self.table.name}{', ' + self.dataset if self.dataset else ''}>"
+
+
+def benchmark(name: str, dataset: str | None = None, home: str | os.PathLike[str] | None = None) -> Benchmark:
+    """A fetched table as a benchmark.
+
+    Args:
+        name: of the table ("nasbench201", "fbnet").
+        dataset: the data set that its oracles are about, unless told otherwise.
+        home: the cache; by default ``NASTK_HOME``.
+
+    Raises:
+        UnknownName: no such table or data set.
+        DataError: not fetched; the message has the command that fetches it.
+    """
+    return Benchmark(Table.load(name, home), dataset)
+
+
+class CountingOracle(Oracle):
+    """A spy: passes questions on and keeps a record of which architectures were asked.
+
+    Tests and benchmarks give it to a searcher to show that nothing is seen that was not paid for.
+
+    Args:
+        oracle: what answers.
+    """
+
+    def __init__(self, oracle: Oracle):
+        self.oracle = oracle
+        self.space, self.name, self.unit, self.direction = oracle.space, oracle.name, oracle.unit, oracle.direction
+        self.paid, self.source = oracle.paid, oracle.source
+        self.questions: list[tuple[Archs, float | None]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "oracle":
+            raise AttributeError(name)
+        return getattr(self.oracle, name)
+
+    @property
+    def asked(self) -> Archs:
+        """Every architecture asked, in order and with repetitions, shape ``(count, d)``."""
+        return np.concatenate([np.empty((0, self.space.d), np.int64), *(archs for archs, _ in self.questions)])
+
+    @property
+    def count(self) -> int:
+        """How many architectures were asked, repetitions included."""
+        return sum(len(archs) for archs, _ in self.questions)
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        self.questions.append((archs.copy(), fidelity))
+        return self.oracle.evaluate(archs, fidelity)
