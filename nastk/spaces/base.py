@@ -277,28 +277,28 @@ class SearchSpace(ABC):
         np.put_along_axis(hot, archs + self._offsets, 1.0, axis=1)
         return hot
 
-    def count_matrix(self) -> tuple[NDArray[np.float64], list[str]]:
+    def count_matrix(self, grouped: bool = False) -> tuple[NDArray[np.float64], list[str]]:
         """A matrix ``(sum(sizes), k)`` that turns one-hots into option counts, and the names of the ``k`` counts.
 
-        Choices that offer the same options are counted together; where they fall into several groups, each group is
-        counted too.
+        Choices that offer the same options are counted together: over the whole architecture, or with `grouped` within
+        each group of choices (nothing to count, ``k = 0``, where there is but one group).
         """
         kinds = list(dict.fromkeys(c.options for c in self.choices))
         groups = list(dict.fromkeys(c.group for c in self.choices))
         columns: list[NDArray[np.float64]] = []
         names: list[str] = []
         for k, options in enumerate(kinds):
-            prefix = f"choice{k}:" if len(kinds) > 1 else ""
-            for group in [None, *(groups if len(groups) > 1 else [])]:
+            for group in (groups if len(groups) > 1 else []) if grouped else [None]:
                 members = [j for j, c in enumerate(self.choices) if c.options == options and group in (None, c.group)]
-                if not members or (group is not None and len(members) == 1 and len(kinds) > 1):
+                if not members:
                     continue
                 for o, option in enumerate(options):
                     column = np.zeros(int(self.sizes.sum()))
                     column[self._offsets[members] + o] = 1.0
                     columns.append(column)
-                    names.append(f"{prefix}{group}:{option}" if group else f"{prefix}{option}")
-        return np.stack(columns, axis=1), names
+                    prefix = [f"choice{k}"] if len(kinds) > 1 else []
+                    names.append(":".join([*prefix, *([group] if group else []), option]))
+        return np.stack(columns, axis=1) if columns else np.empty((int(self.sizes.sum()), 0)), names
 
     def statics(self, archs: Archs, **options: Any) -> dict[str, NDArray[np.float64]]:
         """What the network costs on paper: ``params`` (count), ``flops`` (multiply-adds of one input) and the like.

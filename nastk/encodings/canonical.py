@@ -1,0 +1,28 @@
+"""canonical:vec and so on: another encoding of the canonical form, so that equal networks have equal features."""
+
+from __future__ import annotations
+
+from nastk.encodings.base import Context, Encoding, Features, encoding
+from nastk.spaces.base import Archs, SearchSpace
+
+FAMILY = "canonical:<encoding>"
+
+
+class Canonical(Encoding):
+    """Encodes `SearchSpace.canonical` instead of the architecture as written.
+
+    What a network computes, hence its accuracy, is the same for all its forms; latency is not: benchmarks measured the
+    architectures as written.
+    """
+
+    def __init__(self, name: str | Encoding):
+        self.inner = encoding(name)
+
+    def fit(self, space: SearchSpace, context: Context | None = None) -> Canonical:
+        self.space_ = space
+        self.inner.fit(space, context)
+        self.names_ = [f"canonical {name}" for name in self.inner.names_]
+        return self
+
+    def transform(self, archs: Archs) -> Features:
+        return self.inner.transform(self.space_.canonical(archs))

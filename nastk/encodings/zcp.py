@@ -1,0 +1,42 @@
+"""zcp: zero-cost proxies, looked up (Akhauri & Abdelfattah, Multi-Predict, AutoML 2023)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nastk.encodings.base import Context, Encoding, Features
+from nastk.errors import InvalidValue
+from nastk.spaces.base import Archs, SearchSpace
+
+
+class Zcp(Encoding):
+    """Zero-cost proxies from the context's source, symmetric-log scaled, and a flag where they are missing.
+
+    Proxies range over many decades (synflow on FBNet reaches 2.9e38), hence ``sign(x) log(1 + |x|)``. An architecture
+    without proxies gets those of its canonical form where that has them, else the column means.
+    """
+
+    def fit(self, space: SearchSpace, context: Context | None = None) -> Zcp:
+        if context is None or context.proxies is None:
+            raise InvalidValue(
+                "the zcp encoding needs a source of proxies: Context(proxies=nastk.benchmark(...).proxies())"
+            )
+        self.space_, self.source_ = space, context.proxies
+        sample = space.enumerate() if space.enumerable else space.sample(2000, seed=0)
+        self.mean_ = np.nanmean(self._scaled(sample), axis=0)
+        self.names_ = [*self.source_.names, "no proxies"]
+        return self
+
+    def _scaled(self, archs: Archs) -> Features:
+        raw = np.asarray(self.source_(archs), dtype=np.float64)
+        gaps = np.isnan(raw).any(axis=1)
+        if gaps.any():
+            raw = np.where(gaps[:, None], self.source_(self.space_.canonical(archs)), raw)
+        return np.sign(raw) * np.log1p(np.abs(raw))
+
+    def transform(self, archs: Archs) -> Features:
+        values = self._scaled(archs)
+        missing = np.isnan(values)
+        return np.concatenate(
+            [np.where(missing, self.mean_, values), missing.any(axis=1, keepdims=True).astype(float)], axis=1
+        )

@@ -1,0 +1,208 @@
+"""gp: exact Gaussian process with a sum of kernels, one per encoding (Rasmussen & Williams 2006, chapters 2 and 5)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Encoding, Features, encoding
+from nastk.errors import InvalidValue
+from nastk.predictors._warps import Warp
+from nastk.predictors.base import Prediction, Predictor, Task
+from nastk.spaces.base import Archs, Seed
+
+
+class _Terms:
+    """The features of each term of an encoding, centred and scaled so that the mean squared distance is about one."""
+
+    def __init__(self, terms: Sequence[Encoding], reference: Archs):
+        self.terms = list(terms)
+        self.centre, self.scale = [], []
+        for term in self.terms:
+            features = term.transform(reference)
+            spread = features.std(axis=0)
+            useful = spread > 1e-9
+            self.centre.append(features.mean(axis=0))
+            self.scale.append(useful / np.where(useful, spread, 1.0) / np.sqrt(max(useful.sum(), 1)))
+
+    def __call__(self, archs: Archs) -> list[Features]:
+        return [
+            (t.transform(archs) - c) * s for t, c, s in zip(self.terms, self.centre, self.scale, strict=True)
+        ]
+
+
+def fitted_terms(name: str | Encoding, task: Task, reference: Archs) -> list[Encoding]:
+    """The terms of an encoding, each fitted to the task's space.
+
+    "auto" means choices, counts and statics, as written and in canonical form, as far as the space has them.
+    """
+    if name != "auto":
+        whole = encoding(name).fit(task.space, task.context)
+        return list(getattr(whole, "terms", [whole]))
+    names = ["vec", "counts"]
+    if task.space.statics(reference[:1], **task.context.build_options):
+        names.append("statics")
+    if not np.array_equal(task.space.canonical(reference), reference):
+        names += [f"canonical:{n}" for n in names]
+    return [encoding(n).fit(task.space, task.context) for n in names]
+
+
+class GP(Predictor):
+    """Exact GP regression.
+
+    ``k(x, x') = sum_t a_t exp(-|x - x'|_t^2 / (2 l_t^2)) + b_t <x, x'>_t`` over the terms ``t`` of the encoding, plus a
+    constant mean and Gaussian noise. Hyper-parameters maximise the marginal likelihood times weak log-normal priors
+    (L-BFGS, analytic gradients by torch, float64). The metric is warped by the transform with the most evidence.
+
+    Args:
+        encoding: terms joined by ``+``; "auto" is choices, counts and statics, both as written and in canonical form,
+            and the data weigh them.
+        warp: "identity", "log", "distance" (from the best), or "auto".
+        steps: at most so many L-BFGS iterations.
+        learn_at_most: hyper-parameters are learned on at most so many of the architectures.
+        device: torch device.
+
+    Example::
+
+        >>> predictor = nastk.predictor("gp").fit(task)
+        >>> predictor.predict(space.enumerate()).mean
+    """
+
+    def __init__(
+        self,
+        encoding: str = "auto",
+        warp: str = "auto",
+        steps: int = 40,
+        learn_at_most: int = 300,
+        device: str = "cpu",
+    ):
+        self.encoding, self.warp, self.steps, self.learn_at_most, self.device = (
+            encoding, warp, steps, learn_at_most, device,
+        )  # fmt: skip
+
+    def fit(self, task: Task) -> GP:
+        if len(task) < 1:
+            raise InvalidValue("a GP needs at least one architecture")
+        self.task_ = task
+        reference = task.space.enumerate() if task.space.enumerable else task.space.sample(2000, seed=0)
+        if len(reference) > 4000:
+            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
+        self.terms_ = _Terms(fitted_terms(self.encoding, task, reference), reference)
+        self.x_ = [self._tensor(f) for f in self.terms_(task.archs)]
+        kinds = Warp.KINDS if self.warp == "auto" else (self.warp,)
+        rows = np.arange(len(task))
+        if len(task) > self.learn_at_most:
+            rows = np.random.default_rng(0).choice(len(task), self.learn_at_most, replace=False)
+        best: tuple[float, Warp, torch.Tensor] | None = None
+        grams = self._grams([x[rows] for x in self.x_], [x[rows] for x in self.x_])
+        for kind in kinds:
+            warp = Warp.fit(kind, task.values, task.direction)
+            if warp is None:
+                continue
+            theta, evidence = self._learn(grams, self._tensor(warp.forward(task.values[rows])))
+            evidence += warp.log_jacobian(task.values[rows])
+            if best is None or evidence > best[0]:
+                best = (evidence, warp, theta)
+        if best is None:
+            raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
+        self.evidence_, self.warp_, self.theta_ = best
+        self._condition()
+        return self
+
+    # ---- kernel
+
+    def _tensor(self, array: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(array, dtype=torch.float64, device=self.device)
+
+    @staticmethod
+    def _grams(a: list[torch.Tensor], b: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squared distances and inner products of each term, each ``(t, n, m)``."""
+        inner = torch.stack([x @ y.T for x, y in zip(a, b, strict=True)])
+        na = torch.stack([(x * x).sum(1) for x in a])
+        nb = torch.stack([(y * y).sum(1) for y in b])
+        return (na[:, :, None] + nb[:, None, :] - 2 * inner).clamp_min(0.0), inner
+
+    def _initial(self, t: int) -> torch.Tensor:
+        """Prior means of log amplitude, log length, log linear weight (each ``t``) and log noise."""
+        share = float(np.log(0.5 / t))
+        return self._tensor(np.array([share] * t + [0.0] * t + [share] * t + [np.log(0.02)]))
+
+    @staticmethod
+    def _kernel(grams: tuple[torch.Tensor, torch.Tensor], theta: torch.Tensor) -> torch.Tensor:
+        squared, inner = grams
+        t = len(squared)
+        amplitude, length, linear = theta[:t].exp(), theta[t : 2 * t].exp(), theta[2 * t : 3 * t].exp()
+        shape = torch.exp(-squared / (2 * length[:, None, None] ** 2))
+        return (amplitude[:, None, None] * shape + linear[:, None, None] * inner).sum(0)
+
+    def _learn(self, grams: tuple[torch.Tensor, torch.Tensor], z: torch.Tensor) -> tuple[torch.Tensor, float]:
+        t = len(grams[0])
+        prior = self._initial(t)
+        width = torch.cat([prior.new_full((t,), 1.5), prior.new_full((t,), 0.7), prior.new_full((t + 1,), 1.5)])
+        theta = prior.clone().requires_grad_(True)
+        eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
+
+        def evidence() -> torch.Tensor:
+            k = self._kernel(grams, theta) + (theta[-1].exp() + 1e-8) * eye + 10.0  # a broad prior on the constant
+            factor = torch.linalg.cholesky(k)
+            half = torch.linalg.solve_triangular(factor, z[:, None], upper=False)
+            return -0.5 * (half**2).sum() - factor.diagonal().log().sum() - 0.5 * len(z) * float(np.log(2 * np.pi))
+
+        def objective() -> torch.Tensor:
+            optimiser.zero_grad()
+            loss = -evidence() + 0.5 * (((theta - prior) / width) ** 2).sum()
+            loss.backward()
+            return loss
+
+        optimiser = torch.optim.LBFGS(
+            [theta], max_iter=self.steps, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-5
+        )
+        with contextlib.suppress(torch.linalg.LinAlgError):  # keeps the last hyper-parameters that were well posed
+            optimiser.step(objective)  # type: ignore[arg-type]
+        if not torch.isfinite(theta).all():
+            theta = prior.clone()
+        with torch.no_grad():
+            return theta.detach(), float(evidence() - 0.5 * (((theta - prior) / width) ** 2).sum())
+
+    def _condition(self) -> None:
+        z = self._tensor(self.warp_.forward(self.task_.values))
+        k = self._kernel(self._grams(self.x_, self.x_), self.theta_) + 10.0
+        noise = self.theta_[-1].exp() + 1e-8
+        self.factor_ = torch.linalg.cholesky(k + noise * torch.eye(len(z), dtype=z.dtype, device=z.device))
+        self.alpha_ = torch.cholesky_solve(z[:, None], self.factor_)[:, 0]
+
+    # ---- prediction
+
+    def _posterior(self, archs: Archs) -> tuple[Features, Features]:
+        means, stds = [], []
+        for start in range(0, len(archs), 4096):
+            x = [self._tensor(f) for f in self.terms_(archs[start : start + 4096])]
+            cross = self._kernel(self._grams(x, self.x_), self.theta_) + 10.0
+            t = len(x)
+            prior = self.theta_[:t].exp().sum() + 10.0
+            prior = prior + sum(self.theta_[2 * t + i].exp() * (f * f).sum(1) for i, f in enumerate(x))
+            half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
+            means.append((cross @ self.alpha_).cpu().numpy())
+            stds.append((prior - (half**2).sum(0)).clamp_min(1e-10).sqrt().cpu().numpy())
+        return np.concatenate([np.empty(0), *means]), np.concatenate([np.empty(0), *stds])
+
+    def predict(self, archs: Any) -> Prediction:
+        """Median and half-width of the central 68 % of the latent metric."""
+        return Prediction(*self.warp_.moments(*self._posterior(self._checked(archs))))
+
+    def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
+        """Joint draws for up to a few thousand architectures, shape ``(n, n_archs)``."""
+        archs = self._checked(archs)
+        x = [self._tensor(f) for f in self.terms_(archs)]
+        cross = self._kernel(self._grams(x, self.x_), self.theta_) + 10.0
+        half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
+        covariance = self._kernel(self._grams(x, x), self.theta_) + 10.0 - half.T @ half
+        values, vectors = torch.linalg.eigh(covariance)
+        root = (vectors * values.clamp_min(0).sqrt()).cpu().numpy()
+        normal = np.random.default_rng(seed).standard_normal((n, len(archs)))
+        return self.warp_.backward((cross @ self.alpha_).cpu().numpy() + normal @ root.T)
