@@ -82,7 +82,7 @@ class Store:
         try:
             size = path.stat().st_size
             whole = size == file.bytes and (not checksum or sha256_of(path) == file.sha256)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return State(file, path, "missing")
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror or error}") from error

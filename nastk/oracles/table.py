@@ -40,11 +40,13 @@ class Table:
 
     Args:
         content: the stored table.
+        space: the space that its architectures belong to; by default the registered one of the table's name.
     """
 
-    def __init__(self, content: ColumnTable):
+    def __init__(self, content: ColumnTable, space: SearchSpace | None = None):
         self.content = content
         self.name = content.name
+        self._whole = space
 
     @classmethod
     def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
@@ -64,7 +66,7 @@ class Table:
     @cached_property
     def space(self) -> SearchSpace:
         """The space whose architectures the table holds: the whole one if it holds all, else a pool of its members."""
-        whole: SearchSpace = SPACES.create(self.name)
+        whole: SearchSpace = self._whole or SPACES.create(self.name)
         archs = self.content.archs
         if whole.enumerable and whole.size == len(archs) and np.array_equal(whole.enumerate(), archs):
             return whole

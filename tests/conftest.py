@@ -1,0 +1,38 @@
+"""Fixtures of the real public tables: tests skip, with the command that fetches them, where they are absent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nastk.data.fetch import Store
+from nastk.errors import DataError
+
+
+@pytest.fixture(scope="session")
+def raw() -> Path:
+    """The folder ``raw/`` of the fetched files: of the mirror if NASTK_MIRROR names a folder, else of the cache."""
+    for folder in (os.environ.get("NASTK_MIRROR"), Store().home):
+        if folder and (Path(folder) / "raw").is_dir():
+            return Path(folder) / "raw"
+    pytest.skip("the public tables are not here; run: nastk data fetch all")
+
+
+@pytest.fixture(scope="session")
+def nastk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache with nasbench201 and fbnet, fetched from NASTK_MIRROR, else the user's own."""
+    home = tmp_path_factory.mktemp("nastk-home") if os.environ.get("NASTK_MIRROR") else Store().home
+    store = Store(home)
+    try:
+        if store.mirror:
+            store.fetch(["nasbench201", "fbnet"], progress=False)
+        for file in store.catalogue.select(["nasbench201", "fbnet"]):
+            store.path(file.path)
+    except DataError as error:
+        pytest.skip(f"{error} (or: nastk data fetch nasbench201 fbnet)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NASTK_HOME", str(home))
+        yield home
