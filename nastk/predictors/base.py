@@ -123,6 +123,22 @@ class Predictor(ABC):
         """Mean for relaxed architectures, a tensor ``(n, sum(sizes))`` through which gradients flow."""
         raise Unsupported(f"the predictor {type(self).__name__} takes no relaxed architectures")
 
+    def save(self, path: Any, notes: dict[str, Any] | None = None) -> None:
+        """Write ``<path>.safetensors`` and ``<path>.json``; `nastk.predictors.load` reads them."""
+        from nastk.predictors._storage import save
+
+        save(self, path, notes)
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+        """What was learned, as JSON-able facts and arrays; None if it is to be stored as its data and fitted again."""
+        return None
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> None:
+        """The inverse of :meth:`learned`."""
+        raise Unsupported(f"{type(self).__name__} cannot be restored")
+
     def _checked(self, archs: Any) -> Archs:
         if not hasattr(self, "task_"):
             raise InvalidValue(f"{type(self).__name__} is not fitted; call fit(task) first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nastk.encodings.base import Encoding, Features, encoding
 from nastk.errors import InvalidValue
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Seed
+from nastk.spaces.base import Archs, SearchSpace, Seed
 
 
 class _Terms:
@@ -88,12 +89,7 @@ class GP(Predictor):
     def fit(self, task: Task) -> GP:
         if len(task) < 1:
             raise InvalidValue("a GP needs at least one architecture")
-        self.task_ = task
-        reference = task.space.enumerate() if task.space.enumerable else task.space.sample(2000, seed=0)
-        if len(reference) > 4000:
-            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
-        self.terms_ = _Terms(fitted_terms(self.encoding, task, reference), reference)
-        self.x_ = [self._tensor(f) for f in self.terms_(task.archs)]
+        self._prepare(task, task.archs)
         kinds = Warp.KINDS if self.warp == "auto" else (self.warp,)
         rows = np.arange(len(task))
         if len(task) > self.learn_at_most:
@@ -111,8 +107,33 @@ class GP(Predictor):
         if best is None:
             raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
         self.evidence_, self.warp_, self.theta_ = best
-        self._condition()
+        self._factorise()
+        z = self._tensor(self.warp_.forward(task.values))
+        self.alpha_ = torch.cholesky_solve(z[:, None], self.factor_)[:, 0]
         return self
+
+    def _prepare(self, task: Task, archs: Archs) -> None:
+        self.task_, self.archs_ = task, archs
+        reference = task.space.enumerate() if task.space.enumerable else task.space.sample(2000, seed=0)
+        if len(reference) > 4000:
+            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
+        self.terms_ = _Terms(fitted_terms(self.encoding, task, reference), reference)
+        self.x_ = [self._tensor(f) for f in self.terms_(archs)]
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+        if not hasattr(self, "alpha_"):
+            return None
+        arrays = {"archs": self.archs_.astype(np.int16), "alpha": self.alpha_, "theta": self.theta_}
+        return {"warp": asdict(self.warp_)}, {k: np.asarray(v) for k, v in arrays.items()}
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> None:
+        assert task is not None
+        self._prepare(task, arrays["archs"].astype(np.int64))
+        self.warp_ = Warp(**facts["warp"])
+        self.theta_, self.alpha_ = self._tensor(arrays["theta"]), self._tensor(arrays["alpha"])
+        self._factorise()
 
     # ---- kernel
 
@@ -153,28 +174,31 @@ class GP(Predictor):
             half = torch.linalg.solve_triangular(factor, z[:, None], upper=False)
             return -0.5 * (half**2).sum() - factor.diagonal().log().sum() - 0.5 * len(z) * float(np.log(2 * np.pi))
 
+        def objective_value() -> torch.Tensor:
+            return -evidence() + 0.5 * (((theta - prior) / width) ** 2).sum()
+
         def objective() -> torch.Tensor:
             optimiser.zero_grad()
-            loss = -evidence() + 0.5 * (((theta - prior) / width) ** 2).sum()
+            loss = objective_value()
             loss.backward()
             return loss
 
         optimiser = torch.optim.LBFGS(
             [theta], max_iter=self.steps, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-5
         )
-        with contextlib.suppress(torch.linalg.LinAlgError):  # keeps the last hyper-parameters that were well posed
+        learned = prior.clone()
+        with contextlib.suppress(torch.linalg.LinAlgError):  # an ill-posed step: the prior's hyper-parameters remain
             optimiser.step(objective)  # type: ignore[arg-type]
-        if not torch.isfinite(theta).all():
-            theta = prior.clone()
+            if torch.isfinite(theta).all() and torch.isfinite(objective()):
+                learned = theta.detach().clone()
         with torch.no_grad():
-            return theta.detach(), float(evidence() - 0.5 * (((theta - prior) / width) ** 2).sum())
+            theta.copy_(learned)
+            return learned, -float(objective_value())
 
-    def _condition(self) -> None:
-        z = self._tensor(self.warp_.forward(self.task_.values))
+    def _factorise(self) -> None:
         k = self._kernel(self._grams(self.x_, self.x_), self.theta_) + 10.0
         noise = self.theta_[-1].exp() + 1e-8
-        self.factor_ = torch.linalg.cholesky(k + noise * torch.eye(len(z), dtype=z.dtype, device=z.device))
-        self.alpha_ = torch.cholesky_solve(z[:, None], self.factor_)[:, 0]
+        self.factor_ = torch.linalg.cholesky(k + noise * torch.eye(len(k), dtype=k.dtype, device=k.device))
 
     # ---- prediction
 

@@ -1,0 +1,207 @@
+"""Latency of source devices from their own samples: one small GP a device, stored in a few kilobytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from nastk.errors import InvalidValue
+from nastk.predictors.base import Task
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+NOISES = (1e-3, 1e-2, 0.05, 0.2, 0.5)
+
+
+@dataclass(frozen=True)
+class SourceModels:
+    """Exact GPs, one a device, on the number of choices in which two architectures agree.
+
+    ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` agreeing choices of ``d``: an additive (lookup-table) part
+    and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen for
+    each device by the rank correlation of its leave-one-out predictions.
+
+    Args:
+        space: of all devices.
+        devices: their names.
+        archs: architectures of each training set, ``(sets, n, d)`` stacked in one array ``(rows, d)``.
+        sets: for each device, first and last row in `archs`.
+        alpha: kernel weights of each device's rows.
+        kernel: ``(devices, 2)`` mix and reach.
+        scaling: ``(devices, 3)`` centre, spread, floor of the modelled values.
+        log: whether the logarithm is modelled.
+        quality: rank correlation of leave-one-out predictions and values.
+    """
+
+    space: SearchSpace
+    devices: tuple[str, ...]
+    archs: Archs
+    sets: tuple[tuple[int, int], ...]
+    alpha: tuple[Array, ...]
+    kernel: Array
+    scaling: Array
+    log: tuple[bool, ...]
+    quality: Array
+
+    @classmethod
+    def fit(cls, tasks: Sequence[Task]) -> SourceModels:
+        """Learn each task's device.
+
+        Raises:
+            InvalidValue: no tasks, tasks without a device name, of several spaces, or with values not positive.
+        """
+        if not tasks:
+            raise InvalidValue("pretraining needs at least one source task")
+        names = [t.device for t in tasks]
+        if any(n is None for n in names) or len(set(names)) < len(names):
+            raise InvalidValue("every source task needs a device name of its own")
+        space = tasks[0].space
+        for task in tasks:
+            if task.space.choices != space.choices:
+                raise InvalidValue(f"source tasks are of different spaces: {space.name} and {task.space.name}")
+            if len(task) < 3 or task.values.min() <= 0:
+                raise InvalidValue(f"source device {task.device} needs at least 3 values, all positive")
+        groups: dict[bytes, list[int]] = {}
+        for i, task in enumerate(tasks):
+            groups.setdefault(task.archs.tobytes(), []).append(i)
+        archs, start = [], 0
+        fitted: dict[int, dict[str, Any]] = {}
+        for members in groups.values():
+            rows = tasks[members[0]].archs
+            archs.append(rows)
+            for i, model in zip(members, _fit_group(space, rows, [tasks[i].values for i in members]), strict=True):
+                fitted[i] = {**model, "set": (start, start + len(rows))}
+            start += len(rows)
+        models = [fitted[i] for i in range(len(tasks))]
+        return cls(
+            space,
+            tuple(str(n) for n in names),
+            np.concatenate(archs),
+            tuple(m["set"] for m in models),
+            tuple(m["alpha"] for m in models),
+            np.array([m["kernel"] for m in models]),
+            np.array([m["scaling"] for m in models]),
+            tuple(m["log"] for m in models),
+            np.array([m["quality"] for m in models]),
+        )
+
+    def predict(self, archs: Archs) -> Array:
+        """Latencies ``(n, devices)``, positive, in each device's unit."""
+        out = np.empty((len(archs), len(self.devices)))
+        d = self.space.d
+        for first, last in dict.fromkeys(self.sets):
+            basis = self.space.one_hot(self.archs[first:last]).T
+            members = [j for j, s in enumerate(self.sets) if s == (first, last)]
+            for start in range(0, len(archs), 4096):
+                agree = self.space.one_hot(archs[start : start + 4096]) @ basis
+                shapes: dict[tuple[float, float], Array] = {}
+                for j in members:
+                    kind = (float(self.kernel[j, 0]), float(self.kernel[j, 1]))
+                    if kind not in shapes:
+                        shapes[kind] = _kernel(agree, d, *kind)
+                    z = shapes[kind] @ self.alpha[j]
+                    centre, spread, floor = self.scaling[j]
+                    values = z * spread + centre
+                    values = np.exp(values) if self.log[j] else values
+                    out[start : start + 4096, j] = np.maximum(values, floor)
+        return out
+
+    def without(self, devices: set[str], duplicates: float | None = None) -> SourceModels | None:
+        """The rest, or None if nothing is left; see `FewShotGP.without`."""
+        dropped = {j for j, name in enumerate(self.devices) if name in devices}
+        if duplicates is not None and dropped:
+            ranks = np.apply_along_axis(rankdata, 0, self.predict(self.archs))
+            correlation = np.corrcoef(ranks.T)
+            dropped |= {
+                j for j in range(len(self.devices)) if any(correlation[j, i] > duplicates for i in tuple(dropped))
+            }
+        kept = [j for j in range(len(self.devices)) if j not in dropped]
+        if not kept:
+            return None
+        return replace(
+            self,
+            devices=tuple(self.devices[j] for j in kept),
+            sets=tuple(self.sets[j] for j in kept),
+            alpha=tuple(self.alpha[j] for j in kept),
+            kernel=self.kernel[kept],
+            scaling=self.scaling[kept],
+            log=tuple(self.log[j] for j in kept),
+            quality=self.quality[kept],
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays that :meth:`from_state` reads back."""
+        return {
+            "archs": self.archs.astype(np.int16),
+            "sets": np.array(self.sets, dtype=np.int64),
+            "alpha": np.concatenate(self.alpha).astype(np.float32),
+            "kernel": self.kernel,
+            "scaling": self.scaling,
+            "log": np.array(self.log, dtype=np.uint8),
+            "quality": self.quality,
+        }
+
+    @classmethod
+    def from_state(cls, space: SearchSpace, devices: Sequence[str], state: dict[str, NDArray[Any]]) -> SourceModels:
+        """The inverse of :meth:`state`."""
+        sets = tuple((int(a), int(b)) for a, b in state["sets"])
+        ends = np.cumsum([b - a for a, b in sets])[:-1]
+        return cls(
+            space,
+            tuple(devices),
+            state["archs"].astype(np.int64),
+            sets,
+            tuple(a.astype(np.float64) for a in np.split(state["alpha"], ends)),
+            state["kernel"],
+            state["scaling"],
+            tuple(bool(v) for v in state["log"]),
+            state["quality"],
+        )
+
+
+def _kernel(agree: Array, d: int, mix: float, reach: float) -> Array:
+    shape = 1.0 + agree / d
+    return shape + mix * np.exp(-(d - agree) / reach) if mix else shape
+
+
+def _fit_group(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
+    """Models of devices that share their architectures: one eigendecomposition a kernel serves them all."""
+    d = space.d
+    hot = space.one_hot(archs)
+    agree = hot @ hot.T
+    raw = np.stack(values, axis=1)
+    ranks = np.apply_along_axis(rankdata, 0, raw)
+    floor = raw.min(axis=0) * 0.5
+    best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
+    reaches = (2.0, 4.0) if d <= 10 else (4.0, 8.0)
+    kernels = [(0.0, 1.0), *((mix, reach) for mix in (0.3, 1.0) for reach in reaches)]
+    for mix, reach in kernels:
+        eigenvalues, vectors = np.linalg.eigh(_kernel(agree, d, mix, reach))
+        eigenvalues = np.maximum(eigenvalues, 0.0)
+        for log in (False, True):
+            # logarithms of a few near-zero readings would dominate: they are lifted to 2 % of the median
+            modelled = np.log(np.maximum(raw, np.median(raw, axis=0) * 0.02)) if log else raw
+            centre, spread = modelled.mean(axis=0), np.maximum(modelled.std(axis=0), 1e-12)
+            z = (modelled - centre) / spread
+            projected = vectors.T @ z
+            for noise in NOISES:
+                alpha = vectors @ (projected / (eigenvalues + noise)[:, None])
+                diagonal = ((vectors**2) / (eigenvalues + noise)).sum(axis=1)
+                left_out = np.apply_along_axis(rankdata, 0, z - alpha / diagonal[:, None])
+                for j in range(len(values)):
+                    quality = float(np.corrcoef(left_out[:, j], ranks[:, j])[0, 1])
+                    if quality > best[j]["quality"] + (1e-4 if mix else 0.0):
+                        best[j] = {
+                            "quality": quality,
+                            "alpha": alpha[:, j],
+                            "kernel": (mix, reach),
+                            "scaling": (centre[j], spread[j], floor[j]),
+                            "log": log,
+                        }
+    return best

@@ -1,0 +1,361 @@
+"""predictor: learns what is paid for, computes what is free, and pays where the front is expected to grow most.
+
+Expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the enumerated space or an
+evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang & Golovin, ICML 2020). A
+latency with a few-shot predictor is measured a few times at the start, on architectures chosen before anything is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import gamma, pi
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, qmc
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import nondominated
+from nastk.oracles.base import Oracle
+from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+
+class PredictorSearch(Searcher):
+    """Model-based search, the default.
+
+    Args:
+        predictor: learns the paid objectives: a name, or one by objective (`{"latency": few_shot, "accuracy": "gp"}`).
+            A pretrained few-shot predictor is adapted to `start` measurements; anything else is refitted every round.
+        contexts: context of the features by objective (build options, source of proxies).
+        start: evaluations of each learned objective before the first fit; fewer if the budget is small.
+        measurements: how many evaluations objectives with a few-shot predictor get, where the budget does not say.
+        candidates: at most so many architectures are scored a round; a larger space is scored on an evolved pool.
+        generations: how often that pool evolves.
+        directions: number of directions of the hypervolume.
+        draws: number of draws of the expectation.
+        front_size: at most so many architectures are recommended where predictions alone decide.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Oracle | Objective],
+        constraints: Sequence[str | Constraint] = (),
+        seed: int = 0,
+        budget: dict[str, int] | None = None,
+        predictor: str | Predictor | Mapping[str, str | Predictor] = "gp",
+        contexts: Mapping[str, Context] | None = None,
+        start: int = 10,
+        measurements: int = 10,
+        candidates: int = 50_000,
+        generations: int = 10,
+        directions: int = 128,
+        draws: int = 16,
+        front_size: int = 24,
+    ):
+        super().__init__(space, objectives, constraints, seed, budget)
+        self.contexts = dict(contexts or {})
+        self.start, self.candidates, self.generations, self.front_size = start, candidates, generations, front_size
+        self.models = self._models(predictor)
+        for name in self.few_shot:
+            self.budget.setdefault(name, measurements)
+        m = len(self.objectives)
+        sphere = np.abs(norm.ppf(qmc.Sobol(m, seed=seed).random(directions).clip(1e-6, 1 - 1e-6)))
+        self._directions = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
+        self._volume = pi ** (m / 2) / (2**m * gamma(m / 2 + 1))
+        self._normal = norm.ppf(qmc.Sobol(max(m, 1), seed=seed + 1).random(draws).clip(1e-3, 1 - 1e-3))
+        self._fitted: dict[str, tuple[int, Predictor]] = {}
+        self._free: dict[bytes, dict[str, Array]] = {}
+
+    def _models(self, predictor: str | Predictor | Mapping[str, str | Predictor]) -> dict[str, Predictor]:
+        from nastk.predictors.factory import predictor as named
+
+        given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
+        for name in given:
+            if name not in self.paid:
+                raise UnknownName("paid objective", name, self.paid)
+        models = {name: named(given.get(name, "gp")) for name in self.paid}
+        for name, model in models.items():
+            if model.scale != "metric":
+                raise InvalidValue(f"the predictor of {name} only ranks; a search needs one in the metric's units")
+        return models
+
+    @property
+    def few_shot(self) -> list[str]:
+        """Paid objectives that a few-shot predictor learns."""
+        return [n for n in self.paid if isinstance(self.models[n], FewShotPredictor)]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Paid objectives that are evaluated on every proposal after the start."""
+        return [n for n in self.paid if n not in self.few_shot]
+
+    # ---- proposals
+
+    def _paid_for(self, name: str) -> int:
+        return int(self._counts.get(name, 0))
+
+    def _tell(self, records: Sequence[Any]) -> None:
+        self._counts: dict[str, int] = getattr(self, "_counts", {})
+        for record in records:
+            self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
+
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        self._counts = getattr(self, "_counts", {})
+        proposals = self._measurements(n, pending)
+        if proposals or not self.evaluated:
+            return proposals
+        names = tuple(self.evaluated)
+        done = min(self._paid_for(name) for name in names) + len(pending)
+        start = self._start()
+        if done < start:
+            plan = self._design(start)
+            fresh = plan[self._not_evaluated(plan, pending)][: min(n, start - done)]
+            if len(fresh):
+                return [Proposal(a, names) for a in fresh]
+        if any(len(self._known(name)[1]) < 2 for name in names):
+            return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
+        return [Proposal(a, names) for a in self._improving(n, pending, rng)]
+
+    def _start(self) -> int:
+        planned = min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
+        return max(1, min(self.start, planned // 2 if planned < 2 * self.start else planned))
+
+    def _measurements(self, n: int, pending: Archs) -> list[Proposal]:
+        """Architectures on which an objective with a few-shot predictor is still to be measured."""
+        out: list[Proposal] = []
+        waiting = {a.tobytes() for a in pending}
+        for name in self.few_shot:
+            model = self.models[name]
+            planned = self.budget[name]
+            choose = getattr(model, "choose", None) or FewShotGP().choose
+            plan = choose(planned, seed=[self.seed, 1], space=self.space, context=self.contexts.get(name))
+            column = [o.name for o in self.objectives].index(name)
+            for arch in plan:
+                row = self._rows.get(arch.tobytes())
+                tried = row is not None and (np.isfinite(self._values[row][column]) or arch.tobytes() in self._failed)
+                if not tried and arch.tobytes() not in waiting and self._paid_for(name) + len(out) < planned:
+                    out.append(Proposal(arch, (name,)))
+        return out[:n]
+
+    def _design(self, n: int) -> Archs:
+        """The first architectures to evaluate: spread over the space, target-blind, equal networks once."""
+        context = next((self.contexts[name] for name in self.evaluated if name in self.contexts), None)
+        rng = np.random.default_rng([self.seed, 2])
+        drawn = self.space.canonical(self.space.sample(min(1200, 4 * self.space.size), rng))
+        drawn = np.unique(drawn, axis=0)
+        if len(drawn) <= n:
+            return drawn
+        return FewShotGP().choose(n, seed=rng, space=self.space, candidates=drawn, context=context)
+
+    def _not_evaluated(self, archs: Archs, pending: Archs) -> NDArray[np.int64]:
+        """Rows of `archs`, by canonical form, whose evaluated objectives are neither paid nor pending."""
+        values = self.values_[:, [[o.name for o in self.objectives].index(n) for n in self.evaluated]]
+        archs_ = self.archs_
+        tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs_], dtype=bool)
+        seen = set(self.space.keys(archs_[tried])) | set(self.space.keys(pending))
+        kept = []
+        for i, key in enumerate(self.space.keys(archs)):
+            if key not in seen:
+                seen.add(key)
+                kept.append(i)
+        return np.array(kept, dtype=np.int64)
+
+    def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
+        pool = self._pool(rng)
+        pool = pool[self._not_evaluated(pool, pending)]
+        if not len(pool):
+            return pool
+        mean, std = self._beliefs(pool)
+        low, high = self._range(mean)
+        costs, spread = (mean * self.signs - low) / (high - low), std / (high - low)
+        front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
+        feasible = self._feasibility(mean, std)
+        optimistic = self._gain(costs - spread, front) * np.maximum(feasible, 1e-3)
+        short = np.argsort(-optimistic)[: max(256, 8 * n)]
+        costs, spread, feasible = costs[short], spread[short], feasible[short]
+        chosen: list[int] = []
+        for _ in range(min(n, len(short))):
+            gain = np.mean([self._gain(costs + spread * z, front) for z in self._normal], axis=0) * feasible
+            gain[chosen] = -1.0
+            if gain.max() <= 0:  # nothing is expected to improve: the most promising that is left
+                left = np.setdiff1d(np.arange(len(short)), chosen)
+                best = int(left[np.argmax(feasible[left] - 1e-3 * costs[left].sum(axis=1))])
+            else:
+                best = int(np.argmax(gain))
+            chosen.append(best)
+            front = np.maximum(front, self._reach(costs[[best]])[0])
+        return pool[short[chosen]]
+
+    # ---- hypervolume by directions
+
+    def _reach(self, costs: Array) -> Array:
+        """How far each point ``(n, m)`` of normalised costs pushes along each direction, ``(n, directions)``."""
+        return np.maximum(((1.0 - costs)[:, None, :] / self._directions).min(axis=2), 0.0)
+
+    def _gain(self, costs: Array, front: Array) -> Array:
+        """Hypervolume that each point adds to a front known by its reach."""
+        m = len(self.objectives)
+        total = np.zeros(len(costs))
+        for start in range(0, len(costs), 4096):
+            reach = self._reach(costs[start : start + 4096])
+            total[start : start + 4096] = np.maximum(reach**m - front**m, 0.0).mean(axis=1)
+        return self._volume * total
+
+    def _range(self, mean: Array) -> tuple[Array, Array]:
+        """Least and greatest cost of each objective over what is predicted and what was paid for."""
+        values = np.concatenate([mean, self.values_]) * self.signs
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        return low, np.where(high > low, high, low + 1.0)
+
+    def _front_costs(self, pending: Archs = np.empty((0, 0), dtype=np.int64)) -> Array:
+        """Costs of what was evaluated within the constraints, and of what is pending as predicted, ``(n, m)``."""
+        values, _ = self._completed(self._evaluated_archs())
+        if len(pending):
+            values = np.concatenate([values, self._completed(pending)[0]])
+        values = values[np.isfinite(values).all(axis=1)]
+        return (values * self.signs)[self.violation(values) <= 0]
+
+    def _evaluated_archs(self) -> Archs:
+        """Architectures on which every evaluated objective is known."""
+        columns = [j for j, o in enumerate(self.objectives) if o.name in self.evaluated]
+        return self.archs_[np.isfinite(self.values_[:, columns]).all(axis=1)]
+
+    def _feasibility(self, mean: Array, std: Array) -> Array:
+        probability = np.ones(len(mean))
+        names = [o.name for o in self.objectives]
+        for c in self.constraints:
+            j = names.index(c.objective)
+            margin = (c.bound - mean[:, j]) * (1.0 if c.relation == "<=" else -1.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                z = np.where(std[:, j] > 0, margin / std[:, j], np.where(margin >= 0, np.inf, -np.inf))
+            probability *= norm.cdf(z)
+        return probability
+
+    # ---- beliefs
+
+    def _known(self, name: str) -> tuple[Archs, Array]:
+        """Architectures and values of one paid objective, failures left out."""
+        column = self.values_[:, [o.name for o in self.objectives].index(name)]
+        known = np.isfinite(column)
+        return self.archs_[known], column[known]
+
+    def _fit(self, name: str) -> Predictor:
+        archs, values = self._known(name)
+        if name in self._fitted and self._fitted[name][0] == len(values):
+            return self._fitted[name][1]
+        objective = next(o for o in self.objectives if o.name == name)
+        device = getattr(objective.oracle, "device", None)
+        task = Task(
+            self.space, archs, values, name, objective.unit, objective.direction,
+            device=device if isinstance(device, str) else None, context=self.contexts.get(name, Context()),
+        )  # fmt: skip
+        model = self.models[name]
+        fitted = model.adapt(task) if isinstance(model, FewShotPredictor) else model.fit(task)
+        self._fitted[name] = (len(values), fitted)
+        return fitted
+
+    def estimate(self, archs: Archs) -> dict[str, Prediction]:
+        """What the predictors say of each paid objective that has enough values to be learned."""
+        enough = [n for n in self.paid if len(self._known(n)[1]) >= 2]
+        return {name: self._fit(name).predict(archs) for name in enough}
+
+    def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
+        """Mean and standard deviation of every objective, ``(n, m)``; free objectives are asked, and are certain."""
+        free = self._computed(archs)
+        predictions = {name: self._fit(name).predict(archs) for name in self.paid}
+        mean = np.empty((len(archs), len(self.objectives)))
+        std = np.zeros_like(mean)
+        for j, o in enumerate(self.objectives):
+            if o.paid:
+                mean[:, j] = predictions[o.name].mean
+                std[:, j] = np.nan_to_num(predictions[o.name].std, nan=0.0)
+            else:
+                mean[:, j] = free[o.name]
+        return mean, std
+
+    def _computed(self, archs: Archs) -> dict[str, Array]:
+        key = archs.tobytes()
+        if key not in self._free:
+            if len(self._free) > 4:
+                self._free.pop(next(iter(self._free)))
+            self._free[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.paid}
+        return self._free[key]
+
+    def _completed(self, archs: Archs) -> tuple[Array, NDArray[np.bool_]]:
+        """Values ``(n, m)``, paid where they were paid for and believed elsewhere, and which are paid or free."""
+        if not len(archs):
+            return np.empty((0, len(self.objectives))), np.empty((0, len(self.objectives)), dtype=bool)
+        mean, _ = self._beliefs(archs)
+        told = np.full_like(mean, np.nan)
+        everything = self.values_
+        for i, arch in enumerate(archs):
+            row = self._rows.get(np.ascontiguousarray(arch).tobytes())
+            if row is not None:
+                told[i] = everything[row]
+        certain = np.isfinite(told) | np.array([not o.paid for o in self.objectives])
+        return np.where(np.isfinite(told), told, mean), certain
+
+    def _pool(self, rng: np.random.Generator) -> Archs:
+        """Candidates: the whole space, or a pool evolved on the beliefs where that is too large."""
+        if self.space.enumerable and self.space.size <= self.candidates:
+            return self.space.enumerate()
+        size = min(2000, self.candidates)
+        pool = np.concatenate([self.space.sample(size, rng), self._evaluated_archs()])
+        for _ in range(self.generations):
+            mean, std = self._beliefs(pool)
+            low, high = self._range(mean)
+            optimistic = (mean * self.signs - std - low) / (high - low)
+            broken = 1.0 - self._feasibility(mean, std)
+            order = np.lexsort((optimistic @ np.full(optimistic.shape[1], 1.0), broken > 0.5))
+            front = np.flatnonzero(nondominated(np.column_stack([optimistic, broken])))
+            parents = pool[np.unique(np.concatenate([front[: size // 4], order[: size // 10]]))]
+            pick = rng.integers(0, len(parents), (2, size // 2))
+            children = self.space.mutate(self.space.crossover(parents[pick[0]], parents[pick[1]], rng), rng)
+            mutants = self.space.mutate(parents[rng.integers(0, len(parents), size // 2)], rng)
+            pool = np.unique(np.concatenate([parents, children, mutants]), axis=0)
+        return pool
+
+    def recommend(self) -> Archs:
+        """The front by what was paid for, completed by predictions.
+
+        Where some objective is evaluated on each proposal, only architectures evaluated so are recommended; where all
+        paid objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
+        `front_size`.
+        """
+        if any(len(self._known(n)[1]) < 2 for n in self.paid):
+            return super().recommend()
+        predicted = not self.evaluated
+        pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
+        if not len(pool):
+            return pool
+        values, _ = self._completed(pool)
+        violation = self.violation(values)
+        if not (violation <= 0).any():
+            return pool[[int(np.argmin(violation))]]
+        pool, costs = pool[violation <= 0], (values * self.signs)[violation <= 0]
+        keep = np.flatnonzero(nondominated(costs))
+        if predicted and len(keep) > self.front_size:
+            keep = keep[self._spread(costs[keep], self.front_size)]
+        return pool[keep]
+
+    def _spread(self, costs: Array, n: int) -> list[int]:
+        """The `n` points whose hypervolume, within the range of these points, is greatest, chosen greedily."""
+        low, high = costs.min(axis=0), costs.max(axis=0)
+        scaled = (costs - low) / np.where(high > low, high - low, 1.0) / 1.1
+        chosen: list[int] = []
+        front = np.zeros(len(self._directions))
+        for _ in range(n):
+            gain = self._gain(scaled, front)
+            gain[chosen] = -1.0
+            chosen.append(int(np.argmax(gain)))
+            front = np.maximum(front, self._reach(scaled[[chosen[-1]]])[0])
+        return chosen
