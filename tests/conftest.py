@@ -32,7 +32,7 @@ def nastk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for file in store.catalogue.select(["nasbench201", "fbnet"]):
             store.path(file.path)
     except DataError as error:
-        pytest.skip(f"{error} (or: nastk data fetch nasbench201 fbnet)")
+        pytest.skip(str(error))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASTK_HOME", str(home))
         yield home

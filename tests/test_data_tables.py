@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import sys
 import time
@@ -231,6 +232,31 @@ def test_the_fbnet_importer_checks_its_files(tmp_path, monkeypatch):
     del scores["_".join(map(str, rows[1]))]
     with pytest.raises(DataError, match="has no entry"):
         draft()
+
+
+def test_naslibs_tuples_name_the_official_cells():
+    from nastk.data.nasbench201 import OPERATIONS, Rows
+
+    cells = itertools.product(OPERATIONS, repeat=6)
+    rows = Rows([f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|" for a, b, c, d, e, f in cells])
+    pairs = {  # from the one file that writes both forms
+        "(4, 0, 3, 1, 4, 3)": "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_1x1~2|",
+        "(2, 4, 0, 0, 3, 2)": "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+"
+        "|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|",
+    }
+    assert [rows.strings[i] for i in rows.of_tuples(pairs, "f")] == list(pairs.values())
+    for wrong in (
+        "(4, 0, 3)",
+        "(5, 0, 0, 0, 0, 0)",
+        "(-1, 0, 0, 0, 0, 0)",
+        "__import__('os')",
+        "(0.5, 0, 0, 0, 0, 0)",
+        "",
+    ):
+        with pytest.raises(DataError, match="not an architecture"):
+            rows.of_tuples([wrong], "f")
+    with pytest.raises(DataError, match="every NAS-Bench-201 cell once"):
+        Rows(rows.strings[:-1])
 
 
 # ---- the real tables
