@@ -29,7 +29,7 @@ class Zcp(Encoding):
 
     def _scaled(self, archs: Archs) -> Features:
         raw = np.asarray(self.source_(archs), dtype=np.float64)
-        gaps = np.isnan(raw).any(axis=1)
+        gaps = np.asarray(np.isnan(raw).any(axis=1))
         if gaps.any():
             raw = np.where(gaps[:, None], self.source_(self.space_.canonical(archs)), raw)
         return np.sign(raw) * np.log1p(np.abs(raw))

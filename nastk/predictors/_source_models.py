@@ -23,7 +23,7 @@ NOISES = (1e-3, 1e-2, 0.05, 0.2, 0.5)
 class SourceModels:
     """Exact GPs, one a device, on the number of choices in which two architectures agree.
 
-    ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` agreeing choices of ``d``: an additive (lookup-table) part
+    ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` equal choices of ``d``: an additive (lookup-table) part
     and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen for
     each device by the rank correlation of its leave-one-out predictions.
 

@@ -72,8 +72,8 @@ def save(predictor: Predictor, path: str | os.PathLike[str], notes: dict[str, An
         info, arrays = learned
     document: dict[str, Any] = {
         "format": FORMAT,
-        "predictor": registered_name(predictor),
-        "options": constructor_options(predictor),
+        "predictor": registered_name(predictor.template),
+        "options": constructor_options(predictor.template),
         "learned": info if learned is not None else None,
         "notes": notes or {},
     }
@@ -139,8 +139,7 @@ def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context
             from nastk.spaces.factory import space as named
 
             space = named(document["learned"]["space"])
-        predictor.restore(document["learned"], arrays, task, space)
-        return predictor
+        return predictor.restore(document["learned"], arrays, task, space)
     except NastkError:
         raise
     except (KeyError, TypeError, ValueError, AssertionError) as error:

@@ -129,14 +129,19 @@ class Predictor(ABC):
 
         save(self, path, notes)
 
+    @property
+    def template(self) -> Predictor:
+        """The predictor whose constructor makes this one; an adapted predictor names the few-shot one it came from."""
+        return self
+
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
         """What was learned, as JSON-able facts and arrays; None if it is to be stored as its data and fitted again."""
         return None
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
-    ) -> None:
-        """The inverse of :meth:`learned`."""
+    ) -> Predictor:
+        """The inverse of :meth:`learned`; returns the predictor that was saved."""
         raise Unsupported(f"{type(self).__name__} cannot be restored")
 
     def _checked(self, archs: Any) -> Archs:

@@ -7,9 +7,7 @@ layer-wise term; many weightings, noise levels and both scales (raw, log) are av
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
+from nastk.predictors._adapted_latency import AdaptedLatency, Blocks
 from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -25,38 +24,6 @@ Array = NDArray[np.float64]
 
 DESIGN = {"sources": 1.0, "mean": 1.0, "counts": 0.3, "groups": 0.15, "statics": 0.3, "choices": 0.02}
 """Kernel weights by which the architectures to measure are chosen, before anything is known of the device."""
-
-
-def _grid(sources: bool) -> list[dict[str, float]]:
-    """Kernel weightings that are averaged over."""
-    if not sources:
-        axes = itertools.product((0.0, 0.3, 1.0), (0.3, 1.0), (0.02, 0.1, 0.3))
-        return [{"counts": c, "groups": c / 2, "statics": s, "choices": w} for c, s, w in axes]
-    axes = itertools.product((0.3, 1.0), (1.0, 3.0), (0.0, 0.1, 0.3, 1.0), (0.0, 0.3, 1.0), (0.0, 0.02, 0.1))
-    return [
-        {"sources": d, "mean": m, "counts": c, "groups": c / 2, "statics": s, "choices": w} for d, m, c, s, w in axes
-    ]
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """Feature blocks of architectures, each ``(n, f)`` and scaled to a mean squared norm of one."""
-
-    names: tuple[str, ...]
-    blocks: tuple[Array, ...]
-
-    def gram(self, other: _Blocks) -> Array:
-        """Inner products of each block, ``(blocks, n, m)``."""
-        return np.stack([a @ b.T for a, b in zip(self.blocks, other.blocks, strict=True)])
-
-    def rows(self, index: Any) -> _Blocks:
-        return _Blocks(self.names, tuple(b[index] for b in self.blocks))
-
-    def weighted(self, weights: dict[str, float]) -> Array:
-        """All blocks side by side, each scaled by the root of its weight."""
-        return np.concatenate(
-            [np.sqrt(weights.get(n, 0.0)) * b for n, b in zip(self.names, self.blocks, strict=True)], axis=1
-        )
 
 
 class FewShotGP(FewShotPredictor):
@@ -96,7 +63,7 @@ class FewShotGP(FewShotPredictor):
             tasks: one a device, positive values, all of one space; named by `Task.device`.
         """
         self.sources_ = SourceModels.fit(tasks)
-        self._features: dict[bytes, _Blocks] = {}
+        self._features: dict[bytes, Blocks] = {}
         return self
 
     @property
@@ -130,7 +97,7 @@ class FewShotGP(FewShotPredictor):
 
     # ---- features
 
-    def features(self, space: SearchSpace, archs: Archs, context: Context | None = None) -> _Blocks:
+    def features(self, space: SearchSpace, archs: Archs, context: Context | None = None) -> Blocks:
         """The kernel's feature blocks; the last few large populations are remembered."""
         options = context.build_options if context else {}
         key = archs.tobytes() + repr(sorted(options.items())).encode() if len(archs) > 256 else b""
@@ -139,7 +106,7 @@ class FewShotGP(FewShotPredictor):
         if key and key in self._features:
             return self._features[key]
         names, blocks = zip(*self._blocks(space, archs, options), strict=True)
-        result = _Blocks(names, blocks)
+        result = Blocks(names, blocks)
         if key:
             while len(self._features) >= 4:
                 self._features.pop(next(iter(self._features)))
@@ -252,121 +219,14 @@ class FewShotGP(FewShotPredictor):
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         if self.sources_ is None:
-            raise InvalidValue("nothing is pretrained yet; call pretrain(tasks) first")
+            return {"space": None, "devices": []}, {}
         return {"space": self.sources_.space.name, "devices": list(self.devices)}, self.sources_.state()
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
-    ) -> None:
-        assert space is not None
-        self.sources_ = SourceModels.from_state(space, facts["devices"], arrays)
-        self._features = {}
-
-
-class AdaptedLatency(Predictor):
-    """A device's latency, learned by `FewShotGP.adapt`."""
-
-    def __init__(self, few: FewShotGP, task: Task):
-        self.few, self.task_ = few, task
-        self.fit(task)
-
-    def fit(self, task: Task) -> AdaptedLatency:
-        few = self.few
-        self.task_ = task
-        self.known_ = few.features(task.space, task.archs, task.context)
-        names = self.known_.names
-        grid = _grid("sources" in names)
-        weights = np.unique([[w.get(n, 0.0) for n in names] for w in grid], axis=0)
-        limit = few.max_configurations
-        if len(task) > 40:
-            limit = max(8, int(limit * (40 / len(task)) ** 2))
-        if len(weights) > limit:
-            weights = weights[np.linspace(0, len(weights) - 1, limit).round().astype(int)]
-        y, n = task.values, len(task)
-        grams = self.known_.gram(self.known_)
-        kernels = np.einsum("cb,bij->cij", weights, grams)
-        scale = np.maximum(np.einsum("cii->c", kernels) / n, 1e-12)
-        c = len(few.noises)
-        kernels = np.repeat(kernels / scale[:, None, None], c, axis=0)
-        weights = np.repeat(weights / scale[:, None], c, axis=0)
-        noise = np.tile(few.noises, len(kernels) // c)
-        self.fits_ = []
-        for log in (False, True):
-            values = np.log(y) if log else y
-            centre, spread = float(values.mean()), float(values.std())
-            jacobian = -n * np.log(spread) - (np.log(y).sum() if log else 0.0)
-            z = (values - centre) / spread
-            precision = np.ones((len(kernels), n))
-            for turn in range(few.robust + 1):
-                inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
-                ones = inverse.sum(axis=2)
-                total = ones.sum(axis=1)
-                offset = (ones @ z) / total
-                alpha = np.einsum("cij,cj->ci", inverse, z - offset[:, None])
-                variance = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, 1e-6)
-                if turn in (0, few.robust):
-                    evidence = -0.5 * ((n - 1) * np.log(variance) - np.linalg.slogdet(inverse)[1] + np.log(total))
-                    half = few.freedom / 2
-                    evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
-                    self.fits_.append((log, centre, spread, evidence, offset, alpha, variance, inverse))
-                diagonal = np.einsum("cii->ci", inverse)
-                left_out = (alpha / diagonal) ** 2 * diagonal / variance[:, None]
-                precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
-        evidence = np.stack([f[3] for f in self.fits_])
-        posterior = np.exp(evidence - evidence.max())
-        self.posterior_ = posterior / posterior.sum()
-        self.weights_, self.noise_ = weights, noise
-        return self
-
-    def predict(self, archs: Any) -> Prediction:
-        """Mean and standard deviation of a measurement, in its unit, averaged over all configurations."""
-        archs = self._checked(archs)
-        if not len(archs):
-            return Prediction(np.empty(0), np.empty(0))
-        features = self.few.features(self.task_.space, archs, self.task_.context)
-        cross = features.gram(self.known_)
-        self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
-        total = np.zeros(len(archs))
-        second = np.zeros(len(archs))
-        low, high = self.task_.values.min(), self.task_.values.max()
-        for (log, centre, spread, _, offset, alpha, variance, inverse), p in zip(
-            self.fits_, self.posterior_, strict=True
-        ):
-            mass = float(p.sum())
-            if mass < 1e-4:
-                continue
-            q = p / mass
-            coefficients = np.einsum("c,cb,ci->bi", q, self.weights_, alpha)
-            mean = np.einsum("bni,bi->n", cross, coefficients) + float(q @ offset)
-            spread_z = np.zeros(len(archs))
-            heavy = np.argsort(-q)[:4]
-            for c in heavy:
-                reach = np.einsum("b,bni->ni", self.weights_[c], cross)
-                left = self.weights_[c] @ self_norm - np.einsum("ni,ij,nj->n", reach, inverse[c], reach)
-                here = reach @ alpha[c] + offset[c]
-                spread_z += q[c] * (variance[c] * (np.maximum(left, 0.0) + self.noise_[c]) + (here - mean) ** 2)
-            std = np.sqrt(spread_z / q[heavy].sum()) * spread
-            value = mean * spread + centre
-            if log:
-                value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))
-                std = value * np.minimum(std, 2.0)
-            value = np.maximum(value, 0.1 * low)
-            total += mass * value
-            second += mass * (std**2 + value**2)
-        kept = sum(float(p.sum()) for p in self.posterior_ if p.sum() >= 1e-4)
-        mean = total / kept
-        return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
-
-    def resembles(self) -> list[tuple[str, float]]:
-        """Source devices by Spearman correlation of their predicted latencies with the measurements, best first."""
-        from scipy.stats import spearmanr
-
-        sources = self.few.sources_
-        if sources is None:
-            return []
-        predicted = sources.predict(self.task_.archs)
-        pairs = [
-            (name, float(spearmanr(predicted[:, j], self.task_.values).statistic))
-            for j, name in enumerate(sources.devices)
-        ]
-        return sorted(pairs, key=lambda pair: -pair[1])
+    ) -> Predictor:
+        space = space or (task.space if task else None)
+        if facts["devices"]:
+            assert space is not None
+            self.sources_ = SourceModels.from_state(space, facts["devices"], arrays)
+        return self.adapt(task) if task is not None else self

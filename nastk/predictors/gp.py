@@ -128,12 +128,13 @@ class GP(Predictor):
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
-    ) -> None:
+    ) -> Predictor:
         assert task is not None
         self._prepare(task, arrays["archs"].astype(np.int64))
         self.warp_ = Warp(**facts["warp"])
         self.theta_, self.alpha_ = self._tensor(arrays["theta"]), self._tensor(arrays["alpha"])
         self._factorise()
+        return self
 
     # ---- kernel
 
@@ -188,7 +189,7 @@ class GP(Predictor):
         )
         learned = prior.clone()
         with contextlib.suppress(torch.linalg.LinAlgError):  # an ill-posed step: the prior's hyper-parameters remain
-            optimiser.step(objective)  # type: ignore[arg-type]
+            optimiser.step(objective)
             if torch.isfinite(theta).all() and torch.isfinite(objective()):
                 learned = theta.detach().clone()
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 Expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the enumerated space or an
 evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang & Golovin, ICML 2020). A
-latency with a few-shot predictor is measured a few times at the start, on architectures chosen before anything is known.
+latency with a few-shot predictor is measured a few times at the start, on architectures chosen target-blind.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class PredictorSearch(Searcher):
             model = self.models[name]
             planned = self.budget[name]
             choose = getattr(model, "choose", None) or FewShotGP().choose
-            plan = choose(planned, seed=[self.seed, 1], space=self.space, context=self.contexts.get(name))
+            rng = np.random.default_rng([self.seed, 1])
+            plan = choose(planned, seed=rng, space=self.space, context=self.contexts.get(name))
             column = [o.name for o in self.objectives].index(name)
             for arch in plan:
                 row = self._rows.get(arch.tobytes())

@@ -1,0 +1,109 @@
+"""Conformance kit of predictors: what every registered one, and every third-party one, must keep."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from nastk.errors import InvalidValue
+from nastk.predictors.base import FewShotPredictor, Predictor, Task
+from nastk.spaces.base import SearchSpace
+
+
+def example_task(space: SearchSpace, n: int = 24, seed: int = 0, device: str | None = None) -> Task:
+    """A latency-like task on a space: additive in the choices with a little noise, positive."""
+    rng = np.random.default_rng(seed)
+    archs = space.sample(min(n, space.size), rng, unique=True)
+    weights = np.random.default_rng(99).uniform(0.1, 1.0, int(space.sizes.sum()))
+    values = 1.0 + space.one_hot(archs) @ weights + 0.01 * rng.standard_normal(len(archs))
+    return Task(space, archs, values, "latency", "ms", "min", device=device)
+
+
+def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int = 0) -> None:
+    """Test the contract of :class:`nastk.Predictor`; raises AssertionError with what is broken.
+
+    Args:
+        make: builds a fresh predictor, the same each time.
+        space: a space that the predictor supports.
+    """
+    task = example_task(space, seed=seed)
+
+    def fit(t: Task) -> Predictor:
+        predictor = make()
+        if isinstance(predictor, FewShotPredictor):
+            predictor.pretrain([example_task(space, 40, seed + 1 + i, device=f"source-{i}") for i in range(2)])
+            return predictor.adapt(t)
+        fitted = predictor.fit(t)
+        assert fitted is predictor, "fit must return the predictor itself"
+        return fitted
+
+    fitted = fit(task)
+    others = space.sample(50, seed + 7)
+    prediction = fitted.predict(others)
+    assert prediction.mean.shape == (len(others),), f"mean has shape {prediction.mean.shape} for {len(others)}"
+    assert prediction.std.shape == (len(others),), f"std has shape {prediction.std.shape} for {len(others)}"
+    assert np.isfinite(prediction.mean).all(), "a mean is not finite"
+    assert not (prediction.std < 0).any(), "a standard deviation is negative"
+    assert fitted.predict(others[:0]).mean.shape == (0,), "no architectures must give no predictions"
+    one = fitted.predict(others[3]).mean
+    assert one.shape == (1,), "one row must give one prediction"
+    assert np.allclose(one, prediction.mean[3], rtol=1e-6, atol=1e-9), "a prediction depends on what is asked beside it"
+    text = fitted.predict(space.format(others[3])).mean
+    assert np.allclose(text, one, rtol=1e-9), "text and row give different predictions"
+
+    known = fitted.predict(task.archs).mean
+    if fitted.scale == "metric":
+        constant = np.abs(task.values - task.values.mean()).mean()
+        assert np.abs(known - task.values).mean() < constant, "fits its own data worse than their mean does"
+
+    again = fit(task).predict(others)
+    assert np.array_equal(again.mean, prediction.mean), "two fits of the same task differ"
+    order = np.random.default_rng(seed).permutation(len(task))
+    shuffled = fit(task.subset(order)).predict(others)
+    close = np.abs(shuffled.mean - prediction.mean).max() <= 0.05 * np.ptp(task.values)
+    assert close, "the order of the architectures changes what is learned"
+
+    doubled = fit(task.subset(np.concatenate([np.arange(len(task)), [0, 0, 1]]))).predict(others)
+    assert np.isfinite(doubled.mean).all(), "repeated architectures break the fit"
+
+    draws = fitted.sample(others, 8, seed)
+    assert draws.shape == (8, len(others)), f"sample gave shape {draws.shape}"
+    assert np.array_equal(draws, fitted.sample(others, 8, seed)), "sample differs for the same seed"
+
+    few = isinstance(make(), FewShotPredictor)
+    if not few:
+        small = fit(task.subset([0])).predict(others)
+        assert np.isfinite(small.mean).all(), "one architecture must be enough to fit"
+        flat = fit(Task(space, task.archs, np.full(len(task), 3.0))).predict(others)
+        assert np.allclose(flat.mean, 3.0, rtol=0.05), "equal values must give that value"
+        _refuses(lambda: make().predict(others), "predicting before fit")
+    else:
+        _refuses(lambda: fit(task.subset([0])), "adapting to one measurement")
+        _refuses(lambda: fit(Task(space, task.archs, np.full(len(task), 3.0), "latency")), "equal measurements")
+        _refuses(lambda: fit(Task(space, task.archs, -task.values, "latency")), "negative measurements")
+        leak = example_task(space, 10, seed, device="source-0")
+        _refuses(lambda: fit(leak), "a target device that is a source device")
+    broken = task.values.copy()
+    broken[0] = np.nan
+    _refuses(lambda: fit(Task(space, task.archs, broken)), "NaN values")
+
+    if type(fitted).learned is not Predictor.learned or not few:
+        with tempfile.TemporaryDirectory() as folder:
+            fitted.save(Path(folder) / "saved")
+            from nastk.predictors import load
+
+            loaded = load(Path(folder) / "saved", space=space).predict(others)
+        assert np.allclose(loaded.mean, prediction.mean, rtol=1e-9, atol=0), "saved and loaded predictions differ"
+
+
+def _refuses(action: Callable[[], object], what: str) -> None:
+    try:
+        action()
+    except InvalidValue as error:
+        message = str(error)
+    else:
+        raise AssertionError(f"{what} must raise InvalidValue")
+    assert "\n" not in message, f"the error for {what} has several lines"
