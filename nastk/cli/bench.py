@@ -1,0 +1,9 @@
+"""``nastk bench``."""
+
+import typer
+
+app = typer.Typer(help="Measure sample efficiency: predictors and searchers side by side on real tables.")
+
+
+def bench() -> None:
+    """bench"""

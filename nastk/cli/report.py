@@ -1,0 +1,9 @@
+"""``nastk report``."""
+
+import typer
+
+app = typer.Typer(help="Measure sample efficiency: predictors and searchers side by side on real tables.")
+
+
+def report() -> None:
+    """report"""

@@ -1,0 +1,64 @@
+"""Terminal tables."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    title: str | None = None,
+    file: IO[str] | None = None,
+    shorten: Sequence[str] = (),
+) -> None:
+    """Print rows as a table, columns in the order of the first row's keys; numbers to the right.
+
+    Args:
+        rows: at least one; floats are shown with four significant digits, NaN and None as a dash.
+        title: a line above.
+        file: by default standard output; where that is no terminal, lines are as long as they need to be.
+        shorten: columns that may be cut on a narrow terminal (the others wrap).
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    out = sys.stdout if file is None else file
+    console = Console(file=out, highlight=False, width=None if out.isatty() else 10_000)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=None)
+    for heading in rows[0]:
+        numbers = all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
+        table.add_column(
+            heading,
+            justify="right" if numbers else "left",
+            overflow="ellipsis" if heading in shorten else "fold",
+            no_wrap=numbers or heading in shorten,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell(row.get(heading))) for heading in rows[0]))
+    if title:
+        console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def cell(value: Any) -> str:
+    """One value as people read it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return number(value)
+    return str(value)
+
+
+def number(value: float) -> str:
+    """Four significant digits, without exponents for everyday sizes."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 3 - math.floor(math.log10(abs(value)))
+    if digits < -6 or digits > 8:
+        return f"{value:.3e}"
+    return f"{value:,.{max(digits, 0)}f}" if digits >= 0 else f"{round(value):,d}"
