@@ -35,9 +35,9 @@ def list_(
         else:
             typer.echo(f"{name}: none")
     if json_file is not None:
-        from nastk.files import write_text
+        from nastk.report.rows import write_json
 
-        write_text(json_file, json.dumps(tidy, indent=1) + "\n")
+        write_json(json_file, tidy)
 
 
 def _entries(kind: str) -> list[dict[str, Any]]:

@@ -1,0 +1,53 @@
+"""What a fitted predictor says, as a free oracle: estimates that a search may ask for at will."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from nastk.errors import InvalidValue
+from nastk.oracles.base import Direction, Evaluation, Oracle, Values
+from nastk.spaces.base import Archs, SearchSpace
+
+
+class _Prediction(Protocol):
+    @property
+    def mean(self) -> Values: ...
+    @property
+    def std(self) -> Values: ...
+
+
+class _Fitted(Protocol):
+    def predict(self, archs: Any) -> Any: ...
+
+
+class Predicted(Oracle):
+    """The mean of a fitted predictor, with its standard deviation.
+
+    Args:
+        predictor: fitted; its ``predict(archs)`` answers ``mean`` and ``std``, each ``(n,)``.
+        space: the space of its architectures.
+        name, unit, direction: see :class:`Oracle`.
+        source: what the predictor was fitted on, for the reader.
+    """
+
+    paid = False
+
+    def __init__(
+        self,
+        predictor: _Fitted,
+        space: SearchSpace,
+        name: str,
+        unit: str = "",
+        direction: Direction = "min",
+        source: str = "predicted",
+    ):
+        self.predictor, self.space = predictor, space
+        self.name, self.unit, self.direction, self.source = name, unit, direction, source
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        if fidelity is not None:
+            raise InvalidValue(f"{self.name} is predicted; it has no fidelities")
+        answer: _Prediction = self.predictor.predict(archs)
+        return Evaluation(answer.mean, answer.std, np.zeros(len(archs)))

@@ -1,0 +1,35 @@
+"""Tidy rows as CSV and JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nastk.files import write_text
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def write_json(path: str | os.PathLike[str], rows: Rows) -> None:
+    """Write rows as a list of objects; NaN becomes null."""
+    write_text(path, json.dumps([{k: _plain(v) for k, v in row.items()} for row in rows], indent=1) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
+    """Write rows as CSV, columns as in the first row; NaN and None become empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if _plain(v) is None else v for k, v in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
