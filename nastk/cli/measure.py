@@ -1,9 +1,128 @@
-"""``nastk measure``."""
+"""``nastk measure``: latency of built networks on this machine, and how well the predictor knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure sample efficiency: predictors and searchers side by side on real tables.")
+from nastk.cli.options import Archs, ArchsOption, Batch, Json, Runtime, Seed, Space, Threads
 
 
-def measure() -> None:
-    """measure"""
+def measure(
+    archs: Archs = None,
+    more_archs: ArchsOption = None,
+    space_name: Space = "nasbench201",
+    random: Annotated[
+        int, typer.Option("--random", metavar="N", min=0, help="Also N architectures drawn at random.")
+    ] = 0,
+    device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    runtime: Runtime = "torch",
+    check: Annotated[
+        bool,
+        typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
+    ] = False,
+    adapt: Annotated[
+        int, typer.Option("--adapt", metavar="N", min=2, help="With --check-predictor: measurements to adapt to.")
+    ] = 10,
+    test: Annotated[
+        int, typer.Option("--test", metavar="N", min=3, help="With --check-predictor: measurements to test on.")
+    ] = 100,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="With --check-predictor: repetitions.")] = 3,
+    seed: Seed = 0,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Measure architectures on this machine: median latency, spread, repeats, peak memory; parameters and FLOPs beside."""
+    from nastk.cli.objectives import read_archs
+    from nastk.errors import InvalidValue
+    from nastk.oracles.latency import Latency
+    from nastk.report.rows import write_csv, write_json
+    from nastk.report.tables import show
+    from nastk.spaces.factory import space as named
+
+    space = named(space_name)
+    oracle = Latency(space, device=device, runtime=runtime, threads=threads, batch=batch)
+    texts = [*(archs or []), *(more_archs or [])]
+    if check:
+        if texts or random:
+            raise InvalidValue("--check-predictor draws its own architectures; leave out others and --random")
+        rows = check_predictor(space, oracle, adapt, test, runs, seed)
+        title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
+    else:
+        import numpy as np
+
+        if not texts and not random:
+            raise InvalidValue("say what to measure: architectures as arguments, or --random N")
+        chosen = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
+        rows = measured_rows(space, oracle, chosen)
+        title = oracle.source
+    show(rows, title=title, shorten=("arch",))
+    if csv_file is not None:
+        write_csv(csv_file, rows)
+    if json_file is not None:
+        write_json(json_file, rows)
+
+
+def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
+    """One row an architecture: what it costs on paper, and what it took."""
+    from nastk.cli.progress import each
+
+    statics = space.statics(archs)
+    rows = []
+    for i, arch in enumerate(each(archs, "measuring", len(archs))):
+        found = oracle.measure(arch)
+        rows.append(
+            {
+                "arch": space.format(arch),
+                **{name: float(values[i]) for name, values in statics.items()},
+                "ms": found.median,
+                "spread": found.spread,
+                "repeats": found.repeats,
+                "peak MB": found.peak_mb,
+            }
+        )
+    return rows
+
+
+def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
+    """Adapt the shipped latency predictor to `adapt` measurements and hold it against `test` fresh ones, `runs` times.
+
+    The architectures to adapt to are chosen before anything is measured; those to test on are drawn from the rest.
+    """
+    import numpy as np
+
+    from nastk.cli.objectives import latency_predictor
+    from nastk.cli.progress import bar
+    from nastk.metrics import spearman
+    from nastk.predictors.base import Task
+
+    few = latency_predictor(space)
+    rows = []
+    with bar(runs * (adapt + test), "measuring") as progress:
+        for run in range(runs):
+            chosen = few.choose(adapt, seed=[seed, run], space=space)
+            taken = set(space.keys(chosen))
+            drawn = space.sample(test + 20 * adapt, np.random.default_rng([seed, run, 1]), unique=True)
+            fresh = drawn[[k not in taken for k in space.keys(drawn)]][:test]
+            known = [oracle.evaluate(a[None]).value[0] for a in _ticking(chosen, progress)]
+            fitted = few.adapt(Task(space, chosen, known, "latency", "ms", device="this"))
+            measured = np.array([oracle.evaluate(a[None]).value[0] for a in _ticking(fresh, progress)])
+            predicted = fitted.predict(fresh).mean
+            error = np.median(np.abs(predicted / measured - 1.0)) * 100
+            rows.append(
+                {"run": str(run + 1), "spearman": spearman(predicted, measured), "median error %": float(error)}
+            )
+    mean = {k: float(np.mean([r[k] for r in rows])) for k in ("spearman", "median error %")}
+    return [*rows, {"run": "mean", **mean}]
+
+
+def _ticking(archs: Any, progress: Any) -> Any:
+    for arch in archs:
+        yield arch
+        progress.update()

@@ -56,7 +56,8 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
     axes.grid(color="#e6e8ec", lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower right", markerscale=1.3, framealpha=0.85, edgecolor="none")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="lower right", markerscale=1.3, framealpha=0.85, edgecolor="none")
 
 
 def _front_markers(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
