@@ -204,7 +204,7 @@ def _expressions(archs: Archs) -> list[str]:
     """The expression that each cell's output is, as the benchmark writes it to tell equal cells.
 
     An input of a node is ``#`` (nothing) if its edge is `none` or its source is exactly nothing, its source's own
-    expression if the edge is `skip_connect`, and the operation on it otherwise; a node joins its sorted inputs by ``+``.
+    expression if the edge is `skip_connect`, the operation on it otherwise; a node joins its sorted inputs by ``+``.
     """
     out = []
     for cell in archs.tolist():
