@@ -36,6 +36,7 @@ class PredictorSearch(Searcher):
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small.
         measurements: how many evaluations objectives with a few-shot predictor get, where the budget does not say.
+        refine: the share of them that is kept for architectures proposed later, the least certain first.
         candidates: at most so many architectures are scored a round; a larger space is scored on an evolved pool.
         generations: how often that pool evolves.
         directions: number of directions of the hypervolume.
@@ -54,6 +55,7 @@ class PredictorSearch(Searcher):
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         measurements: int = 10,
+        refine: float = 0.3,
         candidates: int = 50_000,
         generations: int = 10,
         directions: int = 128,
@@ -63,6 +65,7 @@ class PredictorSearch(Searcher):
         super().__init__(space, objectives, constraints, seed, budget)
         self.contexts = dict(contexts or {})
         self.start, self.candidates, self.generations, self.front_size = start, candidates, generations, front_size
+        self.refine = refine
         self.models = self._models(predictor)
         for name in self.few_shot:
             self.budget.setdefault(name, measurements)
@@ -110,8 +113,10 @@ class PredictorSearch(Searcher):
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         self._counts = getattr(self, "_counts", {})
         proposals = self._measurements(n, pending)
-        if proposals or not self.evaluated:
+        if proposals:
             return proposals
+        if not self.evaluated:
+            return [Proposal(a, (name,)) for name, a in self._doubtful(self._candidates_of_front(), n, pending)]
         names = tuple(self.evaluated)
         done = min(self._paid_for(name) for name in names) + len(pending)
         start = self._start()
@@ -122,7 +127,9 @@ class PredictorSearch(Searcher):
                 return [Proposal(a, names) for a in fresh]
         if any(len(self._known(name)[1]) < 2 for name in names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
-        return [Proposal(a, names) for a in self._improving(n, pending, rng)]
+        chosen = self._improving(n, pending, rng)
+        also = {a.tobytes(): name for name, a in self._doubtful(chosen, 1, pending)}
+        return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
     def _start(self) -> int:
         planned = min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
@@ -134,7 +141,8 @@ class PredictorSearch(Searcher):
         waiting = {a.tobytes() for a in pending}
         for name in self.few_shot:
             model = self.models[name]
-            planned = self.budget[name]
+            planned = max(2, round(self.budget[name] * (1.0 - self.refine)))
+            planned = min(planned, self.budget[name])
             choose = getattr(model, "choose", None) or FewShotGP().choose
             rng = np.random.default_rng([self.seed, 1])
             plan = choose(planned, seed=rng, space=self.space, context=self.contexts.get(name))
@@ -145,6 +153,27 @@ class PredictorSearch(Searcher):
                 if not tried and arch.tobytes() not in waiting and self._paid_for(name) + len(out) < planned:
                     out.append(Proposal(arch, (name,)))
         return out[:n]
+
+    def _doubtful(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
+        """Measurements that are left for later, each on the least certain of `archs`: objective and architecture."""
+        out: list[tuple[str, Archs]] = []
+        waiting = {a.tobytes() for a in pending}
+        for name in self.few_shot:
+            left = min(n, self.budget[name] - self._paid_for(name) - len(pending) * (not self.evaluated))
+            if left <= 0 or not len(archs) or len(self._known(name)[1]) < 2:
+                continue
+            known = {a.tobytes() for a in self._known(name)[0]} | self._failed | waiting
+            fresh = np.array([a for a in archs if a.tobytes() not in known], dtype=np.int64)
+            if len(fresh):
+                belief = self._fit(name).predict(fresh)
+                out += [(name, a) for a in fresh[np.argsort(-belief.std / np.abs(belief.mean))[:left]]]
+        return out
+
+    def _candidates_of_front(self) -> Archs:
+        """The front as predicted now, on which measurements are best spent when nothing else is paid for."""
+        if any(len(self._known(n)[1]) < 2 for n in self.paid):
+            return np.empty((0, self.space.d), dtype=np.int64)
+        return self.recommend()
 
     def _design(self, n: int) -> Archs:
         """The first architectures to evaluate: spread over the space, target-blind, equal networks once."""
