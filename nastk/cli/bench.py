@@ -1,9 +1,81 @@
-"""``nastk bench``."""
+"""``nastk bench``: predictors and searchers side by side on real tables, over many seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Measure sample efficiency: predictors and searchers side by side on real tables.")
+from nastk.cli.options import Json
+
+app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real tables, over many seeds.")
 
 
-def bench() -> None:
-    """bench"""
+@app.callback()
+def _group() -> None:
+    """Keeps the name of a single command a part of the command line."""
+
+
+@app.command("search")
+def search(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="A fetched table by its space.")] = "nasbench201",
+    dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="Whose accuracies are searched.")] = "cifar10",
+    devices: Annotated[
+        str, typer.Option("--devices", metavar="A,B,...", help="Devices of the table.")
+    ] = "titan_rtx_256,gold_6226,fpga,pixel2,raspi4,eyeriss",
+    searchers: Annotated[
+        str, typer.Option("--searchers", metavar="X,Y,...", help="nastk list searchers names them.")
+    ] = "random,pymoo:nsga2,pareto-local-search,predictor",
+    budgets: Annotated[
+        str, typer.Option("--budgets", metavar="N,M,...", help="Paid evaluations after which fronts are compared.")
+    ] = "20,50,100",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, seeds 0 to N - 1.")] = 10,
+    json_file: Json = None,
+) -> None:
+    """Searchers on a table: mean hypervolume (MODNAS protocol) with its 95 % interval at each budget."""
+    from nastk.cli.progress import bar
+    from nastk.experiments import search_bench
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    counts = integers("--budgets", budgets)
+    names, targets = words("--searchers", searchers), words("--devices", devices)
+    if json_file is not None:
+        from nastk.files import writable_folder
+
+        writable_folder(json_file.parent)
+    with bar(None, "searching") as progress:
+        rows = search_bench.run(
+            space=space,
+            dataset=dataset,
+            devices=targets,
+            searchers=names,
+            budgets=counts,
+            seeds=seeds,
+            progress=progress,
+        )
+    if json_file is not None:
+        write_json(json_file, rows)
+    shown = ("method", "device", "samples", "measurements", "metric", "mean", "ci95", "seeds")
+    means = [row for row in rows if row["device"] == "*"] or rows
+    show([{k: row.get(k) for k in shown} for row in means], title=f"{space}, {dataset}: {seeds} seeds")
+
+
+def words(option: str, text: str) -> list[str]:
+    """The names in a text like ``a,b,c``."""
+    from nastk.errors import InvalidValue
+
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise InvalidValue(f"{option} {text!r}: write names with commas between, such as a,b")
+    return found
+
+
+def integers(option: str, text: str) -> list[int]:
+    """The positive integers in a text like ``20,50``, ascending."""
+    from nastk.errors import InvalidValue
+
+    found = words(option, text)
+    if not all(part.isdigit() and int(part) > 0 for part in found):
+        raise InvalidValue(f"{option} {text!r}: write positive integers with commas between, such as 20,50")
+    return sorted({int(part) for part in found})

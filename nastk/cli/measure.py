@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -38,7 +38,7 @@ def measure(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Measure architectures on this machine: median latency, spread, repeats, peak memory; parameters and FLOPs beside."""
+    """Measure architectures on this machine: median latency, spread, repeats, peak memory; counts beside."""
     from nastk.cli.objectives import read_archs
     from nastk.errors import InvalidValue
     from nastk.oracles.latency import Latency
@@ -47,7 +47,7 @@ def measure(
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
-    oracle = Latency(space, device=device, runtime=runtime, threads=threads, batch=batch)
+    oracle = Latency(space, device, cast(Any, runtime), batch=batch, threads=threads)
     texts = [*(archs or []), *(more_archs or [])]
     if check:
         if texts or random:
@@ -62,7 +62,8 @@ def measure(
         chosen = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
         rows = measured_rows(space, oracle, chosen)
         title = oracle.source
-    show(rows, title=title, shorten=("arch",))
+    shown = [{k: v for k, v in row.items() if k not in ("low", "high")} for row in rows]
+    show(shown, title=title, shorten=("arch",))
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
@@ -76,17 +77,16 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     statics = space.statics(archs)
     rows = []
     for i, arch in enumerate(each(archs, "measuring", len(archs))):
-        found = oracle.measure(arch)
-        rows.append(
-            {
-                "arch": space.format(arch),
-                **{name: float(values[i]) for name, values in statics.items()},
-                "ms": found.median,
-                "spread": found.spread,
-                "repeats": found.repeats,
-                "peak MB": found.peak_mb,
-            }
-        )
+        counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
+        row: dict[str, Any] = {"arch": space.format(arch), **counts}
+        try:
+            found = oracle.measure(arch)
+            row.update({"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread})
+            row.update({"repeats": found.repeats, "peak MB": found.peak_memory})
+        except (RuntimeError, MemoryError) as error:  # out of memory, an operator that the runtime lacks
+            row.update(dict.fromkeys(("ms", "low", "high", "spread", "repeats", "peak MB")))
+            typer.echo(f"{row['arch']}: failed: {(str(error) or repr(error)).splitlines()[0]}", err=True)
+        rows.append(row)
     return rows
 
 
@@ -108,21 +108,17 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
         for run in range(runs):
             chosen = few.choose(adapt, seed=[seed, run], space=space)
             taken = set(space.keys(chosen))
-            drawn = space.sample(test + 20 * adapt, np.random.default_rng([seed, run, 1]), unique=True)
+            enough = min(test + 20 * adapt, space.size)
+            drawn = space.sample(enough, np.random.default_rng([seed, run, 1]), unique=True)
             fresh = drawn[[k not in taken for k in space.keys(drawn)]][:test]
-            known = [oracle.evaluate(a[None]).value[0] for a in _ticking(chosen, progress)]
-            fitted = few.adapt(Task(space, chosen, known, "latency", "ms", device="this"))
-            measured = np.array([oracle.evaluate(a[None]).value[0] for a in _ticking(fresh, progress)])
-            predicted = fitted.predict(fresh).mean
+            oracle.progress = lambda *_: progress.update()
+            fitted = few.adapt(Task.measure(oracle, chosen, device="this"))
+            measured = oracle(fresh)
+            known = np.isfinite(measured)
+            predicted, measured = fitted.predict(fresh[known]).mean, measured[known]
             error = np.median(np.abs(predicted / measured - 1.0)) * 100
             rows.append(
                 {"run": str(run + 1), "spearman": spearman(predicted, measured), "median error %": float(error)}
             )
     mean = {k: float(np.mean([r[k] for r in rows])) for k in ("spearman", "median error %")}
     return [*rows, {"run": "mean", **mean}]
-
-
-def _ticking(archs: Any, progress: Any) -> Any:
-    for arch in archs:
-        yield arch
-        progress.update()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nastk.cli.config import RunOptions
 from nastk.errors import InvalidValue, Unsupported
@@ -23,9 +23,14 @@ ACCURACY_OF = "cifar10"
 COUNTED = ("params", "flops")
 
 
+def is_live(device: str) -> bool:
+    """Whether a device is one of this machine, to be measured, rather than a column of a table."""
+    return device in ("this", "cpu", "mps") or device.partition(":")[0] == "cuda"
+
+
 def named_space(options: RunOptions) -> SearchSpace:
     """The space to search: as far as a table is asked, the members that it holds."""
-    if options.dataset is not None or options.device != "this":
+    if options.dataset is not None or not is_live(options.device):
         return benchmark(options).space
     from nastk.spaces.factory import space
 
@@ -57,22 +62,22 @@ def _oracle(name: str, options: RunOptions, space: SearchSpace) -> Oracle:
         from nastk.oracles.counts import Count
 
         return Count(space, name)
-    if options.dataset is None and options.device == "this":
+    if options.dataset is None and is_live(options.device):
         known = ", ".join(("accuracy", "latency", *COUNTED))
         raise InvalidValue(f"objective {name!r}: without --dataset or --device of a fetched table there are {known}")
     table = benchmark(options)
-    needs_device = options.device != "this"
-    if needs_device and name in table.table.metrics() and table.table.devices(metric=name):
+    if not is_live(options.device) and name in table.table.metrics() and table.table.devices(metric=name):
         return table.oracle(name, device=options.device)
     return table.oracle(name)
 
 
 def latency(options: RunOptions, space: SearchSpace) -> Oracle:
     """Latency on the device of the options: measured here, or from a table."""
-    if options.device == "this":
+    if is_live(options.device):
         from nastk.oracles.latency import Latency
 
-        return Latency(space, device="this", runtime=options.runtime, threads=options.threads, batch=options.batch)
+        runtime = cast(Any, options.runtime)
+        return Latency(space, options.device, runtime, batch=options.batch, threads=options.threads)
     return benchmark(options).oracle("latency", device=options.device)
 
 
@@ -144,7 +149,7 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
 
     paid = [o.name for o in goals if o.paid]
     chosen: dict[str, Predictor | str] = dict.fromkeys(paid, "gp")
-    target = None if options.device == "this" else options.device
+    target = None if is_live(options.device) else options.device
     if "latency" in paid:
         chosen["latency"] = latency_predictor(space, target)
     for text in options.predictor:
