@@ -29,7 +29,7 @@ class Measurement:
     Args:
         median: ms a batch.
         low, high: 95 % interval of the median, ms (order statistics of the repeats).
-        spread: standard deviation of a single run, ms, from the quartiles, which a few disturbed runs do not move.
+        spread: standard deviation of a single run, ms, from the quartiles of all runs.
         repeats: number of timed runs.
         peak_memory: MB (10^6 bytes) of weights and live activations at their greatest during one forward pass; on CUDA
             the allocator's own peak. NaN for ONNX Runtime, which does not tell.
@@ -48,8 +48,9 @@ class Measurement:
 class Latency(Oracle):
     """Median latency (ms) of a network's forward pass on a device of this machine, a paid oracle.
 
-    One network at a time is built, warmed up, timed run by run until the 95 % interval of the median is tight or a limit
-    is hit, and freed. The CPU is timed by the wall clock, CUDA by events.
+    One network at a time is built, warmed up, timed run by run until the 95 % interval of the median is tight or a
+    limit is hit, and freed. The CPU is timed by the wall clock, CUDA by events. Other work on the machine slows runs
+    down for seconds at a time, so the median is taken over the quieter half of the run's blocks (:func:`quieter_half`).
 
     Args:
         space: whose networks to measure.
@@ -147,7 +148,7 @@ class Latency(Oracle):
                 times = self._time(run)
         finally:
             torch.set_num_threads(threads)
-        low, median, high = median_interval(times)
+        low, median, high = median_interval(quieter_half(times))
         quartiles = np.percentile(times, [25, 75])
         return Measurement(
             median, low, high, float(quartiles[1] - quartiles[0]) / 1.349, len(times), memory,
@@ -200,7 +201,7 @@ class Latency(Oracle):
                 if time.perf_counter() - begun > self.max_seconds:
                     break
                 if len(times) % 10 == 1:
-                    low, median, high = median_interval(np.array(times))
+                    low, median, high = median_interval(quieter_half(np.array(times)))
                     if high - low <= 2 * self.precision * median:
                         break
             return np.array(times)
@@ -222,6 +223,18 @@ class Latency(Oracle):
         with PeakMemory() as tracker:
             model(x)
         return (held + tracker.peak) / 1e6
+
+
+def quieter_half(times: Values, block: int = 5) -> Values:
+    """The runs of the faster half of the blocks of consecutive runs, by block median.
+
+    Disturbances by other processes come in bursts; on a quiet machine the halves hardly differ.
+    """
+    if len(times) < 4 * block:
+        return times
+    blocks = np.array_split(times, len(times) // block)
+    order = np.argsort([np.median(b) for b in blocks], kind="stable")
+    return np.concatenate([blocks[i] for i in order[: (len(blocks) + 1) // 2]])
 
 
 def median_interval(times: Values) -> tuple[float, float, float]:
