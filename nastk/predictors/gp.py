@@ -17,6 +17,10 @@ from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
+CONSTANT = 10.0
+"""Prior variance of the constant mean, in standardised units: broad."""
+JITTER = 1e-8
+
 
 class _Terms:
     """The features of each term of an encoding, centred and scaled so that the mean squared distance is about one."""
@@ -170,7 +174,7 @@ class GP(Predictor):
         eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
 
         def evidence() -> torch.Tensor:
-            k = self._kernel(grams, theta) + (theta[-1].exp() + 1e-8) * eye + 10.0  # a broad prior on the constant
+            k = self._kernel(grams, theta) + (theta[-1].exp() + JITTER) * eye + CONSTANT
             factor = torch.linalg.cholesky(k)
             half = torch.linalg.solve_triangular(factor, z[:, None], upper=False)
             return -0.5 * (half**2).sum() - factor.diagonal().log().sum() - 0.5 * len(z) * float(np.log(2 * np.pi))
@@ -196,25 +200,38 @@ class GP(Predictor):
             theta.copy_(learned)
             return learned, -float(objective_value())
 
+    def _cross(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+        """Kernel matrix ``(n, m)`` with the constant, term by term so that little memory is touched."""
+        t = len(a)
+        amplitude, length, linear = (self.theta_[i * t : (i + 1) * t].exp().tolist() for i in range(3))
+        total = torch.full((len(a[0]), len(b[0])), CONSTANT, dtype=torch.float64, device=self.device)
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            inner = x @ y.T
+            total.add_(inner, alpha=linear[i])
+            inner.mul_(-2.0).add_((x * x).sum(1)[:, None]).add_((y * y).sum(1)[None, :]).clamp_min_(0.0)
+            total.add_(inner.mul_(-0.5 / length[i] ** 2).exp_(), alpha=amplitude[i])
+        return total
+
     def _factorise(self) -> None:
-        k = self._kernel(self._grams(self.x_, self.x_), self.theta_) + 10.0
-        noise = self.theta_[-1].exp() + 1e-8
-        self.factor_ = torch.linalg.cholesky(k + noise * torch.eye(len(k), dtype=k.dtype, device=k.device))
+        k = self._cross(self.x_, self.x_)
+        k.diagonal().add_(self.theta_[-1].exp() + JITTER)
+        self.factor_ = torch.linalg.cholesky(k)
 
     # ---- prediction
 
     def _posterior(self, archs: Archs) -> tuple[Features, Features]:
-        means, stds = [], []
-        for start in range(0, len(archs), 4096):
-            x = [self._tensor(f) for f in self.terms_(archs[start : start + 4096])]
-            cross = self._kernel(self._grams(x, self.x_), self.theta_) + 10.0
-            t = len(x)
-            prior = self.theta_[:t].exp().sum() + 10.0
-            prior = prior + sum(self.theta_[2 * t + i].exp() * (f * f).sum(1) for i, f in enumerate(x))
+        means, stds = [np.empty(0)], [np.empty(0)]
+        t = len(self.x_)
+        amplitude, linear = self.theta_[:t].exp().sum(), self.theta_[2 * t : 3 * t].exp()
+        features = self.terms_(archs)
+        for start in range(0, len(archs), 1024):
+            x = [self._tensor(f[start : start + 1024]) for f in features]
+            cross = self._cross(x, self.x_)
+            prior = amplitude + CONSTANT + sum(linear[i] * (f * f).sum(1) for i, f in enumerate(x))
             half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
             means.append((cross @ self.alpha_).cpu().numpy())
             stds.append((prior - (half**2).sum(0)).clamp_min(1e-10).sqrt().cpu().numpy())
-        return np.concatenate([np.empty(0), *means]), np.concatenate([np.empty(0), *stds])
+        return np.concatenate(means), np.concatenate(stds)
 
     def predict(self, archs: Any) -> Prediction:
         """Median and half-width of the central 68 % of the latent metric."""
@@ -222,12 +239,10 @@ class GP(Predictor):
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Joint draws for up to a few thousand architectures, shape ``(n, n_archs)``."""
-        archs = self._checked(archs)
-        x = [self._tensor(f) for f in self.terms_(archs)]
-        cross = self._kernel(self._grams(x, self.x_), self.theta_) + 10.0
+        x = [self._tensor(f) for f in self.terms_(self._checked(archs))]
+        cross = self._cross(x, self.x_)
         half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
-        covariance = self._kernel(self._grams(x, x), self.theta_) + 10.0 - half.T @ half
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = torch.linalg.eigh(self._cross(x, x) - half.T @ half)
         root = (vectors * values.clamp_min(0).sqrt()).cpu().numpy()
-        normal = np.random.default_rng(seed).standard_normal((n, len(archs)))
+        normal = np.random.default_rng(seed).standard_normal((n, len(cross)))
         return self.warp_.backward((cross @ self.alpha_).cpu().numpy() + normal @ root.T)
