@@ -1,0 +1,149 @@
+"""Quality of predictions and of fronts: thin over scipy and moocore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue
+
+Array = NDArray[np.float64]
+
+
+def _finite(name: str, values: Any, ndim: int) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != ndim:
+        raise InvalidValue(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}; got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InvalidValue(f"{name} must be finite; leave failed evaluations out")
+    return array
+
+
+# ---- predictions
+
+
+def spearman(predicted: Any, truth: Any) -> float:
+    """Spearman's rank correlation of two ``(n,)`` arrays; NaN where one of them is constant."""
+    from scipy.stats import spearmanr
+
+    a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+def kendall(predicted: Any, truth: Any) -> float:
+    """Kendall's tau-b of two ``(n,)`` arrays; NaN where one of them is constant."""
+    from scipy.stats import kendalltau
+
+    a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(kendalltau(a, b).statistic)
+
+
+def mean_ci(values: Any) -> tuple[float, float]:
+    """Mean and half-width of its 95 % t interval; the half-width is NaN for a single value."""
+    from scipy.stats import t
+
+    array = _finite("values", values, 1)
+    if not len(array):
+        raise InvalidValue("no values to average")
+    if len(array) == 1:
+        return float(array[0]), float("nan")
+    half = t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    return float(array.mean()), float(half)
+
+
+# ---- fronts (all objectives minimised)
+
+
+def nondominated(costs: Any) -> NDArray[np.bool_]:
+    """Which of ``(n, m)`` points no other dominates; of equal points the first."""
+    array = _finite("costs", costs, 2)
+    if not len(array):
+        return np.zeros(0, dtype=bool)
+    if array.shape[1] == 1:
+        mask = np.zeros(len(array), dtype=bool)
+        mask[int(np.argmin(array[:, 0]))] = True
+        return mask
+    import moocore
+
+    return np.asarray(moocore.is_nondominated(array, keep_weakly=False), dtype=bool)
+
+
+def hypervolume(costs: Any, reference: Any) -> float:
+    """Volume between ``(n, m)`` points and the reference point ``(m,)``; points beyond it add nothing."""
+    array, reference = _finite("costs", costs, 2), _finite("reference", reference, 1)
+    inside = array[(array < reference).all(axis=1)] if len(array) else array
+    if not len(inside):
+        return 0.0
+    if array.shape[1] == 1:
+        return float(reference[0] - inside.min())
+    import moocore
+
+    return float(moocore.hypervolume(inside, ref=reference))
+
+
+def igd_plus(costs: Any, front: Any) -> float:
+    """Inverted generational distance plus of points ``(n, m)`` to a front ``(k, m)`` (Ishibuchi et al., EMO 2015)."""
+    points, target = _finite("costs", costs, 2), _finite("front", front, 2)
+    if not len(points):
+        return float("inf")
+    return float(np.mean([np.linalg.norm(np.maximum(points - z, 0.0), axis=1).min() for z in target]))
+
+
+def gd_plus(costs: Any, front: Any) -> float:
+    """Generational distance plus of points ``(n, m)`` to a front ``(k, m)`` (Ishibuchi et al., EMO 2015)."""
+    points, target = _finite("costs", costs, 2), _finite("front", front, 2)
+    if not len(points):
+        return float("inf")
+    return float(np.mean([np.linalg.norm(np.maximum(a - target, 0.0), axis=1).min() for a in points]))
+
+
+class ModnasProtocol:
+    """How MODNAS scores a front on a table (Sukthanker et al., arXiv 2402.18213, released evaluation).
+
+    Architectures with an error of 90 % or more are dropped, error and latency are min-max normalised over those that
+    remain, and the hypervolume is taken to the reference point (1, 1).
+
+    Args:
+        error: % of every architecture of the table, ``(n,)``.
+        latency: of every architecture on the device, ``(n,)``.
+    """
+
+    REFERENCE = (1.0, 1.0)
+
+    def __init__(self, error: Any, latency: Any):
+        costs = np.column_stack([_finite("error", error, 1), _finite("latency", latency, 1)])
+        self.kept = costs[:, 0] < 90.0
+        if not self.kept.any():
+            raise InvalidValue("no architecture has an error below 90 %")
+        self._low = costs[self.kept].min(axis=0)
+        self._width = np.maximum(costs[self.kept].max(axis=0) - self._low, 1e-300)
+        self._costs = costs
+
+    def normalise(self, rows: Any) -> Array:
+        """Normalised costs of rows of the table, those dropped left out, ``(k, 2)``."""
+        rows = np.asarray(rows, dtype=np.int64).ravel()
+        rows = rows[self.kept[rows]]
+        return (self._costs[rows] - self._low) / self._width
+
+    def hypervolume(self, rows: Any) -> float:
+        """Hypervolume of what was found, rows of the table."""
+        return hypervolume(self.normalise(rows), self.REFERENCE)
+
+    def front(self) -> Array:
+        """The true front, normalised, ``(k, 2)``."""
+        points = self.normalise(np.arange(len(self._costs)))
+        return points[nondominated(points)]
+
+    def front_hypervolume(self) -> float:
+        """Hypervolume of the true front."""
+        return hypervolume(self.front(), self.REFERENCE)
+
+    def igd_plus(self, rows: Any) -> float:
+        """IGD+ of what was found to the true front."""
+        return igd_plus(self.normalise(rows), self.front())

@@ -1,0 +1,130 @@
+"""Fits the shipped weights anew from fetched tables: ``nastk data fetch nasbench201 fbnet && python -m nastk.weights.build``.
+
+Each is fitted on 900 architectures a device or data set and judged on architectures that were never fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nastk
+from nastk.metrics import kendall, spearman
+from nastk.oracles.table import Benchmark, benchmark
+from nastk.predictors.base import Task
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.predictors.gp import GP
+from nastk.spaces.base import Pool
+
+COMMAND = "nastk data fetch nasbench201 fbnet && python -m nastk.weights.build"
+SAMPLES = 900
+MEASUREMENTS = 10
+DRAWS = 3
+DUPLICATES = 0.995
+"""Sources that rank like the target above this are left out too when quality is judged."""
+
+
+def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]:
+    """few-shot-gp on all devices of HELP in a space, and its quality when each device in turn is new."""
+    table = benchmark(space)
+    whole = table.space.space if isinstance(table.space, Pool) else table.space
+    everything = table.space.enumerate()
+    devices = [d for d in table.devices() if _column(table, d).source.startswith("HayeonLee/HELP")]
+    rows = np.random.default_rng(seed).choice(len(everything), SAMPLES, replace=False)
+    held_out = np.setdiff1d(np.arange(len(everything)), rows)
+    values = {d: table.values("latency", device=d) for d in devices}
+    few = FewShotGP().pretrain([_task(whole, everything[rows], values[d][rows], d) for d in devices])
+    quality = {}
+    for device in devices:
+        rest = few.without([device], DUPLICATES)
+        found = []
+        for draw in range(DRAWS):
+            chosen = rest.choose(MEASUREMENTS, seed=draw, candidates=everything[held_out])
+            at = table.space.index(chosen)
+            test = np.setdiff1d(held_out, at)
+            mean = rest.adapt(_task(whole, chosen, values[device][at], device)).predict(everything[test]).mean
+            truth = values[device][test]
+            found.append((spearman(mean, truth), float(np.median(np.abs(mean / truth - 1)))))
+        rho, error = np.mean(found, axis=0)
+        quality[device] = {"spearman": round(float(rho), 4), "median_relative_error": round(float(error), 4)}
+    sources = {c.source: c.sha256 for c in (_column(table, d) for d in devices)}
+    rhos = [q["spearman"] for q in quality.values()]
+    return few, {
+        "what": f"latency of {whole.name} on {len(devices)} devices of HELP (Lee et al., NeurIPS 2021)",
+        "command": COMMAND,
+        "samples": SAMPLES,
+        "seed": seed,
+        "held_out": {
+            "how": f"each device new in turn, sources that rank it above {DUPLICATES} left out too, {MEASUREMENTS} "
+            f"measurements, mean of {DRAWS} draws, architectures never fitted",
+            "spearman": round(float(np.mean(rhos)), 4),
+            "devices": quality,
+        },
+        "data": sources,
+    }
+
+
+def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
+    """gp on NAS-Bench-201's test accuracy (200 epochs), and its quality on the architectures it was not fitted on."""
+    table = benchmark("nasbench201", dataset=dataset)
+    everything, values = table.space.enumerate(), table.values("test_accuracy")
+    rows = np.random.default_rng(seed).choice(len(everything), SAMPLES, replace=False)
+    held_out = np.setdiff1d(np.arange(len(everything)), rows)
+    task = Task(
+        table.space, everything[rows], values[rows], "test_accuracy", "%", "max", dataset,
+        context=nastk.Context(build_options=dict(_build_options(dataset))),
+    )  # fmt: skip
+    model = GP().fit(task)
+    mean, truth = model.predict(everything[held_out]).mean, values[held_out]
+    best = truth >= np.quantile(truth, 0.9)
+    _, column = table.table.find("test_accuracy", dataset)
+    return model, {
+        "what": f"test accuracy (%) after 200 epochs of nasbench201 on {dataset}, an estimate",
+        "command": COMMAND,
+        "samples": SAMPLES,
+        "seed": seed,
+        "held_out": {
+            "how": f"the {len(held_out)} architectures never fitted",
+            "spearman": round(spearman(mean, truth), 4),
+            "kendall": round(kendall(mean, truth), 4),
+            "spearman_best_tenth": round(spearman(mean[best], truth[best]), 4),
+            "median_absolute_error": round(float(np.median(np.abs(mean - truth))), 4),
+        },
+        "data": {column.source: column.sha256},
+    }
+
+
+def _build_options(dataset: str) -> dict[str, int]:
+    from nastk.spaces.nasbench201 import DATASETS
+
+    return DATASETS[dataset]
+
+
+def _column(table: Benchmark, device: str) -> Any:
+    return table.table.find("latency", device=device)[1]
+
+
+def _task(space: nastk.SearchSpace, archs: NDArray[np.int64], values: NDArray[np.float64], device: str) -> Task:
+    return Task(space, archs, values, "latency", "ms", "min", device=device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder (default: the package's)")
+    folder = parser.parse_args().out
+    for space in ("nasbench201", "fbnet"):
+        few, notes = build_latency(space)
+        few.save(folder / f"few-shot-gp-{space}", notes)
+        print(f"few-shot-gp-{space}: held-out Spearman {notes['held_out']['spearman']}")
+    for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
+        model, notes = build_accuracy(dataset)
+        model.save(folder / f"gp-nasbench201-{dataset}", notes)
+        print(f"gp-nasbench201-{dataset}: held-out Spearman {notes['held_out']['spearman']}")
+
+
+if __name__ == "__main__":
+    main()
