@@ -1,0 +1,45 @@
+"""Oracles: one metric of architectures, from a table, a measurement, a count, a predictor or a user's function."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "Count": "counts",
+    "count_network": "counts",
+    "Evaluation": "base",
+    "Flops": "counts",
+    "FunctionOracle": "base",
+    "Latency": "latency",
+    "Measurement": "latency",
+    "Oracle": "base",
+    "Params": "counts",
+    "Predicted": "predicted",
+}
+
+__all__ = [
+    "Count",
+    "Evaluation",
+    "Flops",
+    "FunctionOracle",
+    "Latency",
+    "Measurement",
+    "Oracle",
+    "Params",
+    "Predicted",
+    "count_network",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"nastk.oracles.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'nastk.oracles' has no attribute {name!r}")
+
+
+if TYPE_CHECKING:
+    from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
+    from nastk.oracles.counts import Count, Flops, Params, count_network
+    from nastk.oracles.latency import Latency, Measurement
+    from nastk.oracles.predicted import Predicted

@@ -1,0 +1,113 @@
+"""Parameters and multiply-adds as free oracles, from a closed form or counted in the built network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.base import Evaluation, Oracle, exact
+from nastk.spaces.base import Archs, SearchSpace
+
+if TYPE_CHECKING:
+    import torch
+
+COUNTED = ("params", "flops")
+"""What :func:`count_network` counts."""
+
+
+class Count(Oracle):
+    """What the network costs on paper, exact and free.
+
+    Answers from `SearchSpace.statics` where the space has that closed form, else by building each network (without
+    weights where it can be) and counting with :func:`count_network`.
+
+    Args:
+        space: whose networks to count.
+        metric: "params", "flops", or another of the space's statics.
+        build_options: of `SearchSpace.build` (classes, input size).
+    """
+
+    paid = False
+    unit = ""
+
+    def __init__(self, space: SearchSpace, metric: str, **build_options: Any):
+        known = space.statics(space.sample(1, 0), **build_options)
+        self._closed_form = metric in known
+        if not self._closed_form and metric not in COUNTED:
+            raise UnknownName("count", metric, {*known, *COUNTED})
+        self.space, self.name, self.build_options = space, metric, build_options
+        self.source = "closed form" if self._closed_form else "counted in the built network"
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        if fidelity is not None:
+            raise InvalidValue(f"{self.name} has no fidelities")
+        if self._closed_form:
+            return exact(self.space.statics(archs, **self.build_options)[self.name])
+        return exact(np.array([self._count(arch) for arch in archs], dtype=np.float64))
+
+    def _count(self, arch: Archs) -> int:
+        import torch
+
+        shape = self.space.input_shape(**self.build_options)
+        try:
+            with torch.device("meta"):
+                return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
+        except (RuntimeError, NotImplementedError):  # what it computes depends on values, which meta tensors lack
+            return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
+
+
+class Params(Count):
+    """Number of parameters, free; see :class:`Count`."""
+
+    def __init__(self, space: SearchSpace, **build_options: Any):
+        super().__init__(space, "params", **build_options)
+
+
+class Flops(Count):
+    """Multiply-adds of one input, free; see :class:`Count` and, for what counts, :func:`count_network`."""
+
+    def __init__(self, space: SearchSpace, **build_options: Any):
+        super().__init__(space, "flops", **build_options)
+
+
+def count_network(module: torch.nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+    """Parameters and multiply-adds of any network that takes one tensor.
+
+    The convention is the NAS benchmarks' (NAS-Bench-201's released counts): a multiply-add of a convolution, a linear
+    layer or another matrix product (attention included) is one; the bias of a convolution or linear layer is one an
+    output element; normalisation, activations, pooling and element-wise arithmetic are free. Parameters are all of
+    them, normalisation's included; running statistics are not.
+
+    Args:
+        module: on any device, the meta device included; left as it was.
+        input_shape: of one input, without the batch.
+    """
+    import torch
+    from torch import nn
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    biases = 0
+
+    def add_bias(layer: Any, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal biases
+        if layer.bias is not None:
+            biases += output.numel()
+
+    parameter = next(module.parameters(), torch.empty(0))
+    x = torch.zeros((1, *input_shape), device=parameter.device, dtype=parameter.dtype)
+    modes = [(part, part.training) for part in module.modules()]
+    hooks = [part.register_forward_hook(add_bias) for part in module.modules() if isinstance(part, kinds)]
+    try:
+        module.eval()
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the others hide their products
+            module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for part, training in modes:
+            part.training = training
+    return {"params": sum(p.numel() for p in module.parameters()), "flops": counter.get_total_flops() // 2 + biases}
