@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from time import time
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from nastk.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nastk.spaces.base import SearchSpace
+
+Purpose = Literal["search", "verify"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,7 @@ class Record:
         fidelity: what was paid for, None for the highest.
         source: where the value comes from ("measured on ...", "table ...").
         status: "ok" or "failed".
+        reason: why it failed.
         purpose: "search", or "verify" for measurements that check a front and are not part of the budget.
         time: when it was recorded, seconds since 1970.
     """
@@ -32,5 +44,98 @@ class Record:
     fidelity: float | None = None
     source: str = ""
     status: Literal["ok", "failed"] = "ok"
-    purpose: Literal["search", "verify"] = "search"
+    reason: str = ""
+    purpose: Purpose = "search"
     time: float = field(default_factory=time)
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], str, float | None, str]:
+        """What can be recorded only once."""
+        return self.arch, self.objective, self.fidelity, self.purpose
+
+
+class History:
+    """Records in the order in which they were made, in memory.
+
+    An architecture is recorded once an objective, fidelity and purpose; a second record of it is refused.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[Any, ...], Record] = {}
+        self._state: dict[str, Any] | None = None
+
+    def add(self, records: Sequence[Record], state: dict[str, Any] | None = None) -> None:
+        """Append records, all or none.
+
+        Args:
+            state: the searcher's, kept beside them in the same step.
+
+        Raises:
+            InvalidValue: one is there already.
+            StorageError: the database could not take them.
+        """
+        keys = [r.key for r in records]
+        if len(set(keys)) < len(keys) or any(k in self._records for k in keys):
+            raise InvalidValue("an evaluation would be recorded twice")
+        self._store(records, state)
+        self._records.update(zip(keys, records, strict=True))
+        if state is not None:
+            self._state = state
+
+    def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
+        """For a durable history; in memory there is nothing to do."""
+
+    def records(self, purpose: Purpose | None = None) -> list[Record]:
+        """All records, or those of one purpose, oldest first."""
+        return [r for r in self._records.values() if purpose in (None, r.purpose)]
+
+    def find(
+        self, arch: Iterable[int], objective: str, fidelity: float | None = None, purpose: Purpose = "search"
+    ) -> Record | None:
+        """The record of an evaluation, or None if it was not made."""
+        return self._records.get((tuple(int(v) for v in arch), objective, fidelity, purpose))
+
+    def counts(self, purpose: Purpose = "search") -> dict[str, int]:
+        """Number of evaluations of each objective, failures included."""
+        out: dict[str, int] = {}
+        for record in self._records.values():
+            if record.purpose == purpose:
+                out[record.objective] = out.get(record.objective, 0) + 1
+        return out
+
+    def state(self) -> dict[str, Any] | None:
+        """The searcher's state as last saved, or None."""
+        return self._state
+
+    def frame(self, space: SearchSpace) -> pd.DataFrame:
+        """One row a record, architectures as text."""
+        import pandas as pd
+
+        rows = [{**asdict(r), "arch": space.format(r.arch)} for r in self._records.values()]  # type: ignore[arg-type]
+        return pd.DataFrame(rows, columns=list(Record.__dataclass_fields__))
+
+    def close(self) -> None:
+        """Let go of the database; a history in memory stays as it is."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+def open_history(storage: str | None = None, study: str = "nastk", config: dict[str, Any] | None = None) -> History:
+    """A history in memory (no `storage`), or durable in a database.
+
+    Args:
+        storage: SQLAlchemy URL, such as ``sqlite:///run.db``.
+        study: one database holds many studies by name.
+        config: what makes the study what it is (space, objectives, searcher, seed ...); a study that exists is opened
+            only with the same one. The budget is no part of it.
+
+    Raises:
+        InvalidValue: the study exists with another configuration.
+        StorageError: the database cannot be opened, read or written.
+    """
+    if storage is None:
+        return History()
+    from nastk.storage import DurableHistory
+
+    return DurableHistory(storage, study, json.loads(json.dumps(config or {}, sort_keys=True)))

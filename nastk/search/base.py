@@ -152,6 +152,11 @@ class Searcher(ABC):
 
     # ---- what a searcher does
 
+    @property
+    def few_shot(self) -> list[str]:
+        """Paid objectives of which a few evaluations are enough, because a few-shot predictor learns them."""
+        return []
+
     @abstractmethod
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         """Up to `n` proposals; an empty list says that nothing is left to propose."""

@@ -1,0 +1,220 @@
+"""What a search found: the front, how sure each value is, and files of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import Unsupported
+from nastk.files import write_text
+from nastk.history import History
+from nastk.search.base import Searcher
+from nastk.spaces.base import Archs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nastk.report.chart import Chart
+
+
+class Result:
+    """A finished (or interrupted) search.
+
+    Attributes:
+        searcher: what searched; it has the space, objectives and constraints.
+        history: every record.
+        verification: predicted against measured, after :meth:`verify`; None before.
+    """
+
+    def __init__(self, searcher: Searcher, history: History):
+        self.searcher, self.history = searcher, history
+        self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
+        self.verification: pd.DataFrame | None = None
+
+    # ---- values
+
+    @cached_property
+    def front_archs(self) -> Archs:
+        """The architectures of the front, ``(n, d)``."""
+        return self.searcher.recommend()
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """One row an architecture of the front.
+
+        Columns: ``arch`` (text), ``index`` (where the space has one), and for each objective its value, ``<name>_std``
+        and ``<name>_source``, which is "measured", "table", "computed" or "predicted". Where constraints are broken by
+        all that was found, ``violation`` is the sum of their relative excesses.
+        """
+        return self.describe(self.front_archs)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the front keeps the constraints, by what is known."""
+        table = self.front
+        return bool(len(table)) and bool((table["violation"] <= 0).all()) if "violation" in table else bool(len(table))
+
+    def describe(self, archs: Archs) -> pd.DataFrame:
+        """The best that is known of some architectures; columns as in :attr:`front`, sorted by the last objective."""
+        import pandas as pd
+
+        archs = self.space.as_archs(archs)
+        columns: dict[str, Any] = {"arch": self.space.format_all(archs) if len(archs) else []}
+        with contextlib.suppress(Unsupported):
+            columns["index"] = self.space.index(archs)
+        believed = self.searcher.estimate(archs) if len(archs) else {}
+        values = np.full((len(archs), len(self.objectives)), np.nan)
+        for j, objective in enumerate(self.objectives):
+            value, std, source = self._known(objective.name, archs)
+            open_ = np.array([s == "" for s in source], dtype=bool)
+            if not objective.paid and open_.any():
+                answer = objective.oracle.evaluate(archs)
+                value, std = answer.value, answer.std
+                source = ["predicted" if "estimate" in objective.oracle.source else "computed"] * len(archs)
+            elif objective.name in believed and open_.any():
+                prediction = believed[objective.name]
+                value = np.where(open_, prediction.mean, value)
+                std = np.where(open_, prediction.std, std)
+                source = ["predicted" if o else s for o, s in zip(open_, source, strict=True)]
+            values[:, j] = value
+            columns |= {objective.name: value, f"{objective.name}_std": std, f"{objective.name}_source": source}
+        if self.constraints:
+            columns["violation"] = self.searcher.violation(values)
+        table = pd.DataFrame(columns)
+        return table.sort_values(self.objectives[-1].name, kind="stable", ignore_index=True)
+
+    def _known(self, name: str, archs: Archs) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """What was paid for, verification before search; "" as source where nothing is known."""
+        value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
+        source = [""] * len(archs)
+        objective = next(o for o in self.objectives if o.name == name)
+        for i, arch in enumerate(archs):
+            for purpose in ("verify", "search"):
+                record = self.history.find(arch, name, objective.fidelity, purpose)  # type: ignore[arg-type]
+                if record is not None and record.status == "ok":
+                    value[i], std[i] = record.value, record.std
+                    source[i] = "table" if record.source.startswith("table") else "measured"
+                    break
+        return value, std, source
+
+    def hypervolume(self, reference: Any) -> float:
+        """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units."""
+        from nastk.metrics import hypervolume
+
+        costs = self.front[[o.name for o in self.objectives]].to_numpy(dtype=float) * self.searcher.signs
+        return hypervolume(costs, np.asarray(reference, dtype=float) * self.searcher.signs)
+
+    # ---- verification
+
+    def verify(
+        self, archs: Archs | None = None, progress: Callable[[int, int, str], None] | None = None
+    ) -> pd.DataFrame:
+        """Pay for what is only predicted of the front, or of `archs`, beyond the budget, and compare.
+
+        Returns:
+            One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
+            ``measured``, ``error`` (relative). Kept in :attr:`verification`.
+        """
+        import pandas as pd
+
+        from nastk.study import evaluate
+
+        archs = self.front_archs if archs is None else self.space.as_archs(archs)
+        believed = self.searcher.estimate(archs) if len(archs) else {}
+        jobs = [
+            (i, o)
+            for i in range(len(archs))
+            for o in self.objectives
+            if o.name in believed and self._known(o.name, archs[[i]])[2] == [""]
+        ]
+        rows = []
+        for done, (i, objective) in enumerate(jobs):
+            if self.history.find(archs[i], objective.name, objective.fidelity, "verify") is None:
+                self.history.add([evaluate(objective, archs[i], objective.fidelity, "verify")])
+            record = self.history.find(archs[i], objective.name, objective.fidelity, "verify")
+            assert record is not None
+            mean, std = (float(v[i]) for v in (believed[objective.name].mean, believed[objective.name].std))
+            rows.append(
+                {
+                    "arch": self.space.format(archs[i]),
+                    "objective": objective.name,
+                    "predicted": mean,
+                    "predicted_std": std,
+                    "measured": record.value,
+                    "error": mean / record.value - 1.0 if record.value else float("nan"),
+                }
+            )
+            if progress is not None:
+                progress(done + 1, len(jobs), objective.name)
+        columns = ["arch", "objective", "predicted", "predicted_std", "measured", "error"]
+        self.verification = pd.DataFrame(rows, columns=columns)
+        return self.verification
+
+    # ---- files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Front, records and what was searched, for JSON; NaN is None."""
+        return {
+            "space": self.space.name,
+            "objectives": [
+                {"name": o.name, "unit": o.unit, "direction": o.direction, "paid": o.paid, "source": o.oracle.source}
+                for o in self.objectives
+            ],
+            "constraints": [str(c) for c in self.constraints],
+            "feasible": self.feasible,
+            "front": _rows(self.front),
+            "verification": None if self.verification is None else _rows(self.verification),
+            "evaluations": self.history.counts(),
+            "history": _rows(self.history.frame(self.space)),
+        }
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_dict`, whole or not at all."""
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the front as CSV, whole or not at all."""
+        write_text(path, self.front.to_csv(index=False))
+
+    def chart(self, title: str | None = None, notes: Sequence[str] = ()) -> Chart:
+        """What the pictures show: the front, what was paid for, and estimates of the rest."""
+        from nastk.report.front import front_chart
+
+        verified: dict[str, dict[bytes, tuple[float, float]]] = {}
+        for record in self.history.records("verify"):
+            if record.status == "ok":
+                arch = np.array(record.arch, dtype=np.int64).tobytes()
+                verified.setdefault(record.objective, {})[arch] = (record.value, record.std)
+        title = title or f"{self.space.name}: {', '.join(o.name for o in self.objectives)}"
+        return front_chart(self.searcher, self.front_archs, verified, title, notes)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write an interactive HTML page of the front that opens offline."""
+        from nastk.report.html import write_html
+
+        write_html(self.chart(), path)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the front as PNG."""
+        from nastk.report.plots import plot_front
+
+        plot_front(self.chart(), path)
+
+    def __repr__(self) -> str:
+        goals = ", ".join(o.name for o in self.objectives)
+        return f"<result: {len(self.front_archs)} architectures of {self.space.name} for {goals}>"
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    clean = table.astype(object).where(table.notna(), None)
+    return [
+        {str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
+        for row in clean.to_dict("records")
+    ]
