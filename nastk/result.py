@@ -97,7 +97,7 @@ class Result:
         objective = next(o for o in self.objectives if o.name == name)
         for i, arch in enumerate(archs):
             for purpose in ("verify", "search"):
-                record = self.history.find(arch, name, objective.fidelity, purpose)  # type: ignore[arg-type]
+                record = self.history.find(arch, name, objective.fidelity, purpose)
                 if record is not None and record.status == "ok":
                     value[i], std[i] = record.value, record.std
                     source[i] = "table" if record.source.startswith("table") else "measured"
@@ -203,9 +203,9 @@ class Result:
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the front as PNG."""
-        from nastk.report.plots import plot_front
+        from nastk.report.plots import write_png
 
-        plot_front(self.chart(), path)
+        write_png(self.chart(), path)
 
     def __repr__(self) -> str:
         goals = ", ".join(o.name for o in self.objectives)

@@ -147,6 +147,7 @@ class Searcher(ABC):
         self._rows: dict[bytes, int] = {}
         self._told: list[NDArray[np.int64]] = []
         self._values: list[NDArray[np.float64]] = []
+        self._arrays: tuple[Archs, NDArray[np.float64]] | None = None
         self._failed: set[bytes] = set()
         self._seen: set[Hashable] = set()
 
@@ -191,6 +192,7 @@ class Searcher(ABC):
             self._values[self._rows[key]][columns[record.objective]] = record.value
             if not np.isfinite(record.value):
                 self._failed.add(key)
+        self._arrays = None
         if fresh:
             archs = np.stack([self._told[i] for i in fresh])
             for j, objective in enumerate(self.objectives):
@@ -225,15 +227,21 @@ class Searcher(ABC):
 
     # ---- what was told
 
+    def _stacked(self) -> tuple[Archs, NDArray[np.float64]]:
+        if self._arrays is None:
+            archs = np.array(self._told, dtype=np.int64).reshape(-1, self.space.d)
+            self._arrays = archs, np.array(self._values, dtype=np.float64).reshape(-1, len(self.objectives))
+        return self._arrays
+
     @property
     def archs_(self) -> Archs:
         """Architectures told so far, ``(m, d)``."""
-        return np.array(self._told, dtype=np.int64).reshape(-1, self.space.d)
+        return self._stacked()[0]
 
     @property
     def values_(self) -> NDArray[np.float64]:
         """Their values, ``(m, k)``, in the objectives' own units and directions; NaN where unknown."""
-        return np.array(self._values, dtype=np.float64).reshape(-1, len(self.objectives))
+        return self._stacked()[1]
 
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
         """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""

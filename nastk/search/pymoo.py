@@ -83,11 +83,11 @@ class PymooSearch(Searcher):
             return bool(self._queue)
         if self._optimiser is None:
             self._optimiser = self._make(rng)
-            self._told(archs, costs, violation, first=True)
+            self._feed(archs, costs, violation, first=True)
         elif self._generation:
             keys = {a.tobytes() for a in self._generation}
             mine = np.array([a.tobytes() in keys for a in archs], dtype=bool)
-            self._told(archs[mine], costs[mine], violation[mine], first=False)
+            self._feed(archs[mine], costs[mine], violation[mine], first=False)
         for _ in range(5):
             offspring = self._optimiser.ask().get("X").astype(np.int64)
             fresh = offspring[self.unseen(offspring)]
@@ -99,7 +99,7 @@ class PymooSearch(Searcher):
         self._queue = list(fresh)
         return bool(len(fresh))
 
-    def _told(self, archs: Archs, costs: Any, violation: Any, first: bool) -> None:
+    def _feed(self, archs: Archs, costs: Any, violation: Any, first: bool) -> None:
         from pymoo.core.population import Population
 
         if not len(archs):
