@@ -147,14 +147,16 @@ class SearchSpace(ABC):
     def parse(self, text: str) -> Archs:
         """The row ``(d,)`` that a text form names, the inverse of :meth:`format`.
 
-        Also reads the integers themselves, separated by commas, blanks or underscores.
+        Also reads the integers themselves, separated by commas, blanks or underscores; what could be both (options
+        named "1", "2", joined by underscores) is read as :meth:`format` writes it.
 
         Raises:
             InvalidArchitecture: the text does not name a member.
         """
-        row = self._parse_integers(text)
+        parts = text.strip().split("_")
+        named = len(parts) == self.d and all(p in c.options for p, c in zip(parts, self.choices, strict=True))
+        row = None if named else self._parse_integers(text)
         if row is None:
-            parts = text.strip().split("_")
             if len(parts) != self.d:
                 raise InvalidArchitecture(f"{self.name}: expected {self.d} options joined by '_', got {text!r}")
             row = np.array([self._option(j, part) for j, part in enumerate(parts)], dtype=np.int64)
