@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nastk.cli.options import Interrupted
-
-if TYPE_CHECKING:
-    from nastk.cli.config import RunOptions
+from nastk.errors import NastkError
 
 Text = str | None
 Number = int | None
@@ -24,8 +22,8 @@ def option(name: str, metavar: str, help: str) -> Any:
 
 def search(
     space: Annotated[Text, option("--space", "S", "Search space, or file.py:Class.  [nasbench201]")] = None,
-    dataset: Annotated[Text, option("--dataset", "D", "Pay for accuracies of this data set of a fetched table.")] = None,
-    device: Annotated[Text, option("--device", "DEV", "this (measured), or a device of a fetched table.")] = None,
+    dataset: Annotated[Text, option("--dataset", "D", "Pay for accuracies of this data set of a table.")] = None,
+    device: Annotated[Text, option("--device", "DEV", "this (measured), or a device of a table.  [this]")] = None,
     objective: Annotated[
         list[str] | None,
         option("--objective", "O", "accuracy, latency, params, flops or a table's metric; may be repeated."),
@@ -41,9 +39,9 @@ def search(
     measurements: Annotated[
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
     ] = None,
-    verify: Annotated[Number, option("--verify", "N", "Measure so many of the proposed front in the end.  [12]")] = None,
+    verify: Annotated[Number, option("--verify", "N", "Measure so many of the proposed front.  [12]")] = None,
     storage: Annotated[Text, option("--storage", "URL", "Keep the history there and resume from it.")] = None,
-    study: Annotated[Text, option("--study", "NAME", "Name of the study in that storage.")] = None,
+    study: Annotated[Text, option("--study", "NAME", "Name of the study in that storage.  [nastk]")] = None,
     config: Annotated[
         Path | None, option("--config", "FILE", "TOML file with these options by their long names.")
     ] = None,
@@ -57,20 +55,34 @@ def search(
         Text, option("--accuracy", "FILE.py:FUNCTION", "Pay for accuracies by this function of one architecture.")
     ] = None,
 ) -> None:
-    """Search a space for the front of accuracy against latency (or other objectives).
+    """Search a space for the front of accuracy against latency, or other objectives.
 
-    Without options: NAS-Bench-201 on this machine. Accuracy is the shipped predictor's estimate for CIFAR-10; latency is
-    measured here on ten architectures, predicted for the rest, and measured again on the front.
+    Without options: NAS-Bench-201 on this machine. Accuracy is the shipped predictor's estimate for CIFAR-10; latency
+    is measured here on ten architectures, predicted for the rest, and measured again on the front.
     """
     given = {name: value for name, value in locals().items() if name not in ("config", "json_file")}
     from nastk.cli.config import RunOptions
     from nastk.files import writable_folder
 
     options = RunOptions.gather({**given, "json": json_file}, config)
+    was_there = Path(options.out).exists()
     folder = writable_folder(options.out)
-    job = prepare(options)
+    if options.json is not None:
+        writable_folder(Path(options.json).parent)
     try:
-        job.run()
+        from nastk.cli import job
+
+        run = job.prepare(options)
+    except NastkError:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    try:
+        run.search()
+        run.write(folder)
     except KeyboardInterrupt:
-        raise Interrupted(job.save(folder)) from None
-    job.write(folder)
+        raise Interrupted(run.save(folder)) from None
+    finally:
+        run.close()
+    run.show(folder)

@@ -1,9 +1,10 @@
-"""The chart of a search: its front, what it paid for, and what its predictors believe of the rest."""
+"""The chart of a result: its front, what it paid for, and what its predictors believe of the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from nastk.predictors.base import Prediction
 from nastk.report.chart import Axis, Chart, Cloud, Kind, Point, Value
 from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs, SearchSpace
+
+if TYPE_CHECKING:
+    from nastk.result import Result
 
 CLOUD = 5_000
 """At most so many architectures are drawn in grey."""
@@ -33,48 +37,68 @@ def kind_of(oracle: Oracle) -> Kind:
     return "measured" if oracle.paid else "exact"
 
 
-def front_chart(
-    searcher: Searcher,
-    front: Archs,
-    verified: Mapping[str, Mapping[bytes, tuple[float, float]]],
-    title: str,
+def chart_of(
+    result: Result,
+    proposed: Archs | None = None,
     notes: Sequence[str] = (),
     true_front: Mapping[str, Sequence[float]] | None = None,
     seed: int = 0,
 ) -> Chart:
-    """The chart of what a searcher found.
+    """The chart of a result.
 
     Args:
-        searcher: told everything that was paid for.
-        front: the architectures that it proposes, ``(m, d)``.
-        verified: by objective, value and standard deviation of architectures (``arch.tobytes()``) that were evaluated
-            after the search to check its predictions.
-        title, notes, true_front: see :class:`Chart`.
+        result: finished or interrupted.
+        proposed: what the searcher proposed as the front, where verification left some of it out.
+        notes: further sentences for the reader.
+        true_front: of the table, where it is known: values by objective.
         seed: fixes which architectures stand for the rest where there are too many to draw.
     """
-    told = _told(searcher)
-    cloud = _sample(searcher.space, seed)
-    paid = searcher.archs_
+    searcher = result.searcher
+    told = _values(result, "search")
+    verified = _values(result, "verify")
+    front = result.front_archs
+    others = searcher.archs_ if proposed is None else np.concatenate([searcher.archs_, proposed])
     in_front = {a.tobytes() for a in front}
-    paid = paid[[a.tobytes() not in in_front for a in paid]] if len(paid) else paid
-    return Chart(
-        title=title,
+    others = np.array([a for a in others if a.tobytes() not in in_front], dtype=np.int64).reshape(-1, searcher.space.d)
+    chart = Chart(
+        title=_title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
         front=_points(searcher, front, told, verified),
-        paid=_points(searcher, paid, told, {}),
-        cloud=_cloud(searcher, cloud),
+        paid=_points(searcher, np.unique(others, axis=0), told, verified),
+        cloud=_cloud(searcher, _sample(searcher.space, seed)),
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
-        notes=list(notes),
     )
+    said = [_source_note(o, chart.front) for o in searcher.objectives]
+    agreements = [n for o in searcher.objectives if (n := agreement_note(chart, o.name))]
+    return replace(chart, notes=[*said, *agreements, *notes])
 
 
-def _told(searcher: Searcher) -> dict[str, dict[bytes, tuple[float, float]]]:
-    archs, values = searcher.archs_, searcher.values_
-    return {
-        o.name: {a.tobytes(): (float(v), np.nan) for a, v in zip(archs, values[:, j], strict=True) if np.isfinite(v)}
-        for j, o in enumerate(searcher.objectives)
-        if o.paid
-    }
+def _title(searcher: Searcher) -> str:
+    first, *rest = [o.name.replace("_", " ") for o in searcher.objectives]
+    bounds = f", {', '.join(map(str, searcher.constraints))}" if searcher.constraints else ""
+    return f"{searcher.space.name}: {first}" + (f" against {', '.join(rest)}" if rest else "") + bounds
+
+
+def _source_note(objective: Objective, front: Sequence[Point]) -> str:
+    """Where the values of one objective come from, and for how many of the front."""
+    label = Axis(objective.name, objective.unit).label
+    kind = kind_of(objective.oracle)
+    if not objective.paid:
+        return f"{label}: {'estimates, ' if kind == 'estimate' else ''}{objective.oracle.source}."
+    guessed = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
+    if not guessed:
+        return f"{label}: {objective.oracle.source}."
+    return f"{label}: {objective.oracle.source}; estimates for {guessed} of the {len(front)} of the front."
+
+
+def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
+    """Value and standard deviation of what was paid for, by objective and architecture."""
+    found: dict[str, dict[bytes, tuple[float, float]]] = {o.name: {} for o in result.objectives if o.paid}
+    for record in result.history.records(purpose):
+        if record.status == "ok" and record.objective in found:
+            key = np.array(record.arch, dtype=np.int64).tobytes()
+            found[record.objective][key] = (record.value, record.std)
+    return found
 
 
 def _sample(space: SearchSpace, seed: int) -> Archs:
@@ -145,7 +169,9 @@ def _value(value: float, std: float, kind: Kind) -> Value:
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
-    """How far prediction and what was paid for lie apart on the front, for one objective.
+    """How far prediction and what was paid for lie apart, for one objective.
+
+    Over the architectures proposed as the front whose values were paid for after they had been predicted.
 
     Returns:
         How many architectures have both (``n``), Spearman's correlation, the median error in %, and the share of values
@@ -153,7 +179,8 @@ def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
     """
     from scipy.stats import spearmanr
 
-    pairs = [(p.predicted[name], p.shown[name].value) for p in chart.front if name in p.predicted]
+    points = [*chart.front, *chart.paid]
+    pairs = [(p.predicted[name], p.shown[name].value) for p in points if name in p.predicted]
     if len(pairs) < 3:
         return None
     guess: NDArray[np.float64] = np.array([v.value for v, _ in pairs])
@@ -165,3 +192,17 @@ def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
         "median_error_percent": float(100 * np.median(np.abs(guess / true - 1.0))),
         "inside_interval": float(np.mean(inside)) if inside else float("nan"),
     }
+
+
+def agreement_note(chart: Chart, name: str) -> str:
+    """:func:`agreement` as a sentence; empty where there is nothing to compare."""
+    found = agreement(chart, name)
+    if found is None:
+        return ""
+    axis = next(a for a in chart.axes if a.name == name)
+    share = found["inside_interval"]
+    inside = "" if np.isnan(share) else f"; {100 * share:.0f} % of them in their 95 % interval"
+    return (
+        f"Prediction against truth of {axis.name.replace('_', ' ')} on {found['n']} proposed architectures: "
+        f"Spearman {found['spearman']:.3f}, median error {found['median_error_percent']:.1f} %{inside}."
+    )
