@@ -1,4 +1,4 @@
-"""Fits the shipped weights anew from fetched tables: ``nastk data fetch nasbench201 fbnet && python -m nastk.weights.build``.
+"""Fits the shipped weights anew from fetched tables: ``python -m nastk.weights.build`` after ``nastk data fetch``.
 
 Each is fitted on 900 architectures a device or data set and judged on architectures that were never fitted.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import nastk
 from nastk.metrics import kendall, spearman
-from nastk.oracles.table import Benchmark, benchmark
+from nastk.oracles.table import benchmark
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp import GP
@@ -33,7 +33,9 @@ def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]
     table = benchmark(space)
     whole = table.space.space if isinstance(table.space, Pool) else table.space
     everything = table.space.enumerate()
-    devices = [d for d in table.devices() if _column(table, d).source.startswith("HayeonLee/HELP")]
+    latencies = [c for c in table.table.columns if c.metric == "latency"]
+    columns = {str(c.device): c for c in latencies if c.source.startswith("HayeonLee/HELP")}
+    devices = list(columns)
     rows = np.random.default_rng(seed).choice(len(everything), SAMPLES, replace=False)
     held_out = np.setdiff1d(np.arange(len(everything)), rows)
     values = {d: table.values("latency", device=d) for d in devices}
@@ -51,10 +53,12 @@ def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]
             found.append((spearman(mean, truth), float(np.median(np.abs(mean / truth - 1)))))
         rho, error = np.mean(found, axis=0)
         quality[device] = {"spearman": round(float(rho), 4), "median_relative_error": round(float(error), 4)}
-    sources = {c.source: c.sha256 for c in (_column(table, d) for d in devices)}
+    sources = {c.source: c.sha256 for c in columns.values()}
     rhos = [q["spearman"] for q in quality.values()]
     return few, {
         "what": f"latency of {whole.name} on {len(devices)} devices of HELP (Lee et al., NeurIPS 2021)",
+        "space": whole.name,
+        "metric": "latency",
         "command": COMMAND,
         "samples": SAMPLES,
         "seed": seed,
@@ -84,6 +88,9 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
     _, column = table.table.find("test_accuracy", dataset)
     return model, {
         "what": f"test accuracy (%) after 200 epochs of nasbench201 on {dataset}, an estimate",
+        "space": "nasbench201",
+        "metric": "test_accuracy",
+        "dataset": dataset,
         "command": COMMAND,
         "samples": SAMPLES,
         "seed": seed,
@@ -102,10 +109,6 @@ def _build_options(dataset: str) -> dict[str, int]:
     from nastk.spaces.nasbench201 import DATASETS
 
     return DATASETS[dataset]
-
-
-def _column(table: Benchmark, device: str) -> Any:
-    return table.table.find("latency", device=device)[1]
 
 
 def _task(space: nastk.SearchSpace, archs: NDArray[np.int64], values: NDArray[np.float64], device: str) -> Task:
