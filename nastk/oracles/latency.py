@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import platform
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,12 +31,13 @@ class Measurement:
     """Latency of one network.
 
     Args:
-        median: ms a batch.
-        low, high: 95 % interval of the median, ms (order statistics of the repeats).
+        median: ms a batch, over all timed runs.
+        low, high: 95 % interval of the median, ms (order statistics of the rounds' medians).
         spread: standard deviation of a single run, ms, from the quartiles of all runs.
         repeats: number of timed runs.
-        peak_memory: MB (10^6 bytes) of weights and live activations at their greatest during one forward pass; on CUDA
-            the allocator's own peak. NaN for ONNX Runtime, which does not tell.
+        peak_memory: MB (10^6 bytes) of weights, input and live activations at their greatest during one forward pass,
+            counted tensor by tensor (workspace within an operator is not seen); on CUDA the allocator's own peak. NaN
+            for ONNX Runtime, which does not tell.
         seconds: what the measurement took, building included.
     """
 
@@ -48,9 +53,12 @@ class Measurement:
 class Latency(Oracle):
     """Median latency (ms) of a network's forward pass on a device of this machine, a paid oracle.
 
-    One network at a time is built, warmed up, timed run by run until the 95 % interval of the median is tight or a
-    limit is hit, and freed. The CPU is timed by the wall clock, CUDA by events. Other work on the machine slows runs
-    down for seconds at a time, so the median is taken over the quieter half of the run's blocks (:func:`quieter_half`).
+    Networks are measured in turns: in each round each network is built, warmed up, timed run by run and freed. Other
+    work on the machine slows runs down for seconds at a time, and one build can be luckier in its memory than the next;
+    runs of several rounds are independent of both, so that few of them rank networks better than many runs in one go.
+    The CPU is timed by the wall clock, CUDA by events.
+
+    A network that cannot be built or run gets NaN, and :attr:`reasons` says why, by its text.
 
     Args:
         space: whose networks to measure.
@@ -58,10 +66,12 @@ class Latency(Oracle):
         runtime: "torch" (eager) or "onnx" (ONNX Runtime, an extra; CPU only).
         batch: images a run.
         threads: CPU threads.
-        warmup: seconds and at least `min_repeats` runs before the timing.
-        min_repeats, max_repeats, max_seconds: limits of the timing.
-        precision: the timing stops when half the interval is below this share of the median.
-        progress: called with (done, total) after each architecture.
+        rounds: visits to each network; with fewer than six the interval rests on single runs.
+        warmup: seconds, and at least two runs, before the timing of each round.
+        min_repeats, max_repeats, max_seconds: limits of a network's timed runs, shared equally by the rounds.
+        precision: a round ends early when half the interval of its median is below this share of the median.
+        together: how many networks take turns; an interruption loses them.
+        progress: called with (done, total) once an architecture.
         build_options: of `SearchSpace.build` (classes, input size).
     """
 
@@ -75,23 +85,29 @@ class Latency(Oracle):
         runtime: Runtime = "torch",
         batch: int = 1,
         threads: int = 1,
-        warmup: float = 0.05,
-        min_repeats: int = 11,
-        max_repeats: int = 200,
-        max_seconds: float = 1.5,
+        rounds: int = 6,
+        warmup: float = 0.03,
+        min_repeats: int = 12,
+        max_repeats: int = 300,
+        max_seconds: float = 0.6,
         precision: float = 0.01,
+        together: int = 25,
         progress: Callable[[int, int], None] | None = None,
         **build_options: Any,
     ):
         import torch
 
-        if batch < 1 or threads < 1:
-            raise InvalidValue(f"batch and threads must be at least 1; got batch {batch}, threads {threads}")
+        least = {"batch": batch, "threads": threads, "rounds": rounds, "min_repeats": min_repeats, "together": together}
+        for option, value in least.items():
+            if value < 1:
+                raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
+        if max_repeats < min_repeats:
+            raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
         if runtime not in ("torch", "onnx"):
             raise InvalidValue(f"unknown runtime {runtime!r}; known: torch, onnx")
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
-        self.warmup, self.min_repeats, self.max_repeats = warmup, min_repeats, max_repeats
-        self.max_seconds, self.precision, self.progress = max_seconds, precision, progress
+        self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
+        self.max_seconds, self.precision, self.together, self.progress = max_seconds, precision, together, progress
         self.build_options = build_options
         self._device = _torch_device(device)
         if runtime == "onnx":
@@ -109,60 +125,82 @@ class Latency(Oracle):
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
             raise InvalidValue("latency has no fidelities")
-        value, std, cost = (np.full(len(archs), np.nan) for _ in range(3))
-        for i, arch in enumerate(archs):
-            started = time.perf_counter()
-            try:
-                result = self.measure(arch)
-            except (RuntimeError, MemoryError) as error:  # out of memory, an operator the runtime lacks
-                self.reasons[self.space.format(arch)] = str(error).splitlines()[0] if str(error) else repr(error)
-                cost[i] = time.perf_counter() - started
-            else:
-                value[i], std[i], cost[i] = result.median, (result.high - result.low) / 3.92, result.seconds
-            if self.progress:
-                self.progress(i + 1, len(archs))
-        return Evaluation(value, std, cost)
+        found = self.measure_many(archs)
+        return Evaluation(
+            np.array([m.median for m in found], dtype=np.float64),
+            np.array([(m.high - m.low) / 3.92 for m in found], dtype=np.float64),
+            np.array([m.seconds for m in found], dtype=np.float64),
+        )
 
     def measure(self, arch: Any) -> Measurement:
         """Measure one architecture (text, index or row).
 
         Raises:
-            RuntimeError: the network cannot be built or run.
+            RuntimeError: the network cannot be built or run; also MemoryError.
         """
+        candidate = _Candidate(self.space.as_archs(arch)[0])
+        with _threads(self.threads), tempfile.TemporaryDirectory() as folder:
+            for _ in range(self.rounds):
+                self._visit(candidate, Path(folder) / "network.onnx")
+        return candidate.measurement()
+
+    def measure_many(self, archs: Any) -> list[Measurement]:
+        """Measure architectures in turns; one that fails gets NaN, no repeats, and an entry in :attr:`reasons`."""
+        archs = self.space.as_archs(archs)
+        found: list[Measurement] = []
+        for start in range(0, len(archs), self.together):
+            found += self._measure_together(archs[start : start + self.together], start, len(archs))
+        return found
+
+    def _measure_together(self, archs: Archs, before: int, total: int) -> list[Measurement]:
+        candidates = [_Candidate(arch) for arch in archs]
+        visits, reported = 0, 0
+        with _threads(self.threads), tempfile.TemporaryDirectory() as folder:
+            for _ in range(self.rounds):
+                for i, candidate in enumerate(candidates):
+                    try:
+                        if not candidate.failed:
+                            self._visit(candidate, Path(folder) / f"{i}.onnx")
+                    except (RuntimeError, MemoryError) as error:  # out of memory, an operator the runtime lacks
+                        candidate.failed = True
+                        reason = str(error).strip() or repr(error)
+                        self.reasons[self.space.format(candidate.arch)] = reason.splitlines()[0]
+                    visits += 1
+                    if self.progress and visits // self.rounds > reported:
+                        reported += 1
+                        self.progress(before + reported, total)
+        return [candidate.measurement() for candidate in candidates]
+
+    def _visit(self, candidate: _Candidate, exported: Path) -> None:
+        """Build, warm up, time and free a network once; `exported` keeps its ONNX form from round to round."""
         import torch
 
         started = time.perf_counter()
-        arch = self.space.as_archs(arch)[0]
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
         try:
-            torch_state = torch.random.get_rng_state()
-            torch.manual_seed(0)
-            model = self.space.build(arch, **self.build_options).eval().to(self._device)
-            shape = (self.batch, *self.space.input_shape(**self.build_options))
-            x = torch.randn(shape).to(self._device)
-            torch.random.set_rng_state(torch_state)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                x = torch.randn(self.batch, *self.space.input_shape(**self.build_options)).to(self._device)
+                model = None
+                if not exported.exists():
+                    model = self.space.build(candidate.arch, **self.build_options).eval().to(self._device)
             with torch.inference_mode():
-                memory = self._peak_memory(model, x) if self.runtime == "torch" else float("nan")
-                run = self._runner(model, x)
-                times = self._time(run)
+                if self.runtime == "torch" and not candidate.rounds:
+                    candidate.peak_memory = self._peak_memory(model, x)
+                candidate.rounds.append(self._time(self._runner(model, x, exported)))
         finally:
-            torch.set_num_threads(threads)
-        low, median, high = median_interval(quieter_half(times))
-        quartiles = np.percentile(times, [25, 75])
-        return Measurement(
-            median, low, high, float(quartiles[1] - quartiles[0]) / 1.349, len(times), memory,
-            time.perf_counter() - started,
-        )  # fmt: skip
+            candidate.seconds += time.perf_counter() - started
 
     # ---- timing
 
-    def _runner(self, model: torch.nn.Module, x: torch.Tensor) -> Callable[[], float]:
+    def _runner(self, model: Any, x: torch.Tensor, exported: Path) -> Callable[[], float]:
         """A function that runs the network once and returns the milliseconds it took."""
         import torch
 
         if self.runtime == "onnx":
-            session, feed = _onnx_session(model, x, self.threads)
+            if not exported.exists():
+                _export_onnx(model, x, exported)
+            session = _onnx_session(exported, self.threads)
+            feed = {session.get_inputs()[0].name: x.numpy()}
             return _wall_clock(lambda: session.run(None, feed))
         if self._device.type == "cuda":
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -185,23 +223,23 @@ class Latency(Oracle):
         return _wall_clock(lambda: model(x))
 
     def _time(self, run: Callable[[], float]) -> Values:
+        """Milliseconds of each timed run of one round."""
+        least, most = -(-self.min_repeats // self.rounds), -(-self.max_repeats // self.rounds)
         collecting = gc.isenabled()
         gc.disable()
         try:
             begun, runs = time.perf_counter(), 0
-            while runs < 3 or (time.perf_counter() - begun < self.warmup and runs < self.max_repeats):
+            while runs < 2 or time.perf_counter() - begun < self.warmup:
                 run()
                 runs += 1
             begun = time.perf_counter()
             times: list[float] = []
-            while len(times) < self.max_repeats:
+            while len(times) < most:
                 times.append(run())
-                if len(times) < self.min_repeats:
-                    continue
-                if time.perf_counter() - begun > self.max_seconds:
+                if len(times) >= least and time.perf_counter() - begun > self.max_seconds / self.rounds:
                     break
-                if len(times) % 10 == 1:
-                    low, median, high = median_interval(quieter_half(np.array(times)))
+                if len(times) >= max(least, 10) and len(times) % 5 == 0:
+                    low, median, high = median_interval(np.array(times))
                     if high - low <= 2 * self.precision * median:
                         break
             return np.array(times)
@@ -209,7 +247,7 @@ class Latency(Oracle):
             if collecting:
                 gc.enable()
 
-    def _peak_memory(self, model: torch.nn.Module, x: torch.Tensor) -> float:
+    def _peak_memory(self, model: Any, x: torch.Tensor) -> float:
         import torch
 
         if self._device.type == "cuda":
@@ -225,25 +263,61 @@ class Latency(Oracle):
         return (held + tracker.peak) / 1e6
 
 
-def quieter_half(times: Values, block: int = 5) -> Values:
-    """The runs of the faster half of the blocks of consecutive runs, by block median.
+class _Candidate:
+    """A network under measurement: milliseconds of the timed runs of each round so far."""
 
-    Disturbances by other processes come in bursts; on a quiet machine the halves hardly differ.
-    """
-    if len(times) < 4 * block:
-        return times
-    blocks = np.array_split(times, len(times) // block)
-    order = np.argsort([np.median(b) for b in blocks], kind="stable")
-    return np.concatenate([blocks[i] for i in order[: (len(blocks) + 1) // 2]])
+    def __init__(self, arch: Archs):
+        self.arch = arch
+        self.rounds: list[Values] = []
+        self.peak_memory = float("nan")
+        self.seconds = 0.0
+        self.failed = False
+
+    def measurement(self) -> Measurement:
+        if self.failed:
+            nan = float("nan")
+            return Measurement(nan, nan, nan, nan, 0, nan, self.seconds)
+        times = np.concatenate(self.rounds)
+        medians = np.array([np.median(r) for r in self.rounds])
+        low, _, high = median_interval(medians if len(medians) >= 6 else times)
+        median = float(np.median(times))
+        quartiles = np.percentile(times, [25, 75])
+        spread = float(quartiles[1] - quartiles[0]) / 1.349
+        return Measurement(
+            median, min(low, median), max(high, median), spread, len(times), self.peak_memory, self.seconds
+        )
 
 
 def median_interval(times: Values) -> tuple[float, float, float]:
-    """Lower bound, median and upper bound of the 95 % order-statistic interval of the median."""
+    """Lower bound, median and upper bound of the 95 % order-statistic interval of the median.
+
+    The k-th least and k-th greatest of n enclose the median unless fewer than k of n fair coins fall on one side; k is
+    the greatest for which that is at most 5 % likely. Below six values no such k exists, and the bounds are the range.
+    """
     ordered = np.sort(times)
-    n = len(ordered)
-    half = 0.98 * np.sqrt(n)
-    low, high = max(int(np.floor(n / 2 - half)), 0), min(int(np.ceil(n / 2 + half)), n - 1)
-    return float(ordered[low]), float(np.median(ordered)), float(ordered[high])
+    k = _interval_rank(len(ordered))
+    return float(ordered[k - 1]), float(np.median(ordered)), float(ordered[-k])
+
+
+@lru_cache(maxsize=1024)
+def _interval_rank(n: int) -> int:
+    rank, tail = 0, 0.5**n
+    while tail <= 0.025:
+        rank += 1
+        tail += comb(n, rank) / 2**n
+    return max(rank, 1)
+
+
+@contextlib.contextmanager
+def _threads(n: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _wall_clock(action: Callable[[], Any]) -> Callable[[], float]:
@@ -262,8 +336,8 @@ def _torch_device(name: str) -> torch.device:
         return torch.device("cpu")
     kind, _, number = name.partition(":")
     there = {
-        "cuda": torch.cuda.is_available() and (int(number or 0) if number.isdigit() or not number else 10**9)
-        < torch.cuda.device_count(),
+        "cuda": torch.cuda.is_available()
+        and (int(number or 0) if number.isdigit() or not number else 10**9) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if kind not in there:
@@ -307,14 +381,11 @@ def _version(runtime: str) -> str:
     return version("onnxruntime" if runtime == "onnx" else "torch").split("+")[0]
 
 
-def _onnx_session(model: torch.nn.Module, x: torch.Tensor, threads: int) -> tuple[Any, dict[str, Any]]:
-    """An ONNX Runtime session of the network, and its input."""
-    import contextlib
+def _export_onnx(model: torch.nn.Module, x: torch.Tensor, file: Path) -> None:
     import io
     import logging
     import warnings
 
-    import onnxruntime
     import torch
 
     quiet = logging.getLogger("torch.onnx")
@@ -323,14 +394,18 @@ def _onnx_session(model: torch.nn.Module, x: torch.Tensor, threads: int) -> tupl
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
+            program = torch.onnx.export(model, (x,), dynamo=True, optimize=False, verbose=False)
         assert program is not None
-        text = program.model_proto.SerializeToString()
+        program.save(file)
     finally:
         quiet.setLevel(level)
+
+
+def _onnx_session(file: Path, threads: int) -> Any:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
-    return session, {session.get_inputs()[0].name: x.numpy()}
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])

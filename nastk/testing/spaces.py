@@ -98,7 +98,8 @@ def _check_input(space: SearchSpace, archs: Archs) -> None:
     beyond[0, -1] = space.sizes[-1]
     _refuses(InvalidArchitecture, lambda: space.as_archs(beyond), "an option that does not exist")
     _refuses(InvalidArchitecture, lambda: space.as_archs(archs[:1] - 100), "a negative option")
-    _refuses(InvalidArchitecture, lambda: space.as_archs(np.zeros((1, space.d + 1), int)), "a row with a choice too many")
+    longer = np.concatenate([archs[:1], archs[:1, :1]], axis=1)
+    _refuses(InvalidArchitecture, lambda: space.as_archs(longer), "a row with a choice too many")
     _refuses(InvalidArchitecture, lambda: space.as_archs(archs[:1] + 0.5), "a row that is not of integers")
 
 
