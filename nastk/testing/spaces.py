@@ -28,6 +28,9 @@ def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options:
     assert isinstance(space.size, int), f"size is a {type(space.size).__name__}, must be a Python integer"
     assert space.size > 0, f"size is {space.size}"
     assert "\n" not in repr(space), "repr has several lines"
+    if space.enumerable:
+        listed = len(space.enumerate())
+        assert listed == space.size, f"size is {space.size}, but enumerate lists {listed} architectures"
     archs = _check_sampling(space, n, seed)
     _check_input(space, archs)
     _check_text(space, archs)
