@@ -111,7 +111,7 @@ def test_a_missing_extra_is_named(
 def test_an_unwritable_output_folder_is_found_before_any_work(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nastk.cli.search as module
+    import nastk.cli.job as module
 
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("work began"))

@@ -31,6 +31,7 @@ def list_(
         rows = shipped_weights() if name == "weights" else _entries(name)
         tidy += [{"kind": name, **row} for row in rows]
         if rows:
+            rows = [{k: v for k, v in row.items() if k != "judged on"} for row in rows]
             show(rows, title=name, shorten=() if kind else ("description",))
         else:
             typer.echo(f"{name}: none")
@@ -46,23 +47,22 @@ def _entries(kind: str) -> list[dict[str, Any]]:
 
 
 def shipped_weights() -> list[dict[str, Any]]:
-    """What the metadata beside each shipped weight file says of it, held-out quality included."""
+    """What is noted beside each shipped weight file: what it predicts, and its quality on what it was not fitted on."""
     rows = []
     for path in sorted((Path(__file__).parents[1] / "weights").glob("*.json")):
         try:
-            metadata = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            notes = json.loads(path.read_text(encoding="utf-8"))["notes"]
+            held_out = dict(notes["held_out"])
+            row = {"name": path.stem, "predicts": str(notes["what"]), "spearman": float(held_out["spearman"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is damaged ({error}); reinstall nastk") from error
-        rows.append({"name": path.stem, **_summary(metadata)})
+        rows.append(row | {"median error": _error(held_out), "judged on": str(held_out.get("how", ""))})
     return rows
 
 
-def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
-    quality = metadata.get("held_out", {})
-    return {
-        "predictor": metadata.get("predictor", "?"),
-        "predicts": metadata.get("metric", "?"),
-        "held-out quality": ", ".join(
-            f"{k} {v:g}" if isinstance(v, (int, float)) else f"{k} {v}" for k, v in quality.items()
-        ),
-    }
+def _error(held_out: dict[str, Any]) -> str:
+    """The median error: in the metric's unit, or relative and over devices."""
+    if "median_absolute_error" in held_out:
+        return f"{held_out['median_absolute_error']:.2f} %"
+    errors = sorted(d["median_relative_error"] for d in held_out.get("devices", {}).values())
+    return f"{100 * errors[len(errors) // 2]:.1f} % of the value" if errors else ""

@@ -101,7 +101,9 @@ def _shipped_accuracy(space: SearchSpace) -> Oracle:
         if notes.get("space") == whole.name and notes.get("dataset") == ACCURACY_OF and "accuracy" in notes["metric"]:
             name = stem.removesuffix(f"-{whole.name}-{ACCURACY_OF}")
             fitted = pretrained(name, f"{whole.name}-{ACCURACY_OF}")
-            source = f"estimated by the shipped predictor {stem}"
+            error = notes.get("held_out", {}).get("median_absolute_error")
+            quality = "" if error is None else f", median error {error:.2f} % on architectures it never saw"
+            source = f"estimate of the shipped predictor {stem}{quality}"
             return Predicted(fitted, space, "accuracy", "%", "max", source)
     raise Unsupported(
         f"no accuracy predictor ships for {whole.name}; bring --accuracy my_file.py:evaluate, or leave accuracy out "

@@ -82,9 +82,8 @@ def _title(searcher: Searcher) -> str:
 def _source_note(objective: Objective, front: Sequence[Point]) -> str:
     """Where the values of one objective come from, and for how many of the front."""
     label = Axis(objective.name, objective.unit).label
-    kind = kind_of(objective.oracle)
     if not objective.paid:
-        return f"{label}: {'estimates, ' if kind == 'estimate' else ''}{objective.oracle.source}."
+        return f"{label}: {objective.oracle.source}."
     guessed = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
     if not guessed:
         return f"{label}: {objective.oracle.source}."
@@ -165,7 +164,8 @@ def _believed(objective: Objective, belief: Prediction, i: int) -> Value:
 def _value(value: float, std: float, kind: Kind) -> Value:
     if not std > 0:
         return Value(value, kind)
-    return Value(value, kind, value - Z95 * std, value + Z95 * std)
+    low = value - Z95 * std
+    return Value(value, kind, max(low, 0.0) if value >= 0 else low, value + Z95 * std)
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:

@@ -96,20 +96,37 @@ def _intervals(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
 
 
 def _limit(axes: Axes, chart: Chart, x: str, y: str) -> None:
-    """Leave far-off failures of the cloud (a network that learns nothing) out of the picture."""
+    """Leave far-off failures (a network that learns nothing) out of the picture, and say how many of the front are."""
+    for axis, limit in ((x, axes.set_xlim), (y, axes.set_ylim)):
+        span = view(chart, axis)
+        if span is not None:
+            limit(*span)
+    low, _ = axes.get_ylim()
+    below = sum(p.shown[y].value < low for p in chart.front if y in p.shown)
+    if below:
+        text = f"{below} of the front below" if below > 1 else "1 of the front below"
+        axes.text(0.008, 0.015, f"↓ {text}", transform=axes.transAxes, fontsize=8, color=FRONT)
+
+
+def view(chart: Chart, name: str) -> tuple[float, float] | None:
+    """The range of one objective that is worth drawing: what is maximised from the cloud's worst tenth upwards."""
     import numpy as np
 
-    for name, limit in ((x, axes.set_xlim), (y, axes.set_ylim)):
-        inner = [v for p in [*chart.front, *chart.paid] for v in _reach(p, name)]
-        cloud = np.asarray(chart.cloud.values.get(name, []), dtype=float)
-        if len(cloud):
-            inner += list(np.nanquantile(cloud, [0.05, 1.0] if name == y else [0.0, 0.995]))
-        inner += chart.true_front.get(name, [])
-        if len(inner) < 2:
-            continue
-        low, high = min(inner), max(inner)
-        margin = 0.04 * (high - low) or 1.0
-        limit(low - margin, high + margin)
+    axis = next(a for a in chart.axes if a.name == name)
+    points = [v for p in [*chart.front, *chart.paid] for v in _reach(p, name)] + chart.true_front.get(name, [])
+    cloud = np.asarray(chart.cloud.values.get(name, []), dtype=float)
+    inner = np.asarray(points, dtype=float)
+    if len(cloud) and axis.direction == "max":
+        floor, best = np.nanquantile(cloud, 0.1), max([*points, np.nanmax(cloud)])
+        floor -= 0.25 * (best - floor)
+        inner = np.append(inner[inner >= floor], [max(floor, np.nanmin(cloud)), best])
+    elif len(cloud):
+        inner = np.append(inner, np.nanquantile(cloud, [0.0, 0.995]))
+    if len(inner) < 2:
+        return None
+    low, high = float(inner.min()), float(inner.max())
+    margin = 0.04 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _reach(point: Point, name: str) -> list[float]:
