@@ -1,0 +1,211 @@
+"""Measured latency and peak memory."""
+
+import gc
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+from torch import nn
+
+import nastk
+from nastk.errors import InvalidValue, MissingExtra, NastkError
+from nastk.oracles import Latency
+from nastk.oracles._peak_memory import PeakMemory
+from nastk.oracles.latency import describe_device, local_devices, median_interval
+from nastk.testing import check_oracle
+
+SPACE = nastk.space("nasbench201")
+TINY = {"channels": 4, "cells_per_stage": 1, "input_size": 8}
+QUICK = {"rounds": 3, "warmup": 0.0, "max_seconds": 0.05, "min_repeats": 9, "max_repeats": 30}
+NOTHING, EVERYTHING = [0] * 6, [3] * 6
+
+
+class Sleeper(nastk.SearchSpace):
+    """Networks that take a known time, that fail to build, or that fail to run."""
+
+    name = "sleeper"
+    choices = (nastk.Choice("what", ("2 ms", "8 ms", "no build", "no memory", "stop")),)
+    built = 0
+
+    def build(self, arch, **options):
+        what = int(arch[0])
+        self.built += 1
+
+        class Sleep(nn.Module):
+            def forward(self, x):
+                if what == 3:
+                    raise torch.OutOfMemoryError("out of memory\nTried to allocate 20 GiB")
+                if what == 4:
+                    raise KeyboardInterrupt
+                time.sleep([0.002, 0.008][what])
+                return x
+
+        if what == 2:
+            raise MemoryError("too wide")
+        return Sleep()
+
+    def input_shape(self, **options):
+        return (1,)
+
+
+def test_latency_keeps_the_contract_of_oracles():
+    check_oracle(Latency(SPACE, **QUICK, **TINY), [NOTHING, EVERYTHING], repeatable=False)
+
+
+def test_measures_what_a_network_is_known_to_take():
+    evaluation = Latency(Sleeper(), **QUICK).evaluate([[0], [1]])
+    assert 2.0 < evaluation.value[0] < 8.0
+    assert 8.0 < evaluation.value[1] < 20.0
+    assert (evaluation.cost > 0).all()
+    assert (evaluation.std >= 0).all()
+
+
+def test_a_heavier_network_takes_longer():
+    light, heavy = Latency(SPACE, **QUICK)([NOTHING, EVERYTHING])
+    assert light < heavy
+
+
+def test_the_interval_holds_the_median_and_runs_stay_within_the_limits():
+    found = Latency(SPACE, **QUICK, **TINY).measure(EVERYTHING)
+    assert 0 < found.low <= found.median <= found.high
+    assert 9 <= found.repeats <= 30
+    assert found.spread >= 0
+
+
+def test_what_fails_is_nan_with_a_reason_and_the_rest_is_measured():
+    oracle = Latency(Sleeper(), **QUICK)
+    evaluation = oracle.evaluate([[2], [0], [3]])
+    assert np.isnan(evaluation.value).tolist() == [True, False, True]
+    assert np.isnan(evaluation.std).tolist() == [True, False, True]
+    assert oracle.reasons == {"no build": "too wide", "no memory": "out of memory"}
+
+
+def test_what_fails_is_not_tried_again_in_later_rounds():
+    space = Sleeper()
+    Latency(space, **QUICK)([2])
+    assert space.built == 1
+
+
+def test_measuring_one_that_fails_raises():
+    with pytest.raises(MemoryError, match="too wide"):
+        Latency(Sleeper(), **QUICK).measure([2])
+
+
+def test_an_interruption_passes_through_and_puts_everything_back():
+    threads = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        Latency(Sleeper(), threads=threads + 1, **QUICK)([4])
+    assert torch.get_num_threads() == threads
+    assert gc.isenabled()
+
+
+def test_threads_and_random_state_are_put_back():
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    Latency(SPACE, threads=threads + 1, **QUICK, **TINY)([NOTHING])
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_networks_take_turns():
+    order = []
+
+    class Watched(Sleeper):
+        def build(self, arch, **options):
+            order.append(int(arch[0]))
+            return super().build(arch)
+
+    Latency(Watched(), together=2, **QUICK)([[0], [1], [0]])
+    assert order == [0, 1] * 3 + [0] * 3
+
+
+def test_progress_is_told_once_an_architecture():
+    told = []
+    oracle = Latency(Sleeper(), together=2, progress=lambda done, total: told.append((done, total)), **QUICK)
+    oracle([[0], [0], [2], [0]])
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_peak_memory_is_the_weights_the_input_and_the_greatest_sum_of_live_activations():
+    class Straight(nastk.SearchSpace):
+        name = "straight"
+        choices = (nastk.Choice("width", ("8",)),)
+
+        def build(self, arch, **options):
+            return nn.Sequential(nn.Linear(100, 200, bias=False), nn.ReLU(), nn.Linear(200, 50, bias=False))
+
+        def input_shape(self, **options):
+            return (100,)
+
+    found = Latency(Straight(), batch=10, **QUICK).measure([0])
+    weights, images = 100 * 200 + 200 * 50, 10 * 100
+    activations = 10 * (200 + 200)  # the ReLU's input and output are alive together
+    assert found.peak_memory == pytest.approx(4 * (weights + images + activations) / 1e6)
+
+
+def test_peak_memory_is_the_same_each_time():
+    oracle = Latency(SPACE, **QUICK, **TINY)
+    assert oracle.measure(EVERYTHING).peak_memory == oracle.measure(EVERYTHING).peak_memory
+
+
+def test_memory_that_is_freed_does_not_add_up():
+    x = torch.zeros(1000)
+    with PeakMemory() as tracker:
+        for _ in range(10):
+            y = x + 1
+            y = y * 2
+    assert tracker.peak <= 3 * 4000
+
+
+@pytest.mark.parametrize("n", [6, 9, 17, 50, 300])
+def test_the_median_interval_covers_at_least_95_percent_and_no_narrower_one_does(n: int):
+    low, median, _ = median_interval(np.arange(n, dtype=float))
+    rank = int(low) + 1
+    assert 1 - 2 * binom.cdf(rank - 1, n, 0.5) >= 0.95
+    assert 1 - 2 * binom.cdf(rank, n, 0.5) < 0.95
+    assert median == (n - 1) / 2
+
+
+def test_onnx_runtime_measures_the_same_order():
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    oracle = Latency(SPACE, runtime="onnx", **QUICK, channels=16, cells_per_stage=1)
+    light, heavy = oracle.measure_many([NOTHING, EVERYTHING])
+    assert light.median < heavy.median
+    assert np.isnan(light.peak_memory)
+    assert "onnx" in oracle.source
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(MissingExtra, match=r"nastk\[onnx\]"):
+        Latency(SPACE, runtime="onnx")
+
+
+def test_devices_that_are_not_here_are_an_error_that_lists_those_that_are():
+    if not torch.cuda.is_available():
+        with pytest.raises(NastkError, match=r"no cuda.*: this"):
+            Latency(SPACE, device="cuda")
+    with pytest.raises(InvalidValue, match="unknown device 'pixel9'"):
+        Latency(SPACE, device="pixel9")
+
+
+@pytest.mark.parametrize("option", ["batch", "threads", "rounds", "min_repeats", "together"])
+def test_options_below_one_are_refused(option: str):
+    with pytest.raises(InvalidValue, match=f"{option} is 0"):
+        Latency(SPACE, **{option: 0})
+
+
+def test_the_source_says_device_runtime_batch_and_threads():
+    source = Latency(SPACE, batch=4, threads=2).source
+    assert source.startswith(f"measured on {describe_device()}")
+    assert f"torch {torch.__version__.split('+')[0]}, batch 4, 2 threads" in source
+    assert local_devices()[0] == "this"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_is_timed_by_events_and_tells_the_allocators_peak():
+    found = Latency(SPACE, device="cuda", **QUICK).measure(EVERYTHING)
+    assert found.median > 0
+    assert found.peak_memory > 1
