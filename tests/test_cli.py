@@ -216,7 +216,7 @@ def test_every_option_can_stand_in_a_configuration_file(tmp_path: Path) -> None:
 
 def test_configuration_refuses_what_is_no_option(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("[search]\nbudget = 3\n")
-    with pytest.raises(UnknownName, match="option in run.toml"):
+    with pytest.raises(UnknownName, match=r"option in run\.toml"):
         RunOptions.gather({}, tmp_path / "run.toml")
     with pytest.raises(InvalidValue, match="--threads must be at least 1"):
         RunOptions.gather({"threads": 0})
