@@ -28,6 +28,7 @@ class Nearest(nastk.Predictor):
 if __name__ == "__main__":
     space = nastk.space("nasbench201")
     latency = nastk.oracles.Latency(space, device="this", threads=1, batch=1)
-    params = nastk.oracles.Count(space, "params", direction="max")
-    result = nastk.search(space, objectives=[params, latency], searcher="predictor", predictor=Nearest(), budget=16)
+    estimator = nastk.predictor("gp", pretrained="nasbench201-cifar10")
+    accuracy = nastk.oracles.Predicted(estimator, space, "accuracy", "%", "max", source="shipped estimate")
+    result = nastk.search(space, objectives=[accuracy, latency], searcher="predictor", predictor=Nearest(), budget=16)
     print(result.front.to_string(index=False))

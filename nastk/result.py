@@ -185,15 +185,9 @@ class Result:
 
     def chart(self, title: str | None = None, notes: Sequence[str] = ()) -> Chart:
         """What the pictures show: the front, what was paid for, and estimates of the rest."""
-        from nastk.report.front import front_chart
+        from nastk.report.front import chart_of
 
-        verified: dict[str, dict[bytes, tuple[float, float]]] = {}
-        for record in self.history.records("verify"):
-            if record.status == "ok":
-                arch = np.array(record.arch, dtype=np.int64).tobytes()
-                verified.setdefault(record.objective, {})[arch] = (record.value, record.std)
-        title = title or f"{self.space.name}: {', '.join(o.name for o in self.objectives)}"
-        return front_chart(self.searcher, self.front_archs, verified, title, notes)
+        return chart_of(self, title=title, notes=notes)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write an interactive HTML page of the front that opens offline."""

@@ -72,21 +72,19 @@ def measure(
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     """One row an architecture: what it costs on paper, and what it took."""
-    from nastk.cli.progress import each
+    from nastk.cli.progress import bar
 
     statics = space.statics(archs)
+    with bar(len(archs), "measuring") as progress:
+        oracle.progress = lambda *_: progress.update()
+        measurements = oracle.measure_many(archs)
     rows = []
-    for i, arch in enumerate(each(archs, "measuring", len(archs))):
+    for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=True)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
-        row: dict[str, Any] = {"arch": space.format(arch), **counts}
-        try:
-            found = oracle.measure(arch)
-            row.update({"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread})
-            row.update({"repeats": found.repeats, "peak MB": found.peak_memory})
-        except (RuntimeError, MemoryError) as error:  # out of memory, an operator that the runtime lacks
-            row.update(dict.fromkeys(("ms", "low", "high", "spread", "repeats", "peak MB")))
-            typer.echo(f"{row['arch']}: failed: {(str(error) or repr(error)).splitlines()[0]}", err=True)
-        rows.append(row)
+        times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
+        rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
+        if text in oracle.reasons:
+            typer.echo(f"{text}: failed: {oracle.reasons[text]}", err=True)
     return rows
 
 
@@ -105,13 +103,13 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
     few = latency_predictor(space)
     rows = []
     with bar(runs * (adapt + test), "measuring") as progress:
+        oracle.progress = lambda *_: progress.update()
         for run in range(runs):
             chosen = few.choose(adapt, seed=[seed, run], space=space)
             taken = set(space.keys(chosen))
             enough = min(test + 20 * adapt, space.size)
             drawn = space.sample(enough, np.random.default_rng([seed, run, 1]), unique=True)
             fresh = drawn[[k not in taken for k in space.keys(drawn)]][:test]
-            oracle.progress = lambda *_: progress.update()
             fitted = few.adapt(Task.measure(oracle, chosen, device="this"))
             measured = oracle(fresh)
             known = np.isfinite(measured)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 def bar(total: int | None, what: str) -> Any:
@@ -14,10 +11,3 @@ def bar(total: int | None, what: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
-
-
-def each(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """The items, with a bar that follows them."""
-    from tqdm import tqdm
-
-    yield from tqdm(items, desc=what, total=total, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)

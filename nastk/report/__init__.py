@@ -25,6 +25,4 @@ def _chart(result: Any) -> Any:
 
     if isinstance(result, Chart):
         return result
-    from nastk.report.front import chart_of
-
-    return chart_of(result)
+    return result.chart()

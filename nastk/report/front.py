@@ -40,6 +40,7 @@ def kind_of(oracle: Oracle) -> Kind:
 def chart_of(
     result: Result,
     proposed: Archs | None = None,
+    title: str | None = None,
     notes: Sequence[str] = (),
     true_front: Mapping[str, Sequence[float]] | None = None,
     seed: int = 0,
@@ -49,6 +50,7 @@ def chart_of(
     Args:
         result: finished or interrupted.
         proposed: what the searcher proposed as the front, where verification left some of it out.
+        title: by default the space and its objectives.
         notes: further sentences for the reader.
         true_front: of the table, where it is known: values by objective.
         seed: fixes which architectures stand for the rest where there are too many to draw.
@@ -61,7 +63,7 @@ def chart_of(
     in_front = {a.tobytes() for a in front}
     others = np.array([a for a in others if a.tobytes() not in in_front], dtype=np.int64).reshape(-1, searcher.space.d)
     chart = Chart(
-        title=_title(searcher),
+        title=title or _title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
         front=_points(searcher, front, told, verified),
         paid=_points(searcher, np.unique(others, axis=0), told, verified),

@@ -51,6 +51,8 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return number(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,d}" if abs(value) >= 10_000 else str(value)
     return str(value)
 
 

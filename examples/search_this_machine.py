@@ -1,0 +1,40 @@
+"""The main job in Python: accuracy against latency on this machine, from ten measurements.
+
+Run: python examples/search_this_machine.py [folder]    (about a minute on two cores)
+From the command line: nastk search
+"""
+
+import sys
+from pathlib import Path
+
+import nastk
+from nastk.metrics import spearman
+from nastk.oracles import Latency, Predicted
+
+space = nastk.space("nasbench201")
+
+# Accuracy: an estimate of the predictor that ships with the package, fitted on CIFAR-10 results. Free to ask.
+estimator = nastk.predictor("gp", pretrained="nasbench201-cifar10")
+accuracy = Predicted(estimator, space, "accuracy", "%", "max", source="estimate of the shipped predictor")
+
+# Latency: measured here, ten times. The pretrained predictor chooses what to measure, and learns this machine from it.
+latency = Latency(space, device="this", threads=1, batch=1)
+few = nastk.predictor("few-shot-gp", pretrained="nasbench201")
+result = nastk.search(
+    space,
+    objectives=[accuracy, latency],
+    searcher="predictor",
+    predictor={"latency": few},
+    budget={"latency": 10},
+    seed=0,
+)
+
+# The front so far is predicted; measure some of it.
+check = result.verify(result.front_archs[:8])
+print(result.front[["arch", "accuracy", "latency", "latency_source"]].to_string(index=False))
+print(f"Spearman correlation of prediction and measurement: {spearman(check.predicted, check.measured):.3f}")
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "nastk-out")
+result.report(folder / "front.html")
+result.plot(folder / "front.png")
+print(f"pictures in {folder}")

@@ -1,0 +1,66 @@
+"""Every program in examples/ runs from start to end, in under two minutes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LIMIT = 120
+"""Seconds that an example may take."""
+
+
+def run(name: str, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{p.name}"' in text for p in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.slow
+def test_search_this_machine(tmp_path: Path) -> None:
+    said = run("search_this_machine.py", tmp_path, "out")
+    assert "measured" in said
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["front.html", "front.png"]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_search_table(nastk_home: Path, tmp_path: Path) -> None:
+    lines = run("search_table.py", tmp_path).splitlines()
+    volumes = {line.split()[0]: float(line.split()[-1]) for line in lines}
+    assert 0.5 < volumes["predictor"] <= volumes["true"]
+    assert volumes["true"] == pytest.approx(0.9742, abs=1e-4)  # MODNAS protocol, fpga
+
+
+def test_search_table_says_how_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path))
+    assert run("search_table.py", tmp_path).startswith("skipped: ")
+
+
+@pytest.mark.slow
+def test_own_predictor(tmp_path: Path) -> None:
+    assert "measured" in run("own_predictor.py", tmp_path)
+
+
+@pytest.mark.slow
+def test_own_space(tmp_path: Path) -> None:
+    said = run("own_space.py", tmp_path)
+    assert "Conv2d" in said
+    assert "measured" in said
