@@ -30,6 +30,18 @@ def search(
         str, typer.Option("--budgets", metavar="N,M,...", help="Paid evaluations after which fronts are compared.")
     ] = "20,50,100",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, seeds 0 to N - 1.")] = 10,
+    measurements: Annotated[
+        int, typer.Option("--measurements", metavar="K", min=2, help="Latencies that a searcher with a predictor pays.")
+    ] = 10,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            "--sources", metavar="A,B,...", help="Source devices of the latency predictor, if not the task's."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Searchers on a table: mean hypervolume (MODNAS protocol) with its 95 % interval at each budget."""
@@ -45,6 +57,11 @@ def search(
 
         writable_folder(json_file.parent)
     with bar(None, "searching") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
         rows = search_bench.run(
             space=space,
             dataset=dataset,
@@ -52,13 +69,16 @@ def search(
             searchers=names,
             budgets=counts,
             seeds=seeds,
-            progress=progress,
+            sources=None if sources is None else words("--sources", sources),
+            measurements=measurements,
+            workers=workers,
+            progress=follow,
         )
     if json_file is not None:
         write_json(json_file, rows)
-    shown = ("method", "device", "samples", "measurements", "metric", "mean", "ci95", "seeds")
-    means = [row for row in rows if row["device"] == "*"] or rows
-    show([{k: row.get(k) for k in shown} for row in means], title=f"{space}, {dataset}: {seeds} seeds")
+    shown = ("method", "samples", "measurements", "mean", "ci95", "reference")
+    means = [{k: row[k] for k in shown} for row in rows if row["device"] == "*"]
+    show(means, title=f"{space}, {dataset}: mean hypervolume over {len(targets)} devices, {seeds} seeds")
 
 
 def words(option: str, text: str) -> list[str]:

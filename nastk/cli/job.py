@@ -33,6 +33,9 @@ from nastk.study import Study
 SAVED = "interrupted.db"
 STUDY = "nastk"
 
+BATCH, ROUNDS = 5, 10
+"""At most so many proposals at a time, and at least so many rounds: refitting costs seconds."""
+
 
 def prepare(options: RunOptions) -> Job:
     """Everything up to the first evaluation: names resolved, oracles made, the history opened.
@@ -92,7 +95,8 @@ class Job:
         """Spend the budget, then check what the predictors say of the front."""
         started = time.perf_counter()
         with bar(sum(self.budget.values()), "paying") as progress:
-            study = Study(self.searcher, self.budget, self.history, progress=_follow(progress))
+            batch = max(1, max(self.budget.values(), default=1) // ROUNDS)
+            study = Study(self.searcher, self.budget, self.history, min(batch, BATCH), progress=_follow(progress))
             self.result: Result = study.run()
         self.proposed = self._along(self.result.front_archs)
         some = _evenly(self.proposed, self.options.verify)
