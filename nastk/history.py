@@ -62,13 +62,14 @@ class History:
 
     def __init__(self) -> None:
         self._records: dict[tuple[Any, ...], Record] = {}
+        self._counts: dict[str, dict[str, int]] = {}
         self._state: dict[str, Any] | None = None
 
     def add(self, records: Sequence[Record], state: dict[str, Any] | None = None) -> None:
         """Append records, all or none.
 
         Args:
-            state: the searcher's, kept beside them in the same step.
+            state: of the study and its searcher, kept beside them in the same step.
 
         Raises:
             InvalidValue: one is there already.
@@ -78,9 +79,15 @@ class History:
         if len(set(keys)) < len(keys) or any(k in self._records for k in keys):
             raise InvalidValue("an evaluation would be recorded twice")
         self._store(records, state)
-        self._records.update(zip(keys, records, strict=True))
+        self._keep(records)
         if state is not None:
             self._state = state
+
+    def _keep(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._records[record.key] = record
+            counts = self._counts.setdefault(record.purpose, {})
+            counts[record.objective] = counts.get(record.objective, 0) + 1
 
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
         """For a durable history; in memory there is nothing to do."""
@@ -97,14 +104,14 @@ class History:
 
     def counts(self, purpose: Purpose = "search") -> dict[str, int]:
         """Number of evaluations of each objective, failures included."""
-        out: dict[str, int] = {}
-        for record in self._records.values():
-            if record.purpose == purpose:
-                out[record.objective] = out.get(record.objective, 0) + 1
-        return out
+        return dict(self._counts.get(purpose, {}))
+
+    def cost(self, purpose: Purpose | None = None) -> float:
+        """Seconds that the evaluations took, those of unknown cost left out."""
+        return float(sum(r.cost for r in self.records(purpose) if r.cost == r.cost))
 
     def state(self) -> dict[str, Any] | None:
-        """The searcher's state as last saved, or None."""
+        """The state as last saved, or None."""
         return self._state
 
     def frame(self, space: SearchSpace) -> pd.DataFrame:
@@ -131,11 +138,15 @@ def open_history(storage: str | None = None, study: str = "nastk", config: dict[
             only with the same one. The budget is no part of it.
 
     Raises:
-        InvalidValue: the study exists with another configuration.
+        InvalidValue: the study exists with another configuration, or the configuration is no JSON.
         StorageError: the database cannot be opened, read or written.
     """
     if storage is None:
         return History()
     from nastk.storage import DurableHistory
 
-    return DurableHistory(storage, study, json.loads(json.dumps(config or {}, sort_keys=True)))
+    try:
+        plain = json.loads(json.dumps(config or {}, sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
+    return DurableHistory(storage, study, plain)

@@ -57,6 +57,11 @@ def mean_ci(values: Any) -> tuple[float, float]:
     return float(array.mean()), float(half)
 
 
+def regret(costs: Any, best: float) -> Array:
+    """How far the best of the first 1, 2, ... n costs (minimised) is from the best possible, ``(n,)``."""
+    return np.minimum.accumulate(_finite("costs", costs, 1)) - best
+
+
 # ---- fronts (all objectives minimised)
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from nastk.report.chart import Chart
 
 
+SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "exact": "computed"}
+
+
 class Result:
     """A finished (or interrupted) search.
 
@@ -65,6 +68,8 @@ class Result:
         """The best that is known of some architectures; columns as in :attr:`front`, sorted by the last objective."""
         import pandas as pd
 
+        from nastk.report.front import kind_of
+
         archs = self.space.as_archs(archs)
         columns: dict[str, Any] = {"arch": self.space.format_all(archs) if len(archs) else []}
         with contextlib.suppress(Unsupported):
@@ -74,10 +79,9 @@ class Result:
         for j, objective in enumerate(self.objectives):
             value, std, source = self._known(objective.name, archs)
             open_ = np.array([s == "" for s in source], dtype=bool)
-            if not objective.paid and open_.any():
+            if not objective.paid:
                 answer = objective.oracle.evaluate(archs)
-                value, std = answer.value, answer.std
-                source = ["predicted" if "estimate" in objective.oracle.source else "computed"] * len(archs)
+                value, std, source = answer.value, answer.std, [SOURCES[kind_of(objective.oracle)]] * len(archs)
             elif objective.name in believed and open_.any():
                 prediction = believed[objective.name]
                 value = np.where(open_, prediction.mean, value)
@@ -118,9 +122,11 @@ class Result:
     ) -> pd.DataFrame:
         """Pay for what is only predicted of the front, or of `archs`, beyond the budget, and compare.
 
+        What an earlier call, or the run that this one resumes, paid for is compared without paying again.
+
         Returns:
             One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
-            ``measured``, ``error`` (relative). Kept in :attr:`verification`.
+            ``measured`` (NaN where it failed), ``error`` (relative). Kept in :attr:`verification`.
         """
         import pandas as pd
 
@@ -132,7 +138,7 @@ class Result:
             (i, o)
             for i in range(len(archs))
             for o in self.objectives
-            if o.name in believed and self._known(o.name, archs[[i]])[2] == [""]
+            if o.name in believed and self.history.find(archs[i], o.name, o.fidelity) is None
         ]
         rows = []
         for done, (i, objective) in enumerate(jobs):
@@ -183,11 +189,11 @@ class Result:
         """Write the front as CSV, whole or not at all."""
         write_text(path, self.front.to_csv(index=False))
 
-    def chart(self, title: str | None = None, notes: Sequence[str] = ()) -> Chart:
+    def chart(self, notes: Sequence[str] = ()) -> Chart:
         """What the pictures show: the front, what was paid for, and estimates of the rest."""
         from nastk.report.front import chart_of
 
-        return chart_of(self, title=title, notes=notes)
+        return chart_of(self, notes=notes)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write an interactive HTML page of the front that opens offline."""

@@ -29,7 +29,7 @@ _RECORDS = sa.Table(
     _SCHEMA,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("study", sa.ForeignKey(_STUDIES.c.id), nullable=False),
-    sa.Column("arch", sa.String(500), nullable=False),
+    sa.Column("arch", sa.String(2000), nullable=False),
     sa.Column("objective", sa.String(200), nullable=False),
     sa.Column("fidelity", sa.String(40), nullable=False),  # "" for the highest: NULLs would not be unique
     sa.Column("purpose", sa.String(10), nullable=False),
@@ -52,9 +52,11 @@ class DurableHistory(History):
 
     def __init__(self, storage: str, study: str, config: dict[str, Any]):
         super().__init__()
-        self.storage, self.study = storage, study
+        self.study = study
         try:
-            self._engine = sa.create_engine(storage)
+            url = sa.make_url(storage)
+            self.storage = url.render_as_string(hide_password=True)
+            self._engine = sa.create_engine(url)
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise StorageError(
                 f"storage {storage!r} is not a database URL; write sqlite:///run.db or postgresql://user@host/name"
@@ -100,7 +102,7 @@ class DurableHistory(History):
                 for row in rows
             ]  # fmt: skip
         self._state = json.loads(state) if state else None
-        self._records = {r.key: r for r in records}
+        self._keep(records)
 
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
         with self._guarded(), self._engine.begin() as connection:
@@ -138,7 +140,9 @@ class DurableHistory(History):
                 f"another run is writing to study {self.study!r} in {self.storage}; wait for it or use another name"
             ) from error
         except DatabaseError as error:
-            raise StorageError(f"cannot use {self.storage}: {str(error.orig).splitlines()[0]}") from error
+            reason = (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
+            cure = "; another process holds it" if "locked" in reason else ""
+            raise StorageError(f"cannot use {self.storage}: {reason}{cure}") from error
         except SQLAlchemyError as error:
             raise StorageError(f"cannot use {self.storage}: {str(error).splitlines()[0]}") from error
         except ImportError as error:

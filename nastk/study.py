@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +25,9 @@ Progress = Callable[[int, int, str], None]
 
 HOPELESS = 5
 """If the first so many evaluations of an objective all fail, the run stops and says why."""
+
+FRUITLESS = 20
+"""A searcher that so many times running proposes only what is known or beyond the budget is not asked again."""
 
 
 def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search") -> Record:
@@ -49,17 +56,33 @@ def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose:
     )  # fmt: skip
 
 
+@dataclass(eq=False)
+class _Open:
+    """A proposal and which of its objectives have no record yet."""
+
+    proposal: Proposal
+    missing: list[str]
+
+
 class Study:
     """One search.
+
+    An evaluation that raises is a failed record with its reason, and the run goes on; an error that nastk raises on
+    purpose ends it. What was proposed when a run ended is evaluated first when it is resumed, so that the same
+    architectures are paid for as without the interruption.
 
     Args:
         searcher: proposes; it has the space, the objectives and the constraints.
         budget: evaluations of each paid objective, in all or by name; failures count. By default the searcher's own.
+            Where no objective is paid, a number of architectures.
         history: where records go; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
         workers: evaluations under way at a time with an executor.
         progress: called with (done, total, objective) after every evaluation.
+
+    Raises:
+        InvalidValue: a budget, batch or number of workers that cannot be used.
     """
 
     def __init__(
@@ -78,8 +101,12 @@ class Study:
         if batch < 1 or workers < 1:
             raise InvalidValue(f"batch and workers must be at least 1; got {batch} and {workers}")
         self._objectives = {o.name: o for o in searcher.objectives}
-        self.budget = _by_objective(searcher.budget if budget is None else budget, searcher.paid)
-        self._pending: list[Proposal] = []
+        self._payable = searcher.paid or tuple(self._objectives)
+        self.budget = _by_objective(searcher.budget if budget is None else budget, self._payable)
+        if searcher.paid and (unsaid := [name for name in searcher.paid if name not in self.budget]):
+            raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
+        self._open: list[_Open] = []
+        self._failures: dict[str, int] = {}
 
     def run(self) -> Result:
         """Spend what is left of the budget.
@@ -90,10 +117,7 @@ class Study:
         """
         from nastk.result import Result
 
-        self.searcher.tell(self.history.records("search"))
-        state = self.history.state()
-        if state is not None:
-            self.searcher.load_state(state)
+        self._resume()
         self._report("")
         if self.executor is None:
             self._run_inline()
@@ -106,64 +130,100 @@ class Study:
         spent = self.history.counts("search")
         return {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
 
+    def _resume(self) -> None:
+        self.searcher.tell(self.history.records("search"))
+        state = dict(self.history.state() or {})
+        proposed = state.pop("open", [])
+        if state:
+            self.searcher.load_state(state)
+        self._open = self._cut([Proposal(np.array(a, dtype=np.int64), tuple(o), f) for a, o, f in proposed])
+
     def _run_inline(self) -> None:
         while True:
-            proposals = self._ask(self.batch)
-            if not proposals:
+            if not self._open:
+                self._open = self._ask(self.batch)
+            if not self._open:
                 return
-            for proposal in proposals:
-                for name in proposal.objectives:
-                    record = evaluate(self._objectives[name], proposal.arch, proposal.fidelity)
-                    self._record([record])
+            current = self._open[0]
+            name = current.missing[0]
+            self._record(current, evaluate(self._objectives[name], current.proposal.arch, current.proposal.fidelity))
 
     def _run_parallel(self, executor: Executor) -> None:
-        running: dict[Future[Record], Proposal] = {}
+        running: dict[Future[Record], _Open] = {}
+        queue = deque((entry, name) for entry in self._open for name in entry.missing)
         try:
             while True:
-                free = self.workers - len(running)
-                for proposal in self._ask(free) if free else []:
-                    self._pending.append(proposal)
-                    for name in proposal.objectives:
-                        job = executor.submit(evaluate, self._objectives[name], proposal.arch, proposal.fidelity)
-                        running[job] = proposal
+                while len(running) < self.workers:
+                    if not queue:
+                        fresh = self._ask(self.workers - len(running))
+                        self._open += fresh
+                        queue.extend((entry, name) for entry in fresh for name in entry.missing)
+                    if not queue:
+                        break
+                    entry, name = queue.popleft()
+                    arch, fidelity = entry.proposal.arch, entry.proposal.fidelity
+                    running[executor.submit(evaluate, self._objectives[name], arch, fidelity)] = entry
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for job in done:
-                    proposal = running.pop(job)
-                    if proposal not in running.values():
-                        self._pending = [p for p in self._pending if p is not proposal]
-                    self._record([job.result()])
+                    record = job.result()
+                    self._record(running.pop(job), record)
+        except BrokenExecutor as error:
+            raise NastkError(f"a worker ended without an answer: {error}") from error
         finally:
             for job in running:
                 job.cancel()
+            for job, entry in running.items():  # what is paid for is kept, whatever else went wrong
+                if job.done() and not job.cancelled() and job.exception() is None:
+                    with suppress(NastkError):
+                        self._record(entry, job.result())
 
-    def _ask(self, n: int) -> list[Proposal]:
+    def _ask(self, n: int) -> list[_Open]:
         """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to pay for."""
+        for _ in range(FRUITLESS):
+            if not any(self._affordable().values()):
+                return []
+            proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
+            cut = self._cut(proposals)
+            if cut or not proposals:
+                return cut
+        return []
+
+    def _affordable(self) -> dict[str, int]:
         left = self.remaining()
-        for pending in self._pending:
-            for name in pending.objectives:
-                if self.history.find(pending.arch, name, pending.fidelity) is None:
+        for entry in self._open:
+            for name in entry.missing:
+                left[name] = max(left[name] - 1, 0)
+        return left
+
+    def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
+        left = self._affordable()
+        taken = {_key(entry.proposal, name) for entry in self._open for name in entry.missing}
+        cut: list[_Open] = []
+        for proposal in proposals:
+            names: list[str] = []
+            for name in proposal.objectives or self._payable:
+                known = self.history.find(proposal.arch, name, proposal.fidelity) is not None
+                if not known and left.get(name, 0) > 0 and _key(proposal, name) not in taken:
                     left[name] -= 1
-        if not any(v > 0 for v in left.values()):
-            return []
-        cut: list[Proposal] = []
-        for proposal in self.searcher.ask(n, self._pending):
-            names = []
-            for name in proposal.objectives:
-                known = self.history.find(proposal.arch, name, proposal.fidelity)
-                if known is None and left.get(name, 0) > 0:
-                    left[name] -= 1
+                    taken.add(_key(proposal, name))
                     names.append(name)
             if names:
-                cut.append(Proposal(proposal.arch, tuple(names), proposal.fidelity))
+                cut.append(_Open(proposal, names))
         return cut
 
-    def _record(self, records: Sequence[Record]) -> None:
-        self.history.add(records, self.searcher.state())
-        self.searcher.tell(records)
-        self._report(records[-1].objective)
-        self._stop_if_hopeless(records[-1])
+    def _record(self, entry: _Open, record: Record) -> None:
+        entry.missing.remove(record.objective)
+        if not entry.missing:
+            self._open.remove(entry)
+        proposed = [
+            [[int(v) for v in e.proposal.arch], list(e.missing), e.proposal.fidelity] for e in self._open
+        ]  # fmt: skip
+        self.history.add([record], {**self.searcher.state(), "open": proposed})
+        self.searcher.tell([record])
+        self._report(record.objective)
+        self._stop_if_hopeless(record)
 
     def _report(self, label: str) -> None:
         if self.progress is not None:
@@ -171,21 +231,27 @@ class Study:
             self.progress(sum(spent.values()), sum(self.budget.values()), label)
 
     def _stop_if_hopeless(self, last: Record) -> None:
-        if last.status == "ok":
+        self._failures[last.objective] = self._failures.get(last.objective, 0) + 1 if last.status == "failed" else 0
+        if self._failures[last.objective] != HOPELESS:
             return
-        records = [r for r in self.history.records("search") if r.objective == last.objective]
-        if len(records) == HOPELESS and all(r.status == "failed" for r in records):
+        if all(r.status == "failed" for r in self.history.records("search") if r.objective == last.objective):
             raise NastkError(f"all of the first {HOPELESS} evaluations of {last.objective} failed; last: {last.reason}")
 
 
-def _by_objective(budget: int | Mapping[str, int], paid: Sequence[str]) -> dict[str, int]:
-    limits = dict.fromkeys(paid, budget) if isinstance(budget, int) else dict(budget)
+def _key(proposal: Proposal, name: str) -> tuple[bytes, str, float | None]:
+    return np.asarray(proposal.arch, dtype=np.int64).tobytes(), name, proposal.fidelity
+
+
+def _by_objective(budget: int | Mapping[str, int], payable: Sequence[str]) -> dict[str, int]:
+    limits = dict(budget) if isinstance(budget, Mapping) else dict.fromkeys(payable, budget)
     for name, limit in limits.items():
-        if name not in paid:
-            raise InvalidValue(f"the budget names {name!r}, which is not a paid objective (paid: {', '.join(paid)})")
-        if limit < 0:
-            raise InvalidValue(f"a budget cannot be negative; got {limit} for {name}")
-    return {name: limits.get(name, 0) for name in paid}
+        if name not in payable:
+            raise InvalidValue(
+                f"the budget names {name!r}, which is not a paid objective (paid: {', '.join(payable) or 'none'})"
+            )
+        if not isinstance(limit, Integral) or limit < 0:
+            raise InvalidValue(f"a budget is a whole number of evaluations, 0 or more; got {limit!r} for {name}")
+    return {name: int(limits[name]) for name in payable if name in limits}
 
 
 def search(
@@ -219,7 +285,8 @@ def search(
         seed: fixes everything that is drawn.
         storage, study: keep the history in a database and resume from it; see `nastk.history.open_history`.
         batch, executor, workers, progress: see :class:`Study`.
-        config: further settings that make the study what it is.
+        config: further settings that make the study what it is, for objects that have no name (a predictor of your
+            own).
         options: of the searcher.
 
     Raises:
@@ -238,15 +305,14 @@ def search(
     if any(isinstance(o, str) for o in objectives):
         raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
     goals = [Objective.of(o) for o in objectives]
-    paid = [o.name for o in goals if o.paid]
-    limits = _by_objective(budget, paid)
+    limits = _by_objective(budget, [o.name for o in goals if o.paid] or [o.name for o in goals])
     if predictor is not None:
         options["predictor"] = predictor
     made: Searcher = SEARCHERS.create(
         searcher, space, goals, constraints=constraints, seed=seed, budget=limits, **options
     )
     for name in made.few_shot:
-        if isinstance(budget, int) or name not in budget:
+        if not isinstance(budget, Mapping) or name not in budget:
             limits[name] = made.budget[name] = measurements
     settings = {
         "space": space.name,
@@ -254,6 +320,7 @@ def search(
         "constraints": [str(c) for c in made.constraints],
         "searcher": searcher,
         "seed": seed,
+        "options": {name: value for name, value in options.items() if _plain(value)},
         **(config or {}),
     }
     history = open_history(storage, study, settings)
@@ -261,3 +328,10 @@ def search(
         return Study(made, limits, history, batch, executor, workers, progress).run()
     finally:
         history.close()
+
+
+def _plain(value: Any) -> bool:
+    """Whether a searcher's option can be written down to tell one study from another."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))

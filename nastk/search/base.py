@@ -98,9 +98,12 @@ class Constraint:
         return f"{self.objective}{self.relation}{self.bound:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """What to pay for: one architecture ``(d,)`` and the names of the paid objectives to evaluate on it."""
+    """What to pay for: one architecture ``(d,)`` and the names of the paid objectives to evaluate on it.
+
+    Compared by identity: two proposals are never equal.
+    """
 
     arch: Archs
     objectives: tuple[str, ...]
@@ -145,9 +148,8 @@ class Searcher(ABC):
         self.signs = np.array([o.sign for o in self.objectives])
         self._asks = 0
         self._rows: dict[bytes, int] = {}
-        self._told: list[NDArray[np.int64]] = []
-        self._values: list[NDArray[np.float64]] = []
-        self._arrays: tuple[Archs, NDArray[np.float64]] | None = None
+        self._archs = np.empty((16, space.d), dtype=np.int64)  # grows by doubling; len(self._rows) rows are in use
+        self._values = np.empty((16, len(self.objectives)))
         self._failed: set[bytes] = set()
         self._seen: set[Hashable] = set()
 
@@ -177,29 +179,32 @@ class Searcher(ABC):
     def tell(self, records: Sequence[Record]) -> None:
         """Take results, in any order; a failed evaluation has value NaN and counts as tried."""
         columns = {o.name: j for j, o in enumerate(self.objectives)}
-        fresh: list[int] = []
+        told = len(self._rows)
         for record in records:
             if record.objective not in columns:
                 continue
-            arch = np.asarray(record.arch, dtype=np.int64)
-            key = arch.tobytes()
-            if key not in self._rows:
-                self._rows[key] = len(self._told)
-                fresh.append(len(self._told))
-                self._told.append(arch)
-                self._values.append(np.full(len(self.objectives), np.nan))
-                self._seen.add(self.space.keys(arch[None])[0])
-            self._values[self._rows[key]][columns[record.objective]] = record.value
+            key = np.asarray(record.arch, dtype=np.int64).tobytes()
+            row = self._rows[key] if key in self._rows else self._append(record.arch, key)
+            self._values[row, columns[record.objective]] = record.value
             if not np.isfinite(record.value):
                 self._failed.add(key)
-        self._arrays = None
-        if fresh:
-            archs = np.stack([self._told[i] for i in fresh])
+        fresh = slice(told, len(self._rows))
+        if fresh.stop > fresh.start:
+            self._seen.update(self.space.keys(self._archs[fresh]))
             for j, objective in enumerate(self.objectives):
                 if not objective.paid:
-                    for i, value in zip(fresh, objective.oracle(archs), strict=True):
-                        self._values[i][j] = value
+                    self._values[fresh, j] = objective.oracle(self._archs[fresh])
         self._tell(records)
+
+    def _append(self, arch: Sequence[int], key: bytes) -> int:
+        row = len(self._rows)
+        if row == len(self._archs):
+            self._archs = np.concatenate([self._archs, np.empty_like(self._archs)])
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+        self._archs[row] = arch
+        self._values[row] = np.nan
+        self._rows[key] = row
+        return row
 
     def _tell(self, records: Sequence[Record]) -> None:
         """For searchers that keep a state of their own; the records are already in ``archs_`` and ``values_``."""
@@ -227,21 +232,15 @@ class Searcher(ABC):
 
     # ---- what was told
 
-    def _stacked(self) -> tuple[Archs, NDArray[np.float64]]:
-        if self._arrays is None:
-            archs = np.array(self._told, dtype=np.int64).reshape(-1, self.space.d)
-            self._arrays = archs, np.array(self._values, dtype=np.float64).reshape(-1, len(self.objectives))
-        return self._arrays
-
     @property
     def archs_(self) -> Archs:
-        """Architectures told so far, ``(m, d)``."""
-        return self._stacked()[0]
+        """Architectures told so far, ``(m, d)``; read-only."""
+        return _read_only(self._archs[: len(self._rows)])
 
     @property
     def values_(self) -> NDArray[np.float64]:
-        """Their values, ``(m, k)``, in the objectives' own units and directions; NaN where unknown."""
-        return self._stacked()[1]
+        """Their values, ``(m, k)``, in the objectives' own units and directions; NaN where unknown; read-only."""
+        return _read_only(self._values[: len(self._rows)])
 
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
         """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
@@ -259,21 +258,19 @@ class Searcher(ABC):
 
     def unseen(self, archs: Archs, pending: Archs | None = None) -> NDArray[np.int64]:
         """Rows of `archs` that are neither told nor pending nor repeated, by canonical form, in their order."""
-        seen = set(self._seen)
-        if pending is not None and len(pending):
-            seen.update(self.space.keys(pending))
+        new = set(self.space.keys(pending)) if pending is not None and len(pending) else set()
         kept = []
         for i, key in enumerate(self.space.keys(archs)):
-            if key not in seen:
-                seen.add(key)
+            if key not in self._seen and key not in new:
+                new.add(key)
                 kept.append(i)
         return np.array(kept, dtype=np.int64)
 
     def fresh_random(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Up to `n` random architectures that are new by canonical form; fewer only when the space is exhausted."""
         found = np.empty((0, self.space.d), dtype=np.int64)
-        for _ in range(20):
-            drawn = self.space.sample(4 * n + 8, rng)
+        for attempt in range(20):
+            drawn = self.space.sample(n + 4 * n * attempt, rng)
             waiting = np.concatenate([pending, found])
             found = np.concatenate([found, drawn[self.unseen(drawn, waiting)]])[:n]
             if len(found) == n:
@@ -287,9 +284,17 @@ class Searcher(ABC):
     # ---- saving
 
     def state(self) -> dict[str, Any]:
-        """What, beside the history, fixes the next proposals; JSON-able."""
+        """What, beside the history, fixes the next proposals; JSON-able.
+
+        A study saves it with each record, before it tells that record.
+        """
         return {"asks": self._asks}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state` was taken; call after telling the history."""
         self._asks = int(state.get("asks", 0))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

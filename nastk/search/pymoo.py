@@ -19,22 +19,22 @@ ALGORITHMS = {
     "nsga3": ("pymoo.algorithms.moo.nsga3", "NSGA3"),
     "sms-emoa": ("pymoo.algorithms.moo.sms", "SMSEMOA"),
     "spea2": ("pymoo.algorithms.moo.spea2", "SPEA2"),
-    "rvea": ("pymoo.algorithms.moo.rvea", "RVEA"),
     "ga": ("pymoo.algorithms.soo.nonconvex.ga", "GA"),
 }
-BY_DIRECTIONS = ("nsga3", "rvea")
+BY_DIRECTIONS = ("nsga3",)
 
 
 class PymooSearch(Searcher):
     """Runs one of pymoo's algorithms on the integer choices, with the space's own sampling, crossover and mutation.
 
-    A generation is handed out in any batch size. Networks that are known, by canonical form, are not proposed again;
-    where a generation has nothing new, random architectures fill it. Failed evaluations never enter the population.
-    Architectures told without being asked for (a resumed run) form the first population.
+    A generation is handed out in any batch size; while results of its last members are awaited, nothing new is
+    proposed. Networks that are known, by canonical form, are not proposed again; where a generation has nothing new,
+    random architectures take its place. Failed evaluations never enter the population. Architectures that were told
+    without being asked for (a resumed run) compete for the first population.
 
     Args:
-        algorithm: nsga2, nsga3, sms-emoa, spea2, rvea, or ga for one objective.
-        population: size of the population and of each generation.
+        algorithm: nsga2, nsga3, sms-emoa, spea2, or ga for one objective.
+        population: size of the population and of each generation; by default a fifth of the budget, 20 to 40.
     """
 
     def __init__(
@@ -45,87 +45,86 @@ class PymooSearch(Searcher):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        population: int = 20,
+        population: int | None = None,
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         if algorithm not in ALGORITHMS:
             raise UnknownName("pymoo algorithm", algorithm, ALGORITHMS)
-        if population < 2:
-            raise InvalidValue(f"a population needs at least 2 architectures; got {population}")
         if algorithm == "ga" and len(self.objectives) > 1:
             raise InvalidValue("pymoo:ga takes one objective; for several use pymoo:nsga2")
+        if algorithm != "ga" and len(self.objectives) == 1:
+            raise InvalidValue(f"pymoo:{algorithm} takes two objectives or more; for one use pymoo:ga")
+        if population is None:
+            population = min(max(min(self.budget.values(), default=100) // 5, 20), 40)
+        if population < 2:
+            raise InvalidValue(f"a population needs at least 2 architectures; got {population}")
         self.algorithm, self.population = algorithm, population
-        self._optimiser: Any = None
-        self._queue: list[Archs] = []
-        self._generation: list[Archs] = []
+        self._directions: Any = None
+        self._generations = 0
+        self._parents: Archs | None = None  # None until the first population is complete
+        self._generation = self._queue = np.empty((0, space.d), dtype=np.int64)
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        chosen = np.empty((0, self.space.d), dtype=np.int64)
-        while len(chosen) < n:
-            while self._queue and len(chosen) < n:
-                arch = self._queue.pop(0)[None]
-                if len(self.unseen(arch, np.concatenate([pending, chosen]))):
-                    chosen = np.concatenate([chosen, arch])
-            if len(chosen) == n or not self._next_generation(len(pending) + len(chosen), rng):
-                break
-        if len(chosen) < n and not len(pending):
-            waiting = np.concatenate([pending, chosen])
-            chosen = np.concatenate([chosen, self.fresh_random(n - len(chosen), waiting, rng)])
+        chosen = self._next(n, pending)
+        if not len(chosen) and not len(pending):
+            self._breed(rng)
+            chosen = self._next(n, pending)
         return [Proposal(arch, self.paid) for arch in chosen]
 
-    def _next_generation(self, unfinished: int, rng: np.random.Generator) -> bool:
-        """Fill the queue with a generation; False while the last one's results are awaited."""
-        if unfinished:
-            return False
-        archs, costs, violation = self.complete()
-        if len(archs) < self.population:
-            self._queue = list(self.fresh_random(self.population - len(archs), archs[:0], rng))
-            return bool(self._queue)
-        if self._optimiser is None:
-            self._optimiser = self._make(rng)
-            self._feed(archs, costs, violation, first=True)
-        elif self._generation:
-            keys = {a.tobytes() for a in self._generation}
-            mine = np.array([a.tobytes() in keys for a in archs], dtype=bool)
-            self._feed(archs[mine], costs[mine], violation[mine], first=False)
-        for _ in range(5):
-            offspring = self._optimiser.ask().get("X").astype(np.int64)
-            fresh = offspring[self.unseen(offspring)]
-            if len(fresh):
-                break
-        if not len(fresh):
-            fresh = self.fresh_random(self.population, archs[:0], rng)
-        self._generation = list(fresh)
-        self._queue = list(fresh)
-        return bool(len(fresh))
+    def _next(self, n: int, pending: Archs) -> Archs:
+        """Take up to `n` new architectures from what is left of the generation."""
+        fresh = self.unseen(self._queue, pending)[:n]
+        chosen = self._queue[fresh]
+        self._queue = self._queue[fresh[-1] + 1 :] if len(fresh) else self._queue[:0]
+        return chosen
 
-    def _feed(self, archs: Archs, costs: Any, violation: Any, first: bool) -> None:
+    def _breed(self, rng: np.random.Generator) -> None:
+        """The next generation: the first population is filled at random, later ones come from the algorithm."""
+        nobody = self._queue[:0]
+        archs, costs, violation = self.complete()
+        if self._parents is None and len(archs) < self.population:
+            self._queue = self._generation = self.fresh_random(self.population - len(archs), nobody, rng)
+            return
+        family = {a.tobytes() for a in self._family()} if self._parents is not None else None
+        mine = np.array([family is None or a.tobytes() in family for a in archs], dtype=bool)
+        self._generations += 1
+        self._parents, offspring = self._evolve(archs[mine], costs[mine], violation[mine])
+        fresh = offspring[self.unseen(offspring)]
+        self._queue = self._generation = fresh if len(fresh) else self.fresh_random(self.population, nobody, rng)
+
+    def _family(self) -> Archs:
+        assert self._parents is not None
+        return np.concatenate([self._parents, self._generation])
+
+    def _evolve(self, archs: Archs, costs: Any, violation: Any) -> tuple[Archs, Archs]:
+        """The algorithm's survivors of these, and their offspring, most of it new."""
         from pymoo.core.population import Population
 
-        if not len(archs):
-            return
-        if first:  # the algorithm's own survival decides who of everything told makes the first population
-            self._optimiser.ask()
-        known = Population.new(X=archs.astype(float), F=costs, G=violation[:, None])
-        for individual in known:
+        algorithm = self._algorithm(np.random.default_rng([self.seed, 7, self._generations]))
+        everyone = Population.new(X=archs.astype(float), F=costs, G=violation[:, None])
+        for individual in everyone:
             individual.evaluated.update({"F", "G"})
-        self._optimiser.tell(infills=known)
+        algorithm.pop = everyone
+        algorithm.n_iter = self._generations
+        algorithm.is_initialized = True
+        algorithm.advance(infills=Population.empty())
+        survivors = algorithm.pop.get("X").astype(np.int64)
+        offspring = algorithm.ask()
+        if offspring is None:
+            return survivors, survivors[:0]
+        return survivors, offspring.get("X").astype(np.int64)
 
-    def _make(self, rng: np.random.Generator) -> Any:
+    def _algorithm(self, rng: np.random.Generator) -> Any:
+        from copy import deepcopy
         from importlib import import_module
 
         from pymoo.core.crossover import Crossover
+        from pymoo.core.duplicate import DuplicateElimination
         from pymoo.core.mutation import Mutation
         from pymoo.core.problem import Problem
-        from pymoo.core.sampling import Sampling
         from pymoo.util.ref_dirs import get_reference_directions
 
-        space, seed = self.space, int(rng.integers(2**31))
-        moves = np.random.default_rng(seed)
-
-        class Draw(Sampling):
-            def _do(self, problem: Any, n_samples: int, **_: Any) -> Any:
-                return space.sample(n_samples, moves).astype(float)
+        space, known = self.space, self._seen
 
         class Cross(Crossover):
             def __init__(self) -> None:
@@ -133,28 +132,60 @@ class PymooSearch(Searcher):
 
             def _do(self, problem: Any, x: Any, **_: Any) -> Any:
                 a, b = x.astype(np.int64)
-                return np.stack([space.crossover(a, b, moves), space.crossover(b, a, moves)]).astype(float)
+                return np.stack([space.crossover(a, b, rng), space.crossover(b, a, rng)]).astype(float)
 
         class Mutate(Mutation):
             def __init__(self) -> None:
                 super().__init__(prob=1.0)
 
             def _do(self, problem: Any, x: Any, **_: Any) -> Any:
-                return space.mutate(x.astype(np.int64), moves).astype(float)
+                return space.mutate(x.astype(np.int64), rng).astype(float)
 
-        problem = Problem(
-            n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=1, xl=np.zeros(space.d), xu=space.sizes - 1.0
-        )
+        class Known(DuplicateElimination):
+            """Drops offspring that is told already, or twice in the offspring."""
+
+            def _do(self, pop: Any, other: Any, is_duplicate: Any) -> Any:
+                met = set(known if other is None else space.keys(other.get("X").astype(np.int64)))
+                for i, key in enumerate(space.keys(pop.get("X").astype(np.int64))):
+                    is_duplicate[i] = key in met
+                    met.add(key)
+                return is_duplicate
+
         module, name = ALGORITHMS[self.algorithm]
         options: dict[str, Any] = {
             "pop_size": self.population,
-            "sampling": Draw(),
             "crossover": Cross(),
             "mutation": Mutate(),
-            "eliminate_duplicates": True,
+            "eliminate_duplicates": Known(),
         }
         if self.algorithm in BY_DIRECTIONS:
-            options["ref_dirs"] = get_reference_directions("energy", len(self.objectives), self.population, seed=1)
+            if self._directions is None:
+                self._directions = get_reference_directions("energy", len(self.objectives), self.population, seed=1)
+            options["ref_dirs"] = self._directions
+        problem = Problem(
+            n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=1, xl=np.zeros(space.d), xu=space.sizes - 1.0
+        )
         algorithm = getattr(import_module(module), name)(**options)
-        algorithm.setup(problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
+        algorithm.survival = deepcopy(algorithm.survival)  # some are default arguments, shared between instances
+        algorithm.mating.n_max_iterations = 10
+        algorithm.setup(problem, termination=("n_gen", 10**9), seed=int(rng.integers(2**31)), verbose=False)
         return algorithm
+
+    def state(self) -> dict[str, Any]:
+        return {
+            **super().state(),
+            "generations": self._generations,
+            "parents": None if self._parents is None else self._parents.tolist(),
+            "generation": self._generation.tolist(),
+            "queue": self._queue.tolist(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._generations = int(state.get("generations", 0))
+        parents = state.get("parents")
+        self._parents = None if parents is None else self._rows_of(parents)
+        self._generation, self._queue = self._rows_of(state.get("generation")), self._rows_of(state.get("queue"))
+
+    def _rows_of(self, rows: Any) -> Archs:
+        return np.array(rows or [], dtype=np.int64).reshape(-1, self.space.d)
