@@ -13,7 +13,7 @@ import nastk
 from nastk.errors import InvalidValue, MissingExtra, NastkError
 from nastk.oracles import Latency
 from nastk.oracles._peak_memory import PeakMemory
-from nastk.oracles.latency import describe_device, local_devices, median_interval
+from nastk.oracles.latency import describe_device, local_devices, median_interval, round_speeds
 from nastk.testing import check_oracle
 
 SPACE = nastk.space("nasbench201")
@@ -156,6 +156,39 @@ def test_memory_that_is_freed_does_not_add_up():
             y = x + 1
             y = y * 2
     assert tracker.peak <= 3 * 4000
+
+
+def test_the_speed_of_rounds_is_found_in_spite_of_disturbed_visits():
+    networks, rounds = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0]), np.array([1.0, 1.7, 1.0, 1.8, 1.0])
+    medians = rounds[:, None] * networks
+    medians[0, 2] *= 4
+    medians[3, 5] *= 3
+    assert np.allclose(round_speeds(medians), rounds)
+
+
+def test_a_processor_that_changes_its_speed_between_rounds_does_not_change_the_order():
+    class Slowing(nastk.SearchSpace):
+        name = "slowing"
+        choices = (nastk.Choice("ms", ("2", "3", "5", "6", "9", "12")),)
+        visits = 0
+
+        def build(self, arch, **options):
+            slow = 1.5 if self.visits < 9 else 1.0  # until the middle of the second of three rounds
+            self.visits += 1
+            ms = slow * int(self.choices[0].options[int(arch[0])])
+
+            class Sleep(nn.Module):
+                def forward(self, x):
+                    time.sleep(ms / 1000)
+                    return x
+
+            return Sleep()
+
+        def input_shape(self, **options):
+            return (1,)
+
+    values = Latency(Slowing(), **QUICK)(Slowing().enumerate())
+    assert (np.diff(values) > 0).all()
 
 
 @pytest.mark.parametrize("n", [6, 9, 17, 50, 300])

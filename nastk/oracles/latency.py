@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Runtime = Literal["torch", "onnx"]
 
+ADJUSTED = 5
+"""With fewer networks than this in a round, its speed cannot be told from theirs."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -56,6 +59,8 @@ class Latency(Oracle):
     Networks are measured in turns: in each round each network is built, warmed up, timed run by run and freed. Other
     work on the machine slows runs down for seconds at a time, and one build can be luckier in its memory than the next;
     runs of several rounds are independent of both, so that few of them rank networks better than many runs in one go.
+    A processor may also change its speed for minutes, for all networks alike: where at least `ADJUSTED` take turns,
+    each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
     The CPU is timed by the wall clock, CUDA by events.
 
     A network that cannot be built or run gets NaN, and :attr:`reasons` says why, by its text.
@@ -169,6 +174,11 @@ class Latency(Oracle):
                     if self.progress and visits // self.rounds > reported:
                         reported += 1
                         self.progress(before + reported, total)
+        measured = [candidate for candidate in candidates if not candidate.failed]
+        if len(measured) >= ADJUSTED:
+            speeds = round_speeds(np.array([[np.median(times) for times in c.rounds] for c in measured]).T)
+            for candidate in measured:
+                candidate.rounds = [times / speed for times, speed in zip(candidate.rounds, speeds, strict=True)]
         return [candidate.measurement() for candidate in candidates]
 
     def _visit(self, candidate: _Candidate, exported: Path) -> None:
@@ -286,6 +296,20 @@ class _Candidate:
         return Measurement(
             median, min(low, median), max(high, median), spread, len(times), self.peak_memory, self.seconds
         )
+
+
+def round_speeds(medians: Values, sweeps: int = 3) -> Values:
+    """How slow each round was for all networks alike, shape ``(rounds,)``, 1 for the median round.
+
+    Fits ``log ms = round + network`` to ``(rounds, networks)`` medians by median polish (Tukey, Exploratory Data
+    Analysis, 1977), which single disturbed visits do not move.
+    """
+    logs = np.log(medians)
+    rounds = np.median(logs, axis=1)
+    for _ in range(sweeps):
+        networks = np.median(logs - rounds[:, None], axis=0)
+        rounds = np.median(logs - networks, axis=1)
+    return np.exp(rounds - np.median(rounds))
 
 
 def median_interval(times: Values) -> tuple[float, float, float]:
