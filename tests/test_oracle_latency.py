@@ -173,7 +173,7 @@ def test_a_processor_that_changes_its_speed_between_rounds_does_not_change_the_o
         visits = 0
 
         def build(self, arch, **options):
-            slow = 1.5 if self.visits < 9 else 1.0  # until the middle of the second of three rounds
+            slow = 1.5 if self.visits < 15 else 1.0  # until the middle of the third of five rounds
             self.visits += 1
             ms = slow * int(self.choices[0].options[int(arch[0])])
 
@@ -187,7 +187,7 @@ def test_a_processor_that_changes_its_speed_between_rounds_does_not_change_the_o
         def input_shape(self, **options):
             return (1,)
 
-    values = Latency(Slowing(), **QUICK)(Slowing().enumerate())
+    values = Latency(Slowing(), **{**QUICK, "rounds": 5, "min_repeats": 25})(Slowing().enumerate())
     assert (np.diff(values) > 0).all()
 
 
