@@ -64,3 +64,12 @@ def test_own_space(tmp_path: Path) -> None:
     said = run("own_space.py", tmp_path)
     assert "Conv2d" in said
     assert "measured" in said
+
+
+def test_the_own_predictor_and_space_keep_their_contracts() -> None:
+    from nastk.registry import load_object
+    from nastk.spaces.factory import space
+    from nastk.testing import check_predictor, check_space
+
+    check_predictor(load_object(f"{EXAMPLES / 'own_predictor.py'}:Nearby"), space("nasbench201"))
+    check_space(load_object(f"{EXAMPLES / 'own_space.py'}:DigitNets")())
