@@ -13,6 +13,9 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchM
 from nastk.errors import InvalidValue, StorageError
 from nastk.history import History, Record
 
+BUSY = 5.0
+"""Seconds to wait for another process that is writing to a SQLite file."""
+
 _SCHEMA = sa.MetaData()
 
 _STUDIES = sa.Table(
@@ -62,7 +65,7 @@ class DurableHistory(History):
                 f"storage {storage!r} is not a database URL; write sqlite:///run.db or postgresql://user@host/name"
             ) from None
         except ImportError as error:
-            raise StorageError(f"storage {storage!r} needs a driver that is not installed: {error.name}") from error
+            raise StorageError(f"storage {self.storage} needs a driver that is not installed: {error.name}") from error
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
         with self._guarded():
@@ -153,7 +156,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Write-ahead log, flushed at every commit: a killed process loses nothing that was recorded."""
     cursor = connection.cursor()
     try:
-        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.execute(f"PRAGMA busy_timeout={int(1000 * BUSY)}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
     finally:

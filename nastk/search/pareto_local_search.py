@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nastk.history import Record
 from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
@@ -34,26 +35,29 @@ class ParetoLocalSearch(Searcher):
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         self.start = start
-        self._exhausted: set[bytes] = set()
+        self._archive = np.empty(0, dtype=np.int64)  # rows of archs_
+        self._news: set[int] = set()  # rows told since the archive was last brought up to date
+        self._exhausted: set[int] = set()
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        missing = self.start - len(self.archs_) - len(pending)
+        missing = self.start - len(self._rows) - len(pending)
         if missing > 0:
             fresh = self.fresh_random(min(n, missing), pending, rng)
             return [Proposal(arch, self.paid) for arch in fresh]
         chosen = np.empty((0, self.space.d), dtype=np.int64)
-        archive = rng.permutation(self.archive())
-        for member in archive:
+        self._update()
+        for row in rng.permutation(self._archive).tolist():
             if len(chosen) == n:
                 break
-            if member.tobytes() in self._exhausted:
+            if row in self._exhausted:
                 continue
-            around = self.space.neighbours(member)
+            around = self.space.neighbours(self._archs[row])
             around = around[self.unseen(around)]
             if not len(around):
-                self._exhausted.add(member.tobytes())
+                self._exhausted.add(row)
                 continue
-            around = around[self.unseen(around, np.concatenate([pending, chosen]))]
+            if len(pending) or len(chosen):
+                around = around[self.unseen(around, np.concatenate([pending, chosen]))]
             if len(around):
                 chosen = np.concatenate([chosen, around[[rng.integers(len(around))]]])
         if len(chosen) < n:
@@ -61,11 +65,27 @@ class ParetoLocalSearch(Searcher):
             chosen = np.concatenate([chosen, more])
         return [Proposal(arch, self.paid) for arch in chosen]
 
+    def _tell(self, records: Sequence[Record]) -> None:
+        keys = (np.asarray(r.arch, dtype=np.int64).tobytes() for r in records)
+        self._news.update(self._rows[key] for key in keys if key in self._rows)
+
+    def _update(self) -> None:
+        """What is new either enters the archive or never will."""
+        if not self._news:
+            return
+        rows = np.array(sorted(self._news.union(self._archive.tolist())), dtype=np.int64)
+        self._news.clear()
+        values = self._values[rows]
+        known = np.isfinite(values).all(axis=1)
+        rows, values = rows[known], values[known]
+        if len(rows):
+            violation = self.violation(values)
+            best = violation <= violation.min()
+            rows, values = rows[best], values[best]
+            rows = rows[nondominated(values * self.signs)]
+        self._archive = rows
+
     def archive(self) -> Archs:
         """The architectures whose neighbours are worth a look, ``(k, d)``."""
-        archs, costs, violation = self.complete()
-        if not len(archs):
-            return archs
-        best = violation <= max(float(violation.min()), 0.0)
-        archs, costs = archs[best], costs[best]
-        return archs[nondominated(costs)]
+        self._update()
+        return self._archs[self._archive]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,6 @@ class PymooSearch(Searcher):
         if population < 2:
             raise InvalidValue(f"a population needs at least 2 architectures; got {population}")
         self.algorithm, self.population = algorithm, population
-        self._directions: Any = None
         self._generations = 0
         self._parents: Archs | None = None  # None until the first population is complete
         self._generation = self._queue = np.empty((0, space.d), dtype=np.int64)
@@ -159,9 +159,10 @@ class PymooSearch(Searcher):
             "eliminate_duplicates": Known(),
         }
         if self.algorithm in BY_DIRECTIONS:
-            if self._directions is None:
-                self._directions = get_reference_directions("energy", len(self.objectives), self.population, seed=1)
-            options["ref_dirs"] = self._directions
+            m, parts = len(self.objectives), 1
+            while comb(parts + m, m - 1) <= self.population:
+                parts += 1
+            options["ref_dirs"] = get_reference_directions("das-dennis", m, n_partitions=parts)
         problem = Problem(
             n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=1, xl=np.zeros(space.d), xu=space.sizes - 1.0
         )

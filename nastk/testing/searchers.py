@@ -1,0 +1,323 @@
+"""Conformance kit of searchers: what every registered one, and every third-party one, must keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.history import Record
+from nastk.oracles.base import Direction, Evaluation, Oracle, exact
+from nastk.search.base import Objective, Proposal, Searcher
+from nastk.spaces.base import Archs, Pool, SearchSpace
+
+Make = Callable[..., Searcher]
+
+
+class _Spy(Oracle):
+    """A conflicting toy objective; one that is paid answers only while the kit pays for it."""
+
+    source = "toy"
+    unit = ""
+
+    def __init__(self, space: SearchSpace, number: int, direction: Direction, paid: bool = True):
+        self.space, self.name, self.direction, self.paid = space, f"toy{number}", direction, paid
+        hot = int(space.sizes.sum())
+        shared = np.random.default_rng(90).uniform(0.0, 1.0, hot)
+        own = np.random.default_rng(91 + number).uniform(0.0, 1.0, hot)
+        self._weights = own + (shared if number % 2 == 0 else 1.0 - shared)
+        self.open = False
+
+    def cost(self, archs: Archs) -> NDArray[np.float64]:
+        """What is to be minimised, whatever the direction; equal networks cost the same."""
+        return 1.0 + self.space.one_hot(self.space.canonical(archs)) @ self._weights
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        assert self.open or not self.paid, "the searcher evaluates a paid oracle itself; only the study pays"
+        cost = self.cost(archs)
+        return exact(cost if self.direction == "min" else -cost)
+
+
+class _Bench:
+    """A searcher on toy objectives, and everything that it proposed and was told."""
+
+    def __init__(
+        self,
+        make: Make,
+        space: SearchSpace,
+        directions: Sequence[Direction],
+        seed: int,
+        budget: int,
+        constraints: Sequence[str] = (),
+        free: Sequence[int] = (),
+    ):
+        self.space = space
+        self.oracles = {f"toy{i}": _Spy(space, i, d, i not in free) for i, d in enumerate(directions)}
+        goals = [Objective.of(o) for o in self.oracles.values()]
+        self.paid = [o.name for o in goals if o.paid]
+        limits = dict.fromkeys(self.paid, budget)
+        self.searcher = make(space, goals, constraints=constraints, seed=seed, budget=limits)
+        self.records: list[Record] = []
+
+    def ask(self, n: int, pending: Sequence[Proposal] = ()) -> list[Proposal]:
+        """Proposals, and that they are what a searcher may propose."""
+        proposals = self.searcher.ask(n, pending)
+        assert isinstance(proposals, list), f"ask returned a {type(proposals).__name__}, must be a list of Proposal"
+        assert len(proposals) <= n, f"ask({n}) returned {len(proposals)} proposals"
+        for p in proposals:
+            assert isinstance(p, Proposal), f"ask returned a {type(p).__name__} among its proposals"
+            arch = np.asarray(p.arch)
+            assert arch.shape == (self.space.d,), f"a proposal has shape {arch.shape}, must be ({self.space.d},)"
+            assert arch.dtype.kind in "iu", f"a proposal is {arch.dtype}, must be integers"
+            within = ((arch >= 0) & (arch < self.space.sizes)).all() and self.space.is_valid(arch[None])[0]
+            assert within, f"a proposal is not a member of the space: {arch.tolist()}"
+            assert p.objectives, "a proposal names no objective"
+            assert set(p.objectives) <= set(self.paid), (
+                f"a proposal names {sorted(set(p.objectives) - set(self.paid))}; paid objectives are {self.paid}"
+            )
+            assert len(set(p.objectives)) == len(p.objectives), "a proposal names an objective twice"
+        asked = [(k, o) for p, k in zip(proposals, self.keys(proposals), strict=True) for o in p.objectives]
+        assert len(set(asked)) == len(asked), "ask proposes equal networks (by canonical form) twice"
+        known = {(self.space.keys(np.array([r.arch]))[0], r.objective) for r in self.records}
+        known |= {(k, o) for p, k in zip(pending, self.keys(pending), strict=True) for o in p.objectives}
+        assert not known & set(asked), "ask proposes what is told or pending already (by canonical form)"
+        return proposals
+
+    def keys(self, proposals: Iterable[Proposal]) -> list[object]:
+        archs = np.array([p.arch for p in proposals], dtype=np.int64).reshape(-1, self.space.d)
+        return list(self.space.keys(archs))
+
+    def pay(self, arch: Archs, objectives: Iterable[str], failed: bool = False) -> list[Record]:
+        row = tuple(int(v) for v in arch)
+        records = []
+        for name in objectives:
+            oracle = self.oracles[name]
+            oracle.open = True
+            value = float("nan") if failed else float(oracle(arch)[0])
+            oracle.open = False
+            records.append(Record(row, name, value, status="failed" if failed else "ok", reason="x" if failed else ""))
+        return records
+
+    def tell(self, records: Sequence[Record]) -> None:
+        self.records += records
+        self.searcher.tell(records)
+
+    def run(self, evaluations: int) -> list[list[int]]:
+        """Ask and tell one by one; the architectures in the order proposed."""
+        rows: list[list[int]] = []
+        for _ in range(10 * evaluations):
+            proposals = self.ask(1)
+            if not proposals or len(rows) == evaluations:
+                break
+            rows.append([int(v) for v in proposals[0].arch])
+            self.tell(self.pay(proposals[0].arch, proposals[0].objectives))
+        return rows
+
+    def front(self, archs: Archs) -> set[object]:
+        """Which of these are on the true front, by canonical form; equal costs are all on it."""
+        costs: NDArray[np.float64] = np.column_stack([o.cost(archs) for o in self.oracles.values()])
+        worse = (costs[:, None] >= costs).all(axis=2) & (costs[:, None] > costs).any(axis=2)
+        return set(self.space.keys(archs[~worse.any(axis=1)]))
+
+    def mean_cost(self, archs: Archs) -> float:
+        return float(np.mean([o.cost(archs).mean() for o in self.oracles.values()]))
+
+
+def check_searcher(
+    make: Make,
+    space: SearchSpace,
+    objectives: int = 2,
+    evaluations: int = 24,
+    seed: int = 0,
+) -> None:
+    """Test the contract of :class:`nastk.Searcher`; raises AssertionError with what is broken.
+
+    Args:
+        make: the class, or a callable that takes ``(space, objectives, constraints=, seed=, budget=)``.
+        space: a small space that can be enumerated.
+        objectives: of the toy problems; 1 for searchers of a single objective.
+        evaluations: of each of the some ten searches that are run.
+        seed: of everything drawn.
+    """
+    evaluations = min(evaluations, len(set(space.keys(space.enumerate()))) // 2)
+    directions: list[Direction] = ["min", "max", "min"][:objectives]  # type: ignore[assignment]
+
+    def bench(**changes: object) -> _Bench:
+        settings: dict[str, object] = {"directions": directions, "seed": seed, "budget": evaluations, **changes}
+        where = settings.pop("space", space)
+        return _Bench(make, where, **settings)  # type: ignore[arg-type]
+
+    _check_determinism(bench, evaluations)
+    _check_batches(bench, evaluations)
+    _check_failures(bench, evaluations)
+    _check_state(bench, evaluations)
+    _check_directions(bench, space, directions, seed, evaluations)
+    _check_constraints(bench, space, evaluations, seed)
+    _check_small_budgets(bench)
+    _check_free(bench, objectives, evaluations)
+    _check_exhaustion(bench, space, seed)
+
+
+def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
+    first = bench()
+    empty = first.searcher.recommend()
+    assert empty.shape == (0, first.space.d), f"recommend before anything was told has shape {empty.shape}"
+    rows = first.run(evaluations)
+    assert len(rows) == evaluations, f"the searcher stopped after {len(rows)} of {evaluations} evaluations"
+    assert bench().run(evaluations) == rows, "the same seed gives other proposals"
+    others = [bench(seed=s).run(evaluations) for s in (1, 2)]
+    assert any(o != rows for o in others), "the seed changes nothing"
+    told = {r.arch for r in first.records}
+    archs = first.searcher.recommend()
+    assert len(archs), "recommend returned nothing after a search"
+    assert all(tuple(int(v) for v in a) in told for a in archs) or first.searcher.estimate(archs), (
+        "recommend returned what was never paid for"
+    )
+
+
+def _check_batches(bench: Callable[..., _Bench], evaluations: int) -> None:
+    """Results of several proposals come back late, in another order, one objective at a time."""
+    one = bench()
+    assert one.ask(0) == [], "ask(0) must return nothing"
+    rng = np.random.default_rng(5)
+    waiting: list[Proposal] = []
+    done = 0
+    while done < evaluations:
+        waiting += one.ask(4, waiting)
+        assert waiting, "ask returned nothing although much is left"
+        late = waiting.pop(int(rng.integers(len(waiting))))
+        for record in one.pay(late.arch, reversed(late.objectives)):
+            one.tell([record])
+        done += 1
+    other = bench()
+    unasked = other.space.sample(6, 3, unique=True)
+    other.tell([r for a in unasked for r in other.pay(a, other.paid)])
+    other.run(4)
+
+
+def _check_failures(bench: Callable[..., _Bench], evaluations: int) -> None:
+    one = bench()
+    failed: set[object] = set()
+    done = 0
+    for i in range(20 * evaluations):
+        proposals = one.ask(1)
+        if not proposals or done == evaluations:
+            break
+        bad = i < 4 or i % 3 == 0
+        if bad:
+            failed.update(one.keys(proposals))
+        one.tell(one.pay(proposals[0].arch, proposals[0].objectives, bad))
+        done += 1
+    assert done == evaluations, f"with failures the searcher stopped after {done} of {evaluations} evaluations"
+    recommended = one.searcher.recommend()
+    assert len(recommended), "recommend returned nothing after a search with failures"
+    assert not failed & set(one.space.keys(recommended)), "recommend returned an architecture that failed"
+    hopeless = bench()
+    for _ in range(6):
+        for proposal in hopeless.ask(1):
+            hopeless.tell(hopeless.pay(proposal.arch, proposal.objectives, True))
+    assert not len(hopeless.searcher.recommend()), "recommend returned something although everything failed"
+
+
+def _check_state(bench: Callable[..., _Bench], evaluations: int) -> None:
+    for after in (1, evaluations // 2, evaluations - 1):
+        one = bench()
+        one.run(after)
+        text = json.dumps(one.searcher.state())
+        resumed = bench()
+        resumed.tell(one.records)
+        resumed.searcher.load_state(json.loads(text))
+        expected = [[int(v) for v in p.arch] for p in one.ask(2)]
+        found = [[int(v) for v in p.arch] for p in resumed.ask(2)]
+        assert found == expected, f"resumed after {after} evaluations, the searcher proposes something else"
+    bare = bench()
+    bare.tell(one.records)
+    bare.run(2)  # a history whose state was lost still leads on
+
+
+def _check_directions(
+    bench: Callable[..., _Bench], space: SearchSpace, directions: Sequence[Direction], seed: int, evaluations: int
+) -> None:
+    """The same costs, minimised or as negative values maximised, give the same front and the same search."""
+    mirrored: list[Direction] = ["max" if d == "min" else "min" for d in directions]
+    members = space.enumerate()
+    _, first = np.unique(space.canonical(members), axis=0, return_index=True)
+    distinct = members[np.sort(first)]
+    archs = distinct[np.random.default_rng(seed).permutation(len(distinct))[: max(evaluations, 4)]]
+    proposals = []
+    for these in (directions, mirrored):
+        one = bench(directions=these)
+        one.tell([r for a in archs for r in one.pay(a, one.paid)])
+        recommended = one.searcher.recommend()
+        assert set(space.keys(recommended)) == one.front(archs), (
+            f"told everything, recommend is not the non-dominated front (directions {', '.join(these)})"
+        )
+        learns = bool(one.searcher.estimate(archs[:1]))
+        proposals.append([[int(v) for v in p.arch] for p in one.ask(2)])
+    assert learns or proposals[0] == proposals[1], "maximising the negative proposes something else than minimising"
+    if learns:
+        for direction in ("min", "max"):
+            single = bench(directions=[direction])
+            single.tell([r for a in archs for r in single.pay(a, single.paid)])
+            chosen = np.array([p.arch for p in single.ask(3)], dtype=np.int64).reshape(-1, space.d)
+            if len(chosen):
+                worst = single.mean_cost(members)
+                assert single.mean_cost(chosen) < worst, f"to {direction}imise, it proposes worse than the average"
+
+
+def _check_constraints(bench: Callable[..., _Bench], space: SearchSpace, evaluations: int, seed: int) -> None:
+    oracle = next(iter(bench().oracles.values()))
+    costs = np.sort(oracle.cost(space.enumerate()))
+    bound = float(np.quantile(costs, 0.4))
+    sign = 1.0 if oracle.direction == "min" else -1.0
+    relation = "<=" if oracle.direction == "min" else ">="
+    one = bench(constraints=[f"{oracle.name}{relation}{sign * bound:.9f}"])
+    one.run(evaluations)
+    told = np.array(list(dict.fromkeys(r.arch for r in one.records)), dtype=np.int64)
+    found = one.searcher.recommend()
+    assert len(found), "recommend returned nothing under a constraint"
+    if (oracle.cost(told) <= bound).any():
+        assert (oracle.cost(found) <= bound + 1e-6).all(), "recommend breaks a constraint that others keep"
+    never = bench(constraints=[f"{oracle.name}{relation}{sign * (costs[0] - 1.0):.9f}"])
+    never.run(evaluations)
+    told = np.array([r.arch for r in never.records], dtype=np.int64)
+    least = never.searcher.recommend()
+    assert len(least) == 1, f"where nothing keeps a constraint, recommend returned {len(least)}, must be one"
+    assert oracle.cost(least)[0] <= oracle.cost(told).min() + 1e-9, "recommend is not what breaks the constraint least"
+
+
+def _check_small_budgets(bench: Callable[..., _Bench]) -> None:
+    for budget in (1, 2):
+        one = bench(budget=budget)
+        assert len(one.run(budget)) == budget, f"a budget of {budget} is not spent"
+        assert len(one.searcher.recommend()), f"recommend returned nothing after a budget of {budget}"
+
+
+def _check_free(bench: Callable[..., _Bench], objectives: int, evaluations: int) -> None:
+    """A free objective is asked by the searcher, never proposed."""
+    if objectives < 2:
+        return
+    one = bench(free=[1])
+    one.run(evaluations)
+    known = np.array(list(dict.fromkeys(r.arch for r in one.records)), dtype=np.int64)
+    found = set(one.space.keys(one.searcher.recommend()))
+    assert found, "recommend returned nothing with a free objective"
+    assert found <= one.front(known), "with a free objective, recommend is not non-dominated"
+
+
+def _check_exhaustion(bench: Callable[..., _Bench], space: SearchSpace, seed: int) -> None:
+    pool = Pool(space, space.sample(min(7, space.size), seed, unique=True))
+    networks = set(pool.keys(pool.enumerate()))
+    one = bench(space=pool, budget=100)
+    met: set[object] = set()
+    for _ in range(100):
+        proposals = one.ask(3)
+        if not proposals:
+            break
+        met.update(one.keys(proposals))
+        for p in proposals:
+            one.tell(one.pay(p.arch, p.objectives))
+    assert not proposals, "ask goes on although the space is exhausted"
+    assert met == networks, f"ask stopped after {len(met)} of {len(networks)} networks"

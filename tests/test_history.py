@@ -1,0 +1,214 @@
+"""Histories, in memory and in a database: nothing twice, nothing lost, one line for what goes wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from toy import Toy
+
+from nastk.errors import InvalidValue, StorageError
+from nastk.history import History, Record, open_history
+
+FULL = Record((0, 1, 2, 0), "latency", 3.25, 0.125, 1.5, 108.0, "measured on x", time=5.0)
+FAILED = Record((1, 1, 2, 0), "latency", math.nan, status="failed", reason="no GPU", time=6.0)
+VERIFIED = Record((0, 1, 2, 0), "latency", 3.5, fidelity=108.0, purpose="verify", time=7.0)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "memory" else f"sqlite:///{tmp_path}/run.db"
+
+
+def same(a: Record, b: Record) -> bool:
+    return repr(a) == repr(b)  # NaN differs from itself
+
+
+def one_line(raised: pytest.ExceptionInfo[StorageError]) -> str:
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_records_come_back_as_they_went_in(storage: str | None) -> None:
+    history = open_history(storage)
+    history.add([FULL, FAILED], {"asks": 3, "open": [[[0, 1], ["latency"], None]]})
+    history.add([VERIFIED])
+    history.close()
+    if storage is not None:
+        history = open_history(storage)
+    assert all(same(a, b) for a, b in zip(history.records(), [FULL, FAILED, VERIFIED], strict=True))
+    assert history.state() == {"asks": 3, "open": [[[0, 1], ["latency"], None]]}
+    assert [r.purpose for r in history.records("verify")] == ["verify"]
+    assert len(history) == 3
+
+
+def test_counts_and_cost(storage: str | None) -> None:
+    history = open_history(storage)
+    history.add([FULL, FAILED, VERIFIED])
+    assert history.counts() == {"latency": 2}
+    assert history.counts("verify") == {"latency": 1}
+    assert history.cost() == 1.5
+
+
+def test_find_tells_fidelities_and_purposes_apart(storage: str | None) -> None:
+    history = open_history(storage)
+    history.add([FULL, VERIFIED])
+    assert history.find([0, 1, 2, 0], "latency", 108) is not None
+    assert history.find([0, 1, 2, 0], "latency", 108, "verify") is not None
+    assert history.find([0, 1, 2, 0], "latency") is None
+    assert history.find([0, 1, 2, 0], "accuracy", 108) is None
+
+
+def test_nothing_is_recorded_twice_and_a_batch_is_all_or_none(storage: str | None) -> None:
+    history = open_history(storage)
+    history.add([FULL], {"asks": 1})
+    with pytest.raises(InvalidValue, match="twice"):
+        history.add([FAILED, FULL], {"asks": 2})
+    with pytest.raises(InvalidValue, match="twice"):
+        history.add([FAILED, FAILED])
+    assert len(history) == 1
+    assert history.state() == {"asks": 1}
+    if storage is not None:
+        assert len(open_history(storage)) == 1
+
+
+def test_the_frame_has_texts_for_architectures(storage: str | None) -> None:
+    history = open_history(storage)
+    history.add([FULL, FAILED])
+    frame = history.frame(Toy())
+    assert list(frame["arch"]) == ["a_b_c_a", "b_b_c_a"]
+    assert list(frame["status"]) == ["ok", "failed"]
+    assert History().frame(Toy()).columns[0] == "arch"
+
+
+# ---- databases
+
+
+def test_one_database_holds_many_studies(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    first, second = open_history(url, "first", {"seed": 0}), open_history(url, "second", {"seed": 1})
+    first.add([FULL])
+    second.add([FULL, FAILED])
+    assert len(open_history(url, "first", {"seed": 0})) == 1
+    assert len(open_history(url, "second", {"seed": 1})) == 2
+
+
+def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    open_history(url, config={"seed": 0, "space": "toy", "goals": (1, 2)})
+    open_history(url, config={"space": "toy", "goals": [1, 2], "seed": 0})
+    with pytest.raises(InvalidValue) as raised:
+        open_history(url, config={"seed": 1, "space": "toy", "goals": (1, 2)})
+    text = one_line(raised)  # type: ignore[arg-type]
+    assert "seed was 0, now 1" in text
+    assert "space" not in text
+    assert "another study name" in text
+
+
+def test_a_configuration_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="JSON"):
+        open_history(f"sqlite:///{tmp_path}/run.db", config={"space": Toy()})
+
+
+def test_two_writers_of_one_study_do_not_pay_twice(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    one, other = open_history(url), open_history(url)
+    one.add([FULL])
+    with pytest.raises(StorageError, match="another run is writing") as raised:
+        other.add([FULL])
+    one_line(raised)
+    assert len(other) == 0
+
+
+@pytest.mark.parametrize("url", ["run.db", "", "sqlite:run.db", "nosuch:///x", "://", "sqlite3:///x.db"])
+def test_a_bad_url_says_what_a_good_one_is(url: str) -> None:
+    with pytest.raises(StorageError, match="sqlite:///run.db") as raised:
+        open_history(url)
+    one_line(raised)
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(StorageError) as raised:
+        open_history("postgresql://me:secret@localhost:1/db")
+    assert "secret" not in one_line(raised)
+
+
+@pytest.mark.parametrize("place", ["missing/run.db", "folder", "/proc/run.db", "file/run.db"])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=place) as raised:
+        open_history(f"sqlite:///{tmp_path / place}")
+    one_line(raised)
+
+
+@pytest.mark.parametrize("content", [b"this is no database\n" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.db").write_bytes(content)
+    with pytest.raises(StorageError, match="run.db") as raised:
+        open_history(f"sqlite:///{tmp_path}/run.db")
+    one_line(raised)
+    assert (tmp_path / "run.db").read_bytes() == content
+
+
+def test_tables_of_another_program_are_one_line(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "run.db") as connection:
+        connection.execute("CREATE TABLE nastk_studies (something TEXT)")
+    with pytest.raises(StorageError, match="run.db") as raised:
+        open_history(f"sqlite:///{tmp_path}/run.db")
+    one_line(raised)
+
+
+def test_a_locked_database_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.storage.BUSY", 0.1)
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    other = sqlite3.connect(tmp_path / "run.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="another process holds it") as raised:
+        history.add([FULL])
+    one_line(raised)
+    assert len(history) == 0
+    other.execute("ROLLBACK")
+    other.close()
+    history.add([FULL])
+    assert len(open_history(f"sqlite:///{tmp_path}/run.db")) == 1
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    history = open_history(url)
+    history.add([FULL], {"asks": 1})
+
+    def no_room(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # SQLite takes the present size as the least
+
+    history.close()
+    sa.event.listen(history._engine, "connect", no_room)  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="full") as raised:
+        for i in range(1000):
+            history.add([Record((i, 0, 0, 0), "latency", 1.0, reason="x" * 1000)], {"asks": 2 + i})
+    one_line(raised)
+    again = open_history(url)
+    assert len(again) == len(history)
+    assert again.state() == history.state()
+
+
+def test_a_kill_right_after_add_loses_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom nastk.history import Record, open_history\n"
+        f"history = open_history('sqlite:///{tmp_path}/run.db')\n"
+        "for i in range(5):\n    history.add([Record((i,), 'latency', 1.0)], {'asks': i})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), timeout=60, check=False)
+    assert done.returncode == -9
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    assert [r.arch for r in history.records()] == [(i,) for i in range(5)]
+    assert history.state() == {"asks": 4}

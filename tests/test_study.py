@@ -1,0 +1,555 @@
+"""Studies and results: budgets, failures, interruption, resuming, parallel evaluation, fronts, files."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy import Toy, accuracy, latency, objectives, oracle
+
+import nastk
+from nastk.errors import InvalidValue, NastkError, StorageError, UnknownName
+from nastk.history import History, Record
+from nastk.oracles.base import Oracle
+from nastk.search.base import Objective, Proposal, Searcher
+from nastk.search.random import RandomSearch
+from nastk.spaces.base import Archs
+from nastk.study import HOPELESS, Study
+
+SPACE = Toy()
+
+
+class Scripted(Searcher):
+    """Proposes what it was given, in order; remembers what it was told."""
+
+    def __init__(self, script: list[tuple[Any, tuple[str, ...]]], goals: list[Oracle] | None = None, **options: Any):
+        super().__init__(SPACE, goals or objectives(), **options)
+        self.script, self.told = list(script), []  # type: ignore[var-annotated]
+
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        taken, self.script = self.script[:n], self.script[n:]
+        return [Proposal(np.array(arch), names) for arch, names in taken]
+
+    def _tell(self, records: Any) -> None:
+        self.told += [(r.arch, r.objective) for r in records]
+
+
+BOTH = ("accuracy", "latency")
+
+
+def paid(history: History) -> list[tuple[tuple[int, ...], str]]:
+    return [(r.arch, r.objective) for r in history.records()]
+
+
+# ---- budgets
+
+
+def test_each_objective_is_paid_as_often_as_the_budget_says() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=12)
+    assert result.history.counts() == {"accuracy": 12, "latency": 12}
+    result = nastk.search(SPACE, objectives(), searcher="random", budget={"accuracy": 9, "latency": 5})
+    assert result.history.counts() == {"accuracy": 9, "latency": 5}
+
+
+def test_a_batch_beyond_the_budget_is_trimmed() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=7, batch=5)
+    assert result.history.counts() == {"accuracy": 7, "latency": 7}
+    archs = {r.arch for r in result.history.records()}
+    assert len(archs) == 7
+
+
+def test_a_budget_beyond_the_space_ends_with_the_space() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=500)
+    assert result.history.counts() == {"accuracy": 63, "latency": 63}  # 81 less 27 - 9 equal networks
+
+
+def test_free_objectives_cost_nothing() -> None:
+    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", paid=False)], searcher="random", budget=6)
+    assert result.history.counts() == {"accuracy": 6}
+    assert set(result.front["latency_source"]) == {"computed"}
+
+
+def test_where_everything_is_free_the_budget_counts_architectures() -> None:
+    goals = [oracle("accuracy", paid=False), oracle("latency", paid=False)]
+    result = nastk.search(SPACE, goals, searcher="random", budget=9)
+    assert len({r.arch for r in result.history.records()}) == 9
+    assert len(result.front)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (-1, "0 or more"),
+        (2.5, "whole number"),
+        ({"accuracy": 3}, "latency"),
+        ({"accuracy": 3, "latency": 3, "energy": 1}, "energy"),
+    ],
+)
+def test_a_budget_that_cannot_be_used_is_refused(budget: Any, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        nastk.search(SPACE, objectives(), searcher="random", budget=budget)
+
+
+def test_a_study_without_any_budget_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="how many evaluations of accuracy, latency"):
+        Study(RandomSearch(SPACE, objectives()))
+
+
+def test_a_numpy_budget_is_a_budget() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=np.int64(4))  # type: ignore[arg-type]
+    assert result.history.counts() == {"accuracy": 4, "latency": 4}
+
+
+# ---- nothing twice
+
+
+def test_what_the_searcher_repeats_is_not_paid_twice() -> None:
+    script = [([0, 0, 0, 0], BOTH), ([0, 0, 0, 0], BOTH), ([1, 0, 0, 0], ("latency",)), ([1, 0, 0, 0], BOTH)]
+    result = Study(Scripted(script), 10).run()
+    a, b = (0, 0, 0, 0), (1, 0, 0, 0)
+    assert paid(result.history) == [(a, "accuracy"), (a, "latency"), (b, "latency"), (b, "accuracy")]
+
+
+def test_repeats_within_a_batch_are_paid_once() -> None:
+    script = [([0, 0, 0, 0], BOTH), ([0, 0, 0, 0], BOTH), ([1, 0, 0, 0], BOTH)]
+    assert len(Study(Scripted(script), 10, batch=3).run().history) == 4
+
+
+def test_a_searcher_that_only_repeats_itself_ends_the_run() -> None:
+    class Stuck(Searcher):
+        def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+            return [Proposal(np.zeros(4, dtype=np.int64), self.paid)] * n
+
+    assert len(Study(Stuck(SPACE, objectives()), 10).run().history) == 2
+
+
+def test_fidelities_are_different_evaluations() -> None:
+    class Epochs(Oracle):
+        space, name, direction, source = SPACE, "accuracy", "max", "toy"
+
+        def _evaluate(self, archs: Archs, fidelity: float | None) -> Any:
+            return nastk.Evaluation(*[np.full(len(archs), float(fidelity or 200))] * 3)
+
+    class Twice(Searcher):
+        def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+            return [Proposal(np.zeros(4, dtype=np.int64), self.paid, f) for f in (12.0, None, 12.0)]
+
+    history = Study(Twice(SPACE, [Epochs()]), 10).run().history
+    assert [(r.fidelity, r.value) for r in history.records()] == [(12.0, 12.0), (None, 200.0)]
+
+
+# ---- records, progress
+
+
+def test_records_say_what_was_paid() -> None:
+    history = nastk.search(SPACE, objectives(), searcher="random", budget=3).history
+    for record in history.records():
+        truth = {"accuracy": accuracy, "latency": latency}[record.objective](np.array([record.arch]))
+        assert record.value == truth[0]
+        assert record.status == "ok"
+        assert record.source == f"function {record.objective}"
+        assert record.cost >= 0
+        assert abs(record.time - time.time()) < 60
+
+
+def test_progress_counts_to_the_total() -> None:
+    seen: list[tuple[int, int, str]] = []
+    nastk.search(SPACE, objectives(), searcher="random", budget=3, progress=lambda *a: seen.append(a))
+    assert [s[0] for s in seen] == list(range(7))
+    assert {s[1] for s in seen} == {6}
+    assert [s[2] for s in seen] == ["", *BOTH, *BOTH, *BOTH]
+
+
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for searcher in ("random", "pareto-local-search", "pymoo:nsga2"):
+        nastk.search(SPACE, objectives(), searcher=searcher, budget=40)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+# ---- failures
+
+
+def test_an_evaluation_that_raises_is_a_failed_record_and_the_run_goes_on() -> None:
+    def sometimes(archs: Archs) -> Any:
+        if archs[0, 3] == 1:
+            raise RuntimeError("out of memory\nsecond line")
+        return latency(archs)
+
+    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", sometimes)], searcher="random", budget=30)
+    failed = [r for r in result.history.records() if r.status == "failed"]
+    assert {r.reason for r in failed} == {"RuntimeError: out of memory"}
+    assert all(np.isnan(r.value) and r.arch[3] == 1 and r.objective == "latency" for r in failed)
+    assert result.history.counts() == {"accuracy": 30, "latency": 30}
+    assert not any(text.endswith("_b") for text in result.front["arch"])
+
+
+def test_a_value_that_is_not_finite_has_failed() -> None:
+    for value in (np.nan, np.inf, -np.inf):
+        goals = [oracle("accuracy"), oracle("latency", lambda a, v=value: np.where(a[:, 3] == 1, v, latency(a)))]
+        records = nastk.search(SPACE, goals, searcher="random", budget=20).history.records()
+        bad = [r for r in records if r.arch[3] == 1 and r.objective == "latency"]
+        assert bad
+        assert all(r.status == "failed" and np.isnan(r.value) for r in bad)
+
+
+def test_an_error_of_the_user_ends_the_run_and_keeps_what_was_paid() -> None:
+    history = History()
+
+    def third(archs: Archs) -> Any:
+        if len(history) == 5:
+            raise InvalidValue("no such device")
+        return latency(archs)
+
+    searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", third)])
+    with pytest.raises(InvalidValue, match="no such device"):
+        Study(searcher, 10, history).run()
+    assert len(history) == 5
+
+
+def broken(archs: Archs) -> Any:
+    raise RuntimeError("no GPU")
+
+
+def test_when_everything_fails_the_run_stops_and_says_why() -> None:
+    history = History()
+    searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", broken)])
+    with pytest.raises(NastkError, match="no GPU"):
+        Study(searcher, 50, history).run()
+    assert history.counts()["latency"] == HOPELESS
+
+
+def test_a_resumed_run_gives_up_again_after_as_many_failures() -> None:
+    history = History()
+    for total in (HOPELESS, 2 * HOPELESS):
+        searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", broken)])
+        with pytest.raises(NastkError, match="no GPU"):
+            Study(searcher, 50, history).run()
+        assert history.counts()["latency"] == total
+
+
+def test_failures_after_a_success_do_not_stop_the_run() -> None:
+    calls = []
+
+    def mostly(archs: Archs) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("no GPU")
+        return latency(archs)
+
+    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", mostly)], searcher="random", budget=20)
+    assert len(calls) == 20
+    assert len(result.front) == 1
+
+
+# ---- interruption and resuming
+
+
+def interrupting(after: int) -> Any:
+    calls = []
+
+    def function(archs: Archs) -> Any:
+        calls.append(1)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return latency(archs)
+
+    return function
+
+
+SEARCHERS = ["random", "pareto-local-search", "pymoo:nsga2", "pymoo:spea2"]
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+@pytest.mark.parametrize(("batch", "after"), [(1, 1), (1, 17), (4, 17), (4, 30)])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, searcher: str, batch: int, after: int
+) -> None:
+    options: dict[str, Any] = {"population": 8} if "pymoo" in searcher else {}
+    whole = nastk.search(SPACE, objectives(), searcher=searcher, budget=34, batch=batch, **options)
+    stored = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": searcher, "budget": 34, "batch": batch, **options}
+    goals = [oracle("accuracy"), oracle("latency", interrupting(after))]
+    goals[1].source = "function latency"
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search(SPACE, goals, **stored)
+    resumed = nastk.search(SPACE, objectives(), **stored)
+    assert paid(resumed.history) == paid(whole.history)
+    assert list(resumed.front["arch"]) == list(whole.front["arch"])
+
+
+def test_a_larger_budget_goes_on_from_a_finished_run(tmp_path: Path) -> None:
+    stored = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "random"}
+    first = nastk.search(SPACE, objectives(), budget=5, **stored)
+    second = nastk.search(SPACE, objectives(), budget=8, **stored)
+    assert paid(second.history)[:10] == paid(first.history)
+    assert second.history.counts() == {"accuracy": 8, "latency": 8}
+    assert nastk.search(SPACE, objectives(), budget=3, **stored).history.counts() == second.history.counts()
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"searcher": "pareto-local-search"}, {"constraints": ["latency<=9"]}, {"config": {"x": 1}}]
+)
+def test_another_search_under_the_same_name_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "random", "budget": 3}
+    nastk.search(SPACE, objectives(), **stored)
+    with pytest.raises(InvalidValue, match="another study name"):
+        nastk.search(SPACE, objectives(), **{**stored, **change})
+    nastk.search(SPACE, objectives(), **{**stored, **change, "study": "other"})
+
+
+def test_an_option_of_the_searcher_tells_studies_apart(tmp_path: Path) -> None:
+    stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "pareto-local-search", "budget": 3}
+    nastk.search(SPACE, objectives(), start=2, **stored)
+    with pytest.raises(InvalidValue, match="'start': 2"):
+        nastk.search(SPACE, objectives(), start=3, **stored)
+
+
+def test_a_database_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nastk.storage import DurableHistory
+
+    def full(*_: Any) -> None:
+        raise StorageError("cannot use it: disk is full")
+
+    monkeypatch.setattr(DurableHistory, "_store", full)
+    with pytest.raises(StorageError, match="full"):
+        nastk.search(SPACE, objectives(), searcher="random", budget=3, storage=f"sqlite:///{tmp_path}/run.db")
+
+
+# ---- in parallel
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_threads_spend_the_same_budget_once(searcher: str, workers: int) -> None:
+    under_way, most, lock = [0], [0], threading.Lock()
+    rng = np.random.default_rng(0)
+
+    def slow(archs: Archs) -> Any:
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            pause = rng.uniform(0, 0.003)
+        time.sleep(pause)
+        with lock:
+            under_way[0] -= 1
+        return latency(archs)
+
+    goals = [oracle("accuracy", lambda a: -slow(a)), oracle("latency", slow)]
+    options: dict[str, Any] = {"population": 8} if "pymoo" in searcher else {}
+    with ThreadPoolExecutor(workers) as pool:
+        result = nastk.search(
+            SPACE, goals, searcher=searcher, budget=30, executor=pool, workers=workers, **options
+        )  # fmt: skip
+    assert result.history.counts() == {"accuracy": 30, "latency": 30}
+    archs = list(dict.fromkeys(r.arch for r in result.history.records()))
+    assert len(set(SPACE.keys(np.array(archs)))) == len(archs) == 30
+    assert most[0] <= workers
+    if workers > 1 and searcher == "random":
+        assert most[0] > 1
+
+
+def test_processes_evaluate_too() -> None:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        result = nastk.search(SPACE, objectives(), searcher="random", budget=6, executor=pool, workers=2)
+    assert result.history.counts() == {"accuracy": 6, "latency": 6}
+
+
+def test_a_parallel_run_that_fails_keeps_what_came_in() -> None:
+    history = History()
+
+    def wrong(archs: Archs) -> Any:
+        if len(history) >= 6:
+            raise InvalidValue("no such device")
+        return latency(archs)
+
+    searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", wrong)])
+    with ThreadPoolExecutor(3) as pool, pytest.raises(InvalidValue, match="no such device"):
+        Study(searcher, 30, history, executor=pool, workers=3).run()
+    assert 6 <= len(history) < 20
+    resumed = RandomSearch(SPACE, objectives())
+    Study(resumed, 30, history).run()
+    assert history.counts() == {"accuracy": 30, "latency": 30}
+    values = resumed.values_[: len(resumed.archs_)]
+    assert np.isfinite(values).all()  # what was open when the run failed was completed
+
+
+def test_a_worker_that_dies_is_one_line() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(NastkError, match="worker"):
+        nastk.search(SPACE, [oracle("latency", dies)], searcher="random", budget=3, executor=pool)
+
+
+def dies(archs: Archs) -> Any:
+    import os
+
+    os._exit(3)
+
+
+# ---- arguments
+
+
+def test_unknown_searchers_and_options_are_named() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'random'"):
+        nastk.search(SPACE, objectives(), searcher="randm")
+    with pytest.raises(InvalidValue, match="population"):
+        nastk.search(SPACE, objectives(), searcher="random", population=3)
+    with pytest.raises(InvalidValue, match="oracles"):
+        nastk.search(SPACE, ["latency"], searcher="random")  # type: ignore[list-item]
+    with pytest.raises(InvalidValue, match="at least 1"):
+        nastk.search(SPACE, objectives(), searcher="random", batch=0)
+    with pytest.raises(UnknownName, match="energy"):
+        nastk.search(SPACE, objectives(), searcher="random", constraints=["energy<=1"])
+    with pytest.raises(InvalidValue, match="different names"):
+        nastk.search(SPACE, [oracle("latency"), oracle("latency")], searcher="random")
+
+
+# ---- results
+
+
+def true_front() -> set[str]:
+    archs = SPACE.enumerate()
+    costs = np.column_stack([-accuracy(archs), latency(archs)])
+    worse = (costs[:, None] >= costs).all(axis=2) & (costs[:, None] > costs).any(axis=2)
+    return set(SPACE.format_all(SPACE.canonical(archs[~worse.any(axis=1)])))
+
+
+def test_the_front_of_the_whole_space_is_the_true_one() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=100)
+    found = SPACE.format_all(SPACE.canonical(SPACE.as_archs(list(result.front["arch"]))))
+    costs = result.front[["accuracy", "latency"]].to_numpy()
+    assert set(found) <= true_front()
+    assert len(np.unique(costs, axis=0)) == len(costs)
+    archs = SPACE.parse(next(iter(true_front())))[None]
+    assert latency(archs)[0] in set(result.front["latency"])
+
+
+def test_the_front_has_a_row_an_architecture_sorted_by_the_last_objective() -> None:
+    front = nastk.search(SPACE, objectives(), searcher="random", budget=30).front
+    columns = ["arch", "index", "accuracy", "accuracy_std", "accuracy_source"]
+    columns += ["latency", "latency_std", "latency_source"]
+    assert list(front.columns) == columns
+    assert (front["latency"].diff().dropna() > 0).all()
+    assert (front["accuracy"].diff().dropna() > 0).all()
+    assert set(front["accuracy_source"]) == {"measured"}
+    assert list(front["index"]) == list(SPACE.index(SPACE.as_archs(list(front["arch"]))))
+
+
+def test_constraints_hold_or_the_least_infeasible_is_shown() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=40, constraints=["latency<=8", "accuracy>=70"])
+    assert result.feasible
+    assert (result.front["latency"] <= 8).all()
+    assert (result.front["accuracy"] >= 70).all()
+    assert set(result.front["violation"]) == {0.0}
+    never = nastk.search(SPACE, objectives(), searcher="random", budget=40, constraints=["latency<=0.5"])
+    assert not never.feasible
+    assert len(never.front) == 1
+    told = [r.value for r in never.history.records() if r.objective == "latency"]
+    assert never.front["latency"][0] == min(told)
+    assert never.front["violation"][0] == pytest.approx((min(told) - 0.5) / 0.5)
+
+
+def test_an_empty_search_has_an_empty_front() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=0, constraints=["latency<=8"])
+    assert len(result.front) == 0
+    assert not result.feasible
+    assert "accuracy" in result.front.columns
+
+
+def test_hypervolume_is_in_the_objectives_units() -> None:
+    searcher = Scripted([([0, 0, 0, 0], BOTH)])
+    result = Study(searcher, 1).run()
+    assert result.front["accuracy"][0] == 60.0
+    assert result.hypervolume([50.0, 3.0]) == pytest.approx(10.0 * 2.0)  # accuracy 60 of 50, latency 1 of 3
+
+
+def test_files_are_whole(tmp_path: Path) -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=12)
+    result.to_json(tmp_path / "deep" / "run.json")
+    result.to_csv(tmp_path / "front.csv")
+    content = json.loads((tmp_path / "deep" / "run.json").read_text())
+    assert len(content["front"]) == len(result.front)
+    assert len(content["history"]) == 24
+    assert content["evaluations"] == {"accuracy": 12, "latency": 12}
+    back = pd.read_csv(tmp_path / "front.csv")
+    pd.testing.assert_frame_equal(back[["arch", "latency"]], result.front[["arch", "latency"]])
+    with pytest.raises(StorageError):
+        result.to_csv("/proc/front.csv")
+
+
+def test_report_and_plot_write_files(tmp_path: Path) -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=12)
+    result.report(tmp_path / "front.html")
+    result.plot(tmp_path / "front.png")
+    assert "latency" in (tmp_path / "front.html").read_text()
+    assert (tmp_path / "front.png").read_bytes()[:4] == b"\x89PNG"
+
+
+# ---- verification
+
+
+class Guessing(RandomSearch):
+    """Pays for accuracies only and believes that every latency is 7 ms."""
+
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        return [Proposal(p.arch, ("accuracy",)) for p in super()._ask(n, pending, rng)]
+
+    def estimate(self, archs: Archs) -> Any:
+        return {"latency": nastk.Prediction(np.full(len(archs), 7.0), np.full(len(archs), 0.5))}
+
+    def recommend(self) -> Archs:
+        return self.archs_[:3]
+
+
+def test_verify_pays_for_what_was_only_predicted() -> None:
+    history = History()
+    result = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    assert set(result.front["latency_source"]) == {"predicted"}
+    assert set(result.front["latency"]) == {7.0}
+    assert set(result.front["latency_std"]) == {0.5}
+    table = result.verify()
+    assert list(table["predicted"]) == [7.0] * 3
+    truth = latency(SPACE.as_archs(list(table["arch"])))
+    assert np.allclose(table["measured"], truth)
+    assert np.allclose(table["error"], 7.0 / truth - 1.0)
+    assert history.counts() == {"accuracy": 4}
+    assert history.counts("verify") == {"latency": 3}
+    assert set(result.front["latency_source"]) == {"measured"}
+    assert (result.front["latency"].diff().dropna() >= 0).all()
+    assert result.to_dict()["verification"][0]["predicted"] == 7.0
+
+
+def test_verify_again_pays_nothing_and_says_the_same() -> None:
+    history = History()
+    result = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    first = result.verify()
+    pd.testing.assert_frame_equal(result.verify(), first)
+    again = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    pd.testing.assert_frame_equal(again.verify(), first)
+    assert history.counts("verify") == {"latency": 3}
+
+
+def test_verify_has_nothing_to_do_where_everything_was_paid() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=5)
+    assert len(result.verify()) == 0
+    assert result.history.counts("verify") == {}
+
+
+def test_a_verification_that_fails_is_unknown() -> None:
+    result = Study(Guessing(SPACE, [oracle("accuracy"), oracle("latency", broken)]), {"accuracy": 4, "latency": 0}).run()
+    assert result.verify()["measured"].isna().all()
+    assert set(result.front["latency_source"]) == {"predicted"}
+
+
+def test_records_told_from_outside_count_as_known() -> None:
+    history = History()
+    history.add([Record((0, 0, 0, 0), name, 5.0) for name in BOTH])
+    searcher = RandomSearch(SPACE, [Objective.of(o) for o in objectives()])
+    result = Study(searcher, 100, history).run()
+    assert result.history.counts() == {"accuracy": 63, "latency": 63}
