@@ -7,7 +7,7 @@ latency with a few-shot predictor is measured a few times at the start, on archi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import gamma, pi
 from typing import Any
 
@@ -42,6 +42,7 @@ class PredictorSearch(Searcher):
         directions: number of directions of the hypervolume.
         draws: number of draws of the expectation.
         front_size: at most so many architectures are recommended where predictions alone decide.
+        exploration: multiplies the predictors' standard deviations when the next architectures are chosen.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class PredictorSearch(Searcher):
         directions: int = 128,
         draws: int = 16,
         front_size: int = 24,
+        exploration: float = 0.5,
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         self.contexts = dict(contexts or {})
         self.start, self.candidates, self.generations, self.front_size = start, candidates, generations, front_size
-        self.refine = refine
+        self.refine, self.exploration = refine, exploration
         self.models = self._models(predictor)
         for name in self.few_shot:
             self.budget.setdefault(name, measurements)
@@ -176,27 +178,52 @@ class PredictorSearch(Searcher):
         return self.recommend()
 
     def _design(self, n: int) -> Archs:
-        """The first architectures to evaluate: spread over the space, target-blind, equal networks once."""
+        """The first architectures to evaluate: spread over the space, each network once, in its cheapest form."""
         context = next((self.contexts[name] for name in self.evaluated if name in self.contexts), None)
         rng = np.random.default_rng([self.seed, 2])
-        drawn = self.space.canonical(self.space.sample(min(1200, 4 * self.space.size), rng))
-        drawn = np.unique(drawn, axis=0)
-        if len(drawn) <= n:
-            return drawn
-        return FewShotGP().choose(n, seed=rng, space=self.space, candidates=drawn, context=context)
+        drawn = self.space.sample(min(1200, 4 * self.space.size), rng)
+        networks = np.unique(self.space.canonical(drawn), axis=0)
+        if len(networks) > n:
+            networks = FewShotGP().choose(n, seed=rng, space=self.space, candidates=networks, context=context)
+        return self._cheapest_forms(networks)
+
+    def _cheapest_forms(self, archs: Archs) -> Archs:
+        """For each architecture the equal network with the least costs, as far as they are known without paying.
+
+        Free objectives and those that a few-shot predictor has learned by now can tell equal networks apart: the ways
+        to write the same cell differ in latency.
+        """
+        names = [o.name for o in self.objectives]
+        known = [n for n in names if n not in self.evaluated and (n not in self.paid or len(self._known(n)[1]) >= 2)]
+        if not known or not self.space.enumerable or self.space.size > self.candidates:
+            return archs
+        everything = self.space.enumerate()
+        keys = self.space.keys(archs)
+        wanted = set(keys)
+        equal: dict[Hashable, list[int]] = {}
+        for i, key in enumerate(self.space.keys(everything)):
+            if key in wanted:
+                equal.setdefault(key, []).append(i)
+        members = everything[[i for rows in equal.values() for i in rows]]
+        free = self._computed(members)
+        total = np.zeros(len(members))
+        for j, name in enumerate(names):
+            if name in known:
+                values = self._fit(name).predict(members).mean if name in self.paid else free[name]
+                total += self.signs[j] * values / max(float(np.ptp(values)), 1e-12)
+        start, best = 0, {}
+        for key, rows in equal.items():
+            best[key] = members[start + int(np.argmin(total[start : start + len(rows)]))]
+            start += len(rows)
+        return np.array([best[key] for key in keys])
 
     def _not_evaluated(self, archs: Archs, pending: Archs) -> NDArray[np.int64]:
-        """Rows of `archs`, by canonical form, whose evaluated objectives are neither paid nor pending."""
+        """Rows of `archs` whose networks have neither been evaluated nor are pending; equal ones among them stay."""
         values = self.values_[:, [[o.name for o in self.objectives].index(n) for n in self.evaluated]]
         archs_ = self.archs_
         tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs_], dtype=bool)
         seen = set(self.space.keys(archs_[tried])) | set(self.space.keys(pending))
-        kept = []
-        for i, key in enumerate(self.space.keys(archs)):
-            if key not in seen:
-                seen.add(key)
-                kept.append(i)
-        return np.array(kept, dtype=np.int64)
+        return np.flatnonzero([key not in seen for key in self.space.keys(archs)])
 
     def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
@@ -206,22 +233,22 @@ class PredictorSearch(Searcher):
             return pool
         mean, std = self._beliefs(pool)
         low, high = self._range(mean)
-        costs, spread = (mean * self.signs - low) / (high - low), std / (high - low)
+        costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
         optimistic = self._gain(costs - spread, front) * np.maximum(feasible, 1e-3)
         short = np.argsort(-optimistic)[: max(256, 8 * n)]
         costs, spread, feasible = costs[short], spread[short], feasible[short]
+        networks = np.unique(self.space.canonical(pool[short]), axis=0, return_inverse=True)[1].ravel()
+        left = np.ones(len(short), dtype=bool)
         chosen: list[int] = []
-        for _ in range(min(n, len(short))):
+        while len(chosen) < n and left.any():
             gain = np.mean([self._gain(costs + spread * z, front) for z in self._normal], axis=0) * feasible
-            gain[chosen] = -1.0
-            if gain.max() <= 0:  # nothing is expected to improve: the most promising that is left
-                left = np.setdiff1d(np.arange(len(short)), chosen)
-                best = int(left[np.argmax(feasible[left] - 1e-3 * costs[left].sum(axis=1))])
-            else:
-                best = int(np.argmax(gain))
+            if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
+                gain = feasible - 1e-3 * costs.sum(axis=1)
+            best = int(np.argmax(np.where(left, gain, -np.inf)))
             chosen.append(best)
+            left &= networks != networks[best]
             front = np.maximum(front, self._reach(costs[[best]])[0])
         return pool[short[chosen]]
 
