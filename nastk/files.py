@@ -15,12 +15,17 @@ from nastk.errors import StorageError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` only when the block ends well.
 
+    A device or a pipe is written to directly.
+
     Raises:
         StorageError: the folder cannot be made or written to, or the disk is full; nothing is left behind.
     """
     target = Path(path)
     temporary: Path | None = None
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
         os.close(handle)

@@ -140,7 +140,7 @@ class SourceModels:
         return {
             "archs": self.archs.astype(np.int16),
             "sets": np.array(self.sets, dtype=np.int64),
-            "alpha": np.concatenate(self.alpha).astype(np.float32),
+            "alpha": np.concatenate(self.alpha),
             "kernel": self.kernel,
             "scaling": self.scaling,
             "log": np.array(self.log, dtype=np.uint8),

@@ -235,7 +235,8 @@ class GP(Predictor):
 
     def predict(self, archs: Any) -> Prediction:
         """Median and half-width of the central 68 % of the latent metric."""
-        return Prediction(*self.warp_.moments(*self._posterior(self._checked(archs))))
+        mean, std = self._posterior(self._checked(archs))
+        return Prediction(*self.warp_.moments(mean, std))
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Joint draws for up to a few thousand architectures, shape ``(n, n_archs)``."""

@@ -53,7 +53,8 @@ class Ridge(Predictor):
 
     def predict(self, archs: Any) -> Prediction:
         """Mean, and the standard deviation of the Bayesian linear model with the leave-one-out error as noise."""
-        x = (self.encoding_.transform(self._checked(archs)) - self.centre_) * self.scale_
+        archs = self._checked(archs)
+        x = (self.encoding_.transform(archs) - self.centre_) * self.scale_
         along = (x @ self.axes_.T) ** 2
         variance = (along / self.precision_).sum(axis=1)
         variance += np.maximum((x**2).sum(axis=1) - along.sum(axis=1), 0.0) / self.penalty_

@@ -45,6 +45,8 @@ class SklearnRegressor(Predictor):
             options.setdefault("random_state", self.seed)
         self.task_ = task
         self.encoding_ = encoding(self.encoding).fit(task.space, task.context)
+        order = np.lexsort((task.values, *task.archs.T))  # bootstraps depend on the order of the rows; we do not
+        task = task.subset(order)
         try:
             self.pipeline_ = make_pipeline(StandardScaler(), known[self.regressor](**options))
             self.pipeline_.fit(self.encoding_.transform(task.archs), task.values)
