@@ -127,9 +127,7 @@ class DurableHistory(History):
                     )
                 )
             if state is not None:
-                connection.execute(
-                    sa.update(_STUDIES).where(_STUDIES.c.id == self._id).values(state=json.dumps(state))
-                )
+                connection.execute(sa.update(_STUDIES).where(_STUDIES.c.id == self._id).values(state=json.dumps(state)))
 
     def close(self) -> None:
         self._engine.dispose()

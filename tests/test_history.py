@@ -129,7 +129,7 @@ def test_two_writers_of_one_study_do_not_pay_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["run.db", "", "sqlite:run.db", "nosuch:///x", "://", "sqlite3:///x.db"])
 def test_a_bad_url_says_what_a_good_one_is(url: str) -> None:
-    with pytest.raises(StorageError, match="sqlite:///run.db") as raised:
+    with pytest.raises(StorageError, match=r"sqlite:///run\.db") as raised:
         open_history(url)
     one_line(raised)
 
@@ -152,7 +152,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, place: str) 
 @pytest.mark.parametrize("content", [b"this is no database\n" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.db").write_bytes(content)
-    with pytest.raises(StorageError, match="run.db") as raised:
+    with pytest.raises(StorageError, match=r"run\.db") as raised:
         open_history(f"sqlite:///{tmp_path}/run.db")
     one_line(raised)
     assert (tmp_path / "run.db").read_bytes() == content
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes
 def test_tables_of_another_program_are_one_line(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "run.db") as connection:
         connection.execute("CREATE TABLE nastk_studies (something TEXT)")
-    with pytest.raises(StorageError, match="run.db") as raised:
+    with pytest.raises(StorageError, match=r"run\.db") as raised:
         open_history(f"sqlite:///{tmp_path}/run.db")
     one_line(raised)
 
@@ -191,9 +191,13 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> 
 
     history.close()
     sa.event.listen(history._engine, "connect", no_room)  # type: ignore[attr-defined]
-    with pytest.raises(StorageError, match="full") as raised:
+
+    def fill() -> None:
         for i in range(1000):
             history.add([Record((i, 0, 0, 0), "latency", 1.0, reason="x" * 1000)], {"asks": 2 + i})
+
+    with pytest.raises(StorageError, match="full") as raised:
+        fill()
     one_line(raised)
     again = open_history(url)
     assert len(again) == len(history)

@@ -194,7 +194,9 @@ def test_random_search_after_24_has_the_published_hypervolume(protocols: dict[st
     anything = FunctionOracle(space, lambda archs: archs.sum(axis=1), "anything")
     found = [
         [
-            protocol.hypervolume(space.index(np.array([p.arch for p in RandomSearch(space, [anything], seed=s).ask(24)])))
+            protocol.hypervolume(
+                space.index(np.array([p.arch for p in RandomSearch(space, [anything], seed=s).ask(24)]))
+            )
             for s in range(1000 * i, 1000 * i + 100)
         ]
         for i, protocol in enumerate(protocols.values())

@@ -542,7 +542,9 @@ def test_verify_has_nothing_to_do_where_everything_was_paid() -> None:
 
 
 def test_a_verification_that_fails_is_unknown() -> None:
-    result = Study(Guessing(SPACE, [oracle("accuracy"), oracle("latency", broken)]), {"accuracy": 4, "latency": 0}).run()
+    result = Study(
+        Guessing(SPACE, [oracle("accuracy"), oracle("latency", broken)]), {"accuracy": 4, "latency": 0}
+    ).run()
     assert result.verify()["measured"].isna().all()
     assert set(result.front["latency_source"]) == {"predicted"}
 

@@ -118,7 +118,7 @@ class _Bench:
     def front(self, archs: Archs) -> set[object]:
         """Which of these are on the true front, by canonical form; equal costs are all on it."""
         costs: NDArray[np.float64] = np.column_stack([o.cost(archs) for o in self.oracles.values()])
-        worse = (costs[:, None] >= costs).all(axis=2) & (costs[:, None] > costs).any(axis=2)
+        worse: NDArray[np.bool_] = (costs[:, None] >= costs).all(axis=2) & (costs[:, None] > costs).any(axis=2)
         return set(self.space.keys(archs[~worse.any(axis=1)]))
 
     def mean_cost(self, archs: Archs) -> float:
@@ -167,8 +167,9 @@ def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
     rows = first.run(evaluations)
     assert len(rows) == evaluations, f"the searcher stopped after {len(rows)} of {evaluations} evaluations"
     assert bench().run(evaluations) == rows, "the same seed gives other proposals"
-    others = [bench(seed=s).run(evaluations) for s in (1, 2)]
-    assert any(o != rows for o in others), "the seed changes nothing"
+    if not first.searcher.estimate(first.space.sample(1, 0)):  # a model may choose the same whatever the seed
+        others = [bench(seed=s).run(evaluations) for s in (1, 2)]
+        assert any(o != rows for o in others), "the seed changes nothing"
     told = {r.arch for r in first.records}
     archs = first.searcher.recommend()
     assert len(archs), "recommend returned nothing after a search"
@@ -225,7 +226,10 @@ def _check_state(bench: Callable[..., _Bench], evaluations: int) -> None:
     for after in (1, evaluations // 2, evaluations - 1):
         one = bench()
         one.run(after)
-        text = json.dumps(one.searcher.state())
+        try:
+            text = json.dumps(one.searcher.state())
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"state is not JSON: {error}") from error
         resumed = bench()
         resumed.tell(one.records)
         resumed.searcher.load_state(json.loads(text))
@@ -245,7 +249,7 @@ def _check_directions(
     members = space.enumerate()
     _, first = np.unique(space.canonical(members), axis=0, return_index=True)
     distinct = members[np.sort(first)]
-    archs = distinct[np.random.default_rng(seed).permutation(len(distinct))[: max(evaluations, 4)]]
+    archs = distinct[np.random.default_rng(seed).permutation(len(distinct))[: len(distinct) // 2]]
     proposals = []
     for these in (directions, mirrored):
         one = bench(directions=these)
