@@ -130,7 +130,7 @@ class Result:
         """
         import pandas as pd
 
-        from nastk.study import evaluate
+        from nastk.study import evaluate_together
 
         archs = self.front_archs if archs is None else self.space.as_archs(archs)
         believed = self.searcher.estimate(archs) if len(archs) else {}
@@ -140,10 +140,18 @@ class Result:
             for o in self.objectives
             if o.name in believed and self.history.find(archs[i], o.name, o.fidelity) is None
         ]
+        done = 0
+        for o in self.objectives:
+            mine = [i for i, of in jobs if of is o]
+            unpaid = [i for i in mine if self.history.find(archs[i], o.name, o.fidelity, "verify") is None]
+            for start in range(0, len(unpaid), o.oracle.together):
+                group = archs[unpaid[start : start + o.oracle.together]]
+                self.history.add(evaluate_together(o, group, o.fidelity, "verify"))
+                done += len(group)
+                if progress is not None:
+                    progress(done, len(jobs), o.name)
         rows = []
-        for done, (i, objective) in enumerate(jobs):
-            if self.history.find(archs[i], objective.name, objective.fidelity, "verify") is None:
-                self.history.add([evaluate(objective, archs[i], objective.fidelity, "verify")])
+        for i, objective in jobs:
             record = self.history.find(archs[i], objective.name, objective.fidelity, "verify")
             assert record is not None
             mean, std = (float(v[i]) for v in (believed[objective.name].mean, believed[objective.name].std))
@@ -157,8 +165,6 @@ class Result:
                     "error": mean / record.value - 1.0 if record.value else float("nan"),
                 }
             )
-            if progress is not None:
-                progress(done + 1, len(jobs), objective.name)
         columns = ["arch", "objective", "predicted", "predicted_std", "measured", "error"]
         self.verification = pd.DataFrame(rows, columns=columns)
         return self.verification

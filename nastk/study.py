@@ -14,7 +14,7 @@ import numpy as np
 
 from nastk.errors import InvalidValue, NastkError
 from nastk.history import History, Purpose, Record, open_history
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import Evaluation, Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -32,28 +32,45 @@ FRUITLESS = 20
 
 def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search") -> Record:
     """Pay for one objective of one architecture; an oracle's failure is a record, an error of the user's is raised."""
-    row = tuple(int(v) for v in arch)
+    return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose)[0]
+
+
+def evaluate_together(
+    objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search"
+) -> list[Record]:
+    """Pay for one objective of several architectures ``(n, d)`` in one question; see :func:`evaluate`."""
     oracle = objective.oracle
     try:
-        answer = oracle.evaluate(np.asarray(arch)[None], fidelity)
+        answer = oracle.evaluate(archs, fidelity)
     except NastkError:
         raise
     except Exception as error:
+        if len(archs) > 1:  # one of them may be to blame
+            return [evaluate(objective, arch, fidelity, purpose) for arch in archs]
         text = (str(error).splitlines() or [""])[0]
-        reason = f"{type(error).__name__}: {text}"
-        return Record(
-            row, objective.name, float("nan"), fidelity=fidelity, source=oracle.source, status="failed",
-            reason=reason, purpose=purpose,
-        )  # fmt: skip
-    value = float(answer.value[0])
-    failed = not np.isfinite(value)
-    reason = ""
-    if failed:
-        reason = getattr(oracle, "reasons", {}).get(oracle.space.format(arch), "no value")
-    return Record(
-        row, objective.name, float("nan") if failed else value, float(answer.std[0]), float(answer.cost[0]), fidelity,
-        oracle.source, "failed" if failed else "ok", reason, purpose,
-    )  # fmt: skip
+        answer = Evaluation(*(np.full(1, np.nan) for _ in range(3)))
+        reasons = {oracle.space.format(archs[0]): f"{type(error).__name__}: {text}"}
+    else:
+        reasons = getattr(oracle, "reasons", {})
+    records = []
+    for i, arch in enumerate(archs):
+        value = float(answer.value[i])
+        ok = bool(np.isfinite(value))
+        records.append(
+            Record(
+                tuple(int(v) for v in arch),
+                objective.name,
+                value if ok else float("nan"),
+                float(answer.std[i]),
+                float(answer.cost[i]),
+                fidelity,
+                oracle.source,
+                "ok" if ok else "failed",
+                "" if ok else reasons.get(oracle.space.format(arch), "no value"),
+                purpose,
+            )
+        )
+    return records
 
 
 @dataclass(eq=False)
@@ -144,9 +161,13 @@ class Study:
                 self._open = self._ask(self.batch)
             if not self._open:
                 return
-            current = self._open[0]
-            name = current.missing[0]
-            self._record(current, evaluate(self._objectives[name], current.proposal.arch, current.proposal.fidelity))
+            name, fidelity = self._open[0].missing[0], self._open[0].proposal.fidelity
+            objective = self._objectives[name]
+            group = [e for e in self._open if e.missing[0] == name and e.proposal.fidelity == fidelity]
+            group = group[: objective.oracle.together]
+            archs = np.array([entry.proposal.arch for entry in group])
+            for entry, record in zip(group, evaluate_together(objective, archs, fidelity), strict=True):
+                self._record(entry, record)
 
     def _run_parallel(self, executor: Executor) -> None:
         running: dict[Future[Record], _Open] = {}

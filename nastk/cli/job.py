@@ -95,8 +95,11 @@ class Job:
         """Spend the budget, then check what the predictors say of the front."""
         started = time.perf_counter()
         with bar(sum(self.budget.values()), "paying") as progress:
-            batch = max(1, max(self.budget.values(), default=1) // ROUNDS)
-            study = Study(self.searcher, self.budget, self.history, min(batch, BATCH), progress=_follow(progress))
+            most = max(self.budget.values(), default=1)
+            batch = min(max(1, most // ROUNDS), BATCH)
+            if set(self.searcher.paid) <= set(self.searcher.few_shot):  # measurements alone: they take turns
+                batch = max(1, most)
+            study = Study(self.searcher, self.budget, self.history, batch, progress=_follow(progress))
             self.result: Result = study.run()
         self.proposed = self._along(self.result.front_archs)
         some = _evenly(self.proposed, self.options.verify)

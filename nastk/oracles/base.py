@@ -42,6 +42,8 @@ class Oracle(ABC):
         direction: "min" or "max".
         paid: whether asking costs something (a training, a measurement); a free oracle may be asked at will.
         source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
+        together: how many architectures are best asked at once (measurements that take turns); what is under way when
+            a run is interrupted is lost.
     """
 
     space: SearchSpace
@@ -50,6 +52,7 @@ class Oracle(ABC):
     direction: Direction = "min"
     paid: bool = True
     source: str = ""
+    together: int = 1
 
     def evaluate(self, archs: Any, fidelity: float | None = None) -> Evaluation:
         """Ask for architectures (text, index, row or ``(n, d)`` array).
