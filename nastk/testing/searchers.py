@@ -118,8 +118,9 @@ class _Bench:
     def front(self, archs: Archs) -> set[object]:
         """Which of these are on the true front, by canonical form; equal costs are all on it."""
         costs: NDArray[np.float64] = np.column_stack([o.cost(archs) for o in self.oracles.values()])
-        worse: NDArray[np.bool_] = (costs[:, None] >= costs).all(axis=2) & (costs[:, None] > costs).any(axis=2)
-        return set(self.space.keys(archs[~worse.any(axis=1)]))
+        others = costs[:, None]
+        worse = np.all(others >= costs, axis=2) & np.any(others > costs, axis=2)
+        return set(self.space.keys(archs[~np.any(worse, axis=1)]))
 
     def mean_cost(self, archs: Archs) -> float:
         return float(np.mean([o.cost(archs).mean() for o in self.oracles.values()]))
