@@ -159,8 +159,8 @@ def test_offspring_stay_in_a_pool() -> None:
 
 
 def test_the_population_follows_the_budget() -> None:
-    sizes = {n: PymooSearch("nsga2", SPACE, objectives(), budget={"accuracy": n}).population for n in (10, 150, 1000)}
-    assert sizes == {10: 20, 150: 30, 1000: 40}
+    sizes = {n: PymooSearch("nsga2", SPACE, objectives(), budget={"accuracy": n}).population for n in (10, 300, 1000)}
+    assert sizes == {10: 10, 300: 15, 1000: 20}
 
 
 def test_arguments_that_cannot_be_used() -> None:

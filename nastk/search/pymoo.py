@@ -35,7 +35,7 @@ class PymooSearch(Searcher):
 
     Args:
         algorithm: nsga2, nsga3, sms-emoa, spea2, or ga for one objective.
-        population: size of the population and of each generation; by default a fifth of the budget, 20 to 40.
+        population: size of the population and of each generation; by default a twentieth of the budget, 10 to 20.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PymooSearch(Searcher):
         if algorithm != "ga" and len(self.objectives) == 1:
             raise InvalidValue(f"pymoo:{algorithm} takes two objectives or more; for one use pymoo:ga")
         if population is None:
-            population = min(max(min(self.budget.values(), default=100) // 5, 20), 40)
+            population = min(max(min(self.budget.values(), default=200) // 20, 10), 20)
         if population < 2:
             raise InvalidValue(f"a population needs at least 2 architectures; got {population}")
         self.algorithm, self.population = algorithm, population
