@@ -63,8 +63,8 @@ def test_evolution_gains_on_random_search(algorithm: str) -> None:
         Study(searcher, 200).run()
         return hypervolume(searcher.values_, [25.0, 31.0])
 
-    evolved = [volume(lambda *a, **k: PymooSearch(algorithm, *a, **k), s) for s in range(3)]
-    drawn = [volume(RandomSearch, s) for s in range(3)]
+    evolved = [volume(lambda *a, **k: PymooSearch(algorithm, *a, **k), s) for s in range(8)]
+    drawn = [volume(RandomSearch, s) for s in range(8)]
     assert np.mean(evolved) > np.mean(drawn)
 
 
