@@ -1,0 +1,156 @@
+"""The predictor searcher: what it pays for, what it proposes, and that it beats random search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from toy import Toy, objectives, oracle
+
+import nastk
+from nastk.errors import InvalidValue, UnknownName
+from nastk.experiments.search_bench import SOURCES
+from nastk.metrics import ModnasProtocol, hypervolume
+from nastk.oracles.counts import Flops
+from nastk.oracles.table import CountingOracle, benchmark
+from nastk.predictors.base import Task
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.search.predictor import PredictorSearch
+
+
+def _quality(space: nastk.SearchSpace) -> nastk.FunctionOracle:
+    weight = np.random.default_rng(1).uniform(0, 1, int(space.sizes.sum()))
+    return nastk.FunctionOracle(
+        space, lambda a: 50 + np.sqrt(space.one_hot(a) @ weight), "quality", "%", "max"
+    )
+
+
+def _time(space: nastk.SearchSpace) -> nastk.FunctionOracle:
+    weight = np.random.default_rng(2).uniform(0, 1, int(space.sizes.sum()))
+    return nastk.FunctionOracle(space, lambda a: 1 + space.one_hot(a) @ weight, "latency", "ms")
+
+
+def test_few_shot_objectives_get_their_measurements_and_the_others_the_budget() -> None:
+    space = nastk.space("nasbench201")
+    few = FewShotGP()
+    result = nastk.search(
+        space, [_quality(space), _time(space)], predictor={"latency": few, "quality": "ridge"}, budget=14,
+        measurements=6, batch=4,
+    )  # fmt: skip
+    assert result.history.counts() == {"latency": 6, "quality": 14}
+    first = [r.objective for r in result.history.records()][:4]
+    assert first == ["latency"] * 4, "measured before anything is known"
+    paid = {r.arch for r in result.history.records() if r.objective == "quality"}
+    assert {tuple(a) for a in result.front_archs.tolist()} <= paid
+    assert {"predicted", "measured"} >= set(result.front["latency_source"])
+
+
+def test_with_free_accuracy_only_latencies_are_paid_and_the_whole_space_is_the_pool() -> None:
+    space = nastk.space("nasbench201")
+    quality = _quality(space)
+    quality.paid = False
+    result = nastk.search(space, [quality, _time(space)], predictor=FewShotGP(), measurements=8, front_size=9)
+    assert result.history.counts() == {"latency": 8}
+    assert 2 <= len(result.front) <= 9
+    assert (result.front["quality_source"] != "predicted").all()
+
+
+def test_no_network_is_paid_twice_and_no_value_is_seen_unpaid() -> None:
+    spies = [CountingOracle(o) for o in objectives()]
+    result = nastk.search(Toy(), spies, predictor="ridge", budget=20, batch=3)
+    keys = Toy().keys(result.searcher.archs_)
+    assert len(set(keys)) == len(keys) == 20
+    assert all(spy.count == 20 for spy in spies)
+
+
+def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
+    space = Toy()
+    everything = space.enumerate()
+    costs = np.column_stack([-objectives()[0](everything), objectives()[1](everything)])
+    reference = costs.max(axis=0)
+    found = {}
+    for searcher, options in (("predictor", {"predictor": "gp"}), ("random", {})):
+        volumes = []
+        for seed in range(3):
+            result = nastk.search(space, objectives(), searcher=searcher, budget=16, seed=seed, **options)
+            archs = result.searcher.archs_
+            mine = np.column_stack([-objectives()[0](archs), objectives()[1](archs)])
+            volumes.append(hypervolume(mine, reference) / hypervolume(costs, reference))
+        found[searcher] = np.mean(volumes)
+    assert found["predictor"] > found["random"]
+    assert found["predictor"] > 0.97
+
+
+def test_constraints_are_searched_for_and_kept() -> None:
+    space = Toy()
+    result = nastk.search(space, objectives(), predictor="ridge", constraints=["latency<=8"], budget=20, batch=2)
+    assert result.feasible
+    assert (result.front["latency"] <= 8).all()
+    paid = np.array([r.value for r in result.history.records() if r.objective == "latency"])
+    assert (paid[12:] <= 8).mean() > (oracle("latency")(space.enumerate()) <= 8).mean()
+
+
+def test_constraints_that_nothing_keeps_give_the_least_infeasible() -> None:
+    result = nastk.search(Toy(), objectives(), predictor="ridge", constraints=["latency<=0.5"], budget=12, batch=3)
+    assert not result.feasible
+    assert len(result.front) == 1
+    assert result.front["latency"][0] == min(r.value for r in result.history.records() if r.objective == "latency")
+
+
+def test_one_objective_and_three() -> None:
+    space = Toy()
+    single = nastk.search(space, [oracle("accuracy")], predictor="gp", budget=14, batch=2)
+    assert single.front["accuracy"][0] == pytest.approx(oracle("accuracy")(space.enumerate()).max())
+    third = nastk.FunctionOracle(space, lambda a: 10.0 - a.sum(axis=1), "memory", "MB", paid=False)
+    triple = nastk.search(space, [*objectives(), third], predictor="ridge", budget=12, batch=4)
+    assert set(triple.front["memory_source"]) == {"computed"}
+
+
+def test_a_space_too_large_to_enumerate_is_searched_on_an_evolved_pool() -> None:
+    space = nastk.space("fbnet")
+    goals = [_quality(space), Flops(space)]
+    volumes = {}
+    for searcher, options in (("predictor", {"predictor": "ridge", "generations": 5}), ("random", {})):
+        archs = nastk.search(space, goals, searcher=searcher, budget=30, batch=10, seed=0, **options).searcher.archs_
+        costs = np.column_stack([-goals[0](archs), goals[1](archs) / 1e6])
+        volumes[searcher] = hypervolume(costs, [-50.0, 150.0])
+    assert volumes["predictor"] > volumes["random"]
+
+
+def test_predictors_of_objectives_that_do_not_exist_or_only_rank_are_refused() -> None:
+    class Ranker(nastk.Predictor):
+        scale = "rank"
+
+        def fit(self, task):  # type: ignore[no-untyped-def]
+            return self
+
+        def predict(self, archs):  # type: ignore[no-untyped-def]
+            raise NotImplementedError
+
+    with pytest.raises(UnknownName, match="did you mean 'latency'"):
+        PredictorSearch(Toy(), objectives(), predictor={"latncy": "gp"})
+    with pytest.raises(InvalidValue, match="only ranks"):
+        PredictorSearch(Toy(), objectives(), predictor=Ranker())
+
+
+@pytest.mark.data
+def test_on_a_real_table_it_beats_random_search(nastk_home: object) -> None:
+    table = benchmark("nasbench201", dataset="cifar10")
+    space, everything = table.space, table.space.enumerate()
+    rows = np.random.default_rng(3).choice(len(everything), 900, replace=False)
+    few = FewShotGP().pretrain(
+        [
+            Task(space, everything[rows], table.values("latency", device=d)[rows], device=d)
+            for d in SOURCES["nasbench201"]
+        ]
+    )
+    protocol = ModnasProtocol(100 - table.values("test_accuracy"), table.values("latency", device="fpga"))
+    volumes = {}
+    for searcher, options in (("predictor", {"predictor": {"accuracy": "gp", "latency": few}}), ("random", {})):
+        goals = [
+            nastk.Objective("accuracy", table.oracle("test_accuracy")),
+            nastk.Objective("latency", table.oracle("latency", device="fpga")),
+        ]
+        result = nastk.search(space, goals, searcher=searcher, budget=30, batch=5, seed=3, **options)
+        paid = [r.arch for r in result.history.records() if r.objective == "accuracy"]
+        volumes[searcher] = protocol.hypervolume(table.table.rows(np.array(paid)))
+    assert volumes["predictor"] > 0.93 > volumes["random"]
