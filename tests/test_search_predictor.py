@@ -80,6 +80,15 @@ def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
     assert found["predictor"] > 0.97
 
 
+def test_one_predictor_object_serves_several_objectives() -> None:
+    space = Toy()
+    result = nastk.search(space, objectives(), predictor=nastk.predictor("ridge"), budget=12, batch=4)
+    known = result.searcher.archs_
+    for goal in objectives():
+        believed = result.searcher.estimate(known)[goal.name].mean
+        assert np.abs(believed - goal(known)).mean() < 0.5 * goal(known).std()
+
+
 def test_constraints_are_searched_for_and_kept() -> None:
     space = Toy()
     result = nastk.search(space, objectives(), predictor="ridge", constraints=["latency<=8"], budget=20, batch=2)

@@ -8,8 +8,8 @@ latency with a few-shot predictor is measured a few times at the start, on archi
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from copy import deepcopy
 from math import gamma, pi
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from scipy.stats import norm, qmc
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
+from nastk.history import Record
 from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
@@ -76,6 +77,7 @@ class PredictorSearch(Searcher):
         self._directions = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
         self._volume = pi ** (m / 2) / (2**m * gamma(m / 2 + 1))
         self._normal = norm.ppf(qmc.Sobol(max(m, 1), seed=seed + 1).random(draws).clip(1e-3, 1 - 1e-3))
+        self._counts: dict[str, int] = {}
         self._fitted: dict[str, tuple[int, Predictor]] = {}
         self._free: dict[bytes, dict[str, Array]] = {}
 
@@ -105,15 +107,13 @@ class PredictorSearch(Searcher):
     # ---- proposals
 
     def _paid_for(self, name: str) -> int:
-        return int(self._counts.get(name, 0))
+        return self._counts.get(name, 0)
 
-    def _tell(self, records: Sequence[Any]) -> None:
-        self._counts: dict[str, int] = getattr(self, "_counts", {})
+    def _tell(self, records: Sequence[Record]) -> None:
         for record in records:
             self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        self._counts = getattr(self, "_counts", {})
         proposals = self._measurements(n, pending)
         if proposals:
             return proposals
@@ -315,8 +315,8 @@ class PredictorSearch(Searcher):
             self.space, archs, values, name, objective.unit, objective.direction,
             device=device if isinstance(device, str) else None, context=self.contexts.get(name, Context()),
         )  # fmt: skip
-        model = self.models[name]
-        fitted = model.adapt(task) if isinstance(model, FewShotPredictor) else model.fit(task)
+        model = self.models[name]  # one object may have been given for several objectives: each fits a copy
+        fitted = model.adapt(task) if isinstance(model, FewShotPredictor) else deepcopy(model).fit(task)
         self._fitted[name] = (len(values), fitted)
         return fitted
 
