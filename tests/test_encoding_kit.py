@@ -9,6 +9,7 @@ import nastk
 from nastk.encodings.base import encoding
 from nastk.encodings.vec import Vec
 from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.metrics import spearman
 from nastk.registry import ENCODINGS
 from nastk.testing import check_encoding
 
@@ -38,6 +39,28 @@ def test_proxies_keep_the_contract_and_are_finite_where_missing() -> None:
     features = fitted.transform(np.array([[0, 0, 0, 0, 0, 0], [3, 3, 3, 3, 3, 3]]))
     assert features[:, -1].tolist() == [1.0, 0.0]
     assert np.abs(features).max() < 100, "proxies of many decades are scaled"
+
+
+@pytest.mark.data
+def test_proxies_of_the_real_tables_improve_a_predictor_of_accuracy(nastk_home: object) -> None:
+    table = nastk.benchmark("nasbench201", dataset="cifar10")
+    context = nastk.Context(proxies=table.proxy_source())
+    check_encoding(lambda: encoding("zcp"), table.space, context)
+    truth, everything = table.values("test_accuracy"), table.space.enumerate()
+    found = {}
+    for name in ("vec", "vec+zcp"):
+        scores = []
+        for seed in range(3):
+            rows = np.random.default_rng(seed).choice(len(everything), 30, replace=False)
+            task = nastk.Task(
+                table.space, everything[rows], truth[rows], "test_accuracy", "%", "max", context=context
+            )
+            model = nastk.predictor("gp", encoding=name).fit(task)
+            scores.append(spearman(model.predict(everything).mean, truth))
+        found[name] = np.mean(scores)
+    assert found["vec+zcp"] > found["vec"] + 0.05
+    fbnet = nastk.benchmark("fbnet")
+    check_encoding(lambda: encoding("zcp"), fbnet.space, nastk.Context(proxies=fbnet.proxy_source()))
 
 
 def test_vec_of_nasbench201_has_thirty_columns_with_one_per_edge() -> None:

@@ -19,7 +19,7 @@ class Zcp(Encoding):
     def fit(self, space: SearchSpace, context: Context | None = None) -> Zcp:
         if context is None or context.proxies is None:
             raise InvalidValue(
-                "the zcp encoding needs a source of proxies: Context(proxies=nastk.benchmark(...).proxies())"
+                "the zcp encoding needs a source of proxies: Context(proxies=nastk.benchmark(...).proxy_source())"
             )
         self.space_, self.source_ = space, context.proxies
         sample = space.enumerate() if space.enumerable else space.sample(2000, seed=0)

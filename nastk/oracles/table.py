@@ -31,6 +31,22 @@ class Proxies(NamedTuple):
     values: NDArray[np.float64]
 
 
+class TableProxies:
+    """Zero-cost proxies of a table by architecture: what the ``zcp`` encoding reads.
+
+    Attributes:
+        names: of the ``k`` proxies.
+    """
+
+    def __init__(self, table: Table, proxies: Proxies):
+        self._table, self._values = table, proxies.values
+        self.names = proxies.names
+
+    def __call__(self, archs: Any) -> NDArray[np.float64]:
+        """Proxies of architectures of the table, ``(n, k)``, NaN where unknown."""
+        return self._values[self._table.rows(archs)]
+
+
 def _distinct(items: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(items))
 
@@ -296,6 +312,10 @@ class Benchmark:
             raise UnknownName(f"variant of the proxies of {self.table.name}", str(variant), known)
         columns = [self.values(name, dataset=dataset, variant=variant) for name in names]
         return Proxies(names, np.stack(columns, axis=1))
+
+    def proxy_source(self, dataset: str | None = None, variant: str | None = None) -> TableProxies:
+        """The same proxies by architecture, for ``nastk.Context(proxies=...)`` and the ``zcp`` encoding."""
+        return TableProxies(self.table, self.proxies(dataset, variant))
 
     def __repr__(self) -> str:
         return f"<benchmark {self.table.name}{', ' + self.dataset if self.dataset else ''}>"
