@@ -295,3 +295,12 @@ def test_the_main_job_finds_a_front_for_this_machine(tmp_path: Path, capsys: pyt
     assert front["accuracy"].max() > 93.5
     assert len(result["chart"]["cloud"]["archs"]) == 5000
     assert "estimate of the shipped predictor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("searcher", ["random", "predictor", "pymoo:nsga2"])
+def test_where_every_objective_is_free_the_budget_counts_architectures(tiny: Path, searcher: str) -> None:
+    arguments = ["search", "--space", "tiny.py:Tiny", "--objective", "params", "--objective", "flops"]
+    assert run([*arguments, "--searcher", searcher, "--budget", "12"]) == 0
+    front = pd.read_csv(tiny / "nastk-out" / "front.csv")
+    assert len(front) >= 1
+    assert set(front["params_source"]) == {"computed"}

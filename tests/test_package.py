@@ -80,4 +80,3 @@ def test_readme_gives_both_commands_and_names_no_package_index() -> None:
     assert install + ". && .venv/bin/nastk search\n" in text
     assert install + '".[test]" && .venv/bin/pytest\n' in text
     assert "index-url" not in text
-    assert "://" not in text

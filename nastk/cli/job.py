@@ -99,7 +99,8 @@ class Job:
             batch = min(max(1, most // ROUNDS), BATCH)
             if set(self.searcher.paid) <= set(self.searcher.few_shot):  # measurements alone: they take turns
                 batch = max(1, most)
-            study = Study(self.searcher, self.budget, self.history, batch, progress=_follow(progress))
+            budget = self.budget or self.options.budget  # where all is free: so many architectures
+            study = Study(self.searcher, budget, self.history, batch, progress=_follow(progress))
             self.result: Result = study.run()
         self.proposed = self._along(self.result.front_archs)
         some = _evenly(self.proposed, self.options.verify)
