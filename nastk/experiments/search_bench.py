@@ -127,6 +127,8 @@ def run(
                     if progress:
                         progress(len(found), len(jobs))
             except BaseException:
+                for process in list(pool._processes.values()):  # or Ctrl-C would wait for the runs under way
+                    process.terminate()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return _rows(found, table, devices, searchers, budgets, seeds)
