@@ -275,9 +275,9 @@ class PredictorSearch(Searcher):
 
     def _front_costs(self, pending: Archs = np.empty((0, 0), dtype=np.int64)) -> Array:
         """Costs of what was evaluated within the constraints, and of what is pending as predicted, ``(n, m)``."""
-        values, _ = self._completed(self._evaluated_archs())
+        values = self._completed(self._evaluated_archs())
         if len(pending):
-            values = np.concatenate([values, self._completed(pending)[0]])
+            values = np.concatenate([values, self._completed(pending)])
         values = values[np.isfinite(values).all(axis=1)]
         return (values * self.signs)[self.violation(values) <= 0]
 
@@ -347,10 +347,10 @@ class PredictorSearch(Searcher):
             self._free[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.paid}
         return self._free[key]
 
-    def _completed(self, archs: Archs) -> tuple[Array, NDArray[np.bool_]]:
-        """Values ``(n, m)``, paid where they were paid for and believed elsewhere, and which are paid or free."""
+    def _completed(self, archs: Archs) -> Array:
+        """Values ``(n, m)``, paid where they were paid for and believed elsewhere."""
         if not len(archs):
-            return np.empty((0, len(self.objectives))), np.empty((0, len(self.objectives)), dtype=bool)
+            return np.empty((0, len(self.objectives)))
         mean, _ = self._beliefs(archs)
         told = np.full_like(mean, np.nan)
         everything = self.values_
@@ -358,8 +358,7 @@ class PredictorSearch(Searcher):
             row = self._rows.get(np.ascontiguousarray(arch).tobytes())
             if row is not None:
                 told[i] = everything[row]
-        certain = np.isfinite(told) | np.array([not o.paid for o in self.objectives])
-        return np.where(np.isfinite(told), told, mean), certain
+        return np.where(np.isfinite(told), told, mean)
 
     def _pool(self, rng: np.random.Generator) -> Archs:
         """Candidates: the whole space, or a pool evolved on the beliefs where that is too large."""
@@ -394,7 +393,7 @@ class PredictorSearch(Searcher):
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
         if not len(pool):
             return pool
-        values, _ = self._completed(pool)
+        values = self._completed(pool)
         violation = self.violation(values)
         if not (violation <= 0).any():
             return pool[[int(np.argmin(violation))]]
