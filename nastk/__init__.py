@@ -30,6 +30,8 @@ _PUBLIC = {
     "Proposal": "nastk.search.base",
     "Record": "nastk.history",
     "Result": "nastk.result",
+    "Sampler": "nastk.samplers.base",
+    "sampler": "nastk.samplers.base",
     "Searcher": "nastk.search.base",
     "SearchSpace": "nastk.spaces.base",
     "Choice": "nastk.spaces.base",
@@ -37,7 +39,7 @@ _PUBLIC = {
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
 }
-_MODULES = ("data", "encodings", "errors", "metrics", "oracles", "predictors", "report", "search", "spaces", "testing")
+_MODULES = ("data", "encodings", "errors", "metrics", "oracles", "predictors", "report", "samplers", "search", "spaces", "testing")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
@@ -57,7 +59,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from nastk import data, encodings, errors, metrics, oracles, predictors, report, search, spaces, testing
+    from nastk import data, encodings, errors, metrics, oracles, predictors, report, samplers, search, spaces, testing
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
     from nastk.history import History, Record
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
     from nastk.predictors.factory import predictor
     from nastk.result import Result
+    from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
     from nastk.spaces.base import Choice, Pool, SearchSpace
     from nastk.spaces.factory import space

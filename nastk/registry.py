@@ -157,4 +157,11 @@ SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
 ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
 SEARCHERS = Registry("searcher", "nastk.search", "nastk.search.base.Searcher")
-REGISTRIES = {"spaces": SPACES, "encodings": ENCODINGS, "predictors": PREDICTORS, "searchers": SEARCHERS}
+SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
+REGISTRIES = {
+    "spaces": SPACES,
+    "encodings": ENCODINGS,
+    "predictors": PREDICTORS,
+    "samplers": SAMPLERS,
+    "searchers": SEARCHERS,
+}

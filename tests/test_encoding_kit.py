@@ -13,7 +13,7 @@ from nastk.metrics import spearman
 from nastk.registry import ENCODINGS
 from nastk.testing import check_encoding
 
-NAMES = sorted(set(ENCODINGS.names()) - {"canonical:<encoding>", "zcp"})
+NAMES = sorted(set(ENCODINGS.names()) - {"canonical:<encoding>", "hwl", "zcp"})
 
 
 class Proxies:
@@ -39,6 +39,30 @@ def test_proxies_keep_the_contract_and_are_finite_where_missing() -> None:
     features = fitted.transform(np.array([[0, 0, 0, 0, 0, 0], [3, 3, 3, 3, 3, 3]]))
     assert features[:, -1].tolist() == [1.0, 0.0]
     assert np.abs(features).max() < 100, "proxies of many decades are scaled"
+
+
+class Latencies:
+    """Two devices; the second has not measured cells whose first edge is `none`."""
+
+    names = ("one", "other")
+
+    def __call__(self, archs: np.ndarray) -> np.ndarray:
+        values = np.stack([1.0 + archs.sum(axis=1), 1e3 * (1.0 + archs[:, 1])], axis=1)
+        return np.where((archs[:, [0]] == 0) & np.array([False, True]), np.nan, values)
+
+
+def test_latencies_of_other_devices_are_logarithmic_and_finite_where_missing() -> None:
+    space, context = nastk.space("nasbench201"), nastk.Context(latencies=Latencies())
+    check_encoding(lambda: encoding("hwl"), space, context)
+    seen = np.array([[1, 4, 0, 0, 0, 0], [2, 4, 0, 0, 0, 0]])
+    fitted = encoding("hwl").fit(space, context, seen)
+    features = fitted.transform(np.array([[0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]))
+    assert features[0, 1] == pytest.approx(np.log(5e3)), "a gap is filled from the architectures of the fit alone"
+    assert features[1].tolist() == pytest.approx([np.log(3.0), np.log(2e3)])
+    with pytest.raises(InvalidValue, match="needs latencies"):
+        encoding("hwl").fit(space)
+    with pytest.raises(InvalidValue, match="own device"):
+        nastk.Task(space, seen, [1.0, 2.0], "latency", device="other", context=context)
 
 
 @pytest.mark.data

@@ -52,12 +52,12 @@ def test_ten_measurements_rank_a_new_device(few: FewShotGP) -> None:
 def test_adapting_leaves_the_pretrained_predictor_as_it_was(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
     archs = few.choose(10, seed=0)
-    before = few.sources_.predict(archs)
+    before = few.sources_(archs)
     task = Task(space, archs, _latency(space, archs, 9), "latency", device="mine")
     first = few.adapt(task).predict(archs).mean
     few.adapt(Task(space, archs, _latency(space, archs, 12), "latency", device="other"))
     assert np.array_equal(few.adapt(task).predict(archs).mean, first)
-    assert np.array_equal(few.sources_.predict(archs), before)
+    assert np.array_equal(few.sources_(archs), before)
 
 
 def test_a_source_device_as_target_would_leak_and_is_refused(few: FewShotGP) -> None:

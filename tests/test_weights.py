@@ -32,7 +32,7 @@ def test_few_shot_knows_helps_27_devices() -> None:
     for space in LATENCY:
         few = nastk.predictor("few-shot-gp", pretrained=space)
         assert len(few.devices) == 27
-        assert few.sources_.predict(nastk.space(space).sample(5, 0)).shape == (5, 27)
+        assert few.sources_(nastk.space(space).sample(5, 0)).shape == (5, 27)
 
 
 @pytest.mark.data

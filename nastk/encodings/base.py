@@ -1,6 +1,7 @@
 """Encodings: architectures to numbers.
 
-``fit(space, context)`` learns what it must (scales, which columns exist), ``transform(archs)`` answers ``(n, k)``.
+``fit(space, context, archs)`` learns what it must (scales, which columns exist), ``transform(archs)`` answers
+``(n, k)``.
 Encodings add up: ``nastk.encoding("vec+statics")``.
 """
 
@@ -26,10 +27,23 @@ Features = NDArray[np.float64]
 class ProxySource(Protocol):
     """Where zero-cost proxies of architectures come from (a fetched table, a live network)."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """The ``k`` proxies."""
 
     def __call__(self, archs: Archs) -> Features:
-        """Proxies ``(n, len(names))``, NaN where unknown."""
+        """Proxies ``(n, k)``, NaN where unknown."""
+
+
+class LatencySource(Protocol):
+    """Where latencies on other devices come from (a fetched table, models of the source devices)."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The ``k`` devices."""
+
+    def __call__(self, archs: Archs) -> Features:
+        """Latencies ``(n, k)``, positive, NaN where unknown."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,13 @@ class Context:
         build_options: options of the network, as `SearchSpace.build` takes them (classes, input size).
         proxies: source of zero-cost proxies, or None.
         dataset: data set that looked-up values belong to.
-        sources: source devices whose latencies an ``hwl`` encoding may use; never the target's.
+        latencies: source of other devices' latencies for the ``hwl`` encoding, or None; never the target's.
     """
 
     build_options: dict[str, Any] = field(default_factory=dict)
     proxies: ProxySource | None = None
     dataset: str | None = None
-    sources: tuple[str, ...] = ()
+    latencies: LatencySource | None = None
 
 
 class Encoding(ABC):
@@ -61,8 +75,14 @@ class Encoding(ABC):
     names_: list[str]
 
     @abstractmethod
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Encoding:
-        """Prepare for a space; returns itself."""
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Encoding:
+        """Prepare for a space; returns itself.
+
+        Args:
+            space: whose architectures will come.
+            context: where looked-up values come from.
+            archs: ``(n, d)``, those that statistics (means of missing values) may be taken from; by default the space's.
+        """
 
     @abstractmethod
     def transform(self, archs: Archs) -> Features:
@@ -90,9 +110,9 @@ class Sum(Encoding):
     def relaxable(self) -> bool:  # type: ignore[override]
         return all(t.relaxable for t in self.terms)
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Sum:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Sum:
         for term in self.terms:
-            term.fit(space, context)
+            term.fit(space, context, archs)
         self.names_ = [name for term in self.terms for name in term.names_]
         return self
 
@@ -106,6 +126,17 @@ class Sum(Encoding):
             fixed = ", ".join(type(t).__name__ for t in self.terms if not t.relaxable)
             raise Unsupported(f"no relaxed form: {fixed}")
         return torch.cat([t.transform_relaxed(one_hot) for t in self.terms], dim=1)
+
+
+def some_archs(space: SearchSpace) -> Archs:
+    """Architectures for statistics where none are given: all of a small space, else 2,000 of a fixed draw."""
+    return space.enumerate() if space.enumerable else space.sample(2000, seed=0)
+
+
+def column_means(values: Features) -> Features:
+    """Mean of the known values of each column, zero where none is known, ``(k,)``."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def encoding(name: str | Encoding) -> Encoding:

@@ -18,9 +18,9 @@ class Canonical(Encoding):
     def __init__(self, name: str | Encoding):
         self.inner = encoding(name)
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Canonical:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Canonical:
         self.space_ = space
-        self.inner.fit(space, context)
+        self.inner.fit(space, context, None if archs is None else space.canonical(archs))
         self.names_ = [f"canonical {name}" for name in self.inner.names_]
         return self
 

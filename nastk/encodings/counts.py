@@ -18,7 +18,7 @@ class Counts(Encoding):
 
     relaxable = True
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Counts:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Counts:
         self.space_ = space
         total, names = space.count_matrix()
         grouped, group_names = space.count_matrix(grouped=True)

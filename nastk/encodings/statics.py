@@ -15,7 +15,7 @@ class Statics(Encoding):
     They are what carries a latency predictor from GPUs to phones and back (Multi-Predict's adversarial FBNet task).
     """
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Statics:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Statics:
         self.space_ = space
         self.options_ = dict(context.build_options) if context else {}
         kinds = list(space.statics(space.sample(1, seed=0), **self.options_))

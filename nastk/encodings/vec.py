@@ -16,7 +16,7 @@ class Vec(Encoding):
 
     relaxable = True
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Vec:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Vec:
         self.space_ = space
         self.names_ = [f"{c.name}={option}" for c in space.choices for option in c.options]
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nastk.encodings.base import Context, Encoding, Features
+from nastk.encodings.base import Context, Encoding, Features, column_means, some_archs
 from nastk.errors import InvalidValue
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -13,17 +13,17 @@ class Zcp(Encoding):
     """Zero-cost proxies from the context's source, symmetric-log scaled, and a flag where they are missing.
 
     Proxies range over many decades (synflow on FBNet reaches 2.9e38), hence ``sign(x) log(1 + |x|)``. An architecture
-    without proxies gets those of its canonical form where that has them, else the column means.
+    without proxies gets those of its canonical form where that has them, else the column means of those that it
+    was fitted with.
     """
 
-    def fit(self, space: SearchSpace, context: Context | None = None) -> Zcp:
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Zcp:
         if context is None or context.proxies is None:
             raise InvalidValue(
                 "the zcp encoding needs a source of proxies: Context(proxies=nastk.benchmark(...).proxy_source())"
             )
         self.space_, self.source_ = space, context.proxies
-        sample = space.enumerate() if space.enumerable else space.sample(2000, seed=0)
-        self.mean_ = np.nanmean(self._scaled(sample), axis=0)
+        self.mean_ = column_means(self._scaled(some_archs(space) if archs is None else archs))
         self.names_ = [*self.source_.names, "no proxies"]
         return self
 

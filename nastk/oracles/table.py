@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -44,6 +44,21 @@ class TableProxies:
 
     def __call__(self, archs: Any) -> NDArray[np.float64]:
         """Proxies of architectures of the table, ``(n, k)``, NaN where unknown."""
+        return self._values[self._table.rows(archs)]
+
+
+class TableLatencies:
+    """Latencies of a table by architecture: what the ``hwl`` encoding reads.
+
+    Attributes:
+        names: of the ``k`` devices.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str], values: NDArray[np.float64]):
+        self._table, self._values, self.names = table, values, tuple(names)
+
+    def __call__(self, archs: Any) -> NDArray[np.float64]:
+        """Latencies of architectures of the table, ``(n, k)``, NaN where unknown."""
         return self._values[self._table.rows(archs)]
 
 
@@ -316,6 +331,15 @@ class Benchmark:
     def proxy_source(self, dataset: str | None = None, variant: str | None = None) -> TableProxies:
         """The same proxies by architecture, for ``nastk.Context(proxies=...)`` and the ``zcp`` encoding."""
         return TableProxies(self.table, self.proxies(dataset, variant))
+
+    def latency_source(self, devices: Sequence[str], dataset: str | None = None) -> TableLatencies:
+        """Measured latencies on these devices by architecture, for ``nastk.Context(latencies=...)``.
+
+        Raises:
+            UnknownName: no such device.
+        """
+        columns = [self.values("latency", device=name, dataset=dataset) for name in devices]
+        return TableLatencies(self.table, devices, np.stack(columns, axis=1))
 
     def __repr__(self) -> str:
         return f"<benchmark {self.table.name}{', ' + self.dataset if self.dataset else ''}>"

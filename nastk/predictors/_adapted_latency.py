@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,27 +27,6 @@ def _grid(sources: bool) -> list[dict[str, float]]:
     ]
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Feature blocks of architectures, each ``(n, f)`` and scaled to a mean squared norm of one."""
-
-    names: tuple[str, ...]
-    blocks: tuple[Array, ...]
-
-    def gram(self, other: Blocks) -> Array:
-        """Inner products of each block, ``(blocks, n, m)``."""
-        return np.stack([a @ b.T for a, b in zip(self.blocks, other.blocks, strict=True)])
-
-    def rows(self, index: Any) -> Blocks:
-        return Blocks(self.names, tuple(b[index] for b in self.blocks))
-
-    def weighted(self, weights: dict[str, float]) -> Array:
-        """All blocks side by side, each scaled by the root of its weight."""
-        return np.concatenate(
-            [np.sqrt(weights.get(n, 0.0)) * b for n, b in zip(self.names, self.blocks, strict=True)], axis=1
-        )
-
-
 class AdaptedLatency(Predictor):
     """A device's latency, learned by `FewShotGP.adapt`."""
 
@@ -59,7 +37,7 @@ class AdaptedLatency(Predictor):
     def fit(self, task: Task) -> AdaptedLatency:
         few = self.few
         self.task_ = task
-        self.known_ = few.features(task.space, task.archs, task.context)
+        self.known_ = few.features(task.space, task.context)(task.archs)
         names = self.known_.names
         grid = _grid("sources" in names)
         weights = np.unique([[w.get(n, 0.0) for n in names] for w in grid], axis=0)
@@ -109,7 +87,7 @@ class AdaptedLatency(Predictor):
         archs = self._checked(archs)
         if not len(archs):
             return Prediction(np.empty(0), np.empty(0))
-        features = self.few.features(self.task_.space, archs, self.task_.context)
+        features = self.few.features(self.task_.space, self.task_.context)(archs)
         cross = features.gram(self.known_)
         self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
         total = np.zeros(len(archs))
@@ -150,7 +128,7 @@ class AdaptedLatency(Predictor):
         sources = self.few.sources_
         if sources is None:
             return []
-        predicted = sources.predict(self.task_.archs)
+        predicted = sources(self.task_.archs)
         pairs = [
             (name, float(spearmanr(predicted[:, j], self.task_.values).statistic))
             for j, name in enumerate(sources.devices)

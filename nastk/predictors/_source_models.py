@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from nastk.errors import InvalidValue
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -51,22 +50,9 @@ class SourceModels:
 
     @classmethod
     def fit(cls, tasks: Sequence[Task]) -> SourceModels:
-        """Learn each task's device.
-
-        Raises:
-            InvalidValue: no tasks, tasks without a device name, of several spaces, or with values not positive.
-        """
-        if not tasks:
-            raise InvalidValue("pretraining needs at least one source task")
-        names = [t.device for t in tasks]
-        if any(n is None for n in names) or len(set(names)) < len(names):
-            raise InvalidValue("every source task needs a device name of its own")
+        """Learn each task's device; tasks as `FewShotPredictor` checks them."""
+        names = [str(task.device) for task in tasks]
         space = tasks[0].space
-        for task in tasks:
-            if task.space.choices != space.choices:
-                raise InvalidValue(f"source tasks are of different spaces: {space.name} and {task.space.name}")
-            if len(task) < 3 or task.values.min() <= 0:
-                raise InvalidValue(f"source device {task.device} needs at least 3 values, all positive")
         groups: dict[bytes, list[int]] = {}
         for i, task in enumerate(tasks):
             groups.setdefault(task.archs.tobytes(), []).append(i)
@@ -81,7 +67,7 @@ class SourceModels:
         models = [fitted[i] for i in range(len(tasks))]
         return cls(
             space,
-            tuple(str(n) for n in names),
+            tuple(names),
             np.concatenate(archs),
             tuple(m["set"] for m in models),
             tuple(m["alpha"] for m in models),
@@ -91,7 +77,12 @@ class SourceModels:
             np.array([m["quality"] for m in models]),
         )
 
-    def predict(self, archs: Archs) -> Array:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The devices, as a `LatencySource` calls them."""
+        return self.devices
+
+    def __call__(self, archs: Archs) -> Array:
         """Latencies ``(n, devices)``, positive, in each device's unit."""
         out = np.empty((len(archs), len(self.devices)))
         d = self.space.d
@@ -116,7 +107,7 @@ class SourceModels:
         """The rest, or None if nothing is left; see `FewShotGP.without`."""
         dropped = {j for j, name in enumerate(self.devices) if name in devices}
         if duplicates is not None and dropped:
-            ranks = np.apply_along_axis(rankdata, 0, self.predict(self.archs))
+            ranks = np.apply_along_axis(rankdata, 0, self(self.archs))
             correlation = np.corrcoef(ranks.T)
             dropped |= {
                 j for j in range(len(self.devices)) if any(correlation[j, i] > duplicates for i in tuple(dropped))

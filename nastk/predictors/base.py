@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,7 +34,8 @@ class Task:
         unit, direction: of the metric.
         dataset, device: what the values were obtained on, where that applies.
         std: known noise of the values, ``(n,)``, or None.
-        context: where looked-up features come from.
+        context: where looked-up features come from; its latencies never hold `device`.
+        descriptor: numbers that describe the device, ``(m,)`` (its hardware counters, as in MAPLE), or None.
     """
 
     space: SearchSpace
@@ -46,6 +48,7 @@ class Task:
     device: str | None = None
     std: Values | None = None
     context: Context = field(default_factory=Context)
+    descriptor: Values | None = None
 
     def __post_init__(self) -> None:
         archs = self.space.as_archs(self.archs)
@@ -57,6 +60,14 @@ class Task:
             raise InvalidValue(
                 f"{self.metric} of {self.space.format(archs[bad])} is {values[bad]}; leave failed architectures out"
             )
+        latencies = self.context.latencies
+        if latencies is not None and self.device is not None and self.device in latencies.names:
+            raise InvalidValue(f"the context holds latencies of {self.device}, the task's own device: they would leak")
+        if self.descriptor is not None:
+            described = np.asarray(self.descriptor, dtype=np.float64).ravel()
+            if not np.isfinite(described).all():
+                raise InvalidValue(f"the descriptor of {self.device or 'a device'} holds a value that is not finite")
+            object.__setattr__(self, "descriptor", described)
         object.__setattr__(self, "archs", archs)
         object.__setattr__(self, "values", values)
 
@@ -108,6 +119,46 @@ class Predictor(ABC):
             InvalidValue: too few architectures for the method.
         """
 
+    def pretrain(self, tasks: Sequence[Task]) -> Predictor:
+        """Learn from source tasks; a predictor that is no :class:`FewShotPredictor` starts from scratch all the same.
+
+        So that both kinds can be compared through one contract: ``pretrain(tasks)``, then ``adapt(task)``.
+        """
+        return self
+
+    def adapt(self, task: Task) -> Predictor:
+        """A copy of this predictor fitted to a task; this one stays as it is."""
+        return deepcopy(self).fit(task)
+
+    def choose(
+        self,
+        n: int,
+        seed: Seed = 0,
+        space: SearchSpace | None = None,
+        candidates: Archs | None = None,
+        context: Context | None = None,
+    ) -> Archs:
+        """Architectures to measure before :meth:`adapt`, ``(n, d)``, drawn at random unless the method knows better.
+
+        Args:
+            n: how many.
+            seed: of the draw.
+            space: where to choose.
+            candidates: choose among these instead of the whole space.
+            context: where looked-up features come from.
+
+        Raises:
+            InvalidValue: neither a space nor candidates, or fewer candidates than `n`.
+        """
+        rng = np.random.default_rng(seed)
+        if candidates is not None:
+            if n > len(candidates):
+                raise InvalidValue(f"{n} architectures asked for, only {len(candidates)} to choose from")
+            return candidates[rng.choice(len(candidates), n, replace=False)]
+        if space is None:
+            raise InvalidValue("give the space to choose from")
+        return space.sample(n, rng, unique=True)
+
     @abstractmethod
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation for architectures (text, index, row or ``(n, d)`` array)."""
@@ -153,8 +204,17 @@ class Predictor(ABC):
 class FewShotPredictor(Predictor):
     """A predictor that learns from other tasks first.
 
-    ``pretrain(tasks)`` once, then ``adapt(task)`` for each new device or data set.
+    ``pretrain(tasks)`` once, then ``adapt(task)`` for each new device or data set. What is pretrained is
+    :attr:`devices`, in the space :attr:`source_space`.
     """
+
+    source_space: SearchSpace | None = None
+    """Space of the source tasks, known after :meth:`pretrain`."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the source devices, known after :meth:`pretrain`."""
+        return getattr(self, "devices_", ())
 
     @abstractmethod
     def pretrain(self, tasks: Sequence[Task]) -> FewShotPredictor:
@@ -166,7 +226,7 @@ class FewShotPredictor(Predictor):
 
     @abstractmethod
     def adapt(self, task: Task) -> Predictor:
-        """A predictor for a new task of the same space.
+        """A predictor for a new task; the pretrained one stays as it is.
 
         Raises:
             InvalidValue: the target is one of the source tasks (it would leak), or has too few architectures.
@@ -175,3 +235,54 @@ class FewShotPredictor(Predictor):
     def fit(self, task: Task) -> Predictor:
         """Adapt; here for the contract of :class:`Predictor`."""
         return self.adapt(task)
+
+    def predict(self, archs: Any) -> Prediction:
+        raise InvalidValue("a few-shot predictor is not a device's; call adapt(task) and predict with what it returns")
+
+    def choose(
+        self,
+        n: int,
+        seed: Seed = 0,
+        space: SearchSpace | None = None,
+        candidates: Archs | None = None,
+        context: Context | None = None,
+    ) -> Archs:
+        return super().choose(n, seed, space or self.source_space, candidates, context)
+
+    def _check_sources(self, tasks: Sequence[Task], least: int = 3) -> None:
+        """Refuse source tasks that cannot be learned from; remember their space and devices."""
+        if not tasks:
+            raise InvalidValue("pretraining needs at least one source task")
+        names = [task.device for task in tasks]
+        if any(name is None for name in names) or len(set(names)) < len(names):
+            raise InvalidValue("every source task needs a device name of its own")
+        space = tasks[0].space
+        for task in tasks:
+            if task.space.choices != space.choices:
+                raise InvalidValue(f"source tasks are of different spaces: {space.name} and {task.space.name}")
+            if len(task) < least or task.values.min() <= 0:
+                raise InvalidValue(f"source device {task.device} needs at least {least} values, all positive")
+        self.devices_ = tuple(str(name) for name in names)
+        self.source_space = space
+
+    def _check_target(self, task: Task, another_space: bool = False) -> None:
+        """Refuse a task that cannot be adapted to.
+
+        Args:
+            another_space: whether the method moves between spaces; there the same device is no leak.
+        """
+        same = self.source_space is None or task.space.choices == self.source_space.choices
+        if not same and not another_space:
+            assert self.source_space is not None
+            raise InvalidValue(f"pretrained on {self.source_space.name}, cannot adapt to {task.space.name}")
+        if same and task.device is not None and task.device in self.devices:
+            raise InvalidValue(
+                f"{task.device} is one of the source devices and would leak its values; leave it out of the sources, "
+                f"as few-shot-gp's .without([{task.device!r}]) does"
+            )
+        if len(task) < 2:
+            raise InvalidValue(f"adapting to a device needs at least 2 measurements; got {len(task)}")
+        if task.values.min() <= 0:
+            raise InvalidValue(f"{task.metric} must be positive; got {task.values.min():g}")
+        if np.ptp(task.values) == 0:
+            raise InvalidValue(f"all {len(task)} values of {task.metric} are {task.values[0]:g}: nothing to learn")

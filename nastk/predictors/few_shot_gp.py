@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.encodings._latency_blocks import LatencyBlocks
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
-from nastk.predictors._adapted_latency import AdaptedLatency, Blocks
+from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors._source_models import SourceModels
-from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, SearchSpace, Seed
+from nastk.predictors.base import FewShotPredictor, Predictor, Task
+from nastk.samplers.a_optimal import AOptimal
+from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 Array = NDArray[np.float64]
-
-DESIGN = {"sources": 1.0, "mean": 1.0, "counts": 0.3, "groups": 0.15, "statics": 0.3, "choices": 0.02}
-"""Kernel weights by which the architectures to measure are chosen, before anything is known of the device."""
 
 
 class FewShotGP(FewShotPredictor):
@@ -52,7 +51,7 @@ class FewShotGP(FewShotPredictor):
         max_configurations: int = 200,
     ):
         self.noises, self.robust, self.freedom, self.max_configurations = noises, robust, freedom, max_configurations
-        self.sources_: SourceModels | None = None
+        self._use(None)
 
     # ---- source devices
 
@@ -62,14 +61,9 @@ class FewShotGP(FewShotPredictor):
         Args:
             tasks: one a device, positive values, all of one space; named by `Task.device`.
         """
-        self.sources_ = SourceModels.fit(tasks)
-        self._features: dict[bytes, Blocks] = {}
+        self._check_sources(tasks)
+        self._use(SourceModels.fit(tasks))
         return self
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Names of the source devices."""
-        return () if self.sources_ is None else self.sources_.devices
 
     def without(self, devices: Iterable[str], duplicates: float | None = None) -> FewShotGP:
         """A copy without some sources: those named, and with `duplicates` also every source whose predicted latencies
@@ -91,57 +85,22 @@ class FewShotGP(FewShotPredictor):
 
     def _copy(self, sources: SourceModels | None) -> FewShotGP:
         copy = FewShotGP(self.noises, self.robust, self.freedom, self.max_configurations)
-        copy.sources_ = sources
-        copy._features = {}
+        copy._use(sources)
         return copy
 
-    # ---- features
+    def _use(self, sources: SourceModels | None) -> None:
+        self.sources_ = sources
+        self.devices_ = () if sources is None else sources.devices
+        self.source_space = None if sources is None else sources.space
+        self._blocks: dict[str, LatencyBlocks] = {}
 
-    def features(self, space: SearchSpace, archs: Archs, context: Context | None = None) -> Blocks:
-        """The kernel's feature blocks; the last few large populations are remembered."""
-        options = context.build_options if context else {}
-        key = archs.tobytes() + repr(sorted(options.items())).encode() if len(archs) > 256 else b""
-        if not hasattr(self, "_features"):
-            self._features = {}
-        if key and key in self._features:
-            return self._features[key]
-        names, blocks = zip(*self._blocks(space, archs, options), strict=True)
-        result = Blocks(names, blocks)
-        if key:
-            while len(self._features) >= 4:
-                self._features.pop(next(iter(self._features)))
-            self._features[key] = result
-        return result
-
-    def _blocks(self, space: SearchSpace, archs: Archs, options: dict[str, Any]) -> Iterable[tuple[str, Array]]:
-        if self.sources_ is not None:
-            reference = self.sources_.archs
-        else:
-            reference = space.sample(1000, seed=0)
-        both = np.concatenate([reference, archs])
-        n = len(reference)
-
-        def scaled(values: Array) -> Array:
-            spread = values[:n].std(axis=0)
-            useful = spread > 1e-9 * np.maximum(1.0, np.abs(values[:n]).max(axis=0))
-            normal = (values[n:, useful] - values[:n, useful].mean(axis=0)) / spread[useful]
-            return normal / np.sqrt(max(int(useful.sum()), 1))
-
-        if self.sources_ is not None:
-            logs = np.log(self.sources_.predict(both))
-            logs = (logs - logs[:n].mean(axis=0)) / np.maximum(logs[:n].std(axis=0), 1e-9)
-            yield "sources", scaled(logs)
-            yield "mean", scaled(logs.mean(axis=1, keepdims=True))
-        hot = space.one_hot(both)
-        yield "counts", scaled(hot @ space.count_matrix()[0])
-        grouped = space.count_matrix(grouped=True)[0]
-        if grouped.shape[1]:
-            yield "groups", scaled(hot @ grouped)
-        statics = space.statics(both, **options)
-        if statics:
-            raw = np.stack(list(statics.values()), axis=1)
-            yield "statics", scaled(np.concatenate([raw, np.log1p(raw)], axis=1))
-        yield "choices", scaled(hot)
+    def features(self, space: SearchSpace, context: Context | None = None) -> LatencyBlocks:
+        """What turns architectures of a space into the kernel's feature blocks."""
+        space = space.space if isinstance(space, Pool) else space
+        key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
+        if key not in self._blocks:
+            self._blocks[key] = LatencyBlocks(space, self.sources_, context)
+        return self._blocks[key]
 
     # ---- which architectures to measure
 
@@ -151,71 +110,27 @@ class FewShotGP(FewShotPredictor):
         seed: Seed = 0,
         space: SearchSpace | None = None,
         candidates: Archs | None = None,
-        pool: int = 600,
-        noise: float = 0.1,
         context: Context | None = None,
     ) -> Archs:
-        """Architectures to measure on a device of which nothing is known, ``(n, d)``.
-
-        Greedy A-optimal design (integrated posterior variance over a random reference set, as in Cohn, NeurIPS 1996) in
-        the kernel's features, among `pool` random candidates: spread out, without running after outliers.
+        """Architectures to measure on a device of which nothing is known, ``(n, d)``: the sampler ``a-optimal``.
 
         Args:
             n: how many.
             seed: draws pool and reference set.
             space: where to choose; the sources' space by default.
             candidates: choose among these instead of the whole space.
-            noise: noise variance of a measurement, relative to the mean prior variance.
+            context: where looked-up features come from.
         """
-        rng = np.random.default_rng(seed)
-        space = space or (self.sources_.space if self.sources_ else None)
+        space = space or self.source_space
         if space is None:
             raise InvalidValue("give the space to choose from")
-
-        def draw() -> Archs:
-            if candidates is not None:
-                return candidates[rng.permutation(len(candidates))[:pool]]
-            return space.sample(min(pool, space.size), rng, unique=True)
-
-        options, reference = draw(), draw()
-        if n > len(options):
-            raise InvalidValue(f"{n} architectures asked for, only {len(options)} to choose from")
-        f = self.features(space, np.concatenate([options, reference]), context).weighted(DESIGN)
-        f = np.concatenate([f, np.full((len(f), 1), 2.0)], axis=1)  # an unknown offset
-        a, b = f[: len(options)], f[len(options) :]
-        floor = noise * float((b**2).sum(axis=1).mean())
-        among, to = a @ a.T, b @ a.T
-        chosen: list[int] = []
-        for _ in range(n):
-            gain = (to**2).sum(axis=0) / (among.diagonal() + floor)
-            gain[chosen] = -np.inf
-            i = int(np.argmax(gain))
-            chosen.append(i)
-            scale = np.sqrt(among[i, i] + floor)
-            column, reach = among[:, i] / scale, to[:, i] / scale
-            among = among - np.outer(column, column)
-            to = to - np.outer(reach, column)
-        return options[chosen]
+        return AOptimal(blocks=self.features(space, context)).choose(n, space, candidates, seed)
 
     # ---- target device
 
     def adapt(self, task: Task) -> AdaptedLatency:
-        if task.device is not None and task.device in self.devices:
-            raise InvalidValue(
-                f"{task.device} is one of the source devices and would leak its values; use .without([{task.device!r}])"
-            )
-        if len(task) < 2:
-            raise InvalidValue(f"adapting to a device needs at least 2 measurements; got {len(task)}")
-        if task.values.min() <= 0:
-            raise InvalidValue(f"{task.metric} must be positive; got {task.values.min():g}")
-        if np.ptp(task.values) == 0:
-            raise InvalidValue(f"all {len(task)} values of {task.metric} are {task.values[0]:g}: nothing to learn")
-        if self.sources_ is not None and task.space.choices != self.sources_.space.choices:
-            raise InvalidValue(f"pretrained on {self.sources_.space.name}, cannot adapt to {task.space.name}")
+        self._check_target(task)
         return AdaptedLatency(self, task)
-
-    def predict(self, archs: Any) -> Prediction:
-        raise InvalidValue("a few-shot predictor is not a device's; call adapt(task) and predict with what it returns")
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         if self.sources_ is None:
@@ -228,5 +143,5 @@ class FewShotGP(FewShotPredictor):
         space = space or (task.space if task else None)
         if facts["devices"]:
             assert space is not None
-            self.sources_ = SourceModels.from_state(space, facts["devices"], arrays)
+            self._use(SourceModels.from_state(space, facts["devices"], arrays))
         return self.adapt(task) if task is not None else self

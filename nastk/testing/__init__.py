@@ -5,7 +5,16 @@ from __future__ import annotations
 from nastk.testing.encodings import check_encoding
 from nastk.testing.oracles import check_oracle
 from nastk.testing.predictors import check_predictor, example_task
+from nastk.testing.samplers import check_sampler
 from nastk.testing.searchers import check_searcher
 from nastk.testing.spaces import check_space
 
-__all__ = ["check_encoding", "check_oracle", "check_predictor", "check_searcher", "check_space", "example_task"]
+__all__ = [
+    "check_encoding",
+    "check_oracle",
+    "check_predictor",
+    "check_sampler",
+    "check_searcher",
+    "check_space",
+    "example_task",
+]

@@ -10,14 +10,27 @@ import numpy as np
 
 from nastk.errors import InvalidValue
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
-from nastk.spaces.base import SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 
-def example_task(space: SearchSpace, n: int = 24, seed: int = 0, device: str | None = None) -> Task:
-    """A latency-like task on a space: additive in the choices with a little noise, positive."""
+def example_task(
+    space: SearchSpace,
+    n: int = 24,
+    seed: int = 0,
+    device: str | None = None,
+    archs: Archs | None = None,
+    tilt: float = 0.0,
+) -> Task:
+    """A latency-like task on a space: additive in the choices with a little noise, positive.
+
+    Args:
+        n: architectures, drawn by `seed` unless `archs` are given.
+        tilt: how far the device differs from the example's standard one.
+    """
     rng = np.random.default_rng(seed)
-    archs = space.sample(min(n, space.size), rng, unique=True)
+    archs = space.sample(min(n, space.size), rng, unique=True) if archs is None else archs
     weights = np.random.default_rng(99).uniform(0.1, 1.0, int(space.sizes.sum()))
+    weights += 0.1 * tilt * np.random.default_rng(98).uniform(0.0, 1.0, len(weights))
     values = 1.0 + space.one_hot(archs) @ weights + 0.01 * rng.standard_normal(len(archs))
     return Task(space, archs, values, "latency", "ms", "min", device=device)
 
@@ -29,13 +42,21 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
         make: builds a fresh predictor, the same each time.
         space: a space that the predictor supports.
     """
-    task = example_task(space, seed=seed)
+    few = isinstance(make(), FewShotPredictor)
+    pretrained = make()
+    if few:
+        sources = [example_task(space, 40, seed + 1, device=f"source-{i}", tilt=i) for i in range(3)]
+        assert pretrained.pretrain(sources) is pretrained, "pretrain must return the predictor itself"
+        assert isinstance(pretrained, FewShotPredictor)
+        assert pretrained.devices == ("source-0", "source-1", "source-2"), "devices must name the sources"
+        task = example_task(space, seed=seed, archs=pretrained.choose(24, seed))
+    else:
+        task = example_task(space, seed=seed)
 
     def fit(t: Task) -> Predictor:
+        if few:
+            return pretrained.adapt(t)
         predictor = make()
-        if isinstance(predictor, FewShotPredictor):
-            predictor.pretrain([example_task(space, 40, seed + 1 + i, device=f"source-{i}") for i in range(2)])
-            return predictor.adapt(t)
         fitted = predictor.fit(t)
         assert fitted is predictor, "fit must return the predictor itself"
         return fitted
@@ -73,7 +94,6 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     assert draws.shape == (8, len(others)), f"sample gave shape {draws.shape}"
     assert np.array_equal(draws, fitted.sample(others, 8, seed)), "sample differs for the same seed"
 
-    few = isinstance(make(), FewShotPredictor)
     if not few:
         small = fit(task.subset([0])).predict(others)
         assert np.isfinite(small.mean).all(), "one architecture must be enough to fit"

@@ -1,0 +1,90 @@
+"""Feature blocks of latency: what few-shot-gp's kernels and the designs (A-optimal, D-optimal) are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Context, LatencySource
+from nastk.spaces.base import Archs, Pool, SearchSpace
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Feature blocks of architectures, each ``(n, f)`` and scaled to a mean squared norm of one."""
+
+    names: tuple[str, ...]
+    blocks: tuple[Array, ...]
+
+    def gram(self, other: Blocks) -> Array:
+        """Inner products of each block, ``(blocks, n, m)``."""
+        return np.stack([a @ b.T for a, b in zip(self.blocks, other.blocks, strict=True)])
+
+    def rows(self, index: Any) -> Blocks:
+        return Blocks(self.names, tuple(b[index] for b in self.blocks))
+
+    def weighted(self, weights: Mapping[str, float]) -> Array:
+        """All blocks side by side, each scaled by the root of its weight."""
+        return np.concatenate(
+            [np.sqrt(weights.get(n, 0.0)) * b for n, b in zip(self.names, self.blocks, strict=True)], axis=1
+        )
+
+
+class LatencyBlocks:
+    """Makes :class:`Blocks`: source latencies, their mean, option counts, groups' counts, statics and choices.
+
+    Centres and scales are those of a fixed random draw of the space, so that features do not depend on what is asked.
+
+    Args:
+        space: whose architectures will come.
+        sources: latencies of source devices, or None: without the first two blocks.
+        context: for the options of the network that statics count.
+    """
+
+    def __init__(self, space: SearchSpace, sources: LatencySource | None = None, context: Context | None = None):
+        self.space = space.space if isinstance(space, Pool) else space
+        self.sources, self.options = sources, context.build_options if context else {}
+        counts, groups = self.space.count_matrix()[0], self.space.count_matrix(grouped=True)[0]
+        self._matrices = {"counts": counts, **({"groups": groups} if groups.shape[1] else {})}
+        self._scales: dict[str, tuple[Array, Array]] = {}
+        self._remembered: dict[bytes, Blocks] = {}
+        reference = self.space.sample(min(1000, self.space.size), seed=0, unique=True)
+        for name, raw in self._raw(reference):
+            centre, spread = raw.mean(axis=0), raw.std(axis=0)
+            useful = spread > 1e-9 * np.maximum(1.0, np.abs(raw).max(axis=0))
+            factor = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
+            self._scales[name] = centre, factor
+
+    def __call__(self, archs: Archs) -> Blocks:
+        """The blocks of architectures ``(n, d)``; the last few large populations are remembered."""
+        key = archs.tobytes() if len(archs) > 256 else b""
+        if key in self._remembered:
+            return self._remembered[key]
+        scaled = {n: (raw - self._scales[n][0]) * self._scales[n][1] for n, raw in self._raw(archs)}
+        result = Blocks(tuple(scaled), tuple(scaled.values()))
+        if key:
+            while len(self._remembered) >= 4:
+                self._remembered.pop(next(iter(self._remembered)))
+            self._remembered[key] = result
+        return result
+
+    def _raw(self, archs: Archs) -> Iterable[tuple[str, Array]]:
+        if self.sources is not None:
+            logs = np.log(self.sources(archs))
+            yield "sources", logs
+            centre, factor = self._scales["sources"]  # known by now: the caller has seen the block before
+            yield "mean", ((logs - centre) * factor).mean(axis=1, keepdims=True)
+        hot = self.space.one_hot(archs)
+        for name, matrix in self._matrices.items():
+            yield name, hot @ matrix
+        statics = self.space.statics(archs, **self.options)
+        if statics:
+            raw = np.stack(list(statics.values()), axis=1)
+            yield "statics", np.concatenate([raw, np.log1p(raw)], axis=1)
+        yield "choices", hot

@@ -1,0 +1,1 @@
+"""Samplers: which architectures to measure on a device of which nothing is known yet."""

@@ -1,0 +1,62 @@
+"""What the optimal designs share: features of latency, and the greedy choice of measurements by a Gaussian process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings._latency_blocks import LatencyBlocks
+from nastk.encodings.base import Context, LatencySource
+from nastk.samplers.base import Sampler
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+WEIGHTS = {"sources": 1.0, "mean": 1.0, "counts": 0.3, "groups": 0.15, "statics": 0.3, "choices": 0.02}
+"""Kernel weights of the feature blocks before anything is known of the device."""
+OFFSET = 4.0
+"""Prior variance of the constant."""
+
+
+class Design(Sampler):
+    """Greedy design in few-shot-gp's kernel: each pick is the best by :meth:`gain`, given those before.
+
+    Args:
+        noise: noise variance of a measurement, relative to the mean prior variance.
+        weights: of the feature blocks, by name.
+        blocks: ready-made features; by default made from the sources and the context.
+    """
+
+    def __init__(
+        self, noise: float = 0.1, weights: Mapping[str, float] | None = None, blocks: LatencyBlocks | None = None
+    ):
+        self.noise, self.weights, self.blocks = noise, weights or WEIGHTS, blocks
+
+    def gain(self, covariance: Array, floor: float) -> Array:
+        """What measuring each candidate would bring, from the posterior covariance of all, ``(m,)``."""
+        raise NotImplementedError
+
+    def _pick(
+        self,
+        n: int,
+        space: SearchSpace,
+        archs: Archs,
+        rng: np.random.Generator,
+        sources: LatencySource | None,
+        context: Context | None,
+    ) -> NDArray[np.int64]:
+        features = (self.blocks or LatencyBlocks(space, sources, context))(archs).weighted(self.weights)
+        features = np.concatenate([features, np.full((len(archs), 1), np.sqrt(OFFSET))], axis=1)
+        floor = self.noise * float((features**2).sum(axis=1).mean())
+        covariance = features @ features.T
+        chosen: list[int] = []
+        for _ in range(n):
+            gain = self.gain(covariance, floor)
+            gain[chosen] = -np.inf
+            i = int(np.argmax(gain))
+            chosen.append(i)
+            column = covariance[:, i] / np.sqrt(covariance[i, i] + floor)
+            covariance = covariance - np.outer(column, column)
+        return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,12 @@
+"""a-optimal: least posterior variance over the whole space, greedily (Cohn, NeurIPS 1996); few-shot-gp's default."""
+
+from __future__ import annotations
+
+from nastk.samplers._design import Array, Design
+
+
+class AOptimal(Design):
+    """Each pick lowers the summed posterior variance of the candidates by the most: spread, not extreme."""
+
+    def gain(self, covariance: Array, floor: float) -> Array:
+        return (covariance**2).sum(axis=0) / (covariance.diagonal() + floor)
