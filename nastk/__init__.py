@@ -39,7 +39,19 @@ _PUBLIC = {
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
 }
-_MODULES = ("data", "encodings", "errors", "metrics", "oracles", "predictors", "report", "samplers", "search", "spaces", "testing")
+_MODULES = (
+    "data",
+    "encodings",
+    "errors",
+    "metrics",
+    "oracles",
+    "predictors",
+    "report",
+    "samplers",
+    "search",
+    "spaces",
+    "testing",
+)
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 

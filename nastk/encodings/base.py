@@ -81,7 +81,7 @@ class Encoding(ABC):
         Args:
             space: whose architectures will come.
             context: where looked-up values come from.
-            archs: ``(n, d)``, those that statistics (means of missing values) may be taken from; by default the space's.
+            archs: ``(n, d)``, what statistics (means of missing values) may be taken from; by default the space's.
         """
 
     @abstractmethod
