@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 
 NOISES = (1e-3, 1e-2, 0.05, 0.2, 0.5)
 
+MOST = 1500
+"""Rows up to which interactions are modelled; beyond, the exact GP takes minutes and the rows tell the additive part."""
+
 
 @dataclass(frozen=True)
 class SourceModels:
@@ -24,14 +27,16 @@ class SourceModels:
 
     ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` equal choices of ``d``: an additive (lookup-table) part
     and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen for
-    each device by the rank correlation of its leave-one-out predictions.
+    each device by the rank correlation of its leave-one-out predictions. The additive part is kept as one weight an
+    option. With more than :data:`MOST` rows interactions are left out and the cost grows linearly in the rows.
 
     Args:
         space: of all devices.
         devices: their names.
         archs: architectures of each training set, ``(sets, n, d)`` stacked in one array ``(rows, d)``.
         sets: for each device, first and last row in `archs`.
-        alpha: kernel weights of each device's rows.
+        alpha: kernel weights of each device's rows in the interactions; empty where there are none.
+        additive: ``(devices, 1 + sum(sizes))`` constant and weights of the options.
         kernel: ``(devices, 2)`` mix and reach.
         scaling: ``(devices, 3)`` centre, spread, floor of the modelled values.
         log: whether the logarithm is modelled.
@@ -43,6 +48,7 @@ class SourceModels:
     archs: Archs
     sets: tuple[tuple[int, int], ...]
     alpha: tuple[Array, ...]
+    additive: Array
     kernel: Array
     scaling: Array
     log: tuple[bool, ...]
@@ -61,7 +67,8 @@ class SourceModels:
         for members in groups.values():
             rows = tasks[members[0]].archs
             archs.append(rows)
-            for i, model in zip(members, _fit_group(space, rows, [tasks[i].values for i in members]), strict=True):
+            fit_group = _fit_exact if len(rows) <= MOST else _fit_additive
+            for i, model in zip(members, fit_group(space, rows, [tasks[i].values for i in members]), strict=True):
                 fitted[i] = {**model, "set": (start, start + len(rows))}
             start += len(rows)
         models = [fitted[i] for i in range(len(tasks))]
@@ -71,6 +78,7 @@ class SourceModels:
             np.concatenate(archs),
             tuple(m["set"] for m in models),
             tuple(m["alpha"] for m in models),
+            np.array([m["additive"] for m in models]),
             np.array([m["kernel"] for m in models]),
             np.array([m["scaling"] for m in models]),
             tuple(m["log"] for m in models),
@@ -84,24 +92,26 @@ class SourceModels:
 
     def __call__(self, archs: Archs) -> Array:
         """Latencies ``(n, devices)``, positive, in each device's unit."""
-        out = np.empty((len(archs), len(self.devices)))
+        hot = self.space.one_hot(archs)
+        z = self.additive[:, 0] + hot @ self.additive[:, 1:].T
         d = self.space.d
         for first, last in dict.fromkeys(self.sets):
-            basis = self.space.one_hot(self.archs[first:last]).T
-            members = [j for j, s in enumerate(self.sets) if s == (first, last)]
+            members = [j for j, s in enumerate(self.sets) if s == (first, last) and self.kernel[j, 0] > 0]
+            if not members:
+                continue
+            basis = self.space.one_hot(self.archs[first:last]).T.astype(np.float32)
+            kinds = np.unique(self.kernel[members], axis=0)
             for start in range(0, len(archs), 4096):
-                agree = self.space.one_hot(archs[start : start + 4096]) @ basis
-                shapes: dict[tuple[float, float], Array] = {}
-                for j in members:
-                    kind = (float(self.kernel[j, 0]), float(self.kernel[j, 1]))
-                    if kind not in shapes:
-                        shapes[kind] = _kernel(agree, d, *kind)
-                    z = shapes[kind] @ self.alpha[j]
-                    centre, spread, floor = self.scaling[j]
-                    values = z * spread + centre
-                    values = np.exp(values) if self.log[j] else values
-                    out[start : start + 4096, j] = np.maximum(values, floor)
-        return out
+                equal = (hot[start : start + 4096].astype(np.float32) @ basis).astype(np.intp)
+                for mix, reach in kinds:
+                    same = [j for j in members if tuple(self.kernel[j]) == (mix, reach)]
+                    shape = _interactions(np.arange(d + 1.0), d, mix, reach)[equal]
+                    z[start : start + 4096, same] += shape @ np.stack([self.alpha[j] for j in same], axis=1)
+        centre, spread, floor = self.scaling.T
+        values = z * spread + centre
+        log = np.array(self.log)
+        values[:, log] = np.exp(values[:, log])
+        return np.maximum(values, floor)
 
     def without(self, devices: set[str], duplicates: float | None = None) -> SourceModels | None:
         """The rest, or None if nothing is left; see `FewShotGP.without`."""
@@ -120,6 +130,7 @@ class SourceModels:
             devices=tuple(self.devices[j] for j in kept),
             sets=tuple(self.sets[j] for j in kept),
             alpha=tuple(self.alpha[j] for j in kept),
+            additive=self.additive[kept],
             kernel=self.kernel[kept],
             scaling=self.scaling[kept],
             log=tuple(self.log[j] for j in kept),
@@ -127,11 +138,16 @@ class SourceModels:
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Arrays that :meth:`from_state` reads back."""
+        """Arrays that :meth:`from_state` reads back; rows that no device's interactions need are left out."""
+        archs, sets = self.archs, self.sets
+        if not (self.kernel[:, 0] > 0).any():
+            archs, sets = archs[:0], ((0, 0),) * len(sets)
         return {
-            "archs": self.archs.astype(np.int16),
-            "sets": np.array(self.sets, dtype=np.int64),
+            "archs": archs.astype(np.int16),
+            "sets": np.array(sets, dtype=np.int64),
             "alpha": np.concatenate(self.alpha),
+            "alphas": np.array([len(a) for a in self.alpha], dtype=np.int64),
+            "additive": self.additive,
             "kernel": self.kernel,
             "scaling": self.scaling,
             "log": np.array(self.log, dtype=np.uint8),
@@ -141,14 +157,14 @@ class SourceModels:
     @classmethod
     def from_state(cls, space: SearchSpace, devices: Sequence[str], state: dict[str, NDArray[Any]]) -> SourceModels:
         """The inverse of :meth:`state`."""
-        sets = tuple((int(a), int(b)) for a, b in state["sets"])
-        ends = np.cumsum([b - a for a, b in sets])[:-1]
+        alpha = np.split(state["alpha"].astype(np.float64), np.cumsum(state["alphas"])[:-1])
         return cls(
             space,
             tuple(devices),
             state["archs"].astype(np.int64),
-            sets,
-            tuple(a.astype(np.float64) for a in np.split(state["alpha"], ends)),
+            tuple((int(a), int(b)) for a, b in state["sets"]),
+            tuple(alpha),
+            state["additive"],
             state["kernel"],
             state["scaling"],
             tuple(bool(v) for v in state["log"]),
@@ -156,12 +172,22 @@ class SourceModels:
         )
 
 
-def _kernel(agree: Array, d: int, mix: float, reach: float) -> Array:
-    shape = 1.0 + agree / d
-    return shape + mix * np.exp(-(d - agree) / reach) if mix else shape
+def _interactions(agree: Array, d: int, mix: float, reach: float) -> Array:
+    return mix * np.exp(-(d - agree) / reach)
 
 
-def _fit_group(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
+def _variants(raw: Array) -> list[tuple[bool, Array, Array, Array]]:
+    """Raw and logarithmic values, each ``(n, devices)`` standardised, with centres and spreads."""
+    found = []
+    for log in (False, True):
+        # logarithms of a few near-zero readings would dominate: they are lifted to 2 % of the median
+        modelled = np.log(np.maximum(raw, np.median(raw, axis=0) * 0.02)) if log else raw
+        centre, spread = modelled.mean(axis=0), np.maximum(modelled.std(axis=0), 1e-12)
+        found.append((log, (modelled - centre) / spread, centre, spread))
+    return found
+
+
+def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
     """Models of devices that share their architectures: one eigendecomposition a kernel serves them all."""
     d = space.d
     hot = space.one_hot(archs)
@@ -172,14 +198,11 @@ def _fit_group(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
     best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
     reaches = (2.0, 4.0) if d <= 10 else (4.0, 8.0)
     kernels = [(0.0, 1.0), *((mix, reach) for mix in (0.3, 1.0) for reach in reaches)]
+    variants = _variants(raw)
     for mix, reach in kernels:
-        eigenvalues, vectors = np.linalg.eigh(_kernel(agree, d, mix, reach))
+        eigenvalues, vectors = np.linalg.eigh(1.0 + agree / d + _interactions(agree, d, mix, reach))
         eigenvalues = np.maximum(eigenvalues, 0.0)
-        for log in (False, True):
-            # logarithms of a few near-zero readings would dominate: they are lifted to 2 % of the median
-            modelled = np.log(np.maximum(raw, np.median(raw, axis=0) * 0.02)) if log else raw
-            centre, spread = modelled.mean(axis=0), np.maximum(modelled.std(axis=0), 1e-12)
-            z = (modelled - centre) / spread
+        for log, z, centre, spread in variants:
             projected = vectors.T @ z
             for noise in NOISES:
                 alpha = vectors @ (projected / (eigenvalues + noise)[:, None])
@@ -190,9 +213,41 @@ def _fit_group(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
                     if quality > best[j]["quality"] + (1e-4 if mix else 0.0):
                         best[j] = {
                             "quality": quality,
-                            "alpha": alpha[:, j],
+                            "alpha": alpha[:, j] if mix else np.empty(0),
+                            "additive": np.concatenate([[alpha[:, j].sum()], hot.T @ alpha[:, j] / d]),
                             "kernel": (mix, reach),
                             "scaling": (centre[j], spread[j], floor[j]),
                             "log": log,
                         }
+    return best
+
+
+def _fit_additive(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
+    """The same without interactions, from the features' side: the cost is linear in the rows."""
+    raw = np.stack(values, axis=1)
+    ranks = np.apply_along_axis(rankdata, 0, raw)
+    floor = raw.min(axis=0) * 0.5
+    features = np.concatenate([np.ones((len(archs), 1)), space.one_hot(archs) / np.sqrt(space.d)], axis=1)
+    vectors, singular, rest = np.linalg.svd(features, full_matrices=False)
+    best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
+    for log, z, centre, spread in _variants(raw):
+        projected = vectors.T @ z
+        for noise in NOISES:
+            shrunk = singular**2 / (singular**2 + noise)
+            fitted = vectors @ (shrunk[:, None] * projected)
+            leverage = (vectors**2 @ shrunk)[:, None]
+            left_out = np.apply_along_axis(rankdata, 0, z - (z - fitted) / (1.0 - leverage))
+            weights = rest.T @ ((singular / (singular**2 + noise))[:, None] * projected)
+            weights[1:] /= np.sqrt(space.d)
+            for j in range(len(values)):
+                quality = float(np.corrcoef(left_out[:, j], ranks[:, j])[0, 1])
+                if quality > best[j]["quality"]:
+                    best[j] = {
+                        "quality": quality,
+                        "alpha": np.empty(0),
+                        "additive": weights[:, j],
+                        "kernel": (0.0, 1.0),
+                        "scaling": (centre[j], spread[j], floor[j]),
+                        "log": log,
+                    }
     return best

@@ -1,0 +1,56 @@
+"""Independent runs on all cores, one thread each; Ctrl-C ends them at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+
+def each(
+    function: Callable[[Job], Answer],
+    jobs: Sequence[Job],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[Job, Answer]]:
+    """Each job with its answer, in the order in which they finish.
+
+    Args:
+        function: of a module, so that other processes find it.
+        jobs: what it is called with.
+        workers: processes, by default one a core; with 1 everything runs in this one.
+        progress: called with (done, total) after each job.
+    """
+    workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+    if workers == 1:
+        for done, job in enumerate(jobs, 1):
+            yield job, function(job)
+            if progress:
+                progress(done, len(jobs))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        futures = {pool.submit(function, job): job for job in jobs}
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                yield futures[future], future.result()
+                if progress:
+                    progress(done, len(jobs))
+        except BaseException:
+            for process in list(pool._processes.values()):  # or Ctrl-C would wait for the runs under way
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    torch.set_num_threads(1)
