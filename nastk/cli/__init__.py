@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, listing, measure, predict, report, search
+from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search
 from nastk.cli.options import Interrupted
 from nastk.errors import NastkError
 
@@ -34,6 +34,7 @@ app.command("predict")(predict.predict)
 app.command("list")(listing.list_)
 app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")
+app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(data.app, name="data")
 
 

@@ -41,7 +41,7 @@ class Method:
         slow: whether one pretraining serves :data:`DRAWS` target draws.
         lookups: what its encoding looks up: "zcp" (proxies of the table), "hwl" (latencies on the source devices).
         least: target samples below which it does not answer.
-        measures: False where the target is not measured at all.
+        scratch: the predictor learns from the target's samples alone.
     """
 
     predictor: str
@@ -50,12 +50,12 @@ class Method:
     slow: bool = False
     lookups: tuple[str, ...] = ()
     least: int = 2
-    measures: bool = True
+    scratch: bool = False
 
 
-def _multi_predict(least: int = 2, chooses: bool = False, **options: Any) -> Method:
+def _multi_predict(least: int = 2, chooses: bool = False, scratch: bool = False, **options: Any) -> Method:
     lookups = tuple(part for part in ("zcp", "hwl") if part in options.get("encoding", ""))
-    return Method("multi-predict", options, chooses=chooses, slow=True, lookups=lookups, least=least)
+    return Method("multi-predict", options, chooses, not scratch, lookups, least, scratch)
 
 
 METHODS: dict[str, Method] = {
@@ -68,12 +68,16 @@ METHODS: dict[str, Method] = {
     "multi-predict-hwl": _multi_predict(encoding="hwl"),
     "multi-predict-vec+zcp": _multi_predict(encoding="vec+zcp"),
     "multi-predict-vec+hwl": _multi_predict(encoding="vec+hwl"),
+    **{
+        f"multi-predict-{encoding}-scratch": _multi_predict(encoding=encoding, scratch=True)
+        for encoding in ("vec", "zcp", "hwl", "vec+hwl")
+    },
     "help": Method("help", slow=True, chooses=True, least=20),
     "nasflat": Method("nasflat", slow=True),
     "maple": Method("maple", slow=True, chooses=True, least=10),
-    "brp-nas": Method("brp-nas", slow=True),
-    "lookup-table": Method("lookup-table"),
-    "flops": Method("flops"),
+    "brp-nas": Method("brp-nas", slow=True, scratch=True),
+    "lookup-table": Method("lookup-table", scratch=True),
+    "flops": Method("flops", scratch=True),
 }
 """Methods by the names that the comparison gives them; any other registered predictor can be named too."""
 
@@ -243,19 +247,20 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     rows = _generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)
     sources = [_task(whole, archs, rows, devices.space, name, context) for name in devices.sources]
     learner = make(method, seed=job.pretraining)
-    learner.pretrain(sources)
+    if not method.scratch:
+        learner.pretrain(sources)
     given = _Sources(sources) if job.sampler is not None and sampler(job.sampler).needs_sources else None
     targets = [name for name in devices.targets if name in table.devices()]
     scores = {}
     for draw in job.draws:
         for k in job.samples:
-            drawn: Callable[[], np.random.Generator] = lambda k=k, draw=draw: _generator("target", job.task, k, draw)  # type: ignore[misc]
+            drawn = _generator("target", job.task, k, draw)
             if job.sampler is not None:
-                chosen = sampler(job.sampler).choose(k, whole, archs, drawn(), given, context)
+                chosen = sampler(job.sampler).choose(k, whole, archs, drawn, given, context)
             elif method.chooses:
-                chosen = learner.choose(k, drawn(), whole, archs, context)
+                chosen = learner.choose(k, drawn, whole, archs, context)
             else:
-                chosen = archs[drawn().choice(len(archs), k, replace=False)]
+                chosen = archs[drawn.choice(len(archs), k, replace=False)]
             at = table.space.index(chosen)
             for name in targets:
                 mine = learner.adapt(_task(whole, archs, at, devices.space, name, context))
@@ -270,7 +275,8 @@ def make(method: Method, seed: int) -> Predictor:
     options = dict(method.options)
     if "seed" in inspect.signature(PREDICTORS.get(method.predictor)).parameters:
         options["seed"] = seed
-    return PREDICTORS.create(method.predictor, **options)  # type: ignore[no-any-return]
+    made: Predictor = PREDICTORS.create(method.predictor, **options)
+    return made
 
 
 def _context(table: Benchmark, devices: DeviceSet, method: Method) -> Context:
@@ -333,7 +339,7 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
     out = []
     for task, method, size in sorted(grouped, key=lambda g: (order[g[0]], list(methods).index(g[1]), g[2])):
         scores = grouped[task, method, size]
-        total = len(TASKS[task].sources) * size if issubclass_few_shot(method) else 0
+        total = len(TASKS[task].sources) * size if measures_sources(method) else 0
         for k in sorted({key[0] for key in scores}):
             names = list(dict.fromkeys(d for n, _, d in scores if n == k))
             draws = sorted({draw for n, draw, _ in scores if n == k})
@@ -365,10 +371,10 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
     return out
 
 
-def issubclass_few_shot(method: str) -> bool:
-    """Whether a method measures source devices."""
+def measures_sources(method: str) -> bool:
+    """Whether a method learns from source devices."""
     made = PREDICTORS.get(find(method).predictor)
-    return isinstance(made, type) and issubclass(made, FewShotPredictor)
+    return not find(method).scratch and isinstance(made, type) and issubclass(made, FewShotPredictor)
 
 
 def _reference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,36 @@ def _grid(sources: bool) -> list[dict[str, float]]:
     ]
 
 
+@dataclass(frozen=True)
+class _Fits:
+    """GPs of one scale (raw or logarithmic) and one noise model: ``c`` configurations over ``n`` measurements.
+
+    Args:
+        log: whether logarithms are modelled.
+        centre, spread: of the modelled values.
+        weights: ``(c, blocks)`` of the kernel.
+        noise: ``(c,)`` noise variance relative to the signal's.
+        evidence: ``(c,)`` log marginal likelihood.
+        offset, alpha, variance, inverse: ``(c,)``, ``(c, n)``, ``(c,)`` and ``(c, n, n)``: constant, kernel weights of
+            the measurements, signal variance, inverse covariance.
+    """
+
+    log: bool
+    centre: float
+    spread: float
+    weights: Array
+    noise: Array
+    evidence: Array
+    offset: Array
+    alpha: Array
+    variance: Array
+    inverse: Array
+
+
+NEGLIGIBLE = 10.0
+"""Log evidence below the best at which a configuration is not tried with robust noise."""
+
+
 class AdaptedLatency(Predictor):
     """A device's latency, learned by `FewShotGP.adapt`."""
 
@@ -46,41 +77,47 @@ class AdaptedLatency(Predictor):
             limit = max(8, int(limit * (40 / len(task)) ** 2))
         if len(weights) > limit:
             weights = weights[np.linspace(0, len(weights) - 1, limit).round().astype(int)]
-        y, n = task.values, len(task)
-        grams = self.known_.gram(self.known_)
-        kernels = np.einsum("cb,bij->cij", weights, grams)
-        scale = np.maximum(np.einsum("cii->c", kernels) / n, 1e-12)
-        c = len(few.noises)
-        kernels = np.repeat(kernels / scale[:, None, None], c, axis=0)
-        weights = np.repeat(weights / scale[:, None], c, axis=0)
-        noise = np.tile(few.noises, len(kernels) // c)
-        self.fits_ = []
+        kernels = np.einsum("cb,bij->cij", weights, self.known_.gram(self.known_))
+        scale = np.maximum(np.einsum("cii->c", kernels) / len(task), 1e-12)
+        kernels = np.repeat(kernels / scale[:, None, None], len(few.noises), axis=0)
+        weights = np.repeat(weights / scale[:, None], len(few.noises), axis=0)
+        noise = np.tile(np.asarray(few.noises, dtype=np.float64), len(scale))
+        self.fits_: list[_Fits] = []
         for log in (False, True):
-            values = np.log(y) if log else y
-            centre, spread = float(values.mean()), float(values.std())
-            jacobian = -n * np.log(spread) - (np.log(y).sum() if log else 0.0)
-            z = (values - centre) / spread
-            precision = np.ones((len(kernels), n))
-            for turn in range(few.robust + 1):
-                inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
-                ones = inverse.sum(axis=2)
-                total = ones.sum(axis=1)
-                offset = (ones @ z) / total
-                alpha = np.einsum("cij,cj->ci", inverse, z - offset[:, None])
-                variance = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, 1e-6)
-                if turn in (0, few.robust):
-                    evidence = -0.5 * ((n - 1) * np.log(variance) - np.linalg.slogdet(inverse)[1] + np.log(total))
-                    half = few.freedom / 2
-                    evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
-                    self.fits_.append((log, centre, spread, evidence, offset, alpha, variance, inverse))
-                diagonal = np.einsum("cii->ci", inverse)
-                left_out = (alpha / diagonal) ** 2 * diagonal / variance[:, None]
-                precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
-        evidence = np.stack([f[3] for f in self.fits_])
+            self.fits_ += self._fits(log, kernels, weights, noise)
+        evidence = np.concatenate([f.evidence for f in self.fits_])
         posterior = np.exp(evidence - evidence.max())
-        self.posterior_ = posterior / posterior.sum()
-        self.weights_, self.noise_ = weights, noise
+        self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
+
+    def _fits(self, log: bool, kernels: Array, weights: Array, noise: Array) -> list[_Fits]:
+        """With Gaussian noise, and then, where that is not hopeless, with Student's t by iterated reweighting."""
+        y, n, few = self.task_.values, len(self.task_), self.few
+        values = np.log(y) if log else y
+        centre, spread = float(values.mean()), float(values.std())
+        jacobian = -n * np.log(spread) - (np.log(y).sum() if log else 0.0)
+        z = (values - centre) / spread
+        precision: Array = np.ones((len(kernels), n))
+        found = []
+        for turn in range(few.robust + 1):
+            inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
+            ones = inverse.sum(axis=2)
+            total = ones.sum(axis=1)
+            offset = (ones @ z) / total
+            alpha = np.einsum("cij,cj->ci", inverse, z - offset[:, None])
+            variance: Array = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, 1e-6)
+            if turn in (0, few.robust):
+                evidence = -0.5 * ((n - 1) * np.log(variance) - np.linalg.slogdet(inverse)[1] + np.log(total))
+                half = few.freedom / 2
+                evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
+                found.append(_Fits(log, centre, spread, weights, noise, evidence, offset, alpha, variance, np.asarray(inverse)))
+            diagonal = np.einsum("cii->ci", inverse)
+            left_out: Array = alpha**2 / diagonal / variance[:, None]
+            precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
+            if turn == 0:
+                kept = evidence > evidence.max() - NEGLIGIBLE
+                kernels, weights, noise, precision = kernels[kept], weights[kept], noise[kept], precision[kept]
+        return found
 
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation of a measurement, in its unit, averaged over all configurations."""
@@ -90,34 +127,31 @@ class AdaptedLatency(Predictor):
         features = self.few.features(self.task_.space, self.task_.context)(archs)
         cross = features.gram(self.known_)
         self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
-        total = np.zeros(len(archs))
-        second = np.zeros(len(archs))
+        total, second, kept = np.zeros(len(archs)), np.zeros(len(archs)), 0.0
         low, high = self.task_.values.min(), self.task_.values.max()
-        for (log, centre, spread, _, offset, alpha, variance, inverse), p in zip(
-            self.fits_, self.posterior_, strict=True
-        ):
-            mass = float(p.sum())
+        for fit, posterior in zip(self.fits_, self.posterior_, strict=True):
+            mass = float(posterior.sum())
             if mass < 1e-4:
                 continue
-            q = p / mass
-            coefficients = np.einsum("c,cb,ci->bi", q, self.weights_, alpha)
-            mean = np.einsum("bni,bi->n", cross, coefficients) + float(q @ offset)
+            q = posterior / mass
+            coefficients = np.einsum("c,cb,ci->bi", q, fit.weights, fit.alpha)
+            mean = (cross @ coefficients[:, :, None]).sum(axis=0)[:, 0] + float(q @ fit.offset)
             spread_z = np.zeros(len(archs))
             heavy = np.argsort(-q)[:4]
             for c in heavy:
-                reach = np.einsum("b,bni->ni", self.weights_[c], cross)
-                left = self.weights_[c] @ self_norm - np.einsum("ni,ij,nj->n", reach, inverse[c], reach)
-                here = reach @ alpha[c] + offset[c]
-                spread_z += q[c] * (variance[c] * (np.maximum(left, 0.0) + self.noise_[c]) + (here - mean) ** 2)
-            std = np.sqrt(spread_z / q[heavy].sum()) * spread
-            value = mean * spread + centre
-            if log:
+                reach = np.tensordot(fit.weights[c], cross, axes=1)
+                left = fit.weights[c] @ self_norm - ((reach @ fit.inverse[c]) * reach).sum(axis=1)
+                here = reach @ fit.alpha[c] + fit.offset[c]
+                spread_z += q[c] * (fit.variance[c] * (np.maximum(left, 0.0) + fit.noise[c]) + (here - mean) ** 2)
+            std = np.sqrt(spread_z / q[heavy].sum()) * fit.spread
+            value = mean * fit.spread + fit.centre
+            if fit.log:
                 value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))
                 std = value * np.minimum(std, 2.0)
             value = np.maximum(value, 0.1 * low)
             total += mass * value
             second += mass * (std**2 + value**2)
-        kept = sum(float(p.sum()) for p in self.posterior_ if p.sum() >= 1e-4)
+            kept += mass
         mean = total / kept
         return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
 

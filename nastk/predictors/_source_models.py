@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 NOISES = (1e-3, 1e-2, 0.05, 0.2, 0.5)
 
 MOST = 1500
-"""Rows up to which interactions are modelled; beyond, the exact GP takes minutes and the rows tell the additive part."""
+"""Rows up to which interactions are modelled; beyond, an exact GP takes minutes and the additive part is well known."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""``nastk reproduce``: the papers' comparisons, run anew on the fetched tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nastk.cli.bench import integers, words
+from nastk.cli.options import Interrupted, Json
+
+app = typer.Typer(no_args_is_help=True, help="Run the papers' comparisons anew, their figures beside ours.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps the name of a single command a part of the command line."""
+
+
+@app.command("latency")
+def latency(
+    tasks: Annotated[
+        str, typer.Option("--tasks", metavar="A,B,...", help="ND, NA, N1-N4, FD, FA, F1-F4, NB201-FBNet, FBNet-NB201.")
+    ] = "ND,FD,FA,F1,F2,F3,F4,NA",
+    methods: Annotated[
+        str,
+        typer.Option("--methods", metavar="X,Y,...", help="Methods of the comparison, predictors, or file.py:Class."),
+    ] = "few-shot-gp,multi-predict,lookup-table,flops",
+    samples: Annotated[
+        str, typer.Option("--samples", metavar="N,M,...", help="Measurements of the target device.")
+    ] = "3,5,10,20",
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws of sources and samples, 0 to N - 1.")
+    ] = 10,
+    source_samples: Annotated[
+        str | None,
+        typer.Option("--source-samples", metavar="N,M,...", help="Architectures a source device, if not the papers'."),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", metavar="S", help="Chooses what is measured, for every method.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Few-shot latency predictors on the literature's device sets: Spearman correlation, published beside ours."""
+    from nastk.cli.progress import bar
+    from nastk.experiments import cross_space, latency_tables
+    from nastk.experiments import latency as comparison
+    from nastk.files import writable_folder
+    from nastk.report.curves import write_curves
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    wanted, named = words("--tasks", tasks), words("--methods", methods)
+    counts = integers("--samples", samples)
+    sizes = None if source_samples is None else integers("--source-samples", source_samples)
+    if json_file is not None:
+        writable_folder(json_file.parent)
+    if figures is not None:
+        writable_folder(figures)
+    between = [task for task in wanted if task in cross_space.PAIRS]
+    within = [task for task in wanted if task not in between]
+    rows: list[dict[str, Any]] = []
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        if json_file is not None:
+            write_json(json_file, [*rows, *some])
+            raise Interrupted(f"interrupted; the draws that were finished are in {json_file}")
+
+    with bar(None, "adapting") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        if within:
+            rows += comparison.run(
+                within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow, partial=keep
+            )
+        if between:
+            rows += cross_space.run(between, named, counts, seeds, sizes, workers=workers, progress=follow)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for task in within:
+        whole, lacking = comparison.missing(task)
+        if lacking:
+            what = "is not run" if whole else "is run without them"
+            typer.echo(f"{task}: no table has {', '.join(lacking)}; it {what} ({comparison.CURE})")
+    for title, lines in latency_tables.tables(rows):
+        show(lines, title=title)
+    show(latency_tables.means(rows), title="Mean over each task's devices, with 95 % intervals")
+    if figures is not None:
+        drawn = []
+        for name, against, label, logarithmic in (
+            ("samples", "samples", "measurements of the target device", False),
+            ("measurements", "measurements", "measurements in all, source devices included", True),
+        ):
+            panels = latency_tables.curves(rows, against)
+            write_curves(panels, figures / f"latency-{name}.png", label, "Spearman", logarithmic)
+            drawn.append(f"latency-{name}.png")
+        if between:
+            for task in between:
+                panels = latency_tables.devices(rows, task)
+                write_curves(panels, figures / f"{task}.png", "measurements of the target device", "Spearman")
+                drawn.append(f"{task}.png")
+        typer.echo(f"drawn: {', '.join(drawn)} in {figures}")

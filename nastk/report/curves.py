@@ -1,0 +1,104 @@
+"""Curves with 95 % intervals, a panel a task, as a PNG."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nastk.files import atomic_path
+
+COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3a3f47", "#b4b9c2")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method: means at `x`, with the half-widths of their intervals."""
+
+    label: str
+    x: Sequence[float]
+    mean: Sequence[float]
+    half: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes.
+
+    Args:
+        title: above it.
+        curves: what is drawn.
+        published: label and figure of others' results, ``(label, x, y)``, drawn as open markers.
+    """
+
+    title: str
+    curves: Sequence[Curve]
+    published: Sequence[tuple[str, float, float]] = field(default_factory=tuple)
+
+
+def write_curves(
+    panels: Sequence[Panel], path: str | os.PathLike[str], x: str, y: str, log: bool = False, dpi: int = 150
+) -> None:
+    """Draw the panels; the file is written whole or not at all.
+
+    Args:
+        x, y: labels of the axes.
+        log: logarithmic x axis.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    columns = min(4, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(max(3.6 * columns, 5.4), 3.0 * lines + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    colour = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for curve in panel.curves:
+            low = [m - h for m, h in zip(curve.mean, curve.half, strict=True)]
+            high = [m + h for m, h in zip(curve.mean, curve.half, strict=True)]
+            axes.fill_between(curve.x, low, high, color=colour[curve.label], alpha=0.15, lw=0)
+            axes.plot(curve.x, curve.mean, "o-", color=colour[curve.label], ms=3.5, lw=1.4)
+        for label, at, value in panel.published:
+            axes.plot([at], [value], "D", ms=5.5, mfc="none", mew=1.2, color=colour.get(label, "#3a3f47"))
+        means = [m for curve in panel.curves for m in curve.mean] + [p[2] for p in panel.published]
+        bottom = max(min(means), -0.2)
+        axes.set_ylim(bottom - 0.06 * (1.0 - bottom) - 0.005, 1.0)
+        if log:
+            axes.set_xscale("log")
+        ticks = sorted({v for curve in panel.curves for v in curve.x})
+        if not log and len(ticks) <= 10:
+            axes.set_xscale("log")
+            axes.set_xticks(ticks)
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.minorticks_off()
+        axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+        axes.grid(color="#e6e8ec", lw=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(x, fontsize=10)
+    figure.supylabel(y, fontsize=10)
+    handles = [_line(colour[label]) for label in labels]
+    if any(panel.published for panel in panels):
+        from matplotlib.lines import Line2D
+
+        handles.append(Line2D([], [], marker="D", mfc="none", color="#3a3f47", lw=0))
+        labels = [*labels, "published (colour: its method)"]
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(4, len(labels)), fontsize=8.5, frameon=False
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
+
+
+def _line(colour: str):  # type: ignore[no-untyped-def]  # a matplotlib artist
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, marker="o", ms=3.5, lw=1.4)
