@@ -19,42 +19,75 @@ def predict(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    everything: Annotated[bool, typer.Option("--all", help="Predict every architecture of the space.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Predict the whole space, as without any ARCH.")] = False,
     predictor: Annotated[
         str, typer.Option("--predictor", metavar="P", help="What learns from the measurements.")
     ] = "few-shot-gp",
+    pretrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--pretrained/--from-scratch", help="Start from the shipped weights (the default where there are some)."
+        ),
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write all predictions to this file.")
     ] = None,
     json_file: Json = None,
 ) -> None:
     """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
-    from nastk.cli.objectives import latency_predictor, read_archs, read_measurements
+    from nastk.cli.objectives import latency_predictor, read_archs, read_measurements, shipped
     from nastk.errors import InvalidValue
     from nastk.predictors.base import Task
+    from nastk.predictors.factory import predictor as named_predictor
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
     wanted = [*(archs or []), *(more_archs or [])]
-    if bool(wanted) == everything:
+    if wanted and everything:
         raise InvalidValue("say what to predict: architectures as arguments, or --all, and not both")
-    asked = space.enumerate() if everything else read_archs(space, wanted)
+    if not wanted and not space.enumerable:
+        raise InvalidValue(f"{space.name} is too large to predict as a whole; name architectures as arguments")
+    if pretrained and f"{predictor}-{space.name}" not in shipped():
+        have = ", ".join(sorted(shipped()))
+        raise InvalidValue(f"no weights of {predictor} for {space.name} ship, only {have}; leave --pretrained out")
     measured, values = read_measurements(space, measurements)
-    few = latency_predictor(space, name=predictor)
-    fitted = few.fit(Task(space, measured, values, "latency", "ms", "min", device="this"))
+    asked = read_archs(space, wanted) if wanted else space.enumerate()
+    learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
+    fitted = learner.adapt(Task(space, measured, values, "latency", "ms", "min", device="this"))
     rows = _rows(space, asked, fitted.predict(asked))
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
-    ordered = sorted(rows, key=lambda r: r["ms"]) if everything else rows
+    ordered = rows if wanted else sorted(rows, key=lambda r: r["ms"])
     title = f"latency predicted by {predictor} from {len(values)} measurements (estimates; 95 % intervals)"
     show(ordered[:SHOWN], title=title, shorten=("arch",))
     if len(rows) > SHOWN:
-        rest = f"{len(rows) - SHOWN:,} more" + (" (here: the fastest)" if everything else "")
+        rest = f"{len(rows) - SHOWN:,} more" + ("" if wanted else " (here: the fastest)")
         typer.echo(f"and {rest}" + (f", all in {csv_file}" if csv_file else "; --csv FILE writes all"))
+    for line in _trust(fitted, values):
+        typer.echo(line)
+
+
+def _trust(fitted: Any, values: Any) -> list[str]:
+    """What the device resembles, and how well the measurements predict each other."""
+    import numpy as np
+
+    from nastk.metrics import spearman
+
+    said = []
+    alike = fitted.resembles()[:3] if hasattr(fitted, "resembles") else []
+    if alike:
+        names = ", ".join(f"{name} ({correlation:.2f})" for name, correlation in alike)
+        said.append(f"the device resembles {names} (Spearman with the {len(values)} measurements)")
+    if hasattr(fitted, "left_out") and len(values) > 2:
+        others = fitted.left_out()
+        error = float(np.median(np.abs(others / values - 1.0)))
+        rank = f"Spearman {spearman(others, values):.2f}, " if len(values) >= 5 else ""
+        said.append(f"each measurement predicted from the others: {rank}median error {100 * error:.1f} %")
+    return said
 
 
 def _rows(space: Any, archs: Any, prediction: Any) -> list[dict[str, Any]]:

@@ -196,7 +196,7 @@ def find(method: str) -> Method:
     try:
         PREDICTORS.get(method)
     except UnknownName:
-        raise UnknownName("method", method, [*METHODS, *PREDICTORS.names()]) from None
+        raise UnknownName("method", method, dict.fromkeys([*METHODS, *PREDICTORS.names()])) from None
     return Method(method)
 
 

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nastk.files import atomic_path
 
@@ -65,6 +66,10 @@ def write_curves(
             axes.plot(curve.x, curve.mean, "o-", color=colour[curve.label], ms=3.5, lw=1.4)
         for label, at, value in panel.published:
             axes.plot([at], [value], "D", ms=5.5, mfc="none", mew=1.2, color=colour.get(label, "#3a3f47"))
+        if panel.published:
+            label, at, value = max(panel.published, key=lambda p: p[2])
+            place: dict[str, Any] = {"xytext": (-6, -11), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(label, (at, value), fontsize=7, color="#555b66", **place)
         means = [m for curve in panel.curves for m in curve.mean] + [p[2] for p in panel.published]
         bottom = max(min(means), -0.2)
         axes.set_ylim(bottom - 0.06 * (1.0 - bottom) - 0.005, 1.0)
