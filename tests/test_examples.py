@@ -60,6 +60,30 @@ def test_own_predictor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_my_device_in_ten_measurements(tmp_path: Path) -> None:
+    said = run("my_device_in_ten_measurements.py", tmp_path)
+    assert "this machine resembles" in said
+    assert float(said.split()[-1]) > 0.8, "the ranks of fresh architectures"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_compare_my_predictor(nastk_home: Path, tmp_path: Path) -> None:
+    lines = run("compare_my_predictor.py", tmp_path).splitlines()
+    found = {line.split()[0]: float(line.split()[1]) for line in lines}
+    assert found["few-shot-gp"] > found["Blend"] > 0.8 > found["lookup-table"]
+
+
+def test_compare_my_predictor_says_how_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "compare_my_predictor.py")], capture_output=True, text=True, check=False
+    )
+    assert "skipped: " in done.stderr
+    assert "nastk data fetch" in done.stderr
+
+
+@pytest.mark.slow
 def test_own_space(tmp_path: Path) -> None:
     said = run("own_space.py", tmp_path)
     assert "Conv2d" in said
@@ -72,4 +96,5 @@ def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     from nastk.testing import check_predictor, check_space
 
     check_predictor(load_object(f"{EXAMPLES / 'own_predictor.py'}:Nearby"), space("nasbench201"))
+    check_predictor(load_object(f"{EXAMPLES / 'compare_my_predictor.py'}:Blend"), space("nasbench201"))
     check_space(load_object(f"{EXAMPLES / 'own_space.py'}:DigitNets")())

@@ -169,3 +169,26 @@ def test_default_task_at_ten_measurements(nastk_home: object) -> None:
             mine = few.adapt(Task(space, archs, values[device][at], device=device))
             scores.append(spearman(mine.predict(everything[rest]).mean, values[device][rest]))
     assert np.mean(scores) > 0.955
+
+
+def test_left_out_measurements_say_how_far_to_trust_it(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs = few.choose(12, seed=3)
+    truth = _latency(space, archs, 11)
+    good = few.adapt(Task(space, archs, truth, "latency", "ms", device="mine")).left_out()
+    assert np.median(np.abs(good / truth - 1)) < 0.1
+    noise = np.random.default_rng(0).permutation(truth)
+    bad = few.adapt(Task(space, archs, noise, "latency", "ms", device="noise")).left_out()
+    assert np.median(np.abs(bad / noise - 1)) > 0.15
+    again = few.adapt(Task(space, archs[1:], truth[1:], "latency", "ms", device="mine")).predict(archs[:1]).mean
+    assert good[0] == pytest.approx(again[0], rel=0.15), "close to a real refit without it"
+
+
+def test_many_source_samples_are_fitted_without_interactions(few: FewShotGP) -> None:
+    space = nastk.space("fbnet")
+    archs = space.sample(1600, 0)
+    tasks = [Task(space, archs, _latency(space, archs, d), "latency", "ms", device=f"d{d}") for d in (1, 2)]
+    large = FewShotGP().pretrain(tasks)
+    fresh = space.sample(300, 1)
+    for d, predicted in zip((1, 2), large.sources_(fresh).T, strict=True):
+        assert np.abs(predicted / _latency(space, fresh, d) - 1).max() < 0.01, "additive latencies exactly"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 def test_device_sets_are_disjoint_and_of_the_papers_sizes() -> None:
     sizes = {name: (len(task.sources), len(task.targets)) for name, task in TASKS.items()}
     assert sizes == {
-        **{"ND": (9, 6), "NA": (17, 3), "N1": (5, 5), "N2": (5, 5), "N3": (5, 5), "N4": (10, 3)},
-        **{"FD": (9, 3), "FA": (15, 4), "F1": (5, 5), "F2": (5, 5), "F3": (5, 5), "F4": (10, 3)},
+        "ND": (9, 6), "NA": (17, 3), "N1": (5, 5), "N2": (5, 5), "N3": (5, 5), "N4": (10, 3),
+        "FD": (9, 3), "FA": (15, 4), "F1": (5, 5), "F2": (5, 5), "F3": (5, 5), "F4": (10, 3),
     }
     for name, task in TASKS.items():
         assert not set(task.sources) & set(task.targets), name
@@ -37,9 +37,9 @@ def test_published_figures_name_known_tasks_methods_and_devices() -> None:
 
 
 class Watch(FewShotPredictor):
-    """Remembers what it was shown; predicts the true order of what it was not shown from a hidden table."""
+    """Remembers what it was shown."""
 
-    shown: list[tuple[str, int, tuple[str, ...]]] = []
+    shown: ClassVar[list[tuple[str, int, tuple[str, ...]]]] = []
 
     def pretrain(self, tasks):  # type: ignore[no-untyped-def]
         self._check_sources(tasks)

@@ -1,0 +1,86 @@
+"""``nastk predict``: from a file of measurements to latencies with intervals, and what they are worth."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nastk
+from nastk.cli import run
+from nastk.metrics import spearman
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Ten measurements of a device that is one of the sources, half as fast and noisy."""
+    few = nastk.predictor("few-shot-gp", pretrained="nasbench201")
+    archs = few.choose(10, seed=0)
+    values = 2.0 * few.sources_(archs)[:, few.devices.index("gold_6226")]
+    values *= np.exp(0.02 * np.random.default_rng(0).standard_normal(10))
+    path = tmp_path / "mine.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arch", "ms"])
+        writer.writerows(zip(few.source_space.format_all(archs), values, strict=True))
+    return path
+
+
+def test_the_whole_space_with_intervals_and_what_they_are_worth(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "all.csv"
+    asked = ["--space", "nasbench201", "--pretrained", "--measurements", str(mine), "--csv", str(out)]
+    assert run(["predict", *asked]) == 0
+    printed = capsys.readouterr().out
+    assert "gold_6226 (" in printed.partition("resembles ")[2].splitlines()[0]
+    assert "predicted from the others: Spearman" in printed
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 15625
+    few = nastk.predictor("few-shot-gp", pretrained="nasbench201")
+    truth = 2.0 * few.sources_(few.source_space.as_archs([r["arch"] for r in rows]))
+    truth = truth[:, few.devices.index("gold_6226")]
+    ms, low, high = (np.array([float(r[c]) for r in rows]) for c in ("ms", "low", "high"))
+    assert spearman(ms, truth) > 0.97
+    assert ((low <= truth) & (truth <= high)).mean() > 0.8
+
+
+def test_named_architectures_in_the_order_that_they_were_asked(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", "--measurements", str(mine), "7", "3"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    space = nastk.space("nasbench201")
+    assert [line.split()[0] for line in lines] == space.format_all(space.from_index([7, 3]))
+
+
+def test_from_scratch_uses_no_weights(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", "--measurements", str(mine), "--from-scratch", "12"]) == 0
+    assert "resembles" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (("--space", "fbnet", "--measurements", "mine.csv"), "name architectures"),
+        (("--pretrained", "--predictor", "ridge", "--measurements", "mine.csv"), "no weights of ridge"),
+        (("--measurements", "mine.csv", "--all", "3"), "not both"),
+        (("--measurements", "one.csv"), "at least 2 measurements"),
+        (("--measurements", "flat.csv"), "nothing to learn"),
+        (("--measurements", "nan.csv"), "nan.csv, line 3"),
+        (("--measurements", "other.csv"), "k3_e1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple, cure: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {"mine": "1,2.5\n2,3.0\n", "one": "1,2\n", "flat": "1,2\n2,2\n", "nan": "1,2\n2,nan\n"}
+    files["other"] = "k3_e1,2\n"
+    for name, text in files.items():
+        Path(f"{name}.csv").write_text("arch,ms\n" + text)
+    assert run(["predict", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert cure in said
+    assert said.count("\n") == 1
