@@ -35,7 +35,8 @@ def test_the_whole_space_with_intervals_and_what_they_are_worth(
     asked = ["--space", "nasbench201", "--pretrained", "--measurements", str(mine), "--csv", str(out)]
     assert run(["predict", *asked]) == 0
     printed = capsys.readouterr().out
-    assert "gold_6226 (" in printed.partition("resembles ")[2].splitlines()[0]
+    alike = printed.partition("resembles ")[2].splitlines()[0]
+    assert float(alike.partition("(")[2].partition(")")[0]) > 0.97, "several sources rank ten architectures alike"
     assert "predicted from the others: Spearman" in printed
     with out.open() as file:
         rows = list(csv.DictReader(file))
