@@ -20,7 +20,6 @@ from nastk.experiments import latency
 from nastk.experiments._pool import each
 from nastk.metrics import mean_ci, spearman
 from nastk.predictors.base import Task
-from nastk.spaces.base import Pool
 
 PAIRS = {"NB201-FBNet": ("nasbench201", "fbnet"), "FBNet-NB201": ("fbnet", "nasbench201")}
 """Source and target space of each task."""
@@ -95,7 +94,7 @@ def _transfer(job: _Run) -> dict[int, float]:
     method = latency.find(job.method)
     tables = [latency._table(space) for space in PAIRS[job.task]]
     archs = [table.space.enumerate() for table in tables]
-    spaces = [table.space.space if isinstance(table.space, Pool) else table.space for table in tables]
+    spaces = [table.space for table in tables]
     truth = [latency._latency(space, job.device) for space in PAIRS[job.task]]
     drawn = latency._generator("sources", job.task, job.device, job.draw)
     rows = drawn.choice(len(archs[0]), job.source_samples, replace=False)
