@@ -1,11 +1,14 @@
-"""Networks of multi-predict: members side by side in one tensor, an architecture encoded once for all its devices."""
+"""Networks with one copy a member or device: all of them side by side in one tensor, whose first dimension they are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Parameters = dict[str, Tensor]
@@ -73,7 +76,7 @@ def encode(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -
 
     Args:
         x: ``(members, n, inputs)`` one-hot choices, or operation numbers ``(members, n, nodes)`` of graphs.
-        adjacency: ``(nodes + 1, nodes + 1)`` row-normalised, with self loops and a global node, which is last.
+        adjacency: ``(nodes + 1, nodes + 1)`` see :func:`with_global_node`.
     """
     if layout.kind == "gcn":
         assert adjacency is not None
@@ -131,7 +134,45 @@ def forward(
     return torch.sigmoid(h).reshape(m, n, d)
 
 
-def optimiser(p: Parameters, learning_rate: float, weight_decay: float, steps: int) -> tuple[Any, Any]:
-    """AdamW, and a cosine to zero over `steps`."""
-    adam = torch.optim.AdamW(p.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
-    return adam, torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(steps, 1))
+def with_global_node(adjacency: NDArray[np.float64]) -> Tensor:
+    """``(nodes + 1, nodes + 1)``: each node receives from its predecessors and itself; a global node, last, from all.
+
+    Args:
+        adjacency: ``(nodes, nodes)``, one where the row's node feeds the column's.
+    """
+    nodes = len(adjacency)
+    full = np.eye(nodes + 1)
+    full[:nodes, :nodes] += adjacency.T
+    full[nodes] = 1.0
+    return torch.tensor(full, dtype=torch.float32)
+
+
+@contextmanager
+def optimiser(trained: Parameters, learning_rate: float, weight_decay: float, epochs: int) -> Iterator[Descent]:
+    """Lets gradients flow to the trained parameters, and to no others, until it is left."""
+    for value in trained.values():
+        value.requires_grad_(True)
+    try:
+        yield Descent(trained, learning_rate, weight_decay, epochs)
+    finally:
+        for value in trained.values():
+            value.requires_grad_(False)
+            value.grad = None
+
+
+class Descent:
+    """AdamW with a learning rate that falls to zero along a cosine, by epochs."""
+
+    def __init__(self, trained: Parameters, learning_rate: float, weight_decay: float, epochs: int):
+        self._adam = torch.optim.AdamW(trained.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._adam, max(epochs, 1))
+
+    def descend(self, loss: Tensor) -> None:
+        """One step."""
+        self._adam.zero_grad()
+        loss.backward()
+        self._adam.step()
+
+    def anneal(self) -> None:
+        """The end of an epoch."""
+        self._schedule.step()

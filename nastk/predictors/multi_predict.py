@@ -8,23 +8,27 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from nastk.encodings.base import Context, Encoding, encoding
-from nastk.errors import InvalidValue
-from nastk.predictors._multi_predict_network import Layout, Parameters, forward, initial, optimiser
+from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+from nastk.predictors._multi_predict_network import Layout, Parameters, forward, initial, optimiser, with_global_node
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 
+ENCODINGS = ("vec", "zcp", "hwl", "vec+zcp", "vec+hwl")
+
 
 class MultiPredict(FewShotPredictor):
     """Transfer learning over devices (Section 3; hyper-parameters of Table 15).
 
     An architecture's embedding and a device's vector go through a common head to the latency, min-max normalised within
-    each device. A new device is learned by fine-tuning a copy on its samples.
+    each source device by its own samples. A new device is learned by fine-tuning on its samples, each time from the
+    pretrained network. Without :meth:`pretrain`, :meth:`adapt` trains from scratch (the baseline of Figures 6 and 7).
 
     Args:
         representation: of a device. "table": a learned row each; a new device starts with the row of the source that
@@ -32,29 +36,36 @@ class MultiPredict(FewShotPredictor):
             many reference architectures as the vector is wide, which :meth:`choose` puts first.
         encoding: "vec", "zcp", "hwl", or "vec" joined with one of them by "+". Without "vec" the network is the
             cross-domain one, and :meth:`adapt` takes tasks of other spaces.
-        members: networks that are trained side by side; their mean predicts, their spread is the uncertainty.
+        network: encoder of "vec": "gcn" over the operation graph, "mlp" over one-hot choices, "auto": the GCN where the
+            graph branches.
+        members: networks that are trained side by side; their mean predicts, their spread is the uncertainty, NaN for
+            a single one.
         epochs, transfer_epochs: passes over the source samples, and over the target's.
         batch_size: architecture-device pairs a step; the target's samples are one batch.
-        learning_rate, transfer_learning_rate, weight_decay: of AdamW, annealed by a cosine.
+        learning_rate, transfer_learning_rate, weight_decay: of AdamW, annealed to zero by a cosine.
         loss: "l1" (the authors' code) or "mse" (the paper's text).
-        freeze_encoder: fine-tune the head and the device's row only, as in the authors' later code.
-        align: scale the target by a line through the source's predictions of the samples, so that fine-tuning starts
-            from their scale; False: by the samples' own minimum and maximum.
+        freeze_encoder: fine-tune the head and the device's vector only, as in one of the authors' two versions.
+        align: give the target's samples the mean and the spread that the pretrained network expects of them; False:
+            span them from 0 to 1. The authors take minimum and maximum over all architectures, which nobody knows of
+            a new device.
         device_width, embedding_width: of a device's vector and an architecture's embedding.
-        graph_width, graph_layers: of the GCN, for cells.
-        hidden_width, hidden_layers: of the fully connected layers after it, 200 wide, or of the MLP, 100 wide.
+        graph_width, graph_layers: of the GCN.
+        hidden_width, hidden_layers: of the layers after the GCN (by default 200 wide), or of the MLP (100).
         head: widths of the layers over embedding and vector together.
-        cross_width, cross_layers: of the cross-domain network.
-        scratch_epochs: steps of a predictor that was never pretrained.
+        cross_width, cross_layers: of the cross-domain network's hidden layers (by default 256 wide for hwl, 128 for
+            zcp).
+        scratch_epochs: passes over the samples of a predictor that was never pretrained.
         seed: of initial weights and minibatches.
 
-    Without :meth:`pretrain`, :meth:`adapt` trains from scratch (the baseline of Figures 6 and 7).
+    Raises:
+        InvalidValue: an option that is none of those named.
     """
 
     def __init__(
         self,
         representation: Literal["table", "sample", "index"] = "table",
-        encoding: str = "vec",
+        encoding: Literal["vec", "zcp", "hwl", "vec+zcp", "vec+hwl"] = "vec",
+        network: Literal["auto", "mlp", "gcn"] = "auto",
         members: int = 1,
         epochs: int = 250,
         transfer_epochs: int = 50,
@@ -72,67 +83,90 @@ class MultiPredict(FewShotPredictor):
         hidden_width: int | None = None,
         hidden_layers: int = 2,
         head: tuple[int, ...] = (1000,),
-        cross_width: int = 256,
+        cross_width: int | None = None,
         cross_layers: int = 3,
         scratch_epochs: int = 250,
         seed: int = 0,
     ):
-        if representation not in ("table", "sample", "index"):
-            raise InvalidValue(f"representation must be table, sample or index; got {representation!r}")
-        if loss not in ("l1", "mse"):
-            raise InvalidValue(f"loss must be l1 or mse; got {loss!r}")
-        self.representation, self.encoding, self.members = representation, encoding, members
+        self.representation, self.encoding, self.network, self.members = representation, encoding, network, members
         self.epochs, self.transfer_epochs, self.batch_size = epochs, transfer_epochs, batch_size
         self.learning_rate, self.transfer_learning_rate = learning_rate, transfer_learning_rate
-        self.weight_decay, self.loss = weight_decay, loss
-        self.freeze_encoder, self.align = freeze_encoder, align
+        self.weight_decay, self.loss, self.freeze_encoder, self.align = weight_decay, loss, freeze_encoder, align
         self.device_width, self.embedding_width = device_width, embedding_width
         self.graph_width, self.graph_layers = graph_width, graph_layers
         self.hidden_width, self.hidden_layers, self.head = hidden_width, hidden_layers, head
         self.cross_width, self.cross_layers = cross_width, cross_layers
         self.scratch_epochs, self.seed = scratch_epochs, seed
+        for name, value, options in (
+            ("representation", representation, ("table", "sample", "index")),
+            ("encoding", encoding, ENCODINGS),
+            ("network", network, ("auto", "mlp", "gcn")),
+            ("loss", loss, ("l1", "mse")),
+        ):
+            if value not in options:
+                raise InvalidValue(f"{name} must be one of {', '.join(options)}; got {value!r}")
+        if members < 1 or device_width < 1 or not head:
+            raise InvalidValue("members and device_width must be at least 1, and head needs a layer")
 
     # ---- sources
 
     def pretrain(self, tasks: Sequence[Task]) -> MultiPredict:
+        """Learn the source devices; the tasks may differ in their architectures.
+
+        Raises:
+            InvalidValue: no tasks or tasks of several spaces; "sample" and fewer shared architectures than references.
+        """
         self._check_sources(tasks)
         archs = np.unique(np.concatenate([task.archs for task in tasks]), axis=0)
         place = {row.tobytes(): i for i, row in enumerate(archs)}
         targets = np.full((len(archs), len(tasks)), np.nan)
         for j, task in enumerate(tasks):
-            low, span = task.values.min(), max(float(np.ptp(task.values)), 1e-12)
-            targets[[place[row.tobytes()] for row in task.archs], j] = (task.values - low) / span
+            targets[[place[row.tobytes()] for row in task.archs], j] = _min_max(task.values, task.values)
+        self.archs_ = archs
         self.features_ = _Features(self, tasks[0].space, archs, [task.context for task in tasks])
-        self.layout_ = self.features_.layout(len(tasks))
+        self.layout_ = self._layout(self.features_, len(tasks))
+        self.references_ = archs[:0]
         generator = torch.Generator().manual_seed(self.seed)
         self.network_ = initial(self.layout_, self.members, generator)
-        self.references_ = archs[:0]
+        self.vectors_ = self._source_vectors(tasks, generator) if self.layout_.device else None
         trained = dict(self.network_)
-        vectors = self._source_vectors(tasks, generator)
-        if self.representation == "table" and vectors is not None:
-            trained["devices"] = vectors
-        self._train(trained, vectors, archs, targets, generator)
+        if self.vectors_ is not None and self.representation == "table":
+            trained["devices"] = self.vectors_
+        self._train(trained, archs, targets, generator)
         return self
 
-    def _source_vectors(self, tasks: Sequence[Task], generator: torch.Generator) -> Tensor | None:
-        """Vectors of the source devices, ``(members, devices, device_width)``; learned ones are what is returned."""
-        width = self.layout_.device
-        self.vectors_ = None
-        if not width:
-            return None
+    def _layout(self, features: _Features, devices: int) -> Layout:
+        cross = features.kind == "cross-domain"
+        width = self.hidden_width or (200 if features.kind == "gcn" else 100)
+        across = self.cross_width or (256 if self.encoding == "hwl" else 128)
+        return Layout(
+            features.kind,
+            features.inputs,
+            () if cross else (width,) * self.hidden_layers,
+            self.graph_layers,
+            self.graph_width,
+            self.embedding_width,
+            0 if devices == 1 and (cross or self.source_space is None) else self.device_width,
+            len(features.names),
+            (across,) * self.cross_layers if cross else tuple(self.head),
+        )
+
+    def _source_vectors(self, tasks: Sequence[Task], generator: torch.Generator) -> Tensor:
+        """Vectors of the source devices, ``(members, devices, device_width)``; those of a table are where it starts."""
+        width = self.device_width
         if self.representation == "table":
-            self.vectors_ = torch.randn((self.members, len(tasks), width), generator=generator)
-        elif self.representation == "index":
-            self.vectors_ = self._repeat(np.stack([_digits(i, width) for i in range(len(tasks))]))
-        else:
-            shared = set.intersection(*({row.tobytes() for row in task.archs} for task in tasks))
-            common = np.array([row for row in tasks[0].archs if row.tobytes() in shared])
-            if len(common) < width:
-                raise InvalidValue(f"the source devices share {len(common)} architectures; 'sample' needs {width}")
-            rng = np.random.default_rng(self.seed)
-            self.references_ = common[rng.choice(len(common), width, replace=False)]
-            self.vectors_ = self._repeat(np.stack([self._sample_vector(task) for task in tasks]))
-        return self.vectors_
+            return torch.randn((self.members, len(tasks), width), generator=generator)
+        if self.representation == "index":
+            return self._repeat(np.stack([_digits(i, width) for i in range(len(tasks))]))
+        shared = set.intersection(*({row.tobytes() for row in task.archs} for task in tasks))
+        common = np.array([row for row in self.archs_ if row.tobytes() in shared])
+        if len(common) < width:
+            raise InvalidValue(
+                f"the source devices share {len(common)} architectures; representation 'sample' needs {width}"
+            )
+        rng = np.random.default_rng(self.seed)
+        self.references_ = common[rng.choice(len(common), width, replace=False)]
+        return self._repeat(np.stack([self._sample_vector(task) for task in tasks]))
 
     def _repeat(self, values: Array) -> Tensor:
         return torch.tensor(values, dtype=torch.float32).expand(self.members, *values.shape).clone()
@@ -145,38 +179,29 @@ class MultiPredict(FewShotPredictor):
                 f"{missing} of the {len(self.references_)} reference architectures are not among the measured ones; "
                 "measure what choose(n) names"
             )
-        low, span = task.values.min(), max(float(np.ptp(task.values)), 1e-12)
-        return np.array([(rows[row.tobytes()] - low) / span for row in self.references_])
+        return _min_max(np.array([rows[row.tobytes()] for row in self.references_]), task.values)
 
-    def _train(
-        self, trained: Parameters, vectors: Tensor | None, archs: Archs, targets: Array, generator: torch.Generator
-    ) -> None:
-        count, devices = targets.shape
+    def _train(self, trained: Parameters, archs: Archs, targets: Array, generator: torch.Generator) -> None:
+        """Minibatches are random architectures with all their devices, so that each is encoded once."""
+        count = len(targets)
         x, extras = self.features_(archs)
         known = torch.tensor(np.isfinite(targets), dtype=torch.float32)
         y = torch.tensor(np.nan_to_num(targets), dtype=torch.float32)
-        whole = bool(np.isfinite(targets).all())
-        each = min(count, max(1, round(self.batch_size / devices)))
-        steps = -(-count // each)
-        for value in trained.values():
-            value.requires_grad_(True)
-        adam, schedule = optimiser(trained, self.learning_rate, self.weight_decay, self.epochs)
-        for _ in range(self.epochs):
-            order = torch.stack([torch.randperm(count, generator=generator) for _ in range(self.members)])
-            for step in range(steps):
-                rows = order[:, step * each : (step + 1) * each]
-                batch = None if extras is None else extras[rows]
-                out = forward(self.network_, self.layout_, x[rows], self.features_.adjacency, vectors, batch)
-                error = out - y[rows]
-                error = error.abs() if self.loss == "l1" else error**2
-                if not whole:
-                    error = error * known[rows]
-                adam.zero_grad()
-                error.sum().backward()
-                adam.step()
-            schedule.step()
-        for value in trained.values():
-            value.requires_grad_(False)
+        whole = bool(known.all())
+        each = min(count, max(1, round(self.batch_size / float(known.sum(dim=1).mean()))))
+        with optimiser(trained, self.learning_rate, self.weight_decay, self.epochs) as step:
+            for _ in range(self.epochs):
+                order = torch.stack([torch.randperm(count, generator=generator) for _ in range(self.members)])
+                for start in range(0, count, each):
+                    rows = order[:, start : start + each]
+                    batch = None if extras is None else extras[rows]
+                    out = forward(self.network_, self.layout_, x[rows], self.features_.adjacency, self.vectors_, batch)
+                    error = self._error(out - y[rows])
+                    step.descend((error if whole else error * known[rows]).sum())
+                step.anneal()
+
+    def _error(self, difference: Tensor) -> Tensor:
+        return difference.abs() if self.loss == "l1" else difference.square()
 
     # ---- target
 
@@ -193,181 +218,193 @@ class MultiPredict(FewShotPredictor):
         if not len(references):
             return super().choose(n, seed, space, candidates, context)
         known = {row.tobytes() for row in references}
-        enough = n + len(references) if candidates is None else min(n + len(references), len(candidates))
-        others = super().choose(enough, seed, space, candidates, context)
-        fresh = np.array([row for row in others if row.tobytes() not in known]).reshape(-1, references.shape[1])
+        if candidates is not None:
+            candidates = candidates[[row.tobytes() not in known for row in candidates]]
+        more = max(n - len(references), 0)
+        drawn = super().choose(more if candidates is not None else n, seed, space, candidates, context)
+        fresh = drawn[[row.tobytes() not in known for row in drawn]]
         return np.concatenate([references, fresh])[:n]
 
     def adapt(self, task: Task) -> Predictor:
+        """A predictor of one device: a fine-tuned copy, or a network trained from scratch if nothing was pretrained.
+
+        Raises:
+            InvalidValue: a source device, fewer than two or unequal measurements; another space with an encoding that
+                has "vec", or with other proxies or devices than the sources'; "sample" without its references.
+        """
         self._check_target(task, another_space="vec" not in self.encoding.split("+"))
         return _Adapted(self, task)
 
+    def _target_features(self, task: Task) -> _Features:
+        """The features of a target task; what is looked up is standardised as the sources' in their own space, and anew
+        on architectures whose features cost nothing in another one."""
+        if self.source_space is None:
+            return _Features(self, task.space, _free(task), [task.context])
+        source = self.features_
+        if not source.names:
+            return source
+        here = task.space.choices == self.source_space.choices
+        mine = _Features(self, task.space, self.archs_ if here else _free(task), [task.context])
+        if len(mine.names) != len(source.names) or any(
+            a != b for a, b in zip(mine.names, source.names, strict=True) if a and b
+        ):
+            raise InvalidValue(
+                f"the target's context answers {_few(mine.names)}, the sources' {_few(source.names)}: "
+                "give it the same proxies and devices in the same order"
+            )
+        if here:
+            mine.scale = source.scale
+        mine.unknown = [mine.unknown[0] | np.all(source.unknown, axis=0)]
+        return mine
+
+    # ---- on disk
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Networks and device vectors; only for "vec", since looked-up features are not the predictor's to store."""
+        if self.encoding != "vec":
+            raise Unsupported(
+                f"multi-predict with encoding {self.encoding} cannot be stored: its features are looked up"
+            )
+        if self.source_space is None:
+            return {"space": None, "devices": []}, {}
+        arrays = {f"network.{name}": value.numpy() for name, value in self.network_.items()}
+        if self.vectors_ is not None:
+            arrays["vectors"] = self.vectors_.numpy()
+        arrays["references"] = self.references_
+        return {"space": self.source_space.name, "devices": list(self.devices)}, arrays
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> Predictor:
+        space = space or (task.space if task else None)
+        if facts["devices"]:
+            assert space is not None
+            self.source_space, self.devices_ = space, tuple(facts["devices"])
+            self.archs_ = np.empty((0, space.d), dtype=np.int64)
+            self.features_ = _Features(self, space, self.archs_, [])
+            self.layout_ = self._layout(self.features_, len(self.devices_))
+            self.network_ = _tensors(arrays, "network.")
+            self.vectors_ = torch.tensor(arrays["vectors"]) if "vectors" in arrays else None
+            self.references_ = arrays["references"]
+        if task is None:
+            return self
+        return _Adapted(self, task, arrays)
+
 
 class _Features:
-    """What the network reads of architectures: one-hot choices or operation numbers, and looked-up extras."""
+    """What the network reads of architectures: one-hot choices or operation numbers, and looked-up extras.
+
+    Attributes:
+        names: of the extras; "" for one that no context knows.
+        adjacency: of the GCN.
+        scale: mean and spread of the extras, ``(k,)`` each.
+        unknown: extras that tell nothing in a context (a source task's own device), ``(k,)`` each.
+    """
 
     def __init__(self, few: MultiPredict, space: SearchSpace, archs: Archs, contexts: Sequence[Context]):
-        self.few = few
         self.space = space.space if isinstance(space, Pool) else space
         names = few.encoding.split("+")
-        if "vec" in names and names[0] != "vec":
-            raise InvalidValue(f"write the encoding with vec first, such as vec+zcp; got {few.encoding!r}")
-        self.graphs: OpGraphs | None = None
+        self.kind, self.inputs = "cross-domain", 0
         self.adjacency: Tensor | None = None
-        if "vec" in names:
+        if names[0] == "vec":
             names = names[1:]
-            self.kind = "mlp"
-            graphs = OpGraphs(self.space)
-            if graphs.adjacency.sum() > graphs.nodes - 1:  # a cell, not a chain
-                self.kind, self.graphs = "gcn", graphs
-                self.adjacency = _with_global_node(graphs.adjacency)
-        else:
-            self.kind = "cross-domain"
-        self.encodings: list[Encoding] = []
+            self.kind, self.inputs = "mlp", int(self.space.sizes.sum())
+            graphs = None if few.network == "mlp" else OpGraphs(self.space)
+            if graphs is not None and (few.network == "gcn" or graphs.adjacency.sum() > graphs.nodes - 1):
+                self.kind, self.inputs, self._graphs = "gcn", len(graphs.operations), graphs
+                self.adjacency = with_global_node(graphs.adjacency)
         self.names: tuple[str, ...] = ()
-        self.scale: tuple[Array, Array] | None = None
-        if names:
-            same = all(context is contexts[0] for context in contexts)
-            self.encodings = [encoding("+".join(names)).fit(space, c, archs) for c in contexts[: 1 if same else None]]
-            self.names = tuple(self.encodings[0].names_)
-            values = np.concatenate([self._looked_up(e, archs) for e in self.encodings])
-            known = np.maximum(np.isfinite(values).sum(axis=0), 1)
-            centre = np.nansum(values, axis=0) / known
-            spread = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / known)
-            self.scale = centre, np.where(spread > 1e-9, spread, 1.0)
-            self.unknown = [np.isnan(self._looked_up(e, archs)).all(axis=0) for e in self.encodings]
-
-    @staticmethod
-    def _looked_up(fitted: Encoding, archs: Archs) -> Array:
-        """Features ``(n, k)``; a column that tells nothing (a source task's own device) is NaN."""
-        values = fitted.transform(archs)
-        return np.where(np.ptp(values, axis=0) > 0, values, np.nan)
-
-    def layout(self, devices: int) -> Layout:
-        few = self.few
-        cross = self.kind == "cross-domain"
-        inputs = len(self.graphs.operations) if self.graphs else 0 if cross else int(self.space.sizes.sum())
-        width = few.hidden_width or (200 if self.graphs else 100)
-        return Layout(
-            self.kind,
-            inputs,
-            () if cross else (width,) * few.hidden_layers,
-            few.graph_layers,
-            few.graph_width,
-            few.embedding_width,
-            0 if cross and devices == 1 else few.device_width,
-            0 if self.scale is None else len(self.scale[0]),
-            (few.cross_width,) * few.cross_layers if cross else few.head,
-        )
+        self.unknown: list[NDArray[np.bool_]] = []
+        if not names:
+            return
+        distinct = list({id(context): context for context in contexts}.values())
+        shared = len(distinct) == 1
+        self._encodings: list[Encoding] = [
+            encoding(names[0]).fit(space, context, archs) for context in (distinct if shared else contexts)
+        ]
+        looked_up = [fitted.transform(archs) for fitted in self._encodings]
+        self.unknown = [np.ptp(values, axis=0) == 0 for values in looked_up]
+        labels = [[n.removeprefix("latency ").strip() for n in fitted.names_] for fitted in self._encodings]
+        self.names = tuple(next((n for n in column if n), "") for column in zip(*labels, strict=True))
+        values = np.concatenate([np.where(gone, np.nan, v) for v, gone in zip(looked_up, self.unknown, strict=True)])
+        known = np.maximum(np.isfinite(values).sum(axis=0), 1)
+        centre = np.nansum(values, axis=0) / known
+        spread = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / known)
+        self.scale: tuple[Array, Array] = centre, np.where(spread > 1e-9, spread, 1.0)
 
     def __call__(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
-        """``(n, ...)`` and ``(n, devices or 1, extras)``."""
-        if self.graphs is not None:
-            x = torch.tensor(self.graphs(archs))
+        """``(n, ...)``, see :func:`encode`, and the extras ``(n, contexts, k)``."""
+        if self.kind == "gcn":
+            x = torch.tensor(self._graphs(archs))
         elif self.kind == "mlp":
             x = torch.tensor(self.space.one_hot(archs), dtype=torch.float32)
         else:
             x = torch.zeros((len(archs), 1))
-        if self.scale is None:
+        if not self.names:
             return x, None
         centre, spread = self.scale
-        values = np.stack(
-            [
-                np.where(unknown, 0.0, (e.transform(archs) - centre) / spread)
-                for e, unknown in zip(self.encodings, self.unknown, strict=True)
-            ],
-            axis=1,
-        )
-        return x, torch.tensor(values, dtype=torch.float32)
-
-
-def _digits(number: int, width: int) -> Array:
-    return np.array([(number >> bit) & 1 for bit in reversed(range(width))], dtype=np.float64)
-
-
-def _with_global_node(adjacency: Array) -> Tensor:
-    """Each node sums over its predecessors and itself; a global node, last, over all."""
-    nodes = len(adjacency)
-    full = np.eye(nodes + 1)
-    full[:nodes, :nodes] += adjacency.T
-    full[nodes] = 1.0
-    return torch.tensor(full, dtype=torch.float32)
+        columns = [
+            np.where(gone, 0.0, (fitted.transform(archs) - centre) / spread)
+            for fitted, gone in zip(self._encodings, self.unknown, strict=True)
+        ]
+        return x, torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
 
 
 class _Adapted(Predictor):
-    """A device's latency: a fine-tuned copy of the network."""
+    """A device's latency in its unit: a fine-tuned copy of the network."""
 
-    def __init__(self, few: MultiPredict, task: Task):
+    def __init__(self, few: MultiPredict, task: Task, arrays: dict[str, NDArray[Any]] | None = None):
         self.few = few
-        self.fit(task)
+        if arrays is None:
+            self.fit(task)
+            return
+        self.task_ = task
+        self.features_ = few._target_features(task)
+        self.layout_ = few.layout_ if few.source_space is not None else few._layout(self.features_, 1)
+        self.network_ = _tensors(arrays, "adapted.")
+        self.vector_ = torch.tensor(arrays["vector"]) if "vector" in arrays else None
+        low, span, least = arrays["scaling"].tolist()
+        self.scaling_ = low, span, least
 
     def fit(self, task: Task) -> _Adapted:
         few = self.few
-        self.task_ = task
+        order = np.lexsort((task.values, *task.archs.T))
+        self.task_ = task = task.subset(order)
         scratch = few.source_space is None
+        self.features_ = few._target_features(task)
+        x, extras = self._input(task.archs)
         generator = torch.Generator().manual_seed(few.seed)
         if scratch:
-            self.features_ = _Features(few, task.space, task.archs, [task.context])
-            self.layout_ = self.features_.layout(1)
-            self.network_ = initial(self.layout_, few.members, generator)
-            self.vector_ = None if not self.layout_.device else torch.zeros((few.members, 1, self.layout_.device))
+            self.layout_ = few._layout(self.features_, 1)
+            self.network_, self.vector_ = initial(self.layout_, few.members, generator), None
         else:
-            self.features_, self.layout_ = self._target_features(task), few.layout_
+            self.layout_ = few.layout_
             self.network_ = {name: value.clone() for name, value in few.network_.items()}
-            self.vector_ = self._vector(task)
-        x, extras = self._input(task.archs)
-        low, span = float(task.values.min()), float(np.ptp(task.values)) or 1.0
+            self.vector_ = self._vector(task, x, extras)
+        low, span = float(task.values.min()), float(np.ptp(task.values))
         if few.align and not scratch:
             with torch.no_grad():
-                out = forward(self.network_, self.layout_, x, self.features_.adjacency, self.vector_, extras)
-            before = out.mean(dim=0)[:, 0].double().numpy()
-            slope = np.cov(before, task.values)[0, 1] / max(before.var(ddof=1), 1e-12)
-            if few.align == "moments":
-                slope = task.values.std() / max(before.std(), 1e-3)
-            if slope > 0:
-                low, span = float(task.values.mean() - slope * before.mean()), float(slope)
-        self.scaling_ = low, span
-        y = torch.tensor((task.values - low) / span, dtype=torch.float32)[None, :, None]
-        trained = dict(self.network_)
-        if few.freeze_encoder and not scratch:
-            trained = {name: value for name, value in trained.items() if not name.startswith(("graph", "encoder"))}
+                before = self._forward(x, extras).double().mean(dim=0).numpy()
+            span = float(task.values.std() / max(before.std(), 0.1))
+            low = float(task.values.mean() - span * before.mean())
+        self.scaling_ = low, span, float(task.values.min())
+        y = torch.tensor((task.values - low) / span, dtype=torch.float32)
+        trained = {
+            name: value
+            for name, value in self.network_.items()
+            if scratch or not few.freeze_encoder or name.startswith(("joint", "head"))
+        }
         if self.vector_ is not None and few.representation == "table":
             trained["device"] = self.vector_
-        for value in trained.values():
-            value.requires_grad_(True)
         epochs = few.scratch_epochs if scratch else few.transfer_epochs
-        adam, schedule = optimiser(trained, few.transfer_learning_rate, few.weight_decay, epochs)
-        for _ in range(epochs):
-            out = forward(self.network_, self.layout_, x, self.features_.adjacency, self.vector_, extras)
-            error = (out - y).abs() if few.loss == "l1" else (out - y) ** 2
-            adam.zero_grad()
-            error.sum().backward()
-            adam.step()
-            schedule.step()
-        for value in trained.values():
-            value.requires_grad_(False)
+        with optimiser(trained, few.transfer_learning_rate, few.weight_decay, epochs) as step:
+            for _ in range(epochs):
+                step.descend(few._error(self._forward(x, extras) - y).sum())
+                step.anneal()
         return self
 
-    def _target_features(self, task: Task) -> _Features:
-        """The sources' features; in another space, scaled anew on architectures whose features cost nothing there."""
-        source = self.few.features_
-        assert self.few.source_space is not None
-        if task.space.choices == self.few.source_space.choices:
-            if not source.encodings:
-                return source
-            mine = _Features(self.few, task.space, task.archs, [task.context])
-            mine.scale = source.scale
-        else:
-            known = task.space.sample(min(1000, task.space.size), seed=0, unique=True)
-            mine = _Features(self.few, task.space, known, [task.context])
-        if len(mine.names) != len(source.names):
-            raise InvalidValue(
-                f"the target has {len(mine.names)} features, the sources had {len(source.names)}; "
-                "use the same proxies and the same other devices"
-            )
-        return mine
-
-    def _vector(self, task: Task) -> Tensor | None:
+    def _vector(self, task: Task, x: Tensor, extras: Tensor | None) -> Tensor | None:
+        """Where the new device's vector starts, ``(members, 1, device_width)``."""
         few, width = self.few, self.layout_.device
         if not width:
             return None
@@ -376,20 +413,15 @@ class _Adapted(Predictor):
         if few.representation == "sample":
             return few._repeat(few._sample_vector(task)[None])
         assert few.vectors_ is not None
-        from scipy.stats import rankdata
-
-        x, extras = self._input(task.archs)
         with torch.no_grad():
             wide = None if extras is None else extras.expand(-1, -1, len(few.devices), -1)
             out = forward(self.network_, self.layout_, x, self.features_.adjacency, few.vectors_, wide)
+        ranks = np.apply_along_axis(rankdata, 0, out.mean(dim=0).numpy())
+        ranks = ranks - ranks.mean(axis=0)
         truth = rankdata(task.values)
-        best = []
-        for member in out.mean(dim=0, keepdim=True).expand(few.members, -1, -1).numpy():
-            ranks = np.apply_along_axis(rankdata, 0, member)
-            spread = ranks.std(axis=0) * truth.std()
-            products = ((ranks - ranks.mean(axis=0)) * (truth - truth.mean())[:, None]).mean(axis=0)
-            best.append(int(np.argmax(products / np.maximum(spread, 1e-9))))
-        return torch.stack([few.vectors_[m, j : j + 1] for m, j in enumerate(best)]).clone()
+        alike = (truth - truth.mean()) @ ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-9)
+        self.closest_ = few.devices[int(np.argmax(alike))]
+        return few.vectors_[:, [int(np.argmax(alike))]].clone()
 
     def _input(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
         x, extras = self.features_(archs)
@@ -397,20 +429,62 @@ class _Adapted(Predictor):
         x = x.expand(members, *x.shape)
         return x, None if extras is None else extras.expand(members, *extras.shape)
 
+    def _forward(self, x: Tensor, extras: Tensor | None) -> Tensor:
+        """Normalised latencies ``(members, n)``."""
+        return forward(self.network_, self.layout_, x, self.features_.adjacency, self.vector_, extras)[:, :, 0]
+
     def predict(self, archs: Any) -> Prediction:
         archs = self._checked(archs)
-        parts = []
+        parts = [np.empty((self.few.members, 0))]
         with torch.no_grad():
-            for start in range(0, len(archs), 4096):
-                x, extras = self._input(archs[start : start + 4096])
-                out = forward(self.network_, self.layout_, x, self.features_.adjacency, self.vector_, extras)
-                parts.append(out[:, :, 0].double().numpy())
-        members = np.concatenate(parts, axis=1) if parts else np.empty((self.few.members, 0))
-        low, span = self.scaling_
-        values = low + span * members
+            for start in range(0, len(archs), 2048):
+                parts.append(self._forward(*self._input(archs[start : start + 2048])).double().numpy())
+        low, span, least = self.scaling_
+        values = np.maximum(low + span * np.concatenate(parts, axis=1), 0.1 * least)
         std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
         return Prediction(values.mean(axis=0), std)
 
     @property
     def template(self) -> Predictor:
         return self.few
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        facts, arrays = self.few.learned()
+        arrays = {**arrays, **{f"adapted.{name}": value.numpy() for name, value in self.network_.items()}}
+        if self.vector_ is not None:
+            arrays["vector"] = self.vector_.numpy()
+        arrays["scaling"] = np.array(self.scaling_)
+        return facts, arrays
+
+
+def _min_max(values: Array, samples: Array) -> Array:
+    """Values on a scale where the samples span 0 to 1."""
+    return (values - samples.min()) / max(float(np.ptp(samples)), 1e-12)
+
+
+def _digits(number: int, width: int) -> Array:
+    """Binary digits of a number, most significant first, ``(width,)``."""
+    return np.array([(number >> bit) & 1 for bit in reversed(range(width))], dtype=np.float64)
+
+
+def _free(task: Task, n: int = 1000) -> Archs:
+    """Architectures of a task's space whose looked-up features cost no measurement of the target, at most `n`: members
+    of a pool, else random ones; the task's own where the context does not know random ones."""
+    if isinstance(task.space, Pool):
+        return task.space.sample(min(n, task.space.size), seed=0, unique=True)
+    drawn = task.space.sample(min(n, task.space.size), seed=0, unique=True)
+    try:
+        for source in (task.context.latencies, task.context.proxies):
+            if source is not None:
+                source(drawn)
+    except InvalidArchitecture:
+        return task.archs
+    return drawn
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _tensors(arrays: dict[str, NDArray[Any]], prefix: str) -> Parameters:
+    return {name.removeprefix(prefix): torch.tensor(a) for name, a in arrays.items() if name.startswith(prefix)}
