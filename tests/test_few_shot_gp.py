@@ -192,3 +192,20 @@ def test_many_source_samples_are_fitted_without_interactions(few: FewShotGP) -> 
     fresh = space.sample(300, 1)
     for d, predicted in zip((1, 2), large.sources_(fresh).T, strict=True):
         assert np.abs(predicted / _latency(space, fresh, d) - 1).max() < 0.01, "additive latencies exactly"
+
+
+def test_a_prior_over_configurations_comes_from_the_sources_and_is_kept() -> None:
+    space = nastk.space("nasbench201")
+    archs = space.sample(150, 0)
+    tasks = [Task(space, archs, _latency(space, archs, d), "latency", "ms", device=f"d{d}") for d in (1, 2, 3)]
+    learned = FewShotGP(prior_weight=5.0).pretrain(tasks)
+    plain = FewShotGP().pretrain(tasks)
+    assert learned.prior_.shape[0] == 2
+    target = Task(space, archs[:10], _latency(space, archs[:10], 9), "latency", "ms", device="mine")
+    with_prior, without = learned.adapt(target), plain.adapt(target)
+    assert not np.allclose(with_prior.predict(archs).mean, without.predict(archs).mean)
+    weights = [np.concatenate(m.posterior_) for m in (with_prior, without)]
+    assert weights[0].sum() == pytest.approx(1.0)
+    assert learned.without(["d1"]).prior_ is learned.prior_
+    with pytest.raises(InvalidValue, match="at least two source devices"):
+        FewShotGP(prior_weight=1.0).pretrain(tasks[:1])

@@ -34,6 +34,7 @@ class _Fits:
 
     Args:
         log: whether logarithms are modelled.
+        configuration: ``(c,)`` number of each configuration.
         centre, spread: of the modelled values.
         weights: ``(c, blocks)`` of the kernel.
         noise: ``(c,)`` noise variance relative to the signal's.
@@ -43,6 +44,7 @@ class _Fits:
     """
 
     log: bool
+    configuration: NDArray[np.int64]
     centre: float
     spread: float
     weights: Array
@@ -86,6 +88,8 @@ class AdaptedLatency(Predictor):
         for log in (False, True):
             self.fits_ += self._fits(log, kernels, weights, noise)
         evidence = np.concatenate([f.evidence for f in self.fits_])
+        if few.prior_ is not None and few.prior_.shape[1] == len(noise):
+            evidence += few.prior_weight * np.concatenate([few.prior_[int(f.log), f.configuration] for f in self.fits_])
         posterior = np.exp(evidence - evidence.max())
         self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
@@ -98,6 +102,7 @@ class AdaptedLatency(Predictor):
         jacobian = -n * np.log(spread) - (np.log(y).sum() if log else 0.0)
         z = (values - centre) / spread
         precision: Array = np.ones((len(kernels), n))
+        number = np.arange(len(kernels))
         found = []
         for turn in range(few.robust + 1):
             inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
@@ -111,13 +116,14 @@ class AdaptedLatency(Predictor):
                 half = few.freedom / 2
                 evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
                 solved = offset, alpha, variance, np.asarray(inverse)
-                found.append(_Fits(log, centre, spread, weights, noise, evidence, *solved))
+                found.append(_Fits(log, number, centre, spread, weights, noise, evidence, *solved))
             diagonal = np.einsum("cii->ci", inverse)
             left_out: Array = alpha**2 / diagonal / variance[:, None]
             precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
             if turn == 0:
                 kept = evidence > evidence.max() - NEGLIGIBLE
                 kernels, weights, noise, precision = kernels[kept], weights[kept], noise[kept], precision[kept]
+                number = number[kept]
         return found
 
     def predict(self, archs: Any) -> Prediction:
@@ -155,6 +161,27 @@ class AdaptedLatency(Predictor):
             kept += mass
         mean = total / kept
         return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
+
+    def log_densities(self, archs: Any, values: Array) -> Array:
+        """Mean log predictive density of true values under each configuration with Gaussian noise, raw and log,
+        ``(2, configurations)``; a single surprise counts for at most ten nats below the median."""
+        features = self.few.features(self.task_.space, self.task_.context)(self._checked(archs))
+        cross = features.gram(self.known_)
+        self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
+        found: list[Array] = []
+        for fit in self.fits_:
+            if len(found) == 1 + fit.log:
+                continue  # the robust variant
+            y = np.log(values) if fit.log else values
+            z = (y - fit.centre) / fit.spread
+            reach = np.einsum("cb,bni->cni", fit.weights, cross)
+            mean = np.einsum("cni,ci->cn", reach, fit.alpha) + fit.offset[:, None]
+            left = fit.weights @ self_norm - ((reach @ fit.inverse) * reach).sum(axis=2)
+            variance = fit.variance[:, None] * (np.maximum(left, 0.0) + fit.noise[:, None])
+            density = -0.5 * (np.log(2 * np.pi * variance) + (z - mean) ** 2 / variance) - np.log(fit.spread)
+            density -= y if fit.log else 0.0
+            found.append(np.maximum(density, np.median(density) - 10.0).mean(axis=1))
+        return np.stack(found)
 
     def left_out(self) -> Array:
         """For each measured architecture its value as the others predict it, ``(n,)``, in the metric's unit.
