@@ -118,7 +118,7 @@ class SourceModels:
         dropped = {j for j, name in enumerate(self.devices) if name in devices}
         if duplicates is not None and dropped:
             ranks = np.apply_along_axis(rankdata, 0, self(self.archs))
-            correlation = np.corrcoef(ranks.T)
+            correlation = np.atleast_2d(np.corrcoef(ranks.T))
             dropped |= {
                 j for j in range(len(self.devices)) if any(correlation[j, i] > duplicates for i in tuple(dropped))
             }
