@@ -117,7 +117,7 @@ def test_what_is_fine_tuned(few: MultiPredict, cell: SearchSpace) -> None:
     task = _task(cell, cell.sample(10, 3, unique=True), 11)
     for freeze in (True, False):
         copy = MultiPredict(**SMALL, freeze_encoder=freeze)
-        copy.__dict__.update({k: v for k, v in few.__dict__.items() if k != "freeze_encoder"})
+        copy.__dict__.update({k: v for k, v in few.__dict__.items() if k not in ("freeze_encoder", "_kept")})
         mine = copy.adapt(task)
         same = {n for n, value in mine.network_.items() if torch.equal(value, few.network_[n])}  # type: ignore[attr-defined]
         assert same == ({n for n in few.network_ if n.startswith(("graph", "encoder"))} if freeze else set())
@@ -225,7 +225,7 @@ def test_a_source_device_is_not_its_own_feature(cell: SearchSpace) -> None:
     tasks = [_task(cell, archs, d, Context(latencies=_OwnUnknown(cell, sources, d))) for d in sources]
     few = MultiPredict(**{**SMALL, "epochs": 5}, encoding="hwl").pretrain(tasks)
     assert few.features_.names == ("d1", "d2", "d3")
-    _, extras = few.features_(archs)
+    extras = few.features_.extras(archs)
     assert extras is not None
     assert extras.shape == (60, 3, 3)
     assert (extras[:, [0, 1, 2], [0, 1, 2]] == 0).all()

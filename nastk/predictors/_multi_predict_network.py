@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,27 +70,26 @@ def _linear(p: Parameters, name: str, x: Tensor) -> Tensor:
 
 
 def encode(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -> Tensor:
-    """Embeddings ``(members, n, embedding)`` of architectures.
+    """Embeddings ``(members, n, embedding)`` of architectures; empty ones for "cross-domain".
 
     Args:
-        x: ``(members, n, inputs)`` one-hot choices, or operation numbers ``(members, n, nodes)`` of graphs.
-        adjacency: ``(nodes + 1, nodes + 1)`` see :func:`with_global_node`.
+        x: ``(members, n, inputs)`` one-hot choices, or ``(members, n, nodes + 1, inputs)``, see :func:`spread`.
+        adjacency: ``(nodes + 1, nodes + 1)``, see :func:`with_global_node`.
     """
+    m, n = x.shape[:2]
+    if layout.kind == "cross-domain":
+        return x.new_empty((m, n, 0))
     if layout.kind == "gcn":
         assert adjacency is not None
-        m, n, nodes = x.shape
-        first = p["graph0.w"]
-        table = torch.cat([first, first.mean(dim=1, keepdim=True)], dim=1)  # the global node's own operation
-        numbers = torch.cat([x, x.new_full((m, n, 1), layout.inputs)], dim=2).reshape(m, -1)
-        h = torch.stack([t[i] for t, i in zip(table, numbers, strict=True)]).reshape(m, n, nodes + 1, -1)
-        h = torch.relu(adjacency @ h + p["graph0.b"][:, None])
-        for i in range(1, layout.graph_layers):
-            if i == layout.graph_layers - 1:  # only the global node is read
-                h = _linear(p, f"graph{i}", adjacency[-1] @ h)
-            else:
-                flat = _linear(p, f"graph{i}", (adjacency @ h).reshape(m, n * (nodes + 1), -1))
-                h = flat.reshape(m, n, nodes + 1, -1)
-            h = torch.relu(h)
+        nodes, width = len(adjacency), layout.graph_width
+        h = x.transpose(1, 2).flatten(1, 2)  # nodes first: one product sums over neighbours
+        for i in range(layout.graph_layers):
+            if i:
+                receivers = adjacency if i < layout.graph_layers - 1 else adjacency[-1:]  # only the global node is read
+                h = torch.matmul(receivers, h.view(m, nodes, n * width)).view(m, len(receivers) * n, width)
+            elif layout.graph_layers == 1:
+                h = h[:, -n:]
+            h = torch.relu(_linear(p, f"graph{i}", h))
         x = h
     for i in range(len(layout.hidden)):
         x = torch.relu(_linear(p, f"encoder{i}", x))
@@ -100,23 +97,16 @@ def encode(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -
     return torch.relu(last) if layout.kind == "mlp" else last
 
 
-def forward(
-    p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None, devices: Tensor | None, extras: Tensor | None
-) -> Tensor:
+def forward(p: Parameters, layout: Layout, h: Tensor, devices: Tensor | None, extras: Tensor | None) -> Tensor:
     """Normalised latencies ``(members, n, d)`` of `n` architectures on `d` devices.
 
     Args:
-        x: see :func:`encode`; for "cross-domain" only its shape is read.
+        h: embeddings, see :func:`encode`.
         devices: ``(members, d, device)``.
         extras: ``(members, n, d or 1, extras)``.
     """
-    w, b = p["joint.w"], p["joint.b"]
-    joint = b[:, None]
-    at = 0
-    if layout.kind != "cross-domain":
-        h = encode(p, layout, x, adjacency)
-        at = layout.embedding
-        joint = joint + (h @ w[:, :at])[:, :, None]
+    w, at = p["joint.w"], h.shape[2]
+    joint = torch.baddbmm(p["joint.b"], h, w[:, :at])[:, :, None]
     if layout.device:
         assert devices is not None
         joint = joint + (devices @ w[:, at : at + layout.device])[:, None]
@@ -126,12 +116,12 @@ def forward(
         m, n, d, _ = extras.shape
         joint = joint + (extras.reshape(m, n * d, -1) @ w[:, at:]).reshape(m, n, d, -1)
     m, n, d, _ = joint.shape
-    h = torch.relu(joint).reshape(m, n * d, -1)
+    out = torch.relu(joint).reshape(m, n * d, -1)
     for i in range(len(layout.head)):
-        h = _linear(p, f"head{i}", h)
+        out = _linear(p, f"head{i}", out)
         if i < len(layout.head) - 1:
-            h = torch.relu(h)
-    return torch.sigmoid(h).reshape(m, n, d)
+            out = torch.relu(out)
+    return torch.sigmoid(out).reshape(m, n, d)
 
 
 def with_global_node(adjacency: NDArray[np.float64]) -> Tensor:
@@ -147,31 +137,56 @@ def with_global_node(adjacency: NDArray[np.float64]) -> Tensor:
     return torch.tensor(full, dtype=torch.float32)
 
 
-@contextmanager
-def optimiser(trained: Parameters, learning_rate: float, weight_decay: float, epochs: int) -> Iterator[Descent]:
-    """Lets gradients flow to the trained parameters, and to no others, until it is left."""
-    for value in trained.values():
-        value.requires_grad_(True)
-    try:
-        yield Descent(trained, learning_rate, weight_decay, epochs)
-    finally:
-        for value in trained.values():
-            value.requires_grad_(False)
-            value.grad = None
+def spread(numbers: NDArray[np.int64], operations: int, adjacency: Tensor) -> Tensor:
+    """What reaches each node in the first graph convolution, ``(n, nodes + 1, operations)``: it needs no learning.
+
+    Args:
+        numbers: operations of the nodes, ``(n, nodes)``; the global node has a share of each.
+        operations: how many there are.
+        adjacency: see :func:`with_global_node`.
+    """
+    one_hot = torch.nn.functional.one_hot(torch.tensor(numbers), operations).float()
+    everything = one_hot.new_full((len(numbers), 1, operations), 1.0 / operations)
+    return adjacency @ torch.cat([one_hot, everything], dim=1)
 
 
 class Descent:
-    """AdamW with a learning rate that falls to zero along a cosine, by epochs."""
+    """AdamW with a learning rate that falls to zero along a cosine, by epochs.
+
+    Parameters are laid side by side in memory, so that a step is one operation for all. Gradients flow to them, and to
+    nothing else, inside a ``with`` block.
+    """
 
     def __init__(self, trained: Parameters, learning_rate: float, weight_decay: float, epochs: int):
-        self._adam = torch.optim.AdamW(trained.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self._trained = trained
+        self._flat = torch.cat([value.reshape(-1) for value in trained.values()])
+        self._flat.grad = torch.zeros_like(self._flat)
+        self._adam = torch.optim.AdamW([self._flat], lr=learning_rate, weight_decay=weight_decay, fused=True)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._adam, max(epochs, 1))
+
+    def __enter__(self) -> Descent:
+        assert self._flat.grad is not None
+        at = 0
+        for value in self._trained.values():
+            here = slice(at, at + value.numel())
+            value.data = self._flat[here].view(value.shape)
+            value.requires_grad_(True)
+            value.grad = self._flat.grad[here].view(value.shape)
+            at += value.numel()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for value in self._trained.values():
+            value.requires_grad_(False)
+            value.grad = None
+            value.data = value.data.clone()
 
     def descend(self, loss: Tensor) -> None:
         """One step."""
-        self._adam.zero_grad()
         loss.backward()
         self._adam.step()
+        assert self._flat.grad is not None
+        self._flat.grad.zero_()
 
     def anneal(self) -> None:
         """The end of an epoch."""

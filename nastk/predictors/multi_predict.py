@@ -13,12 +13,24 @@ from torch import Tensor
 
 from nastk.encodings.base import Context, Encoding, encoding
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
-from nastk.predictors._multi_predict_network import Layout, Parameters, forward, initial, optimiser, with_global_node
+from nastk.predictors._multi_predict_network import (
+    Descent,
+    Layout,
+    Parameters,
+    encode,
+    forward,
+    initial,
+    spread,
+    with_global_node,
+)
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 Array = NDArray[np.float64]
+
+CHUNK = 2048
+"""Architectures at a time, where many are predicted."""
 
 ENCODINGS = ("vec", "zcp", "hwl", "vec+zcp", "vec+hwl")
 
@@ -108,6 +120,8 @@ class MultiPredict(FewShotPredictor):
         if members < 1 or device_width < 1 or not head:
             raise InvalidValue("members and device_width must be at least 1, and head needs a layer")
 
+        self._kept: tuple[tuple[tuple[int, ...], bytes], Tensor] | None = None
+
     # ---- sources
 
     def pretrain(self, tasks: Sequence[Task]) -> MultiPredict:
@@ -123,6 +137,7 @@ class MultiPredict(FewShotPredictor):
         for j, task in enumerate(tasks):
             targets[[place[row.tobytes()] for row in task.archs], j] = _min_max(task.values, task.values)
         self.archs_ = archs
+        self._kept = None
         self.features_ = _Features(self, tasks[0].space, archs, [task.context for task in tasks])
         self.layout_ = self._layout(self.features_, len(tasks))
         self.references_ = archs[:0]
@@ -171,6 +186,17 @@ class MultiPredict(FewShotPredictor):
     def _repeat(self, values: Array) -> Tensor:
         return torch.tensor(values, dtype=torch.float32).expand(self.members, *values.shape).clone()
 
+    def _repeated(self, values: Tensor) -> Tensor:
+        return values.expand(self.members, *values.shape)
+
+    def _embedded(self, archs: Archs, features: _Features) -> Tensor:
+        """Embeddings by the pretrained encoder, ``(members, n, embedding)``; the last ones are kept, since devices are
+        often predicted for the same architectures."""
+        key = archs.shape, archs.tobytes()
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, _embed(self.network_, self.layout_, archs, features, self.members)
+        return self._kept[1]
+
     def _sample_vector(self, task: Task) -> Array:
         rows = {row.tobytes(): value for row, value in zip(task.archs, task.values, strict=True)}
         missing = sum(row.tobytes() not in rows for row in self.references_)
@@ -184,18 +210,19 @@ class MultiPredict(FewShotPredictor):
     def _train(self, trained: Parameters, archs: Archs, targets: Array, generator: torch.Generator) -> None:
         """Minibatches are random architectures with all their devices, so that each is encoded once."""
         count = len(targets)
-        x, extras = self.features_(archs)
+        x, extras = self.features_(archs), self.features_.extras(archs)
         known = torch.tensor(np.isfinite(targets), dtype=torch.float32)
         y = torch.tensor(np.nan_to_num(targets), dtype=torch.float32)
         whole = bool(known.all())
         each = min(count, max(1, round(self.batch_size / float(known.sum(dim=1).mean()))))
-        with optimiser(trained, self.learning_rate, self.weight_decay, self.epochs) as step:
+        with Descent(trained, self.learning_rate, self.weight_decay, self.epochs) as step:
             for _ in range(self.epochs):
                 order = torch.stack([torch.randperm(count, generator=generator) for _ in range(self.members)])
                 for start in range(0, count, each):
                     rows = order[:, start : start + each]
                     batch = None if extras is None else extras[rows]
-                    out = forward(self.network_, self.layout_, x[rows], self.features_.adjacency, self.vectors_, batch)
+                    h = encode(self.network_, self.layout_, x[rows], self.features_.adjacency)
+                    out = forward(self.network_, self.layout_, h, self.vectors_, batch)
                     error = self._error(out - y[rows])
                     step.descend((error if whole else error * known[rows]).sum())
                 step.anneal()
@@ -329,25 +356,28 @@ class _Features:
         values = np.concatenate([np.where(gone, np.nan, v) for v, gone in zip(looked_up, self.unknown, strict=True)])
         known = np.maximum(np.isfinite(values).sum(axis=0), 1)
         centre = np.nansum(values, axis=0) / known
-        spread = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / known)
-        self.scale: tuple[Array, Array] = centre, np.where(spread > 1e-9, spread, 1.0)
+        deviation = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / known)
+        self.scale: tuple[Array, Array] = centre, np.where(deviation > 1e-9, deviation, 1.0)
 
-    def __call__(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
-        """``(n, ...)``, see :func:`encode`, and the extras ``(n, contexts, k)``."""
+    def __call__(self, archs: Archs) -> Tensor:
+        """What the encoder reads, ``(n, ...)``; see :func:`encode`."""
         if self.kind == "gcn":
-            x = torch.tensor(self._graphs(archs))
-        elif self.kind == "mlp":
-            x = torch.tensor(self.space.one_hot(archs), dtype=torch.float32)
-        else:
-            x = torch.zeros((len(archs), 1))
+            assert self.adjacency is not None
+            return spread(self._graphs(archs), self.inputs, self.adjacency)
+        if self.kind == "mlp":
+            return torch.tensor(self.space.one_hot(archs), dtype=torch.float32)
+        return torch.zeros((len(archs), 1))
+
+    def extras(self, archs: Archs) -> Tensor | None:
+        """Looked-up features, standardised, ``(n, contexts, k)``."""
         if not self.names:
-            return x, None
-        centre, spread = self.scale
+            return None
+        centre, deviation = self.scale
         columns = [
-            np.where(gone, 0.0, (fitted.transform(archs) - centre) / spread)
+            np.where(gone, 0.0, (fitted.transform(archs) - centre) / deviation)
             for fitted, gone in zip(self._encodings, self.unknown, strict=True)
         ]
-        return x, torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
+        return torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
 
 
 class _Adapted(Predictor):
@@ -372,7 +402,6 @@ class _Adapted(Predictor):
         self.task_ = task = task.subset(order)
         scratch = few.source_space is None
         self.features_ = few._target_features(task)
-        x, extras = self._input(task.archs)
         generator = torch.Generator().manual_seed(few.seed)
         if scratch:
             self.layout_ = few._layout(self.features_, 1)
@@ -380,30 +409,39 @@ class _Adapted(Predictor):
         else:
             self.layout_ = few.layout_
             self.network_ = {name: value.clone() for name, value in few.network_.items()}
-            self.vector_ = self._vector(task, x, extras)
+            h, extras = self._input(task.archs)
+            self.vector_ = self._vector(task, h, extras)
         low, span = float(task.values.min()), float(np.ptp(task.values))
         if few.align and not scratch:
             with torch.no_grad():
-                before = self._forward(x, extras).double().mean(dim=0).numpy()
+                before = self._latencies(h, extras).double().mean(dim=0).numpy()
             span = float(task.values.std() / max(before.std(), 0.1))
             low = float(task.values.mean() - span * before.mean())
         self.scaling_ = low, span, float(task.values.min())
         y = torch.tensor((task.values - low) / span, dtype=torch.float32)
+        frozen = self._frozen
         trained = {
-            name: value
-            for name, value in self.network_.items()
-            if scratch or not few.freeze_encoder or name.startswith(("joint", "head"))
+            name: value for name, value in self.network_.items() if not frozen or name.startswith(("joint", "head"))
         }
         if self.vector_ is not None and few.representation == "table":
             trained["device"] = self.vector_
         epochs = few.scratch_epochs if scratch else few.transfer_epochs
-        with optimiser(trained, few.transfer_learning_rate, few.weight_decay, epochs) as step:
+        h, extras = self._input(task.archs)
+        x = few._repeated(self.features_(task.archs))
+        with Descent(trained, few.transfer_learning_rate, few.weight_decay, epochs) as step:
             for _ in range(epochs):
-                step.descend(few._error(self._forward(x, extras) - y).sum())
+                if not frozen:
+                    h = encode(self.network_, self.layout_, x, self.features_.adjacency)
+                step.descend(few._error(self._latencies(h, extras) - y).sum())
                 step.anneal()
         return self
 
-    def _vector(self, task: Task, x: Tensor, extras: Tensor | None) -> Tensor | None:
+    @property
+    def _frozen(self) -> bool:
+        """Whether the encoder is that of the pretrained network."""
+        return self.few.source_space is not None and self.few.freeze_encoder
+
+    def _vector(self, task: Task, h: Tensor, extras: Tensor | None) -> Tensor | None:
         """Where the new device's vector starts, ``(members, 1, device_width)``."""
         few, width = self.few, self.layout_.device
         if not width:
@@ -415,7 +453,7 @@ class _Adapted(Predictor):
         assert few.vectors_ is not None
         with torch.no_grad():
             wide = None if extras is None else extras.expand(-1, -1, len(few.devices), -1)
-            out = forward(self.network_, self.layout_, x, self.features_.adjacency, few.vectors_, wide)
+            out = forward(self.network_, self.layout_, h, few.vectors_, wide)
         ranks = np.apply_along_axis(rankdata, 0, out.mean(dim=0).numpy())
         ranks = ranks - ranks.mean(axis=0)
         truth = rankdata(task.values)
@@ -424,21 +462,28 @@ class _Adapted(Predictor):
         return few.vectors_[:, [int(np.argmax(alike))]].clone()
 
     def _input(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
-        x, extras = self.features_(archs)
-        members = self.few.members
-        x = x.expand(members, *x.shape)
-        return x, None if extras is None else extras.expand(members, *extras.shape)
+        """Embeddings ``(members, n, embedding)``, and extras ``(members, n, 1, k)``."""
+        few = self.few
+        if self._frozen:
+            h = few._embedded(archs, self.features_)
+        else:
+            h = _embed(self.network_, self.layout_, archs, self.features_, few.members)
+        extras = self.features_.extras(archs)
+        return h, None if extras is None else few._repeated(extras)
 
-    def _forward(self, x: Tensor, extras: Tensor | None) -> Tensor:
+    def _latencies(self, h: Tensor, extras: Tensor | None) -> Tensor:
         """Normalised latencies ``(members, n)``."""
-        return forward(self.network_, self.layout_, x, self.features_.adjacency, self.vector_, extras)[:, :, 0]
+        return forward(self.network_, self.layout_, h, self.vector_, extras)[:, :, 0]
 
     def predict(self, archs: Any) -> Prediction:
         archs = self._checked(archs)
+        h, extras = self._input(archs)
         parts = [np.empty((self.few.members, 0))]
         with torch.no_grad():
-            for start in range(0, len(archs), 2048):
-                parts.append(self._forward(*self._input(archs[start : start + 2048])).double().numpy())
+            for start in range(0, len(archs), CHUNK):
+                here = slice(start, start + CHUNK)
+                some = None if extras is None else extras[:, here]
+                parts.append(self._latencies(h[:, here], some).double().numpy())
         low, span, least = self.scaling_
         values = np.maximum(low + span * np.concatenate(parts, axis=1), 0.1 * least)
         std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
@@ -455,6 +500,16 @@ class _Adapted(Predictor):
             arrays["vector"] = self.vector_.numpy()
         arrays["scaling"] = np.array(self.scaling_)
         return facts, arrays
+
+
+def _embed(network: Parameters, layout: Layout, archs: Archs, features: _Features, members: int) -> Tensor:
+    """Embeddings of architectures, ``(members, n, embedding)``."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, max(len(archs), 1), CHUNK):
+            x = features(archs[start : start + CHUNK])
+            parts.append(encode(network, layout, x.expand(members, *x.shape), features.adjacency))
+    return torch.cat(parts, dim=1)
 
 
 def _min_max(values: Array, samples: Array) -> Array:
