@@ -33,5 +33,6 @@ class Flops(Predictor):
         return statics["flops"]
 
     def predict(self, archs: Any) -> Prediction:
-        mean = self.offset_ + self.slope_ * self._flops(self._checked(archs))
+        archs = self._checked(archs)
+        mean = self.offset_ + self.slope_ * self._flops(archs)
         return Prediction(mean, np.full(len(mean), self.std_))
