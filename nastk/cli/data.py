@@ -59,10 +59,26 @@ def fetch(names: Names) -> None:
                 typer.echo(f"compiled the table {table}: {len(made.archs)} architectures, {len(made.columns)} columns")
 
 
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Whose files: eagle.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders that hold them.")],
+) -> None:
+    """Add devices from files that cannot be fetched by name: EAGLE's latencies of NAS-Bench-201, one file a device."""
+    from nastk.data import Store, eagle
+    from nastk.errors import UnknownName
+
+    if source != "eagle":
+        raise UnknownName("source", source, ["eagle"])
+    store = Store()
+    for device, known in eagle.import_files(paths, store):
+        typer.echo(f"imported {device}: latency of {known} architectures, a device of the table nasbench201 now")
+
+
 @app.command()
 def status(json_file: Json = None) -> None:
     """Where the cache is, which files and tables are there, and how large they are."""
-    from nastk.data import Store, tables
+    from nastk.data import Store, imported, tables
 
     store = Store()
     typer.echo(f"cache   {store.home}\nmirror  {store.mirror or 'none (NASTK_MIRROR is not set)'}\n")
@@ -81,6 +97,9 @@ def status(json_file: Json = None) -> None:
             }
         )
     _show(rows, json_file)
+    brought = [path.stem for path in imported.saved("nasbench201", store)]
+    if brought:
+        typer.echo(f"\nimported into nasbench201: {', '.join(brought)}")
 
 
 def _table_state(name: str, store: Any, tables: Any) -> str:

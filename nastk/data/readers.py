@@ -14,7 +14,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -187,14 +187,14 @@ _OPCODES = frozenset(
 """What pickles of frames are made of; no extension registry, persistent reference or out-of-band buffer."""
 
 
-def _check_opcodes(content: bytes) -> None:
+def _check_opcodes(content: bytes, find: Callable[[str, str], Any] | None = None) -> None:
     """Refuse what no plain frame needs, before anything is built: other opcodes, other names, a gigantic memo."""
     argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name not in _OPCODES:
             raise pickle.UnpicklingError(f"it holds the opcode {opcode.name}")
         if opcode.name == "GLOBAL":
-            _stand_in(*argument.split(" ", 1))
+            (find or _stand_in)(*argument.split(" ", 1))
         if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
             raise pickle.UnpicklingError("its memo is larger than what it holds")
 
@@ -377,3 +377,57 @@ _STAND_INS: dict[tuple[str, str], type] = {
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
     ("builtins", "slice"): _Slice,
 }
+
+
+# ---- a pickled dictionary of numbers
+
+
+def read_mapping(path: str | Path, limit: int = LIMIT) -> dict[Any, Any]:
+    """A pickled dictionary of plain keys (texts, numbers, tuples of them) and numbers; NumPy scalars become numbers.
+
+    Raises:
+        DataError: truncated, or it holds anything else. Nothing of the file is run.
+    """
+    content = read_bytes(path, limit)
+    try:
+        _check_opcodes(content, _number)
+        found = _MappingUnpickler(io.BytesIO(content)).load()
+        if type(found) is not dict:
+            raise pickle.UnpicklingError(f"a {type(found).__name__}, not a dictionary")
+        return {key: value.value if type(value) is _Scalar else value for key, value in found.items()}
+    except DataError:
+        raise
+    except Exception as error:  # a hostile file can make the unpickler raise nearly anything
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(f"{path} is truncated, or not a pickled dictionary of numbers: {reason}") from error
+
+
+class _Scalar(_Marker):
+    """``numpy.core.multiarray.scalar``: a number."""
+
+    __slots__ = ("value",)
+    value: float
+
+    def __init__(self, dtype: Any, data: Any):
+        self.value = float(_array(data, dtype, (1,), "C")[0])
+
+
+_NUMBERS: dict[tuple[str, str], type] = {
+    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("numpy._core.multiarray", "scalar"): _Scalar,
+    ("numpy", "dtype"): _Dtype,
+}
+
+
+def _number(module: str, name: str) -> Any:
+    if (module, name) not in _NUMBERS:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+    return _NUMBERS[module, name]
+
+
+class _MappingUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _number(module, name)
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it holds a persistent reference")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import tables
+from nastk.data import imported, tables
 from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
 from nastk.data.tables import Column, ColumnTable
@@ -87,7 +87,8 @@ class Table:
             UnknownName: no such table.
             DataError: not fetched, or damaged; the message has the command that puts it right.
         """
-        return cls(tables.load(name, Store(home)))
+        store = Store(home)
+        return cls(imported.extend(tables.load(name, store), store))
 
     @property
     def columns(self) -> list[Column]:
