@@ -42,8 +42,12 @@ def reference_values(task: Task, references: Archs) -> NDArray[np.float64]:
     return np.array([rows[row.tobytes()] for row in references])
 
 
+def without_references(references: Archs, archs: Archs) -> Archs:
+    """Those of ``(n, d)`` architectures that are no references."""
+    known = {row.tobytes() for row in references}
+    return archs[np.array([row.tobytes() not in known for row in archs], dtype=bool)]
+
+
 def references_first(references: Archs, others: Archs, n: int) -> Archs:
     """`n` architectures: the references, then those of `others` that are none."""
-    known = {row.tobytes() for row in references}
-    fresh = np.array([row for row in others if row.tobytes() not in known]).reshape(-1, references.shape[1])
-    return np.concatenate([references, fresh.astype(np.int64)])[:n]
+    return np.concatenate([references, without_references(references, others)])[:n]

@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nastk.encodings.base import Context
+from nastk.errors import InvalidValue
 from nastk.predictors._multi_predict_network import Layout, Parameters, encode, initial, spread, with_global_node
 from nastk.predictors._op_graphs import OpGraphs
-from nastk.predictors._reference_archs import pick_references, reference_values, references_first
+from nastk.predictors._reference_archs import (
+    pick_references,
+    reference_values,
+    references_first,
+    without_references,
+)
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 
@@ -70,6 +76,16 @@ class Help(FewShotPredictor):
     # ---- sources
 
     def pretrain(self, tasks: Sequence[Task]) -> Help:
+        """Learn the initial weights, their step sizes and the modulator.
+
+        Raises:
+            InvalidValue: no tasks, tasks of several spaces, or fewer shared architectures than references; an option
+                out of its range.
+        """
+        counts = ("meta_batch", "support", "query", "inner_steps", "draws", "width", "graph_layers")
+        for name, least in (("references", 2), *((name, 1) for name in counts)):
+            if getattr(self, name) < least:
+                raise InvalidValue(f"{name} must be at least {least}; got {getattr(self, name)}")
         self._check_sources(tasks)
         self.references_ = pick_references(tasks, self.references, self.seed)
         self._network(tasks[0].space)
@@ -195,13 +211,55 @@ class Help(FewShotPredictor):
         candidates: Archs | None = None,
         context: Context | None = None,
     ) -> Archs:
-        """The reference architectures, then random ones."""
-        enough = n + len(self.references_) if candidates is None else min(n + len(self.references_), len(candidates))
-        return references_first(self.references_, super().choose(enough, seed, space, candidates, context), n)
+        """The reference architectures, then random ones of the candidates.
+
+        Raises:
+            InvalidValue: nothing was pretrained, or too few candidates.
+        """
+        self._check_pretrained()
+        if candidates is not None:
+            candidates = without_references(self.references_, candidates)
+        count = n if candidates is None else max(n - len(self.references_), 0)
+        return references_first(self.references_, super().choose(count, seed, space, candidates, context), n)
 
     def adapt(self, task: Task) -> Predictor:
+        """A predictor of one device.
+
+        Raises:
+            InvalidValue: nothing was pretrained; a source device; fewer than two or unequal measurements; a reference
+                architecture is not among the measured ones, or all references are equally fast.
+        """
         self._check_target(task)
+        self._check_pretrained()
         return _Adapted(self, task)
+
+    def _check_pretrained(self) -> None:
+        if not hasattr(self, "references_"):
+            raise InvalidValue("help learns from source devices first; call pretrain(tasks)")
+
+    # ---- on disk
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        self._check_pretrained()
+        assert self.source_space is not None
+        space = self.source_space.space if isinstance(self.source_space, Pool) else self.source_space
+        arrays = {f"start.{name}": value.numpy() for name, value in self.start_.items()}
+        arrays |= {f"rate.{name}": value.numpy() for name, value in self.rates_.items()}
+        return {"space": space.name, "devices": list(self.devices)}, arrays | {"references": self.references_}
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> Predictor:
+        space = space or (task.space if task else None)
+        assert space is not None
+        self.source_space, self.devices_ = space, tuple(facts["devices"])
+        self._network(space)
+        self.references_ = arrays["references"]
+        self.start_, self.rates_ = (
+            {name.removeprefix(part): torch.tensor(a) for name, a in arrays.items() if name.startswith(part)}
+            for part in ("start.", "rate.")
+        )
+        return self if task is None else self.adapt(task)
 
 
 def _adapts(name: str) -> bool:
@@ -250,3 +308,8 @@ class _Adapted(Predictor):
     @property
     def template(self) -> Predictor:
         return self.few
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What was pretrained and the samples; adapting to them again is quick and gives the same."""
+        facts, arrays = self.few.learned()
+        return facts, arrays | {"task.archs": self.task_.archs.astype(np.int64), "task.values": self.task_.values}

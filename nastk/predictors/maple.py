@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,10 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nastk.encodings.base import Context, encoding
-from nastk.errors import InvalidValue
-from nastk.predictors._reference_archs import pick_references, reference_values, references_first
+from nastk.errors import InvalidValue, Unsupported
+from nastk.predictors._reference_archs import (
+    pick_references,
+    reference_values,
+    references_first,
+    without_references,
+)
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 
@@ -67,8 +73,12 @@ class Maple(FewShotPredictor):
         """Learn all source devices.
 
         Raises:
-            InvalidValue: some tasks have a descriptor and others none, or descriptors of different lengths.
+            InvalidValue: no tasks, or tasks of several spaces; some tasks have a descriptor and others none, or
+                descriptors of different lengths; fewer shared architectures than references; an option below 1.
         """
+        for name in ("references", "members", "layers", "width", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidValue(f"{name} must be at least 1; got {getattr(self, name)}")
         self._check_sources(tasks)
         described = [task.descriptor is not None for task in tasks]
         if any(described) and not all(described):
@@ -87,17 +97,22 @@ class Maple(FewShotPredictor):
         for j, task in enumerate(tasks):
             targets[[place[row.tobytes()] for row in task.archs], j] = np.log(task.values) - self._level(task)
         self.target_scale_ = float(np.nanmean(targets)), float(np.nanstd(targets)) or 1.0
-        self.encoding_ = encoding(self.encoding).fit(tasks[0].space, tasks[0].context, archs)
-        features = self.encoding_.transform(archs)
-        spread = features.std(axis=0)
-        self.feature_scale_ = features.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
-        self.x_ = self._input(archs)
+        self._encode(tasks[0].space, tasks[0].context, archs)
         self.y_ = torch.tensor((targets - self.target_scale_[0]) / self.target_scale_[1], dtype=torch.float32)
         self.d_ = self._scaled(descriptors)
         generator = torch.Generator().manual_seed(self.seed)
         self.network_ = self._initial(self.x_.shape[1], self.d_.shape[1], generator)
         self._train(generator)
         return self
+
+    def _encode(self, space: SearchSpace, context: Context, archs: Archs) -> None:
+        """Prepare the encoding; features are standardised on the sources' architectures ``(n, d)``."""
+        self.archs_, self.build_options_ = archs, context.build_options
+        self.encoding_ = encoding(self.encoding).fit(space, context, archs)
+        features = self.encoding_.transform(archs)
+        spread = features.std(axis=0)
+        self.feature_scale_ = features.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
+        self.x_ = self._input(archs)
 
     def _descriptor(self, task: Task) -> Array:
         """What describes the device, ``(m,)``; counters are taken as logarithms where they are positive."""
@@ -176,16 +191,75 @@ class Maple(FewShotPredictor):
         candidates: Archs | None = None,
         context: Context | None = None,
     ) -> Archs:
-        """The reference architectures where they describe a device, then random ones."""
-        references = getattr(self, "references_", np.empty((0, 0), dtype=np.int64))
-        if not len(references):
-            return super().choose(n, seed, space, candidates, context)
-        enough = n + len(references) if candidates is None else min(n + len(references), len(candidates))
-        return references_first(references, super().choose(enough, seed, space, candidates, context), n)
+        """The reference architectures where they describe a device, then random ones of the candidates.
+
+        Raises:
+            InvalidValue: nothing was pretrained, or too few candidates.
+        """
+        self._check_pretrained()
+        if candidates is not None:
+            candidates = without_references(self.references_, candidates)
+        count = n if candidates is None else max(n - len(self.references_), 0)
+        return references_first(self.references_, super().choose(count, seed, space, candidates, context), n)
 
     def adapt(self, task: Task) -> Predictor:
+        """A predictor of one device.
+
+        Raises:
+            InvalidValue: nothing was pretrained; a source device; fewer than two or unequal measurements; no descriptor
+                where the sources have one; otherwise a reference architecture is not among the measured ones.
+        """
         self._check_target(task)
+        self._check_pretrained()
         return _Adapted(self, task)
+
+    def _check_pretrained(self) -> None:
+        if not hasattr(self, "references_"):
+            raise InvalidValue("maple learns from source devices first; call pretrain(tasks)")
+
+    # ---- on disk
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Networks and source samples, which are trained on again beside a target's.
+
+        Raises:
+            Unsupported: the encoding looks things up that are not the predictor's to store.
+        """
+        self._check_pretrained()
+        assert self.source_space is not None
+        if {"zcp", "hwl"} & {term.strip() for term in self.encoding.split("+")}:
+            raise Unsupported(f"maple with encoding {self.encoding} cannot be stored: its features are looked up")
+        space = self.source_space.space if isinstance(self.source_space, Pool) else self.source_space
+        arrays: dict[str, NDArray[Any]] = {f"network.{name}": value.numpy() for name, value in self.network_.items()}
+        arrays |= {
+            "archs": self.archs_,
+            "references": self.references_,
+            "targets": self.y_.numpy(),
+            "descriptors": self.d_.numpy(),
+            "scale.target": np.array(self.target_scale_),
+            "scale.descriptor": np.stack(self.descriptor_scale_),
+        }
+        facts = {"space": space.name, "devices": list(self.devices), "counters": self.counters_}
+        return facts | {"build_options": self.build_options_}, arrays
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> Predictor:
+        space = space or (task.space if task else None)
+        assert space is not None
+        self.source_space, self.devices_, self.counters_ = space, tuple(facts["devices"]), bool(facts["counters"])
+        self._encode(space, Context(build_options=facts["build_options"]), arrays["archs"])
+        self.references_ = arrays["references"]
+        self.y_, self.d_ = torch.tensor(arrays["targets"]), torch.tensor(arrays["descriptors"])
+        centre, spread = arrays["scale.target"].tolist()
+        self.target_scale_ = centre, spread
+        self.descriptor_scale_ = arrays["scale.descriptor"][0], arrays["scale.descriptor"][1]
+        self.network_ = {
+            name.removeprefix("network."): torch.tensor(a) for name, a in arrays.items() if name.startswith("network.")
+        }
+        if task is None:
+            return self
+        return self.adapt(replace(task, descriptor=arrays.get("task.descriptor")))
 
 
 class _Adapted(Predictor):
@@ -238,3 +312,11 @@ class _Adapted(Predictor):
     @property
     def template(self) -> Predictor:
         return self.few
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What was pretrained and the samples; adapting to them again is quick and gives the same."""
+        facts, arrays = self.few.learned()
+        arrays |= {"task.archs": self.task_.archs.astype(np.int64), "task.values": self.task_.values}
+        if self.task_.descriptor is not None:
+            arrays["task.descriptor"] = self.task_.descriptor
+        return facts, arrays

@@ -24,6 +24,7 @@ from nastk.predictors._multi_predict_network import (
     with_global_node,
 )
 from nastk.predictors._op_graphs import OpGraphs
+from nastk.predictors._reference_archs import pick_references, reference_values, references_first
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
@@ -173,14 +174,7 @@ class MultiPredict(FewShotPredictor):
             return torch.randn((self.members, len(tasks), width), generator=generator)
         if self.representation == "index":
             return self._repeat(np.stack([_digits(i, width) for i in range(len(tasks))]))
-        shared = set.intersection(*({row.tobytes() for row in task.archs} for task in tasks))
-        common = np.array([row for row in self.archs_ if row.tobytes() in shared])
-        if len(common) < width:
-            raise InvalidValue(
-                f"the source devices share {len(common)} architectures; representation 'sample' needs {width}"
-            )
-        rng = np.random.default_rng(self.seed)
-        self.references_ = common[rng.choice(len(common), width, replace=False)]
+        self.references_ = pick_references(tasks, width, self.seed)
         return self._repeat(np.stack([self._sample_vector(task) for task in tasks]))
 
     def _repeat(self, values: Array) -> Tensor:
@@ -198,14 +192,7 @@ class MultiPredict(FewShotPredictor):
         return self._kept[1]
 
     def _sample_vector(self, task: Task) -> Array:
-        rows = {row.tobytes(): value for row, value in zip(task.archs, task.values, strict=True)}
-        missing = sum(row.tobytes() not in rows for row in self.references_)
-        if missing:
-            raise InvalidValue(
-                f"{missing} of the {len(self.references_)} reference architectures are not among the measured ones; "
-                "measure what choose(n) names"
-            )
-        return _min_max(np.array([rows[row.tobytes()] for row in self.references_]), task.values)
+        return _min_max(reference_values(task, self.references_), task.values)
 
     def _train(self, trained: Parameters, archs: Archs, targets: Array, generator: torch.Generator) -> None:
         """Minibatches are random architectures with all their devices, so that each is encoded once."""
@@ -244,13 +231,8 @@ class MultiPredict(FewShotPredictor):
         references = getattr(self, "references_", np.empty((0, 0), dtype=np.int64))
         if not len(references):
             return super().choose(n, seed, space, candidates, context)
-        known = {row.tobytes() for row in references}
-        if candidates is not None:
-            candidates = candidates[[row.tobytes() not in known for row in candidates]]
-        more = max(n - len(references), 0)
-        drawn = super().choose(more if candidates is not None else n, seed, space, candidates, context)
-        fresh = drawn[[row.tobytes() not in known for row in drawn]]
-        return np.concatenate([references, fresh])[:n]
+        enough = n + len(references) if candidates is None else min(n + len(references), len(candidates))
+        return references_first(references, super().choose(enough, seed, space, candidates, context), n)
 
     def adapt(self, task: Task) -> Predictor:
         """A predictor of one device: a fine-tuned copy, or a network trained from scratch if nothing was pretrained.
