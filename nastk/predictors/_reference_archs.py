@@ -49,5 +49,12 @@ def without_references(references: Archs, archs: Archs) -> Archs:
 
 
 def references_first(references: Archs, others: Archs, n: int) -> Archs:
-    """`n` architectures: the references, then those of `others` that are none."""
-    return np.concatenate([references, without_references(references, others)])[:n]
+    """`n` architectures: the references, then those of `others` that are none.
+
+    Raises:
+        InvalidValue: together they are fewer than `n`.
+    """
+    chosen = np.concatenate([references, without_references(references, others)])[:n]
+    if len(chosen) < n:
+        raise InvalidValue(f"{n} architectures asked for, only {len(chosen)} to choose from")
+    return chosen
