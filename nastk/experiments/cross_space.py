@@ -17,8 +17,8 @@ import numpy as np
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.experiments import latency
-from nastk.experiments._pool import each
 from nastk.metrics import mean_ci, spearman
+from nastk.parallel import each
 from nastk.predictors.base import Task
 
 PAIRS = {"NB201-FBNet": ("nasbench201", "fbnet"), "FBNet-NB201": ("fbnet", "nasbench201")}

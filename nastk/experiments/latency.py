@@ -17,10 +17,10 @@ import numpy as np
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
-from nastk.experiments._pool import each
 from nastk.experiments.latency_tasks import PUBLISHED, TASKS, DeviceSet, Figure
 from nastk.metrics import mean_ci, spearman
 from nastk.oracles.table import Benchmark, benchmark
+from nastk.parallel import each
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.registry import PREDICTORS, SAMPLERS
 from nastk.samplers.base import sampler

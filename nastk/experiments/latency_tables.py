@@ -142,13 +142,9 @@ def means(rows: Rows) -> list[dict[str, Any]]:
         if r["device"] != "*":
             continue
         key = (r["task"], r["method"], r["source_samples"], r["samples"])
-        line = found.setdefault(
-            key,
-            {
-                "task": r["task"], "method": r["method"], "samples": r["samples"],
-                **dict.fromkeys(("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "draws")),
-            },
-        )
+        columns = ("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "draws")
+        start = {"task": r["task"], "method": r["method"], "samples": r["samples"], **dict.fromkeys(columns)}
+        line = found.setdefault(key, start)
         if r["metric"] == "spearman":
             line |= {"measurements": r["measurements"], "spearman": r["mean"], "ci95": r["ci95"]}
             line |= {"best known": r["reference"], "draws": r["seeds"]}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import os
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ import numpy as np
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol, mean_ci
 from nastk.oracles.table import Benchmark, CountingOracle, benchmark
+from nastk.parallel import each
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
@@ -111,36 +109,8 @@ def run(
         for searcher in searchers
         for device in devices
     ]
-    found: dict[_Run, dict[int, tuple[float, int]]] = {}
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        for job in jobs:
-            found[job] = _search(job)
-            if progress:
-                progress(len(found), len(jobs))
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            futures = {pool.submit(_search, job): job for job in jobs}
-            try:
-                for future in as_completed(futures):
-                    found[futures[future]] = future.result()
-                    if progress:
-                        progress(len(found), len(jobs))
-            except BaseException:
-                for process in list(pool._processes.values()):  # or Ctrl-C would wait for the runs under way
-                    process.terminate()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    found = dict(each(_search, jobs, workers, progress))
     return _rows(found, table, devices, searchers, budgets, seeds)
-
-
-def _one_thread() -> None:
-    import signal
-
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    torch.set_num_threads(1)
 
 
 def _search(job: _Run) -> dict[int, tuple[float, int]]:
