@@ -38,6 +38,7 @@ _PUBLIC = {
     "space": "nastk.spaces.factory",
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
+    "zcp": "nastk.oracles.zerocost",
 }
 _MODULES = (
     "data",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from nastk.history import History, Record
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.table import benchmark
+    from nastk.oracles.zerocost import zcp
     from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
     from nastk.predictors.factory import predictor
     from nastk.result import Result

@@ -158,10 +158,12 @@ ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encodi
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
 SEARCHERS = Registry("searcher", "nastk.search", "nastk.search.base.Searcher")
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
+PROXIES = Registry("proxy", "nastk.oracles.zerocost", "nastk.oracles.zerocost.base.Proxy")
 REGISTRIES = {
     "spaces": SPACES,
     "encodings": ENCODINGS,
     "predictors": PREDICTORS,
+    "proxies": PROXIES,
     "samplers": SAMPLERS,
     "searchers": SEARCHERS,
 }

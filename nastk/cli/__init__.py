@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search
+from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, zcp
 from nastk.cli.options import Interrupted
 from nastk.errors import NastkError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("search")(search.search)
 app.command("measure")(measure.measure)
 app.command("predict")(predict.predict)
+app.command("zcp")(zcp.zcp)
 app.command("list")(listing.list_)
 app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")

@@ -81,6 +81,63 @@ def search(
     show(means, title=f"{space}, {dataset}: mean hypervolume over {len(targets)} devices, {seeds} seeds")
 
 
+@app.command("zcp")
+def zcp(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Whose networks.")] = "nasbench201",
+    networks: Annotated[int, typer.Option("--networks", metavar="N", min=2, help="Random architectures.")] = 3,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images.")] = 64,
+    proxies: Annotated[
+        str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
+    ] = None,
+    agreement: Annotated[
+        int, typer.Option("--agreement", metavar="N", min=0, help="Instead: ranks of N networks against the table's.")
+    ] = 0,
+    initialisations: Annotated[
+        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: averaged random weights.")
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="With --agreement: processes.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Cost of each zero-cost proxy, and of all in one pass, against a plain forward and backward pass."""
+    from nastk.cli.progress import bar
+    from nastk.experiments import proxy_agreement, proxy_cost
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    if json_file is not None:
+        from nastk.files import writable_folder
+
+        writable_folder(json_file.parent)
+    with bar(None, "timing") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        names = None if proxies is None else words("--proxies", proxies)
+        if agreement:
+            rows = proxy_agreement.run(
+                space, agreement, initialisations, names, batch_size=batch_size, workers=workers, progress=follow
+            )
+        else:
+            rows = proxy_cost.run(space, networks, batch_size, names, progress=follow)
+    if json_file is not None:
+        write_json(json_file, rows)
+    if agreement:
+        compared = [{"proxy": r["method"], "spearman": r["mean"], "bar": r["reference"]} for r in rows]
+        show(compared, title=f"{space}: {agreement} networks ranked here and by the published table")
+        return
+    seconds = {row["method"]: row["mean"] for row in rows if row["metric"] == "seconds"}
+    shown = [
+        {"proxy": r["method"], "of one pass": r["mean"], "ci95": r["ci95"], "seconds": seconds[r["method"]]}
+        for r in rows
+        if r["metric"] != "seconds"
+    ]
+    show(shown, title=f"{space}, batch {batch_size}, {networks} networks, one thread: cost in forward+backward passes")
+
+
 def words(option: str, text: str) -> list[str]:
     """The names in a text like ``a,b,c``."""
     from nastk.errors import InvalidValue

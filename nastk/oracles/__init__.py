@@ -16,6 +16,7 @@ _PUBLIC = {
     "Oracle": "base",
     "Params": "counts",
     "Predicted": "predicted",
+    "ZeroCost": "zerocost",
 }
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Oracle",
     "Params",
     "Predicted",
+    "ZeroCost",
     "count_network",
 ]
 

@@ -1,0 +1,91 @@
+"""``nastk zcp``: zero-cost proxies of built networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nastk.cli.options import Archs, ArchsOption, Json, Seed, Space
+
+
+def zcp(
+    archs: Archs = None,
+    more_archs: ArchsOption = None,
+    space_name: Space = "nasbench201",
+    random: Annotated[
+        int, typer.Option("--random", metavar="N", min=0, help="Also N architectures drawn at random.")
+    ] = 0,
+    proxies: Annotated[
+        str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", metavar="digits|random", help="Images looked at.")] = "digits",
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="How many images.")] = 64,
+    init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
+    initialisations: Annotated[
+        int, typer.Option("--initialisations", metavar="N", min=1, help="Random weights whose values are averaged.")
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
+    seed: Seed = 0,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Zero-cost proxies of architectures, computed on their networks; kept on disk, so that a second run is instant."""
+    import os
+
+    import numpy as np
+
+    from nastk.cli.bench import words
+    from nastk.cli.objectives import read_archs
+    from nastk.cli.progress import bar
+    from nastk.errors import InvalidValue
+    from nastk.files import writable_folder
+    from nastk.oracles.zerocost import ZeroCost
+    from nastk.report.rows import write_csv, write_json
+    from nastk.report.tables import show
+    from nastk.spaces.factory import space as named
+
+    space = named(space_name)
+    texts = [*(archs or []), *(more_archs or [])]
+    if not texts and not random:
+        raise InvalidValue("name architectures as arguments, or draw some with --random N")
+    asked = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
+    for file in (csv_file, json_file):
+        if file is not None:
+            writable_folder(file.parent)
+    scores = ZeroCost(
+        space,
+        None if proxies is None else words("--proxies", proxies),
+        batch,
+        batch_size,
+        init=init,
+        initialisations=initialisations,
+        seed=seed,
+        workers=workers or os.cpu_count() or 1,
+    )
+    with bar(None, "scoring") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        values = scores(asked, follow)
+    names = space.format_all(asked)
+    rows: list[dict[str, Any]] = [
+        {"arch": name, **dict(zip(scores.names, map(float, line), strict=True))}
+        for name, line in zip(names, values, strict=True)
+    ]
+    if csv_file is not None:
+        write_csv(csv_file, rows)
+    if json_file is not None:
+        write_json(json_file, [{**row, "source": scores.source} for row in rows])
+    show(rows, title=scores.source, shorten=("arch",))
+    for name in dict.fromkeys(names):
+        for proxy, why in scores.reasons.get(name, {}).items():
+            if proxy in scores.names:
+                typer.echo(f"{name}: no {proxy}: {why}")

@@ -1,0 +1,8 @@
+"""Zero-cost proxies on live networks; one file a proxy."""
+
+from __future__ import annotations
+
+from nastk.oracles.zerocost._oracle import ZeroCost
+from nastk.oracles.zerocost._scores import Scores, zcp
+
+__all__ = ["Scores", "ZeroCost", "zcp"]

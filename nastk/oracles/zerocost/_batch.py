@@ -1,0 +1,65 @@
+"""The batch that proxies look at: the user's, or one that ships with scikit-learn, or noise."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nastk.errors import InvalidValue
+
+KINDS = ("digits", "random")
+
+
+def make_batch(batch: Any, size: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images ``(b, *shape)`` and labels ``(b,)``.
+
+    Args:
+        batch: "digits" (scikit-learn's handwritten digits, upscaled), "random" (Gaussian noise), or images and labels.
+        size: how many, unless given.
+        shape: of one image.
+        classes: of the network; labels are taken modulo it.
+        seed: of the draw.
+
+    Raises:
+        InvalidValue: no such kind, or images of another shape.
+    """
+    rng = np.random.default_rng(seed)
+    if isinstance(batch, str):
+        if batch not in KINDS:
+            raise InvalidValue(f"the batch must be {' or '.join(KINDS)}, or images and labels; got {batch!r}")
+        if batch == "random":
+            images = torch.tensor(rng.standard_normal((size, *shape)), dtype=torch.float32)
+            return images, torch.tensor(rng.permutation(np.arange(size) % classes))
+        return _digits(size, shape, classes, rng)
+    images, labels = (torch.as_tensor(part) for part in batch)
+    if tuple(images.shape[1:]) != shape or len(images) != len(labels):
+        raise InvalidValue(
+            f"the networks take images of shape {shape}; got images {tuple(images.shape)} and {len(labels)} labels"
+        )
+    return images, labels
+
+
+def _digits(size: int, shape: tuple[int, ...], classes: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    if len(shape) != 3:
+        raise InvalidValue(f"digits have channels, height and width, the networks take {shape}; give a batch")
+    data = load_digits()
+    rows = rng.choice(len(data.images), size, replace=size > len(data.images))
+    images = torch.tensor(data.images[rows][:, None], dtype=torch.float32)
+    images = torch.nn.functional.interpolate(images, shape[1:], mode="bilinear", align_corners=False)
+    images = (images - images.mean()) / images.std()
+    return images.expand(-1, shape[0], -1, -1).clone(), torch.tensor(data.target[rows] % classes)
+
+
+def describe(batch: Any, size: int) -> str:
+    """What a value's source says of its data."""
+    if isinstance(batch, str):
+        return f"{size} {'handwritten digits' if batch == 'digits' else 'random images'}"
+    images, labels = (torch.as_tensor(part) for part in batch)
+    content = images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()
+    return f"{len(images)} images of the user's ({hashlib.sha256(content).hexdigest()[:12]})"

@@ -1,0 +1,115 @@
+"""Proxies of one network, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.zerocost._pass import Loss, Pass
+from nastk.oracles.zerocost.base import Proxy, Undefined
+from nastk.registry import PROXIES
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the proxies say of a network.
+
+    Args:
+        values: by name; NaN where a proxy has no value.
+        reasons: why, for those.
+    """
+
+    values: dict[str, float]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def table_name(name: str) -> str:
+    """A proxy's name as tables write it: ``epe_nas``."""
+    return name.replace("-", "_")
+
+
+def named_proxies(names: Sequence[str] | None = None) -> dict[str, Proxy]:
+    """Proxies by their names in tables; all that are registered if None.
+
+    Raises:
+        UnknownName: no such proxy.
+    """
+    known = {table_name(name): name for name in PROXIES.names()}
+    found: dict[str, Proxy] = {}
+    for name in known if names is None else names:
+        if table_name(name) not in known and ":" not in name:
+            raise UnknownName("proxy", name, known)
+        found[table_name(name)] = PROXIES.create(known.get(table_name(name), name))
+    if not found:
+        raise InvalidValue("name at least one proxy")
+    return found
+
+
+def zcp(
+    model: nn.Module,
+    images: Any,
+    labels: Any = None,
+    proxies: Sequence[str] | None = None,
+    loss: Loss | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Zero-cost proxies of any network that maps images to logits; the network is left as it came.
+
+    Args:
+        model: on any device; random weights, as it was built.
+        images: ``(b, channels, height, width)``, or whatever the network takes.
+        labels: ``(b,)`` classes; by default the images are dealt to the classes in turn.
+        proxies: names; by default all.
+        loss: of logits and labels; cross-entropy by default.
+        seed: of random weights and inputs (zen).
+
+    Raises:
+        UnknownName: no such proxy.
+        InvalidValue: no images.
+    """
+    wanted = named_proxies(proxies)
+    parameter = next(model.parameters(), None)
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    images = torch.as_tensor(images).to(device)
+    if images.ndim < 2 or not len(images):
+        raise InvalidValue(f"a batch has at least two dimensions and one image; got shape {tuple(images.shape)}")
+    loss = loss or torch.nn.functional.cross_entropy
+    if labels is None:
+        with torch.no_grad(), Pass(model, images[:2], torch.zeros(2), loss) as run:
+            labels = torch.arange(len(images)) % run.logits.shape[1]
+    labels = torch.as_tensor(labels).to(device)
+    if labels.shape[0] != len(images):
+        raise InvalidValue(f"{len(images)} images but {labels.shape[0]} labels")
+    needs = frozenset().union(*(p.needs for p in wanted.values()))
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    generator = torch.Generator().manual_seed(seed)
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # dropout
+        with Pass(model, images, labels, loss, needs, generator) as run:
+            for alone in (False, True):
+                if alone:
+                    run.forget()
+                for name, proxy in wanted.items():
+                    if proxy.alone == alone:
+                        values[name], reason = _value(proxy, run)
+                        if reason:
+                            reasons[name] = reason
+    return Scores({name: values[name] for name in wanted}, reasons)
+
+
+def _value(proxy: Proxy, run: Pass) -> tuple[float, str]:
+    try:
+        value = proxy(run)
+    except Undefined as error:
+        return math.nan, str(error)
+    except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError, NotImplementedError) as error:
+        said = str(error).strip().splitlines()
+        return math.nan, f"failed: {said[0] if said else type(error).__name__}"
+    return (value, "") if math.isfinite(value) else (math.nan, f"it is {value}")

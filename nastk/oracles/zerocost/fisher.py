@@ -1,0 +1,23 @@
+"""fisher: what the loss would feel if a channel were gone (Theis et al., 2018; Turner et al., BlockSwap, ICLR 2020)."""
+
+from __future__ import annotations
+
+from nastk.oracles.zerocost._pass import Pass
+from nastk.oracles.zerocost.base import Proxy, Undefined
+
+
+class Fisher(Proxy):
+    """``sum over channels c of mean over images of (sum over places a dL/da)^2 / 2`` of the layers' outputs."""
+
+    needs = frozenset({"activations"})
+
+    def __call__(self, run: Pass) -> float:
+        gradients = run.activation_gradients
+        if not gradients:
+            raise Undefined("no convolution or linear layer ran")
+        total = 0.0
+        for a, g in zip(run.activations, gradients, strict=True):
+            flow = (a.detach() * g.detach()).double()
+            flow = flow.flatten(2).sum(dim=2) if flow.ndim > 2 else flow
+            total += float(flow.square().mean(dim=0).sum()) / 2.0
+        return total
