@@ -66,6 +66,16 @@ def test_std_needs_more_than_one_member() -> None:
         assert (found.std > 0).all() if has else np.isnan(found.std).all()
 
 
+def test_intervals_hold_what_they_say() -> None:
+    few = _pretrained()
+    others = nastk.space("nasbench201").sample(300, 5)
+    truth = _device(others, 9).values
+    found = few.adapt(_device(few.choose(20, 0), 9)).predict(others)
+    assert np.mean(np.abs(truth - found.mean) < 1.96 * found.std) > 0.85
+    error = np.sqrt(np.mean((found.mean - truth) ** 2))
+    assert found.std.mean() < 2.0 * error, "intervals that hold anything say nothing"
+
+
 def test_adapting_leaves_the_pretrained_one_alone_and_the_global_generators_too() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()

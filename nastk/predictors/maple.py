@@ -38,7 +38,8 @@ class Maple(FewShotPredictor):
     Args:
         encoding: of architectures.
         references: architectures that describe a device, where there are no counters.
-        members: networks side by side; their mean predicts, their spread and the misfit of the samples are the std.
+        members: networks side by side, whose mean predicts. Each adapts without its share of the target's samples; how
+            far it misses those, with the members' spread, is the std. One member learns from all and has no std.
         epochs, transfer_epochs: passes over the source samples, and steps of adapting.
         target_weight: of the target's samples against as many source samples in each step of adapting.
         width, layers: of the hidden layers.
@@ -282,17 +283,28 @@ class _Adapted(Predictor):
         source_y = torch.nan_to_num(few.y_)
         generator = torch.Generator().manual_seed(few.seed)
         adam, schedule = few._optimiser(network, few.transfer_epochs)
+        seen = self._folds(task)
         for _ in range(few.transfer_epochs):
             rows = torch.randint(len(source_y), (few.members, len(task)), generator=generator)
             beside = (few._forward(network, few.x_[rows], few.d_) - source_y[rows]) ** 2 * known[rows]
-            mine = (few._forward(network, x, self.device_) - y) ** 2
+            mine = (few._forward(network, x, self.device_) - y) ** 2 * seen
             adam.zero_grad()
-            (few.members * (few.target_weight * mine.mean() + beside.mean())).backward()
+            (few.members * (few.target_weight * mine.sum() / seen.sum() + beside.mean())).backward()
             adam.step()
             schedule.step()
         self.network_ = {name: value.requires_grad_(False) for name, value in network.items()}
-        self.misfit_ = float((few._forward(network, x, self.device_) - y).pow(2).mean().sqrt()) * spread
+        error = (few._forward(network, x, self.device_) - y) ** 2 * (1.0 - seen)
+        self.misfit_ = float((error.sum() / (1.0 - seen).sum()).sqrt()) * spread if few.members > 1 else np.nan
         return self
+
+    def _folds(self, task: Task) -> Tensor:
+        """Ones where a member learns from a sample, ``(members, n, 1)``; with several members each leaves some out."""
+        members = self.few.members
+        if members == 1:
+            return torch.ones((1, len(task), 1))
+        fold = np.empty(len(task), dtype=np.int64)
+        fold[np.lexsort(task.archs.T)] = np.arange(len(task)) % members
+        return torch.tensor(fold != np.arange(members)[:, None], dtype=torch.float32)[:, :, None]
 
     def predict(self, archs: Any) -> Prediction:
         archs = self._checked(archs)
