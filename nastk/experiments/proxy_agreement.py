@@ -16,8 +16,8 @@ from nastk.oracles.table import benchmark
 from nastk.oracles.zerocost import ZeroCost
 
 BARS = {
-    **{"params": 0.99, "flops": 0.99, "synflow": 0.95, "nwot": 0.95, "zen": 0.95, "snip": 0.9, "fisher": 0.9},
-    **{"grad_norm": 0.9, "jacov": 0.9, "l2_norm": 0.9, "grasp": 0.6},
+    "params": 0.99, "flops": 0.99, "synflow": 0.95, "nwot": 0.95, "zen": 0.95, "snip": 0.9, "fisher": 0.9,
+    "grad_norm": 0.9, "jacov": 0.9, "l2_norm": 0.9, "grasp": 0.6,
 }
 """Spearman correlations that an implementation of the definitions should reach."""
 
