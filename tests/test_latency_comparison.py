@@ -140,6 +140,11 @@ def test_command_writes_rows_prints_tables_and_draws(
         assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_prediction_without_order_counts_as_none() -> None:
+    assert latency.order(np.ones(5), np.arange(5.0)) == 0.0
+    assert latency.order(np.arange(5.0), np.arange(5.0)) == pytest.approx(1.0)
+
+
 def _row(task: str, method: str, samples: int, device: str, mean: float, **other: Any) -> dict[str, Any]:
     base = {"source_samples": TASKS[task].source_samples, "measurements": 9, "ci95": 0.01, "metric": "spearman"}
     return {"task": task, "method": method, "samples": samples, "device": device, "mean": mean, **base, **other}

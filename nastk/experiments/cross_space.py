@@ -121,7 +121,7 @@ def _transfer(job: _Run) -> dict[int, float]:
             scores[k] = 0.0
             continue
         rest = np.setdiff1d(np.arange(len(archs[1])), at)
-        scores[k] = spearman(learner.adapt(target).predict(archs[1]).mean[rest], truth[1][rest])
+        scores[k] = latency.order(learner.adapt(target).predict(archs[1]).mean[rest], truth[1][rest])
     return scores
 
 

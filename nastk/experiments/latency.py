@@ -317,11 +317,16 @@ def _score(model: Predictor, archs: Archs, sampled: np.ndarray, truth: np.ndarra
     middle = (true >= low) & (true <= high)
     units = model.scale == "metric"
     return Score(
-        spearman(mean, true),
-        spearman(mean[middle], true[middle]),
+        order(mean, true),
+        order(mean[middle], true[middle]),
         float(np.median(np.abs(mean / true - 1.0))) if units else np.nan,
         float((np.abs(mean - true) < 1.96 * std).mean()) if units and np.isfinite(std).all() else np.nan,
     )
+
+
+def order(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Spearman correlation; zero for a prediction that is the same for all."""
+    return spearman(predicted, true) if np.ptp(predicted) > 0 else 0.0
 
 
 METRICS = {"spearman": "spearman", "spearman_trimmed": "trimmed", "median_error": "error", "covered95": "covered"}
