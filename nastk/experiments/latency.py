@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,12 +95,16 @@ class Score(NamedTuple):
         trimmed: the same without the fastest and slowest tenth (HELP's own metric).
         error: median relative error; NaN for methods that only order.
         covered: share of true values in the 95 % intervals; NaN for methods without.
+        seconds: for adapting and predicting the whole table, on one thread.
+        pretraining: seconds for the pretraining that it is of, on one thread.
     """
 
     spearman: float
     trimmed: float
     error: float
     covered: float
+    seconds: float
+    pretraining: float
 
 
 @dataclass(frozen=True)
@@ -248,8 +253,10 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     rows = _generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)
     sources = [_task(whole, archs, rows, devices.space, name, context) for name in devices.sources]
     learner = make(method, seed=job.pretraining)
+    started = perf_counter()
     if not method.scratch:
         learner.pretrain(sources)
+    pretraining = perf_counter() - started
     given = _Sources(sources) if job.sampler is not None and sampler(job.sampler).needs_sources else None
     targets = [name for name in devices.targets if name in table.devices()]
     scores = {}
@@ -264,8 +271,13 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
                 chosen = archs[drawn.choice(len(archs), k, replace=False)]
             at = table.space.index(chosen)
             for name in targets:
-                mine = learner.adapt(_task(whole, archs, at, devices.space, name, context))
-                scores[k, draw, name] = _score(mine, archs, at, _latency(devices.space, name))
+                target = _task(whole, archs, at, devices.space, name, context)
+                started = perf_counter()
+                mine = learner.adapt(target)
+                predicted = mine.predict(archs)
+                seconds = perf_counter() - started
+                quality = _quality(predicted, mine.scale == "metric", at, _latency(devices.space, name))
+                scores[k, draw, name] = Score(*quality, seconds, pretraining)
     return scores
 
 
@@ -309,14 +321,15 @@ class _Without:
         return values
 
 
-def _score(model: Predictor, archs: Archs, sampled: np.ndarray, truth: np.ndarray) -> Score:
+def _quality(
+    predicted: Prediction, units: bool, sampled: np.ndarray, truth: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Spearman, trimmed Spearman, median relative error and coverage over what was not sampled."""
     test = np.setdiff1d(np.flatnonzero(np.isfinite(truth)), sampled)
-    predicted: Prediction = model.predict(archs)
     mean, std, true = predicted.mean[test], predicted.std[test], truth[test]
     low, high = np.quantile(true, [0.1, 0.9])
     middle = (true >= low) & (true <= high)
-    units = model.scale == "metric"
-    return Score(
+    return (
         order(mean, true),
         order(mean[middle], true[middle]),
         float(np.median(np.abs(mean / true - 1.0))) if units else np.nan,
@@ -329,7 +342,14 @@ def order(predicted: np.ndarray, true: np.ndarray) -> float:
     return spearman(predicted, true) if np.ptp(predicted) > 0 else 0.0
 
 
-METRICS = {"spearman": "spearman", "spearman_trimmed": "trimmed", "median_error": "error", "covered95": "covered"}
+METRICS = {
+    "spearman": "spearman",
+    "spearman_trimmed": "trimmed",
+    "median_error": "error",
+    "covered95": "covered",
+    "seconds": "seconds",
+    "seconds_pretraining": "pretraining",
+}
 """Metrics of the rows and the scores that they are."""
 
 

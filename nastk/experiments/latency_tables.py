@@ -136,13 +136,13 @@ def devices(rows: Rows, task: str) -> list[Panel]:
 
 def means(rows: Rows) -> list[dict[str, Any]]:
     """A row a task, method and number of samples: mean Spearman, the same without the fastest and slowest tenth, median
-    relative error, and the share of true values in the 95 % intervals."""
+    relative error, share of true values in the 95 % intervals, and seconds for adapting and predicting the table."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for r in rows:
         if r["device"] != "*":
             continue
         key = (r["task"], r["method"], r["source_samples"], r["samples"])
-        columns = ("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "draws")
+        columns = ("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "s", "draws")
         start = {"task": r["task"], "method": r["method"], "samples": r["samples"], **dict.fromkeys(columns)}
         line = found.setdefault(key, start)
         if r["metric"] == "spearman":
@@ -154,4 +154,6 @@ def means(rows: Rows) -> list[dict[str, Any]]:
             line["error"] = r["mean"]
         elif r["metric"] == "covered95":
             line["covered"] = r["mean"]
+        elif r["metric"] == "seconds":
+            line["s"] = r["mean"]
     return list(found.values())
