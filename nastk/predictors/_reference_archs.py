@@ -41,20 +41,3 @@ def reference_values(task: Task, references: Archs) -> NDArray[np.float64]:
         )
     return np.array([rows[row.tobytes()] for row in references])
 
-
-def without_references(references: Archs, archs: Archs) -> Archs:
-    """Those of ``(n, d)`` architectures that are no references."""
-    known = {row.tobytes() for row in references}
-    return archs[np.array([row.tobytes() not in known for row in archs], dtype=bool)]
-
-
-def references_first(references: Archs, others: Archs, n: int) -> Archs:
-    """`n` architectures: the references, then those of `others` that are none.
-
-    Raises:
-        InvalidValue: together they are fewer than `n`.
-    """
-    chosen = np.concatenate([references, without_references(references, others)])[:n]
-    if len(chosen) < n:
-        raise InvalidValue(f"{n} architectures asked for, only {len(chosen)} to choose from")
-    return chosen

@@ -208,8 +208,12 @@ class FewShotPredictor(Predictor):
     :attr:`devices`, in the space :attr:`source_space`.
     """
 
+    needs_pretraining: bool = False
+    """Whether :meth:`adapt` wants :meth:`pretrain` first."""
     source_space: SearchSpace | None = None
     """Space of the source tasks, known after :meth:`pretrain`."""
+    references_: Archs = np.empty((0, 0), dtype=np.int64)
+    """Architectures that every target must be measured on, where a method describes devices by their latencies."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -247,7 +251,30 @@ class FewShotPredictor(Predictor):
         candidates: Archs | None = None,
         context: Context | None = None,
     ) -> Archs:
-        return super().choose(n, seed, space or self.source_space, candidates, context)
+        """Architectures to measure before :meth:`adapt`, ``(n, d)``: references, where there are any, then random ones.
+
+        Args:
+            n, seed, candidates, context: see :meth:`Predictor.choose`.
+            space: where to choose, the sources' by default.
+
+        Raises:
+            InvalidValue: nothing was pretrained and the method needs it, or there are fewer than `n`.
+        """
+        self._check_pretrained()
+        space = space or self.source_space
+        if not len(self.references_):
+            return super().choose(n, seed, space, candidates, context)
+        known = {row.tobytes() for row in self.references_}
+        if candidates is not None:
+            candidates = candidates[np.array([row.tobytes() not in known for row in candidates], dtype=bool)]
+        more = n if candidates is None else max(n - len(self.references_), 0)  # random ones may be references
+        others = super().choose(more, seed, space, candidates, context)
+        fresh = others[np.array([row.tobytes() not in known for row in others], dtype=bool)]
+        return np.concatenate([self.references_, fresh])[:n]
+
+    def _check_pretrained(self) -> None:
+        if self.needs_pretraining and self.source_space is None:
+            raise InvalidValue(f"{type(self).__name__} learns from source devices first; call pretrain(tasks)")
 
     def _check_sources(self, tasks: Sequence[Task], least: int = 3) -> None:
         """Refuse source tasks that cannot be learned from; remember their space and devices."""
@@ -271,6 +298,7 @@ class FewShotPredictor(Predictor):
         Args:
             another_space: whether the method moves between spaces; there the same device is no leak.
         """
+        self._check_pretrained()
         same = self.source_space is None or task.space.choices == self.source_space.choices
         if not same and not another_space:
             assert self.source_space is not None

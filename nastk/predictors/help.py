@@ -10,18 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.predictors._multi_predict_network import Layout, Parameters, encode, initial, spread, with_global_node
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors._reference_archs import (
     pick_references,
     reference_values,
-    references_first,
-    without_references,
 )
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -50,6 +47,8 @@ class Help(FewShotPredictor):
         width, graph_layers: of the encoder.
         seed: of references, initial weights and episodes.
     """
+
+    needs_pretraining = True
 
     def __init__(
         self,
@@ -203,25 +202,6 @@ class Help(FewShotPredictor):
 
     # ---- target
 
-    def choose(
-        self,
-        n: int,
-        seed: Seed = 0,
-        space: SearchSpace | None = None,
-        candidates: Archs | None = None,
-        context: Context | None = None,
-    ) -> Archs:
-        """The reference architectures, then random ones of the candidates.
-
-        Raises:
-            InvalidValue: nothing was pretrained, or too few candidates.
-        """
-        self._check_pretrained()
-        if candidates is not None:
-            candidates = without_references(self.references_, candidates)
-        count = n if candidates is None else max(n - len(self.references_), 0)
-        return references_first(self.references_, super().choose(count, seed, space, candidates, context), n)
-
     def adapt(self, task: Task) -> Predictor:
         """A predictor of one device.
 
@@ -230,12 +210,7 @@ class Help(FewShotPredictor):
                 architecture is not among the measured ones, or all references are equally fast.
         """
         self._check_target(task)
-        self._check_pretrained()
         return _Adapted(self, task)
-
-    def _check_pretrained(self) -> None:
-        if not hasattr(self, "references_"):
-            raise InvalidValue("help learns from source devices first; call pretrain(tasks)")
 
     # ---- on disk
 

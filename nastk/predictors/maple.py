@@ -17,11 +17,9 @@ from nastk.errors import InvalidValue, Unsupported
 from nastk.predictors._reference_archs import (
     pick_references,
     reference_values,
-    references_first,
-    without_references,
 )
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -47,6 +45,8 @@ class Maple(FewShotPredictor):
         learning_rate, weight_decay: of AdamW, annealed by a cosine.
         seed: of references, initial weights and minibatches.
     """
+
+    needs_pretraining = True
 
     def __init__(
         self,
@@ -184,25 +184,6 @@ class Maple(FewShotPredictor):
 
     # ---- target
 
-    def choose(
-        self,
-        n: int,
-        seed: Seed = 0,
-        space: SearchSpace | None = None,
-        candidates: Archs | None = None,
-        context: Context | None = None,
-    ) -> Archs:
-        """The reference architectures where they describe a device, then random ones of the candidates.
-
-        Raises:
-            InvalidValue: nothing was pretrained, or too few candidates.
-        """
-        self._check_pretrained()
-        if candidates is not None:
-            candidates = without_references(self.references_, candidates)
-        count = n if candidates is None else max(n - len(self.references_), 0)
-        return references_first(self.references_, super().choose(count, seed, space, candidates, context), n)
-
     def adapt(self, task: Task) -> Predictor:
         """A predictor of one device.
 
@@ -211,12 +192,7 @@ class Maple(FewShotPredictor):
                 where the sources have one; otherwise a reference architecture is not among the measured ones.
         """
         self._check_target(task)
-        self._check_pretrained()
         return _Adapted(self, task)
-
-    def _check_pretrained(self) -> None:
-        if not hasattr(self, "references_"):
-            raise InvalidValue("maple learns from source devices first; call pretrain(tasks)")
 
     # ---- on disk
 

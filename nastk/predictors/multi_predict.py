@@ -24,9 +24,9 @@ from nastk.predictors._multi_predict_network import (
     with_global_node,
 )
 from nastk.predictors._op_graphs import OpGraphs
-from nastk.predictors._reference_archs import pick_references, reference_values, references_first
+from nastk.predictors._reference_archs import pick_references, reference_values
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -218,21 +218,6 @@ class MultiPredict(FewShotPredictor):
         return difference.abs() if self.loss == "l1" else difference.square()
 
     # ---- target
-
-    def choose(
-        self,
-        n: int,
-        seed: Seed = 0,
-        space: SearchSpace | None = None,
-        candidates: Archs | None = None,
-        context: Context | None = None,
-    ) -> Archs:
-        """Random architectures; with "sample", the reference architectures first."""
-        references = getattr(self, "references_", np.empty((0, 0), dtype=np.int64))
-        if not len(references):
-            return super().choose(n, seed, space, candidates, context)
-        enough = n + len(references) if candidates is None else min(n + len(references), len(candidates))
-        return references_first(references, super().choose(enough, seed, space, candidates, context), n)
 
     def adapt(self, task: Task) -> Predictor:
         """A predictor of one device: a fine-tuned copy, or a network trained from scratch if nothing was pretrained.

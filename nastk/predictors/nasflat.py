@@ -45,6 +45,8 @@ class Nasflat(FewShotPredictor):
         seed: of initial weights, source samples and batches.
     """
 
+    needs_pretraining = True
+
     def __init__(
         self,
         supplement: str | None = None,
