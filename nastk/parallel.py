@@ -17,6 +17,7 @@ def each(
     jobs: Sequence[Job],
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    fresh: bool = False,
 ) -> Iterator[tuple[Job, Answer]]:
     """Each job with its answer, in the order in which they finish.
 
@@ -25,15 +26,18 @@ def each(
         jobs: what it is called with.
         workers: processes, by default one a core; with 1 everything runs in this one.
         progress: called with (done, total) after each job.
+        fresh: each job in a process of its own.
     """
     workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
-    if workers == 1:
+    if workers == 1 and not fresh:
         for done, job in enumerate(jobs, 1):
             yield job, function(job)
             if progress:
                 progress(done, len(jobs))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_one_thread, max_tasks_per_child=1 if fresh else None
+    ) as pool:
         futures = {pool.submit(function, job): job for job in jobs}
         try:
             for done, future in enumerate(as_completed(futures), 1):

@@ -16,6 +16,7 @@ import nastk
 from nastk.cli import run
 from nastk.data.proxies import PROXIES
 from nastk.errors import InvalidValue, UnknownName
+from nastk.experiments import proxy_cost
 from nastk.oracles.zerocost import Scores, ZeroCost, zcp
 
 CROSS_ENTROPY = nn.functional.cross_entropy
@@ -190,6 +191,45 @@ def test_awkward_networks_give_values_or_reasons_and_never_crash() -> None:
     assert math.isfinite(wrong.values["params"])
 
 
+class _Transformer(nn.Module):
+    """Logits for each token."""
+
+    def __init__(self, vocabulary: int = 11) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, 16)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, activation="gelu", batch_first=True)
+        self.head = nn.Linear(16, vocabulary)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.embed(tokens)))
+
+
+def test_tokens_have_the_proxies_that_need_no_gradient_of_the_input() -> None:
+    torch.manual_seed(0)
+    network, tokens = _Transformer(), torch.randint(0, 11, (6, 5), generator=torch.Generator().manual_seed(0))
+    scores = zcp(network, tokens)
+    assert set(scores.reasons) == {"jacov", "epe_nas", "zen"}
+    assert all("tokens" in why for why in scores.reasons.values())
+    assert scores.values["synflow"] > 0
+    head = zcp(nn.Sequential(nn.Embedding(11, 4), nn.Linear(4, 3, bias=False)), tokens, proxies=["synflow", "fisher"])
+    assert head.values["synflow"] > 0
+    assert zcp(network, tokens).values == pytest.approx(scores.values, nan_ok=True)
+    given = torch.zeros((6, 5), dtype=torch.long)
+    assert zcp(network, tokens, given).values["snip"] != scores.values["snip"]
+
+
+def test_fisher_sums_over_the_places_of_a_channel_for_images_and_for_tokens() -> None:
+    """A 1x1 convolution of an image is a linear layer of its pixels."""
+    torch.manual_seed(0)
+    convolution, linear = nn.Conv2d(3, 4, 1, bias=False), nn.Linear(3, 4, bias=False)
+    linear.weight.data = convolution.weight.data[:, :, 0, 0]
+    images = _images(6)
+    loss = lambda y, _: y.square().sum()  # noqa: E731
+    found = zcp(convolution, images, torch.zeros(6), ["fisher"], loss).values["fisher"]
+    pixels = images.flatten(2).transpose(1, 2)
+    assert zcp(linear, pixels, torch.zeros(6), ["fisher"], loss).values["fisher"] == pytest.approx(found, rel=1e-5)
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(UnknownName, match="did you mean 'synflow'"):
         zcp(_network(), _images(), proxies=["sinflow"])
@@ -199,6 +239,8 @@ def test_bad_arguments() -> None:
         zcp(_network(), _images()[:0])
     with pytest.raises(InvalidValue, match="digits or random"):
         ZeroCost(nastk.space("nasbench201"), batch="cats")
+    with pytest.raises(InvalidValue, match="unknown device"):
+        ZeroCost(nastk.space("nasbench201"), device="gpu")
     with pytest.raises(InvalidValue, match="networks take images"):
         ZeroCost(nastk.space("nasbench201"), batch=(_images(), torch.zeros(12)))
 
@@ -262,8 +304,16 @@ def test_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert rows[0]["params"] > 1e4
     assert "handwritten digits" in rows[0]["source"]
     assert "nwot" in capsys.readouterr().out
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 3, 32, 32), np.uint8), labels=np.arange(4))
+    np.savez(tmp_path / "half.npz", images=np.zeros((4, 3, 32, 32)))
+    mine = ["zcp", "1462", "--proxies", "params,synflow", "--workers", "1", "--batch"]
+    assert run([*mine, str(tmp_path / "mine.npz")]) == 0
+    assert "4 images of the user's" in capsys.readouterr().out
     for wrong, cure in (
         (["zcp"], "--random"),
+        ([*mine, str(tmp_path / "half.npz")], "arrays 'images' and 'labels'"),
+        ([*mine, str(tmp_path / "none.npz")], "No such file"),
+        (["zcp", "3", "--device", "tpu"], "unknown device"),
         (["zcp", "3", "--proxies", "nwott"], "did you mean 'nwot'"),
         (["zcp", "3", "--batch", "cats"], "digits or random"),
         (["zcp", "3", "--init", "zero"], "default or kaiming"),
@@ -274,3 +324,12 @@ def test_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_scores_are_plain_data() -> None:
     assert Scores({"params": 1.0}).reasons == {}
+
+
+def test_memory_is_measured_in_fresh_processes() -> None:
+    rows = proxy_cost.memory(networks=1, batch_size=32, proxies=["params", "grasp"])
+    peak = {row["method"]: row["mean"] for row in rows if row["metric"] == "peak_bytes"}
+    assert peak["grasp"] > 2e7 > peak["params"]
+    (ratio,) = (row["mean"] for row in rows if row["metric"] == "ratio_to_dearest_proxy")
+    assert ratio == pytest.approx(peak["all"] / peak["grasp"])
+    assert ratio < 1.3

@@ -93,11 +93,12 @@ def zcp(
         int, typer.Option("--agreement", metavar="N", min=0, help="Instead: ranks of N networks against the table's.")
     ] = 0,
     initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: averaged random weights.")
+        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: alone and averaged.")
     ] = 1,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="With --agreement: processes.")
     ] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Instead: memory that each takes at its peak.")] = False,
     json_file: Json = None,
 ) -> None:
     """Cost of each zero-cost proxy, and of all in one pass, against a plain forward and backward pass."""
@@ -122,12 +123,28 @@ def zcp(
                 space, agreement, initialisations, names, batch_size=batch_size, workers=workers, progress=follow
             )
         else:
-            rows = proxy_cost.run(space, networks, batch_size, names, progress=follow)
+            cost = proxy_cost.memory if memory else proxy_cost.run
+            rows = cost(space, networks, batch_size, names, progress=follow)
     if json_file is not None:
         write_json(json_file, rows)
     if agreement:
-        compared = [{"proxy": r["method"], "spearman": r["mean"], "bar": r["reference"]} for r in rows]
+        averaged = {r["method"]: r["mean"] for r in rows if r["metric"] == "spearman_with_table_averaged"}
+        compared = [
+            {"proxy": r["method"], "spearman": r["mean"], "ci95": r["ci95"]}
+            | ({"averaged": averaged[r["method"]]} if averaged else {})
+            | {"bar": r["reference"]}
+            for r in rows
+            if r["metric"] == "spearman_with_table"
+        ]
         show(compared, title=f"{space}: {agreement} networks ranked here and by the published table")
+        return
+    if memory:
+        peaks = [r for r in rows if r["metric"] == "peak_bytes"]
+        dearest = max(r["mean"] for r in peaks if r["method"] != "all")
+        taken = [
+            {"proxy": r["method"], "megabytes": r["mean"] / 1e6, "of the dearest": r["mean"] / dearest} for r in peaks
+        ]
+        show(taken, title=f"{space}, batch {batch_size}, {networks} networks: memory gained at the peak")
         return
     seconds = {row["method"]: row["mean"] for row in rows if row["metric"] == "seconds"}
     shown = [

@@ -20,7 +20,10 @@ def zcp(
     proxies: Annotated[
         str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
     ] = None,
-    batch: Annotated[str, typer.Option("--batch", metavar="digits|random", help="Images looked at.")] = "digits",
+    batch: Annotated[
+        str,
+        typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file has arrays images and labels."),
+    ] = "digits",
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
     initialisations: Annotated[
@@ -29,6 +32,7 @@ def zcp(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
     ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda or cuda:1.")] = "cpu",
     seed: Seed = 0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")
@@ -46,6 +50,7 @@ def zcp(
     from nastk.errors import InvalidValue
     from nastk.files import writable_folder
     from nastk.oracles.zerocost import ZeroCost
+    from nastk.oracles.zerocost._batch import read_batch
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
     from nastk.spaces.factory import space as named
@@ -61,12 +66,13 @@ def zcp(
     scores = ZeroCost(
         space,
         None if proxies is None else words("--proxies", proxies),
-        batch,
+        read_batch(batch) if batch.endswith(".npz") else batch,
         batch_size,
         init=init,
         initialisations=initialisations,
         seed=seed,
         workers=workers or os.cpu_count() or 1,
+        device=device,
     )
     with bar(None, "scoring") as progress:
 

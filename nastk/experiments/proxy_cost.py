@@ -1,18 +1,22 @@
-"""What zero-cost proxies cost: each alone, and all in one pass, against a plain forward and backward pass."""
+"""What zero-cost proxies cost: each alone, and all in one pass, against a plain forward and backward pass; and how much
+memory they take."""
 
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nastk.metrics import mean_ci
 from nastk.oracles.zerocost import zcp
 from nastk.oracles.zerocost._batch import make_batch
 from nastk.oracles.zerocost._scores import named_proxies
+from nastk.parallel import each
 from nastk.spaces.factory import space as named
 
 
@@ -40,6 +44,51 @@ def run(
         return _rows(space, _times(space, networks, batch_size, proxies, seed, progress))
     finally:
         torch.set_num_threads(threads)
+
+
+def memory(
+    space: str = "nasbench201",
+    networks: int = 3,
+    batch_size: int = 64,
+    proxies: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Memory that the process gains at its peak, each method on each network in a fresh process.
+
+    Returns:
+        Tidy rows with ``metric`` "peak_bytes" (``method`` a proxy or "all") and, for "all", "ratio_to_dearest_proxy".
+    """
+    names = list(named_proxies(proxies))
+    methods = {**{name: [name] for name in names}, "all": names}
+    jobs = [(space, i, networks, batch_size, tuple(used), seed) for used in methods.values() for i in range(networks)]
+    found = dict(each(_peak, jobs, 1, progress, fresh=True))
+    peaks = {
+        method: np.array([found[space, i, networks, batch_size, tuple(used), seed] for i in range(networks)])
+        for method, used in methods.items()
+    }
+    dearest = np.max([peaks[name] for name in names], axis=0)
+    return [
+        *(_row(space, method, "peak_bytes", values) for method, values in peaks.items()),
+        _row(space, "all", "ratio_to_dearest_proxy", peaks["all"] / dearest),
+    ]
+
+
+def _peak(job: tuple[str, int, int, int, tuple[str, ...], int]) -> float:
+    space_name, i, networks, batch_size, proxies, seed = job
+    space = named(space_name)
+    model = space.build(space.sample(networks, seed, unique=True)[i])
+    images, labels = make_batch("digits", batch_size, space.input_shape(), 10, seed)
+    zcp(model, images[:2], labels[:2], proxies)  # libraries load what they need
+    before = _high_water()
+    zcp(model, images, labels, proxies)
+    return _high_water() - before
+
+
+def _high_water() -> float:
+    """Bytes that this process had resident at its peak."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def _times(
@@ -92,19 +141,20 @@ def _rows(space: str, times: dict[str, list[tuple[float, float]]]) -> list[dict[
     rows = []
     for method, pairs in times.items():
         mine, plain = np.array(pairs).T
-        for metric, values in (("ratio_to_forward_backward", mine / plain), ("seconds", mine)):
-            mean, half = mean_ci(values)
-            rows.append(
-                {
-                    "experiment": "zcp",
-                    "space": space,
-                    "method": method,
-                    "metric": metric,
-                    "mean": mean,
-                    "ci95": half,
-                    "seeds": len(pairs),
-                    "reference": None,
-                    "reference_source": None,
-                }
-            )
+        rows += [_row(space, method, "ratio_to_forward_backward", mine / plain), _row(space, method, "seconds", mine)]
     return rows
+
+
+def _row(space: str, method: str, metric: str, values: NDArray[np.float64]) -> dict[str, Any]:
+    mean, half = mean_ci(values)
+    return {
+        "experiment": "zcp",
+        "space": space,
+        "method": method,
+        "metric": metric,
+        "mean": mean,
+        "ci95": half,
+        "seeds": len(values),
+        "reference": None,
+        "reference_source": None,
+    }

@@ -72,7 +72,7 @@ class Flops(Count):
         super().__init__(space, "flops", **build_options)
 
 
-def count_network(module: torch.nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tensor) -> dict[str, int]:
     """Parameters and multiply-adds of any network that takes one tensor.
 
     The convention is the NAS benchmarks' (NAS-Bench-201's released counts): a multiply-add of a convolution, a linear
@@ -82,7 +82,7 @@ def count_network(module: torch.nn.Module, input_shape: tuple[int, ...]) -> dict
 
     Args:
         module: on any device, the meta device included; left as it was.
-        input_shape: of one input, without the batch.
+        inputs: shape of one input, without the batch; or a batch of one, such as tokens.
     """
     import torch
     from torch import nn
@@ -98,7 +98,9 @@ def count_network(module: torch.nn.Module, input_shape: tuple[int, ...]) -> dict
             biases += output.numel()
 
     parameter = next(module.parameters(), torch.empty(0))
-    x = torch.zeros((1, *input_shape), device=parameter.device, dtype=parameter.dtype)
+    x = inputs
+    if not isinstance(x, torch.Tensor):
+        x = torch.zeros((1, *x), device=parameter.device, dtype=parameter.dtype)
     modes = [(part, part.training) for part in module.modules()]
     hooks = [part.register_forward_hook(add_bias) for part in module.modules() if isinstance(part, kinds)]
     try:

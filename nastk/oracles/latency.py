@@ -114,7 +114,7 @@ class Latency(Oracle):
         self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
         self.max_seconds, self.precision, self.together, self.progress = max_seconds, precision, together, progress
         self.build_options = build_options
-        self._device = _torch_device(device)
+        self._device = torch_device(device)
         if runtime == "onnx":
             for module in ("onnxruntime", "onnx", "onnxscript"):
                 import_extra(module, "onnx")
@@ -353,7 +353,13 @@ def _wall_clock(action: Callable[[], Any]) -> Callable[[], float]:
     return timed
 
 
-def _torch_device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """The device of a name such as "cpu", "cuda:1" or "mps"; "this" is the processor.
+
+    Raises:
+        InvalidValue: no such kind.
+        NastkError: this machine has none.
+    """
     import torch
 
     if name in ("this", "cpu"):
@@ -387,7 +393,7 @@ def describe_device(device: str | torch.device = "this") -> str:
     """Name of the processor or accelerator."""
     import torch
 
-    device = device if isinstance(device, torch.device) else _torch_device(device)
+    device = device if isinstance(device, torch.device) else torch_device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":

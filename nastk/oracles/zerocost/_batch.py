@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,21 @@ def _digits(size: int, shape: tuple[int, ...], classes: int, rng: np.random.Gene
     images = torch.nn.functional.interpolate(images, shape[1:], mode="bilinear", align_corners=False)
     images = (images - images.mean()) / images.std()
     return images.expand(-1, shape[0], -1, -1).clone(), torch.tensor(data.target[rows] % classes)
+
+
+def read_batch(path: str | Path) -> tuple[Tensor, Tensor]:
+    """Images and labels of a NumPy file (.npz) with arrays of these names.
+
+    Raises:
+        InvalidValue: it cannot be read, or lacks one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            images, labels = content["images"], content["labels"]
+            pictures = torch.as_tensor(images)
+            return pictures.float() if images.ndim > 2 else pictures, torch.as_tensor(labels).long()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidValue(f"{path} is not an .npz file with arrays 'images' and 'labels': {error}") from None
 
 
 def describe(batch: Any, size: int) -> str:

@@ -18,6 +18,7 @@ from nastk.data.fetch import Store
 from nastk.errors import InvalidValue
 from nastk.files import write_text
 from nastk.oracles.base import Evaluation, Oracle
+from nastk.oracles.latency import torch_device
 from nastk.oracles.zerocost._batch import describe, make_batch
 from nastk.oracles.zerocost._pass import Loss
 from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
@@ -49,7 +50,7 @@ class ZeroCost:
         initialisations: whose values are averaged.
         seed: of weights, batch and inputs.
         workers: processes, one thread each.
-        device: where the networks run.
+        device: where the networks run, "cpu" or "cuda" (each process brings its own network there).
         cache: keep values on disk, by architecture, setting and version; not with a loss of one's own.
         build_options: of `SearchSpace.build`.
 
@@ -77,6 +78,7 @@ class ZeroCost:
             raise InvalidValue(f"init must be {' or '.join(INITS)}; got {init!r}")
         if initialisations < 1 or batch_size < 1:
             raise InvalidValue("initialisations and batch_size must be at least 1")
+        torch_device(device)
         self.space = space.space if isinstance(space, Pool) else space
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}

@@ -17,11 +17,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose2d)
 """Layers whose weights the proxies of weights and gradients sum over."""
 NORMALISED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_NORMALISATIONS = (
+    *NORMALISED, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
 
 _GATES = {
     getattr(torch.nn.functional, name)
     for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish", "celu", "selu")
 } | {torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, torch.nn.functional.relu_}
+
+
+class Undefined(ValueError):
+    """The proxy has no value for this network and batch; the message says why."""
 
 
 class Pass:
@@ -32,8 +39,8 @@ class Pass:
 
     Args:
         model: maps `images` to logits; of several outputs the first is taken.
-        images: ``(b, ...)``.
-        labels: ``(b,)`` classes.
+        images: ``(b, ...)``, or tokens (integers) ``(b, t)``.
+        labels: ``(b,)`` classes, or whatever the loss takes.
         loss: of logits and labels.
         needs: parts that must be prepared before the forward pass, see `Proxy.needs`.
         generator: of random inputs and weights.
@@ -42,6 +49,7 @@ class Pass:
         codes: with "codes", how many units agree in sign for each pair of images, over all nonlinearities, ``(b, b)``;
             None where the network has none.
         activations: with "activations", outputs of the layers that ran, in order.
+        channels: the dimension of each that counts channels: the last of linear layers, else the second.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Pass:
         self.needs, self.generator = needs, generator or torch.Generator().manual_seed(0)
         self.codes: Tensor | None = None
         self.activations: list[Tensor] = []
+        self.channels: list[int] = []
 
     # ---- the network is left as it came
 
@@ -86,7 +95,7 @@ class Pass:
         """Free everything that was computed."""
         for name in ("logits", "loss", "_backward", "curvature", "jacobian", "input"):
             self.__dict__.pop(name, None)
-        self.activations = []
+        self.activations, self.channels = [], []
 
     def restore(self) -> None:
         """Put weights and buffers back."""
@@ -125,6 +134,7 @@ class Pass:
 
     def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
         self.activations.append(output)
+        self.channels.append(-1 if isinstance(module, nn.Linear) else 1)
         return output.clone() if self._in_place else None  # a later in-place operation must not change what is kept
 
     @cached_property
@@ -170,8 +180,14 @@ class Pass:
 
     @cached_property
     def jacobian(self) -> Tensor:
-        """Gradient of the sum of an image's logits for its pixels, ``(b, pixels)``, as far as images do not mix."""
+        """Gradient of the sum of an image's logits for its pixels, ``(b, pixels)``, as far as images do not mix.
+
+        Raises:
+            Undefined: tokens.
+        """
         logits = self.logits
+        if not self.input.is_floating_point():
+            raise Undefined("tokens have no gradient")
         (found,) = torch.autograd.grad(logits.sum(), self.input, retain_graph=True)
         return found.flatten(1)
 
@@ -207,11 +223,11 @@ def first_output(output: Any) -> Tensor:
 
 @contextlib.contextmanager
 def without_normalisation(model: nn.Module) -> Iterator[None]:
-    """Batch normalisation as the identity, by hooks that are removed at the end."""
+    """Normalisation layers as the identity, by hooks that are removed at the end."""
     hooks = [
         m.register_forward_hook(lambda module, inputs, output: inputs[0])
         for m in model.modules()
-        if isinstance(m, NORMALISED)
+        if isinstance(m, _NORMALISATIONS)
     ]
     try:
         yield

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.zerocost._pass import Loss, Pass
@@ -59,14 +59,17 @@ def zcp(
     loss: Loss | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Zero-cost proxies of any network that maps images to logits; the network is left as it came.
+    """Zero-cost proxies of any network that maps images or tokens to logits; the network is left as it came.
 
     Args:
-        model: on any device; random weights, as it was built.
-        images: ``(b, channels, height, width)``, or whatever the network takes.
-        labels: ``(b,)`` classes; by default the images are dealt to the classes in turn.
+        model: on a processor or CUDA device (some proxies need double precision, which Apple's devices lack); random
+            weights, as it was built.
+        images: ``(b, channels, height, width)``, tokens ``(b, t)``, or whatever the network takes.
+        labels: classes, ``(b,)``, or ``(b, t)`` where there are logits for each token; by default the images (or
+            tokens) are dealt to the classes in turn.
         proxies: names; by default all.
-        loss: of logits and labels; cross-entropy by default.
+        loss: of logits and labels; by default cross-entropy, whose classes are the last dimension of ``(b, classes)``
+            and ``(b, t, classes)``, and the second of ``(b, classes, height, width)``.
         seed: of random weights and inputs (zen).
 
     Raises:
@@ -79,10 +82,10 @@ def zcp(
     images = torch.as_tensor(images).to(device)
     if images.ndim < 2 or not len(images):
         raise InvalidValue(f"a batch has at least two dimensions and one image; got shape {tuple(images.shape)}")
-    loss = loss or torch.nn.functional.cross_entropy
+    loss = loss or _cross_entropy
     if labels is None:
         with torch.no_grad(), Pass(model, images[:2], torch.zeros(2), loss) as run:
-            labels = torch.arange(len(images)) % run.logits.shape[1]
+            labels = _dealt(run.logits.shape, len(images))
     labels = torch.as_tensor(labels).to(device)
     if labels.shape[0] != len(images):
         raise InvalidValue(f"{len(images)} images but {labels.shape[0]} labels")
@@ -90,7 +93,7 @@ def zcp(
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     generator = torch.Generator().manual_seed(seed)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    with torch.enable_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout
         with Pass(model, images, labels, loss, needs, generator) as run:
             for alone in (False, True):
@@ -102,6 +105,19 @@ def zcp(
                         if reason:
                             reasons[name] = reason
     return Scores({name: values[name] for name in wanted}, reasons)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    if logits.ndim == 3:
+        logits, labels = logits.flatten(0, 1), labels.flatten()
+    return torch.nn.functional.cross_entropy(logits, labels)
+
+
+def _dealt(shape: torch.Size, images: int) -> Tensor:
+    """Labels for logits of this shape: every class in turn."""
+    classes = shape[-1] if len(shape) == 3 else shape[1]
+    places = (images, *(shape[1:-1] if len(shape) == 3 else shape[2:]))
+    return (torch.arange(math.prod(places)) % classes).reshape(places)
 
 
 def _value(proxy: Proxy, run: Pass) -> tuple[float, str]:

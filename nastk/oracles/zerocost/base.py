@@ -9,11 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from nastk.oracles.zerocost._pass import Pass
+from nastk.oracles.zerocost._pass import Pass, Undefined
 
-
-class Undefined(ValueError):
-    """The proxy has no value for this network and batch; the message says why."""
+__all__ = ["Proxy", "Undefined"]
 
 
 class Proxy(ABC):

@@ -22,6 +22,8 @@ class EpeNas(Proxy):
     def __call__(self, run: Pass) -> float:
         jacobian = run.jacobian.detach().double().cpu().numpy()
         labels = run.labels.detach().cpu().numpy()
+        if labels.ndim != 1:
+            raise Undefined("it needs one class for each image")
         classes = run.logits.shape[1]
         scores = []
         for label in np.unique(labels):

@@ -16,8 +16,8 @@ class Fisher(Proxy):
         if not gradients:
             raise Undefined("no convolution or linear layer ran")
         total = 0.0
-        for a, g in zip(run.activations, gradients, strict=True):
-            flow = (a.detach() * g.detach()).double()
+        for a, g, channels in zip(run.activations, gradients, run.channels, strict=True):
+            flow = (a.detach() * g.detach()).double().movedim(channels, 1)
             flow = flow.flatten(2).sum(dim=2) if flow.ndim > 2 else flow
             total += float(flow.square().mean(dim=0).sum()) / 2.0
         return total

@@ -23,6 +23,8 @@ class Zen(Proxy):
 
     def __call__(self, run: Pass) -> float:
         model, generator = run.model, run.generator
+        if not run.images.is_floating_point():
+            raise Undefined("tokens cannot be changed a little")
         try:
             with torch.no_grad():
                 for module in run.layers:
