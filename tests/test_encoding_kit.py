@@ -13,7 +13,7 @@ from nastk.metrics import spearman
 from nastk.registry import ENCODINGS
 from nastk.testing import check_encoding
 
-NAMES = sorted(set(ENCODINGS.names()) - {"canonical:<encoding>", "hwl", "zcp"})
+NAMES = sorted(set(ENCODINGS.names()) - {"canonical:<encoding>", "hwl", "quantiles:<encoding>", "zcp"})
 
 
 class Proxies:
@@ -27,7 +27,7 @@ class Proxies:
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "fbnet"])
-@pytest.mark.parametrize("name", [*NAMES, "canonical:vec", "vec+counts+statics"])
+@pytest.mark.parametrize("name", [*NAMES, "canonical:vec", "quantiles:counts", "vec+counts+statics"])
 def test_keeps_the_contract(name: str, space: str) -> None:
     check_encoding(lambda: encoding(name), nastk.space(space))
 

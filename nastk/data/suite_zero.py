@@ -1,0 +1,185 @@
+"""The 28 tasks of NAS-Bench-Suite-Zero that Multi-Predict transfers between (Krishnakumar et al., NeurIPS 2022).
+
+A task is one data set in one space: some hundred architectures with zero-cost proxies and an accuracy (or another
+score, the more the better). Architectures are read as tuples of integers, one choice a position, so that every space
+has a ``vec`` encoding, whether or not its networks can be built here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.data import readers
+from nastk.data.fetch import Store
+from nastk.data.proxies import FAILED, PROXIES
+from nastk.encodings.base import Context
+from nastk.errors import DataError, UnknownName, Unsupported
+from nastk.predictors.base import Task
+from nastk.spaces.base import Archs, Choice, Pool, SearchSpace
+
+if TYPE_CHECKING:
+    import torch
+
+COMMON = ("fisher", "flops", "grad_norm", "grasp", "jacov", "l2_norm", "params", "plain", "snip")
+"""Proxies that every task has."""
+SEVEN = ("autoencoder", "class_object", "class_scene", "jigsaw", "normal", "room_layout", "segmentsemantic")
+THREE = ("ninapro", "scifar100", "svhn")
+DATASETS = {
+    "nasbench101": ("cifar10",),
+    "nasbench201": ("cifar10", "cifar100", "ImageNet16-120", *THREE),
+    "nasbench301": ("cifar10", *THREE),
+    "transbench101-micro": (*SEVEN, *THREE),
+    "transbench101-macro": SEVEN,
+}
+NAMES = tuple(f"{space}/{dataset}" for space, datasets in DATASETS.items() for dataset in datasets)
+"""All tasks as ``space/dataset``."""
+
+_FILES = {space: f"naslib/zc_{space.replace('-', '_')}.json" for space in DATASETS} | {
+    "transbench101-micro": "naslib/zc_transbench101_micro.json",
+    "transbench101-macro": "naslib/zc_transbench101_macro.json",
+}
+_ACCURACIES = {
+    "transbench101-micro": "naslib/all_benchmarks_zen.zip",
+    "transbench101-macro": "naslib/tnb101_macro_zen.zip",
+}
+_FILE_360 = "naslib/9x_all.zip"
+
+
+class RecordedSpace(SearchSpace):
+    """The architectures of a file as rows of choices, one a position of their tuples; it has no networks.
+
+    Args:
+        name: of the space.
+        codes: ``(n, d)`` integers; positions that a shorter architecture lacks hold -1.
+    """
+
+    def __init__(self, name: str, codes: NDArray[np.int64]):
+        self.name = name
+        self.choices = tuple(
+            Choice(f"position {i}", tuple("-" if v < 0 else str(v) for v in np.unique(column)))
+            for i, column in enumerate(codes.T)
+        )
+
+    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+        """There are no networks of recorded architectures."""
+        raise Unsupported(f"{self.name} is read as recorded architectures, which have no networks")
+
+
+class RecordedProxies:
+    """Zero-cost proxies of the members of a pool, ``(n, k)``."""
+
+    def __init__(self, pool: Pool, names: Sequence[str], values: NDArray[np.float64]):
+        self.pool, self.names, self._values = pool, tuple(names), values
+
+    def __call__(self, archs: Archs) -> NDArray[np.float64]:
+        return self._values[self.pool.index(archs)]
+
+
+def read_tasks(names: Iterable[str] | None = None, store: Store | None = None) -> dict[str, Task]:
+    """Tasks by their names; all 28 by default. Each has every recorded architecture that has an accuracy.
+
+    Proxies (those of :data:`PROXIES` that the files have for the space) are in the task's context, NaN where they
+    failed. Tasks of one space share its choices.
+
+    Raises:
+        UnknownName: no such task.
+        MissingData: a file was not fetched; the message names the command.
+        DataError: a file has another layout.
+    """
+    wanted = list(NAMES if names is None else names)
+    for name in wanted:
+        if name not in NAMES:
+            raise UnknownName("task", name, NAMES)
+    spaces = list(dict.fromkeys(name.partition("/")[0] for name in wanted))
+    read = {space: _read_space(space, store or Store()) for space in spaces}
+    return {name: read[name.partition("/")[0]][name.partition("/")[2]] for name in wanted}
+
+
+def _read_space(name: str, store: Store) -> dict[str, Task]:
+    """Every task of a space: one set of choices, the architectures of each."""
+    try:
+        raw = {dataset: _records(name, dataset, store) for dataset in DATASETS[name]}
+    except (KeyError, TypeError, AttributeError, ValueError, SyntaxError, IndexError) as error:
+        raise DataError(f"the files of {name} have another layout than expected: {error!r}") from error
+    everything = sorted({code for records in raw.values() for code in records})
+    longest = max(map(len, everything))
+    codes = np.array([[*code, *[-1] * (longest - len(code))] for code in everything])
+    space = RecordedSpace(name, codes)
+    rows = np.stack([np.unique(column, return_inverse=True)[1] for column in codes.T], axis=1)
+    row_of = dict(zip(everything, rows, strict=True))
+    tasks = {}
+    for dataset, records in raw.items():
+        archs = np.array([row_of[code] for code in records], dtype=np.int64)
+        pool = Pool(space, archs)
+        accuracies, scores = (np.array(part, dtype=np.float64) for part in zip(*records.values(), strict=True))
+        there = [i for i in range(len(PROXIES)) if np.isfinite(scores[:, i]).any()]
+        proxies = RecordedProxies(pool, [PROXIES[i] for i in there], scores[:, there])
+        context = Context(proxies=proxies, dataset=dataset)
+        tasks[dataset] = Task(pool, archs, accuracies, "accuracy", "", "max", dataset=dataset, context=context)
+    return tasks
+
+
+def _records(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], tuple[float, list[float]]]:
+    """Accuracy and proxies by architecture, of those that have an accuracy."""
+    if dataset in THREE:
+        return _records_360(space, dataset, store)
+    content = readers.read_json(store.path(_FILES[space]))
+    entries = content["nasbench101"]["cifar10"] if space == "nasbench101" else content[dataset]
+    better = _zip_accuracies(space, dataset, store) if space in _ACCURACIES else {}
+    found = {}
+    for text, entry in entries.items():
+        code = _code(text)
+        accuracy = better.get(code, entry.get("val_accuracy"))
+        found[code] = (float(accuracy), [_score(entry.get(name)) for name in PROXIES])
+    return {code: pair for code, pair in found.items() if np.isfinite(pair[0])}
+
+
+def _zip_accuracies(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], float]:
+    """The accuracies that the small files have wrong (class_scene by up to 6.7 points)."""
+    file = _ACCURACIES[space]
+    members = readers.read_zip(store.path(file), f"*--{dataset}--*.json")
+    if not members:
+        raise DataError(f"{file} has no member for {dataset}")
+    lists = [readers.parse_json(content, f"{file}, {member}") for member, content in members.items()]
+    return {_code(entry["arch"]): float(entry["val_accuracy"]) for entries in lists for entry in entries}
+
+
+def _records_360(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], tuple[float, list[float]]]:
+    pattern = f"*--{space.replace('-', '_')}--{dataset}--0.json"
+    members = readers.read_zip(store.path(_FILE_360), pattern)
+    found: dict[tuple[int, ...], tuple[float, list[float]]] = {}
+    for member, content in sorted(members.items()):
+        place = PROXIES.index(member.partition("/")[0])
+        for entry in readers.parse_json(content, f"{_FILE_360}, {member}"):
+            empty = (float(entry["val_accuracy"]), [np.nan] * len(PROXIES))
+            found.setdefault(_code(entry["arch"]), empty)[1][place] = _score(entry[PROXIES[place]])
+    if not found:
+        raise DataError(f"{_FILE_360} has no member for {space} and {dataset}")
+    return found
+
+
+def _code(text: str) -> tuple[int, ...]:
+    """The integers of a nested tuple's text, in order."""
+    flat: list[int] = []
+
+    def add(part: Any) -> None:
+        if isinstance(part, (tuple, list)):
+            for inner in part:
+                add(inner)
+        else:
+            flat.append(int(part))
+
+    add(ast.literal_eval(text))
+    return tuple(flat)
+
+
+def _score(entry: Any) -> float:
+    """A proxy's value from a number or ``{score, time}``; NaN where it is missing or failed."""
+    value = entry.get("score") if isinstance(entry, dict) else entry
+    value = np.nan if value is None else float(value)
+    return value if np.isfinite(value) and value != FAILED else np.nan

@@ -1,0 +1,174 @@
+"""path-counts: what lies on the paths from input to output: how many, how long, how often each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Context, Encoding, Features, some_archs
+from nastk.spaces.base import Archs, SearchSpace
+
+CUT = ("none", "zero", "zeroize")
+"""Operations that let nothing through."""
+FREE = ("input", "output", "skip_connect", "skip", "identity")
+"""Operations that change nothing; they count for no path's length."""
+
+
+class PathCounts(Encoding):
+    """Counts over all paths of the operation graph, by dynamic programming along its arrows.
+
+    For each operation, and for all that are not identities: how often it occurs on all paths together, at most and at
+    least on one path, on how many paths, on how many alone, and in how many nodes that lie on a path. Besides: the
+    number of paths, and of those that change nothing. Operations that no path passes do not count. Features that are
+    constant or double over the space are left out. On a chain they are the option counts.
+    """
+
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> PathCounts:
+        self.graphs_ = _Graphs(space)
+        labels = [label for label in self.graphs_.labels if label not in (*CUT, *FREE)]
+        names = ["paths", "identity paths"]
+        for label in [*labels, "any"]:
+            names += [f"{label} {what}" for what in ("in all", "at most", "at least", "paths", "paths alone", "nodes")]
+        self.labels_ = labels
+        some = some_archs(space)
+        if len(some) > 2000:
+            some = some[np.random.default_rng(0).choice(len(some), 2000, replace=False)]
+        _, first = np.unique(self._all(some), axis=1, return_index=True)
+        values = self._all(some)
+        self.columns_ = np.array([i for i in np.sort(first) if np.ptp(values[:, i]) > 0], dtype=np.int64)
+        self.names_ = [names[i] for i in self.columns_]
+        return self
+
+    def transform(self, archs: Archs) -> Features:
+        parts = [np.empty((0, len(self.columns_)))]
+        parts += [self._all(archs[i : i + 4096])[:, self.columns_] for i in range(0, len(archs), 4096)]
+        return np.concatenate(parts)
+
+    def _all(self, archs: Archs) -> Features:
+        """Every feature, ``(n, 2 + 6 (labels + 1))``."""
+        operations, arrows = self.graphs_(np.asarray(archs))
+        labels = self.graphs_.labels
+        cut, free = (np.isin(operations, [i for i, x in enumerate(labels) if x in kind]) for kind in (CUT, FREE))
+        through = ~cut
+        ahead, behind = _sums(through, arrows), _sums(through[:, ::-1], _reverse(arrows))[:, ::-1]
+        paths, used = ahead[:, -1], (ahead > 0) & (behind > 0)
+        identities = _sums(free, arrows)[:, -1]
+        columns = [paths, identities]
+        for counted in [*(operations == labels.index(label) for label in self.labels_), through & ~free]:
+            alone = _sums(counted | free, arrows)[:, -1] - identities
+            without = _sums(through & ~counted, arrows)[:, -1]
+            columns += [
+                (counted * ahead * behind).sum(axis=1),
+                _extreme(counted, through, arrows, np.maximum),
+                _extreme(counted, through, arrows, np.minimum),
+                paths - without,
+                alone,
+                (counted & used).sum(axis=1),
+            ]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+
+Arrows = list[tuple[int, int, "NDArray[np.bool_] | None"]]
+"""From node, to node (later in topological order), and in which architectures; None if in all."""
+
+
+class _Graphs:
+    """Operation numbers ``(n, nodes)`` of architectures, nodes in topological order, and the arrows between them.
+
+    Attributes:
+        labels: of the operations, by number.
+    """
+
+    def __init__(self, space: SearchSpace):
+        from nastk.predictors._op_graphs import OpGraphs
+
+        self.space = space
+        try:
+            fixed = OpGraphs(space)
+        except NotImplementedError:
+            self._fixed, self._order = None, None
+            self.labels = sorted({g.nodes[n]["op"] for g in map(space.graph, space.sample(200, seed=0)) for n in g})
+            self.labels.append("another")
+            return
+        self._fixed, self.labels = fixed, fixed.operations
+        self._order = _topological(fixed.adjacency)
+
+    def __call__(self, archs: Archs) -> tuple[NDArray[np.int64], Arrows]:
+        if self._fixed is None or self._order is None:
+            return self._read(archs)
+        place = np.argsort(self._order)
+        arrows: Arrows = [
+            (int(place[a]), int(place[b]), None) for a, b in zip(*np.nonzero(self._fixed.adjacency), strict=True)
+        ]
+        return self._fixed(archs)[:, self._order], sorted(arrows, key=lambda arrow: arrow[:2])
+
+    def _read(self, archs: Archs) -> tuple[NDArray[np.int64], Arrows]:
+        """Graph by graph; shorter ones are filled with identities between the last node and the output."""
+        import networkx as nx
+
+        graphs = [self.space.graph(arch) for arch in archs]
+        orders = [list(nx.lexicographical_topological_sort(g, key=str)) for g in graphs]
+        size = max(map(len, orders), default=0)
+        free = self.labels.index("output") if "output" in self.labels else len(self.labels) - 1
+        operations = np.full((len(archs), size), free)
+        there: dict[tuple[int, int], NDArray[np.bool_]] = {}
+        for i, (graph, order) in enumerate(zip(graphs, orders, strict=True)):
+            place = {node: k for k, node in enumerate(order)}
+            for node, k in place.items():
+                label = graph.nodes[node]["op"]
+                operations[i, k] = self.labels.index(label if label in self.labels else "another")
+            arrows = [(place[a], place[b]) for a, b in graph.edges]
+            arrows += [(k - 1, k) for k in range(len(order), size)]
+            for arrow in arrows:
+                there.setdefault(arrow, np.zeros(len(archs), dtype=bool))[i] = True
+        return operations, [(a, b, there[a, b]) for a, b in sorted(there)]
+
+
+def _topological(adjacency: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order of the nodes in which arrows go forward."""
+    import networkx as nx
+
+    graph = nx.from_numpy_array(adjacency, create_using=nx.DiGraph)
+    return np.array(list(nx.lexicographical_topological_sort(graph)), dtype=np.int64)
+
+
+def _reverse(arrows: Arrows) -> Arrows:
+    last = max((b for _, b, _ in arrows), default=0)
+    return sorted(((last - b, last - a, where) for a, b, where in arrows), key=lambda arrow: arrow[:2])
+
+
+def _incoming(arrows: Arrows, nodes: int) -> Sequence[list[tuple[int, NDArray[np.bool_] | None]]]:
+    found: list[list[tuple[int, NDArray[np.bool_] | None]]] = [[] for _ in range(nodes)]
+    for a, b, where in arrows:
+        found[b].append((a, where))
+    return found
+
+
+def _sums(allowed: NDArray[np.bool_], arrows: Arrows) -> NDArray[np.float64]:
+    """Number of paths from the first node to each along allowed nodes, ``(n, nodes)``."""
+    found = np.zeros(allowed.shape)
+    for node, sources in enumerate(_incoming(arrows, allowed.shape[1])):
+        if node == 0:
+            found[:, 0] = 1.0
+        for source, where in sources:
+            found[:, node] += found[:, source] if where is None else found[:, source] * where
+        found[:, node] *= allowed[:, node]
+    return found
+
+
+def _extreme(
+    counted: NDArray[np.bool_], allowed: NDArray[np.bool_], arrows: Arrows, pick: np.ufunc
+) -> NDArray[np.float64]:
+    """Most or fewest counted nodes on one allowed path from the first node to the last, zero without one, ``(n,)``."""
+    no_path = -np.inf if pick is np.maximum else np.inf
+    found = np.full(allowed.shape, no_path)
+    for node, sources in enumerate(_incoming(arrows, allowed.shape[1])):
+        if node == 0:
+            found[:, 0] = 0.0
+        for source, where in sources:
+            along = found[:, source] if where is None else np.where(where, found[:, source], no_path)
+            found[:, node] = pick(found[:, node], along)
+        found[:, node] = np.where(allowed[:, node], found[:, node] + counted[:, node], no_path)
+    return np.where(np.isfinite(found[:, -1]), found[:, -1], 0.0)

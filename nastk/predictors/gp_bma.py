@@ -1,0 +1,421 @@
+"""gp-bma: Gaussian processes on mixed kernels, averaged by their evidence; zero-cost proxies give a learned prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from nastk.encodings.base import Context, Encoding, Features, encoding, some_archs
+from nastk.errors import InvalidValue
+from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors._warps import Warp
+from nastk.predictors.base import Prediction, Predictor, Task
+from nastk.spaces.base import Archs, SearchSpace, Seed
+
+LENGTH = 1.4
+"""Length scale, where the root mean squared distance of two architectures is 1.4."""
+MAIN = 0.8
+"""Share of one group of features in a mix that leans on it; the others have the rest in equal parts."""
+AMPLITUDES = (0.9, 0.3)
+NOISES = (0.03, 0.1, 0.3)
+CONSTANT = 0.3
+"""Prior variance of the mean, in standardised units."""
+SLOPE = 0.3
+"""Prior standard deviation of the multiple of the learned prior, whose mean is one."""
+MEMBERS, ROWS, LEAST_WEIGHT = 6, 1000, 0.01
+"""At most so many processes answer, or more while they have at most so many rows together; none with less of the
+greatest weight."""
+POOL = 600
+KINDS = ("identity", "distance")
+LARGE = 50_000
+"""Spaces up to this size keep the features of all their architectures in memory."""
+
+
+class _Candidate(NamedTuple):
+    """A process that may be averaged: its mix, whether it has the prior, its Cholesky factor."""
+
+    mix: NDArray[np.float64]
+    prior: bool
+    factor: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Process:
+    """One of the averaged processes: ``mix`` of the kernels, ``(t,)``, whether with the prior, and what it learned."""
+
+    weight: float
+    mix: NDArray[np.float64]
+    prior: bool
+    inverse: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+
+
+class GPBMA(Predictor):
+    """Exact Gaussian processes in closed form; nothing is optimised.
+
+    Each group of features has a squared exponential kernel. A process is a mix of them (in equal parts, or mainly one),
+    an amplitude and a noise; all are averaged with their marginal likelihood as weight (Hoeting et al., Bayesian model
+    averaging, Statistical Science 1999). The metric is warped by the transform with most evidence.
+
+    ``pretrain(tasks)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies predict a
+    metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's normal
+    scores, each space with equal weight. Their prediction is the prior mean of half of the processes; the other half
+    has none, so that a prior that misleads costs little. Without proxies in the target's context there is no prior.
+
+    Args:
+        encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
+            canonical form, path-counts, and quantiles of proxies where the context has them.
+        warp: "identity", "distance" (from the best), "log", or "auto": what has most evidence of the first two.
+
+    Example::
+
+        >>> predictor = nastk.predictor("gp-bma").pretrain(tasks_of_other_spaces)
+        >>> predictor.adapt(task).predict(space.enumerate()).mean
+    """
+
+    def __init__(self, encoding: str = "auto", warp: str = "auto"):
+        self.encoding, self.warp = encoding, warp
+
+    trees_: MonotoneTrees | None = None
+    proxies_: tuple[str, ...] = ()
+
+    # ---- the prior
+
+    def pretrain(self, tasks: Sequence[Task]) -> GPBMA:
+        """Learn the prior from tasks of any spaces; returns itself.
+
+        Raises:
+            InvalidValue: no tasks, or one without proxies.
+        """
+        if not tasks:
+            raise InvalidValue("pretraining needs at least one task")
+        for task in tasks:
+            if task.context.proxies is None:
+                raise InvalidValue(f"a task of {task.space.name} has no proxies in its context")
+        names = sorted({name for task in tasks for name in _proxy_names(task)})
+        spaces = [task.space.name for task in tasks]
+        x, y, weights = [], [], []
+        for task in tasks:
+            x.append(_proxy_quantiles(task, names, task.archs, task.archs))
+            sign = 1.0 if task.direction == "max" else -1.0
+            y.append(ndtri((rankdata(sign * task.values) - 0.5) / len(task)))
+            weights.append(np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)))
+        weight = np.concatenate(weights)
+        self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
+        self.proxies_ = tuple(names)
+        return self
+
+    # ---- samples
+
+    def choose(
+        self,
+        n: int,
+        seed: Seed = 0,
+        space: SearchSpace | None = None,
+        candidates: Archs | None = None,
+        context: Context | None = None,
+    ) -> Archs:
+        """Architectures that tell most, ``(n, d)``: greedily, what lowers the summed posterior variance by the most.
+
+        Among :data:`POOL` random candidates, by the mean of the kernels (Cohn, NeurIPS 1996).
+
+        Args:
+            n, seed, candidates, context: see :meth:`Predictor.choose`.
+            space: that the candidates are of.
+
+        Raises:
+            InvalidValue: no space, or fewer candidates than `n`.
+        """
+        if space is None:
+            raise InvalidValue("give the space to choose from")
+        most = space.size if candidates is None else len(candidates)
+        pool = super().choose(max(n, min(POOL, most)), seed, space, candidates)
+        task = Task(space, pool[:1], np.zeros(1), context=context or Context())
+        x, prior = _Features.of(task, self.encoding, self.trees_, self.proxies_)(pool)
+        k = AMPLITUDES[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
+        if prior is not None:
+            k += SLOPE**2 * np.outer(prior, prior)
+        chosen: list[int] = []
+        for _ in range(n):
+            gain = (k**2).sum(axis=0) / (k.diagonal() + NOISES[1])
+            gain[chosen] = -np.inf
+            chosen.append(int(np.argmax(gain)))
+            column = k[:, chosen[-1]] / np.sqrt(k[chosen[-1], chosen[-1]] + NOISES[1])
+            k -= np.outer(column, column)
+        return pool[chosen]
+
+    # ---- fitting
+
+    def adapt(self, task: Task) -> GPBMA:
+        return copy(self).fit(task)
+
+    def fit(self, task: Task) -> GPBMA:
+        if not len(task):
+            raise InvalidValue("gp-bma needs at least one architecture")
+        self.task_ = task
+        self.features_ = _Features.of(task, self.encoding, self.trees_, self.proxies_)
+        x, prior = self.features_(task.archs)
+        sign = 1.0 if task.direction == "max" else -1.0
+        self.x_, self.prior_ = x, None if prior is None else sign * prior
+        grams = np.stack([_kernel(a, a) for a in x])
+        warps = [
+            Warp.fit(kind, task.values, task.direction) for kind in (KINDS if self.warp == "auto" else (self.warp,))
+        ]
+        known = [warp for warp in warps if warp is not None]
+        if not known:
+            raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
+        z = np.stack([warp.forward(task.values) for warp in known])
+        jacobians = np.array([warp.log_jacobian(task.values) for warp in known])
+        found, evidences = self._processes(grams, z)
+        totals = np.logaddexp.reduce(evidences, axis=1) + jacobians
+        best = int(np.argmax(totals))
+        self.warp_ = known[best]
+        self.processes_ = self._averaged(found, evidences[best], z[best])
+        return self
+
+    def _processes(
+        self, grams: NDArray[np.float64], z: NDArray[np.float64]
+    ) -> tuple[list[_Candidate], NDArray[np.float64]]:
+        """All processes, and their evidences ``(warps, processes)``."""
+        t, n = len(grams), grams.shape[1]
+        mixes = [amplitude * mix for amplitude in AMPLITUDES for mix in _mixes(t)]
+        found: list[_Candidate] = []
+        evidences: list[NDArray[np.float64]] = []
+        for prior in (False,) if self.prior_ is None else (False, True):
+            mean = self.prior_ if prior and self.prior_ is not None else np.zeros(n)
+            rest = CONSTANT + SLOPE**2 * np.outer(mean, mean)
+            right = (z - mean).T
+            for mix in mixes:
+                k = np.tensordot(mix, grams, axes=1) + rest
+                for noise in NOISES:
+                    factor = np.linalg.cholesky(k + noise * np.eye(n))
+                    half = solve_triangular(factor, right, lower=True, check_finite=False)
+                    evidences.append(-0.5 * (half**2).sum(axis=0) - np.log(factor.diagonal()).sum())
+                    found.append(_Candidate(mix, prior, np.asarray(factor)))
+        return found, np.stack(evidences, axis=1)
+
+    def _averaged(
+        self, found: list[_Candidate], evidence: NDArray[np.float64], z: NDArray[np.float64]
+    ) -> list[_Process]:
+        """The processes that matter; those with and without the prior have half of the weight each."""
+        weights = np.zeros(len(found))
+        with_prior = np.array([candidate.prior for candidate in found])
+        for kind in np.unique(with_prior):
+            rows = with_prior == kind
+            share = np.exp(evidence[rows] - evidence[rows].max())
+            weights[rows] = share / share.sum()
+        weights /= weights.sum()
+        most = max(MEMBERS, ROWS // len(z))
+        least = LEAST_WEIGHT * weights.max()
+        kept = [int(i) for i in np.argsort(-weights, kind="stable")[:most] if weights[i] >= least]
+        total = weights[kept].sum()
+        processes = []
+        for i in kept:
+            mix, prior, factor = found[i]
+            inverse = solve_triangular(factor, np.eye(len(z)), lower=True, check_finite=False)
+            mean = self.prior_ if prior and self.prior_ is not None else 0.0
+            processes.append(_Process(weights[i] / total, mix, prior, inverse, inverse.T @ (inverse @ (z - mean))))
+        return processes
+
+    # ---- prediction
+
+    def _moments(self, archs: Archs) -> tuple[Features, Features]:
+        """Mean and standard deviation of the warped metric."""
+        means, stds = [np.empty(0)], [np.empty(0)]
+        sign = 1.0 if self.task_.direction == "max" else -1.0
+        for start in range(0, len(archs), 4096):
+            x, prior = self.features_(archs[start : start + 4096])
+            kernels = [_kernel(a, b) for a, b in zip(x, self.x_, strict=True)]
+            first, second = np.zeros(len(x[0])), np.zeros(len(x[0]))
+            for process in self.processes_:
+                cross = np.full((len(first), len(self.task_)), CONSTANT)
+                for share, kernel in zip(process.mix, kernels, strict=True):
+                    if share:
+                        cross += share * kernel
+                variance = np.full(len(first), process.mix.sum() + CONSTANT)
+                mean = np.zeros(len(first))
+                if process.prior and prior is not None and self.prior_ is not None:
+                    mean = sign * prior
+                    cross += SLOPE**2 * np.outer(mean, self.prior_)
+                    variance += SLOPE**2 * mean**2
+                mean = mean + cross @ process.alpha
+                variance -= ((cross @ process.inverse.T) ** 2).sum(axis=1)
+                first += process.weight * mean
+                second += process.weight * (np.maximum(variance, 1e-10) + mean**2)
+            means.append(first)
+            stds.append(np.sqrt(np.maximum(second - first**2, 1e-10)))
+        return np.concatenate(means), np.concatenate(stds)
+
+    def predict(self, archs: Any) -> Prediction:
+        """Median and half-width of the central 68 % of the latent metric."""
+        mean, std = self._moments(self._checked(archs))
+        return Prediction(*self.warp_.moments(mean, std))
+
+    def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
+        """Draws ``(n, n_archs)``, independent between architectures."""
+        mean, std = self._moments(self._checked(archs))
+        draws = np.random.default_rng(seed).standard_normal((n, len(mean)))
+        return np.asarray(self.warp_.backward(mean + std * draws))
+
+    # ---- on disk
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+        if self.trees_ is None:
+            return None
+        arrays: dict[str, NDArray[Any]] = {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
+        if hasattr(self, "task_"):
+            arrays |= {"archs": self.task_.archs.astype(np.int64), "values": self.task_.values}
+        return {"proxies": list(self.proxies_)}, arrays
+
+    def restore(
+        self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
+    ) -> Predictor:
+        trees = {name.removeprefix("trees."): a for name, a in arrays.items() if name.startswith("trees.")}
+        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(trees), tuple(facts["proxies"])
+        if task is None:
+            return self
+        return self.fit(
+            Task(
+                task.space, arrays["archs"], arrays["values"], task.metric, task.unit, task.direction, task.dataset,
+                task.device, context=task.context,
+            )
+        )  # fmt: skip
+
+
+def _kernel(a: Features, b: Features) -> NDArray[np.float64]:
+    squared = a @ (-2.0 * b.T)
+    squared += (a * a).sum(axis=1)[:, None]
+    squared += (b * b).sum(axis=1)
+    return np.asarray(np.exp(np.minimum(squared / (-2.0 * LENGTH**2), 0.0)))
+
+
+def _mixes(t: int) -> NDArray[np.float64]:
+    """Shares of `t` groups, ``(m, t)``: equal, or mainly one."""
+    if t == 1:
+        return np.ones((1, 1))
+    main = np.full((t, t), (1.0 - MAIN) / (t - 1))
+    np.fill_diagonal(main, MAIN)
+    return np.concatenate([np.full((1, t), 1.0 / t), main])
+
+
+def _proxy_names(task: Task) -> list[str]:
+    return [] if task.context.proxies is None else list(task.context.proxies.names)
+
+
+def _proxy_quantiles(task: Task, names: Sequence[str], archs: Archs, reference: Archs) -> Features:
+    """Quantiles of the proxies called `names` among `reference`, ``(n, k)``; NaN where missing."""
+    assert task.context.proxies is not None
+    there = list(task.context.proxies.names)
+    known, asked = (_with_canonical(task, rows) for rows in (reference, archs))
+    found = np.full((len(archs), len(names)), np.nan)
+    for j, name in enumerate(names):
+        if name not in there:
+            continue
+        column = known[:, there.index(name)]
+        column = np.sort(column[np.isfinite(column)])
+        values = asked[:, there.index(name)]
+        rows = np.isfinite(values)
+        if len(column):
+            low, high = (np.searchsorted(column, values[rows], side) for side in ("left", "right"))
+            found[rows, j] = (low + high) / (2.0 * len(column))
+    return found
+
+
+def _with_canonical(task: Task, archs: Archs) -> Features:
+    """Proxies, those of the canonical form where an architecture has none itself."""
+    assert task.context.proxies is not None
+    values = np.asarray(task.context.proxies(archs), dtype=np.float64)
+    gaps = ~np.isfinite(values).all(axis=1)
+    if gaps.any():
+        others = np.asarray(task.context.proxies(task.space.canonical(archs[gaps])), dtype=np.float64)
+        values[gaps] = np.where(np.isfinite(values[gaps]), values[gaps], others)
+    return values
+
+
+class _Features:
+    """Scaled features of each group, and the prior mean, of the architectures of one space.
+
+    Those of all architectures of a small space are computed once and kept as long as the space is.
+    """
+
+    def __init__(self, task: Task, name: str | Encoding, trees: MonotoneTrees | None, proxies: Sequence[str]):
+        self.task, self.trees, self.names = task.subset([0]), trees, proxies
+        space = task.space
+        reference = some_archs(space)
+        if len(reference) > 4000:
+            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
+        self.reference = reference
+        self.groups = _groups(task, name, reference)
+        self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
+        self.centre, self.spread = 0.0, 1.0
+        if trees is not None and task.context.proxies is not None and set(task.context.proxies.names) & set(proxies):
+            guess = self._guess(reference)
+            self.centre, self.spread = float(guess.mean()), float(guess.std()) or 1.0
+            self.prior = True
+        else:
+            self.prior = False
+        self.all: tuple[list[Features], Features | None] | None = None
+        if space.enumerable and space.size <= LARGE:
+            self.all = self._compute(space.enumerate())
+
+    @classmethod
+    def of(cls, task: Task, name: str | Encoding, trees: MonotoneTrees | None, proxies: Sequence[str]) -> _Features:
+        kept: dict[Any, _Features] = vars(task.space).setdefault("_gp_bma_features", {})
+        context = task.context
+        key = (str(name), id(context.proxies), id(context.latencies), repr(context.build_options), id(trees))
+        if not isinstance(name, str):
+            return cls(task, name, trees, proxies)
+        if key not in kept:
+            kept[key] = cls(task, name, trees, proxies)  # holds the context and the trees, so that ids stay theirs
+        return kept[key]
+
+    def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
+        if self.all is None or not len(archs):
+            return self._compute(archs)
+        rows = self.task.space.index(archs)
+        return [features[rows] for features in self.all[0]], None if self.all[1] is None else self.all[1][rows]
+
+    def _compute(self, archs: Archs) -> tuple[list[Features], Features | None]:
+        groups = []
+        for terms, scaling in zip(self.groups, self.scaling, strict=True):
+            parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
+            groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
+        return groups, (self._guess(archs) - self.centre) / self.spread if self.prior else None
+
+    def _guess(self, archs: Archs) -> Features:
+        assert self.trees is not None
+        return self.trees(_proxy_quantiles(self.task, self.names, archs, self.reference))
+
+
+def _scaling(features: Features) -> tuple[Features, Features]:
+    """Centre and scale for which two architectures differ by a squared distance of two in the mean."""
+    spread = features.std(axis=0)
+    useful = spread > 1e-9
+    scale = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
+    return features.mean(axis=0), np.asarray(scale)
+
+
+def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
+    """Groups of fitted encodings, each a kernel."""
+    if name != "auto":
+        whole = encoding(name).fit(task.space, task.context, reference)
+        return [[term] for term in getattr(whole, "terms", [whole])]
+    written = ["vec", "counts"]
+    if task.space.statics(reference[:1], **task.context.build_options):
+        written.append("quantiles:statics")
+    names = [written]
+    if not np.array_equal(task.space.canonical(reference), reference):
+        names.append([f"canonical:{n}" if n != "quantiles:statics" else "quantiles:canonical:statics" for n in written])
+    names.append(["path-counts"])
+    if task.context.proxies is not None:
+        names.append(["quantiles:zcp"])
+    fitted = [[encoding(n).fit(task.space, task.context, reference) for n in group] for group in names]
+    return [group for group in fitted if any(term.names_ for term in group)]
