@@ -55,6 +55,8 @@ def _one_thread() -> None:
     import signal
 
     import torch
+    from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's

@@ -135,7 +135,7 @@ def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context
         if document["learned"] is None:
             assert task is not None
             return predictor.fit(task)
-        if space is None and task is None:
+        if space is None and task is None and "space" in document["learned"]:
             from nastk.spaces.factory import space as named
 
             space = named(document["learned"]["space"])

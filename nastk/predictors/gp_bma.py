@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from nastk.encodings.base import Context, Encoding, Features, encoding, some_archs
 from nastk.errors import InvalidValue
 from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -95,16 +96,11 @@ class GPBMA(Predictor):
         Raises:
             InvalidValue: no tasks, or one without proxies.
         """
-        if not tasks:
-            raise InvalidValue("pretraining needs at least one task")
-        for task in tasks:
-            if task.context.proxies is None:
-                raise InvalidValue(f"a task of {task.space.name} has no proxies in its context")
-        names = sorted({name for task in tasks for name in _proxy_names(task)})
+        names = proxy_names(tasks)
         spaces = [task.space.name for task in tasks]
         x, y, weights = [], [], []
         for task in tasks:
-            x.append(_proxy_quantiles(task, names, task.archs, task.archs))
+            x.append(proxy_quantiles(task, names, task.archs, task.archs))
             sign = 1.0 if task.direction == "max" else -1.0
             y.append(ndtri((rankdata(sign * task.values) - 0.5) / len(task)))
             weights.append(np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)))
@@ -280,14 +276,7 @@ class GPBMA(Predictor):
     ) -> Predictor:
         trees = {name.removeprefix("trees."): a for name, a in arrays.items() if name.startswith("trees.")}
         self.trees_, self.proxies_ = MonotoneTrees.of_arrays(trees), tuple(facts["proxies"])
-        if task is None:
-            return self
-        return self.fit(
-            Task(
-                task.space, arrays["archs"], arrays["values"], task.metric, task.unit, task.direction, task.dataset,
-                task.device, context=task.context,
-            )
-        )  # fmt: skip
+        return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
 
 
 def _kernel(a: Features, b: Features) -> NDArray[np.float64]:
@@ -304,40 +293,6 @@ def _mixes(t: int) -> NDArray[np.float64]:
     main = np.full((t, t), (1.0 - MAIN) / (t - 1))
     np.fill_diagonal(main, MAIN)
     return np.concatenate([np.full((1, t), 1.0 / t), main])
-
-
-def _proxy_names(task: Task) -> list[str]:
-    return [] if task.context.proxies is None else list(task.context.proxies.names)
-
-
-def _proxy_quantiles(task: Task, names: Sequence[str], archs: Archs, reference: Archs) -> Features:
-    """Quantiles of the proxies called `names` among `reference`, ``(n, k)``; NaN where missing."""
-    assert task.context.proxies is not None
-    there = list(task.context.proxies.names)
-    known, asked = (_with_canonical(task, rows) for rows in (reference, archs))
-    found = np.full((len(archs), len(names)), np.nan)
-    for j, name in enumerate(names):
-        if name not in there:
-            continue
-        column = known[:, there.index(name)]
-        column = np.sort(column[np.isfinite(column)])
-        values = asked[:, there.index(name)]
-        rows = np.isfinite(values)
-        if len(column):
-            low, high = (np.searchsorted(column, values[rows], side) for side in ("left", "right"))
-            found[rows, j] = (low + high) / (2.0 * len(column))
-    return found
-
-
-def _with_canonical(task: Task, archs: Archs) -> Features:
-    """Proxies, those of the canonical form where an architecture has none itself."""
-    assert task.context.proxies is not None
-    values = np.asarray(task.context.proxies(archs), dtype=np.float64)
-    gaps = ~np.isfinite(values).all(axis=1)
-    if gaps.any():
-        others = np.asarray(task.context.proxies(task.space.canonical(archs[gaps])), dtype=np.float64)
-        values[gaps] = np.where(np.isfinite(values[gaps]), values[gaps], others)
-    return values
 
 
 class _Features:
@@ -392,7 +347,7 @@ class _Features:
 
     def _guess(self, archs: Archs) -> Features:
         assert self.trees is not None
-        return self.trees(_proxy_quantiles(self.task, self.names, archs, self.reference))
+        return self.trees(proxy_quantiles(self.task, self.names, archs, self.reference))
 
 
 def _scaling(features: Features) -> tuple[Features, Features]:

@@ -1,0 +1,259 @@
+"""Accuracy predictors: how many trainings they need (Multi-Predict, Section 5, Figure 8).
+
+A method sees the accuracies of some architectures and ranks all others of the task. Only architectures whose zero-cost
+proxies are known take part, so that all methods rank the same. A method's prior may have seen proxies and tasks of
+other spaces, never another accuracy of the space that it is tested on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.data import suite_zero
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import kendall, mean_ci, spearman
+from nastk.oracles.table import benchmark
+from nastk.parallel import each
+from nastk.predictors.base import Predictor, Task
+from nastk.predictors.factory import predictor
+from nastk.registry import PREDICTORS
+
+VOTERS = ("nwot", "synflow", "jacov", "params")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of the comparison.
+
+    Args:
+        predictor: its name.
+        options: of its constructor.
+        prior: whether it is pretrained on the tasks of other spaces.
+        chooses: whether it chooses its samples; otherwise they are random.
+    """
+
+    predictor: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    prior: bool = False
+    chooses: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "gp-bma": Method("gp-bma", prior=True, chooses=True),
+    "gp-bma-random": Method("gp-bma", prior=True),
+    "gp-bma-no-prior": Method("gp-bma"),
+    "gp-bma-vec": Method("gp-bma", {"encoding": "vec"}),
+    "transfer-mlp": Method("transfer-mlp", prior=True),
+    "transfer-mlp-scratch": Method("transfer-mlp", {"encoding": "vec"}),
+}
+"""Methods with a name of their own. Any other name is a predictor's, with its encoding after an ``@``."""
+DEFAULT_METHODS = ("gp-bma", "gp-bma-random", "gp-bma-no-prior", "gp", "mlp-ensemble@path-counts", "brp-nas", "votes")
+SPACES = tuple(suite_zero.DATASETS)
+
+
+class Score(NamedTuple):
+    """How well the other architectures were ranked, and what it took."""
+
+    spearman: float
+    kendall: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    space: str
+    method: str
+    draw: int
+    samples: tuple[int, ...]
+
+
+def run(
+    space: str = "nasbench201",
+    methods: Sequence[str] = DEFAULT_METHODS,
+    samples: Sequence[int] = (5, 10, 25, 50, 100, 200, 400),
+    seeds: int = 10,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    partial: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Compare methods on all data sets of a space.
+
+    Args:
+        space: a key of `suite_zero.DATASETS`. Of nasbench201 the three data sets of the whole table (test accuracy, for
+            this is a report); of the others what the files hold.
+        methods: keys of :data:`METHODS`, "votes" (the sum of ranked proxies, which sees no accuracy), or predictors,
+            with an encoding after an ``@``.
+        samples: accuracies seen.
+        seeds: draws 0 to ``seeds - 1``.
+        progress: called with (done, total) after each run.
+        partial: called with the rows so far if the comparison is interrupted.
+
+    Returns:
+        Tidy rows, one a data set ("*" is their mean), method, number of samples and metric.
+
+    Raises:
+        UnknownName: no such space or method.
+        InvalidValue: nothing to run, or more samples than architectures.
+    """
+    if space not in SPACES:
+        raise UnknownName("space with accuracies", space, SPACES)
+    if not methods or not samples or seeds < 1 or min(samples) < 1:
+        raise InvalidValue("a comparison needs at least one method, one number of samples and one seed, all positive")
+    for method in methods:
+        find(method)
+    least = min(len(task) for task in targets(space).values())
+    if max(samples) > least // 2:
+        raise InvalidValue(f"{space} has {least} architectures; take at most {least // 2} samples, not {max(samples)}")
+    jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(seeds) for m in methods]
+    found: dict[_Run, dict[tuple[str, int], Score]] = {}
+    try:
+        for job, scores in each(_scores, jobs, workers, progress):
+            found[job] = scores
+    except KeyboardInterrupt:
+        if partial and found:
+            partial(_rows(found, methods))
+        raise
+    return _rows(found, methods)
+
+
+def find(name: str) -> Method:
+    """The method called `name`.
+
+    Raises:
+        UnknownName: neither a method nor a predictor.
+    """
+    if name in METHODS or name == "votes":
+        return METHODS.get(name, Method(name))
+    known, _, encoding = name.partition("@")
+    if ":" not in known and known not in PREDICTORS.names():
+        raise UnknownName("method or predictor", known, [*METHODS, "votes", *PREDICTORS.names()])
+    return Method(known, {"encoding": encoding} if encoding else {})
+
+
+@lru_cache(maxsize=4)
+def targets(space: str) -> dict[str, Task]:
+    """The tasks of a space by data set: every architecture whose proxies are known, with its accuracy."""
+    if space != "nasbench201":
+        return {n.partition("/")[2]: t for n, t in suite_zero.read_tasks(_names(space)).items()}
+    found = {}
+    for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
+        table = benchmark(space, dataset=dataset)
+        source = "ImageNet16-120" if dataset == "ImageNet16-120" else "cifar10"  # there are none on CIFAR-100
+        proxies = table.proxies(source)
+        rows = np.flatnonzero(np.isfinite(proxies.values).all(axis=1))
+        context = Context(proxies=table.proxy_source(source), dataset=dataset)
+        values = table.values("test_accuracy")[rows]
+        archs = table.space.enumerate()[rows]
+        found[dataset] = Task(table.space, archs, values, "test_accuracy", "%", "max", dataset=dataset, context=context)
+    return found
+
+
+def _names(space: str) -> list[str]:
+    return [name for name in suite_zero.NAMES if name.partition("/")[0] == space]
+
+
+@lru_cache(maxsize=2)
+def sources(space: str) -> tuple[Task, ...]:
+    """The tasks of all other spaces."""
+    return tuple(suite_zero.read_tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
+
+
+@lru_cache(maxsize=8)
+def _pretrained(space: str, method: str, seed: int) -> Predictor:
+    chosen = find(method)
+    options = dict(chosen.options)
+    made: Predictor = predictor(chosen.predictor, **options)
+    if "seed" in vars(made):
+        made = predictor(chosen.predictor, **options, seed=seed)
+    return made.pretrain(sources(space)) if chosen.prior else made
+
+
+def _scores(job: _Run) -> dict[tuple[str, int], Score]:
+    found = {}
+    method = find(job.method)
+    for dataset, task in targets(job.space).items():
+        rng = np.random.default_rng([job.draw, crc32(f"{job.space}/{dataset}".encode())])
+        order = rng.permutation(len(task))
+        if job.method == "votes":
+            guess = votes(task)
+            for n in job.samples:
+                found[dataset, n] = _score(guess, task, order[:n], 0.0)
+            continue
+        seeded = "gp-bma" not in job.method  # nothing in gp-bma is random
+        base = _pretrained(job.space, job.method, job.draw if seeded else 0)
+        if method.chooses:
+            most = max(job.samples)
+            rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
+            chosen = base.choose(most, int(rng.integers(2**31)), task.space, task.archs, task.context)
+            order = np.array([rows[row.tobytes()] for row in chosen])
+        for n in job.samples:
+            start = perf_counter()
+            guess = base.adapt(task.subset(order[:n])).predict(task.archs).mean
+            found[dataset, n] = _score(guess, task, order[:n], perf_counter() - start)
+    return found
+
+
+def votes(task: Task) -> NDArray[np.float64]:
+    """The sum of the ranks of four proxies, ``(n,)``: what needs no accuracy at all."""
+    from scipy.stats import rankdata
+
+    assert task.context.proxies is not None
+    names = list(task.context.proxies.names)
+    values = np.nan_to_num(task.context.proxies(task.archs))
+    return np.asarray(sum(rankdata(values[:, names.index(name)]) for name in VOTERS if name in names))
+
+
+def _score(guess: NDArray[np.float64], task: Task, seen: NDArray[np.int64], seconds: float) -> Score:
+    others = np.setdiff1d(np.arange(len(task)), seen)
+    sign = 1.0 if task.direction == "max" else -1.0
+    known = sign * task.values[others]
+    ranks = guess[others] if np.ptp(guess[others]) > 0 else None
+    if ranks is None:  # a prediction without order
+        return Score(0.0, 0.0, seconds)
+    return Score(spearman(ranks, known), kendall(ranks, known), seconds)
+
+
+def _rows(found: Mapping[_Run, Mapping[tuple[str, int], Score]], methods: Sequence[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for method in methods:
+        runs = {job.draw: scores for job, scores in found.items() if job.method == method}
+        if not runs:
+            continue
+        space = next(iter(found)).space
+        keys = list(dict.fromkeys(key for scores in runs.values() for key in scores))
+        for n in dict.fromkeys(n for _, n in keys):
+            datasets = [d for d, m in keys if m == n]
+            for dataset in [*datasets, "*"]:
+                for k, metric in enumerate(Score._fields):
+                    values = np.array(
+                        [
+                            np.mean([scores[d, n][k] for d in (datasets if dataset == "*" else [dataset])])
+                            for scores in runs.values()
+                        ]
+                    )
+                    mean, half = mean_ci(values)
+                    rows.append(
+                        {
+                            "experiment": "accuracy",
+                            "task": space,
+                            "dataset": dataset,
+                            "method": method,
+                            "samples": n,
+                            "metric": metric,
+                            "mean": mean,
+                            "ci95": half,
+                            "seeds": len(values),
+                            "reference": None,
+                            "reference_source": None,
+                        }
+                    )
+    return rows

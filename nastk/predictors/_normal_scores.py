@@ -1,0 +1,80 @@
+"""Monotone warp of a metric to the quantiles of a standard normal, for metrics whose distribution is far from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from nastk.errors import InvalidValue
+from nastk.oracles.base import Direction, Values
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A strictly increasing, piecewise linear map of a metric to scores of mean about 0 and deviation about 1.
+
+    Args:
+        values: knots in the metric's unit, ascending, ``(k,)``.
+        scores: what they are mapped to, ascending, ``(k,)``.
+        low, high: slopes (metric a score) below the first and above the last knot, positive.
+    """
+
+    values: Values
+    scores: Values
+    low: float
+    high: float
+
+    @classmethod
+    def fit(cls, kind: str, values: Values, direction: Direction) -> Scale:
+        """The map of these values.
+
+        Args:
+            kind: "normal" (van der Waerden scores, ties share their mean rank), "identity" (standardised), or "auto":
+                "normal" where more is better, since accuracies crowd near the best, else "identity".
+            values: ``(n,)``, at least one.
+
+        Raises:
+            InvalidValue: unknown kind.
+        """
+        if kind not in ("auto", "normal", "identity"):
+            raise InvalidValue(f"unknown warp {kind!r}; known: auto, normal, identity")
+        centre, spread = float(values.mean()), float(values.std())
+        spread = spread if spread > 1e-12 * max(1.0, abs(centre)) else 1.0
+        knots = np.unique(values)
+        if kind == "identity" or (kind == "auto" and direction == "min") or len(knots) < 4:
+            return cls(np.array([centre]), np.zeros(1), spread, spread)
+        ranks = np.unique(rankdata(values))
+        scores = ndtri((ranks - 0.375) / (len(values) + 0.25))
+        outer = max(2, len(knots) // 4)
+
+        def slope(rows: slice) -> float:
+            """Of the metric over the scores between the ends of some knots."""
+            return float(np.ptp(knots[rows]) / np.ptp(scores[rows]))
+
+        return cls(knots, scores, slope(slice(0, outer)), slope(slice(-outer, None)))
+
+    def forward(self, values: Values) -> Values:
+        """Scores of values."""
+        below, above = np.minimum(values - self.values[0], 0.0), np.maximum(values - self.values[-1], 0.0)
+        return np.interp(values, self.values, self.scores) + below / self.low + above / self.high
+
+    def backward(self, scores: Values) -> Values:
+        """The inverse of :meth:`forward`."""
+        below, above = np.minimum(scores - self.scores[0], 0.0), np.maximum(scores - self.scores[-1], 0.0)
+        return np.interp(scores, self.scores, self.values) + below * self.low + above * self.high
+
+
+def line(scores: Values, wanted: Values, direction: Direction = "max") -> tuple[float, float]:
+    """Offset and slope of the least-squares line through scores, ``(n,)`` each, with a slope that keeps their order.
+
+    Args:
+        direction: "max" for a positive slope, "min" for a negative one; where the fit has another, it is nearly flat.
+    """
+    sign = 1.0 if direction == "max" else -1.0
+    spread = float(scores.var())
+    slope = float(((scores - scores.mean()) * (wanted - wanted.mean())).mean()) / spread if spread else 0.0
+    slope = sign * max(sign * slope, 1e-6)
+    return float(wanted.mean() - slope * scores.mean()), slope
