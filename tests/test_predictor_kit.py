@@ -12,7 +12,7 @@ from nastk.predictors.ridge import Ridge
 from nastk.registry import PREDICTORS
 from nastk.testing import check_predictor
 
-TRAINED = {"multi-predict", "help", "maple", "nasflat", "brp-nas"}
+TRAINED = {"multi-predict", "help", "maple", "nasflat", "brp-nas", "gcn", "flan", "npnas", "transfer-mlp"}
 """Networks, which the tests of their own run through the kit with fewer epochs."""
 NAMES = [n for n in PREDICTORS.names() if ":" not in n and n not in TRAINED]
 FROM_SKLEARN = ["sklearn:RandomForestRegressor", "sklearn:BayesianRidge"]

@@ -157,6 +157,12 @@ def targets(space: str) -> dict[str, Task]:
     return found
 
 
+@lru_cache(maxsize=1)
+def sources_and_targets() -> dict[str, Task]:
+    """All 28 tasks by name."""
+    return suite_zero.read_tasks()
+
+
 def _names(space: str) -> list[str]:
     return [name for name in suite_zero.NAMES if name.partition("/")[0] == space]
 
