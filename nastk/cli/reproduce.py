@@ -13,11 +13,6 @@ from nastk.cli.options import Interrupted, Json
 app = typer.Typer(no_args_is_help=True, help="Run the papers' comparisons anew, their figures beside ours.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps the name of a single command a part of the command line."""
-
-
 @app.command("latency")
 def latency(
     tasks: Annotated[
@@ -110,3 +105,91 @@ def latency(
                 write_curves(panels, figures / f"{task}.png", "measurements of the target device", "Spearman")
                 drawn.append(f"{task}.png")
         typer.echo(f"drawn: {', '.join(drawn)} in {figures}")
+
+
+@app.command("accuracy")
+def accuracy(
+    experiment: Annotated[
+        str, typer.Option("--experiment", metavar="E", help="sample-efficiency, transfer or proxy-removal.")
+    ] = "sample-efficiency",
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="Sample efficiency: whose data sets.")
+    ] = "nasbench201",
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", metavar="X,Y,...", help="Methods, or predictors with an encoding: mlp@path-counts."),
+    ] = None,
+    samples: Annotated[
+        str | None, typer.Option("--samples", metavar="N,M,...", help="Accuracies seen; of transfer one number.")
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option("--sources", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws; by default 10, of transfer 3.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Accuracy predictors: trainings against rank correlation, transfer between tasks, what each proxy is worth."""
+    from nastk.cli.progress import bar
+    from nastk.errors import InvalidValue, UnknownName
+    from nastk.experiments import accuracy as comparison
+    from nastk.experiments import accuracy_figures, accuracy_transfer
+    from nastk.files import writable_folder
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    known = ("sample-efficiency", "transfer", "proxy-removal")
+    if experiment not in known:
+        raise UnknownName("experiment", experiment, known)
+    for folder in (json_file.parent if json_file else None, figures):
+        if folder is not None:
+            writable_folder(folder)
+    named = None if methods is None else words("--methods", methods)
+    counts = None if samples is None else integers("--samples", samples)
+    of = None if sources is None else words("--sources", sources)
+    to = None if targets is None else words("--targets", targets)
+    if experiment != "sample-efficiency" and counts is not None and len(counts) > 1:
+        raise InvalidValue(f"{experiment} takes one number of samples, not {samples}")
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        if json_file is not None:
+            write_json(json_file, some)
+            raise Interrupted(f"interrupted; the draws that were finished are in {json_file}")
+
+    with bar(None, "fitting") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        shared: dict[str, Any] = {"workers": workers, "progress": follow}
+        if experiment == "sample-efficiency":
+            rows = comparison.run(
+                space,
+                named or comparison.DEFAULT_METHODS,
+                counts or comparison.SAMPLES,
+                seeds or 10,
+                partial=keep,
+                **shared,
+            )
+        elif experiment == "transfer":
+            ours = named or list(accuracy_transfer.BASELINES)
+            rows = accuracy_transfer.run(ours, of, to, (counts or [10])[0], seeds or 3, **shared)
+        else:
+            rows = accuracy_transfer.run_removal(of, to, (counts or [10])[0], seeds or 3, **shared)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in accuracy_figures.tables(rows):
+        show(lines, title=title)
+    if figures is not None:
+        typer.echo(f"drawn: {', '.join(accuracy_figures.draw(rows, figures))} in {figures}")

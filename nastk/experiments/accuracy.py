@@ -57,6 +57,7 @@ METHODS: dict[str, Method] = {
 }
 """Methods with a name of their own. Any other name is a predictor's, with its encoding after an ``@``."""
 DEFAULT_METHODS = ("gp-bma", "gp-bma-random", "gp-bma-no-prior", "gp", "mlp-ensemble@path-counts", "brp-nas", "votes")
+SAMPLES = (5, 10, 25, 50, 100, 200, 400)
 SPACES = tuple(suite_zero.DATASETS)
 
 
@@ -79,7 +80,7 @@ class _Run:
 def run(
     space: str = "nasbench201",
     methods: Sequence[str] = DEFAULT_METHODS,
-    samples: Sequence[int] = (5, 10, 25, 50, 100, 200, 400),
+    samples: Sequence[int] = SAMPLES,
     seeds: int = 10,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -1,0 +1,100 @@
+"""Tables and pictures of the comparisons of accuracy predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nastk.report.curves import Curve, Panel, write_curves
+from nastk.report.heatmap import write_heatmap
+
+Row = dict[str, Any]
+
+
+def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Titles and lines of what a run shows on the terminal."""
+    kinds = {row["experiment"] for row in rows}
+    found: list[tuple[str, list[Row]]] = []
+    if "accuracy" in kinds:
+        space = next(row["task"] for row in rows if row["experiment"] == "accuracy")
+        for metric in ("spearman", "kendall", "seconds"):
+            mine = [row for row in rows if row["dataset"] == "*" and row["metric"] == metric]
+            counts = list(dict.fromkeys(row["samples"] for row in mine))
+            lines = []
+            for method in dict.fromkeys(row["method"] for row in mine):
+                line: Row = {"method": method}
+                for n in counts:
+                    (row,) = (r for r in mine if (r["method"], r["samples"]) == (method, n))
+                    line[f"@{n}"] = _with_interval(row) if metric != "seconds" else row["mean"]
+                lines.append(line)
+            found.append((f"{space}: {metric}, mean over data sets, by number of accuracies seen", lines))
+    if "transfer" in kinds:
+        lines = []
+        for row in rows:
+            if row["metric"] == "pairs_won":
+                mine = [r for r in rows if r["method"] == row["method"] and r["task"] != "*"]
+                lines.append(
+                    {
+                        "method": row["method"],
+                        "pairs": len([r for r in mine if r["metric"] == "improvement"]),
+                        "won": row["mean"],
+                        "spearman": _mean(mine, "spearman"),
+                        "improvement": _mean(mine, "improvement"),
+                    }
+                )
+        found.append(("transfer: pairs of tasks in which it beats learning from scratch on vec", lines))
+    if "proxy-removal" in kinds:
+        whole = next(row["mean"] for row in rows if row["removed"] == "nothing")
+        lines = [
+            {"removed": row["removed"], "spearman": _with_interval(row), "change": row["mean"] - whole} for row in rows
+        ]
+        found.append(("transfer-mlp without one proxy, mean over the pairs", lines))
+    return found
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[str]:
+    """Write the pictures of a run; the names of the files."""
+    names = []
+    if any(row["experiment"] == "accuracy" for row in rows):
+        for metric in ("spearman", "kendall"):
+            mine = [row for row in rows if row["metric"] == metric]
+            panels = []
+            for dataset in sorted({row["dataset"] for row in mine}):
+                these = [row for row in mine if row["dataset"] == dataset]
+                panels.append(Panel("mean" if dataset == "*" else dataset, _curves(these)))
+            name = f"accuracy-{mine[0]['task']}-{metric}.png"
+            write_curves(panels, folder / name, "accuracies seen", metric.capitalize())
+            names.append(name)
+    for method in dict.fromkeys(row["method"] for row in rows if row["metric"] == "improvement"):
+        values = {
+            (row["source"], row["task"]): row["mean"]
+            for row in rows
+            if row["metric"] == "improvement" and row["method"] == method
+        }
+        name = f"transfer-{method}.png"
+        title = f"{method}: gain over learning from scratch on vec"
+        write_heatmap(values, folder / name, "source task", "target task", title)
+        names.append(name)
+    return names
+
+
+def _curves(rows: Sequence[Row]) -> list[Curve]:
+    found = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = sorted((row for row in rows if row["method"] == method), key=lambda row: row["samples"])
+        half = [0.0 if np.isnan(row["ci95"]) else row["ci95"] for row in mine]
+        found.append(Curve(method, [row["samples"] for row in mine], [row["mean"] for row in mine], half))
+    return found
+
+
+def _mean(rows: Sequence[Row], metric: str) -> float:
+    return float(np.mean([row["mean"] for row in rows if row["metric"] == metric]))
+
+
+def _with_interval(row: Row) -> str:
+    if np.isnan(row["ci95"]):
+        return f"{row['mean']:.3f}"
+    return f"{row['mean']:.3f} +- {row['ci95']:.3f}"

@@ -1,0 +1,58 @@
+"""A matrix as a picture: rows against columns, colours from blue (worse) over white (equal) to red (better)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nastk.files import atomic_path
+
+
+def write_heatmap(
+    values: Mapping[tuple[str, str], float],
+    path: str | os.PathLike[str],
+    rows: str,
+    columns: str,
+    title: str,
+    dpi: int = 150,
+) -> None:
+    """Draw values by row and column name; pairs without a value stay grey. The file is written whole or not at all.
+
+    Args:
+        values: by (row, column).
+        rows, columns: what the axes show.
+        title: above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    down, across = (list(dict.fromkeys(pair[k] for pair in values)) for k in (0, 1))
+    grid = np.full((len(down), len(across)), np.nan)
+    for (row, column), value in values.items():
+        grid[down.index(row), across.index(column)] = value
+    size = 0.27
+    figure = Figure(figsize=(3.4 + size * len(across), 2.6 + size * len(down)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_facecolor("#d9dce1")
+    most = float(np.nanmax(np.abs(grid))) or 1.0
+    image = axes.imshow(grid, cmap="RdBu_r", vmin=-most, vmax=most)
+    axes.set_xticks(range(len(across)), across, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(down)), down, fontsize=7)
+    axes.set_xlabel(columns)
+    axes.set_ylabel(rows)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    lines: Sequence[int] = [i for i in range(1, len(across)) if _space(across[i]) != _space(across[i - 1])]
+    for line in lines:
+        axes.axvline(line - 0.5, color="#3a3f47", lw=0.7)
+    for line in [i for i in range(1, len(down)) if _space(down[i]) != _space(down[i - 1])]:
+        axes.axhline(line - 0.5, color="#3a3f47", lw=0.7)
+    figure.colorbar(image, ax=axes, shrink=0.6, label="difference in Spearman")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
+
+
+def _space(name: str) -> str:
+    return name.partition("/")[0]
