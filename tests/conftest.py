@@ -36,3 +36,18 @@ def nastk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASTK_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session")
+def suite_home(nastk_home: Path) -> Path:
+    """The same cache with all files of the 28 tasks."""
+    names = ["nasbench101", "nasbench301", "transbench101"]
+    store = Store(nastk_home)
+    try:
+        if store.mirror:
+            store.fetch(names, progress=False)
+        for file in store.catalogue.select(names):
+            store.path(file.path)
+    except DataError as error:
+        pytest.skip(str(error))
+    return nastk_home

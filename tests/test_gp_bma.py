@@ -1,0 +1,225 @@
+"""gp-bma: exact posteriors, honest mixtures, a prior from other spaces; the encodings that it looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import Toy
+
+import nastk
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue
+from nastk.metrics import spearman
+from nastk.predictors import gp_bma, load
+from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors.base import Task
+
+
+class Proxies:
+    """A good proxy, a useless one, and one that only some spaces have."""
+
+    def __init__(self, space: nastk.SearchSpace, names: tuple[str, ...], seed: int = 0):
+        self.names = names
+        self.weights = np.random.default_rng(7).uniform(0.0, 1.0, 64)[: space.d]
+        self.seed = seed
+
+    def quality(self, archs: np.ndarray) -> np.ndarray:
+        return np.asarray(archs) @ self.weights
+
+    def __call__(self, archs: np.ndarray) -> np.ndarray:
+        noise = np.sin(1e3 * self.quality(archs)[:, None] * np.array([1.0, 7.0]))
+        good = np.exp(3.0 * self.quality(archs) + 0.3 * noise[:, 0])
+        columns = {"good": good, "useless": noise[:, 1], "rare": self.quality(archs)}
+        return np.stack([columns[name] for name in self.names], axis=1)
+
+
+def _task(space: nastk.SearchSpace, names: tuple[str, ...], n: int, seed: int = 0) -> Task:
+    proxies = Proxies(space, names)
+    archs = space.sample(n, seed, unique=True)
+    return Task(space, archs, 50.0 + proxies.quality(archs), "accuracy", "%", "max", context=Context(proxies=proxies))
+
+
+@pytest.fixture
+def cells() -> nastk.SearchSpace:
+    return nastk.space("nasbench201")
+
+
+def test_one_kernel_and_one_noise_are_an_exact_gaussian_process(
+    cells: nastk.SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gp_bma, "AMPLITUDES", (0.9,))
+    monkeypatch.setattr(gp_bma, "NOISES", (0.1,))
+    task = _task(cells, ("good",), 12)
+    fitted = nastk.predictor("gp-bma", encoding="vec", warp="identity").fit(task)
+    others = cells.sample(20, 5)
+    x = cells.one_hot(cells.enumerate())
+    scale = 1.0 / x.std(axis=0) / np.sqrt(x.shape[1])
+    a, b = ((cells.one_hot(rows) - x.mean(axis=0)) * scale for rows in (task.archs, others))
+
+    def kernel(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return 0.9 * np.exp(-((p[:, None] - q) ** 2).sum(axis=2) / (2 * gp_bma.LENGTH**2)) + gp_bma.CONSTANT
+
+    z = (task.values - task.values.mean()) / task.values.std()
+    inverse = np.linalg.inv(kernel(a, a) + 0.1 * np.eye(12))
+    mean = kernel(b, a) @ inverse @ z
+    std = np.sqrt(0.9 + gp_bma.CONSTANT - ((kernel(b, a) @ inverse) * kernel(b, a)).sum(axis=1))
+    prediction = fitted.predict(others)
+    tolerance = 0.02 * task.values.std()  # features are scaled by a sample of the space
+    assert prediction.mean == pytest.approx(task.values.mean() + task.values.std() * mean, abs=tolerance)
+    assert prediction.std == pytest.approx(task.values.std() * std, abs=tolerance)
+
+
+def test_a_prior_learned_in_another_space_pays_at_once(cells: nastk.SearchSpace) -> None:
+    source = _task(Toy(), ("good", "useless"), 60)
+    target = _task(cells, ("good", "useless", "rare"), 400)
+    seen, others = target.subset(np.arange(4)), target.subset(np.arange(4, 400))
+    found = {}
+    for name, made in (
+        ("prior", nastk.predictor("gp-bma", encoding="vec").pretrain([source])),
+        ("none", nastk.predictor("gp-bma", encoding="vec")),
+    ):
+        found[name] = spearman(made.adapt(seen).predict(others.archs).mean, others.values)
+    assert found["prior"] > 0.8
+    assert found["prior"] > found["none"] + 0.1
+
+
+def test_a_prior_that_misleads_costs_little_and_one_without_common_proxies_nothing(cells: nastk.SearchSpace) -> None:
+    source = _task(Toy(), ("good", "useless"), 60)
+    wrong = Task(source.space, source.archs, -source.values, "accuracy", "%", "max", context=source.context)
+    target = _task(cells, ("good", "useless"), 400)
+    seen, others = target.subset(np.arange(60)), target.subset(np.arange(60, 400))
+    plain = nastk.predictor("gp-bma").adapt(seen).predict(others.archs)
+    misled = nastk.predictor("gp-bma").pretrain([wrong]).adapt(seen).predict(others.archs)
+    assert spearman(misled.mean, others.values) > spearman(plain.mean, others.values) - 0.1
+    stranger = _task(cells, ("rare",), 60)
+    ours, theirs = (
+        made.adapt(stranger).predict(others.archs).mean
+        for made in (nastk.predictor("gp-bma"), nastk.predictor("gp-bma").pretrain([source]))
+    )
+    assert np.array_equal(ours, theirs)
+
+
+def test_less_is_better_turns_the_prior_around(cells: nastk.SearchSpace) -> None:
+    source = _task(Toy(), ("good",), 60)
+    target = _task(cells, ("good",), 300)
+    errors = Task(cells, target.archs, 100.0 - target.values, "error", "%", "min", context=target.context)
+    prior = nastk.predictor("gp-bma", encoding="vec").pretrain([source])
+    guess = prior.adapt(errors.subset(np.arange(4))).predict(errors.archs[4:]).mean
+    assert spearman(guess, errors.values[4:]) > 0.8
+
+
+def test_it_chooses_different_samples_that_tell_more_than_random_ones(cells: nastk.SearchSpace) -> None:
+    made = nastk.predictor("gp-bma", encoding="vec")
+    target = _task(cells, ("good",), 800)
+    chosen = made.choose(12, 3, cells, target.archs)
+    assert len(np.unique(chosen, axis=0)) == 12
+    assert np.array_equal(chosen, made.choose(12, 3, cells, target.archs))
+    quality = Proxies(cells, ("good",)).quality
+    random = [target.archs[np.random.default_rng(s).choice(800, 12, replace=False)] for s in range(5)]
+    own = [made.choose(12, s, cells, target.archs) for s in range(5)]
+    scores = [
+        np.mean(
+            [
+                spearman(
+                    made.adapt(Task(cells, a, quality(a), "accuracy", "%", "max")).predict(target.archs).mean,
+                    target.values,
+                )
+                for a in archs
+            ]
+        )
+        for archs in (own, random)
+    ]
+    assert scores[0] > scores[1]
+    with pytest.raises(InvalidValue, match="give the space"):
+        made.choose(3)
+    with pytest.raises(InvalidValue, match="only 2"):
+        made.choose(3, space=cells, candidates=target.archs[:2])
+
+
+def test_a_prior_is_saved_without_pickle(cells: nastk.SearchSpace, tmp_path: Path) -> None:
+    target = _task(cells, ("good", "useless"), 50)
+    made = nastk.predictor("gp-bma", encoding="vec").pretrain([_task(Toy(), ("good", "useless"), 60)])
+    made.save(tmp_path / "prior")
+    fitted = made.adapt(target)
+    fitted.save(tmp_path / "fitted")
+    wanted = fitted.predict(target.archs).mean
+    again = load(tmp_path / "fitted", context=target.context)
+    assert np.allclose(again.predict(target.archs).mean, wanted, rtol=1e-9)
+    prior = load(tmp_path / "prior")
+    assert np.allclose(prior.adapt(target).predict(target.archs).mean, wanted, rtol=1e-9)
+
+
+def test_pretraining_wants_proxies() -> None:
+    with pytest.raises(InvalidValue, match="at least one"):
+        nastk.predictor("gp-bma").pretrain([])
+    space = Toy()
+    with pytest.raises(InvalidValue, match="toy has no proxies"):
+        nastk.predictor("gp-bma").pretrain([Task(space, space.sample(5, 0), np.arange(5.0))])
+
+
+def test_trees_never_fall_when_a_feature_rises_and_survive_storage() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(800, 3))
+    y = x[:, 0] - x[:, 1] + 0.1 * rng.standard_normal(800)  # the second must not be followed down
+    x[rng.uniform(size=x.shape) < 0.1] = np.nan
+    trees = MonotoneTrees.fit(x, y, np.ones(800))
+    for feature in range(3):
+        at = np.tile(np.array([0.5, np.nan, 0.3]), (50, 1))
+        at[:, feature] = np.linspace(0, 1, 50)
+        assert (np.diff(trees(at)) >= -1e-12).all()
+    assert spearman(trees(x), y) > 0.5
+    assert np.array_equal(MonotoneTrees.of_arrays(trees.arrays())(x), trees(x))
+
+
+def test_path_counts_of_known_cells(cells: nastk.SearchSpace) -> None:
+    encoding = nastk.encoding("path-counts").fit(cells)
+
+    def count(text: str, feature: str) -> float:
+        return float(encoding.transform(cells.parse(text)[None])[0, encoding.names_.index(feature)])
+
+    dead = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    assert not encoding.transform(cells.parse(dead)[None]).any()
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|avg_pool_3x3~1|skip_connect~2|"
+    # paths: conv-pool (0-1, 1-3), skip-skip (0-2, 2-3), conv-conv-skip (0-1, 1-2, 2-3)
+    assert count(cell, "paths") == 3
+    assert count(cell, "identity paths") == 1
+    assert count(cell, "nor_conv_3x3 in all") == 3
+    assert count(cell, "nor_conv_3x3 at most") == 2
+    assert count(cell, "nor_conv_3x3 at least") == 0
+    assert count(cell, "nor_conv_3x3 paths") == 2
+    assert count(cell, "nor_conv_3x3 paths alone") == 1
+    assert count(cell, "nor_conv_3x3 nodes") == 2
+    assert count(cell, "any at most") == 2
+    assert count(cell, "avg_pool_3x3 nodes") == 1
+    idle = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+    assert count(idle, "paths") == 1
+    assert count(idle, "nor_conv_3x3 nodes") == 0, "no path passes them"
+
+
+def test_path_counts_where_arrows_differ_equal_those_of_fixed_graphs(
+    cells: nastk.SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archs = cells.sample(60, 1)
+    fixed = nastk.encoding("path-counts").fit(cells)
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("nastk.predictors._op_graphs.OpGraphs.__init__", refuse)
+    loose = nastk.encoding("path-counts").fit(cells)
+    assert set(loose.names_) == set(fixed.names_)
+    order = [loose.names_.index(name) for name in fixed.names_]
+    assert np.array_equal(loose.transform(archs)[:, order], fixed.transform(archs))
+
+
+def test_quantiles_do_not_depend_on_the_scale(cells: nastk.SearchSpace) -> None:
+    target = _task(cells, ("good", "rare"), 30)
+    found = nastk.encoding("quantiles:zcp").fit(cells, target.context).transform(target.archs)
+    assert found.shape == (30, 2)
+    assert np.abs(found).max() <= 1
+    rare = target.context.proxies(target.archs)[:, 1]  # type: ignore[misc]
+    assert spearman(found[:, 1], rare) == pytest.approx(1.0)
+    middle = nastk.encoding("quantiles:zcp").fit(cells, target.context).transform(cells.enumerate())
+    assert abs(middle.mean()) < 0.02
