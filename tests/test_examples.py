@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,4 +99,8 @@ def test_the_own_predictor_and_space_keep_their_contracts() -> None:
 
     check_predictor(load_object(f"{EXAMPLES / 'own_predictor.py'}:Nearby"), space("nasbench201"))
     check_predictor(load_object(f"{EXAMPLES / 'compare_my_predictor.py'}:Blend"), space("nasbench201"))
+    folder = EXAMPLES / "own_backend"
+    points = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["nastk.predictors"]
+    module, _, name = points["nearby"].partition(":")
+    check_predictor(load_object(f"{folder / module}.py:{name}"), space("nasbench201"))
     check_space(load_object(f"{EXAMPLES / 'own_space.py'}:DigitNets")())

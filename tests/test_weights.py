@@ -19,7 +19,7 @@ LATENCY = ["nasbench201", "fbnet"]
 
 def test_all_are_there_with_their_quality_and_checksums() -> None:
     shipped = weights()
-    names = [f"few-shot-gp-{s}" for s in LATENCY] + [f"gp-nasbench201-{d}" for d in ACCURACY]
+    names = [f"few-shot-gp-{s}" for s in LATENCY] + [f"gp-nasbench201-{d}" for d in ACCURACY] + ["gp-bma-nasbench201"]
     assert sorted(shipped) == sorted(names)
     for notes in shipped.values():
         assert notes["samples"] <= 900

@@ -85,6 +85,7 @@ def search(
 def zcp(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Whose networks.")] = "nasbench201",
     networks: Annotated[int, typer.Option("--networks", metavar="N", min=2, help="Random architectures.")] = 3,
+    batch: Annotated[str, typer.Option("--batch", metavar="digits|random", help="Images looked at.")] = "digits",
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images.")] = 64,
     proxies: Annotated[
         str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
@@ -120,11 +121,11 @@ def zcp(
         names = None if proxies is None else words("--proxies", proxies)
         if agreement:
             rows = proxy_agreement.run(
-                space, agreement, initialisations, names, batch_size=batch_size, workers=workers, progress=follow
+                space, agreement, initialisations, names, batch, batch_size, workers=workers, progress=follow
             )
         else:
             cost = proxy_cost.memory if memory else proxy_cost.run
-            rows = cost(space, networks, batch_size, names, progress=follow)
+            rows = cost(space, networks, batch_size, names, batch=batch, progress=follow)
     if json_file is not None:
         write_json(json_file, rows)
     if agreement:

@@ -26,6 +26,7 @@ def run(
     batch_size: int = 64,
     proxies: Sequence[str] | None = None,
     seed: int = 0,
+    batch: str = "digits",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Ratios of times on one thread, each to the plain pass of the same network, measured side by side.
@@ -41,7 +42,7 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _rows(space, _times(space, networks, batch_size, proxies, seed, progress))
+        return _rows(space, _times(space, networks, batch_size, proxies, seed, batch, progress))
     finally:
         torch.set_num_threads(threads)
 
@@ -52,6 +53,7 @@ def memory(
     batch_size: int = 64,
     proxies: Sequence[str] | None = None,
     seed: int = 0,
+    batch: str = "digits",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Memory that the process gains at its peak, each method on each network in a fresh process.
@@ -61,12 +63,13 @@ def memory(
     """
     names = list(named_proxies(proxies))
     methods = {**{name: [name] for name in names}, "all": names}
-    jobs = [(space, i, networks, batch_size, tuple(used), seed) for used in methods.values() for i in range(networks)]
-    found = dict(each(_peak, jobs, 1, progress, fresh=True))
-    peaks = {
-        method: np.array([found[space, i, networks, batch_size, tuple(used), seed] for i in range(networks)])
+    jobs = {
+        (method, i): (space, i, networks, batch_size, tuple(used), seed, batch)
         for method, used in methods.items()
+        for i in range(networks)
     }
+    found = dict(each(_peak, list(jobs.values()), 1, progress, fresh=True))
+    peaks = {method: np.array([found[jobs[method, i]] for i in range(networks)]) for method in methods}
     dearest = np.max([peaks[name] for name in names], axis=0)
     return [
         *(_row(space, method, "peak_bytes", values) for method, values in peaks.items()),
@@ -74,11 +77,11 @@ def memory(
     ]
 
 
-def _peak(job: tuple[str, int, int, int, tuple[str, ...], int]) -> float:
-    space_name, i, networks, batch_size, proxies, seed = job
+def _peak(job: tuple[str, int, int, int, tuple[str, ...], int, str]) -> float:
+    space_name, i, networks, batch_size, proxies, seed, batch = job
     space = named(space_name)
     model = space.build(space.sample(networks, seed, unique=True)[i])
-    images, labels = make_batch("digits", batch_size, space.input_shape(), 10, seed)
+    images, labels = make_batch(batch, batch_size, space.input_shape(), 10, seed)
     zcp(model, images[:2], labels[:2], proxies)  # libraries load what they need
     before = _high_water()
     zcp(model, images, labels, proxies)
@@ -97,11 +100,12 @@ def _times(
     batch_size: int,
     proxies: Sequence[str] | None,
     seed: int,
+    batch: str,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, list[tuple[float, float]]]:
     """Seconds, and seconds of the plain pass, by method."""
     space = named(space_name)
-    images, labels = make_batch("digits", batch_size, space.input_shape(), 10, seed)
+    images, labels = make_batch(batch, batch_size, space.input_shape(), 10, seed)
     methods: dict[str, list[str]] = {name: [name] for name in named_proxies(proxies)}
     methods["all"] = list(methods)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FIELDS = ("feature", "threshold", "left", "right", "missing", "value")
+TYPES = {"feature": "i2", "threshold": "f8", "left": "i4", "right": "i4", "missing": "u1", "value": "f8"}
+"""Fields of a node, with their types in arrays: which feature, up to which value one goes left, the children, whether
+one goes left where the feature is missing, what a leaf adds."""
 ROUNDS, DEPTH, RATE, LEAF = 100, 6, 0.05, 50
 
 
@@ -15,12 +18,12 @@ class MonotoneTrees:
     """A sum of trees, never falling when a feature rises; NaN features go the way that training found best.
 
     Args:
-        nodes: arrays of all trees' nodes, by the names in :data:`FIELDS`; a leaf is its own child.
+        nodes: arrays of all trees' nodes, by the names in :data:`TYPES`; a leaf is its own child.
         roots: ``(t,)``, node numbers.
         base: what the sum starts from.
     """
 
-    def __init__(self, nodes: dict[str, NDArray[np.float64]], roots: NDArray[np.int64], base: float):
+    def __init__(self, nodes: dict[str, NDArray[Any]], roots: NDArray[np.int64], base: float):
         self.nodes, self.roots, self.base = nodes, roots, base
 
     @classmethod
@@ -41,7 +44,7 @@ class MonotoneTrees:
 
     @classmethod
     def _of(cls, trees: Sequence[NDArray[np.void]], base: float) -> MonotoneTrees:
-        parts: dict[str, list[NDArray[np.float64]]] = {field: [] for field in FIELDS}
+        parts: dict[str, list[NDArray[Any]]] = {field: [] for field in TYPES}
         roots, start = [], 0
         for tree in trees:
             leaf, own = tree["is_leaf"].astype(bool), np.arange(len(tree))
@@ -50,10 +53,10 @@ class MonotoneTrees:
             parts["threshold"].append(np.where(leaf, np.inf, tree["num_threshold"]))
             parts["left"].append(start + np.where(leaf, own, tree["left"]))
             parts["right"].append(start + np.where(leaf, own, tree["right"]))
-            parts["missing"].append(tree["missing_go_to_left"].astype(np.float64))
+            parts["missing"].append(tree["missing_go_to_left"])
             parts["value"].append(tree["value"])
             start += len(tree)
-        nodes = {field: np.concatenate(arrays).astype(np.float64) for field, arrays in parts.items()}
+        nodes = {field: np.concatenate(arrays).astype(TYPES[field]) for field, arrays in parts.items()}
         return cls(nodes, np.array(roots, dtype=np.int64), base)
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,11 +77,11 @@ class MonotoneTrees:
             total += value[node]
         return total
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that is known, for a file; the inverse of :meth:`of_arrays`."""
-        return {**self.nodes, "roots": self.roots.astype(np.float64), "base": np.array([self.base])}
+        return {**self.nodes, "roots": self.roots, "base": np.array([self.base])}
 
     @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[np.float64]]) -> MonotoneTrees:
+    def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> MonotoneTrees:
         """The trees that :meth:`arrays` wrote."""
-        return cls({f: arrays[f] for f in FIELDS}, arrays["roots"].astype(np.int64), float(arrays["base"][0]))
+        return cls({f: arrays[f] for f in TYPES}, arrays["roots"], float(arrays["base"][0]))

@@ -1,6 +1,6 @@
 """Fits the shipped weights anew from fetched tables: ``python -m nastk.weights.build`` after ``nastk data fetch``.
 
-Each is fitted on 900 architectures a device or data set and judged on architectures that were never fitted.
+Each is fitted on at most 900 architectures a device or data set and judged on architectures that were never fitted.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nastk
+from nastk.data.fetch import Store
+from nastk.experiments import accuracy
 from nastk.metrics import kendall, spearman
 from nastk.oracles.table import benchmark
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp import GP
+from nastk.predictors.gp_bma import GPBMA
 from nastk.spaces.base import Pool
 
-COMMAND = "nastk data fetch nasbench201 fbnet && python -m nastk.weights.build"
+COMMAND = "nastk data fetch nasbench201 fbnet nasbench101 nasbench301 transbench101 && python -m nastk.weights.build"
 SAMPLES = 900
 MEASUREMENTS = 10
+TRAININGS = 25
 DRAWS = 3
 DUPLICATES = 0.995
 """Sources that rank like the target above this are left out too when quality is judged."""
@@ -105,6 +109,35 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
     }
 
 
+def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
+    """gp-bma's prior for a space from the tasks of all other spaces, and what it makes of a few trainings."""
+    sources = accuracy.sources(space)
+    model = GPBMA().pretrain(sources)
+    quality: dict[str, float] = {}
+    for dataset, task in accuracy.targets(space).items():
+        found = []
+        for draw in range(DRAWS):
+            seen = task.space.index(model.choose(TRAININGS, draw, task.space, task.archs, task.context))
+            chosen = np.isin(task.space.index(task.archs), seen)
+            mean = model.adapt(task.subset(chosen)).predict(task.archs[~chosen]).mean
+            found.append(spearman(mean, task.values[~chosen]))
+        quality[dataset] = round(float(np.mean(found)), 4)
+    files = Store().catalogue.select(["nasbench101", "nasbench301", "transbench101"])
+    return model, {
+        "what": f"accuracies of {space} from few trainings, by how proxies rank networks in {len(sources)} other tasks",
+        "space": space,
+        "metric": "accuracy",
+        "command": COMMAND,
+        "samples": max(len(task) for task in sources),
+        "held_out": {
+            "how": f"{TRAININGS} trainings of {space}, of which no accuracy was fitted, mean of {DRAWS} draws",
+            "spearman": round(float(np.mean(list(quality.values()))), 4),
+            "datasets": quality,
+        },
+        "data": {file.path: file.sha256 for file in files},
+    }
+
+
 def _build_options(dataset: str) -> dict[str, int]:
     from nastk.spaces.nasbench201 import DATASETS
 
@@ -127,6 +160,9 @@ def main() -> None:
         model, notes = build_accuracy(dataset)
         model.save(folder / f"gp-nasbench201-{dataset}", notes)
         print(f"gp-nasbench201-{dataset}: held-out Spearman {notes['held_out']['spearman']}")
+    prior, notes = build_prior()
+    prior.save(folder / "gp-bma-nasbench201", notes)
+    print(f"gp-bma-nasbench201: held-out Spearman {notes['held_out']['spearman']}")
 
 
 if __name__ == "__main__":
