@@ -1,4 +1,4 @@
-"""mlp: one small perceptron on an encoding, without a standard deviation"""
+"""mlp: one small perceptron on an encoding, without a standard deviation."""
 
 from __future__ import annotations
 

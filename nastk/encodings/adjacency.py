@@ -1,0 +1,48 @@
+"""adjacency: arrows and operations of the graph, one-hot (White et al., A study on encodings for NAS, NeurIPS 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nastk.encodings._graphs import Graphs
+from nastk.encodings.base import Context, Encoding, Features, some_archs
+from nastk.spaces.base import Archs, SearchSpace
+
+SAMPLE = 4000
+
+
+class Adjacency(Encoding):
+    """A bit for each arrow that not all architectures have, and a one-hot operation for each node where it varies.
+
+    Nodes are in topological order. What a sample of the space never shows has no feature.
+    """
+
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Adjacency:
+        self.graphs_ = Graphs(space)
+        some = some_archs(space)
+        if len(some) > SAMPLE:
+            some = some[np.random.default_rng(0).choice(len(some), SAMPLE, replace=False)]
+        operations, arrows = self.graphs_(some)
+        self.arrows_ = [(a, b) for a, b, where in arrows if where is not None and not where.all()]
+        self.operations_ = [
+            (node, int(value))
+            for node in range(operations.shape[1])
+            for value in np.unique(operations[:, node])
+            if np.ptp(operations[:, node]) > 0
+        ]
+        self.names_ = [f"arrow {a}-{b}" for a, b in self.arrows_]
+        self.names_ += [f"node {node} {self.graphs_.labels[value]}" for node, value in self.operations_]
+        return self
+
+    def transform(self, archs: Archs) -> Features:
+        if not len(archs):
+            return np.empty((0, len(self.names_)))
+        operations, arrows = self.graphs_(archs)
+        there = {(a, b): where for a, b, where in arrows}
+        columns = []
+        for arrow in self.arrows_:
+            where = there.get(arrow, np.zeros(len(archs), dtype=bool))
+            columns.append(np.ones(len(archs)) if where is None else where.astype(np.float64))
+        last = operations.shape[1] - 1
+        columns += [(operations[:, min(node, last)] == value) * 1.0 for node, value in self.operations_]
+        return np.stack(columns, axis=1)

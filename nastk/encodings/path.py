@@ -1,0 +1,101 @@
+"""path: which sequences of operations lead from input to output (White et al., BANANAS, AAAI 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings._graphs import CUT, Arrows, Graphs
+from nastk.encodings.base import Context, Encoding, Features, some_archs
+from nastk.errors import Unsupported
+from nastk.spaces.base import Archs, SearchSpace
+
+MOST_PATHS = 5000
+SAMPLE = 4000
+
+
+class Path(Encoding):
+    """One feature a sequence of operations, 1 where a path of the operation graph reads so.
+
+    Sequences are those seen in the space, the most frequent ones if there are many. Operations that let nothing through
+    cut a path; identities stay in the sequence, as in the paper. Where the graph is a chain, whose only path is the
+    whole architecture, the sequences are its single operations and pairs of neighbours instead.
+
+    Args:
+        most: at most so many sequences.
+    """
+
+    def __init__(self, most: int = 512):
+        self.most = most
+
+    def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Path:
+        """Raises:
+        Unsupported: the graphs have too many paths.
+        """
+        self.graphs_ = Graphs(space)
+        some = some_archs(space)
+        if len(some) > SAMPLE:
+            some = some[np.random.default_rng(0).choice(len(some), SAMPLE, replace=False)]
+        codes = self._codes(some)
+        words, counts = np.unique(codes[codes >= 0], return_counts=True)
+        frequent = np.sort(np.argsort(-counts, kind="stable")[: self.most])
+        self.words_ = words[frequent]
+        self.names_ = [self._reading(int(word)) for word in self.words_]
+        return self
+
+    def transform(self, archs: Archs) -> Features:
+        found = np.zeros((len(archs), len(self.words_)))
+        if len(archs):
+            codes = self._codes(archs)
+            place = np.searchsorted(self.words_, codes).clip(max=len(self.words_) - 1)
+            known = (self.words_[place] == codes) & (codes >= 0)
+            rows = np.nonzero(known)[0]
+            found[rows, place[known]] = 1.0
+        return found
+
+    def _codes(self, archs: Archs) -> NDArray[np.int64]:
+        """A number for the sequence of each path, -1 where it is cut or not there, ``(n, paths)``."""
+        operations, arrows = self.graphs_(archs)
+        cut = np.isin(operations, [i for i, label in enumerate(self.graphs_.labels) if label in CUT])
+        there = {(a, b): where for a, b, where in arrows}
+        paths = _paths(arrows, operations.shape[1])
+        inside = [path[1:-1] for path in paths]
+        if len(paths) == 1 and len(inside[0]) > 6:
+            inside = [[*inside[0][i : i + k]] for k in (1, 2) for i in range(len(inside[0]) + 1 - k)]
+        base = len(self.graphs_.labels) + 1
+        columns = []
+        for k, nodes in enumerate(inside):
+            code = np.zeros(len(archs), dtype=np.int64)
+            open_ = np.ones(len(archs), dtype=bool)
+            for node in nodes:
+                code = code * base + operations[:, node] + 1
+                open_ &= ~cut[:, node]
+            if len(inside) == len(paths):
+                for arrow in zip(paths[k][:-1], paths[k][1:], strict=True):
+                    where = there[arrow]
+                    open_ &= True if where is None else where
+            columns.append(np.where(open_, code, -1))
+        return np.stack(columns, axis=1)
+
+    def _reading(self, word: int) -> str:
+        base, labels = len(self.graphs_.labels) + 1, []
+        while word:
+            labels.append(self.graphs_.labels[word % base - 1])
+            word //= base
+        return " > ".join(reversed(labels)) or "nothing between"
+
+
+def _paths(arrows: Arrows, nodes: int) -> list[list[int]]:
+    """Every path from the first node to the last, as node numbers."""
+    following: list[list[int]] = [[] for _ in range(nodes)]
+    for a, b, _ in arrows:
+        following[a].append(b)
+    found, open_ = [], [[0]]
+    while open_:
+        path = open_.pop()
+        if path[-1] == nodes - 1:
+            found.append(path)
+        open_ += [[*path, b] for b in following[path[-1]]]
+        if len(found) + len(open_) > MOST_PATHS:
+            raise Unsupported(f"the graphs have more than {MOST_PATHS} paths; path-counts counts them without a list")
+    return sorted(found)
