@@ -35,9 +35,10 @@ MEMBERS, ROWS, LEAST_WEIGHT = 6, 1000, 0.01
 """At most so many processes answer, or more while they have at most so many rows together; none with less of the
 greatest weight."""
 POOL = 600
+"""Random candidates among which samples are chosen."""
 KINDS = ("identity", "distance")
-LARGE = 50_000
-"""Spaces up to this size keep the features of all their architectures in memory."""
+LARGE, KEPT = 50_000, 4
+"""Spaces up to this size keep the features of all their architectures in memory, for so many settings."""
 
 
 class _Candidate(NamedTuple):
@@ -329,6 +330,8 @@ class _Features:
         if not isinstance(name, str):
             return cls(task, name, trees, proxies)
         if key not in kept:
+            while len(kept) >= KEPT:
+                del kept[next(iter(kept))]
             kept[key] = cls(task, name, trees, proxies)  # holds the context and the trees, so that ids stay theirs
         return kept[key]
 
