@@ -58,12 +58,14 @@ def write_curves(
     grid = figure.subplots(lines, columns, squeeze=False)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
     colour = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    stroke = {label: ("-", "--", ":")[i // len(COLOURS) % 3] for i, label in enumerate(labels)}
     for axes, panel in zip(grid.flat, panels, strict=False):
         for curve in panel.curves:
             low = [m - h for m, h in zip(curve.mean, curve.half, strict=True)]
             high = [m + h for m, h in zip(curve.mean, curve.half, strict=True)]
             axes.fill_between(curve.x, low, high, color=colour[curve.label], alpha=0.15, lw=0)
-            axes.plot(curve.x, curve.mean, "o-", color=colour[curve.label], ms=3.5, lw=1.4)
+            style = f"o{stroke[curve.label]}"
+            axes.plot(curve.x, curve.mean, style, color=colour[curve.label], ms=3.5, lw=1.4)
         for label, at, value in panel.published:
             axes.plot([at], [value], "D", ms=5.5, mfc="none", mew=1.2, color=colour.get(label, "#3a3f47"))
         if panel.published:
@@ -90,7 +92,7 @@ def write_curves(
         axes.set_visible(False)
     figure.supxlabel(x, fontsize=10)
     figure.supylabel(y, fontsize=10)
-    handles = [_line(colour[label]) for label in labels]
+    handles = [_line(colour[label], stroke[label]) for label in labels]
     if any(panel.published for panel in panels):
         from matplotlib.lines import Line2D
 
@@ -103,7 +105,7 @@ def write_curves(
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def _line(colour: str):  # type: ignore[no-untyped-def]  # a matplotlib artist
+def _line(colour: str, stroke: str):  # type: ignore[no-untyped-def]  # a matplotlib artist
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, marker="o", ms=3.5, lw=1.4)
+    return Line2D([], [], color=colour, ls=stroke, marker="o", ms=3.5, lw=1.4)
