@@ -175,13 +175,18 @@ def sources(space: str) -> tuple[Task, ...]:
 
 
 @lru_cache(maxsize=8)
-def _pretrained(space: str, method: str, seed: int) -> Predictor:
+def _pretrained(space: str, method: str, draw: int | None) -> Predictor:
     chosen = find(method)
-    options = dict(chosen.options)
-    made: Predictor = predictor(chosen.predictor, **options)
-    if "seed" in vars(made):
-        made = predictor(chosen.predictor, **options, seed=seed)
+    made = seeded(chosen.predictor, chosen.options, draw)
     return made.pretrain(sources(space)) if chosen.prior else made
+
+
+def seeded(name: str, options: Mapping[str, Any], seed: int | None) -> Predictor:
+    """The predictor of this name, with the seed if it takes one."""
+    made: Predictor = predictor(name, **options)
+    if seed is not None and "seed" in vars(made):
+        made = predictor(name, **{**options, "seed": seed})
+    return made
 
 
 def _scores(job: _Run) -> dict[tuple[str, int], Score]:
@@ -195,8 +200,8 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
             for n in job.samples:
                 found[dataset, n] = _score(guess, task, order[:n], 0.0)
             continue
-        seeded = "gp-bma" not in job.method  # nothing in gp-bma is random
-        base = _pretrained(job.space, job.method, job.draw if seeded else 0)
+        random = "seed" in vars(seeded(method.predictor, method.options, None))
+        base = _pretrained(job.space, job.method, job.draw if random else None)
         if method.chooses:
             most = max(job.samples)
             rows = {row.tobytes(): i for i, row in enumerate(task.archs)}

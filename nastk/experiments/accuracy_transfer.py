@@ -16,11 +16,10 @@ import numpy as np
 
 from nastk.data import suite_zero
 from nastk.errors import InvalidValue, UnknownName
-from nastk.experiments.accuracy import sources_and_targets
+from nastk.experiments.accuracy import seeded, sources_and_targets
 from nastk.metrics import mean_ci, spearman
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
-from nastk.predictors.factory import predictor
 
 SHARE = 0.15
 METHODS: dict[str, tuple[str, dict[str, Any], bool]] = {
@@ -146,9 +145,7 @@ def _scores(job: _Run) -> dict[str, float]:
     """Spearman correlation on each target, over all architectures that were not sampled."""
     name, options, transfers = METHODS[job.method]
     options = {**options, **({"without": job.without} if job.without else {})}
-    made: Predictor = predictor(name, **options)
-    if "seed" in vars(made):
-        made = predictor(name, **options, seed=job.draw)
+    made = seeded(name, options, job.draw)
     tasks = sources_and_targets()
     if transfers:
         source = tasks[job.source]
