@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
@@ -91,8 +92,7 @@ def run(
     Args:
         space: a key of `suite_zero.DATASETS`. Of nasbench201 the three data sets of the whole table (test accuracy, for
             this is a report); of the others what the files hold.
-        methods: keys of :data:`METHODS`, "votes" (the sum of ranked proxies, which sees no accuracy), or predictors,
-            with an encoding after an ``@``.
+        methods: keys of :data:`METHODS` and :data:`RANKINGS`, or predictors, with an encoding after an ``@``.
         samples: accuracies seen.
         seeds: draws 0 to ``seeds - 1``.
         progress: called with (done, total) after each run.
@@ -132,11 +132,11 @@ def find(name: str) -> Method:
     Raises:
         UnknownName: neither a method nor a predictor.
     """
-    if name in METHODS or name == "votes":
+    if name in METHODS or name in RANKINGS:
         return METHODS.get(name, Method(name))
     known, _, encoding = name.partition("@")
     if ":" not in known and known not in PREDICTORS.names():
-        raise UnknownName("method or predictor", known, [*METHODS, "votes", *PREDICTORS.names()])
+        raise UnknownName("method or predictor", known, [*METHODS, *RANKINGS, *PREDICTORS.names()])
     return Method(known, {"encoding": encoding} if encoding else {})
 
 
@@ -195,8 +195,8 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
     for dataset, task in targets(job.space).items():
         rng = np.random.default_rng([job.draw, crc32(f"{job.space}/{dataset}".encode())])
         order = rng.permutation(len(task))
-        if job.method == "votes":
-            guess = votes(task)
+        if job.method in RANKINGS:
+            guess = RANKINGS[job.method](job.space, dataset)
             for n in job.samples:
                 found[dataset, n] = _score(guess, task, order[:n], 0.0)
             continue
@@ -214,14 +214,40 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
     return found
 
 
-def votes(task: Task) -> NDArray[np.float64]:
+def votes(space: str, dataset: str) -> NDArray[np.float64]:
     """The sum of the ranks of four proxies, ``(n,)``: what needs no accuracy at all."""
-    from scipy.stats import rankdata
-
+    task = targets(space)[dataset]
     assert task.context.proxies is not None
     names = list(task.context.proxies.names)
     values = np.nan_to_num(task.context.proxies(task.archs))
     return np.asarray(sum(rankdata(values[:, names.index(name)]) for name in VOTERS if name in names))
+
+
+def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
+    """All accuracies on another data set, ``(n,)``: a prior of the same space, which costs as many trainings."""
+    tasks = targets(space)
+    task = tasks[dataset]
+    others = [other for other in tasks if other != dataset]
+    for other in others:
+        if np.array_equal(tasks[other].archs, task.archs):
+            return tasks[other].values
+    raise InvalidValue(f"no other data set of {space} has the architectures of {dataset}")
+
+
+def twelve_epochs(space: str, dataset: str) -> NDArray[np.float64]:
+    """All validation accuracies after 12 epochs instead of 200, ``(n,)``."""
+    if space != "nasbench201":
+        raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
+    table = benchmark(space, dataset=dataset)
+    return table.values("val_accuracy", fidelity=12)[table.table.rows(targets(space)[dataset].archs)]
+
+
+RANKINGS: dict[str, Callable[[str, str], NDArray[np.float64]]] = {
+    "votes": votes,
+    "another-dataset": another_dataset,
+    "twelve-epochs": twelve_epochs,
+}
+"""Orders that learn nothing from the samples: rows to compare with, the last two of them far more expensive."""
 
 
 def _score(guess: NDArray[np.float64], task: Task, seen: NDArray[np.int64], seconds: float) -> Score:
