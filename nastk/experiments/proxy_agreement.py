@@ -31,9 +31,9 @@ BARS = {
 }
 """Spearman correlations that an implementation of the definitions should reach."""
 NOISE = {"nasbench201": ("epe_nas", "plain"), "fbnet": ("epe_nas", "grasp", "jacov", "plain")}
-"""Proxies whose published values are mostly noise, by space. On FBNet (whose batch seems to have been 16 random images)
-`jacov`, `epe_nas` and `plain` agree with none of the other twelve, |Spearman| below .05 over 5,000 networks, and `grasp`
-barely, .2."""
+"""Proxies whose published values are mostly noise, by space. On FBNet (whose batch seems to have been 16 random
+images) `jacov`, `epe_nas` and `plain` agree with none of the other twelve, |Spearman| below .05 over 5,000 networks,
+and `grasp` barely, .2."""
 
 
 def run(
