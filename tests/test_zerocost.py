@@ -333,3 +333,12 @@ def test_memory_is_measured_in_fresh_processes() -> None:
     (ratio,) = (row["mean"] for row in rows if row["metric"] == "ratio_to_dearest_proxy")
     assert ratio == pytest.approx(peak["all"] / peak["grasp"])
     assert ratio < 1.3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_gives_the_same_values(home: Path) -> None:
+    space = nastk.space("nasbench201")
+    archs = space.sample(2, 0)
+    here = ZeroCost(space, batch_size=8, cache=False)(archs)
+    there = ZeroCost(space, batch_size=8, cache=False, device="cuda")(archs)
+    assert np.allclose(there, here, rtol=1e-2, equal_nan=True)
