@@ -65,7 +65,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     importer = types.ModuleType("nastk.data.toy")
     importer.FILES, importer.VERSION, importer.draft, importer.runs = ("toy/a.csv",), 1, draft, 0
     monkeypatch.setitem(sys.modules, "nastk.data.toy", importer)
-    monkeypatch.setattr(tables, "IMPORTERS", ("toy",))
+    monkeypatch.setattr(tables, "names", lambda: ["toy"])
 
     def store(content: bytes) -> Store:
         (tmp_path / "raw/toy").mkdir(parents=True, exist_ok=True)

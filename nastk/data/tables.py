@@ -21,15 +21,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.data.catalogue import shipped
 from nastk.data.fetch import Store
 from nastk.errors import DataError, StorageError, UnknownName
 from nastk.files import atomic_path
 
 FORMAT = 1
 """Version of the layout of the file."""
-
-IMPORTERS = ("fbnet", "nasbench201")
-"""Tables that can be compiled; each is a module of this package."""
 
 Kind = Literal["accuracy", "latency", "energy", "count", "proxy", "seconds", "other"]
 
@@ -260,9 +258,14 @@ def compile_table(name: str, store: Store) -> ColumnTable:
     return table
 
 
+def names() -> list[str]:
+    """Tables that can be compiled, as the catalogue lists them; each is a module of this package."""
+    return sorted({table for collection in shipped().collections.values() for table in collection.tables})
+
+
 def _importer(name: str) -> ModuleType:
-    if name not in IMPORTERS:
-        raise UnknownName("table", name, IMPORTERS)
+    if name not in names():
+        raise UnknownName("table", name, names())
     return importlib.import_module(f"nastk.data.{name.replace('-', '_')}")
 
 

@@ -8,11 +8,11 @@ graph, counts and the network itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,22 @@ class Choice:
         return len(self.options)
 
 
+class Graphs(NamedTuple):
+    """Operation graphs of several architectures with nodes in topological order: the first is the input, the last the
+    output.
+
+    Args:
+        labels: names of all operations that the space has, in a fixed order that starts with "input", "output".
+        operations: ``(n, nodes)``, places in `labels`.
+        adjacency: ``(n, nodes, nodes)``, true where the row's node feeds the column's; nothing below the diagonal.
+            Nodes that an architecture does not use are labelled "none" and have no arrows.
+    """
+
+    labels: tuple[str, ...]
+    operations: NDArray[np.int64]
+    adjacency: NDArray[np.bool_]
+
+
 class SearchSpace(ABC):
     """A finite set of architectures.
 
@@ -57,6 +73,8 @@ class SearchSpace(ABC):
 
     name: str
     choices: tuple[Choice, ...]
+    datasets: ClassVar[Mapping[str, dict[str, Any]]] = {}
+    """Options of :meth:`build`, :meth:`input_shape` and :meth:`statics` by data set: classes, input size, head."""
 
     # ---- size and shape
 
@@ -325,6 +343,39 @@ class SearchSpace(ABC):
         graph.add_edge(previous, "output")
         return graph
 
+    def graphs(self, archs: Archs) -> Graphs:
+        """The graphs of several architectures as arrays; by default :meth:`graph` one by one.
+
+        A space whose arrows depend on the architecture overrides this with array operations.
+
+        Raises:
+            InvalidArchitecture: a graph has an operation that none of 200 sampled ones has.
+        """
+        import networkx as nx
+
+        made = [self.graph(arch) for arch in np.atleast_2d(archs)]
+        orders = [list(nx.lexicographical_topological_sort(g, key=str)) for g in made]
+        size = max((len(order) for order in orders), default=2)
+        labels = self._operation_labels
+        place = {label: i for i, label in enumerate(labels)}
+        operations = np.full((len(made), size), place["none"])
+        adjacency = np.zeros((len(made), size, size), dtype=bool)
+        for i, (graph, order) in enumerate(zip(made, orders, strict=True)):
+            node_place = {node: k for k, node in enumerate(order[:-1])} | {order[-1]: size - 1}
+            for node, k in node_place.items():
+                label = graph.nodes[node]["op"]
+                if label not in place:
+                    raise InvalidArchitecture(f"{self.name}: operation {label!r} is not one of {', '.join(labels)}")
+                operations[i, k] = place[label]
+            for a, b in graph.edges:
+                adjacency[i, node_place[a], node_place[b]] = True
+        return Graphs(labels, operations, adjacency)
+
+    @cached_property
+    def _operation_labels(self) -> tuple[str, ...]:
+        seen = {op for arch in self.sample(200, seed=0) for _, op in self.graph(arch).nodes(data="op")}
+        return tuple(dict.fromkeys(["input", "output", "none", *sorted(seen)]))
+
     @abstractmethod
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
@@ -358,6 +409,7 @@ class Pool(SearchSpace):
         self.members.setflags(write=False)
         self.name = name or f"{space.name}-pool"
         self.choices = space.choices
+        self.datasets = space.datasets  # type: ignore[misc]  # of this pool
         self._place = {row.tobytes(): i for i, row in enumerate(self.members)}
 
     @property
@@ -431,6 +483,9 @@ class Pool(SearchSpace):
 
     def graph(self, arch: Archs) -> nx.DiGraph:
         return self.space.graph(arch)
+
+    def graphs(self, archs: Archs) -> Graphs:
+        return self.space.graphs(archs)
 
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         return self.space.build(arch, **options)

@@ -91,6 +91,7 @@ class FBNet(SearchSpace):
     """
 
     name = "fbnet"
+    datasets = DATASETS
     choices = tuple(Choice(f"layer {i}", OPERATIONS, f"stage {stage + 1}") for i, stage in enumerate(STAGES, 1))
 
     # ---- text

@@ -65,6 +65,7 @@ class NASBench201(SearchSpace):
     """
 
     name = "nasbench201"
+    datasets = DATASETS
     choices = tuple(Choice(f"edge {a}-{b}", OPERATIONS) for a, b in EDGES)
 
     # ---- members
