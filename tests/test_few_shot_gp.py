@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import nastk
+from nastk.data.nasbench201 import SOURCE_DEVICES
 from nastk.errors import InvalidValue, UnknownName
-from nastk.experiments.search_bench import SOURCES
 from nastk.metrics import spearman
 from nastk.oracles.table import benchmark
 from nastk.predictors.base import Task
@@ -155,12 +155,12 @@ def test_default_task_at_ten_measurements(nastk_home: object) -> None:
     """ND: nine source devices, six targets. Best published at 20: .959 (NASFLAT); Multi-Predict at 10: .94."""
     table = benchmark("nasbench201")
     space, everything = table.space, table.space.enumerate()
-    values = {d: table.values("latency", device=d) for d in (*SOURCES["nasbench201"], *ND_TEST)}
+    values = {d: table.values("latency", device=d) for d in (*SOURCE_DEVICES, *ND_TEST)}
     scores = []
     for seed in (100, 101):
         rows = np.random.default_rng(seed).choice(len(everything), 900, replace=False)
         few = FewShotGP().pretrain(
-            [Task(space, everything[rows], values[d][rows], device=d) for d in SOURCES["nasbench201"]]
+            [Task(space, everything[rows], values[d][rows], device=d) for d in SOURCE_DEVICES]
         )
         for device in ND_TEST:
             archs = few.choose(10, seed=seed)

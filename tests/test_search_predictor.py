@@ -7,8 +7,8 @@ import pytest
 from toy import Toy, objectives, oracle
 
 import nastk
+from nastk.data.nasbench201 import SOURCE_DEVICES
 from nastk.errors import InvalidValue, UnknownName
-from nastk.experiments.search_bench import SOURCES
 from nastk.metrics import ModnasProtocol, hypervolume
 from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
@@ -149,7 +149,7 @@ def test_on_a_real_table_it_beats_random_search(nastk_home: object) -> None:
     few = FewShotGP().pretrain(
         [
             Task(space, everything[rows], table.values("latency", device=d)[rows], device=d)
-            for d in SOURCES["nasbench201"]
+            for d in SOURCE_DEVICES
         ]
     )
     protocol = ModnasProtocol(100 - table.values("test_accuracy"), table.values("latency", device="fpga"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,15 +20,29 @@ def _group() -> None:
 @app.command("search")
 def search(
     space: Annotated[str, typer.Option("--space", metavar="S", help="A fetched table by its space.")] = "nasbench201",
-    dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="Whose accuracies are searched.")] = "cifar10",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="D", help="Of the table; by default its first.")
+    ] = None,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            metavar="O",
+            help="[max:|min:]METRIC[:DEVICE][@EPOCHS], repeated; by default the table's accuracy, and latency.",
+        ),
+    ] = None,
     devices: Annotated[
-        str, typer.Option("--devices", metavar="A,B,...", help="Devices of the table.")
-    ] = "titan_rtx_256,gold_6226,fpga,pixel2,raspi4,eyeriss",
+        str | None,
+        typer.Option("--devices", metavar="A,B,...", help="Devices of the table, one search each; 'all' for all."),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="METRIC", help="Accuracy that is reported of what was found.")
+    ] = None,
     searchers: Annotated[
         str, typer.Option("--searchers", metavar="X,Y,...", help="nastk list searchers names them.")
     ] = "random,pymoo:nsga2,pareto-local-search,predictor",
     budgets: Annotated[
-        str, typer.Option("--budgets", metavar="N,M,...", help="Paid evaluations after which fronts are compared.")
+        str, typer.Option("--budgets", metavar="N,M,...", help="Paid evaluations after which results are compared.")
     ] = "20,50,100",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, seeds 0 to N - 1.")] = 10,
     measurements: Annotated[
@@ -36,49 +51,95 @@ def search(
     sources: Annotated[
         str | None,
         typer.Option(
-            "--sources", metavar="A,B,...", help="Source devices of the latency predictor, if not the task's."
+            "--sources", metavar="A,B,...", help="Source devices of the latency predictor, if not the table's."
         ),
+    ] = None,
+    predictor: Annotated[
+        str | None, typer.Option("--predictor", metavar="P", help="Of what is expensive, for searchers that take one.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="Proposals at a time; by default 1, or 5 for a front."),
+    ] = None,
+    with_proxies: Annotated[
+        bool, typer.Option("--with-proxies", help="Only architectures whose zero-cost proxies the table has.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Finished runs (found there, they are not repeated), curves, page."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Searchers on a table: mean hypervolume (MODNAS protocol) with its 95 % interval at each budget."""
+    """Searchers on a table: regret, or hypervolume (MODNAS protocol), with its 95 % interval at each budget."""
     from nastk.cli.progress import bar
-    from nastk.experiments import search_bench
+    from nastk.experiments import search_bench, search_figures
+    from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
     counts = integers("--budgets", budgets)
-    names, targets = words("--searchers", searchers), words("--devices", devices)
+    names = words("--searchers", searchers)
     if json_file is not None:
-        from nastk.files import writable_folder
-
         writable_folder(json_file.parent)
+    if out is not None:
+        writable_folder(out)
+    targets = None if devices in (None, "all") else words("--devices", str(devices))
+    if devices == "all":
+        from nastk.oracles.table import benchmark
+
+        targets = benchmark(space, dataset=dataset).devices()
     with bar(None, "searching") as progress:
 
         def follow(done: int, total: int) -> None:
             progress.total, progress.n = total, done
             progress.refresh()
 
-        rows = search_bench.run(
+        found = search_bench.compare(
             space=space,
             dataset=dataset,
             devices=targets,
             searchers=names,
-            budgets=counts,
+            budget=max(counts),
             seeds=seeds,
             sources=None if sources is None else words("--sources", sources),
             measurements=measurements,
+            batch=batch,
+            objectives=objectives or None,
+            report=report,
+            with_proxies=with_proxies,
+            predictor=predictor,
             workers=workers,
             progress=follow,
+            journal=None if out is None else out / "runs.jsonl",
         )
+    rows = found.rows(counts)
     if json_file is not None:
         write_json(json_file, rows)
+    first = found.problems[0]
+    device = first.device if len(found.problems) == 1 else "*"
+    what = f"searched {rows[-1]['searched']}; reported {rows[-1]['reported']}"
+    title = f"{space}, {first.dataset or 'any data set'}; {what}"
     shown = ("method", "samples", "measurements", "mean", "ci95", "reference")
-    means = [{k: row[k] for k in shown} for row in rows if row["device"] == "*"]
-    show(means, title=f"{space}, {dataset}: mean hypervolume over {len(targets)} devices, {seeds} seeds")
+    means = [r for r in rows if r["device"] == device and r["metric"] == found.main_metric]
+    over = f", mean over {len(found.problems)} devices" if device == "*" else ""
+    show([{k: row[k] for k in shown} for row in means], title=f"{title}\n{found.main_metric}{over}, {seeds} seeds")
+    if found.single:
+        medians = [r for r in rows if r["metric"].startswith("median")]
+        lines = [
+            {"method": name} | {r["metric"].removeprefix("median_"): r["mean"] for r in medians if r["method"] == name}
+            for name in found.searchers
+        ]
+        show(lines, title=f"medians of {seeds} seeds; a dash: more than {max(counts)}")
+    if len(found.searchers) > 1:
+        show(search_figures.ranks(found, max(counts)), title=f"ranks after {max(counts)}, and Wilcoxon's p")
+    if out is not None:
+        write_json(out / "rows.json", rows)
+        pictures = [out / name for name in search_figures.draw(found, out)]
+        search_figures.write_page(found, rows, out / "report.html", pictures)
+        typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} pictures are in {out}")
 
 
 @app.command("zcp")

@@ -28,6 +28,13 @@ DEVICES = (
     *("raspi4", "eyeriss", "fpga"),
 )
 
+SOURCE_DEVICES = (
+    *("1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1"),
+    "samsung_s7",
+)
+"""Training devices of Multi-Predict's default task FD."""
+TARGET_DEVICES = ("fpga", "raspi4", "eyeriss")
+"""Its test devices."""
 ARCHS = "help/fbnet/arch.pt"
 META = "help/fbnet/metainfo.pt"
 LATENCY = "help/fbnet/latency/{}.pt"

@@ -34,6 +34,13 @@ HELP_DEVICES = (
     *("gold_6240", "silver_4114", "silver_4210r", "essential_ph_1", "samsung_a50", "samsung_s7", "pixel2", "pixel3"),
     *("raspi4", "eyeriss", "fpga"),
 )
+SOURCE_DEVICES = (
+    *("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1"),
+    "samsung_s7",
+)
+"""Training devices of Multi-Predict's default task ND."""
+TARGET_DEVICES = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
+"""Its test devices."""
 HW_LATENCY = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
 HW_ENERGY = ("edgegpu", "eyeriss", "fpga")
 DATASETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}

@@ -263,6 +263,11 @@ def names() -> list[str]:
     return sorted({table for collection in shipped().collections.values() for table in collection.tables})
 
 
+def fact(name: str, what: str, default: Any) -> Any:
+    """A constant of the table's importer ("SOURCE_DEVICES"), or `default` where there is none of the name."""
+    return getattr(_importer(name), what, default) if name in names() else default
+
+
 def _importer(name: str) -> ModuleType:
     if name not in names():
         raise UnknownName("table", name, names())

@@ -1,38 +1,38 @@
-"""Sample efficiency of searchers on a table: accuracy against latency, hypervolume by the MODNAS protocol."""
+"""Sample efficiency of searchers on a table: regret or hypervolume after so many evaluations, over many seeds."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue, UnknownName
-from nastk.metrics import ModnasProtocol, mean_ci
-from nastk.oracles.table import Benchmark, CountingOracle, benchmark
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, StorageError, UnknownName
+from nastk.experiments.search_problems import Problem, Scores, known_proxies, open_devices, problems, scores
+from nastk.metrics import mean_ci
+from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
-from nastk.predictors.base import Task
+from nastk.predictors.base import Predictor, Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Pool
 from nastk.study import Study
 
-SOURCES = {
-    "nasbench201": (
-        "1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3",
-        "essential_ph_1", "samsung_s7",
-    ),
-    "fbnet": (
-        "1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3",
-        "essential_ph_1", "samsung_s7",
-    ),
-}  # fmt: skip
-"""Training devices of Multi-Predict's default tasks ND and FD: the latency sources unless others are named."""
+Values = NDArray[np.float64]
+
+SEARCHED = ("random", "pymoo:nsga2", "pareto-local-search", "predictor")
+"""Compared by default where there are several objectives."""
 
 DUPLICATES = 0.995
 """Where a target is itself a source, it and the sources that rank like it (Spearman) above this are left out."""
@@ -40,131 +40,204 @@ DUPLICATES = 0.995
 
 @dataclass(frozen=True)
 class _Run:
-    space: str
-    dataset: str
-    device: str
+    """One search. What it finds depends on nothing else."""
+
+    problem: Problem
     searcher: str
     seed: int
-    budgets: tuple[int, ...]
+    budget: int
     sources: tuple[str, ...]
     source_samples: int
     measurements: int
     batch: int
+    predictor: str
 
 
-def run(
+@dataclass(frozen=True)
+class Trace:
+    """What a search did.
+
+    Args:
+        rows: rows of the problem's table in the order in which its first paid objective was evaluated, ``(n,)``.
+        measured: evaluations of each other paid objective by then, the most of them, ``(n,)``.
+        seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
+    """
+
+    rows: NDArray[np.int64]
+    measured: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+
+
+def compare(
     space: str = "nasbench201",
-    dataset: str = "cifar10",
-    devices: Sequence[str] = (),
-    searchers: Sequence[str] = ("random", "pymoo:nsga2", "pareto-local-search", "predictor"),
-    budgets: Sequence[int] = (20, 50, 100),
+    dataset: str | None = None,
+    devices: Sequence[str] | None = None,
+    searchers: Sequence[str] = SEARCHED,
+    budget: int = 100,
     seeds: int = 10,
     sources: Sequence[str] | None = None,
     source_samples: int = 900,
     measurements: int = 10,
-    batch: int = 5,
+    batch: int | None = None,
+    objectives: Sequence[str] | None = None,
+    report: str | None = None,
+    with_proxies: bool = False,
+    predictor: str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Run every searcher on every device with every seed, once to the largest budget.
+    journal: str | os.PathLike[str] | None = None,
+) -> Comparison:
+    """Run every searcher on every problem with every seed.
 
-    The metric at a budget is the hypervolume of the architectures whose accuracy was paid for by then, at their table
-    accuracy and latency. A searcher that takes predictors learns latency with few-shot-gp: it pays `measurements`
-    latencies of the device and the budget in accuracies; any other pays the budget in both. The objective is the
-    table's test accuracy, as in the literature that this is compared with.
+    A searcher that takes predictors learns latency with few-shot-gp: it pays `measurements` latencies of the device and
+    the budget in the other objectives; any other pays the budget in all. A searcher that takes contexts is given the
+    table's zero-cost proxies where all architectures have them.
 
     Args:
-        space, dataset, devices: columns of a fetched table.
+        space, dataset, devices, objectives, report, with_proxies: see `nastk.experiments.search_problems.problems`.
         searchers: names.
-        budgets: paid accuracies at which the hypervolume is taken.
+        budget: evaluations of a run.
         seeds: repetitions 0 to ``seeds - 1``; a seed draws the source samples, the target samples and the search, and
             adding a searcher changes no other's result.
-        sources: source devices of few-shot-gp, the default task's training devices if None. A target among them is
-            left out, with its likes.
+        sources: source devices of few-shot-gp, those that the table recommends if None. A target among them is left
+            out, with its likes.
         source_samples: architectures a source device.
-        batch: proposals at a time, the same for all searchers.
+        measurements: latencies that a searcher with a few-shot predictor pays.
+        batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
+        predictor: of what is expensive, for searchers that take one; by default their own.
         workers: processes, by default one a core.
         progress: called with (done, total) after each run.
+        journal: a file that keeps every finished run; what it holds already is not run again.
 
-    Returns:
-        Tidy rows, one a searcher, device and budget, and with device "*" their mean over devices.
+    Raises:
+        UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
     """
-    if not searchers or not budgets or seeds < 1:
+    if not searchers or budget < 1 or seeds < 1:
         raise InvalidValue("a benchmark needs at least one searcher, one budget and one seed")
-    table = benchmark(space, dataset=dataset)
-    devices = list(devices) or table.devices()
-    table.values("test_accuracy")
-    for device in devices:
-        table.values("latency", device=device)
+    asked = problems(space, dataset, objectives, devices, report, with_proxies)
     for name in searchers:
         SEARCHERS.get(name)
-    sources = tuple(SOURCES.get(table.table.name, ()) if sources is None else sources)
-    for device in sources:
+    table = benchmark(space).table
+    used = tuple(table.source_devices if sources is None else sources)
+    for device in used:
         if device not in table.devices():
             raise UnknownName("source device", device, table.devices())
-    budgets = tuple(sorted(set(budgets)))
+    for problem in asked:
+        scores(problem)  # so that what is wrong with a problem is said before anything is run
+    batch = batch or (1 if len(asked[0].goals) == 1 else 5)
     jobs = [
-        _Run(space, dataset, device, searcher, seed, budgets, sources, source_samples, measurements, batch)
+        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "")
         for seed in range(seeds)
         for searcher in searchers
-        for device in devices
+        for problem in asked
     ]
-    found = dict(each(_search, jobs, workers, progress))
-    return _rows(found, table, devices, searchers, budgets, seeds)
+    kept = _Journal(journal)
+    left = [job for job in jobs if job not in kept]
+
+    def follow(done: int, total: int) -> None:
+        if progress:
+            progress(len(jobs) - total + done, len(jobs))
+
+    for job, trace in each(_search, left, workers, follow):
+        kept.add(job, trace)
+    traces = {(job.problem, job.searcher, job.seed): kept[job] for job in jobs}
+    return Comparison(tuple(asked), tuple(dict.fromkeys(searchers)), seeds, budget, traces)
 
 
-def _search(job: _Run) -> dict[int, tuple[float, int]]:
-    """Hypervolume, and latencies paid for, at each budget of one run."""
+def _search(job: _Run) -> Trace:
+    """One run; paid oracles are spied on."""
     import torch
 
     torch.set_num_threads(1)
-    table = _table(job.space, job.dataset)
-    accuracy = CountingOracle(table.oracle("test_accuracy"))
-    latency = CountingOracle(table.oracle("latency", device=job.device))
-    goals = [Objective("accuracy", accuracy), Objective("latency", latency)]
-    most = max(job.budgets)
-    seed = zlib.crc32(f"search/{job.space}/{job.dataset}/{job.device}/{job.searcher}/{job.seed}".encode())
+    table = scores(job.problem).table
+    spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
+    goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
+    paid = [goal for goal in goals if goal.paid]
+    if not paid:
+        raise InvalidValue(f"nothing of {job.problem.searched} is paid for; there is nothing to search")
+    seed = zlib.crc32(
+        f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
+    )
+    takes = inspect.signature(SEARCHERS.get(job.searcher)).parameters
     options: dict[str, Any] = {}
-    budget = {"accuracy": most, "latency": most}
-    if "predictor" in inspect.signature(SEARCHERS.get(job.searcher)).parameters:
-        options["predictor"] = {"accuracy": "gp", "latency": _latency_predictor(job)}
-        budget["latency"] = job.measurements
+    budget = dict.fromkeys((goal.name for goal in paid), job.budget)
+    if "predictor" in takes:
+        learned = {goal.name: _latency_predictor(job, goal) for goal in paid if goal.name.startswith("latency")}
+        for name in learned if len(learned) < len(paid) else ():
+            budget[name] = min(job.measurements, job.budget)
+        models: dict[str, Any] = {} if len(learned) == len(paid) else dict(learned)
+        if job.predictor:
+            models |= {goal.name: job.predictor for goal in paid if goal.name not in models}
+        if models:
+            options["predictor"] = models
+    if "contexts" in takes and (proxies := known_proxies(table)) is not None:
+        options["contexts"] = {goal.name: Context(proxies=proxies, dataset=job.problem.dataset) for goal in paid}
     searcher: Searcher = SEARCHERS.create(job.searcher, table.space, goals, seed=seed, budget=budget, **options)
-    history = Study(searcher, budget, batch=job.batch).run().history
+    clock = _Clock()
+    for spy in spies:
+        clock.leave_out(spy)
+    study = Study(searcher, budget, batch=job.batch, progress=clock)
+    history = study.run().history
     counts = history.counts()
-    if accuracy.count != counts.get("accuracy", 0) or latency.count != counts.get("latency", 0):
-        raise RuntimeError(f"{job.searcher} saw values that were not paid for")
+    for goal, spy in zip(goals, spies, strict=True):
+        if goal.paid and spy.count != counts.get(goal.name, 0):
+            raise RuntimeError(f"{job.searcher} saw values of {goal.name} that were not paid for")
     records = history.records()
-    rows = table.table.rows(np.array([r.arch for r in records if r.objective == "accuracy"]))
-    trained = np.cumsum([r.objective == "accuracy" for r in records])
-    measured = np.cumsum([r.objective == "latency" for r in records])
-    protocol = _protocol(job.space, job.dataset, job.device)
-    return {n: (protocol.hypervolume(rows[:n]), int(measured[trained <= n].max(initial=0))) for n in job.budgets}
+    main = paid[0].name
+    archs = np.array([r.arch for r in records if r.objective == main], dtype=np.int64).reshape(-1, table.space.d)
+    evaluated = np.array([r.objective == main for r in records], dtype=bool)
+    others = [goal.name for goal in paid[1:]]
+    paid_for = [np.cumsum([r.objective == other for r in records]) for other in others]
+    measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *paid_for]), axis=0)
+    before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
+    return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated])
+
+
+def _names(problem: Problem) -> list[str]:
+    """Names of the objectives in a search: their metrics, with the device where two are of one metric."""
+    metrics = [goal.metric for goal in problem.goals]
+    places = [g.device or f"{g.epochs or 0:g}" for g in problem.goals]
+    return [m if metrics.count(m) == 1 else f"{m}-{place}" for m, place in zip(metrics, places, strict=True)]
+
+
+class _Clock:
+    """CPU seconds at each record, without those that the oracles took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start, self._oracles = process_time(), 0.0
+
+    def leave_out(self, oracle: CountingOracle) -> None:
+        """Do not count what this oracle takes."""
+        evaluate = oracle._evaluate
+
+        def timed(archs: Any, fidelity: float | None) -> Any:
+            start = process_time()
+            try:
+                return evaluate(archs, fidelity)
+            finally:
+                self._oracles += process_time() - start
+
+        oracle._evaluate = timed  # type: ignore[method-assign]
+
+    def __call__(self, done: int, total: int, objective: str) -> None:
+        if objective:
+            self.seconds.append(process_time() - self._start - self._oracles)
+
+
+def _latency_predictor(job: _Run, goal: Objective) -> Predictor:
+    device = str(getattr(goal.oracle, "device", ""))
+    few = _pretrained(job.problem.space, job.problem.dataset, job.sources, job.source_samples, job.seed)
+    return few.without([device], DUPLICATES) if device in few.devices else few
 
 
 @lru_cache(maxsize=4)
-def _table(space: str, dataset: str) -> Benchmark:
-    return benchmark(space, dataset=dataset)
-
-
-@lru_cache(maxsize=64)
-def _protocol(space: str, dataset: str, device: str) -> ModnasProtocol:
-    table = _table(space, dataset)
-    return ModnasProtocol(100.0 - table.values("test_accuracy"), table.values("latency", device=device))
-
-
-def _latency_predictor(job: _Run) -> FewShotGP:
-    few = _pretrained(job.space, job.dataset, job.sources, job.source_samples, job.seed)
-    return few.without([job.device], DUPLICATES) if job.device in few.devices else few
-
-
-@lru_cache(maxsize=4)
-def _pretrained(space: str, dataset: str, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
+def _pretrained(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
     """few-shot-gp on the sources, from samples that the seed draws."""
     few = FewShotGP()
     if not sources:
         return few
-    table = _table(space, dataset)
+    table = benchmark(space, dataset=dataset)
     whole = table.space.space if isinstance(table.space, Pool) else table.space
     archs = table.space.enumerate()
     rng = np.random.default_rng([zlib.crc32(b"sources"), seed])
@@ -173,42 +246,164 @@ def _pretrained(space: str, dataset: str, sources: tuple[str, ...], samples: int
     return few.pretrain([Task(whole, archs[rows], values[d], "latency", "ms", "min", device=d) for d in sources])
 
 
-def _rows(
-    found: dict[_Run, dict[int, tuple[float, int]]],
-    table: Benchmark,
-    devices: Sequence[str],
-    searchers: Sequence[str],
-    budgets: Sequence[int],
-    seeds: int,
-) -> list[dict[str, Any]]:
-    best = {d: _protocol(table.table.name, str(table.dataset), d).front_hypervolume() for d in devices}
-    rows = []
-    for searcher in searchers:
-        for n in budgets:
-            runs = {d: np.empty(seeds) for d in devices}
-            paid = 0
-            for job, values in found.items():
-                if job.searcher == searcher:
-                    runs[job.device][job.seed], measured = values[n]
-                    paid = max(paid, measured)
-            everything = {**runs, "*": np.mean(list(runs.values()), axis=0)}
-            for device, values in everything.items():
-                mean, half = mean_ci(values)
-                rows.append(
-                    {
-                        "experiment": "search",
-                        "space": table.table.name,
-                        "dataset": table.dataset,
-                        "device": device,
-                        "method": searcher,
-                        "samples": n,
-                        "measurements": paid,
-                        "metric": "hypervolume",
-                        "mean": mean,
-                        "ci95": half,
-                        "seeds": seeds,
-                        "reference": float(np.mean(list(best.values()))) if device == "*" else best[device],
-                        "reference_source": "true front of the table",
-                    }
-                )
-    return rows
+# ---- runs on disk
+
+
+class _Journal:
+    """Finished runs by what they were asked for, a JSON object a line; a line that is cut off is no run."""
+
+    def __init__(self, path: str | os.PathLike[str] | None):
+        self.path = None if path is None else Path(path)
+        self._found: dict[str, Trace] = {}
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            if text and not text.endswith("\n"):
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(f"cannot use {self.path}: {error}") from error
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds"))
+                self._found[json.dumps(entry["run"], sort_keys=True)] = Trace(*columns)
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def __contains__(self, job: _Run) -> bool:
+        return _key(job) in self._found
+
+    def __getitem__(self, job: _Run) -> Trace:
+        return self._found[_key(job)]
+
+    def add(self, job: _Run, trace: Trace) -> None:
+        """Keep a run, on disk at once."""
+        self._found[_key(job)] = trace
+        if self.path is None:
+            return
+        entry = {"run": json.loads(_key(job)), **{k: v.tolist() for k, v in asdict(trace).items()}}
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+def _key(job: _Run) -> str:
+    return json.dumps(asdict(job), sort_keys=True)
+
+
+# ---- results
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs of searchers on problems that differ in their devices.
+
+    Args:
+        problems, searchers, seeds, budget: what was run.
+        traces: by problem, searcher and seed.
+    """
+
+    problems: tuple[Problem, ...]
+    searchers: tuple[str, ...]
+    seeds: int
+    budget: int
+    traces: Mapping[tuple[Problem, str, int], Trace]
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective, so that regret is what counts, and not hypervolume."""
+        return len(self.problems[0].goals) == 1
+
+    @property
+    def main_metric(self) -> str:
+        """What searchers are ranked by."""
+        return "regret" if self.single else "hypervolume"
+
+    def values(self, metric: str, searcher: str, problem: Problem, n: int) -> Values:
+        """A metric of each seed after `n` evaluations, ``(seeds,)``.
+
+        Args:
+            metric: "regret" (in the metric's unit) or "evaluations_to_best" and "evaluations_to_0.1" for one objective,
+                "hypervolume" or "igd_plus" for several; "overhead_ms", the searcher's own CPU time an evaluation.
+        """
+        runs = (self.traces[problem, searcher, seed] for seed in range(self.seeds))
+        return np.array([_value(metric, trace, scores(problem), n) for trace in runs])
+
+    def rows(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
+        """Tidy rows: one a searcher, device, budget and metric, and with device "*" the mean over several devices.
+
+        For one objective there are, at the largest budget, the medians of the evaluations until the best and until
+        within 0.1 of it: without interval, and NaN where half of the runs do not get there.
+        """
+        wanted = sorted({min(n, self.budget) for n in budgets})
+        timeless = ["regret", "overhead_ms"] if self.single else ["hypervolume", "igd_plus", "overhead_ms"]
+        return [
+            row
+            for searcher in self.searchers
+            for n in wanted
+            for metric in [*timeless, *(UNTIL if self.single and n == wanted[-1] else ())]
+            for row in self._rows(searcher, n, metric)
+        ]
+
+    def _rows(self, searcher: str, n: int, metric: str) -> list[dict[str, Any]]:
+        values = {p.device: self.values(metric, searcher, p, n) for p in self.problems}
+        facts = {p.device: (p.searched, p.reported, _reference(metric, scores(p))) for p in self.problems}
+        if len(self.problems) > 1 and metric not in UNTIL:
+            first = self.problems[0]
+            searched, reported = (", ".join(map(str, open_devices(g))) for g in (first.goals, first.report_goals()))
+            best = [reference for _, _, reference in facts.values() if reference is not None]
+            facts["*"] = (searched, reported, float(np.mean(best)) if best else None)
+            values["*"] = np.mean(list(values.values()), axis=0)
+        traces = [t for (_, name, _), t in self.traces.items() if name == searcher]
+        rows = []
+        for device, (searched, reported, reference) in facts.items():
+            mean, half = (_median(values[device]), float("nan")) if metric in UNTIL else mean_ci(values[device])
+            rows.append(
+                {
+                    "experiment": "search",
+                    "space": self.problems[0].space,
+                    "dataset": self.problems[0].dataset,
+                    "device": device,
+                    "method": searcher,
+                    "samples": n,
+                    "measurements": max(int(t.measured[:n].max(initial=0)) for t in traces),
+                    "metric": f"median_{metric}" if metric in UNTIL else metric,
+                    "mean": mean,
+                    "ci95": half,
+                    "seeds": self.seeds,
+                    "reference": reference,
+                    "reference_source": "" if reference is None else "best of the table",
+                    "searched": searched,
+                    "reported": reported,
+                }
+            )
+        return rows
+
+
+UNTIL = ("evaluations_to_best", "evaluations_to_0.1")
+
+
+def _value(metric: str, trace: Trace, scored: Scores, n: int) -> float:
+    found = trace.rows[:n]
+    if metric == "overhead_ms":
+        return float(1000.0 * trace.seconds[:n].max(initial=0.0) / max(len(found), 1))
+    if metric == "regret":
+        return float(scored.regrets(found)[-1])
+    if metric in UNTIL:
+        return scored.evaluations_until(found, 0.0 if metric.endswith("best") else 0.1)
+    return scored.hypervolume(found) if metric == "hypervolume" else scored.igd_plus(found)
+
+
+def _median(values: Values) -> float:
+    middle = float(np.median(values))
+    return middle if np.isfinite(middle) else float("nan")
+
+
+def _reference(metric: str, scored: Scores) -> float | None:
+    if metric == "hypervolume":
+        return scored.best_hypervolume
+    return scored.best if metric == "regret" else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from nastk.data import imported, tables
 from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
-from nastk.data.tables import Column, ColumnTable
+from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.registry import SPACES
@@ -115,7 +116,32 @@ class Table:
         """
         return self.space.index(self.space.as_archs(archs))
 
+    def subset(self, rows: NDArray[np.int64]) -> Table:
+        """The table restricted to some of its rows, in their order; its space is a pool of them."""
+        blocks = []
+        for block in self.content.blocks:
+            if block.rows is None:
+                blocks.append(Block(None, block.values[:, rows]))
+                continue
+            place = np.full(len(self), -1)
+            place[block.rows] = np.arange(len(block.rows))
+            held = np.flatnonzero(place[rows] >= 0)
+            blocks.append(Block(held.astype(np.int32), block.values[:, place[rows[held]]]))
+        whole = self.space.space if isinstance(self.space, Pool) else self.space
+        content = replace(self.content, archs=self.content.archs[rows], blocks=blocks)
+        return Table(content, whole)
+
     # ---- what there is
+
+    @property
+    def source_devices(self) -> tuple[str, ...]:
+        """Devices that latency predictors learn from in benchmarks, as the table's importer names them."""
+        return tuple(tables.fact(self.name, "SOURCE_DEVICES", ()))
+
+    @property
+    def target_devices(self) -> tuple[str, ...]:
+        """Devices that benchmarks search for, as the table's importer names them."""
+        return tuple(tables.fact(self.name, "TARGET_DEVICES", ()))
 
     def metrics(self) -> list[str]:
         """Names of all metrics."""
@@ -332,6 +358,16 @@ class Benchmark:
     def proxy_source(self, dataset: str | None = None, variant: str | None = None) -> TableProxies:
         """The same proxies by architecture, for ``nastk.Context(proxies=...)`` and the ``zcp`` encoding."""
         return TableProxies(self.table, self.proxies(dataset, variant))
+
+    def nearest_proxies(self) -> TableProxies | None:
+        """The proxies on the data set, else those on the table's first data set that has some, else None."""
+        for dataset in dict.fromkeys([self.dataset, *self.table.datasets()]):
+            try:
+                source = self.proxy_source(dataset)
+            except (UnknownName, InvalidValue):
+                continue
+            return source
+        return None
 
     def latency_source(self, devices: Sequence[str], dataset: str | None = None) -> TableLatencies:
         """Measured latencies on these devices by architecture, for ``nastk.Context(latencies=...)``.

@@ -39,13 +39,22 @@ class Panel:
 
 
 def write_curves(
-    panels: Sequence[Panel], path: str | os.PathLike[str], x: str, y: str, log: bool = False, dpi: int = 150
+    panels: Sequence[Panel],
+    path: str | os.PathLike[str],
+    x: str,
+    y: str,
+    log: bool = False,
+    dpi: int = 150,
+    top: float | None = 1.0,
+    log_y: bool = False,
 ) -> None:
     """Draw the panels; the file is written whole or not at all.
 
     Args:
         x, y: labels of the axes.
         log: logarithmic x axis.
+        top: where the y axis ends; None for just above the curves.
+        log_y: logarithmic y axis.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -61,11 +70,12 @@ def write_curves(
     stroke = {label: ("-", "--", ":")[i // len(COLOURS) % 3] for i, label in enumerate(labels)}
     for axes, panel in zip(grid.flat, panels, strict=False):
         for curve in panel.curves:
-            low = [m - h for m, h in zip(curve.mean, curve.half, strict=True)]
+            low = [max(m - h, m / 10) if log_y else m - h for m, h in zip(curve.mean, curve.half, strict=True)]
             high = [m + h for m, h in zip(curve.mean, curve.half, strict=True)]
             axes.fill_between(curve.x, low, high, color=colour[curve.label], alpha=0.15, lw=0)
             style = f"o{stroke[curve.label]}"
-            axes.plot(curve.x, curve.mean, style, color=colour[curve.label], ms=3.5, lw=1.4)
+            size = 3.5 if len(curve.x) <= 15 else 0.0
+            axes.plot(curve.x, curve.mean, style, color=colour[curve.label], ms=size, lw=1.4)
         for label, at, value in panel.published:
             axes.plot([at], [value], "D", ms=5.5, mfc="none", mew=1.2, color=colour.get(label, "#3a3f47"))
         if panel.published:
@@ -73,8 +83,11 @@ def write_curves(
             place: dict[str, Any] = {"xytext": (-6, -11), "textcoords": "offset points", "ha": "right"}
             axes.annotate(label, (at, value), fontsize=7, color="#555b66", **place)
         means = [m for curve in panel.curves for m in curve.mean] + [p[2] for p in panel.published]
-        bottom = max(min(means), -0.2)
-        axes.set_ylim(bottom - 0.06 * (1.0 - bottom) - 0.005, 1.0)
+        if log_y:
+            axes.set_yscale("log")
+        elif top is not None:
+            bottom = max(min(means), -0.2)
+            axes.set_ylim(bottom - 0.06 * (top - bottom) - 0.005, top)
         if log:
             axes.set_xscale("log")
         ticks = sorted({v for curve in panel.curves for v in curve.x})

@@ -1,0 +1,308 @@
+"""What a benchmark of searchers is about: objectives on a table, and how what was found is scored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import hypervolume, igd_plus, nondominated
+from nastk.oracles.base import Direction, Oracle
+from nastk.oracles.counts import COUNTED, Count
+from nastk.oracles.table import Benchmark, TableProxies, benchmark
+
+Array = NDArray[np.float64]
+
+ACCURACIES = ("val_accuracy", "test_accuracy")
+"""What a table calls the accuracy that is searched, in order of preference, and reported, in the other order."""
+USELESS = 10.0
+"""% accuracy at or below which MODNAS leaves an architecture out of the normalisation and of every front."""
+
+_GOAL = re.compile(r"(?:(max|min):)?([\w-]+)(?::([\w.-]+))?(?:@(\d+(?:\.\d+)?))?")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One objective.
+
+    Args:
+        metric: of the table, or "params" or "flops" of the space.
+        device: of a latency or energy.
+        epochs: the fidelity; by default the highest.
+        direction: "min" or "max" where the metric's own is not meant.
+    """
+
+    metric: str
+    device: str | None = None
+    epochs: float | None = None
+    direction: Direction | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Goal:
+        """Read ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, such as ``latency:pixel3`` or ``val_accuracy@12``.
+
+        Raises:
+            InvalidValue: not of that form.
+        """
+        match = _GOAL.fullmatch(text.strip())
+        if not match:
+            raise InvalidValue(f"objective {text!r}: write METRIC, METRIC:DEVICE or METRIC@EPOCHS")
+        return cls(match[2], match[3], float(match[4]) if match[4] else None, match[1])  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        device = f":{self.device}" if self.device else ""
+        epochs = f"@{self.epochs:g}" if self.epochs is not None else ""
+        return f"{self.direction}:" * (self.direction is not None) + self.metric + device + epochs
+
+    def oracle(self, table: Benchmark) -> Oracle:
+        """What answers it: a column of the table, or a count that the table does not have."""
+        found: Oracle
+        if self.metric in COUNTED and self.metric not in table.table.metrics():
+            found = Count(table.space, self.metric)
+        else:
+            found = table.oracle(self.metric, device=self.device, fidelity=self.epochs)
+        if self.direction is not None:
+            found.direction = self.direction
+        return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Objectives of a search on a table.
+
+    Args:
+        space, dataset: of the table.
+        goals: what is searched.
+        report: metric by which the accuracy of what was found is reported; None for the one that is searched.
+        with_proxies: only architectures whose zero-cost proxies are all known take part.
+    """
+
+    space: str
+    dataset: str | None
+    goals: tuple[Goal, ...]
+    report: str | None = None
+    with_proxies: bool = False
+
+    @property
+    def device(self) -> str:
+        """The devices of its objectives, joined by ``+``; empty where none depends on one."""
+        return "+".join(dict.fromkeys(g.device for g in self.goals if g.device))
+
+    @property
+    def searched(self) -> str:
+        """Its objectives as a text."""
+        return ", ".join(map(str, self.goals))
+
+    @property
+    def reported(self) -> str:
+        """What is reported, as a text."""
+        return ", ".join(map(str, self.report_goals()))
+
+    def report_goals(self) -> tuple[Goal, ...]:
+        """The objectives with what is reported in place of the accuracy that is searched."""
+        if self.report is None:
+            return self.goals
+        return tuple(replace(g, metric=self.report, epochs=None) if "accuracy" in g.metric else g for g in self.goals)
+
+
+def problems(
+    space: str,
+    dataset: str | None = None,
+    objectives: Sequence[str] | None = None,
+    devices: Sequence[str] | None = None,
+    report: str | None = None,
+    with_proxies: bool = False,
+) -> list[Problem]:
+    """The problems of a benchmark, one a device where an objective needs one and does not name it.
+
+    Args:
+        space: name of a fetched table.
+        dataset: by default the table's first.
+        objectives: texts for :meth:`Goal.parse`; by default the table's accuracy, and latency where it has some. A
+            table without accuracies has ``max:params`` in its place, which stands for capacity.
+        devices: of the objectives that need one; by default those that the table recommends as targets, or all.
+        report: metric of the report; by default, where `objectives` are not given, the test accuracy.
+        with_proxies: see :class:`Problem`.
+
+    Raises:
+        UnknownName: no such table, data set, metric or device.
+        InvalidValue: an objective that cannot be read.
+    """
+    whole = benchmark(space)
+    table, metrics = whole.table, whole.table.metrics()
+    if dataset is None:
+        dataset = next(iter(table.datasets()), None)
+    bench = Benchmark(table, dataset)
+    if objectives is None:
+        known = [m for m in ACCURACIES if m in metrics and dataset in table.datasets(m)]
+        goals = [Goal(known[0]) if known else Goal("params", direction="max")]
+        if "latency" in metrics and devices != []:
+            goals.append(Goal("latency"))
+        if report is None and known[-1:] != known[:1]:
+            report = known[-1]
+    else:
+        goals = [Goal.parse(text) for text in objectives]
+    if report is not None and report not in metrics:
+        raise UnknownName(f"metric of {space}", report, metrics)
+    open_ = [g for g in goals if g.device is None and g.metric in metrics and table.devices(metric=g.metric)]
+    if open_:
+        able = [d for d in bench.devices(open_[0].metric) if all(d in bench.devices(g.metric) for g in open_)]
+        chosen = list(devices or [d for d in table.target_devices if d in able] or able)
+    elif devices:
+        raise InvalidValue(f"no objective of {', '.join(map(str, goals))} leaves its device open for --devices")
+    else:
+        chosen = [""]
+    found = []
+    for device in chosen:
+        placed = tuple(replace(g, device=device) if g in open_ else g for g in goals)
+        found.append(Problem(space, dataset, placed, report, with_proxies))
+    for problem in found:
+        for goal in (*problem.goals, *problem.report_goals()):
+            goal.oracle(bench)
+    return found
+
+
+def open_devices(goals: Sequence[Goal]) -> list[Goal]:
+    """The same objectives without their devices."""
+    return [replace(goal, device=None) for goal in goals]
+
+
+def known_proxies(table: Benchmark) -> TableProxies | None:
+    """The table's zero-cost proxies if it has some that every one of its architectures has."""
+    source = table.nearest_proxies()
+    return source if source is not None and np.isfinite(source(table.space.enumerate())).all() else None
+
+
+@lru_cache(maxsize=4)
+def members(
+    space: str, dataset: str | None, accuracies: tuple[tuple[str, float | None], ...], proxies: bool
+) -> Benchmark:
+    """The table, as far as these accuracies (metric and epochs) and, if asked for, all proxies are known."""
+    whole = benchmark(space, dataset=dataset)
+    known = np.ones(len(whole.table), dtype=bool)
+    for metric, epochs in accuracies:
+        known &= np.isfinite(whole.values(metric, fidelity=epochs))
+    if proxies:
+        source = whole.nearest_proxies()
+        if source is None:
+            raise InvalidValue(f"the table {space} has no zero-cost proxies")
+        known &= np.isfinite(source(whole.table.space.enumerate())).all(axis=1)
+    if not known.any():
+        raise InvalidValue(f"no architecture of {space} has all that is asked for on {dataset}")
+    return whole if known.all() else Benchmark(whole.table.subset(np.flatnonzero(known)), dataset)
+
+
+class Scores:
+    """How good architectures are at a problem, all costs to be minimised.
+
+    Several objectives are scaled to [0, 1] over the table, architectures of at most :data:`USELESS` % accuracy left
+    out, and hypervolume is taken to (1, ..., 1): the protocol of MODNAS (Sukthanker et al., arXiv 2402.18213, released
+    evaluation), for any objectives.
+
+    Attributes:
+        table: the architectures that take part.
+    """
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        wanted = (*problem.goals, *problem.report_goals())
+        accuracies = tuple(dict.fromkeys((g.metric, g.epochs) for g in wanted if "accuracy" in g.metric))
+        self.table = members(problem.space, problem.dataset, accuracies, problem.with_proxies)
+        self._searched, useful = self._costs(problem.goals)
+        self._reported, also = self._costs(problem.report_goals())
+        self.kept = useful & also
+        if not self.kept.any():
+            raise InvalidValue(f"no architecture of {problem.space} has all of {problem.searched}")
+        self._low = self._reported[self.kept].min(axis=0)
+        self._width = np.maximum(self._reported[self.kept].max(axis=0) - self._low, 1e-300)
+
+    def _costs(self, goals: Sequence[Goal]) -> tuple[Array, NDArray[np.bool_]]:
+        columns, kept = [], np.ones(len(self.table.table), dtype=bool)
+        everything = self.table.space.enumerate()
+        for goal in goals:
+            oracle = goal.oracle(self.table)
+            values = oracle(everything)
+            columns.append(values if oracle.direction == "min" else -values)
+            kept &= np.isfinite(values)
+            if "accuracy" in goal.metric and oracle.unit == "%" and len(goals) > 1:
+                kept &= values > USELESS
+        return np.stack(columns, axis=1), kept
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective."""
+        return len(self.problem.goals) == 1
+
+    # ---- one objective
+
+    @cached_property
+    def best(self) -> float:
+        """The best reported value of the table."""
+        least = float(self._reported[self.kept, 0].min())
+        return least if self.problem.report_goals()[0].oracle(self.table).direction == "min" else -least
+
+    def regrets(self, rows: NDArray[np.int64]) -> Array:
+        """After each evaluation, how far the report of what the search holds best is from the best possible, ``(n,)``.
+
+        In the unit of the metric; NaN until something is known.
+        """
+        costs = np.where(np.isfinite(self._searched[rows, 0]), self._searched[rows, 0], np.inf)
+        leader = _leaders(costs)
+        regret = self._reported[rows[leader], 0] - self._reported[self.kept, 0].min()
+        return np.where(np.isfinite(costs[leader]), regret, np.nan)
+
+    def evaluations_until(self, rows: NDArray[np.int64], within: float) -> float:
+        """Evaluations until the regret is at most `within`; infinite if it never is."""
+        there = np.flatnonzero(self.regrets(rows) <= within + 1e-9)
+        return float(there[0] + 1) if len(there) else np.inf
+
+    # ---- several objectives
+
+    def normalise(self, rows: NDArray[np.int64]) -> Array:
+        """Reported costs of rows of the table, scaled, those left out removed, ``(k, m)``."""
+        rows = rows[self.kept[rows]]
+        return np.asarray((self._reported[rows] - self._low) / self._width)
+
+    def front(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows that are not dominated by what the search sees of them."""
+        rows = rows[self.kept[rows]]
+        return rows[nondominated(self._searched[rows])] if self.problem.report is not None else rows
+
+    def hypervolume(self, rows: NDArray[np.int64]) -> float:
+        """Hypervolume of the front of what was found."""
+        return hypervolume(self.normalise(self.front(rows)), np.ones(len(self.problem.goals)))
+
+    def igd_plus(self, rows: NDArray[np.int64]) -> float:
+        """IGD+ of the front of what was found to the true one."""
+        return igd_plus(self.normalise(self.front(rows)), self.true_front)
+
+    @cached_property
+    def true_front(self) -> Array:
+        """The best of the table by what is reported, ``(k, m)``."""
+        points = self.normalise(np.arange(len(self.kept)))
+        return points[nondominated(points)]
+
+    @cached_property
+    def best_hypervolume(self) -> float:
+        """Hypervolume of the true front."""
+        return hypervolume(self.true_front, np.ones(self.true_front.shape[1]))
+
+
+def _leaders(costs: Array) -> NDArray[np.int64]:
+    """For each position, where the least cost so far was first reached."""
+    best = np.minimum.accumulate(costs)
+    new = np.concatenate([[True], best[1:] < best[:-1]])
+    return np.maximum.accumulate(np.where(new, np.arange(len(costs)), 0))
+
+
+@lru_cache(maxsize=64)
+def scores(problem: Problem) -> Scores:
+    """The scores of a problem; its table is read once."""
+    return Scores(problem)
+
+
