@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from toy import Toy, latency, objectives, oracle
 
+from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.history import Record
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
+from nastk.search._single import SingleObjective
+from nastk.search._surrogate import SurrogateSearch
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.search.pareto_local_search import ParetoLocalSearch
 from nastk.search.pymoo import ALGORITHMS
@@ -26,15 +29,34 @@ POOL = Pool(SPACE, SPACE.sample(40, 1, unique=True))
 
 # ---- the kit over everything
 
-CHEAP: dict[str, dict[str, Any]] = {"predictor": {"predictor": "ridge", "start": 4, "directions": 32, "draws": 4}}
+
+
+class _Proxies:
+    """Three noisy views of the toy's choices."""
+
+    names = ("jacov", "snip", "synflow")
+
+    def __call__(self, archs: Archs) -> Any:
+        weights = np.random.default_rng(0).uniform(0, 1, (int(SPACE.sizes.sum()), 3))
+        return SPACE.one_hot(SPACE.canonical(archs)) @ weights
+
+
+CHEAP: dict[str, dict[str, Any]] = {
+    "predictor": {"predictor": "ridge", "start": 4, "directions": 32, "draws": 4},
+    "zero-cost": {"contexts": {"toy0": Context(proxies=_Proxies())}},
+}
 
 
 def everyone() -> list[Any]:
     cases = []
     for name in SEARCHERS.names():
         for full in [f"pymoo:{a}" for a in ALGORITHMS] if name.startswith("pymoo:") else [name]:
-            options = {"population": 4} if full.startswith("pymoo:") else CHEAP.get(full, {})
-            goals = 1 if full == "pymoo:ga" else 2
+            made = SEARCHERS.get(full)
+            single = full == "pymoo:ga" or (isinstance(made, type) and issubclass(made, SingleObjective))
+            learns = isinstance(made, type) and issubclass(made, SurrogateSearch)
+            options = {"population": 4} if full.startswith("pymoo:") else {"predictor": "ridge"} if learns else {}
+            options |= CHEAP.get(full, {})
+            goals = 1 if single else 2
             evaluations = 8 if full == "predictor" else 24
             cases.append(pytest.param(partial(SEARCHERS.get(full), **options), goals, evaluations, id=full))
     return cases

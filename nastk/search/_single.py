@@ -1,0 +1,81 @@
+"""What searchers of one objective share: the first objective counts, others only by their constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue
+from nastk.oracles.base import Oracle
+from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.spaces.base import Archs, SearchSpace
+
+
+class SingleObjective(Searcher):
+    """Optimises the first objective; every further one must have a constraint, by which alone it counts.
+
+    Raises:
+        InvalidValue: a second objective without a constraint.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Oracle | Objective],
+        constraints: Sequence[str | Constraint] = (),
+        seed: int = 0,
+        budget: dict[str, int] | None = None,
+    ):
+        super().__init__(space, objectives, constraints, seed, budget)
+        bound = {c.objective for c in self.constraints}
+        for objective in self.objectives[1:]:
+            if objective.name not in bound:
+                raise InvalidValue(
+                    f"{type(self).__name__} optimises {self.objectives[0].name} alone; give {objective.name} a "
+                    f"constraint, such as {objective.name}<=10, or take a searcher of several objectives"
+                )
+
+    def recommend(self) -> Archs:
+        """The best by the first objective that keeps the constraints, or what breaks them least, ``(1, d)``."""
+        archs, _, _ = self.ranked()
+        return archs[:1]
+
+    def ranked(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
+        """What is known completely, the best first: architectures ``(m, d)``, costs ``(m,)`` and violations ``(m,)``.
+
+        What keeps the constraints comes before what breaks them, by cost to be minimised; the rest by violation.
+        """
+        archs, costs, violation = self.complete()
+        order = np.lexsort((costs[:, 0], violation))
+        return archs[order], costs[order, 0], violation[order]
+
+    def propose(self, archs: Archs) -> list[Proposal]:
+        """Each architecture with all that is paid for."""
+        return [Proposal(arch, self.paid) for arch in archs]
+
+    def fresh_from(
+        self, make: Callable[[int], Archs], n: int, pending: Archs, rng: np.random.Generator, tries: int = 10
+    ) -> Archs:
+        """`n` candidates that are new by canonical form; random ones where `make` finds no more.
+
+        Args:
+            make: makes as many candidates as it is asked for, ``(n, d)``; some may be known.
+        """
+        found = np.empty((0, self.space.d), dtype=np.int64)
+        for _ in range(tries):
+            if len(found) >= n:
+                break
+            drawn = make(n - len(found))
+            found = np.concatenate([found, drawn[self.unseen(drawn, np.concatenate([pending, found]))]])
+        return self.filled(found, n, pending, rng)
+
+    def filled(self, chosen: Archs, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """`n` of these, or with new random architectures where they are fewer."""
+        if len(chosen) < n:
+            more = self.fresh_random(n - len(chosen), np.concatenate([pending, chosen]), rng)
+            chosen = np.concatenate([chosen, more])
+        return chosen[:n]
+
+

@@ -1,0 +1,154 @@
+"""What searchers of one objective share that learn it: a start at random, a predictor, candidates."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.base import Oracle
+from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
+from nastk.search._single import SingleObjective
+from nastk.search.base import Constraint, Objective, Proposal
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+INFEASIBLE = 1e6
+"""Added to the scaled score of what is predicted to break a constraint, times its relative violation."""
+
+
+class SurrogateSearch(SingleObjective):
+    """Evaluates `start` random architectures, then what :meth:`_choose` makes of a predictor's answers.
+
+    Args:
+        predictor: of every paid objective, or one by objective: a name or a predictor.
+        contexts: context of the features by objective (source of proxies, build options).
+        start: random architectures before the first fit.
+        candidates: at most so many architectures are scored where the whole space is.
+
+    Raises:
+        UnknownName: no such predictor, or an objective that is not paid for.
+        InvalidValue: a few-shot predictor that was not pretrained.
+    """
+
+    default_predictor = "mlp-ensemble"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Oracle | Objective],
+        constraints: Sequence[str | Constraint] = (),
+        seed: int = 0,
+        budget: dict[str, int] | None = None,
+        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        contexts: Mapping[str, Context] | None = None,
+        start: int = 10,
+        candidates: int = 20_000,
+    ):
+        from nastk.predictors.factory import predictor as named
+
+        super().__init__(space, objectives, constraints, seed, budget)
+        if start < 2:
+            raise InvalidValue(f"start is {start}; a predictor needs at least 2 architectures")
+        self.start, self.candidates, self.contexts = start, candidates, dict(contexts or {})
+        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
+        for name in given:
+            if name not in self.paid:
+                raise UnknownName("paid objective", name, self.paid)
+        self.models = {name: named(given.get(name) or self.default_predictor) for name in self.paid}
+        for c in self.constraints:
+            if c.objective in self.models and self.models[c.objective].scale != "metric":
+                raise InvalidValue(f"the predictor of {c.objective} only ranks; its constraint needs a metric's units")
+        self._fitted: dict[str, tuple[int, Predictor]] = {}
+
+    @abstractmethod
+    def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """Up to `n` new architectures, once every paid objective has at least two values."""
+
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        missing = self._start() - len(self.archs_) - len(pending)
+        if missing > 0:
+            return self.propose(self.fresh_random(min(n, missing), pending, rng))
+        if any(np.isfinite(column).sum() < 2 for column in self.values_.T):
+            return self.propose(self.fresh_random(n, pending, rng))
+        return self.propose(self.filled(self._choose(n, pending, rng), n, pending, rng))
+
+    def _start(self) -> int:
+        return max(2, min(self.start, min(self.budget.values(), default=10**9) // 2))
+
+    # ---- beliefs
+
+    def _learned(self) -> int:
+        """How many of the architectures, the first told, the predictors learn from."""
+        return len(self.archs_)
+
+    def _model(self, name: str) -> Predictor:
+        """The predictor of one paid objective, fitted to all that is known of it."""
+        column = self.values_[: self._learned(), [o.name for o in self.objectives].index(name)]
+        known = np.isfinite(column)
+        count = int(known.sum())
+        if name not in self._fitted or self._fitted[name][0] != count:
+            objective = next(o for o in self.objectives if o.name == name)
+            context = self.contexts.get(name, Context())
+            archs = self.archs_[: len(column)][known]
+            task = Task(self.space, archs, column[known], name, objective.unit, objective.direction, context=context)
+            model = self.models[name]
+            pretrained = isinstance(model, FewShotPredictor) or getattr(model, "trees_", None) is not None
+            self._fitted[name] = count, (model.adapt(task) if pretrained else deepcopy(model).fit(task))
+        return self._fitted[name][1]
+
+    def estimate(self, archs: Archs) -> dict[str, Prediction]:
+        """What the predictors say of each paid objective that has enough values to be learned."""
+        columns = dict(zip([o.name for o in self.objectives], self.values_.T, strict=True))
+        enough = [n for n in self.paid if np.isfinite(columns[n]).sum() >= 2 and self.models[n].scale == "metric"]
+        return {name: self._model(name).predict(archs) for name in enough}
+
+    def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
+        """Mean and standard deviation of what is to be minimised, worse where a constraint is predicted to break.
+
+        Args:
+            archs: ``(n, d)``.
+
+        Returns:
+            Two arrays ``(n,)``; the deviation is 0 where a predictor has none.
+        """
+        first = self.objectives[0]
+        std = np.zeros(len(archs))
+        if first.paid:
+            answer = self._model(first.name).predict(archs)
+            mean, std = first.sign * answer.mean, np.nan_to_num(answer.std, nan=0.0)
+        else:
+            mean = first.sign * first.oracle(archs)
+        if self.constraints:
+            mean = mean + INFEASIBLE * self._broken(archs) * max(float(np.ptp(mean)), 1.0)
+        return mean, std
+
+    def _broken(self, archs: Archs) -> Array:
+        """Predicted violation of the constraints, relative to their bounds, ``(n,)``."""
+        values = np.zeros((len(archs), len(self.objectives)))
+        for j, o in enumerate(self.objectives):
+            if any(c.objective == o.name for c in self.constraints):
+                values[:, j] = self._model(o.name).predict(archs).mean if o.paid else o.oracle(archs)
+        return self.violation(values)
+
+    # ---- candidates
+
+    def _pool(self, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What can still be proposed: the whole space where it is small, else random members and mutants."""
+        if self.space.enumerable and self.space.size <= self.candidates:
+            pool = self.space.enumerate()
+        else:
+            half = self.candidates // 2
+            pool = np.concatenate([self.space.sample(half, rng), self._mutants(half, 20, rng)])
+        return pool[self.unseen(pool, pending)]
+
+    def _mutants(self, n: int, parents: int, rng: np.random.Generator, changes: int = 1) -> Archs:
+        """`n` mutants of the best `parents` that are known."""
+        best = self.ranked()[0][:parents]
+        return self.space.mutate(best[rng.integers(0, len(best), n)], rng, changes)

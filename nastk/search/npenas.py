@@ -1,0 +1,20 @@
+"""NPENAS: mutants of the best, screened by a predictor (Wei et al., TNNLS 2022)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nastk.search._surrogate import SurrogateSearch
+from nastk.spaces.base import Archs
+
+
+class NPENAS(SurrogateSearch):
+    """Each of the ten best has ten mutants; the predictor says which of them are evaluated (the paper, Section III)."""
+
+    default_predictor = "npnas"
+    parents, mutants = 10, 10
+
+    def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        pool = self.fresh_from(lambda k: self._mutants(k, self.parents, rng), self.parents * self.mutants, pending, rng)
+        mean, _ = self._beliefs(pool)
+        return pool[np.argsort(mean, kind="stable")[:n]]
