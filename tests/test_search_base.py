@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,10 @@ def everyone() -> list[Any]:
             options |= CHEAP.get(full, {})
             goals = 1 if single else 2
             evaluations = 8 if full == "predictor" else 24
-            cases.append(pytest.param(partial(SEARCHERS.get(full), **options), goals, evaluations, id=full))
+            needs = find_spec("numba") is None and full == "pymoo:age-moea2"
+            marks = [pytest.mark.skip("numba is not installed")] if needs else []
+            make = partial(SEARCHERS.get(full), **options)
+            cases.append(pytest.param(make, goals, evaluations, id=full, marks=marks))
     return cases
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from math import comb
 from typing import Any
 
@@ -20,9 +21,12 @@ ALGORITHMS = {
     "nsga3": ("pymoo.algorithms.moo.nsga3", "NSGA3"),
     "sms-emoa": ("pymoo.algorithms.moo.sms", "SMSEMOA"),
     "spea2": ("pymoo.algorithms.moo.spea2", "SPEA2"),
+    "age-moea2": ("pymoo.algorithms.moo.age2", "AGEMOEA2"),
+    "moead": ("pymoo.algorithms.moo.moead", "ParallelMOEAD"),
+    "rvea": ("pymoo.algorithms.moo.rvea", "RVEA"),
     "ga": ("pymoo.algorithms.soo.nonconvex.ga", "GA"),
 }
-BY_DIRECTIONS = ("nsga3",)
+BY_DIRECTIONS = ("nsga3", "moead", "rvea")
 
 
 class PymooSearch(Searcher):
@@ -34,7 +38,7 @@ class PymooSearch(Searcher):
     without being asked for (a resumed run) compete for the first population.
 
     Args:
-        algorithm: nsga2, nsga3, sms-emoa, spea2, or ga for one objective.
+        algorithm: nsga2, nsga3, sms-emoa, spea2, age-moea2 (needs numba), moead, rvea, or ga for one objective.
         population: size of the population and of each generation; by default a twentieth of the budget, 10 to 20.
     """
 
@@ -59,6 +63,8 @@ class PymooSearch(Searcher):
             population = min(max(min(self.budget.values(), default=200) // 20, 10), 20)
         if population < 2:
             raise InvalidValue(f"a population needs at least 2 architectures; got {population}")
+        if algorithm == "age-moea2" and find_spec("numba") is None:
+            raise InvalidValue("pymoo:age-moea2 needs numba, which pymoo does not bring: pip install numba")
         self.algorithm, self.population = algorithm, population
         self._generations = 0
         self._parents: Archs | None = None  # None until the first population is complete
@@ -101,18 +107,36 @@ class PymooSearch(Searcher):
         from pymoo.core.population import Population
 
         algorithm = self._algorithm(np.random.default_rng([self.seed, 7, self._generations]))
+        if self.algorithm == "moead":
+            return self._decomposed(algorithm, archs, costs, violation)
         everyone = Population.new(X=archs.astype(float), F=costs, G=violation[:, None])
         for individual in everyone:
             individual.evaluated.update({"F", "G"})
         algorithm.pop = everyone
         algorithm.n_iter = self._generations
         algorithm.is_initialized = True
-        algorithm.advance(infills=Population.empty())
+        with np.errstate(invalid="ignore"):  # RVEA scales directions by the front's range, which may be nothing
+            algorithm.advance(infills=Population.empty())
         survivors = algorithm.pop.get("X").astype(np.int64)
         offspring = algorithm.ask()
         if offspring is None:
             return survivors, survivors[:0]
         return survivors, offspring.get("X").astype(np.int64)
+
+    def _decomposed(self, algorithm: Any, archs: Archs, costs: Any, violation: Any) -> tuple[Archs, Archs]:
+        """MOEA/D has no survival: each direction keeps what is best along it, and mates with its neighbours."""
+        from pymoo.core.population import Population
+
+        low, high = costs.min(axis=0), costs.max(axis=0)
+        scaled = (costs - low) / np.where(high > low, high - low, 1.0) + 10.0 * violation[:, None]
+        algorithm.ideal = scaled.min(axis=0)
+        value = algorithm.decomposition.do(
+            scaled, weights=algorithm.ref_dirs, ideal_point=algorithm.ideal, _type="many_to_many"
+        )
+        best = np.asarray(value).argmin(axis=0)
+        algorithm.pop = Population.new(X=archs[best].astype(float), F=scaled[best])
+        offspring = algorithm._infill()
+        return np.unique(archs[best], axis=0), offspring.get("X").astype(np.int64)
 
     def _algorithm(self, rng: np.random.Generator) -> Any:
         from copy import deepcopy
@@ -163,13 +187,20 @@ class PymooSearch(Searcher):
             while comb(parts + m, m - 1) <= self.population:
                 parts += 1
             options["ref_dirs"] = get_reference_directions("das-dennis", m, n_partitions=parts)
+        if self.algorithm == "moead":  # a direction has one member, which may be that of its neighbour too
+            del options["pop_size"], options["eliminate_duplicates"]
+            options["n_neighbors"] = min(20, max(2, len(options["ref_dirs"]) // 2))
+        constraints = 0 if self.algorithm == "moead" else 1
         problem = Problem(
-            n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=1, xl=np.zeros(space.d), xu=space.sizes - 1.0
-        )
+            n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=constraints, xl=np.zeros(space.d),
+            xu=space.sizes - 1.0,
+        )  # fmt: skip
         algorithm = getattr(import_module(module), name)(**options)
-        algorithm.survival = deepcopy(algorithm.survival)  # some are default arguments, shared between instances
+        if hasattr(algorithm, "survival"):  # some are default arguments, shared between instances
+            algorithm.survival = deepcopy(algorithm.survival)
         algorithm.mating.n_max_iterations = 10
-        algorithm.setup(problem, termination=("n_gen", 10**9), seed=int(rng.integers(2**31)), verbose=False)
+        last = max(min(self.budget.values(), default=200) // self.population, self._generations + 1)
+        algorithm.setup(problem, termination=("n_gen", last), seed=int(rng.integers(2**31)), verbose=False)
         return algorithm
 
     def state(self) -> dict[str, Any]:
