@@ -19,6 +19,7 @@ from nastk.registry import SEARCHERS
 from nastk.search._single import SingleObjective
 from nastk.search._surrogate import SurrogateSearch
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.optuna import SAMPLERS
 from nastk.search.pareto_local_search import ParetoLocalSearch
 from nastk.search.pymoo import ALGORITHMS
 from nastk.search.random import RandomSearch
@@ -51,16 +52,19 @@ CHEAP: dict[str, dict[str, Any]] = {
 def everyone() -> list[Any]:
     cases = []
     for name in SEARCHERS.names():
-        for full in [f"pymoo:{a}" for a in ALGORITHMS] if name.startswith("pymoo:") else [name]:
+        families = {"pymoo:<algorithm>": ALGORITHMS, "optuna:<sampler>": SAMPLERS}
+        for full in [name.partition(":")[0] + f":{a}" for a in families[name]] if name in families else [name]:
             made = SEARCHERS.get(full)
-            single = full == "pymoo:ga" or (isinstance(made, type) and issubclass(made, SingleObjective))
-            learns = isinstance(made, type) and issubclass(made, SurrogateSearch)
+            kind = made if isinstance(made, type) else object
+            single = full in ("pymoo:ga", "optuna:cma-es") or issubclass(kind, SingleObjective)
+            learns = issubclass(kind, SurrogateSearch)
             options = {"population": 4} if full.startswith("pymoo:") else {"predictor": "ridge"} if learns else {}
             options |= CHEAP.get(full, {})
             goals = 1 if single else 2
-            evaluations = 8 if full == "predictor" else 24
-            needs = find_spec("numba") is None and full == "pymoo:age-moea2"
-            marks = [pytest.mark.skip("numba is not installed")] if needs else []
+            evaluations = 8 if full in ("predictor", "optuna:gp") else 24
+            needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes"}.get(full)
+            missing = needs is not None and find_spec(needs) is None
+            marks = [pytest.mark.skip(f"{needs} is not installed")] if missing else []
             make = partial(SEARCHERS.get(full), **options)
             cases.append(pytest.param(make, goals, evaluations, id=full, marks=marks))
     return cases
