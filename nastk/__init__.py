@@ -35,7 +35,9 @@ _PUBLIC = {
     "Searcher": "nastk.search.base",
     "SearchSpace": "nastk.spaces.base",
     "Choice": "nastk.spaces.base",
+    "choice": "nastk.spaces._placeholders",
     "space": "nastk.spaces.factory",
+    "space_of": "nastk.spaces._placeholders",
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
     "zcp": "nastk.oracles.zerocost",
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from nastk.result import Result
     from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
+    from nastk.spaces._placeholders import choice, space_of
     from nastk.spaces.base import Choice, Pool, SearchSpace
     from nastk.spaces.factory import space
     from nastk.study import Study

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nastk.errors import InvalidValue, UnknownName
@@ -133,12 +134,7 @@ def load_object(path: str) -> Any:
             file = Path(module_name).resolve()
             if not file.is_file():
                 raise InvalidValue(f"{module_name}: no such file (in {path!r})")
-            spec = importlib.util.spec_from_file_location(file.stem, file)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(file.stem, module)  # so that what it defines can be pickled to worker processes
-            spec.loader.exec_module(module)
+            module = _load_file(file)
         else:
             if "" not in sys.path:
                 sys.path.insert(0, "")
@@ -151,6 +147,38 @@ def load_object(path: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise InvalidValue(f"{module_name!r} has no {attribute!r}") from None
+
+
+_LOADED: dict[Path, int] = {}
+"""Files that were loaded, and when they had been changed, in nanoseconds."""
+
+
+def _load_file(file: Path) -> ModuleType:
+    """The module in a file, run once while the file stays as it is.
+
+    It can import what lies beside it, and what it defines can be pickled to worker processes.
+    """
+    changed = file.stat().st_mtime_ns
+    known = sys.modules.get(file.stem)
+    ours = known is None or getattr(known, "__file__", None) == str(file)
+    if known is not None and ours and _LOADED.get(file, changed) == changed:
+        return known
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    if ours:
+        sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if ours:
+            del sys.modules[file.stem]
+        raise
+    _LOADED[file] = changed
+    return module
 
 
 SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")

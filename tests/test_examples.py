@@ -103,4 +103,4 @@ def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     points = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["nastk.predictors"]
     module, _, name = points["nearby"].partition(":")
     check_predictor(load_object(f"{folder / module}.py:{name}"), space("nasbench201"))
-    check_space(load_object(f"{EXAMPLES / 'own_space.py'}:DigitNets")())
+    check_space(space(f"{EXAMPLES / 'own_space.py'}:DigitNet"))

@@ -35,7 +35,8 @@ class RunOptions:
         seed: fixes everything drawn.
         json: file for tidy rows.
         threads, batch, runtime: how latency is measured here.
-        accuracy: a user's own accuracy function, ``file.py:function``.
+        accuracy: a user's own accuracy function, ``file.py:function``, of one architecture's integers, or of the
+            built network if its argument is called ``network`` or ``model``.
     """
 
     space: str = "nasbench201"

@@ -22,6 +22,9 @@ ACCURACY_OF = "cifar10"
 
 COUNTED = ("params", "flops")
 
+NETWORK = ("network", "model")
+"""A user's function whose argument has one of these names is given the built network."""
+
 
 def is_live(device: str) -> bool:
     """Whether a device is one of this machine, to be measured, rather than a column of a table."""
@@ -87,10 +90,37 @@ def _accuracy(options: RunOptions, space: SearchSpace) -> Oracle:
         from nastk.registry import load_object
 
         function = load_object(options.accuracy)
+        if not callable(function):
+            raise InvalidValue(f"--accuracy {options.accuracy} is a {type(function).__name__}, not a function")
+        if _first_argument(function) in NETWORK:
+            function = _of_network(function, space, options.seed)
         return FunctionOracle(space, function, "accuracy", unit="%", direction="max", one_by_one=True)
     if options.dataset is not None:
         return benchmark(options).oracle("test_accuracy")
     return _shipped_accuracy(space)
+
+
+def _first_argument(function: Any) -> str | None:
+    import inspect
+
+    try:
+        return next(iter(inspect.signature(function).parameters), None)
+    except ValueError:  # written in C
+        return None
+
+
+def _of_network(function: Any, space: SearchSpace, seed: int) -> Any:
+    """A function of the built network as one of the architecture; the seed fixes weights and what is drawn after."""
+    from functools import wraps
+
+    import torch
+
+    @wraps(function)
+    def of_architecture(arch: Archs) -> Any:
+        torch.manual_seed(seed)
+        return function(space.build(arch))
+
+    return of_architecture
 
 
 def _shipped_accuracy(space: SearchSpace) -> Oracle:

@@ -52,7 +52,7 @@ def search(
     batch: Annotated[Number, option("--batch", "N", "Inputs per forward pass when measuring here.  [1]")] = None,
     runtime: Annotated[Text, option("--runtime", "torch|onnx", "What runs the network here.  [torch]")] = None,
     accuracy: Annotated[
-        Text, option("--accuracy", "FILE.py:FUNCTION", "Pay for accuracies by this function of one architecture.")
+        Text, option("--accuracy", "FILE.py:FUNCTION", "Pay for accuracies by this function of a row or a network.")
     ] = None,
 ) -> None:
     """Search a space for the front of accuracy against latency, or other objectives.

@@ -6,11 +6,14 @@ from typing import Any
 
 from nastk.errors import InvalidValue
 from nastk.registry import SPACES
+from nastk.spaces._placeholders import derivable, space_of
 from nastk.spaces.base import SearchSpace
 
 
 def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
     """The search space called `name`, or a user's own as ``module:Class`` or ``file.py:Class``.
+
+    What is named may also be a space itself, or a network from which one is derived (see :func:`nastk.space_of`).
 
     Raises:
         UnknownName: no such space.
@@ -19,8 +22,11 @@ def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
     if isinstance(name, SearchSpace):
         return name
     made = SPACES.get(name)
-    if not isinstance(made, SearchSpace):
-        made = SPACES.create(name, **options)
+    if isinstance(made, SearchSpace):
+        return made
+    if derivable(made):
+        return space_of(made, **options)
+    made = SPACES.create(name, **options)
     if not isinstance(made, SearchSpace):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a search space")
     return made

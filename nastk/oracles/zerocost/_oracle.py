@@ -51,7 +51,8 @@ class ZeroCost:
         seed: of weights, batch and inputs.
         workers: processes, one thread each.
         device: where the networks run, "cpu" or "cuda" (each process brings its own network there).
-        cache: keep values on disk, by architecture, setting and version; not with a loss of one's own.
+        cache: keep values on disk, by architecture, setting and version; not with a loss of one's own, nor of a user's
+            own space, whose networks may change under the same name.
         build_options: of `SearchSpace.build`.
 
     Attributes:
@@ -98,7 +99,7 @@ class ZeroCost:
         }
         self._known: dict[str, dict[str, float]] = {}
         self.reasons: dict[str, dict[str, str]] = {}
-        self._file = self._cache_file() if cache and loss is None else None
+        self._file = self._cache_file() if cache and loss is None and _registered(space) else None
         make_batch(batch, 1, self.space.input_shape(**build_options), 2, seed)  # what is wrong with it shows now
         if self._file is not None:
             self._read()
@@ -205,3 +206,11 @@ def _kaiming(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _registered(space: SearchSpace) -> bool:
+    """Whether a space, or the one that it is a pool of, is the one that is registered by its name."""
+    from nastk.registry import SPACES
+
+    whole = space.space if isinstance(space, Pool) else space
+    return whole.name in SPACES.names() and type(whole) is SPACES.get(whole.name)

@@ -1,0 +1,206 @@
+"""Which choices a program asks for under which answers, learned by running it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidValue
+from nastk.spaces.base import Archs
+
+Answers = Mapping[str, int]
+"""An option's place for each choice; a choice that is not named gets its first option."""
+
+EXHAUSTIVE = 256
+"""With at most so many combinations of options, each is run; with more, random ones are."""
+
+
+class Exploration:
+    """Finds all choices, and for each the others that decide whether it is asked for: its gates.
+
+    Each choice that is found is run with each of its options, the others being as they were when it was found. Then
+    combinations are drawn at random; where one asks for something else than the gates say, halving the differences to
+    one that agrees finds the gate that was missing. It ends when `checks` combinations running bring nothing new.
+
+    Whether a choice is asked for under given values of its gates is read off one run, in which all other choices have
+    their first option; the same for all architectures, so that the answer depends on nothing that was asked before.
+
+    Args:
+        run: runs the program with answers; the labels of the options of each choice asked for, in order.
+        what: of messages.
+        checks: random combinations.
+        limit: of runs.
+
+    Attributes:
+        options: labels by choice, in the order in which the program asks.
+        gates: by choice.
+        runs: how many it took.
+
+    Raises:
+        InvalidValue: the limit was reached, the program asks for nothing, or for different things in equal runs.
+    """
+
+    def __init__(
+        self, run: Callable[[Answers], Mapping[str, tuple[str, ...]]], what: str, checks: int = 64, limit: int = 2000
+    ):
+        self._run, self._what, self._checks, self._limit = run, what, checks, limit
+        self.runs = 0
+        self._order: list[str] = []
+        self._labels: dict[str, tuple[str, ...]] = {}
+        self._known: dict[frozenset[tuple[str, int]], frozenset[str]] = {}
+        self._found: deque[tuple[str, Answers]] = deque()
+        self._complete = False
+        self.gates: dict[str, set[str]] = {}
+        self.asked({})
+        if not self._order:
+            raise InvalidValue(f"{what} makes no choice while it is built; write nastk.choice(name, options) in it")
+        self._try_options()
+        rng = np.random.default_rng(0)
+        while not all(self._agrees(answers) for answers in self._combinations(rng)):
+            pass
+        self._complete = True
+        self.options = {name: self._labels[name] for name in self._order}
+        self._columns = {name: j for j, name in enumerate(self._order)}
+
+    # ---- running
+
+    def asked(self, answers: Answers) -> frozenset[str]:
+        """The choices that are asked for with these answers."""
+        key = frozenset((name, value) for name, value in answers.items() if value)
+        if key not in self._known:
+            if not self._complete and self.runs >= self._limit:
+                last = self._order[-1] if self._order else ""
+                raise InvalidValue(
+                    f"{self._what} still shows new choices or conditions after {self.runs} builds (the last choice is "
+                    f"{last!r}); give nastk.space_of a greater runs="
+                )
+            labels = self._run({name: value for name, value in answers.items() if value})
+            if not self._complete:
+                self.runs += 1
+                self._note(labels, answers)
+            self._known[key] = frozenset(labels)
+        return self._known[key]
+
+    def _note(self, labels: Mapping[str, tuple[str, ...]], answers: Answers) -> None:
+        place = 0
+        for name, options in labels.items():
+            if name not in self._labels:
+                self._order.insert(place, name)
+                self._labels[name] = options
+                self.gates[name] = set()
+                self._found.append((name, answers))
+            elif self._labels[name] != options:
+                raise InvalidValue(differing(self._what, name, self._labels[name], options))
+            place = self._order.index(name) + 1
+
+    # ---- learning
+
+    def _try_options(self) -> None:
+        while self._found:
+            name, answers = self._found.popleft()
+            before = self.asked(answers)
+            for value in range(len(self._labels[name])):
+                for other in before ^ self.asked({**answers, name: value}):
+                    self.gates[other].add(name)
+        self._close()
+
+    def _close(self) -> None:
+        """Gates of gates are gates."""
+        grew = True
+        while grew:
+            grew = False
+            for name, gates in self.gates.items():
+                wider = gates.union(*(self.gates[g] for g in gates)) - {name}
+                grew |= wider != gates
+                self.gates[name] = wider
+
+    def _combinations(self, rng: np.random.Generator) -> Iterator[dict[str, int]]:
+        names, sizes = list(self._order), [len(self._labels[name]) for name in self._order]
+        if prod(sizes) <= EXHAUSTIVE:
+            for values in product(*map(range, sizes)):
+                yield dict(zip(names, values, strict=True))
+        else:
+            for drawn in rng.integers(0, sizes, size=(self._checks, len(sizes))):
+                yield dict(zip(names, drawn.tolist(), strict=True))
+
+    def _agrees(self, answers: Answers) -> bool:
+        """Whether a combination asks for what was foreseen; learns from it if not."""
+        choices = len(self._order)
+        asked = self.asked(answers)
+        self._try_options()
+        agreed = len(self._order) == choices
+        actual = {name: value for name, value in answers.items() if name in asked}
+        while (missing := self._missing_gate(asked, actual)) is not None:
+            name, gate = missing
+            self.gates[name].add(gate)
+            self._close()
+            agreed = False
+        return agreed
+
+    def _sorted(self) -> list[str]:
+        """Gates before what they decide."""
+        return sorted(self._order, key=lambda name: len(self.gates[name]))
+
+    def _missing_gate(self, asked: frozenset[str], answers: Answers) -> tuple[str, str] | None:
+        """The first choice that its gates foresee wrongly, and one of the gates that it lacks."""
+        for name in self._sorted():
+            reference = {g: answers.get(g, 0) for g in self.gates[name]}
+            foreseen = name in self.asked(reference)
+            if foreseen == (name in asked):
+                continue
+            differing = [g for g in self._order if g not in reference and g != name and answers.get(g, 0)]
+            low, high = 0, len(differing)  # the first `low` of them change nothing, the first `high` do
+            while high - low > 1:
+                middle = (low + high) // 2
+                mixed = reference | {g: answers[g] for g in differing[:middle]}
+                low, high = (middle, high) if (name in self.asked(mixed)) == foreseen else (low, middle)
+            if not differing:
+                raise InvalidValue(f"{self._what} asks for different choices when it is built twice in the same way")
+            return name, differing[low]
+        return None
+
+    # ---- answering
+
+    def used(self, archs: Archs) -> tuple[NDArray[np.bool_], Archs]:
+        """Which choices architectures ask for, ``(n, d)``, and the architectures with the others at their first option.
+
+        One run a combination of gates that was not met before.
+        """
+        values = np.array(archs)
+        used = np.ones(values.shape, dtype=bool)
+        groups: dict[tuple[int, ...], tuple[NDArray[np.int64], list[frozenset[str]]]] = {}
+        for name in self._sorted():
+            column = self._columns[name]
+            gates = tuple(sorted(self._columns[g] for g in self.gates[name]))
+            if gates not in groups:
+                first, inverse = _distinct(values, gates, [len(self._labels[g]) for g in self._order])
+                answers = [{self._order[g]: int(values[i, g]) for g in gates} for i in first]
+                groups[gates] = inverse, [self.asked(a) for a in answers]
+            inverse, asked = groups[gates]
+            used[:, column] = np.array([name in names for names in asked], dtype=bool)[inverse]
+            values[~used[:, column], column] = 0
+        return used, values
+
+
+def _distinct(
+    values: Archs, columns: Sequence[int], sizes: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of one row for each combination of these columns, and for each row the place of its own among them."""
+    codes = np.zeros(len(values), dtype=np.int64)
+    for column in columns:
+        codes = np.unique(codes * sizes[column] + values[:, column], return_inverse=True)[1].ravel()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return first, inverse.ravel()
+
+
+def differing(what: str, name: str, first: Sequence[str], second: Sequence[str]) -> str:
+    """That a choice was asked for with two sets of options."""
+    return (
+        f"{what}: the choice {name!r} is made among {', '.join(first)} and among {', '.join(second)}; "
+        "one name has one set of options"
+    )

@@ -1,0 +1,303 @@
+"""Spaces derived from networks: choices stand where the network makes them, in its constructor."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported
+from nastk.spaces._exploration import Answers, Exploration, differing
+from nastk.spaces.base import Archs, Choice, SearchSpace
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Build:
+    """One build of a network: the answers that its choices get, and what it asked for."""
+
+    def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
+        self._what, self._answers, self._known = what, answers, known
+        self.labels: dict[str, tuple[str, ...]] = {}
+        self.values: dict[str, Any] = {}
+
+    def answer(self, name: str, options: Mapping[str, Any]) -> Any:
+        labels = tuple(options)
+        if self._known is not None and name not in self._known:
+            raise InvalidArchitecture(
+                f"{self._what}: the choice {name!r} was not met when the space was derived; give nastk.space_of a "
+                "greater checks="
+            )
+        before = (self._known or {}).get(name, labels) if name not in self.labels else self.labels[name]
+        if before != labels:
+            raise InvalidValue(differing(self._what, name, before, labels))
+        self.labels[name] = labels
+        self.values[name] = options[labels[self._answers.get(name, 0)]]
+        return self.values[name]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n}={labels[self._answers.get(n, 0)]}" for n, labels in self.labels.items()) or "no choice"
+
+
+_build: ContextVar[_Build | None] = ContextVar("nastk_build", default=None)
+
+
+def choice(name: str, options: Iterable[Any]) -> Any:
+    """An architectural choice, written where a network's constructor makes it; see :func:`space_of`.
+
+    Args:
+        name: what is decided; the same name is the same choice, wherever it is written.
+        options: values of any kind, or a mapping from labels to values. Labels are the values' texts, for classes and
+            functions their names.
+
+    Returns:
+        The option that the architecture being built has; the first one where no space is building.
+
+    Raises:
+        InvalidValue: no options, two with the same label, or other options than before under this name.
+
+    Example::
+
+        >>> kernel = nastk.choice("kernel", [3, 5, 7])
+    """
+    labelled = _labelled(name, options)
+    build = _build.get()
+    return next(iter(labelled.values())) if build is None else build.answer(name, labelled)
+
+
+def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
+    if not isinstance(name, str) or not name.strip() or "\n" in name or name in ("input", "output"):
+        raise InvalidValue(f"a choice is named by a line of text other than input and output; got {name!r}")
+    if isinstance(options, str) or not isinstance(options, Iterable):
+        raise InvalidValue(f"choice {name!r}: options are a list; got {options!r}")
+    if isinstance(options, Mapping):
+        pairs = [(_clean(str(label)), value) for label, value in options.items()]
+    else:
+        pairs = [(_label(value), value) for value in options]
+    labelled = dict(pairs)
+    if not labelled:
+        raise InvalidValue(f"choice {name!r} has no options")
+    if len(labelled) < len(pairs):
+        labels = [label for label, _ in pairs]
+        double = next(label for label in labels if labels.count(label) > 1)
+        raise InvalidValue(f"choice {name!r} has two options {double!r}; name them apart: {{'this': ..., 'that': ...}}")
+    return labelled
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, partial):
+        arguments = [*map(_label, value.args), *(f"{k}={_label(v)}" for k, v in value.keywords.items())]
+        return f"{_label(value.func)}({', '.join(arguments)})"
+    text = value.__name__ if hasattr(value, "__name__") else str(value)
+    return _clean(type(value).__name__ if " at 0x" in text else text)
+
+
+def _clean(text: str) -> str:
+    """A text that fits between the separators of :meth:`DerivedSpace.format`."""
+    return " ".join(text.split()).replace("|", "/") or "''"
+
+
+def space_of(
+    network: Callable[..., Any],
+    input_shape: tuple[int, ...] | None = None,
+    name: str | None = None,
+    checks: int = 64,
+    runs: int = 2000,
+) -> DerivedSpace:
+    """The search space of a network that makes choices while it is built.
+
+    The network is built without memory for its weights (on the meta device, where it can be), with one option and
+    another, until no new choice appears; so choices that are only made under some options of others are found, too.
+    Where an architecture does not make a choice, that choice has its first option in the canonical form. Every
+    combination of options must make a network.
+
+    Args:
+        network: a class derived from `torch.nn.Module`, or a function that returns a module. Its choices are calls of
+            :func:`choice`; or it has an argument called ``trial`` and its choices are the suggestions of an Optuna
+            trial (categorical, int, float with a step).
+        input_shape: of one input, without the batch; by default the network's attribute ``input_shape``.
+        name: of the space; by default the network's.
+        checks: random architectures running whose choices must be as foreseen (all of them, where there are at most
+            256).
+        runs: builds after which to give up.
+
+    Raises:
+        InvalidValue: no choice is made, a combination cannot be built, or choices contradict each other.
+
+    Example::
+
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = nn.Linear(64, nastk.choice("width", [16, 32]))
+        >>> nastk.space_of(Net, input_shape=(64,))
+        <space Net: 1 choices, 2 architectures>
+    """
+    return DerivedSpace(network, input_shape, name, checks, runs)
+
+
+def derivable(thing: Any) -> bool:
+    """Whether a thing is a network class, or a function of a trial, from which a space can be derived."""
+    if inspect.isfunction(thing):
+        return next(iter(inspect.signature(thing).parameters), None) == "trial"
+    if not inspect.isclass(thing) or issubclass(thing, SearchSpace):
+        return False
+    from torch import nn
+
+    return issubclass(thing, nn.Module)
+
+
+class DerivedSpace(SearchSpace):
+    """A space whose choices are those that a network makes while it is built; made by :func:`space_of`.
+
+    Attributes:
+        network: what builds one.
+        conditions: by choice, the choices that decide whether it is made; none for those that always are.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        input_shape: tuple[int, ...] | None = None,
+        name: str | None = None,
+        checks: int = 64,
+        runs: int = 2000,
+    ):
+        self.network = network
+        self.name = name or str(getattr(network, "__name__", type(network).__name__))
+        self._takes_trial = _takes_trial(network, self.name)
+        shape = getattr(network, "input_shape", None) if input_shape is None else input_shape
+        self._input_shape = tuple(int(n) for n in shape) if isinstance(shape, (tuple, list)) else None
+        self._meta = True
+        self._known: dict[str, tuple[str, ...]] | None = None
+        self._explored = Exploration(self._labels, self.name, checks, runs)
+        self._known = self._explored.options
+        self.choices = tuple(Choice(name, options) for name, options in self._known.items())
+        self.conditions = {name: tuple(sorted(gates)) for name, gates in self._explored.gates.items()}
+        self._separator = "|" if any("_" in label for c in self.choices for label in c.options) else "_"
+
+    # ---- building
+
+    def _labels(self, answers: Answers) -> Mapping[str, tuple[str, ...]]:
+        return self._trace(answers).labels
+
+    def _trace(self, answers: Answers) -> _Build:
+        """Build without weights, for what it asks for; where a constructor needs values, with them."""
+        import torch
+
+        for device in ("meta", "cpu") if self._meta else ("cpu",):
+            build = _Build(self.name, answers, self._known)
+            try:
+                with torch.random.fork_rng(devices=[]), torch.device(device):
+                    self._construct(build)
+                self._meta = device == "meta"
+                return build
+            except NastkError:
+                raise
+            except Exception as error:
+                failure = error
+        said = (str(failure).splitlines() or [""])[0]
+        raise InvalidValue(
+            f"{self.name} cannot be built with {build}: {type(failure).__name__}: {said}; every combination of options "
+            "must make a network"
+        ) from failure
+
+    def _construct(self, build: _Build, **options: Any) -> torch.nn.Module:
+        from torch import nn
+
+        token = _build.set(build)
+        try:
+            if self._takes_trial:
+                from nastk.spaces._optuna_trial import Trial
+
+                made = self.network(Trial(), **options)
+            else:
+                made = self.network(**options)
+        finally:
+            _build.reset(token)
+        if not isinstance(made, nn.Module):
+            raise InvalidValue(f"{self.name} must return a torch.nn.Module, not {type(made).__name__}")
+        return made
+
+    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+        """The network of one architecture; options are arguments of the network.
+
+        Raises:
+            InvalidArchitecture: it makes a choice that was not met when the space was derived.
+            InvalidValue: the network has no such argument.
+        """
+        row = self.as_archs(arch)
+        try:
+            inspect.signature(self.network).bind_partial(**options)
+        except TypeError as error:
+            raise InvalidValue(f"{self.name}: {error}") from None
+        build = _Build(self.name, self._answers(row[0]), self._known)
+        network = self._construct(build, **options)
+        used, _ = self._explored.used(row)
+        foreseen = {c.name for c, u in zip(self.choices, used[0], strict=True) if u}
+        if foreseen != set(build.labels) and not options:
+            odd = ", ".join(sorted(foreseen ^ set(build.labels)))
+            warnings.warn(
+                f"{self.name}: whether {odd} matters depends on more than was found; give nastk.space_of a greater "
+                "checks=",
+                stacklevel=2,
+            )
+        return network
+
+    def _answers(self, row: Archs) -> dict[str, int]:
+        return {c.name: int(v) for c, v in zip(self.choices, row, strict=True)}
+
+    def params(self, arch: Any) -> dict[str, Any]:
+        """The choices that an architecture (text or row) makes, in order, with their values: Optuna's `params`."""
+        return dict(self._trace(self._answers(self.as_archs(arch)[0])).values)
+
+    def input_shape(self, **options: Any) -> tuple[int, ...]:
+        if self._input_shape is None:
+            raise Unsupported(
+                f"{self.name} does not say what its networks take as input; give nastk.space_of an "
+                "input_shape=(3, 32, 32) or the like, or the network such an attribute"
+            )
+        return self._input_shape
+
+    # ---- form
+
+    def canonical(self, archs: Archs) -> Archs:
+        """Choices that an architecture does not make at their first option."""
+        return self._explored.used(archs)[1]
+
+    def format(self, arch: Archs) -> str:
+        """Labels joined by ``_``, or by ``|`` where a label has a ``_``."""
+        row = np.asarray(arch).ravel()
+        return self._separator.join(c.options[int(v)] for c, v in zip(self.choices, row, strict=True))
+
+    def parse(self, text: str) -> Archs:
+        """The row of labels joined as :meth:`format` joins them, or of their integers."""
+        parts = text.strip().split(self._separator)
+        named = len(parts) == self.d and all(p in c.options for p, c in zip(parts, self.choices, strict=True))
+        row = None if named else self._parse_integers(text)
+        if row is None:
+            if len(parts) != self.d:
+                raise InvalidArchitecture(
+                    f"{self.name}: expected {self.d} options joined by {self._separator!r}, got {text!r}"
+                )
+            row = np.array([self._option(j, part) for j, part in enumerate(parts)], dtype=np.int64)
+        return self.as_archs(row)[0]
+
+
+def _takes_trial(network: Callable[..., Any], name: str) -> bool:
+    if not callable(network):
+        raise InvalidValue(f"a space is derived from a network class or a function, not from {network!r}")
+    parameters = inspect.signature(network).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if needed not in ([], ["trial"]):
+        raise InvalidValue(
+            f"{name} needs the arguments {', '.join(needed)}; a network that makes choices is built without arguments "
+            "(give them defaults), or from one called trial"
+        )
+    return needed == ["trial"]
