@@ -51,3 +51,18 @@ def suite_home(nastk_home: Path) -> Path:
     except DataError as error:
         pytest.skip(str(error))
     return nastk_home
+
+
+@pytest.fixture(scope="session")
+def extra_home(suite_home: Path) -> Path:
+    """The same cache with the tables of the remaining spaces."""
+    names = ["nasbench-macro", "mobilenetv3", "hw-gpt-bench"]
+    store = Store(suite_home)
+    try:
+        if store.mirror:
+            store.fetch(names, progress=False)
+        for file in store.catalogue.select(names):
+            store.path(file.path)
+    except DataError as error:
+        pytest.skip(str(error))
+    return suite_home
