@@ -69,21 +69,34 @@ def read_csv(path: str | Path, columns: Sequence[str], rows: int | None = None) 
     Raises:
         DataError: a column is missing, a line has another number of cells, or the number of rows differs.
     """
-    try:
-        lines = list(csv.reader(io.StringIO(read_bytes(path).decode("utf-8"), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not CSV, or truncated: {error}") from error
-    heading, body = (lines[0], lines[1:]) if lines else ([], [])
-    missing = [c for c in columns if c not in heading]
+    content = csv_columns(path)
+    missing = [c for c in columns if c not in content]
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}")
-    for number, line in enumerate(body, 2):
-        if len(line) != len(heading):
+    if rows is not None and len(content[columns[0]]) != rows:
+        raise DataError(f"{path} has {len(content[columns[0]])} rows, expected {rows}")
+    return {c: content[c] for c in columns}
+
+
+def csv_columns(path: str | Path, limit: int = LIMIT) -> dict[str, list[str]]:
+    """The texts of every column of a CSV file with a heading line, by name.
+
+    Raises:
+        DataError: not CSV, two columns of one name, or a line has another number of cells than the heading.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(read_bytes(path, limit).decode("utf-8-sig"), newline=""), strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not CSV, or truncated: {error}") from error
+    heading, body = (lines[0], [line for line in lines[1:] if line]) if lines else ([], [])
+    twice = next((name for name in heading if heading.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} has two columns {twice!r}")
+    for number, line in enumerate(lines[1:], 2):
+        if line and len(line) != len(heading):
             raise DataError(f"{path}, line {number}: {len(line)} cells under {len(heading)} headings")
-    if rows is not None and len(body) != rows:
-        raise DataError(f"{path} has {len(body)} rows, expected {rows}")
-    cells = list(zip(*body, strict=True)) or [()] * len(heading)
-    return {c: list(cells[heading.index(c)]) for c in columns}
+    columns = list(zip(*body, strict=True)) or [()] * len(heading)
+    return {name: list(cells) for name, cells in zip(heading, columns, strict=True)}
 
 
 def numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
@@ -428,6 +441,86 @@ def _number(module: str, name: str) -> Any:
 class _MappingUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         return _number(module, name)
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it holds a persistent reference")
+
+
+# ---- what torch.save wrote, with NumPy scalars in it
+
+
+def read_torch_values(path: str | Path, limit: int = LIMIT) -> Any:
+    """What ``torch.save`` wrote, restricted to plain containers, texts and numbers; NumPy scalars become numbers.
+
+    For files without tensors that ``weights_only`` refuses because of their NumPy scalars.
+
+    Raises:
+        DataError: truncated, or it holds anything else. Nothing of the file is run.
+    """
+    members = list(read_zip(path, "*/data.pkl", limit).values())
+    if len(members) != 1:
+        raise DataError(f"{path} is not a torch file: it has {len(members)} members data.pkl, expected 1")
+    try:
+        _check_opcodes(members[0], _value)
+        found = _ValuesUnpickler(io.BytesIO(members[0])).load()
+        _check_plain(found)
+    except Exception as error:  # a hostile file can make the unpickler raise nearly anything
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(f"{path} is truncated, or not a torch file of plain values: {reason}") from error
+    return found
+
+
+def _check_plain(found: Any) -> None:
+    """Refuse anything but containers, texts and numbers; shared parts are looked at once."""
+    waiting, seen = [found], set()
+    while waiting:
+        item = waiting.pop()
+        if item is None or type(item) in (str, int, float, bool):
+            continue
+        if type(item) not in (list, tuple, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(item).__name__.lstrip('_')}")
+        if id(item) not in seen:
+            seen.add(id(item))
+            waiting += [*item.keys(), *item.values()] if type(item) is dict else item
+
+
+class _Number(_Marker):
+    """``numpy.core.multiarray.scalar``: the number itself."""
+
+    __slots__ = ()
+
+    def __new__(cls, dtype: Any, data: Any) -> Any:
+        return _array(data, dtype, (1,), "C")[0].item()
+
+
+class _Encode(_Marker):
+    """``_codecs.encode``: the bytes that pickles of protocol 2 write as text."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: Any, encoding: Any) -> Any:
+        if type(text) is not str or encoding != "latin1":
+            raise pickle.UnpicklingError("it encodes something else than bytes")
+        return text.encode("latin1")
+
+
+_VALUES: dict[tuple[str, str], type] = {
+    ("numpy.core.multiarray", "scalar"): _Number,
+    ("numpy._core.multiarray", "scalar"): _Number,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Encode,
+}
+
+
+def _value(module: str, name: str) -> Any:
+    if (module, name) not in _VALUES:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+    return _VALUES[module, name]
+
+
+class _ValuesUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _value(module, name)
 
     def persistent_load(self, pid: Any) -> NoReturn:
         raise pickle.UnpicklingError("it holds a persistent reference")

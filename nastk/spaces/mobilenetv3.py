@@ -1,0 +1,450 @@
+"""MobileNetV3: the once-for-all space of about 5 * 10^20 networks (Cai et al., Once-for-All, ICLR 2020)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import torch
+
+DEPTHS = (2, 3, 4)
+KERNELS = (3, 5, 7)
+EXPANSIONS = (3, 4, 6)
+RESOLUTIONS = tuple(range(128, 225, 4))
+"""Sides of the square input image, in pixels."""
+STAGES, LAYERS = 5, 4
+"""Stages, and layers that each has at most."""
+STEM, WIDTHS, EXPANDED, FEATURES = 16, (24, 40, 80, 112, 160), 960, 1280
+"""Channels of the stem and of the fixed first block, of each stage, of the last 1x1 convolution, of the classifier's
+input, before the width multiplier (MobileNetV3-Large: Howard et al., ICCV 2019, Table 1)."""
+STRIDES = (2, 2, 2, 1, 2)
+"""Stride of the first layer of each stage; the stem has another 2."""
+SQUEEZED = (False, True, False, True, True)
+"""Stages whose layers have squeeze-and-excitation."""
+HARD_SWISH = (False, False, True, True, True)
+"""Stages whose layers have h-swish; the others have ReLU."""
+REDUCTION = 4
+"""Channels that go into a squeeze-and-excitation for each one inside it."""
+WIDTH = 1.2
+"""Width multiplier of the once-for-all network ``ofa_mbv3_d234_e346_k357_w1.2``, whose subnets HELP measured."""
+DATASETS: dict[str, dict[str, Any]] = {"ImageNet": {"num_classes": 1000}}
+"""Build options of data sets."""
+
+_DEPTH, _KERNEL, _EXPANSION, _RESOLUTION = slice(0, 5), slice(5, 25), slice(25, 45), 45
+"""Where a row holds what."""
+_TEXT = re.compile(r"r(\d+)-d([\d,]+)-k([\d,]+)-e([\d,]+)")
+_LAYER_LABELS = tuple(f"s{s}_k{k}_e{e}" for s in range(1, STAGES + 1) for k in KERNELS for e in EXPANSIONS)
+_LABELS = ("input", "output", "none", *(f"r{r}" for r in RESOLUTIONS), *_LAYER_LABELS)
+
+
+class Settings(NamedTuple):
+    """What rows stand for; kernels and expansions of layers beyond a stage's depth mean nothing.
+
+    Args:
+        depths: layers of each stage, ``(n, 5)``.
+        kernels: of the depthwise convolutions, ``(n, 20)``, four a stage.
+        expansions: channels inside a layer for each one that goes in, ``(n, 20)``.
+        resolutions: sides of the image in pixels, ``(n,)``.
+    """
+
+    depths: NDArray[np.int64]
+    kernels: NDArray[np.int64]
+    expansions: NDArray[np.int64]
+    resolutions: NDArray[np.int64]
+
+
+class Layer(NamedTuple):
+    """One inverted residual: channels in, inside, squeezed (0: no squeeze-and-excitation) and out, and its stride."""
+
+    c_in: int
+    c_inside: int
+    c_squeezed: int
+    c_out: int
+    kernel: int
+    stride: int
+    hard_swish: bool
+
+    @property
+    def expands(self) -> bool:
+        """Whether a 1x1 convolution precedes the depthwise one; the fixed first block has none."""
+        return self.c_inside != self.c_in
+
+    @property
+    def params(self) -> int:
+        """Weights, biases (only squeeze-and-excitation has some) and normalisation."""
+        inside = self.c_inside
+        expand = (self.c_in + 2) * inside if self.expands else 0
+        return expand + (self.kernel**2 + 2) * inside + self._excitation + (inside + 2) * self.c_out
+
+    def flops(self, side: int) -> int:
+        """Multiply-adds for an input of this side in pixels."""
+        after = (-(-side // self.stride)) ** 2
+        expand = self.c_in * self.c_inside * side**2 if self.expands else 0
+        return expand + (self.kernel**2 + self.c_out) * self.c_inside * after + self._excitation
+
+    @property
+    def _excitation(self) -> int:
+        """Weights and biases of squeeze-and-excitation; as it sees one pixel, its multiply-adds too."""
+        return (2 * self.c_inside + 1) * self.c_squeezed + self.c_inside if self.c_squeezed else 0
+
+
+def round_channels(channels: float) -> int:
+    """The nearest multiple of 8, the next one if that takes off more than a tenth, at least 8."""
+    nearest = max(8, 8 * int(channels / 8 + 0.5))
+    return nearest + 8 if nearest < 0.9 * channels else nearest
+
+
+def widths(width: float = WIDTH) -> tuple[int, tuple[int, ...], int, int]:
+    """Channels of the stem, the stages, the last convolution and the classifier's input under a width multiplier.
+
+    Raises:
+        InvalidValue: the multiplier is not positive.
+    """
+    if not width > 0:
+        raise InvalidValue(f"mobilenetv3: the width multiplier must be positive; got {width}")
+    stem, *stages, expanded, features = (round_channels(c * width) for c in (STEM, *WIDTHS, EXPANDED, FEATURES))
+    return stem, tuple(stages), expanded, features
+
+
+def first_block(width: float = WIDTH) -> Layer:
+    """The fixed block after the stem."""
+    stem, *_ = widths(width)
+    return Layer(stem, stem, 0, stem, kernel=3, stride=1, hard_swish=False)
+
+
+def layer(stage: int, place: int, kernel: int, expansion: int, width: float = WIDTH) -> Layer:
+    """A layer of a stage, both counted from 0, with one of the choices of kernel and expansion."""
+    stem, stages, *_ = widths(width)
+    before = stem if stage == 0 else stages[stage - 1]
+    c_in = before if place == 0 else stages[stage]
+    inside = c_in * expansion
+    squeezed = round_channels(inside // REDUCTION) if SQUEEZED[stage] else 0
+    stride = STRIDES[stage] if place == 0 else 1
+    return Layer(c_in, inside, squeezed, stages[stage], kernel, stride, HARD_SWISH[stage])
+
+
+def active_layers(archs: Archs) -> NDArray[np.bool_]:
+    """Which of the 20 layers are within the depth of their stage, ``(n, 20)``."""
+    depths = np.asarray(DEPTHS)[np.asarray(archs)[:, _DEPTH]]
+    return (np.arange(LAYERS) < depths[:, :, None]).reshape(-1, STAGES * LAYERS)
+
+
+def _choices() -> tuple[Choice, ...]:
+    layers = [(f"stage {s}", f"stage {s} layer {i}") for s in range(1, STAGES + 1) for i in range(1, LAYERS + 1)]
+    return (
+        *(Choice(f"stage {s} depth", tuple(f"d{d}" for d in DEPTHS), f"stage {s}") for s in range(1, STAGES + 1)),
+        *(Choice(f"{name} kernel", tuple(f"k{k}" for k in KERNELS), stage) for stage, name in layers),
+        *(Choice(f"{name} expansion", tuple(f"e{e}" for e in EXPANSIONS), stage) for stage, name in layers),
+        Choice("resolution", tuple(f"r{r}" for r in RESOLUTIONS), "input"),
+    )
+
+
+class MobileNetV3(SearchSpace):
+    """Subnets of a once-for-all network: five stages of two to four inverted residuals, and the image's resolution.
+
+    A row has 46 integers: the depths of the stages (5), kernels (20) and expansions (20) of the layers, four a stage,
+    and the resolution. Every row of the product is a member (`size` counts rows), but layers beyond a stage's depth do
+    not exist, so that there are ((9^2 + 9^3 + 9^4)^5) * 25, about 5.4 * 10^20, different networks (2.2 * 10^19 without
+    the resolution, Section 3.2 of the paper). In the canonical form such layers have the first kernel and expansion.
+
+    Samples, children of :meth:`mutate` and :meth:`crossover`, and neighbours are canonical. Samples are drawn uniformly
+    from the rows, so that each depth is as likely as another; few of the networks drawn uniformly would be shallow.
+
+    The resolution is part of the architecture: the network that :meth:`build` makes first resizes the images that it
+    gets, whatever their size, to its own resolution (bilinear), as evaluations of once-for-all networks do when they
+    load the data. Its counts and a latency measured on it are therefore those of its resolution; the option
+    `input_size` replaces the resolution of all architectures by one.
+    """
+
+    name = "mobilenetv3"
+    datasets = DATASETS
+    choices = _choices()
+
+    # ---- rows and what they stand for
+
+    def settings(self, archs: Archs) -> Settings:
+        """Depths, kernels, expansions and resolutions of rows ``(n, 46)``."""
+        archs = np.asarray(archs)
+        return Settings(
+            np.array(DEPTHS)[archs[:, _DEPTH]],
+            np.array(KERNELS)[archs[:, _KERNEL]],
+            np.array(EXPANSIONS)[archs[:, _EXPANSION]],
+            np.array(RESOLUTIONS)[archs[:, _RESOLUTION]],
+        )
+
+    def from_settings(self, settings: Settings) -> Archs:
+        """The rows ``(n, 46)`` that stand for these settings, the inverse of :meth:`settings`.
+
+        Raises:
+            InvalidArchitecture: another number of settings, or one that the space does not have.
+        """
+        depths, kernels, expansions, resolutions = settings
+        columns = [
+            _places("depth", depths, DEPTHS, STAGES),
+            _places("kernel", kernels, KERNELS, STAGES * LAYERS),
+            _places("expansion", expansions, EXPANSIONS, STAGES * LAYERS),
+            _places("resolution", np.asarray(resolutions)[..., None], RESOLUTIONS, 1),
+        ]
+        return np.concatenate(columns, axis=1)
+
+    def from_ofa(self, subnet: Mapping[str, Any]) -> Archs:
+        """The canonical row ``(46,)`` of a subnet as the once-for-all library describes it.
+
+        Args:
+            subnet: ``{"ks": 20 kernels, "e": 20 expansions, "d": 5 depths, "r": resolution}``.
+
+        Raises:
+            InvalidArchitecture: not such a dictionary.
+        """
+        missing = [key for key in ("ks", "e", "d", "r") if key not in subnet]
+        if missing:
+            raise InvalidArchitecture(f"{self.name}: a subnet needs 'ks', 'e', 'd' and 'r'; {missing[0]!r} is missing")
+        parts = [[subnet["d"]], [subnet["ks"]], [subnet["e"]], np.ravel(subnet["r"])]
+        try:
+            return self.canonical(self.from_settings(Settings(*(np.array(part) for part in parts))))[0]
+        except (ValueError, IndexError) as error:
+            raise InvalidArchitecture(f"{self.name}: 'ks', 'e' and 'd' must be plain lists of integers") from error
+
+    def to_ofa(self, arch: Archs) -> dict[str, Any]:
+        """The dictionary of one architecture that the once-for-all library takes, the inverse of :meth:`from_ofa`."""
+        depths, kernels, expansions, resolutions = (part[0].tolist() for part in self.settings(self.as_archs(arch)))
+        return {"ks": kernels, "e": expansions, "d": depths, "r": resolutions}
+
+    def canonical(self, archs: Archs) -> Archs:
+        canonical = np.array(archs)
+        inactive = ~active_layers(canonical)
+        canonical[:, _KERNEL][inactive] = 0
+        canonical[:, _EXPANSION][inactive] = 0
+        return canonical
+
+    # ---- text
+
+    def format(self, arch: Archs) -> str:
+        """``r224-d2,3,...-k7,5,...-e6,4,...``: resolution, 5 depths, 20 kernels, 20 expansions."""
+        depths, kernels, expansions, (resolution,) = self.settings(np.asarray(arch).reshape(1, -1))
+        lists = (",".join(map(str, part[0].tolist())) for part in (depths, kernels, expansions))
+        return f"r{resolution}-" + "-".join(f"{letter}{text}" for letter, text in zip("dke", lists, strict=True))
+
+    def parse(self, text: str) -> Archs:
+        """The row of what :meth:`format` writes, or of the 46 integers themselves."""
+        row = self._parse_integers(text)
+        if row is None:
+            match = _TEXT.fullmatch(text.strip())
+            if not match:
+                raise InvalidArchitecture(
+                    f"{self.name}: expected r<resolution>-d<5 depths>-k<20 kernels>-e<20 expansions> with commas "
+                    f"within, or 46 integers; got {text!r}"
+                )
+            resolution, *lists = ([int(v) if v else -1 for v in group.split(",")] for group in match.groups())
+            depths, kernels, expansions = (np.array([values]) for values in lists)
+            row = self.from_settings(Settings(depths, kernels, expansions, np.array(resolution)))[0]
+        return self.as_archs(row)[0]
+
+    # ---- moves
+
+    def _sample(self, n: int, rng: np.random.Generator) -> Archs:
+        return self.canonical(super()._sample(n, rng))
+
+    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
+        """Change `n_changes` random choices of each row so that the network changes; canonical, shape ``(n, 46)``.
+
+        Layers that a greater depth brings in have a random kernel and expansion.
+        """
+        rng = np.random.default_rng(seed)
+        parents = self.canonical(archs)
+        children, todo = parents.copy(), np.arange(len(parents))
+        while len(todo):
+            inactive = np.flatnonzero(~active_layers(parents[todo]))
+            written = parents[todo]
+            for part, options in ((_KERNEL, KERNELS), (_EXPANSION, EXPANSIONS)):
+                values = written[:, part].copy()
+                values.flat[inactive] = rng.integers(0, len(options), len(inactive))
+                written[:, part] = values
+            fresh = self.canonical(super().mutate(written, rng, n_changes))
+            changed = (fresh != parents[todo]).any(axis=1)
+            children[todo[changed]] = fresh[changed]
+            todo = todo[~changed]
+        return children
+
+    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
+        """Uniform crossover of paired rows, canonical; a layer that only one parent has is that parent's."""
+        a, b = np.array(a), np.array(b)
+        only_a, only_b = (np.tile(active_layers(own) & ~active_layers(other), 2) for own, other in ((a, b), (b, a)))
+        layers = slice(_KERNEL.start, _EXPANSION.stop)
+        whole_a, whole_b = a.copy(), b.copy()
+        whole_a[:, layers][only_b] = b[:, layers][only_b]
+        whole_b[:, layers][only_a] = a[:, layers][only_a]
+        return self.canonical(super().crossover(whole_a, whole_b, seed))
+
+    def neighbours(self, arch: Archs) -> Archs:
+        """The other networks of rows that differ in exactly one choice, canonical, shape ``(m, 46)``."""
+        around = self.canonical(super().neighbours(arch))
+        return around[(around != self.canonical(np.reshape(arch, (1, -1)))).any(axis=1)]
+
+    # ---- graph
+
+    def graph(self, arch: Archs) -> nx.DiGraph:
+        """A chain: input, resolution ("r224"), the active layers ("s2_k5_e6": stage, kernel, expansion), output."""
+        import networkx as nx
+
+        row = np.asarray(arch).reshape(1, -1)
+        _, kernels, expansions, (resolution,) = self.settings(row)
+        names, operations = ["input", "resolution"], ["input", f"r{resolution}"]
+        for place in np.flatnonzero(active_layers(row)[0]).tolist():
+            stage, number = place // LAYERS + 1, place % LAYERS + 1
+            names.append(f"stage {stage} layer {number}")
+            operations.append(f"s{stage}_k{kernels[0, place]}_e{expansions[0, place]}")
+        graph = nx.DiGraph()
+        graph.add_nodes_from((n, {"op": op}) for n, op in zip([*names, "output"], [*operations, "output"], strict=True))
+        nx.add_path(graph, [*names, "output"])
+        return graph
+
+    def graphs(self, archs: Archs) -> Graphs:
+        """The chains, with 23 nodes: input, resolution, four layers a stage, output."""
+        archs = np.atleast_2d(archs)
+        n, rows = len(archs), np.arange(len(archs))
+        active = active_layers(archs)
+        depths = self.settings(archs).depths
+        operations = np.empty((n, 3 + STAGES * LAYERS), dtype=np.int64)
+        operations[:, 0], operations[:, -1] = _LABELS.index("input"), _LABELS.index("output")
+        operations[:, 1] = _LABELS.index("r128") + archs[:, _RESOLUTION]
+        stage = np.repeat(np.arange(STAGES), LAYERS)
+        kind = (stage * len(KERNELS) + archs[:, _KERNEL]) * len(EXPANSIONS) + archs[:, _EXPANSION]
+        operations[:, 2:-1] = np.where(active, _LABELS.index(_LAYER_LABELS[0]) + kind, _LABELS.index("none"))
+        adjacency = np.zeros((n, operations.shape[1], operations.shape[1]), dtype=bool)
+        adjacency[:, 0, 1] = adjacency[:, 1, 2] = True
+        for s in range(STAGES):
+            first = 2 + s * LAYERS
+            for place in range(1, LAYERS):
+                adjacency[:, first + place - 1, first + place] = place < depths[:, s]
+            adjacency[rows, first + depths[:, s] - 1, first + LAYERS] = True  # the next stage, or the output
+        return Graphs(_LABELS, operations, adjacency)
+
+    # ---- counts
+
+    def statics(
+        self,
+        archs: Archs,
+        num_classes: int = 1000,
+        width: float = WIDTH,
+        input_size: int | None = None,
+        in_channels: int = 3,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Counts of the network for one image, each ``(n,)``.
+
+        `params`; `flops`, the multiply-adds of convolutions and classifier with their biases, at the architecture's
+        resolution unless `input_size` is given; `depth`, the number of layers in the five stages, which is what the
+        latency of a single image on a GPU follows.
+        """
+        archs = np.asarray(archs)
+        if input_size is None:
+            sides, place = RESOLUTIONS, archs[:, _RESOLUTION]
+        else:
+            sides, place = (_checked_size(input_size),), np.zeros(len(archs), dtype=np.int64)
+        params, flops = _layer_counts(width, sides)
+        fixed_params, fixed_flops = _fixed_counts(width, sides, num_classes, in_channels)
+        active, layers = active_layers(archs), np.arange(STAGES * LAYERS)
+        kernels, expansions = archs[:, _KERNEL], archs[:, _EXPANSION]
+        return {
+            "params": fixed_params + (active * params[layers, kernels, expansions]).sum(axis=1),
+            "flops": fixed_flops[place] + (active * flops[place[:, None], layers, kernels, expansions]).sum(axis=1),
+            "depth": active.sum(axis=1).astype(np.float64),
+        }
+
+    # ---- network
+
+    def input_shape(self, input_size: int | None = None, in_channels: int = 3, **options: Any) -> tuple[int, ...]:
+        """``(in_channels, 224, 224)``, or of `input_size`; the network resizes it to the architecture's resolution."""
+        side = RESOLUTIONS[-1] if input_size is None else _checked_size(input_size)
+        return (in_channels, side, side)
+
+    def build(
+        self,
+        arch: Archs,
+        num_classes: int = 1000,
+        width: float = WIDTH,
+        input_size: int | None = None,
+        in_channels: int = 3,
+    ) -> torch.nn.Module:
+        """The network: ``(batch, in_channels, any height, any width)`` to ``(batch, num_classes)``."""
+        from nastk.spaces._mobilenetv3_network import Network
+
+        row = self.as_archs(arch)
+        _, kernels, expansions, (resolution,) = self.settings(row)
+        layers = [first_block(width)]
+        for place in np.flatnonzero(active_layers(row)[0]).tolist():
+            kernel, expansion = int(kernels[0, place]), int(expansions[0, place])
+            layers.append(layer(place // LAYERS, place % LAYERS, kernel, expansion, width))
+        side = int(resolution) if input_size is None else _checked_size(input_size)
+        _, _, expanded, features = widths(width)
+        return Network(layers, side, in_channels, expanded, features, num_classes)
+
+
+def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: int) -> Archs:
+    """Places of the values among the options, ``(n, columns)``."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] != columns or values.dtype.kind not in "iu":
+        raise InvalidArchitecture(f"mobilenetv3: expected {columns} integers of {what}; got shape {values.shape[1:]}")
+    places = np.minimum(np.searchsorted(options, values), len(options) - 1)
+    unknown = np.array(options)[places] != values
+    if unknown.any():
+        known = ", ".join(map(str, options)) if len(options) < 10 else f"{options[0]} to {options[-1]} in steps of 4"
+        raise InvalidArchitecture(f"mobilenetv3: {what} is {values[unknown][0]}, must be one of {known}")
+    return places.astype(np.int64)
+
+
+def _checked_size(input_size: int) -> int:
+    if input_size < 1:
+        raise InvalidValue(f"mobilenetv3: input_size must be a positive number of pixels; got {input_size}")
+    return input_size
+
+
+@lru_cache(maxsize=8)
+def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Parameters ``(20, 3, 3)`` and multiply-adds ``(sides, 20, 3, 3)`` by layer, kernel and expansion."""
+    params = np.empty((STAGES * LAYERS, len(KERNELS), len(EXPANSIONS)))
+    flops = np.empty((len(sides), *params.shape))
+    inputs = np.array([_stage_sides(side) for side in sides])
+    for place in range(STAGES * LAYERS):
+        stage, number = divmod(place, LAYERS)
+        for i, kernel in enumerate(KERNELS):
+            for j, expansion in enumerate(EXPANSIONS):
+                made = layer(stage, number, kernel, expansion, width)
+                params[place, i, j] = made.params
+                before = inputs[:, stage] if number == 0 else inputs[:, stage + 1]
+                flops[:, place, i, j] = [made.flops(int(side)) for side in before]
+    return params, flops
+
+
+def _stage_sides(side: int) -> list[int]:
+    """Side of the input of each stage, and of the last one's output."""
+    sides = [-(-side // 2)]
+    for stride in STRIDES:
+        sides.append(-(-sides[-1] // stride))
+    return sides
+
+
+def _fixed_counts(
+    width: float, sides: tuple[int, ...], num_classes: int, in_channels: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Parameters, and multiply-adds by side, of what is not searched."""
+    stem, stages, expanded, features = widths(width)
+    block = first_block(width)
+    convolution, expand = 9 * in_channels * stem, stages[-1] * expanded
+    mix, classifier = expanded * features, (features + 1) * num_classes
+    params = convolution + 2 * stem + block.params + expand + 2 * expanded + mix + classifier
+    flops = []
+    for side in sides:
+        before, *_, after = _stage_sides(side)
+        flops.append(convolution * before**2 + block.flops(before) + expand * after**2 + mix + classifier)
+    return float(params), np.array(flops, dtype=np.float64)
