@@ -19,7 +19,7 @@ from nastk.data import imported, tables
 from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
 from nastk.data.tables import Block, Column, ColumnTable
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidArchitecture, InvalidValue, UnknownName, Unsupported
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.registry import SPACES
 from nastk.spaces.base import Archs, Pool, SearchSpace
@@ -63,6 +63,31 @@ class TableLatencies:
         return self._values[self._table.rows(archs)]
 
 
+def _official_places(archs: NDArray[Any], space: SearchSpace) -> NDArray[np.int64] | None:
+    """Place of each architecture in the official order, if they are the whole space; else None."""
+    if not space.enumerable or space.size != len(archs):
+        return None
+    try:
+        places = space.index(archs.astype(np.int64))
+    except (InvalidArchitecture, Unsupported):
+        return None
+    return places if (np.bincount(places, minlength=len(archs)) == 1).all() else None
+
+
+def _in_official_order(content: ColumnTable, space: SearchSpace) -> ColumnTable:
+    """The table with its rows in the space's official order, if it holds the whole space; else as it is."""
+    places = _official_places(content.archs, space)
+    if places is None or np.array_equal(places, np.arange(len(places))):
+        return content
+    blocks = []
+    for block in content.blocks:
+        rows = places if block.rows is None else places[block.rows]
+        order = np.argsort(rows)
+        whole = len(rows) == len(places)
+        blocks.append(Block(None if whole else rows[order].astype(np.int32), block.values[:, order]))
+    return replace(content, archs=content.archs[np.argsort(places)], blocks=blocks)
+
+
 def _distinct(items: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(items))
 
@@ -82,14 +107,19 @@ class Table:
 
     @classmethod
     def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
-        """The table of this name from the cache `home` (by default ``NASTK_HOME``).
+        """The table of this name from the cache `home` (by default ``NASTK_HOME``), with what was imported into it.
+
+        Without a fetched table, the imports are the table. Rows that are the whole space follow its official order.
 
         Raises:
-            UnknownName: no such table.
+            UnknownName: no such table, and nothing was imported under the name.
             DataError: not fetched, or damaged; the message has the command that puts it right.
         """
-        store = Store(home)
-        return cls(imported.extend(tables.load(name, store), store))
+        content = imported.load(name, Store(home))
+        if name not in SPACES.entries:
+            return cls(content)
+        space: SearchSpace = SPACES.create(name)
+        return cls(_in_official_order(content, space), space)
 
     @property
     def columns(self) -> list[Column]:
@@ -101,7 +131,8 @@ class Table:
         """The space whose architectures the table holds: the whole one if it holds all, else a pool of its members."""
         whole: SearchSpace = self._whole or SPACES.create(self.name)
         archs = self.content.archs
-        if whole.enumerable and whole.size == len(archs) and np.array_equal(whole.enumerate(), archs):
+        order = _official_places(archs, whole)
+        if order is not None and np.array_equal(order, np.arange(len(archs))):
             return whole
         return Pool(whole, archs.astype(np.int64))
 
@@ -348,12 +379,15 @@ class Benchmark:
         Raises:
             UnknownName: the source has no proxies for the data set, or there is no such variant.
         """
-        names = tuple(p for p in PROXIES if any(c.metric == p and c.variant == variant for c in self.table.columns))
-        if not names:
+        columns = [c for c in self.table.columns if c.metric in PROXIES and c.variant == variant]
+        if not columns:
             known = {c.variant for c in self.table.columns if c.metric in PROXIES and c.variant}
             raise UnknownName(f"variant of the proxies of {self.table.name}", str(variant), known)
-        columns = [self.values(name, dataset=dataset, variant=variant) for name in names]
-        return Proxies(names, np.stack(columns, axis=1))
+        wanted = dataset or self.dataset
+        there = {c.metric for c in columns if wanted is None or c.dataset in (None, wanted)}
+        names = tuple(p for p in PROXIES if p in (there or {c.metric for c in columns}))
+        values = [self.values(name, dataset=dataset, variant=variant) for name in names]
+        return Proxies(names, np.stack(values, axis=1))
 
     def proxy_source(self, dataset: str | None = None, variant: str | None = None) -> TableProxies:
         """The same proxies by architecture, for ``nastk.Context(proxies=...)`` and the ``zcp`` encoding."""

@@ -1,0 +1,97 @@
+"""Predictions of the NAS-Bench-301 surrogates (Zela et al., ICLR 2022), written to CSV or JSON lines by the user.
+
+The surrogates are models that need their own package; whoever has it writes what they predict to a file, one entry an
+architecture:
+
+- ``genotype``: a text that the space reads, such as ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``;
+- ``val_accuracy``: predicted validation accuracy on CIFAR-10, in %;
+- ``runtime``: predicted training time in seconds; may be left out, or empty in some entries.
+
+A CSV file names them in its heading, in any order and perhaps among others, with quotes around genotypes (they hold
+commas). A file of JSON lines has an object with these keys on each line.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nastk.data import readers
+from nastk.data.official import Measurements
+from nastk.data.tables import Column
+from nastk.errors import DataError, InvalidArchitecture
+from nastk.spaces.nasbench301 import NASBench301
+
+SPACE = "nasbench301"
+
+VARIANT = "surrogate"
+NOTE = "predicted by a surrogate that the user ran; the file does not say which"
+
+
+def read(paths: Sequence[str | Path]) -> list[Measurements]:
+    """The predictions of all files together.
+
+    Raises:
+        DataError: a file is not of the form above, an architecture is predicted twice with different values, or
+            accuracies are not percentages.
+    """
+    space = NASBench301()
+    archs, accuracies, runtimes = [], [], []
+    for path in paths:
+        for place, (genotype, accuracy, runtime) in enumerate(_entries(Path(path)), 1):
+            where = f"{path}, entry {place}"
+            if not isinstance(genotype, str):
+                raise DataError(f"{where}: genotype is a {type(genotype).__name__}, must be a text")
+            try:
+                archs.append(space.parse(genotype))
+            except InvalidArchitecture as error:
+                raise DataError(f"{where}: {error}") from error
+            accuracies += readers.numbers([accuracy], f"{where}, val_accuracy").tolist()
+            known = runtime is not None and runtime != ""
+            runtimes += readers.numbers([runtime if known else "nan"], f"{where}, runtime").tolist()
+    if not archs:
+        raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no predictions")
+    values = np.array([accuracies, runtimes])
+    accuracy, runtime = values
+    if not (accuracy >= 0).all() or accuracy.max() > 100 or accuracy.max() <= 1:
+        raise DataError(f"val_accuracy must be in %, 0 to 100; got {accuracy.min():g} to {accuracy.max():g}")
+    if (runtime < 0).any() or np.isinf(runtime).any():
+        raise DataError("runtime must be finite seconds, 0 or more")
+    rows = np.stack(archs)
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    same = values[:, first[group.ravel()]]
+    differs = ~((values == same) | (np.isnan(values) & np.isnan(same))).all(axis=0)
+    if differs.any():
+        raise DataError(f"two different predictions for {space.format(rows[np.argmax(differs)])}")
+    kept = np.sort(first)
+    columns = [(Column("val_accuracy", "accuracy", "%", dataset="cifar10", variant=VARIANT, note=NOTE), accuracy[kept])]
+    if not np.isnan(runtime).all():
+        column = Column("runtime", "seconds", "s", "min", dataset="cifar10", variant=VARIANT, note=NOTE)
+        columns.append((column, runtime[kept]))
+    return [Measurements(SPACE, rows[kept], columns)]
+
+
+def _entries(path: Path) -> list[tuple[Any, Any, Any]]:
+    """Genotype, accuracy and runtime (None where there is none) of each entry."""
+    lines = readers.read_bytes(path).splitlines()
+    if lines and lines[0].lstrip().startswith(b"{"):
+        return [_of_object(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    heading = next(csv.reader([lines[0].decode("utf-8", "replace")]), []) if lines else []
+    wanted = ["genotype", "val_accuracy", *(["runtime"] if "runtime" in heading else [])]
+    cells = readers.read_csv(path, wanted)
+    runtimes = cells.get("runtime", [None] * len(cells["genotype"]))
+    return list(zip(cells["genotype"], cells["val_accuracy"], runtimes, strict=True))
+
+
+def _of_object(line: bytes, name: str) -> tuple[Any, Any, Any]:
+    entry = readers.parse_json(line, name)
+    if not isinstance(entry, dict):
+        raise DataError(f"{name} is a {type(entry).__name__}, must be an object")
+    missing = [key for key in ("genotype", "val_accuracy") if key not in entry]
+    if missing:
+        raise DataError(f"{name} has no {missing[0]!r}")
+    return entry["genotype"], entry["val_accuracy"], entry.get("runtime")
