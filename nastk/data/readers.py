@@ -8,12 +8,14 @@ with a stand-in of ours: neither pandas nor any other importable thing can be re
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import pickle
 import pickletools
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from math import prod
@@ -42,6 +44,22 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > limit:
         raise DataError(f"{path} is larger than the {limit / 2**20:.0f} MiB that are expected at most")
+    return content
+
+
+def read_gzip(path: str | Path, limit: int = LIMIT) -> bytes:
+    """What a gzip file unpacks to, at most `limit` bytes.
+
+    Raises:
+        DataError: missing, not gzip, truncated or altered, or larger.
+    """
+    try:
+        with gzip.open(io.BytesIO(read_bytes(path, limit))) as file:
+            content = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a gzip file, or truncated: {error}") from error
+    if len(content) > limit:
+        raise DataError(f"{path} unpacks to more than the {limit / 2**20:.0f} MiB that are expected at most")
     return content
 
 
@@ -79,13 +97,14 @@ def read_csv(path: str | Path, columns: Sequence[str], rows: int | None = None) 
 
 
 def csv_columns(path: str | Path, limit: int = LIMIT) -> dict[str, list[str]]:
-    """The texts of every column of a CSV file with a heading line, by name.
+    """The texts of every column of a CSV file (or one named ``.gz``) with a heading line, by name.
 
     Raises:
         DataError: not CSV, two columns of one name, or a line has another number of cells than the heading.
     """
+    content = read_gzip(path, limit) if str(path).endswith(".gz") else read_bytes(path, limit)
     try:
-        lines = list(csv.reader(io.StringIO(read_bytes(path, limit).decode("utf-8-sig"), newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not CSV, or truncated: {error}") from error
     heading, body = (lines[0], [line for line in lines[1:] if line]) if lines else ([], [])
