@@ -39,6 +39,8 @@ SOURCE_DEVICES = (
     "samsung_s7",
 )
 """Training devices of Multi-Predict's default task ND."""
+NOISY_PROXIES = ("epe_nas", "plain")
+"""Proxies whose published values are mostly noise."""
 TARGET_DEVICES = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
 """Its test devices."""
 HW_LATENCY = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")

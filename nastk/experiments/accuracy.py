@@ -22,7 +22,7 @@ from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import kendall, mean_ci, spearman
-from nastk.oracles.table import benchmark
+from nastk.oracles.table import Benchmark, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
@@ -59,7 +59,8 @@ METHODS: dict[str, Method] = {
 """Methods with a name of their own. Any other name is a predictor's, with its encoding after an ``@``."""
 DEFAULT_METHODS = ("gp-bma", "gp-bma-random", "gp-bma-no-prior", "gp", "mlp-ensemble@path-counts", "brp-nas", "votes")
 SAMPLES = (5, 10, 25, 50, 100, 200, 400)
-SPACES = tuple(suite_zero.DATASETS)
+ACCURACIES = ("test_accuracy", "val_accuracy")
+"""What is reported, the first that a table has."""
 
 
 class Score(NamedTuple):
@@ -90,8 +91,7 @@ def run(
     """Compare methods on all data sets of a space.
 
     Args:
-        space: a key of `suite_zero.DATASETS`. Of nasbench201 the three data sets of the whole table (test accuracy, for
-            this is a report); of the others what the files hold.
+        space: name of a fetched table with accuracies; see :func:`targets`.
         methods: keys of :data:`METHODS` and :data:`RANKINGS`, or predictors, with an encoding after an ``@``.
         samples: accuracies seen.
         seeds: draws 0 to ``seeds - 1``.
@@ -105,8 +105,6 @@ def run(
         UnknownName: no such space or method.
         InvalidValue: nothing to run, or more samples than architectures.
     """
-    if space not in SPACES:
-        raise UnknownName("space with accuracies", space, SPACES)
     if not methods or not samples or seeds < 1 or min(samples) < 1:
         raise InvalidValue("a comparison needs at least one method, one number of samples and one seed, all positive")
     for method in methods:
@@ -142,19 +140,34 @@ def find(name: str) -> Method:
 
 @lru_cache(maxsize=4)
 def targets(space: str) -> dict[str, Task]:
-    """The tasks of a space by data set: every architecture whose proxies are known, with its accuracy."""
-    if space != "nasbench201":
-        return {n.partition("/")[2]: t for n, t in suite_zero.read_tasks(_names(space)).items()}
+    """The tasks of a table by data set, with test accuracies where it has some, as this is a report.
+
+    Of a table with zero-cost proxies those architectures take part of which most proxies are known. Where a data set
+    has none (CIFAR-100 in NAS-Bench-201), those of the table's first data set stand in.
+
+    Raises:
+        InvalidValue: the table has no accuracies.
+    """
+    table = benchmark(space).table
+    metric = next((m for m in ACCURACIES if m in table.metrics()), None)
+    if metric is None:
+        raise InvalidValue(f"the table {space} has no accuracies")
+    everything = table.space.enumerate()
     found = {}
-    for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
-        table = benchmark(space, dataset=dataset)
-        source = "ImageNet16-120" if dataset == "ImageNet16-120" else "cifar10"  # there are none on CIFAR-100
-        proxies = table.proxies(source)
-        rows = np.flatnonzero(np.isfinite(proxies.values).all(axis=1))
-        context = Context(proxies=table.proxy_source(source), dataset=dataset)
-        values = table.values("test_accuracy")[rows]
-        archs = table.space.enumerate()[rows]
-        found[dataset] = Task(table.space, archs, values, "test_accuracy", "%", "max", dataset=dataset, context=context)
+    for dataset in table.datasets(metric):
+        bench = Benchmark(table, dataset)
+        values = bench.values(metric)
+        known = np.isfinite(values)
+        proxies = bench.nearest_proxies()
+        if proxies is not None:
+            known &= np.isfinite(proxies(everything)).mean(axis=1) > 0.5
+        rows = np.flatnonzero(known)
+        column = table.find(metric, dataset)[1]
+        context = Context(proxies=proxies, dataset=dataset)
+        found[dataset] = Task(
+            table.space, everything[rows], values[rows], metric, column.unit, column.direction, dataset=dataset,
+            context=context,
+        )  # fmt: skip
     return found
 
 
@@ -217,7 +230,8 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
 def votes(space: str, dataset: str) -> NDArray[np.float64]:
     """The sum of the ranks of four proxies, ``(n,)``: what needs no accuracy at all."""
     task = targets(space)[dataset]
-    assert task.context.proxies is not None
+    if task.context.proxies is None:
+        raise InvalidValue(f"the table {space} has no zero-cost proxies that could vote")
     names = list(task.context.proxies.names)
     values = np.nan_to_num(task.context.proxies(task.archs))
     return np.asarray(sum(rankdata(values[:, names.index(name)]) for name in VOTERS if name in names))
@@ -235,10 +249,10 @@ def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
 
 
 def twelve_epochs(space: str, dataset: str) -> NDArray[np.float64]:
-    """All validation accuracies after 12 epochs instead of 200, ``(n,)``."""
-    if space != "nasbench201":
-        raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
+    """All validation accuracies after 12 epochs instead of all, ``(n,)``."""
     table = benchmark(space, dataset=dataset)
+    if "val_accuracy" not in table.table.metrics() or 12 not in table.table.fidelities("val_accuracy", dataset):
+        raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
     return table.values("val_accuracy", fidelity=12)[table.table.rows(targets(space)[dataset].archs)]
 
 

@@ -20,7 +20,7 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.experiments.latency_tasks import PUBLISHED, TASKS, DeviceSet, Figure
 from nastk.metrics import mean_ci, spearman
-from nastk.oracles.table import Benchmark, benchmark
+from nastk.oracles.table import Benchmark, first_dataset
 from nastk.parallel import each
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.registry import PREDICTORS, SAMPLERS
@@ -215,7 +215,7 @@ def missing(task: str) -> tuple[bool, list[str]]:
 
 @lru_cache(maxsize=4)
 def _table(space: str) -> Benchmark:
-    return benchmark(space, dataset="cifar10" if space == "nasbench201" else None)
+    return first_dataset(space)
 
 
 @lru_cache(maxsize=64)

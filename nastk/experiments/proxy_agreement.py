@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nastk.metrics import mean_ci, spearman
-from nastk.oracles.table import benchmark
+from nastk.oracles.table import first_dataset
 from nastk.oracles.zerocost import ZeroCost
 
 BARS = {
@@ -30,10 +30,6 @@ BARS = {
     "grasp": 0.6,
 }
 """Spearman correlations that an implementation of the definitions should reach."""
-NOISE = {"nasbench201": ("epe_nas", "plain"), "fbnet": ("epe_nas", "grasp", "jacov", "plain")}
-"""Proxies whose published values are mostly noise, by space. On FBNet (whose batch seems to have been 16 random
-images) `jacov`, `epe_nas` and `plain` agree with none of the other twelve, |Spearman| below .05 over 5,000 networks,
-and `grasp` barely, .2."""
 
 
 def run(
@@ -56,9 +52,9 @@ def run(
         Tidy rows, ``method`` the proxy: ``metric`` "spearman_with_table" (mean and 95 % interval over the
         initialisations) and, for several, "spearman_with_table_averaged" (of the mean of their values).
     """
-    table = benchmark(space, dataset="cifar10" if space == "nasbench201" else None)
+    table = first_dataset(space)
     published = table.proxies()
-    known = np.flatnonzero(np.isfinite(published.values).all(axis=1))
+    known = np.flatnonzero(np.isfinite(published.values).mean(axis=1) > 0.5)
     rows = np.random.default_rng(seed).choice(known, min(architectures, len(known)), replace=False)
     archs = table.space.enumerate()[rows]
     values = []
@@ -78,23 +74,21 @@ def run(
             continue
         theirs = published.values[rows, published.names.index(name)]
         mine = np.array([one[:, j] for one in values])
-        both = np.isfinite(mine).all(axis=0)
+        both = np.isfinite(mine).all(axis=0) & np.isfinite(theirs)
+        bar = None if name in table.table.noisy_proxies else BARS.get(name)
         each = [spearman(one[both], theirs[both]) for one in mine]
-        found.append(
-            _row(space, name, int(both.sum()), "spearman_with_table", *mean_ci(np.array(each)), initialisations)
-        )
+        mean, half = mean_ci(np.array(each))
+        found.append(_row(space, name, int(both.sum()), "spearman_with_table", mean, half, initialisations, bar))
         if initialisations > 1:
             averaged = spearman(mine[:, both].mean(axis=0), theirs[both])
-            found.append(
-                _row(space, name, int(both.sum()), "spearman_with_table_averaged", averaged, None, initialisations)
-            )
+            metric = "spearman_with_table_averaged"
+            found.append(_row(space, name, int(both.sum()), metric, averaged, None, initialisations, bar))
     return found
 
 
 def _row(
-    space: str, proxy: str, samples: int, metric: str, mean: float, half: float | None, seeds: int
+    space: str, proxy: str, samples: int, metric: str, mean: float, half: float | None, seeds: int, bar: float | None
 ) -> dict[str, Any]:
-    bar = None if proxy in NOISE.get(space, ()) else BARS.get(proxy)
     return {
         "experiment": "zcp",
         "space": space,

@@ -170,6 +170,11 @@ class Table:
         return tuple(tables.fact(self.name, "SOURCE_DEVICES", ()))
 
     @property
+    def noisy_proxies(self) -> tuple[str, ...]:
+        """Proxies whose published values are mostly noise, as the table's importer names them."""
+        return tuple(tables.fact(self.name, "NOISY_PROXIES", ()))
+
+    @property
     def target_devices(self) -> tuple[str, ...]:
         """Devices that benchmarks search for, as the table's importer names them."""
         return tuple(tables.fact(self.name, "TARGET_DEVICES", ()))
@@ -429,6 +434,12 @@ def benchmark(name: str, dataset: str | None = None, home: str | os.PathLike[str
         DataError: not fetched; the message has the command that fetches it.
     """
     return Benchmark(Table.load(name, home), dataset)
+
+
+def first_dataset(name: str, home: str | os.PathLike[str] | None = None) -> Benchmark:
+    """A fetched table as a benchmark about its first data set, or about none if it distinguishes none."""
+    table = Table.load(name, home)
+    return Benchmark(table, next(iter(table.datasets()), None))
 
 
 class CountingOracle(Oracle):
