@@ -21,6 +21,7 @@ def test_device_sets_are_disjoint_and_of_the_papers_sizes() -> None:
     assert sizes == {
         "ND": (9, 6), "NA": (17, 3), "N1": (5, 5), "N2": (5, 5), "N3": (5, 5), "N4": (10, 3),
         "FD": (9, 3), "FA": (15, 4), "F1": (5, 5), "F2": (5, 5), "F3": (5, 5), "F4": (10, 3),
+        "OFA": (9, 3), "GPT": (4, 4),
     }
     for name, task in TASKS.items():
         assert not set(task.sources) & set(task.targets), name

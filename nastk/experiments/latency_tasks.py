@@ -1,6 +1,7 @@
 """The device sets on which latency predictors are compared, and the figures that their papers report.
 
-Sets: HELP's default (ND, FD), Multi-Predict's adversarial (NA, FA) and NASFLAT's (N1 to N4, F1 to F4). Figures are
+Sets: HELP's default (ND, FD), Multi-Predict's adversarial (NA, FA), NASFLAT's (N1 to N4, F1 to F4), and once-for-all's
+and HW-GPT-Bench's GPUs (OFA, GPT), for which no paper has figures of these methods. Figures are
 Spearman correlations as printed; where HELP's and Multi-Predict's papers disagree about HELP on FBNet (two columns of
 Multi-Predict's Table 3 are swapped), HELP's own are taken.
 """
@@ -26,8 +27,12 @@ class DeviceSet:
     source_samples: int
 
 
+SOURCE_SAMPLES = {"nasbench201": 900}
+"""Architectures a source device where it is not 4,000."""
+
+
 def _set(space: str, sources: str, targets: str) -> DeviceSet:
-    return DeviceSet(space, tuple(sources.split()), tuple(targets.split()), {"nasbench201": 900, "fbnet": 4000}[space])
+    return DeviceSet(space, tuple(sources.split()), tuple(targets.split()), SOURCE_SAMPLES.get(space, 4000))
 
 
 TASKS = {
@@ -99,8 +104,14 @@ TASKS = {
         "1080ti_64 2080ti_1 eyeriss gold_6226 gold_6240 raspi4 samsung_s7 silver_4210r titan_rtx_1 titan_rtx_32",
         "1080ti_1 pixel2 essential_ph_1",
     ),
+    "OFA": _set(
+        "mobilenetv3",
+        "2080ti_1 2080ti_32 2080ti_64 titan_xp_1 titan_xp_32 titan_xp_64 v100_1 v100_32 v100_64",
+        "titan_rtx_1 titan_rtx_32 titan_rtx_64",
+    ),
+    "GPT": _set("gpt", "P100 a6000 rtx2080 rtx3080", "a100 a40 h100 v100"),
 }
-"""Tasks by the names that NASFLAT gives them."""
+"""Tasks by the names that NASFLAT gives them; OFA (HELP's own split) and GPT are named here."""
 
 
 @dataclass(frozen=True)

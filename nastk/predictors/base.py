@@ -163,6 +163,18 @@ class Predictor(ABC):
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation for architectures (text, index, row or ``(n, d)`` array)."""
 
+    def quantile(self, archs: Any, z: float) -> Values:
+        """What is `z` standard deviations from the median, ``(n,)``, in the unit of the metric."""
+        prediction = self.predict(archs)
+        return prediction.mean + z * np.nan_to_num(prediction.std, nan=0.0)
+
+    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+        """How good architectures ``(n, d)`` are before anything was evaluated, without unit, the more the better.
+
+        None for predictors that know nothing beforehand.
+        """
+        return None
+
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Draws from the predictive distribution, ``(n, n_archs)``; independent unless the method knows better."""
         prediction = self.predict(archs)

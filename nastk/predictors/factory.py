@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nastk.errors import DataError, InvalidValue, UnknownName
+from nastk.oracles.base import Direction
 from nastk.predictors.base import Predictor
 from nastk.registry import PREDICTORS
+from nastk.spaces.base import Pool, SearchSpace
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -45,6 +47,17 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
         made = PREDICTORS.create(name, **options)
     if not isinstance(made, Predictor):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a predictor")
+    return made
+
+
+def default_predictor(space: SearchSpace, direction: Direction) -> Predictor:
+    """What learns an expensive objective where none is named: gp-bma.
+
+    Where it is maximised, and so may be an accuracy, with the prior that ships for the space.
+    """
+    whole = space.space if isinstance(space, Pool) else space
+    prior = WEIGHTS / f"gp-bma-{whole.name}.json"
+    made: Predictor = predictor("gp-bma", pretrained=whole.name if direction == "max" and prior.exists() else None)
     return made
 
 

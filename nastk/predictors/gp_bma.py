@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from nastk.encodings.base import Context, Encoding, Features, encoding, some_archs
 from nastk.errors import InvalidValue
+from nastk.oracles.base import Values
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._warps import Warp
@@ -255,6 +256,17 @@ class GPBMA(Predictor):
         """Median and half-width of the central 68 % of the latent metric."""
         mean, std = self._moments(self._checked(archs))
         return Prediction(*self.warp_.moments(mean, std))
+
+    def quantile(self, archs: Any, z: float) -> Values:
+        mean, std = self._moments(self._checked(archs))
+        return np.asarray(self.warp_.backward(mean + z * std))
+
+    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+        """The learned prior, which reads the context's proxies; None without a prior or proxies."""
+        if self.trees_ is None or context.proxies is None:
+            return None
+        task = Task(space, archs[:1], np.zeros(1), context=context)
+        return _Features.of(task, self.encoding, self.trees_, self.proxies_)(archs)[1]
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Draws ``(n, n_archs)``, independent between architectures."""

@@ -1,14 +1,16 @@
 """predictor: learns what is paid for, computes what is free, and pays where the front is expected to grow most.
 
-Expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the enumerated space or an
-evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang & Golovin, ICML 2020). A
-latency with a few-shot predictor is measured a few times at the start, on architectures chosen target-blind.
+Several objectives: expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the
+enumerated space or an evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang &
+Golovin, ICML 2020). One objective: an upper confidence bound (Srinivas et al., ICML 2010) that becomes less optimistic,
+from a start at what zero-cost proxies rank first where the predictor has learned what they are worth. A latency with a
+few-shot predictor is measured a few times at the start, on architectures chosen target-blind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from copy import deepcopy
+from functools import cached_property
 from math import gamma, pi
 
 import numpy as np
@@ -27,15 +29,27 @@ from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
+GUESSED, TOP, GUESSES = 3, 0.01, 20_000
+"""First architectures where the predictor has a guess; the share of the space, best by the guess, that they are drawn
+from; random architectures that stand for a space that cannot be listed."""
+OPTIMISM = (1.5, 0.3, 20.0)
+"""Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
+which one of them goes."""
+SCREENED, REFRESH = 3000, 10
+"""With one objective, so many architectures of a listed space are scored again at every evaluation; all of it each so
+many evaluations."""
+
 
 class PredictorSearch(Searcher):
     """Model-based search, the default.
 
     Args:
         predictor: learns the paid objectives: a name, or one by objective (`{"latency": few_shot, "accuracy": "gp"}`).
-            A pretrained few-shot predictor is adapted to `start` measurements; anything else is refitted every round.
+            By default gp-bma, with the prior that ships for the space where the objective is maximised. A pretrained
+            few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
-        start: evaluations of each learned objective before the first fit; fewer if the budget is small.
+        start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default 10,
+            and :data:`GUESSED` where there is one objective and the predictor has a guess beforehand.
         measurements: how many evaluations objectives with a few-shot predictor get, where the budget does not say.
         refine: the share of them that is kept for architectures proposed later, the least certain first.
         candidates: at most so many architectures are scored a round; a larger space is scored on an evolved pool.
@@ -53,9 +67,9 @@ class PredictorSearch(Searcher):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] = "gp",
+        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
         contexts: Mapping[str, Context] | None = None,
-        start: int = 10,
+        start: int | None = None,
         measurements: int = 10,
         refine: float = 0.3,
         candidates: int = 50_000,
@@ -80,15 +94,20 @@ class PredictorSearch(Searcher):
         self._counts: dict[str, int] = {}
         self._fitted: dict[str, tuple[int, Predictor]] = {}
         self._free: dict[bytes, dict[str, Array]] = {}
+        self._ranking: tuple[int, NDArray[np.int64]] | None = None
 
-    def _models(self, predictor: str | Predictor | Mapping[str, str | Predictor]) -> dict[str, Predictor]:
+    def _models(self, predictor: str | Predictor | Mapping[str, str | Predictor] | None) -> dict[str, Predictor]:
+        from nastk.predictors.factory import default_predictor
         from nastk.predictors.factory import predictor as named
 
         given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
         for name in given:
             if name not in self.paid:
                 raise UnknownName("paid objective", name, self.paid)
-        models = {name: named(given.get(name, "gp")) for name in self.paid}
+        directions = {o.name: o.direction for o in self.objectives}
+        models = {
+            name: named(given.get(name) or default_predictor(self.space, directions[name])) for name in self.paid
+        }
         for name, model in models.items():
             if model.scale != "metric":
                 raise InvalidValue(f"the predictor of {name} only ranks; a search needs one in the metric's units")
@@ -123,19 +142,27 @@ class PredictorSearch(Searcher):
         done = min(self._paid_for(name) for name in names) + len(pending)
         start = self._start()
         if done < start:
-            plan = self._design(start)
+            plan = self._plan[:start] if len(self._plan) else self._design(start)
             fresh = plan[self._not_evaluated(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
         if any(len(self._known(name)[1]) < 2 for name in names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
-        chosen = self._improving(n, pending, rng)
+        chosen = self._promising(n, pending, rng) if self.single else self._improving(n, pending, rng)
         also = {a.tobytes(): name for name, a in self._doubtful(chosen, 1, pending)}
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
     def _start(self) -> int:
         planned = min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
-        return max(1, min(self.start, planned // 2 if planned < 2 * self.start else planned))
+        start = self.start
+        if start is None:
+            start = len(self._plan) if self.single and len(self._plan) else 10
+        return max(1, min(start, planned // 2 if planned < 2 * start else planned))
+
+    @cached_property
+    def _plan(self) -> Archs:
+        """What is evaluated first where the predictor has a guess; empty elsewhere."""
+        return self._guessed() if self.single else np.empty((0, self.space.d), dtype=np.int64)
 
     def _measurements(self, n: int, pending: Archs) -> list[Proposal]:
         """Architectures on which an objective with a few-shot predictor is still to be measured."""
@@ -252,6 +279,71 @@ class PredictorSearch(Searcher):
             front = np.maximum(front, self._reach(costs[[best]])[0])
         return pool[short[chosen]]
 
+    # ---- one objective
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective, and it is evaluated."""
+        return len(self.objectives) == 1 and bool(self.evaluated)
+
+    def _guessed(self) -> Archs:
+        """The first architectures of a search with a guess: drawn among what it ranks first."""
+        objective = self.objectives[0]
+        rng = np.random.default_rng([self.seed, 2])
+        pool = self._everything()
+        if pool is None:
+            pool = self.space.sample(GUESSES, rng)
+        guess = self.models[objective.name].guess(self.space, pool, self.contexts.get(objective.name, Context()))
+        if guess is None:
+            return pool[:0]
+        if objective.direction == "min":  # the guess is of quality
+            return pool[:0]
+        best = pool[np.argsort(-guess, kind="stable")[: max(round(len(pool) * TOP), 10 * GUESSED)]]
+        _, first = np.unique(self.space.canonical(best), axis=0, return_index=True)
+        best = best[np.sort(first)]
+        return best[rng.permutation(len(best))[:GUESSED]]
+
+    def _promising(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What could be best, one after another; of those chosen before, the median is believed meanwhile."""
+        objective = self.objectives[0]
+        told, values = self._known(objective.name)
+        optimism = max(OPTIMISM[1], OPTIMISM[0] - len(told) / OPTIMISM[2])
+        pool = self._screened(rng)
+        chosen = np.empty((0, self.space.d), dtype=np.int64)
+        model = self._fit(objective.name)
+        for _ in range(n):
+            waiting = np.concatenate([pending, chosen])
+            if len(waiting):
+                believed = self._fit(objective.name).quantile(waiting, 0.0)
+                model = self._learned(objective, np.concatenate([told, waiting]), np.concatenate([values, believed]))
+            left = pool[self._not_evaluated(pool, waiting)]
+            if not len(left):
+                break
+            cost = objective.sign * model.quantile(left, -objective.sign * optimism)
+            if self.constraints:
+                answer = model.predict(left)
+                likely = self._feasibility(answer.mean[:, None], np.nan_to_num(answer.std, nan=0.0)[:, None])
+                cost = np.where(likely >= min(0.5, float(likely.max())), cost, np.inf)
+            chosen = np.concatenate([chosen, left[[int(np.argmin(cost))]]])
+        return chosen
+
+    def _screened(self, rng: np.random.Generator) -> Archs:
+        """Candidates: of a space that can be listed, what looked good when all of it was last scored, and some more."""
+        everything = self._everything()
+        if everything is None or len(everything) <= SCREENED:
+            return self._pool(rng)
+        name, count = self.objectives[0].name, self._paid_for(self.objectives[0].name)
+        if self._ranking is None or count - self._ranking[0] >= REFRESH or count < REFRESH:
+            sign = self.objectives[0].sign
+            cost = sign * self._fit(name).quantile(everything, -sign)
+            self._ranking = count, np.argsort(cost, kind="stable")
+        order = self._ranking[1]
+        some = rng.choice(order[SCREENED:], min(SCREENED // 4, len(order) - SCREENED), replace=False)
+        return everything[np.concatenate([order[:SCREENED], some])]
+
+    def _everything(self) -> Archs | None:
+        return self.space.enumerate() if self.space.enumerable and self.space.size <= self.candidates else None
+
     # ---- hypervolume by directions
 
     def _reach(self, costs: Array) -> Array:
@@ -310,15 +402,18 @@ class PredictorSearch(Searcher):
         if name in self._fitted and self._fitted[name][0] == len(values):
             return self._fitted[name][1]
         objective = next(o for o in self.objectives if o.name == name)
-        device = getattr(objective.oracle, "device", None)
-        task = Task(
-            self.space, archs, values, name, objective.unit, objective.direction,
-            device=device if isinstance(device, str) else None, context=self.contexts.get(name, Context()),
-        )  # fmt: skip
-        model = self.models[name]  # one object may have been given for several objectives: each fits a copy
-        fitted = model.adapt(task) if isinstance(model, FewShotPredictor) else deepcopy(model).fit(task)
+        fitted = self._learned(objective, archs, values)
         self._fitted[name] = (len(values), fitted)
         return fitted
+
+    def _learned(self, objective: Objective, archs: Archs, values: Array) -> Predictor:
+        """The objective's predictor, fitted to these; one object may have been given for several: each fits a copy."""
+        device = getattr(objective.oracle, "device", None)
+        task = Task(
+            self.space, archs, values, objective.name, objective.unit, objective.direction,
+            device=device if isinstance(device, str) else None, context=self.contexts.get(objective.name, Context()),
+        )  # fmt: skip
+        return self.models[objective.name].adapt(task)
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each paid objective that has enough values to be learned."""
