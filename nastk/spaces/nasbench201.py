@@ -88,7 +88,7 @@ class NASBench201(SearchSpace):
         """For each code, the index of its class's canonical cell."""
         order = official_order()
         first: dict[str, int] = {}
-        shape = _expressions(order)
+        shape = expressions(order)
         clean = (order == NONE).sum(axis=1)
         for i in np.lexsort((np.arange(len(order)), -clean)):
             first.setdefault(shape[i], int(i))
@@ -201,8 +201,13 @@ class NASBench201(SearchSpace):
         return Network(cell, EDGES, num_classes, channels, cells_per_stage, in_channels)
 
 
-def _expressions(archs: Archs) -> list[str]:
+def expressions(archs: Archs, reducing: bool = False) -> list[str]:
     """The expression that each cell's output is, as the benchmark writes it to tell equal cells.
+
+    Args:
+        archs: ``(n, 6)``.
+        reducing: some of the cells halve the resolution, so that a skip from the input is an operation. Then nothing
+            is also left out of sums, which the benchmark's own expressions keep.
 
     An input of a node is ``#`` (nothing) if its edge is `none` or its source is exactly nothing, its source's own
     expression if the edge is `skip_connect`, the operation on it otherwise; a node joins its sorted inputs by ``+``.
@@ -216,8 +221,14 @@ def _expressions(archs: Archs) -> list[str]:
                 if end == target:
                     value = nodes[source]
                     inputs.append(
-                        "#" if op == NONE or value == "#" else value if op == SKIP else f"({value})@{OPERATIONS[op]}"
+                        "#"
+                        if op == NONE or value == "#"
+                        else value
+                        if op == SKIP and not (reducing and source == 0)
+                        else f"({value})@{OPERATIONS[op]}"
                     )
+            if reducing:
+                inputs = [value for value in inputs if value != "#"] or ["#"]
             nodes.append("+".join(sorted(inputs)))
         out.append(nodes[3])
     return out

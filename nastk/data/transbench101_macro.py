@@ -1,0 +1,38 @@
+"""TransNAS-Bench-101 macro (Duan et al., CVPR 2021): scores on seven tasks of all 3,256 networks, proxies of some 660.
+
+Scores are those that NASLib calls validation accuracy, the more the better; they come from the file that has all of
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from nastk.data import _transbench101 as shared
+from nastk.data.tables import Draft
+from nastk.spaces.transbench101_macro import TransBench101Macro
+
+VERSION = 1
+
+SCORES = "naslib/tnb101_macro_zen.zip"
+PROXY_FILE = "naslib/zc_transbench101_macro.json"
+FILES = (SCORES, PROXY_FILE)
+
+
+def draft(path: Callable[[str], Path]) -> Draft:
+    """Read both sources.
+
+    Args:
+        path: gives the place of a file of :data:`FILES`, checksum verified.
+
+    Raises:
+        DataError: a file is not what it should be.
+    """
+    space = TransBench101Macro()
+    table = Draft(space.enumerate().astype(np.int8))
+    shared.add_scores(table, space, SCORES, path(SCORES))
+    shared.add_proxies(table, space, PROXY_FILE, path(PROXY_FILE))
+    return table

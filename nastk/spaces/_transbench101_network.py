@@ -1,0 +1,199 @@
+"""The networks of TransNAS-Bench-101: stem, cells or residual blocks, a head a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log2
+
+import torch
+from torch import Tensor, nn
+
+from nastk.spaces._transbench101_heads import STEM, Task, stem_sides
+from nastk.spaces.nasbench201 import EDGES
+
+# ---- stem
+
+
+def stem(task: Task) -> nn.Sequential:
+    """Two strided 3x3 convolutions to a quarter of the resolution, or one that keeps small images as they are."""
+    channels = task.image[0]
+    if not task.strided:
+        return nn.Sequential(nn.Conv2d(channels, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM))
+    return nn.Sequential(
+        nn.Conv2d(channels, STEM // 2, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(STEM // 2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(STEM // 2, STEM, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(STEM),
+    )
+
+
+# ---- micro: cells
+
+
+class _Zero(nn.Module):
+    def __init__(self, c_out: int, stride: int):
+        super().__init__()
+        self.c_out, self.stride = c_out, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        return x.new_zeros((batch, self.c_out, -(-height // self.stride), -(-width // self.stride)))
+
+
+class _Reduce(nn.Module):
+    """A skip that halves the resolution: two 1x1 convolutions of stride 2 side by side, one a pixel further."""
+
+    def __init__(self, c_in: int, c_out: int, affine: bool):
+        super().__init__()
+        self.first = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
+        self.second = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
+        self.norm = nn.BatchNorm2d(c_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x)
+        moved = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        joined: Tensor = self.norm(torch.cat([self.first(x), self.second(moved)], dim=1))
+        return joined
+
+
+def _operation(number: int, c_in: int, c_out: int, stride: int, affine_skip: bool) -> nn.Module:
+    if number == 0:
+        return _Zero(c_out, stride)
+    if number == 1:
+        return nn.Identity() if stride == 1 and c_in == c_out else _Reduce(c_in, c_out, affine_skip)
+    kernel = 1 if number == 2 else 3
+    convolution = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(c_out))
+
+
+class Cell(nn.Module):
+    """Four nodes, an operation on each edge; the edges from the input carry the cell's stride and change its width."""
+
+    def __init__(self, arch: Sequence[int], c_in: int, c_out: int, stride: int, affine_skip: bool):
+        super().__init__()
+        self.operations = nn.ModuleList(
+            _operation(number, c_out if a else c_in, c_out, 1 if a else stride, affine_skip)
+            for (a, _), number in zip(EDGES, arch, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes: list[Tensor] = [x]
+        for target in (1, 2, 3):
+            parts = [
+                op(nodes[a]) for (a, b), op in zip(EDGES, self.operations, strict=True) if b == target
+            ]  # fmt: skip
+            total = parts[0]
+            for part in parts[1:]:
+                total = total + part
+            nodes.append(total)
+        return nodes[-1]
+
+
+# ---- macro: residual blocks
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+        )
+        same = stride == 1 and c_in == c_out
+        projection = (nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+        self.shortcut = nn.Sequential(*(() if same else projection))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+# ---- heads
+
+
+class _Classifier(nn.Module):
+    def __init__(self, channels: int, outputs: int):
+        super().__init__()
+        self.linear = nn.Linear(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.linear(x.mean(dim=(-2, -1)).flatten(1))
+        return logits
+
+
+def _layer(c_in: int, c_out: int, stride: int = 1, up: bool = False) -> nn.Sequential:
+    """A 3x3 convolution with bias, transposed where it doubles the resolution, normalised; leaky ReLU."""
+    convolution: nn.Module = nn.Conv2d(c_in, c_out, 3, stride, 1)
+    if up:
+        convolution = nn.ConvTranspose2d(c_in, c_out, 3, 2, 1, output_padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2))
+
+
+def _generator(channels: int, outputs: int, doublings: int) -> nn.Sequential:
+    """Taskonomy's decoder (Zamir et al., CVPR 2018): thirteen convolutions, the odd ones of the last doubling.
+
+    The second halves the resolution first, unless that would take more doublings than there is room for.
+    """
+    widths = [1024, 1024, 512, 512, 256, 128, 64, 64, 32, 32, 16, 32, 16]
+    room = [2, 4, 6, 8, 10, 12]
+    halve = doublings < len(room)
+    up = room[len(room) - doublings - halve :]
+    layers, width = [], channels
+    for i, wide in enumerate(widths):
+        layers.append(_layer(width, wide, 2 if i == 1 and halve else 1, i in up))
+        width = wide
+    return nn.Sequential(*layers, nn.Conv2d(width, outputs, 3, 1, 1), nn.Tanh())
+
+
+def _segmenter(channels: int, outputs: int, doublings: int) -> nn.Sequential:
+    """Seven convolutions, the last of them doubling the resolution, and one to the classes."""
+    widths = [1024, 512, 256, 128, 64, 32, 32]
+    layers, width = [], channels
+    for i, wide in enumerate(widths):
+        layers.append(_layer(width, wide, up=i >= len(widths) - doublings))
+        width = wide
+    return nn.Sequential(*layers, nn.Conv2d(width, outputs, 3, 1, 1))
+
+
+def head(task: Task, channels: int, sides: tuple[int, int]) -> nn.Module:
+    """The head of a task on features of so many channels and such sides."""
+    if task.head == "classify":
+        return _Classifier(channels, task.outputs)
+    if task.head == "jigsaw":
+        return _Classifier(9 * channels, task.outputs)
+    doublings = round(log2(task.image[1] / sides[0]))
+    make = _generator if task.head == "generate" else _segmenter
+    return make(channels, task.outputs, doublings)
+
+
+class Network(nn.Module):
+    """Stem, body, head.
+
+    Args:
+        task: what it is for.
+        body: the modules after the stem.
+        channels: that come out of them.
+        stride: by how much they reduce the resolution.
+    """
+
+    def __init__(self, task: Task, body: Sequence[nn.Module], channels: int, stride: int):
+        super().__init__()
+        self.jigsaw = task.head == "jigsaw"
+        self.features = nn.Sequential(stem(task), *body)
+        height, width = stem_sides(task)
+        self.head = head(task, channels, (-(-height // stride), -(-width // stride)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.jigsaw:
+            batch, tiles = x.shape[:2]
+            features = self.features(x.flatten(0, 1))
+            x = features.view(batch, tiles, *features.shape[1:])
+        else:
+            x = self.features(x)
+        output: Tensor = self.head(x)
+        return output
