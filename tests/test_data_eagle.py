@@ -12,8 +12,9 @@ import pytest
 
 import nastk
 from nastk.cli import run
-from nastk.data import eagle, imported
-from nastk.data.fetch import Store
+from nastk.data import imported
+from nastk.data.fetch import Store, sha256_of
+from nastk.data.official import eagle
 from nastk.errors import DataError, InvalidValue
 from nastk.experiments import latency
 from nastk.spaces.nasbench201 import NASBench201
@@ -34,24 +35,25 @@ def _write(path: Path, content: Any, protocol: int = 4) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_seconds_become_milliseconds_in_the_official_order(tmp_path: Path, protocol: int) -> None:
+def test_seconds_become_milliseconds(tmp_path: Path, protocol: int) -> None:
     path = _write(tmp_path / "edge-tpu.pickle", _seconds(500), protocol)
-    values, checksum = eagle.read_file(path)
-    assert values.shape == (15625,)
-    assert np.isfinite(values).sum() == 500
-    space = NASBench201()
-    some = list(_seconds(500))[3]
-    assert values[space.index(space.as_archs(np.array(some)))[0]] == pytest.approx(1000 * _seconds(500)[some])
-    assert len(checksum) == 64
-    assert eagle.device_of(path) == "edge_tpu"
+    store = Store(tmp_path / "home")
+    (found,) = imported.bring("eagle", [path], store=store)
+    assert (found.label, found.rows) == ("edge_tpu", 500)
+    content = imported.load("nasbench201", store)
+    assert content.archs.shape == (500, 6)
+    assert content.values(0) == pytest.approx([1000 * _seconds(500)[tuple(a)] for a in content.archs.tolist()])
+    column = content.columns[0]
+    assert (column.metric, column.unit, column.device, column.variant) == ("latency", "ms", "edge_tpu", None)
+    assert (column.source, column.sha256) == ("imported from edge-tpu.pickle", sha256_of(path))
 
 
 def test_arch_strings_and_numpy_numbers_are_read_too(tmp_path: Path) -> None:
     space = NASBench201()
     content = {space.format(np.array(k)): np.float64(v) for k, v in _seconds(200).items()}
-    values, _ = eagle.read_file(_write(tmp_path / "a.pkl", content))
-    plain, _ = eagle.read_file(_write(tmp_path / "b.pkl", _seconds(200)))
-    assert np.array_equal(values, plain, equal_nan=True)
+    texts, plain = eagle.read([_write(tmp_path / "a.pkl", content), _write(tmp_path / "b.pkl", _seconds(200))])
+    assert np.array_equal(texts.archs, plain.archs)
+    assert np.array_equal(texts.columns[0][1], plain.columns[0][1])
 
 
 class _Evil:
@@ -80,7 +82,7 @@ def test_other_content_is_refused_and_nothing_is_run(
     monkeypatch.chdir(tmp_path)
     path = _write(tmp_path / "device.pickle", content)
     with pytest.raises(DataError, match=what):
-        eagle.read_file(path)
+        eagle.read([path])
     assert not (tmp_path / "pwned").exists()
 
 
@@ -88,7 +90,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "device.pickle", _seconds(200))
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(DataError, match="truncated"):
-        eagle.read_file(path)
+        eagle.read([path])
 
 
 def test_one_bad_file_keeps_all_out(tmp_path: Path) -> None:
@@ -98,13 +100,18 @@ def test_one_bad_file_keeps_all_out(tmp_path: Path) -> None:
     _write(folder / "wrong.pickle", [1])
     store = Store(tmp_path / "home")
     with pytest.raises(DataError, match=r"wrong\.pickle"):
-        eagle.import_files([folder], store)
+        imported.bring("eagle", [folder], store=store)
     assert not imported.saved("nasbench201", store)
     with pytest.raises(InvalidValue, match="no such file"):
-        eagle.import_files([tmp_path / "nowhere"], store)
+        imported.bring("eagle", [tmp_path / "nowhere"], store=store)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidValue, match="holds no file"):
-        eagle.import_files([tmp_path / "empty"], store)
+        imported.bring("eagle", [tmp_path / "empty"], store=store)
+    (folder / "again").mkdir()
+    _write(folder / "again/good.pkl", _seconds(200))
+    (folder / "wrong.pickle").unlink()
+    with pytest.raises(InvalidValue, match="two files are of the device good"):
+        imported.bring("eagle", [folder], store=store)
 
 
 @pytest.mark.data
@@ -136,7 +143,7 @@ def test_imported_devices_are_columns_and_make_their_tasks_run(
     assert run(["data", "status"]) == 0
     assert DEVICES[1] in capsys.readouterr().out
     (imported.saved("nasbench201")[0]).write_bytes(b"half a file")
-    with pytest.raises(DataError, match="delete it and import"):
+    with pytest.raises(DataError, match="run: nastk data forget desktop_gpu_gtx_1080ti_fp32"):
         nastk.benchmark("nasbench201")
 
 

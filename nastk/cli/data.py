@@ -1,4 +1,4 @@
-"""``nastk data``: fetch the public tables, see what is there, verify it."""
+"""``nastk data``: fetch the public tables, import others, see what is there, verify it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Fetch the public tables, see what is there, verify it.")
+app = typer.Typer(no_args_is_help=True, help="Fetch the public tables, bring your own, see what is there.")
 
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the rows to this file.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Collections, file names, or 'all'.")]
@@ -61,24 +61,82 @@ def fetch(names: Names) -> None:
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Whose files: eagle.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders that hold them.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="[FORM] PATH...", help="Form of the files (nastk data forms), and files or folders."),
+    ],
+    space: Annotated[str | None, typer.Option(metavar="S", help="Whose architectures they hold.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:METRIC[:UNIT[:min|max]]]", help="CSV, Parquet: a column to import; repeatable."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="D", help="CSV, Parquet: data set of the columns.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEV", help="CSV, Parquet: device of latencies and energies.")
+    ] = None,
+    fidelity: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="CSV, Parquet: training epochs of accuracies.")
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="CSV, Parquet: the column of architectures.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="LABEL", help="What to call it; by default as its file.")] = None,
 ) -> None:
-    """Add devices from files that cannot be fetched by name: EAGLE's latencies of NAS-Bench-201, one file a device."""
-    from nastk.data import Store, eagle
-    from nastk.errors import UnknownName
+    """Add to a space's table what you have: official files that cannot be fetched by name, or a table of your own."""
+    from nastk.data import imported
 
-    if source != "eagle":
-        raise UnknownName("source", source, ["eagle"])
-    store = Store()
-    for device, known in eagle.import_files(paths, store):
-        typer.echo(f"imported {device}: latency of {known} architectures, a device of the table nasbench201 now")
+    form, files = _form(paths)
+    options: dict[str, Any] = {"space": space, "columns": column, "dataset": dataset, "device": device}
+    for found in imported.bring(form, files, name, fidelity=fidelity, arch=arch, **options):
+        metrics = list(dict.fromkeys(c.metric for c in found.columns))
+        more = f" and {len(metrics) - 4} more metrics" if len(metrics) > 5 else ""
+        what = ", ".join(metrics[: 4 if more else 5]) + more
+        typer.echo(f"imported {found.label}: {what} of {found.rows} architectures, in the table {found.space} now")
+
+
+def _form(words: list[str]) -> tuple[str, list[Path]]:
+    """The form and the files that the words name; the form of tables of one's own follows from their suffix."""
+    from nastk.data import official
+    from nastk.errors import InvalidValue, UnknownName
+
+    own = {".csv": "csv", ".parquet": "parquet"}
+    first = Path(words[0])
+    if first.suffix in own:
+        return own[first.suffix], [Path(word) for word in words]
+    if words[0].replace("_", "-") not in official.forms():
+        if first.exists():
+            raise InvalidValue(f"say of which form {first} is: nastk data import FORM {first} (nastk data forms)")
+        raise UnknownName("form of file", words[0], official.forms())
+    if len(words) == 1:
+        raise InvalidValue(f"say which files to import: nastk data import {words[0]} PATH...")
+    return words[0], [Path(word) for word in words[1:]]
+
+
+@app.command()
+def forms(json_file: Json = None) -> None:
+    """Forms of files that can be imported."""
+    from nastk.data import official
+
+    _show([{"form": e.name, "holds": e.description} for e in official.forms().values()], json_file)
+
+
+@app.command()
+def forget(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Imports, as nastk data status names them.")],
+    space: Annotated[str | None, typer.Option(metavar="S", help="Of this space only.")] = None,
+) -> None:
+    """Remove what was imported; fetched tables stay as they are."""
+    from nastk.data import imported
+
+    for where, label in imported.forget(names, space):
+        typer.echo(f"removed {label} from the table {where}")
 
 
 @app.command()
 def status(json_file: Json = None) -> None:
     """Where the cache is, which files and tables are there, and how large they are."""
     from nastk.data import Store, imported, tables
+    from nastk.errors import DataError
 
     store = Store()
     typer.echo(f"cache   {store.home}\nmirror  {store.mirror or 'none (NASTK_MIRROR is not set)'}\n")
@@ -97,9 +155,14 @@ def status(json_file: Json = None) -> None:
             }
         )
     _show(rows, json_file)
-    brought = [path.stem for path in imported.saved("nasbench201", store)]
-    if brought:
-        typer.echo(f"\nimported into nasbench201: {', '.join(brought)}")
+    for number, path in enumerate(imported.saved(store=store)):
+        try:
+            found = imported.describe(path)
+            columns = f"{len(found.columns)} column{'s' if len(found.columns) > 1 else ''}"
+            what = f"{columns} of {found.rows} architectures"
+        except DataError as error:
+            what = str(error)
+        typer.echo(f"{'' if number else chr(10)}imported into {path.parent.name}: {path.stem}, {what}")
 
 
 def _table_state(name: str, store: Any, tables: Any) -> str:

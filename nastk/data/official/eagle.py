@@ -1,13 +1,12 @@
-"""EAGLE's latencies of NAS-Bench-201 (Dudziak et al., BRP-NAS, NeurIPS 2020), from files that users download by hand.
+"""EAGLE's latencies of NAS-Bench-201 (Dudziak et al., BRP-NAS, NeurIPS 2020): one pickle a device, files or folders.
 
-A file is a pickled dictionary from architecture to seconds, one a device. An architecture is six operation numbers in
-the order of the arch string, numbered as NAS-Bench-201's API lists them (none, skip_connect, nor_conv_1x1,
-nor_conv_3x3, avg_pool_3x3), or the arch string itself.
+A file is a pickled dictionary from architecture to seconds. An architecture is six operation numbers in the order of
+the arch string, numbered as NAS-Bench-201's API lists them (none, skip_connect, nor_conv_1x1, nor_conv_3x3,
+avg_pool_3x3), or the arch string itself. The device is named as the file, with underscores.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import imported, readers
-from nastk.data.fetch import Store
+from nastk.data import readers
+from nastk.data.official import Measurements
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue
 from nastk.spaces.nasbench201 import NASBench201
 
-TABLE = "nasbench201"
+SPACE = "nasbench201"
 SUFFIXES = (".pickle", ".pkl", ".p")
 LEAST = 100
 """Architectures that a file must hold at least."""
+
+
+def read(paths: Sequence[Path]) -> list[Measurements]:
+    """One latency column a device.
+
+    Raises:
+        InvalidValue: no such file, or two of the same device.
+        DataError: a file is not of EAGLE's form; the message names it.
+    """
+    found = [_read_file(path) for path in files(paths)]
+    names = [measurements.label for measurements in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InvalidValue(f"two files are of the device {twice}")
+    return found
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
@@ -52,31 +66,8 @@ def device_of(path: Path) -> str:
     return path.stem.replace("-", "_")
 
 
-def import_files(paths: Sequence[Path], store: Store | None = None) -> list[tuple[str, int]]:
-    """Read, check and keep every device: names, and how many architectures each has. Nothing is kept if one is wrong.
-
-    Raises:
-        InvalidValue: no such file.
-        DataError: a file is not of EAGLE's form; the message names it.
-    """
-    read = [(device_of(path), path, *read_file(path)) for path in files(paths)]
-    names = [device for device, *_ in read]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InvalidValue(f"two files are of the device {twice}")
-    for device, path, values, checksum in read:
-        source = f"EAGLE, imported from {path.name}"
-        column = Column("latency", "latency", "ms", "min", device=device, source=source, sha256=checksum)
-        imported.save(TABLE, column, values, store)
-    return [(device, int(np.isfinite(values).sum())) for device, _, values, _ in read]
-
-
-def read_file(path: Path) -> tuple[NDArray[np.float64], str]:
-    """Milliseconds ``(15625,)`` in the order of NAS-Bench-201's index, NaN where unknown, and the file's SHA-256.
-
-    Raises:
-        DataError: not a dictionary from architectures to seconds, too few of them, or values that are not positive.
-    """
+def _read_file(path: Path) -> Measurements:
+    """Milliseconds of the file's architectures, NaN where unknown."""
     found = readers.read_mapping(path)
     if len(found) < LEAST:
         raise DataError(f"{path} holds {len(found)} architectures; a device's file has at least {LEAST}")
@@ -89,9 +80,9 @@ def read_file(path: Path) -> tuple[NDArray[np.float64], str]:
         raise DataError(f"{path}: {space.format(archs[first])} takes {seconds[first]:g} s, must be positive")
     if np.isnan(seconds).all():
         raise DataError(f"{path} holds no latency at all")
-    values = np.full(space.size, np.nan)
-    values[space.index(archs)] = 1000.0 * seconds
-    return values, hashlib.sha256(readers.read_bytes(path)).hexdigest()
+    device = device_of(path)
+    column = Column("latency", "latency", "ms", "min", device=device)
+    return Measurements(SPACE, archs, [(column, 1000.0 * seconds)], label=device, files=(path,))
 
 
 def _arch(key: Any, space: NASBench201, path: Path) -> NDArray[np.int64]:

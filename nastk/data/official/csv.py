@@ -1,0 +1,38 @@
+"""A table of your own as CSV: one column of architectures, any columns of values, named with --column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nastk.data import readers
+from nastk.data.official import Measurements, one_file
+from nastk.data.official._columns import measurements
+
+SPACE = None
+LIMIT = 1 << 30
+
+
+def read(
+    paths: Sequence[Path],
+    space: str | None = None,
+    columns: Sequence[str] = (),
+    dataset: str | None = None,
+    device: str | None = None,
+    fidelity: float | None = None,
+    arch: str | None = None,
+) -> list[Measurements]:
+    """The named columns of a CSV file with a heading; an empty cell is an unknown value.
+
+    Args:
+        paths: the file.
+        space, columns, dataset, device, fidelity, arch: see :func:`nastk.data.official._columns.measurements`.
+
+    Raises:
+        InvalidValue, UnknownName: a choice is missing or wrong.
+        DataError: not CSV, an architecture or a value cannot be read.
+    """
+    path = one_file(paths, "a CSV file")
+    content = readers.csv_columns(path, LIMIT)
+    cells = {name: [cell or "nan" for cell in texts] for name, texts in content.items()}
+    return [measurements(cells, str(path), space, columns, dataset, device, fidelity, arch)]

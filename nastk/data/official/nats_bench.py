@@ -1,0 +1,53 @@
+"""NATS-Bench's topology space, folder or .pickle.pbz2: the same columns as of NAS-Bench-201's .pth.
+
+The folder ``NATS-tss-v1_0-3ffb9-simple`` (Dong et al., TPAMI 2022) holds ``meta.pickle.pbz2`` and one file an
+architecture, ``000000.pickle.pbz2`` on: a dictionary from schedule ("12" and "200") to record. Any part of the files
+will do. The single file ``NATS-tss-v1_0-3ffb9.pickle.pbz2`` holds all of them under ``arch2infos``. The size space is
+another search space and is refused.
+"""
+
+from __future__ import annotations
+
+import bz2
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nastk.data.official import Measurements, _pickles, one_path
+from nastk.data.official._nasbench201 import measurements, shrink
+from nastk.errors import DataError, InvalidValue
+
+SPACE = "nasbench201"
+SUFFIX = ".pickle.pbz2"
+LIMIT_ONE, LIMIT_ALL = 64 << 20, 64 << 30
+"""Bytes above which the file of one architecture, or of all, is refused; unpacked."""
+
+
+def read(paths: Sequence[Path]) -> list[Measurements]:
+    """Columns of every architecture that the folder or file has results of.
+
+    Raises:
+        InvalidValue: not one folder or file, or a folder without any.
+        DataError: a file is not of NATS-Bench's topology space.
+    """
+    path = one_path(paths, "a folder or file of NATS-Bench")
+    try:
+        if path.is_dir():
+            official = list(_load(path / f"meta{SUFFIX}", LIMIT_ONE)["meta_archs"])
+            files = sorted(path.glob(f"[0-9]*{SUFFIX}"))
+            if not files:
+                raise InvalidValue(f"{path} holds no file of an architecture, such as 000000{SUFFIX}")
+            records = {int(file.name.removesuffix(SUFFIX)): dict(_load(file, LIMIT_ONE)) for file in files}
+        else:
+            content = _load(path, LIMIT_ALL)
+            official, records = list(content["meta_archs"]), dict(content["arch2infos"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InvalidValue):
+            raise
+        raise DataError(f"{path} has another layout than NATS-Bench's files: {error!r}") from error
+    return [measurements(records, official, str(path))]
+
+
+def _load(path: Path, limit: int) -> Any:
+    with _pickles.opened(path, limit) as packed, bz2.open(packed) as stream:
+        return _pickles.Pickles(stream, str(path), limit, "a file of NATS-Bench").load(shrink)

@@ -1,0 +1,458 @@
+"""Imports: columns of a user's own join the fetched table, stand alone without one, replace nothing, and go again."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nastk
+from nastk.cli import run
+from nastk.data import imported, official, readers, tables
+from nastk.data.fetch import Store, sha256_of
+from nastk.data.official import Measurements
+from nastk.data.tables import Block, Column, ColumnTable
+from nastk.errors import DataError, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
+from nastk.oracles.table import Table
+from nastk.spaces.base import Pool
+from nastk.spaces.fbnet import FBNet
+from nastk.spaces.nasbench201 import NASBench201
+
+SPACE = NASBench201()
+CELLS = SPACE.enumerate()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, empty."""
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> ColumnTable:
+    """A fetched table of NAS-Bench-201: its first 100 cells, accuracy and two latencies."""
+    columns = [
+        Column("test_accuracy", "accuracy", "%", dataset="cifar10", fidelity=200),
+        Column("latency", "latency", "ms", "min", device="phone"),
+    ]
+    values = np.stack([np.linspace(50, 90, 100), np.linspace(1, 2, 100)])
+    table = ColumnTable("nasbench201", CELLS[:100].astype(np.int8), columns, [Block(None, values)], [(0, 0), (0, 1)])
+    monkeypatch.setattr(tables, "load", lambda name, store=None: table)
+    monkeypatch.setattr(imported, "_fetched", lambda name, store: name == "nasbench201")
+    return table
+
+
+def write_csv(path: Path, columns: dict[str, list[Any]]) -> Path:
+    lines = [",".join(columns), *(",".join(f'"{c}"' for c in row) for row in zip(*columns.values(), strict=True))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def own(tmp_path: Path, rows: np.ndarray, name: str = "mine.csv", **values: list[Any]) -> Path:
+    return write_csv(tmp_path / name, {"cell": SPACE.format_all(CELLS[rows]), **values})
+
+
+def _prepared(found: Measurements) -> Measurements:
+    return imported._prepare(found, (Path(__file__),))
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    assert run(["data", "import", *map(str, words)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+# ---- joining
+
+
+def test_columns_over_architectures_of_the_table_are_matched_by_architecture(fetched, tmp_path):
+    rows = np.array([70, 3, 12])
+    path = own(tmp_path, rows, ms=[7.5, 0.5, 1.5])
+    (found,) = imported.bring("csv", [path], space="nasbench201", columns=["ms:latency"], device="toaster")
+    assert (found.space, found.label, found.rows) == ("nasbench201", "mine", 3)
+    table = Table.load("nasbench201")
+    assert len(table) == 100
+    values = table.values("latency", device="toaster")
+    assert values[rows].tolist() == [7.5, 0.5, 1.5]
+    assert np.isnan(values).sum() == 97
+    np.testing.assert_array_equal(table.values("test_accuracy", "cifar10"), fetched.values(0))
+    column = table.find("latency", device="toaster")[1]
+    assert (column.source, column.sha256) == ("imported from mine.csv", sha256_of(path))
+    assert (column.kind, column.unit, column.direction, column.dataset) == ("latency", "ms", "min", None)
+
+
+def test_architectures_that_the_table_lacks_become_new_rows(fetched, tmp_path):
+    path = own(tmp_path, np.array([500, 5]), acc=[88.0, 77.0])
+    imported.bring("csv", [path], space="nasbench201", columns=["acc:val_accuracy"], dataset="cifar10", fidelity=12)
+    table = Table.load("nasbench201")
+    assert len(table) == 101
+    assert isinstance(table.space, Pool)
+    assert table.rows(CELLS[[5, 500]]).tolist() == [5, 100]
+    np.testing.assert_array_equal(table.values("val_accuracy")[[5, 100]], [77, 88])
+    accuracy = table.values("test_accuracy", "cifar10")
+    assert np.isnan(accuracy[100])
+    np.testing.assert_array_equal(accuracy[:100], fetched.values(0))
+    part = table.subset(np.array([100, 5]))
+    assert part.values("val_accuracy").tolist() == [88, 77]
+    np.testing.assert_array_equal(part.values("test_accuracy"), [np.nan, fetched.values(0)[5]])
+    oracle = nastk.benchmark("nasbench201").oracle("val_accuracy")
+    assert oracle(CELLS[[500]]).tolist() == [88]
+    assert oracle.fidelities == [12]
+
+
+def test_a_column_that_the_table_has_is_not_replaced(fetched, tmp_path):
+    path = own(tmp_path, np.arange(2), ms=[5.0, 6.0], acc=[1.0, 2.0])
+    imported.bring("csv", [path], space="nasbench201", columns=["ms:latency"], device="phone")
+    other = own(tmp_path, np.arange(2), name="other.csv", ms=[8.0, 9.0])
+    imported.bring("csv", [other], space="nasbench201", columns=["ms:latency"], device="phone")
+    table = Table.load("nasbench201")
+    np.testing.assert_array_equal(table.values("latency", device="phone"), fetched.values(1))
+    assert table.values("latency", device="phone", variant="mine")[:2].tolist() == [5, 6]
+    assert table.values("latency", device="phone", variant="other")[:2].tolist() == [8, 9]
+
+
+def test_the_same_name_replaces_and_another_name_adds(fetched, tmp_path):
+    path = own(tmp_path, np.arange(2), ms=[5.0, 6.0])
+    choice: dict[str, Any] = {"space": "nasbench201", "columns": ["ms:latency"], "device": "toaster"}
+    imported.bring("csv", [path], **choice)
+    own(tmp_path, np.arange(2), ms=[7.0, 6.0])
+    imported.bring("csv", [path], **choice)
+    assert Table.load("nasbench201").values("latency", device="toaster")[0] == 7
+    imported.bring("csv", [path], "again", **choice)
+    assert [p.stem for p in imported.saved("nasbench201")] == ["again", "mine"]
+    assert sum(c.device == "toaster" for c in Table.load("nasbench201").columns) == 2
+
+
+def test_without_a_fetched_table_imports_are_the_table(home, tmp_path):
+    archs = FBNet().sample(20, seed=0, unique=True)
+    path = write_csv(tmp_path / "a.csv", {"arch": FBNet().format_all(archs), "top1": list(range(20))})
+    imported.bring("csv", [path], space="fbnet", columns=["top1:test_accuracy"], dataset="imagenet")
+    more = write_csv(tmp_path / "b.csv", {"arch": FBNet().format_all(archs[5:15]), "ms": list(range(1, 11))})
+    imported.bring("csv", [more], space="fbnet", columns=["ms:latency"], device="phone")
+    benchmark = nastk.benchmark("fbnet", dataset="imagenet")
+    assert len(benchmark.table) == 20
+    np.testing.assert_array_equal(benchmark.oracle("test_accuracy")(archs), np.arange(20))
+    expected = np.full(20, np.nan)
+    expected[5:15] = np.arange(1, 11)
+    np.testing.assert_array_equal(benchmark.values("latency", device="phone")[benchmark.table.rows(archs)], expected)
+    with pytest.raises(DataError, match="not fetched; run: nastk data fetch nasbench201"):
+        nastk.benchmark("nasbench201")
+
+
+def test_all_members_in_any_order_are_the_whole_space_in_the_official_order(home, tmp_path):
+    order = np.random.default_rng(0).permutation(len(CELLS))
+    values = np.arange(len(CELLS)) / 200
+    for label, places in (("first", order[:9000]), ("second", order[8000:])):
+        column = Column("test_accuracy", "accuracy", "%", dataset=label)
+        found = _prepared(Measurements("nasbench201", CELLS[places], [(column, values[places])]))
+        imported._save(found, label, Store())
+    table = Table.load("nasbench201")
+    assert isinstance(table.space, NASBench201)
+    first = table.values("test_accuracy", "first")
+    np.testing.assert_array_equal(first[order[:9000]], values[order[:9000]])
+    assert np.isnan(first).sum() == len(CELLS) - 9000
+    some = CELLS[[17, 3]]
+    oracle = nastk.benchmark("nasbench201").oracle("test_accuracy", dataset="second")
+    np.testing.assert_array_equal(oracle(some), np.where(np.isin([17, 3], order[8000:]), values[[17, 3]], np.nan))
+
+
+def test_a_fetched_table_that_is_damaged_is_not_passed_over(home, tmp_path, monkeypatch):
+    importer = types.ModuleType("nastk.data.fbnet")
+    importer.FILES, importer.VERSION = ("nasflat_latency/zc_fbnet.json",), 1  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nastk.data.fbnet", importer)
+    path = write_csv(tmp_path / "a.csv", {"arch": FBNet().format_all(FBNet().sample(2, seed=0)), "top1": [1, 2]})
+    imported.bring("csv", [path], space="fbnet", columns=["top1:test_accuracy"])
+    assert len(Table.load("fbnet")) == 2
+    (home / "raw/nasflat_latency").mkdir(parents=True)
+    (home / "raw/nasflat_latency/zc_fbnet.json").write_text("half")
+    importer.draft = lambda path: path("nasflat_latency/zc_fbnet.json")  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="truncated or altered"):
+        Table.load("fbnet")
+
+
+def test_only_architectures_with_a_value_are_kept(home, tmp_path):
+    path = own(tmp_path, np.arange(4), ms=["", 2.5, "nan", 3.5], mj=["", 1, "", ""])
+    (found,) = imported.bring(
+        "csv", [path], space="nasbench201", columns=["ms:latency", "mj:energy:J"], device="toaster", dataset="cifar10"
+    )
+    assert found.rows == 2
+    table = Table.load("nasbench201")
+    np.testing.assert_array_equal(table.values("latency", "cifar10", "toaster"), [2.5, 3.5])
+    assert table.find("energy", "cifar10", "toaster")[1].unit == "J"
+
+
+# ---- files of the cache
+
+
+@pytest.mark.parametrize("damage", ["short", "noise", "shape", "columns", "pickle"])
+def test_a_damaged_import_has_the_command_that_removes_it(home, tmp_path, capsys, damage):
+    path = own(tmp_path, np.arange(3), ms=[1, 2, 3])
+    (found,) = imported.bring("csv", [path], space="nasbench201", columns=["ms:latency"], device="toaster")
+    with np.load(found.path) as content:
+        members = dict(content)
+    if damage == "short":
+        found.path.write_bytes(found.path.read_bytes()[:200])
+    elif damage == "noise":
+        found.path.write_bytes(b"noise")
+    else:
+        if damage == "shape":
+            members["values"] = members["values"][:, :2]
+        elif damage == "columns":
+            members["about"] = np.frombuffer(b'{"format": 2, "rows": 3, "columns": [{"colour": 1}]}', dtype=np.uint8)
+        else:
+            members["values"] = np.array([[{}, {}, {}]], dtype=object)
+        np.savez(found.path, **members)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="run: nastk data forget mine --space nasbench201, and import it again"):
+        nastk.benchmark("nasbench201")
+    assert run(["data", "status"]) == 0
+    assert run(["data", "forget", "mine", "--space", "nasbench201"]) == 0
+    assert not found.path.exists()
+
+
+def test_an_import_of_an_earlier_version_says_to_import_again(home):
+    path = home / "imported/nasbench201/old_device.npz"
+    path.parent.mkdir(parents=True)
+    about = json.dumps({"metric": "latency", "kind": "latency", "unit": "ms", "direction": "min", "device": "old"})
+    np.savez(path, about=np.frombuffer(about.encode(), dtype=np.uint8), values=np.ones(15625))
+    with pytest.raises(DataError, match="another version of nastk; run: nastk data forget old_device"):
+        nastk.benchmark("nasbench201")
+
+
+def test_status_names_imports_and_forget_removes_them(home, tmp_path, capsys):
+    for name in ("a.csv", "b.csv"):
+        path = own(tmp_path, np.arange(3), name=name, ms=[1, 2, 3])
+        words = ["data", "import", str(path), "--space", "nasbench201", "--column", "ms:latency", "--device", name[0]]
+        assert run(words) == 0
+        said = capsys.readouterr().out
+        assert f"imported {name[0]}: latency of 3 architectures, in the table nasbench201 now" in said
+    assert run(["data", "status"]) == 0
+    assert "imported into nasbench201: b, 1 column of 3 architectures" in capsys.readouterr().out
+    assert run(["data", "forget", "a", "c"]) == 2
+    assert "unknown import 'c'" in capsys.readouterr().err
+    assert run(["data", "forget", "a", "--space", "fbnet"]) == 2
+    assert len(imported.saved()) == 2
+    capsys.readouterr()
+    assert run(["data", "forget", "a", "b"]) == 0
+    assert "removed a from the table nasbench201" in capsys.readouterr().out
+    assert not imported.saved()
+
+
+# ---- the choices of a table of one's own
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x:test_accuracy", ("accuracy", "%", "max")),
+        ("x:val_accuracy::min", ("accuracy", "%", "min")),
+        ("x:latency:us", ("latency", "us", "min")),
+        ("x:energy", ("energy", "mJ", "min")),
+        ("x:nwot", ("proxy", "", "max")),
+        ("x:params:M", ("count", "M", "min")),
+        ("x:train_seconds", ("seconds", "s", "min")),
+        ("x:perplexity::min", ("other", "", "min")),
+    ],
+)
+def test_what_a_column_is_follows_from_its_metric(home, tmp_path, text, expected):
+    path = own(tmp_path, np.arange(2), x=[10, 20], ms=[1, 2])
+    choice: dict[str, Any] = {"columns": [text, "ms:latency"], "device": "d"}
+    if ":latency" in text:
+        choice["columns"] = [text]
+    (found,) = imported.bring("csv", [path], space="nasbench201", fidelity=7, **choice)
+    column = found.columns[0]
+    assert (column.kind, column.unit, column.direction) == expected
+    assert column.device == ("d" if column.kind in ("latency", "energy") else None)
+    assert column.fidelity == (7 if column.kind in ("accuracy", "other") else None)
+
+
+def test_architectures_as_texts_integers_or_named_indices(home, tmp_path):
+    rows = np.array([8, 2])
+    texts = SPACE.format_all(CELLS[rows])
+    integers = [",".join(map(str, c)) for c in CELLS[rows].tolist()]
+    for name, cells, arch in (("t", texts, None), ("i", integers, None), ("o", rows.tolist(), "cell")):
+        path = write_csv(tmp_path / f"{name}.csv", {"number": [0, 1], "cell": cells, "acc": [1, 2]})
+        options: dict[str, Any] = {"space": "nasbench201", "columns": ["acc:test_accuracy"], "dataset": name}
+        imported.bring("csv", [path], arch=arch, **options)
+        table = Table.load("nasbench201")
+        assert table.values("test_accuracy", name)[table.rows(CELLS[rows])].tolist() == [1, 2]
+
+
+def test_a_column_of_numbers_is_never_taken_for_indices_unasked(home, tmp_path, capsys):
+    path = write_csv(tmp_path / "a.csv", {"number": [0, 1], "acc": [1, 2]})
+    said = refusal(capsys, path, "--space", "nasbench201", "--column", "acc:test_accuracy")
+    assert "no column whose every value is an architecture of nasbench201; name it with --arch" in said
+    assert not imported.saved()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--column", "acc:test_accuracy"], "say whose architectures it holds with --space"),
+        (["--space", "nasbench202", "--column", "acc"], "did you mean 'nasbench201'"),
+        (["--space", "nasbench201"], "its columns are 'cell', 'acc', 'ms', 'bad'"),
+        (["--space", "nasbench201", "--column", "ac"], "did you mean 'acc'"),
+        (["--space", "nasbench201", "--column", "ms:latency"], "with --device"),
+        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--device", "d"], "no --column is one"),
+        (["--space", "nasbench201", "--column", "acc:score"], "write acc:score::min or max"),
+        (["--space", "nasbench201", "--column", "acc:score::up"], "'up' is no direction"),
+        (["--space", "nasbench201", "--column", "acc:a:b:max:d"], "write NAME:metric:unit:direction"),
+        (["--space", "nasbench201", "--column", "acc", "--column", "acc"], "which values of acc are good"),
+        (["--space", "nasbench201", "--column", "acc:nwot", "--column", "ms:nwot"], "two columns are nwot"),
+        (["--space", "nasbench201", "--column", "bad:nwot"], "bad: not a number"),
+        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--arch", "cel"], "did you mean 'cell'"),
+        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--arch", "ms"], "ms: "),
+        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--name", "../x"], "--name ../x: use letters"),
+        (["--space", "nasbench201", "--column", "ms:test_accuracy"], "500 cannot be test_accuracy"),
+        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--fidelity", "-1"], "fidelity"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_in_one_line(home, tmp_path, capsys, words, what):
+    path = own(tmp_path, np.arange(2), acc=[10, 20], ms=[500, 0.5], bad=["fast", "slow"])
+    assert what in refusal(capsys, path, *words)
+    assert not imported.saved()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("cell,acc\n", "no rows"),
+        ("", "column of the file 'acc'"),
+        ("cell,acc\n1 2 3 4 4 0,1\n1 2 3 4 4 0,2\n", "comes twice"),
+        ("cell,acc\n1 2 3 4 4 9,1\n", "no column whose every value"),
+        ("cell,acc\n1 2 3 4 4 0,1,2\n", "3 cells under 2 headings"),
+        ("cell,acc,acc\n1 2 3 4 4 0,1,2\n", "two columns 'acc'"),
+        ("cell,acc\n1 2 3 4 4 0,\n", "no value at all"),
+        ("cell,acc\n1 2 3 4 4 0,inf\n", "inf cannot be test_accuracy"),
+        ("cell,acc\n1 2 3 4 4 0,\xff\n", "not CSV"),
+    ],
+)
+def test_files_that_cannot_be_read_are_refused(home, tmp_path, capsys, content, what):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode("latin1"))
+    assert what in refusal(capsys, path, "--space", "nasbench201", "--column", "acc:test_accuracy", "--dataset", "d")
+    assert not imported.saved()
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_matter(home, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfcell,acc\r\n1 2 3 4 4 0,1\r\n\r\n")
+    assert readers.csv_columns(path) == {"cell": ["1 2 3 4 4 0"], "acc": ["1"]}
+
+
+def test_words_that_name_no_form_or_file(home, tmp_path, capsys):
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    assert f"say of which form {path} is" in refusal(capsys, path)
+    assert "did you mean 'suite-zero'" in refusal(capsys, "suite_zer", path)
+    assert "nastk data import eagle PATH" in refusal(capsys, "eagle")
+    assert "no such file" in refusal(capsys, tmp_path / "b.csv", "--space", "nasbench201", "--column", "x")
+    assert "imported alone; got 2" in refusal(capsys, "hw_nas_bench", path, path)
+    assert "does not take --column" in refusal(capsys, "hw-nas-bench", path, "--column", "x")
+    assert "is of nasbench201" in refusal(capsys, "hw-nas-bench", path, "--space", "fbnet")
+    assert "is a folder" in refusal(capsys, "hw-nas-bench", tmp_path)
+
+
+def test_forms_are_listed_and_described_without_being_imported(capsys):
+    assert run(["data", "forms"]) == 0
+    said = capsys.readouterr().out
+    for name, entry in official.forms().items():
+        assert name in said
+        assert 20 < len(entry.description) < 121
+        module = official.form(name)
+        assert isinstance(module.SPACE, str | None)
+        assert callable(module.read)
+
+
+def test_imports_belong_to_registered_spaces(home, tmp_path):
+    path = own(tmp_path, np.arange(2), acc=[1, 2])
+    file = tmp_path / "my_cells.py"
+    file.write_text(
+        "from nastk.spaces.nasbench201 import NASBench201\nclass Mine(NASBench201):\n    name = 'my-cells'\n", "utf-8"
+    )
+    with pytest.raises(InvalidValue, match="registered spaces"):
+        imported.bring("csv", [path], space=f"{file}:Mine", columns=["acc:test_accuracy"])
+
+
+def test_what_a_form_reads_is_checked_before_anything_is_kept(home, tmp_path, monkeypatch):
+    path = own(tmp_path, np.arange(2), acc=[1, 2])
+    column = Column("test_accuracy", "accuracy", "%")
+    good = Measurements("nasbench201", CELLS[:2], [(column, np.array([1.0, 2.0]))])
+    bad = [
+        (Measurements("nasbench201", CELLS[[0, 0]], good.columns), DataError, "comes twice"),
+        (Measurements("nasbench201", CELLS[:2] + 9, good.columns), InvalidArchitecture, "must be 0 to 4"),
+        (Measurements("nasbench201", CELLS[:2], [(column, np.full(2, np.nan))]), DataError, "no values"),
+        (Measurements("nasbench201", CELLS[:2], [(column, np.array([1, np.inf]))]), DataError, "not finite"),
+        (Measurements("nasbench201", CELLS[:3], good.columns), DataError, "no values of arch"),
+        (Measurements("nasbench201", CELLS[:2], good.columns * 2), DataError, "a column twice"),
+        (Measurements("nowhere", CELLS[:2], good.columns), InvalidValue, "registered"),
+        (good, InvalidValue, "one by one"),
+    ]
+    for wrong, error, what in bad:
+        module = types.SimpleNamespace(SPACE="nasbench201", read=lambda paths, wrong=wrong: [good, wrong])
+        monkeypatch.setattr(official, "form", lambda name, module=module: module)
+        with pytest.raises(error, match=what):
+            imported.bring("anything", [path])
+        assert not imported.saved()
+
+
+# ---- Parquet
+
+
+def test_parquet_without_its_reader_says_what_to_install(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    assert "pip install 'pyarrow>=15'" in refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
+    old = types.ModuleType("pyarrow")
+    old.__version__ = "14.0.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyarrow", old)
+    with pytest.raises(MissingExtra, match="is not safe"):
+        imported.bring("parquet", [path], space="nasbench201", columns=["acc"])
+
+
+def test_parquet_is_read_like_csv_and_may_hold_lists(home, tmp_path, capsys):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    import pandas
+
+    path = tmp_path / "mine.parquet"
+    frame = pandas.DataFrame({"row": CELLS[:3].tolist(), "text": SPACE.format_all(CELLS[:3]), "acc": [1.5, None, 3.5]})
+    frame.to_parquet(path)
+    for arch in (None, "row", "text"):
+        imported.bring("parquet", [path], space="nasbench201", columns=["acc:test_accuracy"], arch=arch)
+        table = Table.load("nasbench201")
+        assert table.values("test_accuracy")[table.rows(CELLS[[0, 2]])].tolist() == [1.5, 3.5]
+    path.write_bytes(path.read_bytes()[:100])
+    assert "not a Parquet file" in refusal(capsys, path, "--space", "nasbench201", "--column", "acc:test_accuracy")
+
+
+def test_unknown_names_keep_their_kind(home):
+    with pytest.raises(UnknownName, match="unknown import 'x'; known: none"):
+        imported.forget(["x"])
+
+
+# ---- large tables
+
+
+def test_a_table_of_hundreds_of_thousands_of_rows_joins_quickly(home, tmp_path):
+    import time
+
+    space = FBNet()
+    archs = space.sample(423_624, seed=0, unique=True)
+    values = np.random.default_rng(0).random((2, len(archs)))
+    for label, part in (("one", slice(0, 400_000)), ("two", slice(1_000, len(archs)))):
+        column = Column("test_accuracy", "accuracy", "%", dataset=label)
+        found = Measurements("fbnet", archs[part], [(column, values[0, part])])
+        imported._save(found, label, Store())
+    start = time.perf_counter()
+    content = imported.load("fbnet")
+    assert time.perf_counter() - start < 2.0
+    assert len(content.archs) == len(archs)
+    np.testing.assert_array_equal(content.archs, archs)
+    np.testing.assert_array_equal(content.values(1)[1_000:], values[0, 1_000:])

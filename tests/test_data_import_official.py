@@ -1,0 +1,631 @@
+"""Official files: small ones of the documented forms give the right columns, hostile ones have no effect."""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import io
+import json
+import os
+import pickle
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nastk
+from nastk.cli import run
+from nastk.data import imported, official, readers, tables
+from nastk.data.fetch import Store
+from nastk.data.nasbench201 import DATASETS, HW
+from nastk.data.official import _nasbench201 as runs
+from nastk.data.official import _pickles, hw_nas_bench
+from nastk.data.proxies import PROXIES
+from nastk.errors import DataError, InvalidValue
+from nastk.registry import SPACES
+from nastk.spaces.nasbench201 import NASBench201
+
+SPACE = NASBench201()
+CELLS = SPACE.enumerate()
+TEXTS = SPACE.format_all(CELLS)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# ---- records of NAS-Bench-201
+
+
+def trial(trained_on: str, seed: int, epochs: int, arch: int) -> dict[str, Any]:
+    """As the official files have it; its last accuracies are ``arch + seed / 1000`` plus 10 for each split."""
+    splits = {"cifar10-valid": ("ori-test", "x-valid"), "cifar10": ("ori-test",)}.get(
+        trained_on, ("x-test", "x-valid", "ori-test")
+    )
+    accuracies = {
+        f"{split}@{e}": (arch + seed / 1000 + 10 * k if e == epochs - 1 else 0.5)
+        for k, split in enumerate(splits)
+        for e in range(epochs)
+    }
+    by_epoch = collections.OrderedDict((e, 1.5) for e in range(epochs))
+    return {
+        "name": "infer.tiny",
+        "net_state_dict": None,
+        "train_acc1es": dict(by_epoch),
+        "train_acc5es": dict(by_epoch),
+        "train_losses": dict(by_epoch),
+        "train_times": by_epoch,
+        "arch_config": {"arch_str": TEXTS[arch], "channel": 16},
+        "params": np.float64(1.5),
+        "flop": 15.6,
+        "seed": seed,
+        "epochs": epochs,
+        "latency": [0.01, 0.03] if trained_on == "cifar10" else [-1.0],
+        "eval_names": list(splits),
+        "eval_acc1es": accuracies,
+        "eval_times": dict.fromkeys(accuracies, 0.1),
+        "eval_losses": dict.fromkeys(accuracies, 0.2),
+    }
+
+
+def record(arch: int, epochs: int, seeds: tuple[int, ...] = (777, 888)) -> dict[str, Any]:
+    trained_on = ("cifar10-valid", "cifar10", "cifar100", "ImageNet16-120")
+    results = {(d, s): trial(d, s, epochs, arch) for d in trained_on for s in seeds}
+    return {
+        "arch_index": arch,
+        "arch_str": TEXTS[arch],
+        "all_results": collections.OrderedDict(results),
+        "dataset_seed": {key: list(seeds) for key in trained_on},
+        "clear_net_done": True,
+    }
+
+
+def whole(archs: list[int], less: str = "less", full: str = "full") -> dict[str, Any]:
+    return {
+        "meta_archs": TEXTS,
+        "total_archs": len(TEXTS),
+        "arch2infos": {a: {less: record(a, 12, (777,)), full: record(a, 200)} for a in archs},
+        "evaluated_indexes": set(archs),
+    }
+
+
+def old_torch(content: Any) -> bytes:
+    """What ``torch.save`` wrote before torch 1.6: magic number, version, sizes, object, keys of storages."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    return b"".join(pickle.dumps(part, 2) for part in (_pickles.TORCH_MAGIC, 1001, system, content, []))
+
+
+def new_torch(content: Any) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, 2))
+        archive.writestr("archive/version", "3\n")
+    return file.getvalue()
+
+
+def check_columns(found: official.Measurements, archs: list[int]) -> None:
+    assert found.space == "nasbench201"
+    np.testing.assert_array_equal(found.archs, CELLS[archs])
+    columns = {(c.metric, c.dataset, c.fidelity): (c, v) for c, v in found.columns}
+    numbers = np.array(archs)
+    assert len(columns) == len(found.columns) == 2 * 6 + 2 * 3 + 1
+    for epochs, seeds in ((12, 0.777), (200, 0.8325)):
+        for dataset, metric, split in (
+            ("cifar10", "val_accuracy", 1),
+            ("cifar10", "test_accuracy", 0),
+            ("cifar100", "val_accuracy", 1),
+            ("ImageNet16-120", "test_accuracy", 0),
+        ):
+            column, values = columns[metric, dataset, epochs]
+            np.testing.assert_allclose(values, numbers + seeds + 10 * split)
+            assert (column.kind, column.unit, column.direction) == ("accuracy", "%", "max")
+        np.testing.assert_allclose(columns["train_seconds", "cifar100", epochs][1], 1.5 * epochs)
+    assert "half" in columns["val_accuracy", "cifar10", 200][0].note
+    column, values = columns["latency", "cifar10", None]
+    assert (column.device, column.unit) == ("gpu_256", "ms")
+    np.testing.assert_allclose(values, 20)
+
+
+@pytest.mark.parametrize("wrap", [old_torch, new_torch])
+def test_the_pth_gives_means_over_seeds_after_the_last_epoch(tmp_path, wrap):
+    path = tmp_path / "NAS-Bench-201-v1_1-096897.pth"
+    path.write_bytes(wrap(whole([3, 17, 40])))
+    (found,) = official.form("nasbench201-pth").read([path])
+    check_columns(found, [3, 17, 40])
+
+
+def test_the_pth_is_read_as_torch_itself_writes_it(tmp_path):
+    import torch
+
+    for zipped in (False, True):
+        torch.save(whole([3, 17]), tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        check_columns(official.form("nasbench201_pth").read([tmp_path / "a.pth"])[0], [3, 17])
+
+
+def test_version_1_0_lacks_most_trainings_of_12_epochs(tmp_path):
+    content = whole([3])
+    results = content["arch2infos"][3]["less"]["all_results"]
+    for key in [k for k in results if k[0] != "cifar10-valid"]:
+        del results[key]
+    (tmp_path / "a.pth").write_bytes(old_torch(content))
+    (found,) = official.form("nasbench201-pth").read([tmp_path / "a.pth"])
+    assert [(c.metric, c.dataset) for c, _ in found.columns if c.fidelity == 12] == [("val_accuracy", "cifar10")]
+
+
+def test_a_long_pth_needs_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pickles, "CHUNK", 1 << 14)
+    path = tmp_path / "a.pth"
+    path.write_bytes(old_torch(whole(list(range(6)))))
+
+    def peak(shrink: Any) -> int:
+        tracemalloc.start()
+        assert len(_pickles.load_torch(path, 1 << 30, shrink)["arch2infos"]) == 6
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    a, b = peak(runs.shrink), peak(None)
+    assert a < b / 3
+
+
+def test_shrinking_twice_is_shrinking_once():
+    one = {k: dict(v) if isinstance(v, dict) else v for k, v in trial("cifar100", 777, 12, 5).items()}
+    runs.shrink(one)
+    again = dict(one, eval_acc1es=dict(one["eval_acc1es"]), train_times=dict(one["train_times"]))
+    runs.shrink(again)
+    assert one == again
+    assert list(one["eval_acc1es"]) == ["x-test@11", "x-valid@11", "ori-test@11"]
+    assert one["train_times"] == {"total": 18.0}
+    assert set(one) == {"eval_acc1es", "train_times", "epochs", "latency"}
+
+
+def write_pbz2(path: Path, content: Any, protocol: int = 4) -> None:
+    path.write_bytes(bz2.compress(pickle.dumps(content, protocol)))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_nats_bench_as_folder_or_file(tmp_path, protocol):
+    folder = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
+    folder.mkdir()
+    content = whole([5, 12], "12", "200")
+    write_pbz2(folder / "meta.pickle.pbz2", {k: content[k] for k in ("meta_archs", "total_archs")}, protocol)
+    for arch in (12, 5):
+        write_pbz2(folder / f"{arch:06d}.pickle.pbz2", content["arch2infos"][arch], protocol)
+    file = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
+    write_pbz2(file, content, protocol)
+    for path in (folder, file):
+        check_columns(official.form("nats-bench").read([path])[0], [5, 12])
+
+
+def test_nats_bench_is_imported_by_the_command(home, tmp_path, capsys):
+    folder = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
+    folder.mkdir()
+    content = whole([5, 12], "12", "200")
+    write_pbz2(folder / "meta.pickle.pbz2", content)
+    for arch in (5, 12):
+        write_pbz2(folder / f"{arch:06d}.pickle.pbz2", content["arch2infos"][arch])
+    assert run(["data", "import", "nats-bench", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("imported NATS-tss-v1_0-3ffb9-simple: ")
+    assert "of 2 architectures, in the table nasbench201 now" in said
+    oracle = nastk.benchmark("nasbench201", dataset="cifar100").oracle("val_accuracy")
+    assert oracle.fidelities == [12, 200]
+    np.testing.assert_allclose(oracle(CELLS[[12]]), 22.8325)
+    assert oracle.column.source == "imported from NATS-tss-v1_0-3ffb9-simple"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda c: c.pop("meta_archs"), "another layout"),
+        (lambda c: c.update(arch2infos=[1]), "another layout"),
+        (lambda c: c["arch2infos"].clear(), "no results"),
+        (lambda c: c["arch2infos"][3]["full"].update(arch_str=TEXTS[4]), "architecture 3 is"),
+        (lambda c: c["arch2infos"][3]["full"].pop("all_results"), "another layout"),
+        (lambda c: c["arch2infos"].update({99999: c["arch2infos"][3]}), "another layout"),
+        (lambda c: c["arch2infos"][3]["full"]["all_results"].update({("cifar10", 1): 7}), "another layout"),
+        (lambda c: _trial(c)["eval_acc1es"].update({"ori-test@199": 101.0}), "not a number from 0 to 100"),
+        (lambda c: _trial(c)["eval_acc1es"].update({"ori-test@199": "many"}), "not a number from 0 to 100"),
+        (lambda c: _trial(c)["eval_acc1es"].update({"ori-test@199": float("nan")}), "not a number"),
+        (lambda c: c.update(meta_archs=["1:2:3"] * 15625), "not of NAS-Bench-201's cells"),
+    ],
+)
+def test_other_layouts_of_the_pth_are_refused(tmp_path, change, what):
+    content = whole([3])
+    change(content)
+    (tmp_path / "a.pth").write_bytes(old_torch(content))
+    with pytest.raises(DataError, match=what) as caught:
+        official.form("nasbench201-pth").read([tmp_path / "a.pth"])
+    assert "\n" not in str(caught.value)
+
+
+def _trial(content: dict[str, Any]) -> dict[str, Any]:
+    return content["arch2infos"][3]["full"]["all_results"]["cifar10", 777]
+
+
+def test_folders_and_files_of_nats_bench_that_are_none(tmp_path):
+    read = official.form("nats-bench").read
+    with pytest.raises(InvalidValue, match="no such file"):
+        read([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match=r"cannot read .*meta\.pickle\.pbz2"):
+        read([tmp_path])
+    write_pbz2(tmp_path / "meta.pickle.pbz2", {"meta_archs": TEXTS})
+    with pytest.raises(InvalidValue, match="no file of an architecture"):
+        read([tmp_path])
+    (tmp_path / "000003.pickle.pbz2").write_bytes(b"not packed")
+    with pytest.raises(DataError, match=r"000003\.pickle\.pbz2 is truncated"):
+        read([tmp_path])
+    write_pbz2(tmp_path / "000003.pickle.pbz2", [1, 2])
+    with pytest.raises(DataError, match="another layout"):
+        read([tmp_path])
+
+
+# ---- HW-NAS-Bench
+
+
+def hardware(seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    part: dict[str, Any] = {name: rng.uniform(1, 2, 15625).tolist() for name in hw_nas_bench.METRICS}
+    part["edgetpu_latency"][4] = -1
+    part["fpga_energy"] = np.array(part["fpga_energy"])
+    part["config"] = [{"name": "infer.tiny", "arch_str": text} for text in TEXTS]
+    return {"nasbench201": dict.fromkeys(DATASETS, part), "fbnet": {"edgegpu_latency": {"k3_e1_...": 0.5}}}
+
+
+def test_hw_nas_bench_gives_latency_and_energy_of_every_device(home, tmp_path):
+    content = hardware()
+    path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
+    path.write_bytes(pickle.dumps(content))
+    (found,) = imported.bring("hw-nas-bench", [path])
+    assert (found.label, found.rows, len(found.columns)) == ("HW-NAS-Bench-v1_0", 15625, 30)
+    benchmark = nastk.benchmark("nasbench201", dataset="cifar100")
+    assert isinstance(benchmark.space, NASBench201)
+    part = content["nasbench201"]["cifar100"]
+    np.testing.assert_array_equal(benchmark.values("latency", "pixel3"), part["pixel3_latency"])
+    np.testing.assert_array_equal(benchmark.values("energy", "fpga"), part["fpga_energy"])
+    assert np.flatnonzero(np.isnan(benchmark.values("latency", "edgetpu"))).tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda p: p.pop("pixel3_latency"), "another layout"),
+        (lambda p: p.update(pixel3_latency=[1.0] * 15), "15 values, expected 15625"),
+        (lambda p: p.update(pixel3_latency=[0.0] * 15625), "must be positive"),
+        (lambda p: p.update(pixel3_latency=["x"] * 15625), "not a number"),
+        (lambda p: p["config"].reverse(), "official index"),
+    ],
+)
+def test_other_layouts_of_hw_nas_bench_are_refused(tmp_path, change, what):
+    content = hardware()
+    change(content["nasbench201"]["cifar10"])
+    (tmp_path / "a.pickle").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=what):
+        official.form("hw-nas-bench").read([tmp_path / "a.pickle"])
+
+
+@pytest.mark.data
+def test_hw_nas_bench_agrees_with_the_fetched_table(nastk_home, raw, tmp_path):
+    content: dict[str, Any] = {"nasbench201": {}, "fbnet": {}}
+    for dataset in DATASETS:
+        cells = readers.read_csv(raw / HW.format(dataset), hw_nas_bench.METRICS)
+        content["nasbench201"][dataset] = {name: [float(v) for v in cells[name]] for name in hw_nas_bench.METRICS}
+    path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
+    path.write_bytes(pickle.dumps(content))
+    (found,) = official.form("hw-nas-bench").read([path])
+    table = nastk.benchmark("nasbench201").table
+    for column, values in found.columns:
+        kept = table.values(column.metric, column.dataset, column.device)
+        np.testing.assert_allclose(kept, values, rtol=1e-7)
+        same = table.find(column.metric, column.dataset, column.device)[1]
+        assert (same.unit, same.direction, same.kind) == (column.unit, column.direction, column.kind)
+
+
+# ---- NASLib's pickles
+
+
+def naslib(archs: list[int], epochs: int = 200) -> dict[str, Any]:
+    def result(arch: int) -> dict[str, Any]:
+        return {
+            "train_acc1es": [*[1.0] * (epochs - 1), 90 + arch / 100],
+            "eval_acc1es": [*[1.0] * (epochs - 1), np.float64(80 + arch / 100)],
+            "train_losses": [0.5] * epochs,
+            "cost_info": {"flops": 15.0, "params": 0.1, "latency": 0.02, "train_time": 3.0},
+        }
+
+    return {TEXTS[a]: {"cifar10-valid": result(a), "cifar100": result(a)} for a in archs}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_naslib_pickles_give_the_last_epoch(home, tmp_path, protocol):
+    path = tmp_path / "nb201_cifar10_full_training.pickle"
+    path.write_bytes(pickle.dumps(naslib([7, 3]), protocol))
+    (found,) = imported.bring("naslib-pickle", [path])
+    assert (found.label, found.rows) == ("nb201_cifar10_full_training", 2)
+    table = nastk.benchmark("nasbench201").table
+    rows = table.rows(CELLS[[3, 7]])
+    np.testing.assert_allclose(table.values("eval_accuracy", "cifar10-valid")[rows], [80.03, 80.07])
+    np.testing.assert_allclose(table.values("train_accuracy", "cifar100", fidelity=200)[rows], [90.03, 90.07])
+    assert "never select" in table.find("eval_accuracy", "cifar100")[1].note
+
+
+def test_naslib_pickles_of_single_numbers(tmp_path):
+    content = {TEXTS[2]: {"cifar10": {"train_acc1es": 99.0, "eval_acc1es": 91.5, "params": 1.0}}}
+    (tmp_path / "nb201_all.pickle").write_bytes(pickle.dumps(content))
+    (found,) = official.form("naslib-pickle").read([tmp_path / "nb201_all.pickle"])
+    assert [(c.metric, c.fidelity, v.tolist()) for c, v in found.columns] == [
+        ("train_accuracy", None, [99.0]),
+        ("eval_accuracy", None, [91.5]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ({"Genotype(normal=...)": {}}, "not of NAS-Bench-201"),
+        ({TEXTS[1]: {"cifar10": {"eval_acc1es": [], "train_acc1es": []}}}, "not an accuracy"),
+        ({TEXTS[1]: {"cifar10": {"eval_acc1es": [101.0], "train_acc1es": [1.0]}}}, "not an accuracy"),
+        ({TEXTS[1]: {"cifar10": {"eval_acc1es": [10.0]}}}, "another layout"),
+        ({TEXTS[1]: 7}, "another layout"),
+        ({}, "no results"),
+        ([1], "another layout"),
+        ({(1, 2): {}}, "another layout"),
+    ],
+)
+def test_other_pickles_are_refused(tmp_path, content, what):
+    (tmp_path / "a.pickle").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=what):
+        official.form("naslib-pickle").read([tmp_path / "a.pickle"])
+
+
+# ---- NAS-Bench-Suite-Zero
+
+
+def entry(value: float, timed: bool = True) -> dict[str, Any]:
+    scores: dict[str, Any] = {"nwot": value, "synflow": -1e8, "snip": float("-inf"), "params": 1.5}
+    return {k: {"score": v, "time": 0.25} if timed else v for k, v in scores.items()} | {"val_accuracy": 10 * value}
+
+
+def test_suite_zero_reads_naslibs_tuples_of_nasbench201(home, tmp_path):
+    file = tmp_path / "zc_nasbench201.json"
+    file.write_text(
+        json.dumps({"cifar10": {"(4, 3, 2, 1, 0, 0)": entry(2.0), "(0, 0, 0, 0, 0, 1)": entry(3.0)}}), encoding="utf-8"
+    )
+    (found,) = imported.bring("suite-zero", [file])
+    assert found.label == "zc_nasbench201"
+    table = nastk.benchmark("nasbench201", dataset="cifar10").table
+    cell = "|avg_pool_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_3x3~0|skip_connect~1|skip_connect~2|"
+    row = table.rows(cell)
+    assert table.values("nwot")[row].tolist() == [2.0]
+    assert table.values("naslib_accuracy")[row].tolist() == [20.0]
+    assert table.values("nwot_seconds")[row].tolist() == [0.25]
+    assert np.isnan(table.values("synflow")).all()
+    assert np.isnan(table.values("snip")).all()
+    assert (table.find("params")[1].kind, table.find("params")[1].unit) == ("count", "M")
+
+
+def test_suite_zero_takes_bare_scores_under_the_name_of_the_space_and_means_of_repeats(tmp_path):
+    file = tmp_path / "part.json"
+    cells = "(1, 1), (0, 1), (1, 3), (0, 3), (1, 3), (3, 2)], [(1, 0), (0, 2), (1, 3), (0, 3), (3, 0), (0, 1), (2, 0)"
+    text = f"[[(0, 0), (1, 5), {cells}, (3, 6)]]"
+    again = text.replace("[[(0, 0), (1, 5)", "[[(1, 5), (0, 0)")
+    file.write_text(json.dumps({"nasbench301": {"cifar10": {text: entry(2.0, False), again: entry(4.0, False)}}}))
+    read = official.form("suite-zero").read
+    with pytest.raises(InvalidValue, match="add --space"):
+        read([file])
+    (found,) = read([file], space="nasbench301")
+    assert len(found.archs) == 1
+    columns = {c.metric: v.tolist() for c, v in found.columns}
+    assert columns["nwot"] == [3.0]
+    assert columns["val_accuracy"] == [30.0]
+    assert "nwot_seconds" not in columns
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("{", "not JSON"),
+        ("[]", "another layout"),
+        ("{}", "no architecture"),
+        ('{"cifar10": {}}', "no architecture"),
+        ('{"cifar10": {"(9, 0, 0, 0, 0, 0)": {}}}', "not 0 to 4"),
+        ('{"cifar10": {"__import__": {}}}', "not an architecture"),
+        ('{"cifar10": {"(1, 0, 0, 0, 0, 0)": 7}}', "another layout"),
+        ('{"cifar10": {"(1, 0, 0, 0, 0, 0)": {"nwot": "x"}}}', "not a number"),
+        ('{"cifar10": 7}', "another layout"),
+    ],
+)
+def test_other_json_is_refused(tmp_path, content, what):
+    file = tmp_path / "zc_nasbench201.json"
+    file.write_text(content)
+    with pytest.raises(DataError, match=what):
+        official.form("suite-zero").read([file])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", ["nasbench101", "nasbench201", "nasbench301", "transbench101-micro", "transbench101-macro"]
+)
+def test_suite_zero_agrees_with_the_fetched_table(suite_home, raw, name):
+    file = raw / f"naslib/zc_{name.replace('-', '_')}.json"
+    if name not in SPACES.entries or not file.is_file():
+        pytest.skip(f"{name} is not here; run: nastk data fetch {name.partition('-')[0]}")
+    (found,) = official.form("suite-zero").read([file])
+    assert found.space == name
+    assert len(np.unique(found.archs, axis=0)) == len(found.archs)
+    try:
+        kept = nastk.oracles.table.Table(tables.load(name, Store()))
+    except (DataError, ModuleNotFoundError) as error:
+        pytest.skip(str(error))
+    rows = kept.rows(found.archs)
+    compared = 0
+    for column, values in found.columns:
+        theirs = [c for c in kept.columns if (c.metric, c.dataset) == (column.metric, column.dataset)]
+        same = [c for c in theirs if c.source.endswith(file.name)]
+        if same and (column.metric in (*PROXIES, "naslib_accuracy", "val_accuracy")):
+            expected = kept.values(column.metric, column.dataset, fidelity=same[0].fidelity, variant=same[0].variant)
+            np.testing.assert_allclose(values, expected[rows], rtol=1e-6, err_msg=column.label)
+            assert (same[0].unit, same[0].direction) == (column.unit, column.direction)
+            compared += 1
+    assert compared >= 10
+
+
+# ---- hostile files
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch pwned",)
+
+
+class _Exec:
+    def __reduce__(self) -> Any:
+        return exec, ("open('pwned', 'w').close()",)
+
+
+def _hostile() -> dict[str, bytes]:
+    def state(module: str, name: str) -> bytes:
+        return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"}X\x01\x00\x00\x00aK\x01sb."
+
+    return {
+        "os.system": pickle.dumps(_Evil(), 2),
+        "os.system, protocol 0": pickle.dumps(_Evil(), 0),
+        "exec": pickle.dumps({"meta_archs": _Exec()}, 4),
+        "nested": pickle.dumps({"arch2infos": {1: [{"a": (_Evil(),)}]}}, 2),
+        "a call of a text": b"\x80\x02X\x06\x00\x00\x00systemX\x05\x00\x00\x00touch\x85R.",
+        "a call of a call": b"\x80\x02ccollections\nOrderedDict\n)R)R.",
+        "dotted": b"\x80\x04\x8c\x05numpy\x8c\x0fdtype.__class__\x93)R.",
+        "name of numbers": b"\x80\x04K\x01K\x02\x93)R.",
+        "numpy.load": b"\x80\x02cnumpy\nload\nX\x05\x00\x00\x00pwned\x85R.",
+        "getattr": b"\x80\x02c__builtin__\ngetattr\n.",
+        "OrderedDict of a name": b"\x80\x02ccollections\nOrderedDict\nccollections\nOrderedDict\n\x85R.",
+        "state of a name": state("collections", "OrderedDict"),
+        "state of a dictionary": b"\x80\x02}}X\x01\x00\x00\x00aK\x01sb.",
+        "items of a list": b"\x80\x02](K\x01K\x02u.",
+        "items of a text": b"\x80\x02X\x01\x00\x00\x00aK\x01a.",
+        "unhashable": b"\x80\x02}]K\x01s.",
+        "odd items": b"\x80\x02}(K\x01u.",
+        "object opcode": b"(cos\nsystem\nX\x05\x00\x00\x00touch o.",
+        "instance opcode": b"(S'touch pwned'\nios\nsystem\n.",
+        "new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+        "extension": b"\x80\x02\x82\x01.",
+        "persistent text": b"Pabc\n.",
+        "huge memo": b"\x80\x02Nr\xff\xff\xff\x7f.",
+        "huge text": b"\x80\x04\x8d" + (2**60).to_bytes(8, "little") + b"x.",
+        "long text": b"\x80\x02X\xff\xff\xff\x03" + b"x" * 100,
+        "endless name": b"\x80\x02c" + b"x" * 10_000,
+        "name that is no text": b"\x80\x02c\xff\xfe\nx\n.",
+        "huge array": (
+            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01J\x00\x00\x00\x40\x85"
+            b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R\x89X\x01\x00\x00\x00atb."
+        ),
+        "array without a state": b"\x80\x02}X\x01\x00\x00\x00acnumpy.core.multiarray\n_reconstruct\n)Rs.",
+        "not in the memo": b"\x80\x02h\x07.",
+        "no mark": b"\x80\x02K\x01u.",
+        "nothing on the stack": b"\x80\x02.",
+        "too few for a tuple": b"\x80\x02K\x01\x87.",
+        "deep": b"\x80\x02" + b"(" * 50_000 + b".",
+        "empty": b"",
+        "noise": bytes(range(256)) * 8,
+    }
+
+
+READERS = {
+    "nasbench201-pth": [old_torch, new_torch],
+    "hw-nas-bench": [bytes],
+    "naslib-pickle": [bytes],
+    "nats-bench": [bz2.compress],
+}
+
+
+def _wrap(wrap: Any, content: bytes) -> bytes:
+    """The hostile pickle in the place of the object."""
+    if wrap in (old_torch, new_torch):
+        return wrap("?").replace(pickle.dumps("?", 2), content) if wrap is old_torch else _zip(content)
+    return wrap(content)
+
+
+def _zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("hostile", _hostile())
+def test_hostile_files_are_refused_in_one_line_and_nothing_is_run(home, tmp_path, monkeypatch, capsys, hostile):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "file"
+    for form, wraps in READERS.items():
+        for wrap in wraps:
+            path.write_bytes(_wrap(wrap, _hostile()[hostile]))
+            assert run(["data", "import", form, str(path)]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert str(path) in said
+    assert not (tmp_path / "pwned").exists()
+    assert not imported.saved()
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_files_are_refused(tmp_path, keep):
+    contents = {
+        "nasbench201-pth": [old_torch(whole([3])), new_torch(whole([3]))],
+        "hw-nas-bench": [pickle.dumps(hardware())],
+        "naslib-pickle": [pickle.dumps(naslib([1, 2]))],
+        "nats-bench": [bz2.compress(pickle.dumps(whole([3], "12", "200")))],
+    }
+    for form, files in contents.items():
+        for number, content in enumerate(files):
+            path = tmp_path / f"{form}-{number}"
+            path.write_bytes(content[: int(keep * len(content)) - 20])
+            with pytest.raises(DataError, match=r"truncated|is not a torch file"):
+                official.form(form).read([path])
+
+
+def test_what_unpacks_to_too_much_is_refused(tmp_path):
+    content = bz2.compress(pickle.dumps({"a": [1.5] * 100_000}))
+    with bz2.open(io.BytesIO(content)) as stream, pytest.raises(DataError, match="more than is expected"):
+        _pickles.Pickles(stream, "file", 500_000).load()
+    path = tmp_path / "file"
+    path.write_bytes(pickle.dumps([1.5] * 1000))
+    with pytest.raises(DataError, match="larger than"):
+        _pickles.load(path, 1000)
+    assert len(_pickles.load(path, 100_000)) == 1000
+
+
+def test_plain_values_are_read_as_they_are(tmp_path):
+    shared = ["a", "b"]
+    content = {
+        "numbers": [0, 255, 256, 65535, 65536, -1, 2**40, -(2**70), 1.5, float("inf"), True, None],
+        "texts": ["", "é", "x" * 300, "\ud800"],
+        "bytes": [b"a", b"abc", b"x" * 300],
+        "containers": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {}, {1, 2}, set(), shared, shared],
+        "ordered": collections.OrderedDict((i, i / 3) for i in range(2500)),
+        "numpy": np.float32(1.5),
+        "long": list(range(3000)),
+    }
+    for protocol in (2, 3, 4, 5):
+        path = tmp_path / f"{protocol}"
+        path.write_bytes(pickle.dumps(content, protocol))
+        found = _pickles.load(path, 1 << 30)
+        assert found == content
+        assert found["containers"][-1] is found["containers"][-2]
+        array = np.arange(6, dtype=np.int32).reshape(2, 3)
+        path.write_bytes(pickle.dumps({"array": array, "flat": [np.arange(3.0)]}, protocol))
+        found = _pickles.load(path, 1 << 30)
+        np.testing.assert_array_equal(found["array"], array)
+        np.testing.assert_array_equal(found["flat"][0], np.arange(3.0))
+
+
+def test_tensors_are_passed_over(tmp_path):
+    import torch
+
+    for zipped in (False, True):
+        torch.save({"weights": torch.ones(3), "value": 2.5}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        assert _pickles.load_torch(tmp_path / "a.pth", 1 << 30) == {"weights": None, "value": 2.5}
