@@ -189,7 +189,9 @@ class Latency(Oracle):
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                x = torch.randn(self.batch, *self.space.input_shape(**self.build_options)).to(self._device)
+                shape = (self.batch, *self.space.input_shape(**self.build_options))
+                tokens = self.space.vocabulary(**self.build_options)
+                x = (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(self._device)
                 model = None
                 if not exported.exists():
                     model = self.space.build(candidate.arch, **self.build_options).eval().to(self._device)

@@ -50,14 +50,18 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
     return made
 
 
-def default_predictor(space: SearchSpace, direction: Direction) -> Predictor:
-    """What learns an expensive objective where none is named: gp-bma.
+def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+    """What learns an expensive objective where none is named.
 
-    Where it is maximised, and so may be an accuracy, with the prior that ships for the space.
+    One that is searched alone is learned by gp-bma, and where it is maximised, and so may be an accuracy, with the prior
+    that ships for the space; one of several by gp, whose whole fronts are better on HW-GPT-Bench (docs/spaces.md).
     """
+    if not alone:
+        made: Predictor = predictor("gp")
+        return made
     whole = space.space if isinstance(space, Pool) else space
     prior = WEIGHTS / f"gp-bma-{whole.name}.json"
-    made: Predictor = predictor("gp-bma", pretrained=whole.name if direction == "max" and prior.exists() else None)
+    made = predictor("gp-bma", pretrained=whole.name if direction == "max" and prior.exists() else None)
     return made
 
 

@@ -45,8 +45,8 @@ class PredictorSearch(Searcher):
 
     Args:
         predictor: learns the paid objectives: a name, or one by objective (`{"latency": few_shot, "accuracy": "gp"}`).
-            By default gp-bma, with the prior that ships for the space where the objective is maximised. A pretrained
-            few-shot predictor is adapted to its measurements; anything else is refitted every round.
+            By default gp; for one objective gp-bma, with the prior that ships for the space where it is maximised. A
+            pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default 10,
             and :data:`GUESSED` where there is one objective and the predictor has a guess beforehand.
@@ -104,9 +104,9 @@ class PredictorSearch(Searcher):
         for name in given:
             if name not in self.paid:
                 raise UnknownName("paid objective", name, self.paid)
-        directions = {o.name: o.direction for o in self.objectives}
+        directions, alone = {o.name: o.direction for o in self.objectives}, len(self.objectives) == 1
         models = {
-            name: named(given.get(name) or default_predictor(self.space, directions[name])) for name in self.paid
+            name: named(given.get(name) or default_predictor(self.space, directions[name], alone)) for name in self.paid
         }
         for name, model in models.items():
             if model.scale != "metric":

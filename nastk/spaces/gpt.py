@@ -219,6 +219,9 @@ class GPT(SearchSpace):
         """A sequence of tokens; zeros of any number type will do."""
         return (length,)
 
+    def vocabulary(self, vocabulary: int = 50254, **options: Any) -> int | None:
+        return vocabulary
+
     def build(
         self, arch: Archs, vocabulary: int = 50254, block_size: int = 1024, length: int = 64
     ) -> torch.nn.Module:

@@ -16,15 +16,19 @@ from nastk.errors import InvalidValue
 KINDS = ("digits", "random")
 
 
-def make_batch(batch: Any, size: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images ``(b, *shape)`` and labels ``(b,)``.
+def make_batch(
+    batch: Any, size: int, shape: tuple[int, ...], classes: int, seed: int, vocabulary: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Images ``(b, *shape)`` and labels ``(b,)``, or tokens ``(b, t)`` and for each the next one.
 
     Args:
-        batch: "digits" (scikit-learn's handwritten digits, upscaled), "random" (Gaussian noise), or images and labels.
+        batch: "digits" (scikit-learn's handwritten digits, upscaled), "random" (Gaussian noise, or tokens drawn
+            uniformly), or images and labels.
         size: how many, unless given.
         shape: of one image.
         classes: of the network; labels are taken modulo it.
         seed: of the draw.
+        vocabulary: number of tokens, for networks that take tokens.
 
     Raises:
         InvalidValue: no such kind, or images of another shape.
@@ -33,6 +37,11 @@ def make_batch(batch: Any, size: int, shape: tuple[int, ...], classes: int, seed
     if isinstance(batch, str):
         if batch not in KINDS:
             raise InvalidValue(f"the batch must be {' or '.join(KINDS)}, or images and labels; got {batch!r}")
+        if vocabulary is not None and batch == "digits":
+            raise InvalidValue("digits are images, and the networks take tokens; take the batch 'random', or give tokens")
+        if vocabulary is not None:
+            tokens = torch.tensor(rng.integers(0, vocabulary, (size, *shape)))
+            return tokens, tokens.roll(-1, dims=-1)
         if batch == "random":
             images = torch.tensor(rng.standard_normal((size, *shape)), dtype=torch.float32)
             return images, torch.tensor(rng.permutation(np.arange(size) % classes))

@@ -25,7 +25,7 @@ from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
 from nastk.parallel import each
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
-VERSION = 1
+VERSION = 2
 """Raised when a definition changes, so that cached values of the old one are not taken for the new."""
 INITS = ("default", "kaiming")
 
@@ -100,7 +100,8 @@ class ZeroCost:
         self._known: dict[str, dict[str, float]] = {}
         self.reasons: dict[str, dict[str, str]] = {}
         self._file = self._cache_file() if cache and loss is None and _registered(space) else None
-        make_batch(batch, 1, self.space.input_shape(**build_options), 2, seed)  # what is wrong with it shows now
+        shape, tokens = self.space.input_shape(**build_options), self.space.vocabulary(**build_options)
+        make_batch(batch, 1, shape, 2, seed, tokens)  # what is wrong with it shows now
         if self._file is not None:
             self._read()
 
@@ -193,12 +194,24 @@ def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores
             if options["init"] == "kaiming":
                 model.apply(_kaiming)
         classes = int(options["build_options"].get("num_classes", 10))
-        images, labels = make_batch(options["batch"], options["batch_size"], shape, classes, options["seed"])
+        tokens = space.vocabulary(**options["build_options"])
+        images, labels = make_batch(options["batch"], options["batch_size"], shape, classes, options["seed"], tokens)
         model = model.to(options["device"])
-        found.append(zcp(model, images, labels, options["proxies"], options["loss"], seed))
+        known = labels if not isinstance(options["batch"], str) or _classifies(model, images, classes, tokens) else None
+        found.append(zcp(model, images, known, options["proxies"], options["loss"], seed))
     names = list(found[0].values)
     reasons = {name: why for scores in reversed(found) for name, why in scores.reasons.items()}
     return Scores({name: float(np.mean([s.values[name] for s in found])) for name in names}, reasons)
+
+
+def _classifies(model: nn.Module, images: torch.Tensor, classes: int, tokens: int | None) -> bool:
+    """Whether the labels of a batch of ours suit the network: classes of images, or the next of each token."""
+    device = next((p.device for p in model.parameters()), images.device)
+    training = model.training
+    with torch.no_grad():
+        outputs = model.eval()(images[:1].to(device)).shape
+    model.train(training)
+    return len(outputs) == 3 if tokens is not None else len(outputs) == 2 and outputs[1] >= classes
 
 
 def _kaiming(module: nn.Module) -> None:

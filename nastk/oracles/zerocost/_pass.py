@@ -23,7 +23,7 @@ _NORMALISATIONS = (
 
 _GATES = {
     getattr(torch.nn.functional, name)
-    for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish", "celu", "selu")
+    for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "hardtanh", "mish", "celu", "selu")
 } | {torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, torch.nn.functional.relu_}
 
 
