@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nastk.errors import DataError, InvalidValue, UnknownName
 from nastk.oracles.base import Direction
@@ -53,16 +53,15 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
 def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
-    One that is searched alone is learned by gp-bma, and where it is maximised, and so may be an accuracy, with the prior
-    that ships for the space; one of several by gp, whose whole fronts are better on HW-GPT-Bench (docs/spaces.md).
+    One that is searched alone is learned by gp-bma, and where it is maximised, and so may be an accuracy, with the
+    prior that ships for the space; one of several by gp, whose fronts are better on HW-GPT-Bench.
     """
     if not alone:
-        made: Predictor = predictor("gp")
-        return made
+        return cast(Predictor, predictor("gp"))
     whole = space.space if isinstance(space, Pool) else space
     prior = WEIGHTS / f"gp-bma-{whole.name}.json"
-    made = predictor("gp-bma", pretrained=whole.name if direction == "max" and prior.exists() else None)
-    return made
+    weights = whole.name if direction == "max" and prior.exists() else None
+    return cast(Predictor, predictor("gp-bma", pretrained=weights))
 
 
 def weights() -> dict[str, dict[str, Any]]:
