@@ -38,11 +38,10 @@ class Adjacency(Encoding):
         if not len(archs):
             return np.empty((0, len(self.names_)))
         operations, arrows = self.graphs_(archs)
-        there = {(a, b): where for a, b, where in arrows}
-        columns = []
-        for arrow in self.arrows_:
-            where = there.get(arrow, np.zeros(len(archs), dtype=bool))
-            columns.append(np.ones(len(archs)) if where is None else where.astype(np.float64))
-        last = operations.shape[1] - 1
-        columns += [(operations[:, min(node, last)] == value) * 1.0 for node, value in self.operations_]
-        return np.stack(columns, axis=1)
+        there = {(a, b): True if where is None else where for a, b, where in arrows}
+        found = np.empty((len(archs), len(self.names_)))
+        for column, arrow in enumerate(self.arrows_):
+            found[:, column] = there.get(arrow, False)
+        for column, (node, value) in enumerate(self.operations_, len(self.arrows_)):
+            found[:, column] = operations[:, node] == value
+        return found

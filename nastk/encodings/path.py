@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,14 +14,16 @@ from nastk.spaces.base import Archs, SearchSpace
 
 MOST_PATHS = 5000
 SAMPLE = 4000
+LONG = 6
+"""Longer chains are read as single operations and pairs."""
 
 
 class Path(Encoding):
     """One feature a sequence of operations, 1 where a path of the operation graph reads so.
 
     Sequences are those seen in the space, the most frequent ones if there are many. Operations that let nothing through
-    cut a path; identities stay in the sequence, as in the paper. Where the graph is a chain, whose only path is the
-    whole architecture, the sequences are its single operations and pairs of neighbours instead.
+    cut a path; identities stay in the sequence, as in the paper. Where graphs are long chains, whose only path is the
+    whole architecture, the sequences are single operations and pairs of neighbours instead.
 
     Args:
         most: at most so many sequences.
@@ -30,12 +34,14 @@ class Path(Encoding):
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Path:
         """Raises:
-        Unsupported: the graphs have too many paths.
+        Unsupported: the graphs have too many paths, or too long ones.
         """
         self.graphs_ = Graphs(space)
         some = some_archs(space)
         if len(some) > SAMPLE:
             some = some[np.random.default_rng(0).choice(len(some), SAMPLE, replace=False)]
+        graphs = space.graphs(some)
+        self.pairs_ = graphs.operations.shape[1] > LONG + 2 and not graphs.branch
         codes = self._codes(some)
         words, counts = np.unique(codes[codes >= 0], return_counts=True)
         frequent = np.sort(np.argsort(-counts, kind="stable")[: self.most])
@@ -54,28 +60,32 @@ class Path(Encoding):
         return found
 
     def _codes(self, archs: Archs) -> NDArray[np.int64]:
-        """A number for the sequence of each path, -1 where it is cut or not there, ``(n, paths)``."""
+        """A number for each sequence, -1 where it is cut or not there, ``(n, sequences)``."""
         operations, arrows = self.graphs_(archs)
         cut = np.isin(operations, [i for i, label in enumerate(self.graphs_.labels) if label in CUT])
         there = {(a, b): where for a, b, where in arrows}
-        paths = _paths(arrows, operations.shape[1])
-        inside = [path[1:-1] for path in paths]
-        if len(paths) == 1 and len(inside[0]) > 6:
-            inside = [[*inside[0][i : i + k]] for k in (1, 2) for i in range(len(inside[0]) + 1 - k)]
+        last = operations.shape[1] - 1
+        if self.pairs_:
+            walks = [(list(arrow), [arrow[1]]) for arrow in there if arrow[1] < last]
+            walks += [(list(arrow), list(arrow)) for arrow in there if arrow[0] > 0 and arrow[1] < last]
+        else:
+            walks = [(path, path[1:-1]) for path in _paths(arrows, last + 1)]
         base = len(self.graphs_.labels) + 1
-        columns = []
-        for k, nodes in enumerate(inside):
+        longest = max((len(inside) for _, inside in walks), default=0)
+        if longest * np.log2(base) > 62:
+            raise Unsupported(f"a path has {longest} operations of {base - 1}; path-counts counts them without a list")
+        codes = np.full((len(archs), len(walks)), -1)
+        for k, (walk, inside) in enumerate(walks):
             code = np.zeros(len(archs), dtype=np.int64)
             open_ = np.ones(len(archs), dtype=bool)
-            for node in nodes:
+            for node in inside:
                 code = code * base + operations[:, node] + 1
                 open_ &= ~cut[:, node]
-            if len(inside) == len(paths):
-                for arrow in zip(paths[k][:-1], paths[k][1:], strict=True):
-                    where = there[arrow]
-                    open_ &= True if where is None else where
-            columns.append(np.where(open_, code, -1))
-        return np.stack(columns, axis=1)
+            for arrow in pairwise(walk):
+                where = there[arrow]
+                open_ &= True if where is None else where
+            codes[:, k] = np.where(open_, code, -1)
+        return codes
 
     def _reading(self, word: int) -> str:
         base, labels = len(self.graphs_.labels) + 1, []

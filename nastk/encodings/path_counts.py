@@ -48,7 +48,7 @@ class PathCounts(Encoding):
         labels = self.graphs_.labels
         cut, free = (np.isin(operations, [i for i, x in enumerate(labels) if x in kind]) for kind in (CUT, FREE))
         through = ~cut
-        ahead, behind = _sums(through, arrows), _sums(through[:, ::-1], _reverse(arrows))[:, ::-1]
+        ahead, behind = _sums(through, arrows), _sums(through[:, ::-1], _reverse(arrows, operations.shape[1]))[:, ::-1]
         paths, used = ahead[:, -1], (ahead > 0) & (behind > 0)
         identities = _sums(free, arrows)[:, -1]
         columns = [paths, identities]
@@ -66,8 +66,8 @@ class PathCounts(Encoding):
         return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _reverse(arrows: Arrows) -> Arrows:
-    last = max((b for _, b, _ in arrows), default=0)
+def _reverse(arrows: Arrows, nodes: int) -> Arrows:
+    last = nodes - 1
     return sorted(((last - b, last - a, where) for a, b, where in arrows), key=lambda arrow: arrow[:2])
 
 

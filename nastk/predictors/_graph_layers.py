@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from nastk.predictors._multi_predict_network import Layout, Parameters, encode
+from nastk.predictors._op_graphs import unpacked
 
 
 class DenseGraphFlow(nn.Module):
@@ -23,7 +27,7 @@ class DenseGraphFlow(nn.Module):
         self.gate = nn.Linear(operation, outputs)
 
     def forward(self, x: Tensor, operations: Tensor, adjacency: Tensor) -> Tensor:
-        """Nodes ``(n, nodes, outputs)``; of `adjacency` ``(nodes, nodes)`` row i has the nodes that feed node i."""
+        """Nodes ``(n, nodes, outputs)``; row i of `adjacency` ``([n,] nodes, nodes)`` has what feeds node i."""
         return torch.sigmoid(self.gate(operations)) * self.message(adjacency @ x) + self.own(x)
 
 
@@ -41,7 +45,7 @@ class GraphAttention(nn.Module):
         """As :meth:`DenseGraphFlow.forward`; a node also attends to itself."""
         v = self.value(x)
         scores = nn.functional.leaky_relu(self.receiver(v) + self.sender(v).transpose(1, 2), 0.2)
-        seen = (adjacency + torch.eye(len(adjacency))) > 0
+        seen = (adjacency + torch.eye(adjacency.shape[-1])) > 0
         weights = torch.softmax(scores.masked_fill(~seen, -torch.inf), dim=2)
         return self.normal(torch.sigmoid(self.gate(operations)) * (weights @ v))
 
@@ -57,6 +61,32 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor, operations: Tensor, adjacency: Tensor) -> Tensor:
         both = self.flow(x, operations, adjacency) + self.attention(x, operations, adjacency)
         return torch.relu(0.5 * both)
+
+
+def mean_node(x: Tensor, used: Tensor | None) -> Tensor:
+    """Mean of the nodes ``(n, width)`` of `x` ``(n, nodes, width)``, of those that are `used` ``(n, nodes)``."""
+    if used is None:
+        return x.mean(dim=1)
+    return (x * used[:, :, None]).sum(dim=1) / used.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def encode_graphs(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -> Tensor:
+    """`encode`, which also takes graphs that differ in their arrows.
+
+    Args:
+        x: see `encode`; where arrows differ, as `OpGraphs.convolved` gives it, after the members.
+        adjacency: the shared one, see `encode`.
+    """
+    if layout.kind != "gcn" or x.shape[-1] == layout.inputs:
+        return encode(p, layout, x, adjacency)
+    members, count = x.shape[:2]
+    h, receivers = unpacked(x, layout.inputs, None)
+    for i in range(layout.graph_layers):
+        heard = receivers[:, :, -1:] if i == layout.graph_layers - 1 else receivers  # only the global node is read
+        h = heard @ h if i else h[:, :, -heard.shape[2] :]
+        h = torch.relu(torch.baddbmm(p[f"graph{i}.b"], h.flatten(1, 2), p[f"graph{i}.w"]))
+        h = h.view(members, count, heard.shape[2], layout.graph_width)
+    return encode(p, replace(layout, graph_layers=0), h, x.new_ones((1, 1)))
 
 
 def perceptron(widths: list[int], dropout: float = 0.0) -> nn.Sequential:

@@ -1,69 +1,104 @@
-"""Architectures as operation graphs for graph networks: one adjacency matrix and one row of operation numbers each."""
+"""Architectures as operation graphs for graph networks: operation numbers of the nodes, and the arrows between them."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nastk.predictors._multi_predict_network import spread, with_global_node
 from nastk.spaces.base import Archs, Pool, SearchSpace
+
+SAMPLED = 1000
+"""Architectures whose graphs tell whether arrows differ in a space, and whether graphs branch."""
+
+
+class GraphTensors(NamedTuple):
+    """Graphs of `n` architectures.
+
+    Args:
+        numbers: operations of the nodes, ``(n, nodes)``.
+        arrows: ``(nodes, nodes)`` of all graphs, or ``(n, nodes, nodes)``; one where the row's node feeds the column's.
+        used: false for padding, ``(n, nodes)``; None where all graphs have the same arrows and no padding.
+    """
+
+    numbers: Tensor
+    arrows: Tensor
+    used: Tensor | None
+
+    def rows(self, chosen: Tensor) -> GraphTensors:
+        """Some of the graphs; all fields but shared arrows get the shape of `chosen` in place of ``n``."""
+        if self.used is None:
+            return self._replace(numbers=self.numbers[chosen])
+        return GraphTensors(self.numbers[chosen], self.arrows[chosen], self.used[chosen])
 
 
 class OpGraphs:
-    """Turns the architectures of a space into graphs with an operation a node, from `SearchSpace.graph`.
+    """The graphs of a space as tensors, from `SearchSpace.graphs`.
 
-    Nodes are in the order of the space's graph. Where a node's operation is one choice of the architecture and no arrow
-    depends on it (cells of NAS-Bench-201, chains such as FBNet) graphs are made without loops.
+    Where arrows do not depend on the architecture there is one adjacency matrix for all, which is faster.
 
     Args:
         space: the space.
 
     Attributes:
         operations: labels of all operations; a node's number is its place in this list.
-        adjacency: ``(nodes, nodes)``, one where the row's node feeds the column's; without self loops. None if graphs
+        nodes: how many, padding included.
+        adjacency: ``(nodes, nodes)`` that all graphs share, one where the row's node feeds the column's; None if they
             differ in their arrows.
+        chain: whether no graph branches.
     """
 
     def __init__(self, space: SearchSpace):
         self.space = space.space if isinstance(space, Pool) else space
-        draws = self.space.sample(32, seed=0)
-        graphs = [self.space.graph(arch) for arch in draws]
-        first = graphs[0]
-        self._nodes = list(first.nodes)
-        edges = set(first.edges)
-        if any(list(g.nodes) != self._nodes or set(g.edges) != edges for g in graphs):
-            raise NotImplementedError(f"graphs of {self.space.name} differ in their arrows")
-        place = {node: i for i, node in enumerate(self._nodes)}
-        self.adjacency: NDArray[np.float64] = np.zeros((len(place), len(place)))
-        for a, b in edges:
-            self.adjacency[place[a], place[b]] = 1.0
-        labels = np.array([[g.nodes[n]["op"] for n in self._nodes] for g in graphs])
-        self.operations: list[str] = []
-        self._choice = np.full(len(place), -1)
-        self._number: list[NDArray[np.int64]] = []
-        for i, node in enumerate(self._nodes):
-            options = [str(labels[0, i])]
-            matching = [
-                j
-                for j, c in enumerate(self.space.choices)
-                if all(c.options[v] == label for v, label in zip(draws[:, j], labels[:, i], strict=True))
-            ]
-            named = [j for j in matching if self.space.choices[j].name.split()[-1] == str(node).split()[-1]]
-            if len(set(labels[:, i])) > 1:
-                self._choice[i] = (named or matching)[0]
-                options = list(self.space.choices[self._choice[i]].options)
-            self.operations += [o for o in options if o not in self.operations]
-            self._number.append(np.array([self.operations.index(o) for o in options]))
+        graphs = self.space.graphs(self.space.sample(SAMPLED, seed=0))
+        first, output, *others = graphs.labels
+        self.operations = [first, *others, output]  # stored predictors and published figures rest on this order
+        self._number = np.array([self.operations.index(label) for label in graphs.labels])
+        self.nodes = graphs.operations.shape[1]
+        self.chain = not graphs.branch
+        self.adjacency: NDArray[np.float64] | None = None
+        if (graphs.adjacency == graphs.adjacency[0]).all() and graphs.used.all():
+            self.adjacency = graphs.adjacency[0].astype(np.float64)
+
+    def __call__(
+        self, archs: Archs, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    ) -> GraphTensors:
+        """The graphs of `archs` ``(n, d)``; arrows are of type `dtype`."""
+        graphs = self.space.graphs(archs)
+        numbers = torch.tensor(self._number[graphs.operations], device=device)
+        if self.adjacency is not None and (graphs.adjacency == self.adjacency).all():
+            return GraphTensors(numbers, torch.tensor(self.adjacency, dtype=dtype, device=device), None)
+        arrows = torch.tensor(graphs.adjacency, dtype=dtype, device=device)
+        return GraphTensors(numbers, arrows, torch.tensor(graphs.used, device=device))
 
     @property
-    def nodes(self) -> int:
-        """Number of nodes."""
-        return len(self._nodes)
+    def receivers(self) -> Tensor | None:
+        """`adjacency` with a global node, ``(nodes + 1, nodes + 1)``; see `with_global_node`."""
+        return None if self.adjacency is None else with_global_node(self.adjacency)
 
-    def __call__(self, archs: Archs) -> NDArray[np.int64]:
-        """Operation numbers of the nodes, ``(n, nodes)``."""
-        archs = np.asarray(archs)
-        columns = [
-            number[archs[:, c]] if c >= 0 else np.full(len(archs), number[0])
-            for c, number in zip(self._choice, self._number, strict=True)
-        ]
-        return np.stack(columns, axis=1)
+    def convolved(self, archs: Archs) -> Tensor:
+        """What reaches each node in a first graph convolution with a global node, ``(n, nodes + 1, operations)``.
+
+        Where arrows differ, each node's row of :attr:`receivers` follows: ``(n, nodes + 1, operations + nodes + 1)``.
+        :func:`unpacked` takes both apart.
+        """
+        graphs = self(archs)
+        numbers = graphs.numbers.numpy()
+        if graphs.used is None:
+            return spread(numbers, len(self.operations), with_global_node(graphs.arrows.double().numpy()))
+        receivers = torch.eye(self.nodes + 1).repeat(len(numbers), 1, 1)
+        receivers[:, :-1, :-1] += graphs.arrows.transpose(1, 2)
+        receivers[:, -1, :-1] = graphs.used.float()
+        return torch.cat([spread(numbers, len(self.operations), receivers), receivers], dim=2)
+
+
+def unpacked(x: Tensor, operations: int, shared: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features of the nodes, and who receives from whom (`shared` if `x` does not say it); `x` is as convolved."""
+    if x.shape[-1] > operations:
+        return x[..., :operations], x[..., operations:]
+    assert shared is not None
+    return x, shared

@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nastk.predictors._op_graphs import GraphTensors, OpGraphs
+from nastk.spaces.base import Archs
+
 
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
@@ -27,20 +30,19 @@ def _generator(kind: str) -> str:
     return "cuda" if kind == "cpu" else kind
 
 
-def flows(adjacency: NDArray[np.float64]) -> Tensor:
-    """What each node hears along and against the arrows, ``(2, nodes + 1, nodes + 1)``, rows summing to one.
+def flows(graphs: GraphTensors) -> GraphTensors:
+    """What each node hears along and against the arrows in place of the arrows, ``([n,] 2, nodes + 1, nodes + 1)``.
 
-    Both directions have self loops and a global node, last, that hears all nodes and is heard by none.
-
-    Args:
-        adjacency: ``(nodes, nodes)``, one where the row's node feeds the column's.
+    Rows sum to one. Both directions have self loops and a global node, last, that hears all nodes but padding and is
+    heard by none.
     """
-    nodes = len(adjacency)
-    both = np.tile(np.eye(nodes + 1), (2, 1, 1))
-    both[0, :nodes, :nodes] += adjacency.T
-    both[1, :nodes, :nodes] += adjacency
-    both[:, nodes] = 1.0
-    return torch.tensor(both / both.sum(axis=2, keepdims=True), dtype=torch.float32)
+    arrows, used = graphs.arrows, graphs.used
+    nodes = arrows.shape[-1]
+    both = torch.eye(nodes + 1, dtype=arrows.dtype, device=arrows.device).repeat(*arrows.shape[:-2], 2, 1, 1)
+    both[..., 0, :nodes, :nodes] += arrows.transpose(-1, -2)
+    both[..., 1, :nodes, :nodes] += arrows
+    both[..., nodes, :nodes] = 1.0 if used is None else used[:, None].to(arrows.dtype)
+    return graphs._replace(arrows=both / both.sum(dim=-1, keepdim=True))
 
 
 class StackedGcn(nn.Module):
@@ -55,10 +57,7 @@ class StackedGcn(nn.Module):
         head: width of the hidden linear layer.
         outputs: of each network.
         dropout: after each hidden layer.
-        adjacency: see :func:`flows`.
     """
-
-    flows: Tensor
 
     def __init__(
         self,
@@ -69,37 +68,45 @@ class StackedGcn(nn.Module):
         head: int,
         outputs: int,
         dropout: float,
-        adjacency: NDArray[np.float64],
     ):
         super().__init__()
         self.members, self.operations, self.dropout = members, operations, dropout
-        self.register_buffer("flows", flows(adjacency))
         widths = [operations, *[width] * layers]
         self.convolutions = nn.ParameterList(_uniform(members, a, 2 * b, 6.0 / a) for a, b in pairwise(widths))
         self.hidden = _uniform(members, width + 1, head, 6.0 / width)
         self.out = _uniform(members, head + 1, outputs, 1.0 / head)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Outputs ``(members, n, outputs)`` of operation numbers ``(members or 1, n, nodes)``, one row a member."""
-        shared, count, _ = numbers.shape
-        dtype = self.out.dtype
-        x = nn.functional.one_hot(numbers, self.operations).to(dtype).transpose(1, 2)
-        x = torch.cat([x, x.new_full((shared, 1, count, self.operations), 1.0 / self.operations)], dim=1)
-        x = x.expand(self.members, -1, -1, -1)
+    def forward(self, graphs: GraphTensors) -> Tensor:
+        """Outputs ``(members, n, outputs)``.
+
+        Args:
+            graphs: see :func:`flows`, with ``(members or 1, n)`` in place of ``n``, one row a member.
+        """
+        shared = graphs.used is None
+        x = nn.functional.one_hot(graphs.numbers, self.operations).to(self.out.dtype)
+        x = torch.cat([x, x.new_full((*x.shape[:2], 1, self.operations), 1.0 / self.operations)], dim=2)
+        x = (x.transpose(1, 2).contiguous() if shared else x).expand(self.members, -1, -1, -1)
+        heard = self._heard_alike if shared else self._heard
         for i, weight in enumerate(self.convolutions):
-            ways = weight.chunk(2, dim=2)
-            last = i == len(self.convolutions) - 1
-            x = 0.5 * (self._heard(x, self.flows[0], ways[0], last) + self._heard(x, self.flows[1], ways[1], last))
+            rows = graphs.arrows[..., -1:, :] if i == len(self.convolutions) - 1 else graphs.arrows
+            (along, against), ways = rows.unbind(-3), weight.chunk(2, dim=2)
+            x = 0.5 * (heard(x, along, ways[0]) + heard(x, against, ways[1]))
             x = nn.functional.dropout(x, self.dropout, self.training)
-        x = torch.relu(_linear(x[:, -1], self.hidden))
+        x = torch.relu(_linear(x[:, -1] if shared else x[:, :, -1], self.hidden))
         return _linear(nn.functional.dropout(x, self.dropout, self.training), self.out)
 
     @staticmethod
-    def _heard(x: Tensor, flow: Tensor, weight: Tensor, last: bool) -> Tensor:
-        """One direction of a convolution, ``(members, nodes, n, width)``; of the last only the global node's."""
-        members, _, count, width = x.shape
-        sums = (flow[-1:] if last else flow) @ x.reshape(members, len(flow), -1)
+    def _heard_alike(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+        """One direction of a convolution, ``(members, nodes, n, width)``: one product sums over all graphs' nodes."""
+        members, nodes, count, width = x.shape
+        sums = flow @ x.reshape(members, nodes, -1)
         return torch.relu(sums.reshape(members, -1, width) @ weight).reshape(members, -1, count, weight.shape[2])
+
+    @staticmethod
+    def _heard(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+        """One direction of a convolution, ``(members, n, nodes, width)``, where each graph has its own arrows."""
+        sums = flow @ x
+        return torch.relu(sums.flatten(1, 2) @ weight).reshape(*sums.shape[:3], weight.shape[2])
 
 
 def _uniform(members: int, inputs: int, outputs: int, square: float) -> nn.Parameter:
@@ -114,7 +121,7 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
 
 def train(
     network: StackedGcn,
-    numbers: Tensor,
+    graphs: GraphTensors,
     targets: Tensor,
     epochs: int,
     batch_size: int,
@@ -126,7 +133,7 @@ def train(
     """Train all members, each on minibatches of its own, by AdamW whose rate warms up, then falls along a cosine.
 
     Args:
-        numbers: ``(n, nodes)``.
+        graphs: of `n` architectures.
         targets: ``(n,)``; for "binary" 0 or 1, and the network's output is a logit.
         epochs: passes over the data.
         batch_size: rows a step, at most.
@@ -134,6 +141,7 @@ def train(
         shown: which rows each member learns from, ``(members, n)``, one or zero; by default all.
     """
     count = len(targets)
+    graphs = flows(graphs)
     adam = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     steps = epochs * -(-count // batch_size)
     warm = max(steps // 20, 1)
@@ -144,7 +152,7 @@ def train(
     for _ in range(epochs):
         shuffled = torch.rand(network.members, count, device=targets.device).argsort(dim=1)
         for rows in shuffled.split(batch_size, dim=1):
-            answers = network(numbers[rows])[..., 0]
+            answers = network(graphs.rows(rows))[..., 0]
             wanted = targets[rows]
             if loss == "binary":
                 errors = nn.functional.binary_cross_entropy_with_logits(answers, wanted, reduction="none")
@@ -159,11 +167,13 @@ def train(
     network.eval()
 
 
-def answers(network: StackedGcn, numbers: NDArray[np.int64], chunk: int = 1024) -> NDArray[np.float64]:
-    """First output of every member, ``(members, n)``, for operation numbers ``(n, nodes)``."""
+def answers(network: StackedGcn, graphs: OpGraphs, archs: Archs, chunk: int = 1024) -> NDArray[np.float64]:
+    """First output of every member, ``(members, n)``, for architectures ``(n, d)``."""
     parts = [np.empty((network.members, 0))]
+    weights = network.out
     with torch.no_grad():
-        for start in range(0, len(numbers), chunk):
-            some = torch.tensor(numbers[start : start + chunk], device=network.flows.device)
-            parts.append(network(some[None])[..., 0].double().cpu().numpy())
+        for start in range(0, len(archs), chunk):
+            some = flows(graphs(archs[start : start + chunk], weights.dtype, weights.device))
+            one = torch.arange(len(some.numbers), device=weights.device)[None]
+            parts.append(network(some.rows(one))[..., 0].double().cpu().numpy())
     return np.concatenate(parts, axis=1)

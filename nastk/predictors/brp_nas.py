@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nastk.errors import InvalidValue
-from nastk.predictors._multi_predict_network import spread, with_global_node
 from nastk.predictors._normal_scores import Scale, line
-from nastk.predictors._op_graphs import OpGraphs
+from nastk.predictors._op_graphs import OpGraphs, unpacked
 from nastk.predictors._stacked_gcn import seeded
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs
@@ -69,7 +68,6 @@ class BrpNas(Predictor):
             raise InvalidValue("brp-nas needs at least one architecture")
         self.task_ = task
         self.graphs_ = OpGraphs(task.space)
-        self.adjacency_ = with_global_node(self.graphs_.adjacency)
         self.network_: _Network | None = None
         self.line_: tuple[float, float] | None = None
         relate = task.direction == "max" if self.relation is None else self.relation
@@ -83,7 +81,7 @@ class BrpNas(Predictor):
         dropout = (0.02 if relate else 0.002) if self.dropout is None else self.dropout
         kind = _Relation if relate else _Network
         with seeded(self.seed, self.device):
-            self.network_ = kind(x.shape[2], width, self.layers, dropout, self.adjacency_).to(self.device)
+            self.network_ = kind(self.graphs_, width, self.layers, dropout).to(self.device)
             if isinstance(self.network_, _Relation):
                 self._train_relation(self.network_, x, torch.tensor(values, device=self.device))
             else:
@@ -95,7 +93,7 @@ class BrpNas(Predictor):
         return self
 
     def _input(self, archs: Archs) -> Tensor:
-        return spread(self.graphs_(archs), len(self.graphs_.operations), self.adjacency_).to(self.device)
+        return self.graphs_.convolved(archs).to(self.device)
 
     def _train_relation(self, network: _Relation, x: Tensor, values: Tensor) -> None:
         """Cross-entropy over the ordered pairs of a batch; pairs of equal values teach nothing."""
@@ -173,33 +171,35 @@ class BrpNas(Predictor):
 
 
 class _Network(nn.Module):
-    def __init__(self, inputs: int, width: int, layers: int, dropout: float, adjacency: Tensor):
+    def __init__(self, graphs: OpGraphs, width: int, layers: int, dropout: float):
         super().__init__()
-        self.register_buffer("adjacency", adjacency)
-        widths = [inputs, *[width] * layers]
+        self.register_buffer("receivers", graphs.receivers)
+        self.operations = len(graphs.operations)
+        widths = [self.operations, *[width] * layers]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, 1)
 
     def features(self, x: Tensor) -> Tensor:
         """The global node's features ``(n, width)``; `x` is as in :meth:`forward`."""
-        adjacency: Tensor = self.adjacency  # type: ignore[assignment]
+        shared: Tensor | None = self.receivers  # type: ignore[assignment]
+        x, receivers = unpacked(x, self.operations, shared)
         for i, layer in enumerate(self.layers):
             if i:
-                x = adjacency @ x
+                x = receivers @ x
             x = self.dropout(torch.relu(layer(x)))
         return x[:, -1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values ``(n,)`` of graphs ``(n, nodes, operations)`` whose first neighbourhood sums are taken already."""
+        """Values ``(n,)`` of graphs as `OpGraphs.convolved` gives them."""
         return self.out(self.features(x))[:, 0]
 
 
 class _Relation(_Network):
     """Which of two graphs is better."""
 
-    def __init__(self, inputs: int, width: int, layers: int, dropout: float, adjacency: Tensor):
-        super().__init__(inputs, width, layers, dropout, adjacency)
+    def __init__(self, graphs: OpGraphs, width: int, layers: int, dropout: float):
+        super().__init__(graphs, width, layers, dropout)
         self.out = nn.Linear(2 * width, 2)
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nastk.encodings.base import encoding, some_archs
 from nastk.errors import InvalidValue
-from nastk.predictors._graph_layers import Ensemble, perceptron
+from nastk.predictors._graph_layers import Ensemble, mean_node, perceptron
 from nastk.predictors._normal_scores import Scale, line
-from nastk.predictors._op_graphs import OpGraphs
+from nastk.predictors._op_graphs import GraphTensors, OpGraphs
 from nastk.predictors._stacked_gcn import seeded
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs
@@ -99,15 +99,15 @@ class Flan(Predictor):
         self.line_ = line(scores, wanted)
         return self
 
-    def _inputs(self, archs: Archs, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Operation numbers ``(n, nodes)``, and the standardised supplement ``(n, k)``."""
-        numbers = torch.tensor(self.graphs_(archs), device=self.device)
+    def _inputs(self, archs: Archs, dtype: torch.dtype) -> tuple[GraphTensors, Tensor | None]:
+        """Graphs, and the standardised supplement ``(n, k)``."""
+        graphs = self.graphs_(archs, dtype, self.device)
         if self.supplement_ is None:
-            return numbers, None
+            return graphs, None
         extras = (self.supplement_.transform(archs) - self.scale_[0]) / self.scale_[1]
-        return numbers, torch.tensor(extras.clip(-5.0, 5.0), dtype=dtype, device=self.device)
+        return graphs, torch.tensor(extras.clip(-5.0, 5.0), dtype=dtype, device=self.device)
 
-    def _train(self, network: _Network, numbers: Tensor, extras: Tensor | None, values: Tensor) -> None:
+    def _train(self, network: _Network, graphs: GraphTensors, extras: Tensor | None, values: Tensor) -> None:
         """Pairwise hinge over all pairs of a batch: a larger value is to score higher by the margin."""
         adam = torch.optim.AdamW(
             network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
@@ -119,7 +119,7 @@ class Flan(Predictor):
                 above = values[rows][:, None] > values[rows]
                 if not above.any():
                     continue
-                scores = network(numbers[rows], None if extras is None else extras[rows])
+                scores = network(graphs.rows(rows), None if extras is None else extras[rows])
                 hinge = torch.relu(self.margin - (scores[:, None] - scores))
                 adam.zero_grad()
                 (hinge * above).sum().div(above.sum()).backward()
@@ -151,9 +151,6 @@ class _Network(nn.Module):
 
     def __init__(self, flan: Flan, graphs: OpGraphs, extras: int):
         super().__init__()
-        adjacency = torch.tensor(graphs.adjacency.T, dtype=torch.float32)
-        self.register_buffer("along", adjacency)
-        self.register_buffer("against", adjacency.T.contiguous())
         operation, width = flan.operation_width, flan.width
         self.operations = nn.Embedding(len(graphs.operations), operation)
         self.nodes = nn.Parameter(torch.randn(graphs.nodes, flan.node_width))
@@ -166,20 +163,20 @@ class _Network(nn.Module):
         self.head = perceptron([width + (width if extras else 0), *flan.head, 1], flan.dropout)
         self.timesteps = flan.timesteps
 
-    def forward(self, numbers: Tensor, extras: Tensor | None) -> Tensor:
-        """Scores ``(n,)`` of operation numbers ``(n, nodes)`` and supplements ``(n, k)``."""
-        along: Tensor = self.along  # type: ignore[assignment]
-        against: Tensor = self.against  # type: ignore[assignment]
-        operations = self.operations(numbers)
+    def forward(self, graphs: GraphTensors, extras: Tensor | None) -> Tensor:
+        """Scores ``(n,)`` of graphs and supplements ``(n, k)``."""
+        against = graphs.arrows
+        along = against.transpose(-1, -2).contiguous()
+        operations = self.operations(graphs.numbers)
         for step in range(self.timesteps):
-            x = self.nodes.expand(len(numbers), -1, -1)
+            x = self.nodes.expand(len(operations), -1, -1)
             for layer in self.forth:
                 x = layer(x, operations, along)
             if step < self.timesteps - 1:
                 for layer in self.back:
                     x = layer(x, operations, against)
                 operations = operations + self.update(torch.cat([operations, x], dim=2))
-        read = x.mean(dim=1)
+        read = mean_node(x, graphs.used)
         if self.supplement is not None:
             assert extras is not None
             read = torch.cat([read, self.supplement(extras)], dim=1)

@@ -73,7 +73,7 @@ class Gcn(Predictor):
             return self
         order = np.lexsort((task.values, *task.archs.T))  # what is learned does not depend on the order of the samples
         values = task.values[order]
-        numbers = torch.tensor(self.graphs_(task.archs[order]), device=self.device)
+        graphs = self.graphs_(task.archs[order], device=self.device)
         targets = torch.tensor(self.warp_.forward(values), dtype=torch.float32, device=self.device)
         shown = np.ones((self.members, len(values)))
         folds = np.random.default_rng(self.seed).permutation(len(values)) % self.members
@@ -88,11 +88,10 @@ class Gcn(Predictor):
                 self.head,
                 1,
                 self.dropout,
-                self.graphs_.adjacency,
             ).to(self.device)
             train(
                 self.network_,
-                numbers,
+                graphs,
                 targets,
                 self.epochs,
                 self.batch_size,
@@ -103,7 +102,7 @@ class Gcn(Predictor):
             )
         self.network_.double()
         if not shown.all():
-            scores = answers(self.network_, self.graphs_(task.archs[order]))
+            scores = answers(self.network_, self.graphs_, task.archs[order])
             missed = scores[folds, np.arange(len(values))] - self.warp_.forward(values)
             spread = scores.std(axis=0, ddof=1)
             self.stretch_ = max(1.0, float(np.sqrt((missed**2).mean() / max((spread**2).mean(), 1e-12))))
@@ -114,7 +113,7 @@ class Gcn(Predictor):
         archs = self._checked(archs)
         if self.network_ is None:
             return Prediction(np.full(len(archs), self.task_.values[0]), np.zeros(len(archs)))
-        scores = answers(self.network_, self.graphs_(archs))
+        scores = answers(self.network_, self.graphs_, archs)
         mean, spread = scores.mean(axis=0), self.stretch_ * scores.std(axis=0, ddof=1 if self.members > 1 else 0)
         low, high = self.warp_.backward(mean - spread), self.warp_.backward(mean + spread)
         return Prediction(self.warp_.backward(mean), (high - low) / 2)

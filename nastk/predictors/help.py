@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nastk.errors import InvalidValue
-from nastk.predictors._multi_predict_network import Layout, Parameters, encode, initial, spread, with_global_node
+from nastk.predictors._graph_layers import encode_graphs
+from nastk.predictors._multi_predict_network import Layout, Parameters, initial
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors._reference_archs import (
     pick_references,
@@ -122,9 +123,9 @@ class Help(FewShotPredictor):
 
     def _network(self, space: SearchSpace) -> None:
         graphs = OpGraphs(space)
-        cell = graphs.adjacency.sum() > graphs.nodes - 1
+        cell = not graphs.chain
         self.graphs_ = graphs if cell else None
-        self.adjacency_ = with_global_node(graphs.adjacency) if cell else None
+        self.receivers_ = graphs.receivers if cell else None
         inputs = len(graphs.operations) if cell else int(space.sizes.sum())
         kind = "gcn" if cell else "mlp"
         hidden = () if cell else (self.width,)
@@ -152,8 +153,7 @@ class Help(FewShotPredictor):
 
     def _input(self, archs: Archs) -> Tensor:
         if self.graphs_ is not None:
-            assert self.adjacency_ is not None
-            return spread(self.graphs_(archs), self.layout_.inputs, self.adjacency_)
+            return self.graphs_.convolved(archs)
         assert self.source_space is not None
         return torch.tensor(self.source_space.one_hot(archs), dtype=torch.float32)
 
@@ -190,7 +190,7 @@ class Help(FewShotPredictor):
 
     def _forward(self, state: Parameters, x: Tensor, devices: Tensor) -> Tensor:
         """Normalised latencies ``(devices, n)``."""
-        h = torch.relu(encode(state, self.layout_, x, self.adjacency_))
+        h = torch.relu(encode_graphs(state, self.layout_, x, self.receivers_))
         d = devices[:, None]
         for i in range(2):
             d = torch.relu(torch.baddbmm(state[f"device{i}.b"], d, state[f"device{i}.w"]))

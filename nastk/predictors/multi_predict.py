@@ -13,15 +13,13 @@ from torch import Tensor
 
 from nastk.encodings.base import Context, Encoding, encoding
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+from nastk.predictors._graph_layers import encode_graphs
 from nastk.predictors._multi_predict_network import (
     Descent,
     Layout,
     Parameters,
-    encode,
     forward,
     initial,
-    spread,
-    with_global_node,
 )
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors._reference_archs import pick_references, reference_values
@@ -208,7 +206,7 @@ class MultiPredict(FewShotPredictor):
                 for start in range(0, count, each):
                     rows = order[:, start : start + each]
                     batch = None if extras is None else extras[rows]
-                    h = encode(self.network_, self.layout_, x[rows], self.features_.adjacency)
+                    h = encode_graphs(self.network_, self.layout_, x[rows], self.features_.receivers)
                     out = forward(self.network_, self.layout_, h, self.vectors_, batch)
                     error = self._error(out - y[rows])
                     step.descend((error if whole else error * known[rows]).sum())
@@ -290,7 +288,7 @@ class _Features:
 
     Attributes:
         names: of the extras; "" for one that no context knows.
-        adjacency: of the GCN.
+        receivers: who hears whom in the GCN, where all graphs have the same arrows.
         scale: mean and spread of the extras, ``(k,)`` each.
         unknown: extras that tell nothing in a context (a source task's own device), ``(k,)`` each.
     """
@@ -299,14 +297,14 @@ class _Features:
         self.space = space.space if isinstance(space, Pool) else space
         names = few.encoding.split("+")
         self.kind, self.inputs = "cross-domain", 0
-        self.adjacency: Tensor | None = None
+        self.receivers: Tensor | None = None
         if names[0] == "vec":
             names = names[1:]
             self.kind, self.inputs = "mlp", int(self.space.sizes.sum())
             graphs = None if few.network == "mlp" else OpGraphs(self.space)
-            if graphs is not None and (few.network == "gcn" or graphs.adjacency.sum() > graphs.nodes - 1):
+            if graphs is not None and (few.network == "gcn" or not graphs.chain):
                 self.kind, self.inputs, self._graphs = "gcn", len(graphs.operations), graphs
-                self.adjacency = with_global_node(graphs.adjacency)
+                self.receivers = graphs.receivers
         self.names: tuple[str, ...] = ()
         self.unknown: list[NDArray[np.bool_]] = []
         if not names:
@@ -327,10 +325,9 @@ class _Features:
         self.scale: tuple[Array, Array] = centre, np.where(deviation > 1e-9, deviation, 1.0)
 
     def __call__(self, archs: Archs) -> Tensor:
-        """What the encoder reads, ``(n, ...)``; see :func:`encode`."""
+        """What the encoder reads, ``(n, ...)``; see :func:`encode_graphs`."""
         if self.kind == "gcn":
-            assert self.adjacency is not None
-            return spread(self._graphs(archs), self.inputs, self.adjacency)
+            return self._graphs.convolved(archs)
         if self.kind == "mlp":
             return torch.tensor(self.space.one_hot(archs), dtype=torch.float32)
         return torch.zeros((len(archs), 1))
@@ -398,7 +395,7 @@ class _Adapted(Predictor):
         with Descent(trained, few.transfer_learning_rate, few.weight_decay, epochs) as step:
             for _ in range(epochs):
                 if not frozen:
-                    h = encode(self.network_, self.layout_, x, self.features_.adjacency)
+                    h = encode_graphs(self.network_, self.layout_, x, self.features_.receivers)
                 step.descend(few._error(self._latencies(h, extras) - y).sum())
                 step.anneal()
         return self
@@ -475,7 +472,7 @@ def _embed(network: Parameters, layout: Layout, archs: Archs, features: _Feature
     with torch.no_grad():
         for start in range(0, max(len(archs), 1), CHUNK):
             x = features(archs[start : start + CHUNK])
-            parts.append(encode(network, layout, x.expand(members, *x.shape), features.adjacency))
+            parts.append(encode_graphs(network, layout, x.expand(members, *x.shape), features.receivers))
     return torch.cat(parts, dim=1)
 
 

@@ -14,8 +14,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from nastk.encodings.base import Context, encoding
-from nastk.predictors._graph_layers import Ensemble, perceptron
-from nastk.predictors._op_graphs import OpGraphs
+from nastk.predictors._graph_layers import Ensemble, mean_node, perceptron
+from nastk.predictors._op_graphs import GraphTensors, OpGraphs
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -82,8 +82,7 @@ class Nasflat(FewShotPredictor):
         self._check_sources(tasks)
         rng = np.random.default_rng(self.seed)
         graphs = OpGraphs(tasks[0].space)
-        self.chain_ = graphs.adjacency.sum() <= graphs.nodes - 1
-        self.graphs_ = graphs
+        self.chain_, self.graphs_ = graphs.chain, graphs
         parts, values, devices = [], [], []
         for j, task in enumerate(tasks):
             rows = rng.permutation(len(task))[: self.source_samples]
@@ -99,7 +98,7 @@ class Nasflat(FewShotPredictor):
             self.network_ = _Network(self, graphs, len(tasks), 0 if extras is None else extras.shape[1])
             _train(
                 self.network_,
-                (self._operations(archs), torch.tensor(np.concatenate(devices)), extras),
+                (self._inputs(archs), torch.tensor(np.concatenate(devices)), extras),
                 torch.tensor(np.concatenate(values), dtype=torch.float32),
                 self.epochs,
                 self.batch_size,
@@ -109,9 +108,15 @@ class Nasflat(FewShotPredictor):
             )
         return self
 
-    def _operations(self, archs: Archs) -> Tensor:
-        numbers = self.graphs_(archs)
-        return torch.tensor(numbers[:, 1:-1] if self.chain_ else numbers)
+    def _inputs(self, archs: Archs) -> GraphTensors:
+        """Graphs; of chains the nodes between input and output, each with an arrow to itself alone: a chain's arrows
+        say nothing, and the published networks for FBNet have none."""
+        graphs = self.graphs_(archs)
+        if not self.chain_:
+            return graphs
+        inner = graphs.arrows[..., 1:-1, 1:-1]
+        used = None if graphs.used is None else graphs.used[:, 1:-1]
+        return GraphTensors(graphs.numbers[:, 1:-1], torch.eye(inner.shape[-1]).expand_as(inner), used)
 
     def _fit_supplement(self, space: SearchSpace, context: Context) -> None:
         self.scale_: tuple[Array, Array] | None = None
@@ -143,10 +148,7 @@ class _Network(nn.Module):
 
     def __init__(self, few: Nasflat, graphs: OpGraphs, devices: int, extras: int):
         super().__init__()
-        # a chain's arrows say nothing, and the published networks for FBNet have none
         nodes = graphs.nodes - 2 if few.chain_ else graphs.nodes
-        adjacency = np.eye(nodes) if few.chain_ else graphs.adjacency.T
-        self.register_buffer("adjacency", torch.tensor(adjacency, dtype=torch.float32))
         self.chain = few.chain_
         self.devices = nn.Parameter(0.1 * torch.randn(devices, few.device_width))
         self.operations = nn.Embedding(len(graphs.operations), few.operation_width)
@@ -161,21 +163,21 @@ class _Network(nn.Module):
         self.supplement = perceptron([extras, 128, 128, 48]) if extras else None
         self.head = perceptron([few.width + (48 if extras else 0), *few.head, 1], few.dropout)
 
-    def forward(self, numbers: Tensor, devices: Tensor, extras: Tensor | None) -> Tensor:
-        """Scores ``(n,)`` of operation numbers ``(n, nodes)`` on devices ``(n, device_width)``."""
-        count, nodes = numbers.shape
-        adjacency: Tensor = self.adjacency  # type: ignore[assignment]
-        operations = torch.cat([self.operations(numbers), devices[:, None].expand(-1, nodes, -1)], dim=2)
+    def forward(self, graphs: GraphTensors, devices: Tensor, extras: Tensor | None) -> Tensor:
+        """Scores ``(n,)`` of graphs on devices ``(n, device_width)``."""
+        count, nodes = graphs.numbers.shape
+        adjacency = graphs.arrows.transpose(-1, -2)
+        operations = torch.cat([self.operations(graphs.numbers), devices[:, None].expand(-1, nodes, -1)], dim=2)
         x = self.nodes.expand(count, -1, -1)
         h = x
         for layer in self.first:
             h = layer(h, operations, adjacency)
-        seen = self.summary(h.mean(dim=1) if self.chain else h[:, -1])
+        seen = self.summary(mean_node(h, graphs.used) if self.chain else h[:, -1])
         operations = self.update(torch.cat([operations, seen[:, None].expand(-1, nodes, -1)], dim=2))
         h = x
         for layer in self.second:
             h = layer(h, operations, adjacency)
-        read = h.mean(dim=1)
+        read = mean_node(h, graphs.used)
         if self.supplement is not None:
             assert extras is not None
             read = torch.cat([read, self.supplement(extras)], dim=1)
@@ -184,7 +186,7 @@ class _Network(nn.Module):
 
 def _train(
     network: _Network,
-    inputs: tuple[Tensor, Tensor, Tensor | None],
+    inputs: tuple[GraphTensors, Tensor, Tensor | None],
     values: Tensor,
     epochs: int,
     batch_size: int,
@@ -192,8 +194,8 @@ def _train(
     weight_decay: float,
     margin: float,
 ) -> None:
-    """Pairwise hinge over all pairs of a batch; `inputs` are operations, device numbers and extras of the pairs."""
-    numbers, devices, extras = inputs
+    """Pairwise hinge over all pairs of a batch; `inputs` are graphs, device numbers and extras of the pairs."""
+    graphs, devices, extras = inputs
     adam = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(epochs, 1), eta_min=1e-6)
     network.train()
@@ -201,7 +203,8 @@ def _train(
         for rows in torch.randperm(len(values)).split(batch_size):
             if len(rows) < 2:
                 continue
-            scores = network(numbers[rows], network.devices[devices[rows]], None if extras is None else extras[rows])
+            some = None if extras is None else extras[rows]
+            scores = network(graphs.rows(rows), network.devices[devices[rows]], some)
             slower = values[rows][:, None] > values[rows]
             if not slower.any():
                 continue
@@ -226,12 +229,12 @@ class _Adapted(Predictor):
         self.network_ = deepcopy(few.network_)
         order = np.lexsort(task.archs.T)  # what is learned does not depend on the order of the samples
         archs, values = task.archs[order], task.values[order]
-        numbers, extras = few._operations(archs), few._extras(archs, task.context)
+        graphs, extras = few._inputs(archs), few._extras(archs, task.context)
         truth = rankdata(values)
         alike = []
         with torch.no_grad():
             for row in self.network_.devices:
-                scores = self.network_(numbers, row.expand(len(numbers), -1), extras).numpy()
+                scores = self.network_(graphs, row.expand(len(archs), -1), extras).numpy()
                 alike.append(np.corrcoef(rankdata(scores), truth)[0, 1] if np.ptp(scores) else -1.0)
             nearest = self.network_.devices[int(np.argmax(alike))]
             self.network_.devices = nn.Parameter(nearest[None].clone())
@@ -239,7 +242,7 @@ class _Adapted(Predictor):
             torch.manual_seed(few.seed)
             _train(
                 self.network_,
-                (numbers, torch.zeros(len(values), dtype=torch.int64), extras),
+                (graphs, torch.zeros(len(values), dtype=torch.int64), extras),
                 torch.tensor(_min_max(values), dtype=torch.float32),
                 few.transfer_epochs or (30 if few.chain_ else 40),
                 few.transfer_batch_size,
@@ -254,13 +257,14 @@ class _Adapted(Predictor):
         return self
 
     def _scores(self, archs: Archs) -> Array:
-        numbers, extras = self.few._operations(archs), self.few._extras(archs, self.task_.context)
+        extras = self.few._extras(archs, self.task_.context)
         parts = []
         with torch.no_grad():
             for start in range(0, len(archs), 1024):
                 here = slice(start, start + 1024)
-                device = self.network_.devices.expand(len(numbers[here]), -1)
-                parts.append(self.network_(numbers[here], device, None if extras is None else extras[here]).double())
+                device = self.network_.devices.expand(len(archs[here]), -1)
+                some = None if extras is None else extras[here]
+                parts.append(self.network_(self.few._inputs(archs[here]), device, some).double())
         return torch.cat(parts).numpy() if parts else np.empty(0)
 
     def predict(self, archs: Any) -> Prediction:

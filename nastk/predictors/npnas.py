@@ -94,7 +94,7 @@ class Npnas(Predictor):
 
     def _classify(self, task: Task, passes: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         order = np.lexsort((task.values, *task.archs.T))  # what is learned does not depend on the order of the samples
-        numbers = torch.tensor(self.graphs_(task.archs[order]), device=self.device)
+        graphs = self.graphs_(task.archs[order], device=self.device)
         targets = torch.tensor(passes[order], dtype=torch.float32, device=self.device)
         with seeded(self.seed, self.device):
             self.classifier_ = StackedGcn(
@@ -105,11 +105,10 @@ class Npnas(Predictor):
                 self.head,
                 1,
                 self.dropout,
-                self.graphs_.adjacency,
             ).to(self.device)
             train(
                 self.classifier_,
-                numbers,
+                graphs,
                 targets,
                 self.epochs,
                 self.batch_size,
@@ -124,7 +123,7 @@ class Npnas(Predictor):
         archs = self._checked(archs)
         if self.classifier_ is None:
             return np.ones(len(archs))
-        logits = answers(self.classifier_, self.graphs_(archs))
+        logits = answers(self.classifier_, self.graphs_, archs)
         return (0.5 * (1.0 + np.tanh(0.5 * logits))).mean(axis=0)
 
     def predict(self, archs: Any) -> Prediction:

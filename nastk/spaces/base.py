@@ -29,6 +29,9 @@ Seed = int | np.random.Generator | None
 ENUMERABLE = 1_000_000
 """Spaces of at most this many architectures are enumerated where an algorithm can choose."""
 
+SAMPLED_GRAPHS = 200
+"""Sampled graphs that tell what the graphs of a space have in common."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -62,6 +65,67 @@ class Graphs(NamedTuple):
     labels: tuple[str, ...]
     operations: NDArray[np.int64]
     adjacency: NDArray[np.bool_]
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Which nodes are no padding, ``(n, nodes)``."""
+        if "none" not in self.labels:
+            return np.ones(self.operations.shape, dtype=bool)
+        named = self.operations != self.labels.index("none")
+        return np.asarray(named | self.adjacency.any(axis=1) | self.adjacency.any(axis=2))
+
+    @property
+    def branch(self) -> bool:
+        """Whether a node of any of the graphs feeds several, or is fed by several; else they are chains."""
+        return any(bool((self.adjacency.sum(axis=axis) > 1).any()) for axis in (1, 2))
+
+
+class _FixedGraph(NamedTuple):
+    """Graphs that differ in operations only; `choices` and `numbers` have one entry a node.
+
+    Args:
+        labels: see :class:`Graphs`.
+        choices: which choice tells the node's operation, None if it is always the same.
+        numbers: places in `labels` of that choice's options, or of the one operation.
+        adjacency: ``(nodes, nodes)``.
+    """
+
+    labels: tuple[str, ...]
+    choices: list[int | None]
+    numbers: list[NDArray[np.int64]]
+    adjacency: NDArray[np.bool_]
+
+    def of(self, archs: Archs) -> Graphs:
+        operations = np.empty((len(archs), len(self.choices)), dtype=np.int64)
+        for node, (choice, number) in enumerate(zip(self.choices, self.numbers, strict=True)):
+            operations[:, node] = number[0] if choice is None else number[archs[:, choice]]
+        return Graphs(self.labels, operations, np.broadcast_to(self.adjacency, (len(archs), *self.adjacency.shape)))
+
+
+def _topological_order(graph: nx.DiGraph) -> list[Hashable]:
+    """Nodes in the graph's order as far as arrows allow, with the input first and the output last."""
+    place = {node: i for i, node in enumerate(graph)}
+    order: list[Hashable] = list(place)
+    if any(place[a] >= place[b] for a, b in graph.edges):
+        import networkx as nx
+
+        order = list(nx.lexicographical_topological_sort(graph, key=place.__getitem__))
+    labels = graph.nodes(data="op")
+    if labels[order[0]] == "input" and labels[order[-1]] == "output":
+        return order
+    inputs = [node for node in order if labels[node] == "input" and not graph.in_degree(node)]
+    outputs = [node for node in order if labels[node] == "output" and not graph.out_degree(node)]
+    ends = {*inputs, *outputs}
+    return [*inputs, *(node for node in order if node not in ends), *outputs]
+
+
+def _read_graph(graph: nx.DiGraph) -> tuple[list[str], list[int], list[int]]:
+    """Labels of the nodes in topological order, and the two ends of each arrow as places, that of the last node -1."""
+    order = _topological_order(graph)
+    place = {node: i for i, node in enumerate(order)}
+    place[order[-1]] = -1
+    labels = graph.nodes(data="op")
+    return [labels[node] for node in order], [place[a] for a, _ in graph.edges], [place[b] for _, b in graph.edges]
 
 
 class SearchSpace(ABC):
@@ -344,37 +408,95 @@ class SearchSpace(ABC):
         return graph
 
     def graphs(self, archs: Archs) -> Graphs:
-        """The graphs of several architectures as arrays; by default :meth:`graph` one by one.
+        """The graphs of several architectures as arrays, with the same labels and number of nodes in every call.
+
+        By default they come from :meth:`graph`: without loops where 200 sampled graphs, and those one change away from
+        one of them, have the same arrows and each node's operation is fixed or is what one choice says (`adjacency` is
+        then a read-only view that takes no memory), else one by one, at about 0.1 ms each. There the number of nodes is
+        the largest that sampled architectures have, and those that a climb from them by :meth:`neighbours` finds. Nodes
+        are in the order of :meth:`graph` as far as arrows allow; unused ones come before the last.
 
         A space whose arrows depend on the architecture overrides this with array operations.
 
         Raises:
-            InvalidArchitecture: a graph has an operation that none of 200 sampled ones has.
+            InvalidArchitecture: a graph has an operation, or more nodes, than were found so.
         """
-        import networkx as nx
-
-        made = [self.graph(arch) for arch in np.atleast_2d(archs)]
-        orders = [list(nx.lexicographical_topological_sort(g, key=str)) for g in made]
-        size = max((len(order) for order in orders), default=2)
-        labels = self._operation_labels
+        archs = np.asarray(archs).reshape(-1, self.d)
+        if self._fixed_graph is not None:
+            return self._fixed_graph.of(archs)
+        labels, nodes = self._graph_survey
         place = {label: i for i, label in enumerate(labels)}
-        operations = np.full((len(made), size), place["none"])
-        adjacency = np.zeros((len(made), size, size), dtype=bool)
-        for i, (graph, order) in enumerate(zip(made, orders, strict=True)):
-            node_place = {node: k for k, node in enumerate(order[:-1])} | {order[-1]: size - 1}
-            for node, k in node_place.items():
-                label = graph.nodes[node]["op"]
-                if label not in place:
-                    raise InvalidArchitecture(f"{self.name}: operation {label!r} is not one of {', '.join(labels)}")
-                operations[i, k] = place[label]
-            for a, b in graph.edges:
-                adjacency[i, node_place[a], node_place[b]] = True
+        operations = np.full((len(archs), nodes), place["none"])
+        adjacency = np.zeros((len(archs), nodes, nodes), dtype=bool)
+        for i, arch in enumerate(archs):
+            found, sources, targets = _read_graph(self.graph(arch))
+            strange = next((label for label in found if label not in place), None)
+            if strange is not None or len(found) > nodes:
+                what = f"{len(found)} nodes" if strange is None else f"the operation {strange!r}"
+                raise InvalidArchitecture(
+                    f"{self.name}: the graph of {self.format(arch)} has {what}, which no sampled one has; "
+                    f"override {type(self).__name__}.graphs"
+                )
+            numbers = [place[label] for label in found]
+            operations[i, : len(found) - 1], operations[i, -1] = numbers[:-1], numbers[-1]
+            adjacency[i, sources, targets] = True
         return Graphs(labels, operations, adjacency)
 
     @cached_property
-    def _operation_labels(self) -> tuple[str, ...]:
-        seen = {op for arch in self.sample(200, seed=0) for _, op in self.graph(arch).nodes(data="op")}
-        return tuple(dict.fromkeys(["input", "output", "none", *sorted(seen)]))
+    def _fixed_graph(self) -> _FixedGraph | None:
+        """What sampled graphs share, None if they differ in their arrows or no choice tells a node's operation."""
+        archs = self.sample(SAMPLED_GRAPHS, seed=0)
+        archs = np.concatenate([archs, self.neighbours(archs[0])])  # every option of every choice
+        first = self.graph(archs[0])
+        nodes, arrows = list(first.nodes), set(first.edges)
+        labels: list[list[str]] = []
+        for arch in archs:
+            graph = self.graph(arch)
+            if list(graph.nodes) != nodes or set(graph.edges) != arrows:
+                return None
+            labels.append([op for _, op in graph.nodes(data="op")])
+        columns = dict(zip(nodes, zip(*labels, strict=True), strict=True))
+        place = {node: i for i, node in enumerate(_topological_order(first))}
+        choices: list[int | None] = []
+        options: list[tuple[str, ...]] = []
+        for node in place:
+            choice = None
+            if len(set(columns[node])) > 1:
+                choice = self._choice_of(archs, str(node), columns[node])
+                if choice is None:
+                    return None
+            choices.append(choice)
+            options.append(columns[node][:1] if choice is None else self.choices[choice].options)
+        names = tuple(dict.fromkeys(["input", "output", *(label for some in options for label in some)]))
+        adjacency = np.zeros((len(place), len(place)), dtype=bool)
+        for a, b in arrows:
+            adjacency[place[a], place[b]] = True
+        return _FixedGraph(names, choices, [np.array([names.index(x) for x in some]) for some in options], adjacency)
+
+    def _choice_of(self, archs: Archs, node: str, labels: Sequence[str]) -> int | None:
+        """The choice whose options are the labels that a node has in `archs`; of several the one named as the node."""
+        matching = [
+            j
+            for j, choice in enumerate(self.choices)
+            if all(choice.options[v] == label for v, label in zip(archs[:, j], labels, strict=True))
+        ]
+        named = [j for j in matching if self.choices[j].name.split()[-1] == node.split()[-1]]
+        return next(iter([*named, *matching]), None)
+
+    @cached_property
+    def _graph_survey(self) -> tuple[tuple[str, ...], int]:
+        """Labels, and the largest number of nodes, of sampled graphs and of those on a climb to larger ones."""
+        seen: set[str] = set()
+        around, most = self.sample(SAMPLED_GRAPHS, seed=0), 1
+        while len(around):
+            found = [_read_graph(self.graph(arch))[0] for arch in around]
+            seen.update(*found)
+            sizes = [len(labels) for labels in found]
+            if max(sizes) <= most:
+                break
+            most = max(sizes)
+            around = self.neighbours(around[sizes.index(most)])
+        return tuple(dict.fromkeys(["input", "output", "none", *sorted(seen)])), max(most, 2)
 
     @abstractmethod
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
@@ -383,6 +505,10 @@ class SearchSpace(ABC):
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
         raise Unsupported(f"{self.name} does not say what its networks take as input")
+
+    def vocabulary(self, **options: Any) -> int | None:
+        """Number of tokens where inputs are tokens ``(length,)``; None where they are images and the like."""
+        return None
 
     def __repr__(self) -> str:
         return f"<space {self.name}: {self.d} choices, {self.size:.6g} architectures>"
@@ -492,3 +618,6 @@ class Pool(SearchSpace):
 
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         return self.space.input_shape(**options)
+
+    def vocabulary(self, **options: Any) -> int | None:
+        return self.space.vocabulary(**options)

@@ -39,6 +39,7 @@ def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options:
     _check_enumeration(space, archs)
     _check_features(space, archs)
     _check_graph(space, archs[:4])
+    _check_graphs(space, archs, isomorphic=4)
     _check_statics(space, archs, build_options)
     _check_networks(space, archs[:2], build_options)
 
@@ -198,6 +199,43 @@ def _check_graph(space: SearchSpace, archs: Archs) -> None:
         assert len(graph), "graph has no nodes"
         assert nx.is_directed_acyclic_graph(graph), "graph has a cycle"
         assert all(isinstance(op, str) for _, op in graph.nodes(data="op")), "a node of graph has no op label"
+
+
+def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
+    """The arrays of `graphs` against the graphs of `graph`, the first `isomorphic` of them to their last arrow."""
+    import networkx as nx
+    from networkx.algorithms.isomorphism import categorical_node_match
+
+    graphs = space.graphs(archs)
+    labels, operations, adjacency = graphs
+    assert len(set(labels)) == len(labels), "graphs has a label twice"
+    assert labels[:2] == ("input", "output"), f"labels of graphs must start with input, output, not {labels[:2]}"
+    assert operations.dtype == np.int64, f"operations of graphs are {operations.dtype}, must be int64"
+    assert adjacency.dtype == bool, f"adjacency of graphs is {adjacency.dtype}, must be bool"
+    nodes = operations.shape[-1]
+    assert operations.shape == (len(archs), nodes), f"operations of graphs have shape {operations.shape}"
+    assert adjacency.shape == (len(archs), nodes, nodes), f"adjacency of graphs has shape {adjacency.shape}"
+    assert ((operations >= 0) & (operations < len(labels))).all(), "graphs has an operation without a label"
+    assert (operations[:, 0] == 0).all(), "the first node of graphs must be the input"
+    assert (operations[:, -1] == 1).all(), "the last node of graphs must be the output"
+    assert not np.tril(adjacency).any(), "nodes of graphs must be in topological order"
+    for some in (space.graphs(archs[:1]), space.graphs(archs[::-1])):
+        assert some.labels == labels, "labels of graphs depend on the architectures"
+        assert some.operations.shape[1] == nodes, "the number of nodes of graphs depends on the architectures"
+    assert np.array_equal(some.operations[::-1], operations), "operations of a row of graphs depend on its neighbours"
+    assert np.array_equal(some.adjacency[::-1], adjacency), "arrows of a row of graphs depend on its neighbours"
+    for i, arch in enumerate(archs):
+        used = graphs.used[i]
+        made = nx.DiGraph(adjacency[i][np.ix_(used, used)])
+        nx.set_node_attributes(made, {k: labels[op] for k, op in enumerate(operations[i, used])}, "op")
+        graph = space.graph(arch)
+        graph.remove_nodes_from([n for n in nx.isolates(graph.copy()) if graph.nodes[n]["op"] == "none"])
+        same = sorted(op for _, op in graph.nodes(data="op")) == sorted(op for _, op in made.nodes(data="op"))
+        assert same, f"graphs and graph have different operations for {arch.tolist()}"
+        same = len(made.edges) == len(graph.edges)
+        if same and i < isomorphic:
+            same = nx.is_isomorphic(made, graph, node_match=categorical_node_match("op", None))
+        assert same, f"graphs and graph have different arrows for {arch.tolist()}"
 
 
 def _check_statics(space: SearchSpace, archs: Archs, options: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def make_batch(
         if batch not in KINDS:
             raise InvalidValue(f"the batch must be {' or '.join(KINDS)}, or images and labels; got {batch!r}")
         if vocabulary is not None and batch == "digits":
-            raise InvalidValue("digits are images, and the networks take tokens; take the batch 'random', or give tokens")
+            raise InvalidValue("digits are images, the networks take tokens; take the batch 'random', or give tokens")
         if vocabulary is not None:
             tokens = torch.tensor(rng.integers(0, vocabulary, (size, *shape)))
             return tokens, tokens.roll(-1, dims=-1)
