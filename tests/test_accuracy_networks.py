@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_toys import Line, Wires
 
 import nastk
 from nastk.errors import InvalidValue
@@ -30,6 +31,13 @@ FAST: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", FAST)
 def test_keeps_the_contract(name: str, space: str) -> None:
     check_predictor(lambda: nastk.predictor(name, **FAST[name]), nastk.space(space))
+
+
+@pytest.mark.parametrize("space", [Wires, Line])
+@pytest.mark.parametrize("name", FAST)
+def test_keeps_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+    options = {k: v for k, v in FAST[name].items() if k != "threshold"}
+    check_predictor(lambda: nastk.predictor(name, **options), space())
 
 
 def _accuracies(archs: Archs, tilt: float = 0.0) -> Values:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
+from graph_toys import Line, LineByGraph, Wires, WiresByGraph
 
 import nastk
 from nastk.encodings.adjacency import Adjacency
 from nastk.encodings.arch2vec import Arch2vec
+from nastk.errors import Unsupported
 from nastk.spaces.base import Archs
+from nastk.testing import check_encoding
 
 
 @pytest.fixture
@@ -93,3 +100,115 @@ def test_arch2vec_is_deterministic_and_decodes_what_it_encodes(cells: nastk.Sear
     assert np.allclose(Arch2vec(epochs=30).fit(cells).transform(archs), codes)
     bits = Adjacency().fit(cells).transform(archs)
     assert ((first.decode(codes) > 0.5) == (bits > 0.5)).mean() > 0.98, "guessing the commoner value gives .80"
+
+
+# ---- arrows that vary
+
+
+ENCODINGS = ["path-counts", "path", "adjacency", "arch2vec"]
+
+
+@pytest.mark.parametrize("space", [Wires, Line, WiresByGraph, LineByGraph])
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_encodings_keep_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+    check_encoding(lambda: nastk.encoding(name), space())
+
+
+def _paths(graph: nx.DiGraph) -> list[list[str]]:
+    """Operations on every way from input to output, both left out."""
+    ends = [next(n for n, op in graph.nodes(data="op") if op == end) for end in ("input", "output")]
+    return [[graph.nodes[n]["op"] for n in path[1:-1]] for path in nx.all_simple_paths(graph, *ends)]
+
+
+@pytest.mark.parametrize("space", [Wires(), Line(), nastk.space("nasbench101"), nastk.space("nasbench201")])
+def test_path_counts_are_those_of_a_list_of_all_paths(space: nastk.SearchSpace) -> None:
+    archs = space.sample(60, 7)
+    encoding = nastk.encoding("path-counts").fit(space)
+    found = [dict(zip(encoding.names_, row, strict=True)) for row in encoding.transform(archs)]
+    for arch, features in zip(archs, found, strict=True):
+        paths = [path for path in _paths(space.graph(arch)) if "none" not in path]
+        free = [[op for op in path if op not in ("skip", "skip_connect")] for path in paths]
+        expected: dict[str, Any] = {"paths": len(paths), "identity paths": sum(not path for path in free)}
+        for label in {"any", *(name.rpartition(" in all")[0] for name in encoding.names_)} - {""}:
+            counts = [len(path) if label == "any" else path.count(label) for path in free]
+            alone = [count > 0 and count == len(path) for count, path in zip(counts, free, strict=True)]
+            expected |= {
+                f"{label} in all": sum(counts),
+                f"{label} at most": max(counts, default=0),
+                f"{label} at least": min(counts, default=0),
+                f"{label} paths": sum(c > 0 for c in counts),
+                f"{label} paths alone": sum(alone),
+            }
+        for name, value in features.items():
+            assert value == expected.get(name, value), f"{name} of {space.format(arch)}"
+
+
+@pytest.mark.parametrize("space", [Wires(), WiresByGraph(), nastk.space("nasbench101")])
+def test_path_reads_every_path_where_arrows_vary(space: nastk.SearchSpace) -> None:
+    encoding = nastk.encoding("path").fit(space)
+    archs = space.sample(60, 7)
+    for arch, row in zip(archs, encoding.transform(archs), strict=True):
+        there = {name for name, value in zip(encoding.names_, row, strict=True) if value}
+        expected = {" > ".join(path) or "nothing between" for path in _paths(space.graph(arch))}
+        assert there == expected & set(encoding.names_)
+        assert len(there) >= 0.8 * len(expected), "the fit has seen most sequences"
+
+
+@pytest.mark.parametrize("space", [Line(), LineByGraph()])
+def test_path_reads_chains_of_variable_length_as_operations_and_neighbours(space: nastk.SearchSpace) -> None:
+    encoding = nastk.encoding("path").fit(space)
+    assert len(encoding.names_) == 3 + 9
+    archs = space.sample(60, 7)
+    for arch, row in zip(archs, encoding.transform(archs), strict=True):
+        (layers,) = _paths(space.graph(arch))
+        there = {name for name, value in zip(encoding.names_, row, strict=True) if value}
+        assert there == {*layers, *(f"{a} > {b}" for a, b in pairwise(layers))}
+
+
+def test_adjacency_tells_all_graphs_apart() -> None:
+    space = Wires()
+    encoding = nastk.encoding("adjacency").fit(space)
+    archs = space.enumerate()[::7]
+    live, on = space.live(archs)
+    rows = np.concatenate([live.reshape(len(archs), -1), on[:, 1:4] * (1 + archs[:, :3])], axis=1)
+    assert len(np.unique(encoding.transform(archs), axis=0)) == len(np.unique(rows, axis=0))
+
+
+def test_path_counts_where_arrows_differ_equal_those_of_fixed_graphs(cells: nastk.SearchSpace) -> None:
+    class Loose(type(cells)):  # type: ignore[misc]
+        """Does not know that all its graphs have the same arrows."""
+
+        _fixed_graph = None
+
+    archs = cells.sample(300, 1)
+    fixed, loose = (nastk.encoding("path-counts").fit(space) for space in (cells, Loose()))
+    assert set(loose.names_) == set(fixed.names_)
+    order = [loose.names_.index(name) for name in fixed.names_]
+    assert np.array_equal(loose.transform(archs)[:, order], fixed.transform(archs))
+
+
+def test_path_refuses_paths_that_are_too_long_to_list() -> None:
+    class Ladder(nastk.SearchSpace):
+        """A chain of thirty layers, and one arrow past them all."""
+
+        name = "ladder"
+        choices = tuple(nastk.Choice(f"layer {i}", ("a", "b", "c", "d")) for i in range(30))
+        build = Wiring.build
+
+        def graph(self, arch: Archs) -> nx.DiGraph:
+            graph = super().graph(arch)
+            graph.add_edge("input", "output")
+            return graph
+
+    with pytest.raises(Unsupported, match="path has 30 operations"):
+        nastk.encoding("path").fit(Ladder())
+
+
+@pytest.mark.parametrize("name", ["path-counts", "path", "adjacency"])
+def test_five_thousand_cells_of_seven_nodes_take_less_than_a_second(name: str) -> None:
+    space = nastk.space("nasbench101")
+    encoding = nastk.encoding(name).fit(space)
+    archs = space.sample(5000, 0)
+    started = time.process_time()
+    encoding.transform(archs)
+    assert time.process_time() - started < 1

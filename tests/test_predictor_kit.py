@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from graph_toys import Line, Wires
 
 import nastk
 from nastk.errors import InvalidValue, UnknownName
@@ -26,6 +29,19 @@ def test_keeps_the_contract_on_nasbench201(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_the_contract_on_fbnet(name: str) -> None:
     check_predictor(lambda: nastk.predictor(name), nastk.space("fbnet"))
+
+
+FEW_SHOT: dict[str, dict[str, Any]] = {
+    "nasflat": {"epochs": 5, "width": 16, "head": (16,)},
+    "help": {"episodes": 150, "width": 32, "query": 20},
+    "multi-predict": {"epochs": 60, "graph_width": 16, "hidden_width": 16, "head": (32,), "network": "gcn"},
+}
+
+
+@pytest.mark.parametrize("space", [Wires, Line])
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_few_shot_graph_networks_keep_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+    check_predictor(lambda: nastk.predictor(name, **FEW_SHOT[name]), space())
 
 
 def test_names_and_options_are_checked() -> None:

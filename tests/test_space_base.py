@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from graph_toys import Line, LineByGraph, Wires, WiresByGraph
 
 import nastk
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
@@ -43,6 +44,11 @@ def test_a_space_with_invalid_rows_keeps_the_contract():
     check_space(Small())
 
 
+@pytest.mark.parametrize("space", [Wires, Line, WiresByGraph, LineByGraph])
+def test_spaces_whose_arrows_vary_keep_the_contract(space: type[nastk.SearchSpace]):
+    check_space(space())
+
+
 def test_a_pool_of_one_keeps_the_contract():
     check_space(nastk.Pool(Small(), [[0, 1, 1]]), n=4)
 
@@ -74,6 +80,115 @@ def test_a_pool_refuses_what_it_does_not_hold():
 def test_an_empty_pool_is_refused():
     with pytest.raises(InvalidValue, match="at least one"):
         nastk.Pool(Small(), [])
+
+
+# ---- graphs as arrays
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "fbnet"])
+def test_graphs_with_fixed_arrows_are_made_without_loops(name: str, monkeypatch: pytest.MonkeyPatch):
+    space = nastk.space(name)
+    archs = space.sample(300, 1)
+    one_by_one = [space.graph(arch) for arch in archs]
+    space.graphs(archs[:1])
+    monkeypatch.setattr(type(space), "graph", None)
+    graphs = space.graphs(archs)
+    assert graphs.adjacency.strides[0] == 0, "the arrows of all graphs are one matrix"
+    for row, arrows, graph in zip(graphs.operations, graphs.adjacency, one_by_one, strict=True):
+        nodes = list(graph)
+        assert [graphs.labels[op] for op in row] == [op for _, op in graph.nodes(data="op")]
+        assert {(nodes[a], nodes[b]) for a, b in np.argwhere(arrows)} == set(graph.edges)
+    assert space.graphs(archs[0]).operations.shape == (1, graphs.operations.shape[1]), "one row is one graph"
+
+
+class Renamed(Line):
+    """Three layers whose labels are not the options' texts, so that no choice tells a node's operation."""
+
+    graphs = nastk.SearchSpace.graphs
+
+    def graph(self, arch):
+        graph = super().graph([1, *arch[1:]])
+        for _, node in graph.nodes(data=True):
+            node["op"] = node["op"].replace("conv", "convolution")
+        return graph
+
+
+def test_labels_that_no_choice_has_are_read_graph_by_graph():
+    graphs = Renamed().graphs(Renamed().sample(50, 0))
+    assert graphs.labels == ("input", "output", "none", "convolution", "pool", "skip")
+    assert graphs.operations.shape == (50, 5)
+    assert graphs.used.all()
+
+
+class Doubtful(nastk.SearchSpace):
+    """Two choices with the same options; the graph's node is named after the second."""
+
+    name = "doubtful"
+    choices = tuple(nastk.Choice(n, ("x", "y")) for n in ("first", "second"))
+    build = Small.build
+
+    def is_valid(self, archs):
+        return (archs == archs[:, :1]).all(axis=1)
+
+    def graph(self, arch):
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        graph.add_node("out", op="output")
+        graph.add_node("the second", op="xy"[arch[1]])
+        graph.add_node("in", op="input")
+        graph.add_edges_from([("in", "the second"), ("the second", "out")])
+        return graph
+
+
+def test_a_node_follows_the_choice_of_its_name_and_nodes_are_sorted_along_the_arrows():
+    graphs = Doubtful().graphs(np.array([[0, 1], [1, 0]]))
+    assert [graphs.labels[op] for op in graphs.operations[0]] == ["input", "y", "output"]
+    assert [graphs.labels[op] for op in graphs.operations[1]] == ["input", "x", "output"]
+    assert np.argwhere(graphs.adjacency[0]).tolist() == [[0, 1], [1, 2]]
+
+
+class Optional(nastk.SearchSpace):
+    """Twenty layers, each there or not: no sampled graph has all."""
+
+    name = "optional"
+    choices = tuple(nastk.Choice(f"layer {i}", ("here", "off")) for i in range(20))
+    build = Small.build
+
+    def graph(self, arch):
+        graph = super().graph(arch)
+        for node in [n for n, op in graph.nodes(data="op") if op == "off"]:
+            graph.add_edges_from((a, b) for a in graph.predecessors(node) for b in graph.successors(node))
+            graph.remove_node(node)
+        return graph
+
+
+def test_the_largest_graph_is_found_though_no_sample_has_it():
+    graphs = Optional().graphs(np.array([[0] * 20, [1] * 20, [0, 1] * 10]))
+    assert graphs.used.sum(axis=1).tolist() == [22, 2, 12]
+    assert graphs.adjacency[:, 0, -1].tolist() == [False, True, False]
+    assert (graphs.adjacency.sum(axis=(1, 2)) == graphs.used.sum(axis=1) - 1).all()
+
+
+class Rare(Line):
+    """One architecture of a million has another operation, or more nodes than others."""
+
+    graphs = nastk.SearchSpace.graphs
+
+    def graph(self, arch):
+        graph = super().graph(arch)
+        if (arch[1:] == 2).all():
+            for i in range(20 if arch[0] == 7 else 0):
+                graph.add_node(f"more {i}", op="conv")
+            graph.nodes[1]["op"] = "strange" if arch[0] != 7 else "conv"
+        return graph
+
+
+def test_what_no_sampled_graph_has_is_refused_in_one_line():
+    for depth, message in ((0, "operation 'strange'"), (7, "31 nodes")):
+        said = f"^line: the graph of {depth + 2}_skip.* has .*{message}.*Rare.graphs$"
+        with pytest.raises(InvalidArchitecture, match=said):
+            Rare().graphs(np.array([[depth, *[2] * 9]]))
 
 
 # ---- the kit on broken spaces
@@ -211,6 +326,77 @@ class GraphWithoutLabels(Small):
         return graph
 
 
+class GraphsLoseAnArrow(Wires):
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        graphs.adjacency[:, 1, 4] = False
+        return graphs
+
+
+class GraphsSwapArrows(Wires):
+    """As many arrows, but others: the first operation feeds the output, where it fed the second."""
+
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        swapped = graphs.adjacency[:, 1, 2] & ~graphs.adjacency[:, 1, 4]
+        graphs.adjacency[swapped, 1, 2] = False
+        graphs.adjacency[swapped, 1, 4] = True
+        return graphs
+
+
+class GraphsTwist(Small):
+    """As many arrows from a convolution to another as there should be, but between others."""
+
+    def graph(self, arch):
+        import networkx as nx
+
+        graph = nx.DiGraph([(0, 1), (1, 2), (2, 4), (0, 3), (3, 4)])
+        for node, op in enumerate(["input", "conv", "conv", "conv", "output"]):
+            graph.add_node(node, op=op)
+        return graph
+
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        adjacency = np.zeros(graphs.adjacency.shape, dtype=bool)
+        for a, b in ((0, 1), (0, 2), (1, 2), (1, 4), (2, 4)):
+            adjacency[:, a, b] = True
+        return graphs._replace(adjacency=adjacency)
+
+
+class GraphsMisread(Wires):
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        return graphs._replace(operations=np.where(graphs.operations == 3, 4, graphs.operations))
+
+
+class GraphsShrink(Wires):
+    """Without the vertices that no given architecture uses."""
+
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        kept = np.flatnonzero(graphs.used.any(axis=0))
+        return graphs._replace(operations=graphs.operations[:, kept], adjacency=graphs.adjacency[:, kept][:, :, kept])
+
+
+class GraphsBackwards(Wires):
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        return graphs._replace(adjacency=graphs.adjacency.transpose(0, 2, 1))
+
+
+class GraphsEndEarly(Wires):
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        graphs.operations[:, -1] = 3
+        return graphs
+
+
+class GraphsLookAround(Line):
+    def graphs(self, archs):
+        graphs = super().graphs(archs)
+        return graphs._replace(operations=np.where(graphs.used, graphs.operations[:1], 2))
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -235,6 +421,14 @@ class GraphWithoutLabels(Small):
         (WrongCounts, "statics says 7 params, the built network has 12"),
         (GraphTurns, "cycle"),
         (GraphWithoutLabels, "no op label"),
+        (GraphsLoseAnArrow, "different arrows"),
+        (GraphsSwapArrows, "different arrows"),
+        (GraphsTwist, "different arrows"),
+        (GraphsMisread, "different operations"),
+        (GraphsShrink, "number of nodes of graphs depends"),
+        (GraphsBackwards, "topological order"),
+        (GraphsEndEarly, "last node of graphs must be the output"),
+        (GraphsLookAround, "depend on its neighbours"),
     ],
 )
 def test_the_kit_finds_what_is_broken(broken: type[nastk.SearchSpace], message: str):

@@ -16,9 +16,12 @@ from nastk.data.tables import Column, Draft
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces._transbench101_heads import SEVEN
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.transbench101_macro import TransBench101Macro
 
 PERCENT = ("class_scene", "class_object", "jigsaw", "segmentsemantic")
 """Tasks whose score is a percentage."""
+RANGES = dict.fromkeys(PERCENT, (0.0, 100.0)) | {"room_layout": (-np.inf, 0.0)}
+"""What scores must keep to; structural similarity, to -1 to 1."""
 SCORES = {
     "class_scene": "top-1 accuracy",
     "class_object": "top-1 accuracy",
@@ -33,14 +36,16 @@ Rows = NDArray[np.int64]
 
 
 def rows_of(space: SearchSpace, texts: Iterable[str], file: str) -> Rows:
-    """Row numbers of NASLib's tuples, ``"(1, 0, 0, 2, 1, 0)"``.
+    """Row numbers of NASLib's tuples, ``"(1, 0, 0, 2, 1, 0)"``; those of short macro networks may leave zeros out.
 
     Raises:
         DataError: something that is not an architecture, or one twice.
     """
     try:
         tuples = [tuple(ast.literal_eval(text)) for text in texts]
-        archs = space.as_archs(np.array([(*t, *[0] * (space.d - len(t))) for t in tuples]))  # macro ones may be short
+        if isinstance(space, TransBench101Macro):
+            tuples = [(*t, *[0] * (space.d - len(t))) for t in tuples]
+        archs = space.as_archs(np.array(tuples))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, InvalidArchitecture) as error:
         raise DataError(f"{file} holds something that is not an architecture: {error}") from error
     rows = space.index(archs)
@@ -66,7 +71,8 @@ def add_scores(table: Draft, space: SearchSpace, file: str, path: Path) -> None:
             raise DataError(f"{file} has {len(rows)} architectures of {task}, expected {space.size}")
         unit = "%" if task in PERCENT else ""
         column = Column("val_accuracy", "accuracy", unit, dataset=task, note=SCORES[task])
-        table.add(file, column, scores, rows)
+        low, high = RANGES.get(task, (-1.0, 1.0))
+        table.add(file, column, scores, rows, low, high)
         table.add(file, proxy_column("zen", dataset=task), zen, rows, failed=FAILED)
 
 

@@ -1,8 +1,8 @@
-"""TransNAS-Bench-101 micro (Duan et al., CVPR 2021): scores on seven tasks of all 4,096 cells, proxies of some 700.
+"""TransNAS-Bench-101 micro (Duan et al., CVPR 2021): scores on seven tasks of all 4,096 cells, proxies of 711.
 
 Scores are those that NASLib calls validation accuracy, the more the better; they come from the file that has all of
 them (those of class_scene in the smaller file differ by up to 6.7 points). class_scene has 13 proxies of 2,128 cells
-from a second source; the smaller file's are the variant ``naslib``. 199 cells have scores and 13 proxies on three
+from a second source; the smaller file's are the variant ``naslib``. 192 cells have scores and 13 proxies on three
 NAS-Bench-360 tasks, whose tuples are written in another order of edges and with other codes, those of NASLib's
 NAS-Bench-201: that is what their numbers of parameters say.
 """
@@ -75,6 +75,8 @@ def _add_360(table: Draft, space: TransBench101Micro, path: Path) -> None:
             entries = readers.parse_json(members[member], f"{NASLIB_360}, {member}")
             try:
                 tuples = np.array([literal_eval(e["arch"]) for e in entries])
+                if tuples.min() < 0:
+                    raise ValueError("an operation code below 0")
                 archs = np.empty_like(tuples)
                 archs[:, _EDGE_360] = _CODE_360[tuples]
                 rows = shared.rows_of(space, [str(tuple(int(v) for v in row)) for row in archs], member)

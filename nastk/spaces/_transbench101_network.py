@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log2
 
 import torch
 from torch import Tensor, nn
 
-from nastk.spaces._transbench101_heads import STEM, Task, stem_sides
+from nastk.spaces._transbench101_heads import STEM, TILES, Conv, Task, decoder, stem_sides
 from nastk.spaces.nasbench201 import EDGES
 
 # ---- stem
@@ -126,49 +125,21 @@ class _Classifier(nn.Module):
         return logits
 
 
-def _layer(c_in: int, c_out: int, stride: int = 1, up: bool = False) -> nn.Sequential:
+def _layer(layer: Conv) -> nn.Sequential:
     """A 3x3 convolution with bias, transposed where it doubles the resolution, normalised; leaky ReLU."""
-    convolution: nn.Module = nn.Conv2d(c_in, c_out, 3, stride, 1)
-    if up:
-        convolution = nn.ConvTranspose2d(c_in, c_out, 3, 2, 1, output_padding=1)
-    return nn.Sequential(convolution, nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2))
-
-
-def _generator(channels: int, outputs: int, doublings: int) -> nn.Sequential:
-    """Taskonomy's decoder (Zamir et al., CVPR 2018): thirteen convolutions, the odd ones of the last doubling.
-
-    The second halves the resolution first, unless that would take more doublings than there is room for.
-    """
-    widths = [1024, 1024, 512, 512, 256, 128, 64, 64, 32, 32, 16, 32, 16]
-    room = [2, 4, 6, 8, 10, 12]
-    halve = doublings < len(room)
-    up = room[len(room) - doublings - halve :]
-    layers, width = [], channels
-    for i, wide in enumerate(widths):
-        layers.append(_layer(width, wide, 2 if i == 1 and halve else 1, i in up))
-        width = wide
-    return nn.Sequential(*layers, nn.Conv2d(width, outputs, 3, 1, 1), nn.Tanh())
-
-
-def _segmenter(channels: int, outputs: int, doublings: int) -> nn.Sequential:
-    """Seven convolutions, the last of them doubling the resolution, and one to the classes."""
-    widths = [1024, 512, 256, 128, 64, 32, 32]
-    layers, width = [], channels
-    for i, wide in enumerate(widths):
-        layers.append(_layer(width, wide, up=i >= len(widths) - doublings))
-        width = wide
-    return nn.Sequential(*layers, nn.Conv2d(width, outputs, 3, 1, 1))
+    convolution: nn.Module = nn.Conv2d(layer.c_in, layer.c_out, 3, layer.stride, 1)
+    if layer.up:
+        convolution = nn.ConvTranspose2d(layer.c_in, layer.c_out, 3, 2, 1, output_padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(layer.c_out), nn.LeakyReLU(0.2))
 
 
 def head(task: Task, channels: int, sides: tuple[int, int]) -> nn.Module:
     """The head of a task on features of so many channels and such sides."""
-    if task.head == "classify":
-        return _Classifier(channels, task.outputs)
-    if task.head == "jigsaw":
-        return _Classifier(9 * channels, task.outputs)
-    doublings = round(log2(task.image[1] / sides[0]))
-    make = _generator if task.head == "generate" else _segmenter
-    return make(channels, task.outputs, doublings)
+    if task.head in ("classify", "jigsaw"):
+        return _Classifier(channels * (TILES if task.head == "jigsaw" else 1), task.outputs)
+    *layers, last = decoder(task, channels, sides[0])
+    squash = [nn.Tanh()] if task.head == "generate" else []
+    return nn.Sequential(*map(_layer, layers), nn.Conv2d(last.c_in, last.c_out, 3, 1, 1), *squash)
 
 
 class Network(nn.Module):

@@ -393,7 +393,10 @@ class SearchSpace(ABC):
         return {}
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """Directed acyclic graph with an ``op`` label a node; by default a chain of the choices."""
+        """Directed acyclic graph with an ``op`` label a node, from one labelled "input" to one labelled "output".
+
+        By default a chain of the choices.
+        """
         import networkx as nx
 
         graph = nx.DiGraph()

@@ -88,18 +88,19 @@ class TransBench101Macro(SearchSpace):
         return members()[rng.integers(0, self.size, n)]
 
     def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
-        """Members that differ in `n_changes` modules, one appended or dropped at the end counted as such."""
+        """Members that differ in exactly `n_changes` modules, one appended or dropped at the end counted as such."""
+        if n_changes != 1:
+            return super().mutate(archs, seed, n_changes)
         rng = np.random.default_rng(seed)
         parents = np.asarray(archs)
         children, todo = parents.copy(), np.arange(len(parents))
         while len(todo):
             fresh = parents[todo].copy()
-            for _ in range(n_changes):
-                length = (fresh > 0).sum(axis=1)
-                place = np.minimum(rng.integers(0, length + 1), MOST - 1)  # one beyond the end appends
-                drop = (place == length - 1) & (rng.random(len(fresh)) < 0.25)
-                value = np.where(drop, 0, rng.integers(1, len(MODULES), len(fresh)))
-                fresh[np.arange(len(fresh)), place] = value
+            length = (fresh > 0).sum(axis=1)
+            place = np.minimum(rng.integers(0, length + 1), MOST - 1)  # one beyond the end appends
+            drop = (place == length - 1) & (rng.random(len(fresh)) < 0.25)
+            value = np.where(drop, 0, rng.integers(1, len(MODULES), len(fresh)))
+            fresh[np.arange(len(fresh)), place] = value
             good = self.is_valid(fresh) & (fresh != parents[todo]).any(axis=1)
             children[todo[good]] = fresh[good]
             todo = todo[~good]

@@ -39,7 +39,7 @@ def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options:
     _check_enumeration(space, archs)
     _check_features(space, archs)
     _check_graph(space, archs[:4])
-    _check_graphs(space, archs, isomorphic=4)
+    _check_graphs(space, archs, isomorphic=8)
     _check_statics(space, archs, build_options)
     _check_networks(space, archs[:2], build_options)
 
@@ -229,10 +229,12 @@ def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
         made = nx.DiGraph(adjacency[i][np.ix_(used, used)])
         nx.set_node_attributes(made, {k: labels[op] for k, op in enumerate(operations[i, used])}, "op")
         graph = space.graph(arch)
-        graph.remove_nodes_from([n for n in nx.isolates(graph.copy()) if graph.nodes[n]["op"] == "none"])
-        same = sorted(op for _, op in graph.nodes(data="op")) == sorted(op for _, op in made.nodes(data="op"))
-        assert same, f"graphs and graph have different operations for {arch.tolist()}"
-        same = len(made.edges) == len(graph.edges)
+        graph.remove_nodes_from([n for n in nx.isolates(graph) if graph.nodes[n]["op"] == "none"])
+        ops = [g.nodes(data="op") for g in (made, graph)]
+        nodes_of = [sorted(op for _, op in labelled) for labelled in ops]
+        assert nodes_of[0] == nodes_of[1], f"graphs and graph have different operations for {arch.tolist()}"
+        arrows_of = [sorted((op[a], op[b]) for a, b in g.edges) for g, op in zip((made, graph), ops, strict=True)]
+        same = arrows_of[0] == arrows_of[1]
         if same and i < isomorphic:
             same = nx.is_isomorphic(made, graph, node_match=categorical_node_match("op", None))
         assert same, f"graphs and graph have different arrows for {arch.tolist()}"

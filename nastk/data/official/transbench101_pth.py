@@ -1,7 +1,8 @@
-"""TransNAS-Bench-101's own file, transnas-bench_v10141024.pth (Duan et al., CVPR 2021).
+"""TransNAS-Bench-101's own file, transnas-bench_v10141024.pth: validation and test scores of all seven tasks.
 
-A torch file of nested dictionaries: under ``data`` the search spaces micro and macro, of each architecture by its
-text the tasks, of each task the scores by epoch (``valid_top1``, ``test_ssim`` ...).
+A torch file of nested dictionaries (Duan et al., CVPR 2021): under ``data`` the search spaces micro and macro; of each
+architecture, by its text, the tasks; of each task ``metrics``, lists by epoch (``valid_top1``, ``test_ssim`` ...),
+beside ``model_info`` and ``total_epochs``. Scores are those after the last epoch; the more, the better.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from nastk.data import readers
 from nastk.data._transbench101 import PERCENT
-from nastk.data.official import Measurements
+from nastk.data.official import Measurements, one_file
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces._transbench101_heads import SEVEN
@@ -22,55 +23,63 @@ from nastk.spaces.base import SearchSpace
 from nastk.spaces.transbench101_macro import TransBench101Macro
 from nastk.spaces.transbench101_micro import TransBench101Micro
 
-SPACE = "transbench101-micro"
+SPACE = None
 
 LIMIT = 2**32
-"""Bytes; the official file has some hundred million."""
+"""Bytes above which a file is refused."""
 METRICS = {
-    "class_scene": "top1",
-    "class_object": "top1",
-    "jigsaw": "top1",
-    "room_layout": "neg_loss",
-    "segmentsemantic": "mIoU",
-    "normal": "ssim",
-    "autoencoder": "ssim",
+    "class_scene": {"accuracy": "top1"},
+    "class_object": {"accuracy": "top1"},
+    "jigsaw": {"accuracy": "top1"},
+    "room_layout": {"accuracy": "neg_loss"},
+    "segmentsemantic": {"accuracy": "acc", "miou": "mIoU"},
+    "normal": {"accuracy": "ssim"},
+    "autoencoder": {"accuracy": "ssim"},
 }
-"""The main score of each task; the more the better."""
+"""Scores of each task: how the table calls them, and the file. As in the fetched table, the accuracy of
+segmentsemantic is that of pixels."""
+SPLITS = {"valid": "val", "test": "test"}
 
 
-def read(paths: Sequence[str | Path]) -> list[Measurements]:
+def read(paths: Sequence[Path]) -> list[Measurements]:
     """Validation and test scores of each task after its last epoch, of both search spaces.
 
     Raises:
+        InvalidValue: not one file.
         DataError: not a plain torch file of this form.
     """
-    if len(paths) != 1:
-        raise DataError(f"TransNAS-Bench-101 is one file; got {len(paths)}")
-    content = readers.read_torch(paths[0], LIMIT)
-    data = content.get("data", content) if isinstance(content, Mapping) else None
+    path = one_file(paths, "TransNAS-Bench-101's file")
+    content = readers.read_torch(path, LIMIT)
+    data = content.get("data") if isinstance(content, Mapping) else None
     if not isinstance(data, Mapping) or not {"micro", "macro"} & set(data):
-        raise DataError(f"{paths[0]} has another layout than expected: no search spaces micro and macro")
+        raise DataError(f"{path} has another layout than expected: no search spaces micro and macro under 'data'")
     spaces: dict[str, SearchSpace] = {"micro": TransBench101Micro(), "macro": TransBench101Macro()}
     try:
         return [_measurements(spaces[name], data[name]) for name in spaces if data.get(name)]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, InvalidArchitecture) as error:
-        raise DataError(f"{paths[0]} has another layout than expected: {error}") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise DataError(f"{path} has another layout than expected: {reason}") from error
 
 
 def _measurements(space: SearchSpace, networks: Mapping[str, Any]) -> Measurements:
     archs = space.as_archs(list(networks))
     columns = []
-    for task in SEVEN:
-        for split, name in (("valid", "val_accuracy"), ("test", "test_accuracy")):
-            values = np.full(len(archs), np.nan)
-            for i, tasks in enumerate(networks.values()):
-                scores = tasks.get(task, {}).get(f"{split}_{METRICS[task]}")
-                if scores is not None:
-                    values[i] = float(scores[-1] if isinstance(scores, (list, tuple)) else scores)
-            if np.isfinite(values).any():
-                unit = "%" if task in PERCENT else ""
-                column = Column(name, "accuracy", unit, dataset=task, variant="official", note=METRICS[task])
-                columns.append((column, values))
+    for task, split, (score, official) in ((t, s, m) for t in SEVEN for s in SPLITS for m in METRICS[t].items()):
+        name = f"{split}_{official}"
+        values = np.array([_last(tasks, task, name) for tasks in networks.values()])
+        if np.isnan(values).all():
+            continue
+        metric, unit = f"{SPLITS[split]}_{score}", "%" if task in PERCENT else ""
+        note = f"{name} after the last epoch"
+        columns.append((Column(metric, "accuracy", unit, dataset=task, variant="official", note=note), values))
     if not columns:
         raise ValueError("no scores of the seven tasks")
     return Measurements(space.name, archs, columns)
+
+
+def _last(tasks: Mapping[str, Any], task: str, name: str) -> float:
+    """A score after the last epoch, NaN where the network has no record of the task or no such score."""
+    if task not in tasks:
+        return np.nan
+    scores = tasks[task]["metrics"].get(name)
+    return float(scores[-1]) if scores else np.nan
