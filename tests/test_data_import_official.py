@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import nastk
+import nastk.oracles.table
 from nastk.cli import run
 from nastk.data import imported, official, readers, tables
 from nastk.data.fetch import Store
