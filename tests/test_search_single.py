@@ -1,0 +1,139 @@
+"""Searchers of one objective: what each does that the others do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import Toy, oracle
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue
+from nastk.oracles.base import FunctionOracle
+from nastk.predictors.ridge import Ridge
+from nastk.registry import SEARCHERS
+from nastk.spaces.base import Archs, Choice, SearchSpace
+from nastk.study import Study
+
+
+class Hill(SearchSpace):
+    """Six choices of four options; the sum of the options is what is to be maximised."""
+
+    name = "hill"
+    choices = tuple(Choice(f"choice{i}", ("a", "b", "c", "d")) for i in range(6))
+
+    def build(self, arch: Archs, **options: Any) -> Any:
+        raise NotImplementedError
+
+
+SPACE = Hill()
+
+
+def height(archs: Archs) -> Any:
+    return archs.sum(axis=1).astype(float)
+
+
+def _goal() -> FunctionOracle:
+    return FunctionOracle(SPACE, height, "height", direction="max")
+
+
+def _run(name: str, budget: int, batch: int = 1, **options: Any) -> Archs:
+    searcher = SEARCHERS.create(name, SPACE, [_goal()], seed=0, budget={"height": budget}, **options)
+    history = Study(searcher, {"height": budget}, batch=batch).run().history
+    return np.array([r.arch for r in history.records()])
+
+
+def test_local_search_evaluates_all_neighbours_of_the_best_then_moves() -> None:
+    archs = _run("local-search", 10 + 18 + 18, start=10)
+    best = archs[:10][height(archs[:10]).argmax()]
+    around = {a.tobytes() for a in SPACE.neighbours(best)}
+    fresh = [a for a in archs[10:] if a.tobytes() in around]
+    first = [a.tobytes() in around for a in archs[10 : 10 + len(fresh)]]
+    assert all(first), "what comes after the start are the neighbours of the best, all of them"
+    assert height(archs[10 + len(fresh) :]).max() > height(archs[: 10 + len(fresh)]).max(), "and then it climbs on"
+
+
+def test_evolution_draws_its_parents_from_the_youngest() -> None:
+    archs = _run("regularised-evolution", 60, population=6, tournament=6)
+    for i in range(6, 60):
+        young = archs[max(0, i - 6) : i]
+        best = young[height(young) == height(young).max()]
+        assert (best != archs[i]).sum(axis=1).min() == 1, "a mutant of the best of the six youngest"
+    assert height(archs[-10:]).mean() > height(archs[:10]).mean() + 1
+
+
+class Counting(Ridge):
+    """Remembers how much it was fitted to."""
+
+    sizes: list[int] = []  # noqa: RUF012
+
+    def fit(self, task: Any) -> Any:
+        Counting.sizes.append(len(task))
+        return super().fit(task)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("npnas", {20}), ("multi-predict", {10, 20, 30}), ("brp-nas", set(range(10, 40))), ("npenas", set(range(10, 40)))],
+)
+def test_when_a_predictor_is_fitted(name: str, sizes: set[int]) -> None:
+    Counting.sizes = []
+    archs = _run(name, 40, predictor=Counting())
+    assert set(Counting.sizes) == sizes
+    assert height(archs).max() >= 17 or name == "multi-predict", "an additive objective is easy for a linear model"
+
+
+def test_brp_nas_takes_every_other_architecture_at_random() -> None:
+    archs = _run("brp-nas", 40, predictor="ridge")
+    top, drawn = height(archs[10::2]).mean(), height(archs[11::2]).mean()
+    assert top > drawn + 3
+
+
+def test_pnas_opens_choices_one_after_another() -> None:
+    archs = _run("pnas", 60, predictor="ridge", start=6)
+    opened = [(archs[: i + 1] > 0).any(axis=0).sum() for i in range(60)]
+    assert opened[5] <= 3
+    assert opened[59] == 6
+    assert sorted(opened) == opened
+
+
+def test_zero_cost_search_follows_the_vote() -> None:
+    class Proxies:
+        names = ("synflow", "useless")
+
+        def __call__(self, archs: Archs) -> Any:
+            return np.column_stack([height(archs), np.zeros(len(archs))])
+
+    archs = _run("zero-cost", 10, contexts={"height": Context(proxies=Proxies())})
+    assert height(archs).tolist() == sorted(height(SPACE.enumerate()))[::-1][:10]
+
+
+def test_predictor_with_one_objective_finds_the_top() -> None:
+    assert height(_run("predictor", 25)).max() == 18
+
+
+def test_predictor_starts_at_what_its_prior_ranks_first() -> None:
+    from nastk.predictors.gp_bma import GPBMA
+
+    class Knows(GPBMA):
+        def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Any:
+            return height(archs)
+
+    archs = _run("predictor", 8, predictor=Knows())
+    assert height(archs[:3]).min() >= np.sort(height(SPACE.enumerate()))[-round(0.01 * SPACE.size)]
+
+
+def test_a_second_objective_needs_a_constraint() -> None:
+    goals = [oracle("accuracy"), oracle("latency")]
+    with pytest.raises(InvalidValue, match="constraint"):
+        SEARCHERS.create("local-search", Toy(), goals)
+    searcher = SEARCHERS.create(
+        "bananas", Toy(), goals, constraints=["latency<=12"], seed=0, predictor="ridge", start=6,
+        budget={"accuracy": 20, "latency": 20},
+    )  # fmt: skip
+    result = Study(searcher, {"accuracy": 20, "latency": 20}).run()
+    best = searcher.recommend()
+    assert len(best) == 1
+    assert oracle("latency")(best)[0] <= 12
+    assert len(result.history.records()) == 40
