@@ -138,14 +138,15 @@ class NASBench301(SearchSpace):
     def _settings(archs: Archs) -> NDArray[np.int64]:
         """Pair number and two operations of every node, ``(n, 2, 4, 3)``."""
         archs = np.asarray(archs, dtype=np.int64)
-        cells = archs.reshape(len(archs), len(CELLS), -1)
+        cells = archs.reshape(len(archs), len(CELLS), 3 * NODES - 1)
         only_pair = np.zeros((*cells.shape[:2], 1), dtype=np.int64)
         return np.concatenate([only_pair, cells], axis=2).reshape(len(archs), len(CELLS), NODES, 3)
 
     @staticmethod
     def _rows(settings: NDArray[np.int64]) -> Archs:
         """The inverse of :meth:`_settings`."""
-        return settings.reshape(len(settings), len(CELLS), -1)[:, :, 1:].reshape(len(settings), -1)
+        rows = settings.reshape(len(settings), len(CELLS), 3 * NODES)[:, :, 1:]
+        return rows.reshape(len(settings), len(CELLS) * (3 * NODES - 1))
 
     def canonical(self, archs: Archs) -> Archs:
         """The first, in numerical order of the cells, of the rows that number the intermediate nodes otherwise.

@@ -206,6 +206,7 @@ def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
     import networkx as nx
     from networkx.algorithms.isomorphism import categorical_node_match
 
+    assert len(space.graphs(archs[:0]).operations) == 0, "graphs must take no architectures"
     graphs = space.graphs(archs)
     labels, operations, adjacency = graphs
     assert len(set(labels)) == len(labels), "graphs has a label twice"
