@@ -17,12 +17,13 @@ from nastk.history import Record
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
 from nastk.search._single import SingleObjective
-from nastk.search._surrogate import SurrogateSearch
+from nastk.search._surrogate import Learner
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.search.optuna import SAMPLERS
 from nastk.search.pareto_local_search import ParetoLocalSearch
 from nastk.search.pymoo import ALGORITHMS
 from nastk.search.random import RandomSearch
+from nastk.search.scalarised import SCALARISATIONS
 from nastk.spaces.base import Archs, Pool, SearchSpace
 from nastk.testing import check_searcher
 
@@ -30,7 +31,6 @@ SPACE = Toy()
 POOL = Pool(SPACE, SPACE.sample(40, 1, unique=True))
 
 # ---- the kit over everything
-
 
 
 class _Proxies:
@@ -45,6 +45,8 @@ class _Proxies:
 
 CHEAP: dict[str, dict[str, Any]] = {
     "predictor": {"predictor": "ridge", "start": 4, "directions": 32, "draws": 4},
+    "nsganetv2": {"population": 6, "generations": 2},
+    "ofa2": {"population": 6, "generations": 3},
     "zero-cost": {"contexts": {"toy0": Context(proxies=_Proxies())}},
 }
 
@@ -52,17 +54,21 @@ CHEAP: dict[str, dict[str, Any]] = {
 def everyone() -> list[Any]:
     cases = []
     for name in SEARCHERS.names():
-        families = {"pymoo:<algorithm>": ALGORITHMS, "optuna:<sampler>": SAMPLERS}
+        families = {
+            "pymoo:<algorithm>": ALGORITHMS,
+            "optuna:<sampler>": SAMPLERS,
+            "scalarised:<scalarisation>": SCALARISATIONS,
+        }
         for full in [name.partition(":")[0] + f":{a}" for a in families[name]] if name in families else [name]:
             made = SEARCHERS.get(full)
             kind = made if isinstance(made, type) else object
             single = full in ("pymoo:ga", "optuna:cma-es") or issubclass(kind, SingleObjective)
-            learns = issubclass(kind, SurrogateSearch)
+            learns = issubclass(kind, Learner)
             options = {"population": 4} if full.startswith("pymoo:") else {"predictor": "ridge"} if learns else {}
             options |= CHEAP.get(full, {})
             goals = 1 if single else 2
-            evaluations = 8 if full in ("predictor", "optuna:gp") else 24
-            needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes"}.get(full)
+            evaluations = 8 if full in ("predictor", "optuna:gp", "qlognehvi") else 24
+            needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes", "qlognehvi": "botorch"}.get(full)
             missing = needs is not None and find_spec(needs) is None
             marks = [pytest.mark.skip(f"{needs} is not installed")] if missing else []
             make = partial(SEARCHERS.get(full), **options)

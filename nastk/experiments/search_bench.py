@@ -23,10 +23,11 @@ from nastk.metrics import mean_ci
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
+from nastk.predictors.factory import gp_bma_for_search
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, Searcher
-from nastk.spaces.base import Pool
+from nastk.spaces.base import Pool, SearchSpace
 from nastk.study import Study
 
 Values = NDArray[np.float64]
@@ -89,9 +90,9 @@ def compare(
 ) -> Comparison:
     """Run every searcher on every problem with every seed.
 
-    A searcher that takes predictors learns latency with few-shot-gp: it pays `measurements` latencies of the device and
-    the budget in the other objectives; any other pays the budget in all. A searcher that takes contexts is given the
-    table's zero-cost proxies where all architectures have them.
+    A searcher that can (its class says `learns_few_shot`) learns latency with few-shot-gp: it pays `measurements`
+    latencies of the device and the budget in the other objectives; any other pays the budget in all. A searcher that
+    takes contexts is given the table's zero-cost proxies where all architectures have them.
 
     Args:
         space, dataset, devices, objectives, report, with_proxies: see `nastk.experiments.search_problems.problems`.
@@ -104,7 +105,8 @@ def compare(
         source_samples: architectures a source device.
         measurements: latencies that a searcher with a few-shot predictor pays.
         batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
-        predictor: of what is expensive, for searchers that take one; by default their own.
+        predictor: of what is expensive, for searchers that take one; by default their own. "gp-bma" has the prior that
+            ships for the space, as it has in the searcher `predictor`.
         workers: processes, by default one a core.
         progress: called with (done, total) after each run.
         journal: a file that keeps every finished run; what it holds already is not run again.
@@ -162,12 +164,14 @@ def _search(job: _Run) -> Trace:
     options: dict[str, Any] = {}
     budget = dict.fromkeys((goal.name for goal in paid), job.budget)
     if "predictor" in takes:
-        learned = {goal.name: _latency_predictor(job, goal) for goal in paid if goal.name.startswith("latency")}
+        latencies = [g for g in paid if g.name.startswith("latency")] if _learns_few_shot(job.searcher) else []
+        learned = {goal.name: _latency_predictor(job, goal) for goal in latencies}
         for name in learned if len(learned) < len(paid) else ():
             budget[name] = min(job.measurements, job.budget)
         models: dict[str, Any] = {} if len(learned) == len(paid) else dict(learned)
         if job.predictor:
-            models |= {goal.name: job.predictor for goal in paid if goal.name not in models}
+            unlearned = [goal for goal in paid if goal.name not in models]
+            models |= {goal.name: _named(job.predictor, table.space, goal) for goal in unlearned}
         if models:
             options["predictor"] = models
     if "contexts" in takes and (proxies := known_proxies(table)) is not None:
@@ -191,6 +195,15 @@ def _search(job: _Run) -> Trace:
     measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *paid_for]), axis=0)
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated])
+
+
+def _learns_few_shot(searcher: str) -> bool:
+    made = SEARCHERS.get(searcher)
+    return bool(getattr(made, "learns_few_shot", False))
+
+
+def _named(predictor: str, space: SearchSpace, goal: Objective) -> str | Predictor:
+    return gp_bma_for_search(space, goal.direction) if predictor == "gp-bma" else predictor
 
 
 def _names(problem: Problem) -> list[str]:

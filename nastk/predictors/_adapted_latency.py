@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.predictors.base import Prediction, Predictor, Task
+from nastk.spaces.base import Seed
 
 if TYPE_CHECKING:
     from nastk.predictors.few_shot_gp import FewShotGP
@@ -161,6 +162,38 @@ class AdaptedLatency(Predictor):
             kept += mass
         mean = total / kept
         return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
+
+    def sample(self, archs: Any, n: int, seed: Seed = None) -> Array:
+        """Joint draws of the latent latency, ``(n, n_archs)``, of a configuration each that is drawn by its posterior.
+
+        The kernel is a sum of inner products of features, so that a draw is a random weighting of them, moved to the
+        measurements by Matheron's rule (Wilson et al., ICML 2020).
+        """
+        archs = self._checked(archs)
+        rng = np.random.default_rng(seed)
+        features = self.few.features(self.task_.space, self.task_.context)(archs)
+        cross = features.gram(self.known_)
+        chances = np.concatenate(self.posterior_)
+        places = [(i, c) for i, fit in enumerate(self.fits_) for c in range(len(fit.noise))]
+        low, high = self.task_.values.min(), self.task_.values.max()
+        draws = np.empty((n, len(archs)))
+        for row, place in enumerate(rng.choice(len(places), n, p=chances / chances.sum())):
+            number, c = places[place]
+            fit = self.fits_[number]
+            prior, measured = np.zeros(len(archs)), np.zeros(len(self.task_))
+            for weight, block, known in zip(fit.weights[c], features.blocks, self.known_.blocks, strict=True):
+                random = np.sqrt(weight) * rng.standard_normal(block.shape[1])
+                prior += block @ random
+                measured += known @ random
+            measured += np.sqrt(fit.noise[c]) * rng.standard_normal(len(measured))
+            moved = fit.alpha[c] - np.sqrt(fit.variance[c]) * (fit.inverse[c] @ measured)
+            value = fit.offset[c] + np.sqrt(fit.variance[c]) * prior
+            value += np.tensordot(fit.weights[c], cross, axes=1) @ moved
+            value = value * fit.spread + fit.centre
+            if fit.log:
+                value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))
+            draws[row] = np.maximum(value, 0.1 * low)
+        return draws
 
     def log_densities(self, archs: Any, values: Array) -> Array:
         """Mean log predictive density of true values under each configuration with Gaussian noise, raw and log,

@@ -13,6 +13,8 @@ from nastk.registry import PREDICTORS
 from nastk.spaces.base import Pool, SearchSpace
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
+"""Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good."""
 
 
 def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Any:
@@ -53,15 +55,21 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
 def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
-    One that is searched alone is learned by gp-bma, and where it is maximised, and so may be an accuracy, with the
-    prior that ships for the space; one of several by gp, whose fronts are better on HW-GPT-Bench.
+    One that is searched alone is learned by gp-bma (see :func:`gp_bma_for_search`); one of several by gp, whose fronts
+    are better on HW-GPT-Bench.
     """
-    if not alone:
-        return cast(Predictor, predictor("gp"))
+    return gp_bma_for_search(space, direction) if alone else cast(Predictor, predictor("gp"))
+
+
+def gp_bma_for_search(space: SearchSpace, direction: Direction) -> Predictor:
+    """gp-bma for samples that a search chooses; with the prior that ships for the space, where the objective is
+    maximised, and so may be an accuracy."""
     whole = space.space if isinstance(space, Pool) else space
     prior = WEIGHTS / f"gp-bma-{whole.name}.json"
     weights = whole.name if direction == "max" and prior.exists() else None
-    return cast(Predictor, predictor("gp-bma", pretrained=weights))
+    found = predictor("gp-bma", pretrained=weights)
+    found.amplitudes = SEARCH_AMPLITUDES
+    return cast(Predictor, found)
 
 
 def weights() -> dict[str, dict[str, Any]]:

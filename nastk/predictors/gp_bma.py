@@ -27,6 +27,7 @@ LENGTH = 1.4
 MAIN = 0.8
 """Share of one group of features in a mix that leans on it; the others have the rest in equal parts."""
 AMPLITUDES = (0.9, 0.3)
+"""Signal variances for samples spread over the space, relative to their variance."""
 NOISES = (0.03, 0.1, 0.3)
 CONSTANT = 0.3
 """Prior variance of the mean, in standardised units."""
@@ -77,6 +78,8 @@ class GPBMA(Predictor):
         encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
             canonical form, path-counts, and quantiles of proxies where the context has them.
         warp: "identity", "distance" (from the best), "log", or "auto": what has most evidence of the first two.
+        amplitudes: signal variances, relative to that of the samples, that are averaged over. A search, whose samples
+            are alike because all are good, needs larger ones than samples from all over the space.
 
     Example::
 
@@ -84,8 +87,8 @@ class GPBMA(Predictor):
         >>> predictor.adapt(task).predict(space.enumerate()).mean
     """
 
-    def __init__(self, encoding: str = "auto", warp: str = "auto"):
-        self.encoding, self.warp = encoding, warp
+    def __init__(self, encoding: str = "auto", warp: str = "auto", amplitudes: Sequence[float] = AMPLITUDES):
+        self.encoding, self.warp, self.amplitudes = encoding, warp, tuple(amplitudes)
 
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
@@ -138,7 +141,7 @@ class GPBMA(Predictor):
         pool = super().choose(max(n, min(POOL, most)), seed, space, candidates)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
         x, prior = _Features.of(task, self.encoding, self.trees_, self.proxies_)(pool)
-        k = AMPLITUDES[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
+        k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
         if prior is not None:
             k += SLOPE**2 * np.outer(prior, prior)
         chosen: list[int] = []
@@ -184,7 +187,7 @@ class GPBMA(Predictor):
     ) -> tuple[list[_Candidate], NDArray[np.float64]]:
         """All processes, and their evidences ``(warps, processes)``."""
         t, n = len(grams), grams.shape[1]
-        mixes = [amplitude * mix for amplitude in AMPLITUDES for mix in _mixes(t)]
+        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(t)]
         found: list[_Candidate] = []
         evidences: list[NDArray[np.float64]] = []
         for prior in (False,) if self.prior_ is None else (False, True):

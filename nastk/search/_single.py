@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Oracle
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.base import Constraint, Objective, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
 
@@ -50,32 +50,3 @@ class SingleObjective(Searcher):
         archs, costs, violation = self.complete()
         order = np.lexsort((costs[:, 0], violation))
         return archs[order], costs[order, 0], violation[order]
-
-    def propose(self, archs: Archs) -> list[Proposal]:
-        """Each architecture with all that is paid for."""
-        return [Proposal(arch, self.paid) for arch in archs]
-
-    def fresh_from(
-        self, make: Callable[[int], Archs], n: int, pending: Archs, rng: np.random.Generator, tries: int = 10
-    ) -> Archs:
-        """`n` candidates that are new by canonical form; random ones where `make` finds no more.
-
-        Args:
-            make: makes as many candidates as it is asked for, ``(n, d)``; some may be known.
-        """
-        found = np.empty((0, self.space.d), dtype=np.int64)
-        for _ in range(tries):
-            if len(found) >= n:
-                break
-            drawn = make(n - len(found))
-            found = np.concatenate([found, drawn[self.unseen(drawn, np.concatenate([pending, found]))]])
-        return self.filled(found, n, pending, rng)
-
-    def filled(self, chosen: Archs, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """`n` of these, or with new random architectures where they are fewer."""
-        if len(chosen) < n:
-            more = self.fresh_random(n - len(chosen), np.concatenate([pending, chosen]), rng)
-            chosen = np.concatenate([chosen, more])
-        return chosen[:n]
-
-

@@ -1,4 +1,4 @@
-"""What searchers of one objective share that learn it: a start at random, a predictor, candidates."""
+"""What searchers share that learn what they pay for: a start at random, predictors, candidates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.search._single import SingleObjective
-from nastk.search.base import Constraint, Objective, Proposal
+from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -23,8 +23,8 @@ INFEASIBLE = 1e6
 """Added to the scaled score of what is predicted to break a constraint, times its relative violation."""
 
 
-class SurrogateSearch(SingleObjective):
-    """Evaluates `start` random architectures, then what :meth:`_choose` makes of a predictor's answers.
+class Learner(Searcher):
+    """Evaluates `start` random architectures, then what :meth:`_choose` makes of the predictors' answers.
 
     Args:
         predictor: of every paid objective, or one by objective: a name or a predictor.
@@ -37,7 +37,7 @@ class SurrogateSearch(SingleObjective):
         InvalidValue: a few-shot predictor that was not pretrained.
     """
 
-    default_predictor = "mlp-ensemble"
+    default_predictor = "gp"
 
     def __init__(
         self,
@@ -88,26 +88,53 @@ class SurrogateSearch(SingleObjective):
         """How many of the architectures, the first told, the predictors learn from."""
         return len(self.archs_)
 
-    def _model(self, name: str) -> Predictor:
-        """The predictor of one paid objective, fitted to all that is known of it."""
+    def _task(self, name: str) -> Task:
+        """All that is known of one paid objective, as far as it is learned from."""
         column = self.values_[: self._learned(), [o.name for o in self.objectives].index(name)]
         known = np.isfinite(column)
-        count = int(known.sum())
-        if name not in self._fitted or self._fitted[name][0] != count:
-            objective = next(o for o in self.objectives if o.name == name)
-            context = self.contexts.get(name, Context())
-            archs = self.archs_[: len(column)][known]
-            task = Task(self.space, archs, column[known], name, objective.unit, objective.direction, context=context)
-            model = self.models[name]
-            pretrained = isinstance(model, FewShotPredictor) or getattr(model, "trees_", None) is not None
-            self._fitted[name] = count, (model.adapt(task) if pretrained else deepcopy(model).fit(task))
+        objective = next(o for o in self.objectives if o.name == name)
+        context = self.contexts.get(name, Context())
+        archs = self.archs_[: len(column)][known]
+        return Task(self.space, archs, column[known], name, objective.unit, objective.direction, context=context)
+
+    def _model(self, name: str) -> Predictor:
+        """The predictor of one paid objective, fitted to what is known of it."""
+        task = self._task(name)
+        if name not in self._fitted or self._fitted[name][0] != len(task):
+            self._fitted[name] = len(task), self._fit(name, task)
         return self._fitted[name][1]
+
+    def _fit(self, name: str, task: Task) -> Predictor:
+        model = self.models[name]
+        pretrained = isinstance(model, FewShotPredictor) or getattr(model, "trees_", None) is not None
+        return model.adapt(task) if pretrained else deepcopy(model).fit(task)
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each paid objective that has enough values to be learned."""
         columns = dict(zip([o.name for o in self.objectives], self.values_.T, strict=True))
         enough = [n for n in self.paid if np.isfinite(columns[n]).sum() >= 2 and self.models[n].scale == "metric"]
         return {name: self._model(name).predict(archs) for name in enough}
+
+    # ---- candidates
+
+    def _pool(self, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What can still be proposed: the whole space where it is small, else random members and mutants."""
+        if self.space.enumerable and self.space.size <= self.candidates:
+            pool = self.space.enumerate()
+        else:
+            half = self.candidates // 2
+            pool = np.concatenate([self.space.sample(half, rng), self._mutants(half, 20, rng)])
+        return pool[self.unseen(pool, pending)]
+
+    @abstractmethod
+    def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:
+        """`n` mutants of the best `parents` that are known."""
+
+
+class SurrogateSearch(Learner, SingleObjective):
+    """Learns one objective; others, which have constraints, too."""
+
+    default_predictor = "mlp-ensemble"
 
     def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
         """Mean and standard deviation of what is to be minimised, worse where a constraint is predicted to break.
@@ -137,18 +164,6 @@ class SurrogateSearch(SingleObjective):
                 values[:, j] = self._model(o.name).predict(archs).mean if o.paid else o.oracle(archs)
         return self.violation(values)
 
-    # ---- candidates
-
-    def _pool(self, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What can still be proposed: the whole space where it is small, else random members and mutants."""
-        if self.space.enumerable and self.space.size <= self.candidates:
-            pool = self.space.enumerate()
-        else:
-            half = self.candidates // 2
-            pool = np.concatenate([self.space.sample(half, rng), self._mutants(half, 20, rng)])
-        return pool[self.unseen(pool, pending)]
-
-    def _mutants(self, n: int, parents: int, rng: np.random.Generator, changes: int = 1) -> Archs:
-        """`n` mutants of the best `parents` that are known."""
+    def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:
         best = self.ranked()[0][:parents]
-        return self.space.mutate(best[rng.integers(0, len(best), n)], rng, changes)
+        return self.space.mutate(best[rng.integers(0, len(best), n)], rng)

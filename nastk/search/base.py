@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -125,6 +125,9 @@ class Searcher(ABC):
     where an objective has not been paid for that architecture (or failed), columns in the order of the objectives; free
     objectives are filled in by asking their oracles.
     """
+
+    learns_few_shot: bool = False
+    """Whether a few-shot predictor may learn a paid objective from fewer evaluations than the others have."""
 
     def __init__(
         self,
@@ -280,6 +283,33 @@ class Searcher(ABC):
             rest = rest[self.unseen(rest, np.concatenate([pending, found]))]
             found = np.concatenate([found, rng.permutation(rest)])[:n]
         return found
+
+    def propose(self, archs: Archs) -> list[Proposal]:
+        """Each architecture with all that is paid for."""
+        return [Proposal(arch, self.paid) for arch in archs]
+
+    def fresh_from(
+        self, make: Callable[[int], Archs], n: int, pending: Archs, rng: np.random.Generator, tries: int = 10
+    ) -> Archs:
+        """`n` candidates that are new by canonical form; random ones where `make` finds no more.
+
+        Args:
+            make: makes as many candidates as it is asked for, ``(n, d)``; some may be known.
+        """
+        found = np.empty((0, self.space.d), dtype=np.int64)
+        for _ in range(tries):
+            if len(found) >= n:
+                break
+            drawn = make(n - len(found))
+            found = np.concatenate([found, drawn[self.unseen(drawn, np.concatenate([pending, found]))]])
+        return self.filled(found, n, pending, rng)
+
+    def filled(self, chosen: Archs, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """`n` of these, or with new random architectures where they are fewer."""
+        if len(chosen) < n:
+            more = self.fresh_random(n - len(chosen), np.concatenate([pending, chosen]), rng)
+            chosen = np.concatenate([chosen, more])
+        return chosen[:n]
 
     # ---- saving
 

@@ -29,10 +29,10 @@ from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
-GUESSED, TOP, GUESSES = 3, 0.01, 20_000
+GUESSED, TOP, GUESSES = 2, 0.01, 20_000
 """First architectures where the predictor has a guess; the share of the space, best by the guess, that they are drawn
 from; random architectures that stand for a space that cannot be listed."""
-OPTIMISM = (1.5, 0.3, 20.0)
+OPTIMISM = (1.5, 0.3, 40.0)
 """Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
 which one of them goes."""
 SCREENED, REFRESH = 3000, 10
@@ -59,6 +59,8 @@ class PredictorSearch(Searcher):
         front_size: at most so many architectures are recommended where predictions alone decide.
         exploration: multiplies the predictors' standard deviations when the next architectures are chosen.
     """
+
+    learns_few_shot = True
 
     def __init__(
         self,
@@ -265,19 +267,65 @@ class PredictorSearch(Searcher):
         feasible = self._feasibility(mean, std)
         optimistic = self._gain(costs - spread, front) * np.maximum(feasible, 1e-3)
         short = np.argsort(-optimistic)[: max(256, 8 * n)]
-        costs, spread, feasible = costs[short], spread[short], feasible[short]
-        networks = np.unique(self.space.canonical(pool[short]), axis=0, return_inverse=True)[1].ravel()
-        left = np.ones(len(short), dtype=bool)
+        pool, costs, spread, feasible = pool[short], costs[short], spread[short], feasible[short]
+        sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
+        drawn = [c + spread * z for c, z in zip(sure, self._normal * self._varied, strict=True)]
+        networks = np.unique(self.space.canonical(pool), axis=0, return_inverse=True)[1].ravel()
+        left = np.ones(len(pool), dtype=bool)
         chosen: list[int] = []
         while len(chosen) < n and left.any():
-            gain = np.mean([self._gain(costs + spread * z, front) for z in self._normal], axis=0) * feasible
+            gain = np.mean([self._gain(c, f) for c, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
             if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
                 gain = feasible - 1e-3 * costs.sum(axis=1)
             best = int(np.argmax(np.where(left, gain, -np.inf)))
             chosen.append(best)
             left &= networks != networks[best]
-            front = np.maximum(front, self._reach(costs[[best]])[0])
-        return pool[short[chosen]]
+            fronts = [np.maximum(f, self._reach(c[[best]])[0]) for c, f in zip(sure, fronts, strict=True)]
+        return pool[chosen]
+
+    @property
+    def _varied(self) -> Array:
+        """Which objectives vary on their own in a draw, ``(m,)``: those that no few-shot predictor draws jointly."""
+        return np.array([float(o.name not in self.few_shot) for o in self.objectives])
+
+    def _drawn(
+        self, pool: Archs, costs: Array, pending: Archs, low: Array, high: Array, rng: np.random.Generator
+    ) -> tuple[list[Array], list[Array]]:
+        """For each draw the scaled costs ``(n, m)`` of candidates, and the reach ``(directions,)`` of what is known.
+
+        What a few-shot predictor says of candidates and of what was evaluated, but not on this objective, is one joint
+        draw of the same function (Daulton et al., NeurIPS 2021); other objectives have their means.
+        """
+        known = np.concatenate([self._evaluated_archs(), pending])
+        values = self._completed(known)
+        kept = np.isfinite(values).all(axis=1)
+        known, values = known[kept], values[kept]
+        names = [o.name for o in self.objectives]
+        columns = [names.index(name) for name in self.few_shot if len(self._known(name)[1]) >= 2]
+        told = np.array([np.isfinite(self._told(arch)) for arch in known]).reshape(-1, len(names))
+        everything = np.concatenate([pool, known])
+        draws = {j: self._tempered(self._fit(names[j]), everything, rng) for j in columns}
+        sure, fronts = [], []
+        for i in range(len(self._normal)):
+            here, there = costs.copy(), values.copy()
+            for j, drawn in draws.items():
+                here[:, j] = (drawn[i, : len(pool)] * self.signs[j] - low[j]) / (high[j] - low[j])
+                there[:, j] = np.where(told[:, j], values[:, j], drawn[i, len(pool) :])
+            scaled = (there * self.signs - low) / (high - low)
+            sure.append(here)
+            fronts.append(self._reach(scaled[self.violation(there) <= 0]).max(axis=0, initial=0.0))
+        return sure, fronts
+
+    def _tempered(self, model: Predictor, archs: Archs, rng: np.random.Generator) -> Array:
+        """Joint draws ``(draws, n)``, as far from the mean as `exploration` says."""
+        mean = model.predict(archs).mean
+        drawn: Array = model.sample(archs, len(self._normal), rng)
+        return mean + self.exploration * (drawn - mean)
+
+    def _told(self, arch: Archs) -> Array:
+        """What is known of an architecture, ``(m,)``, NaN where nothing."""
+        row = self._rows.get(np.ascontiguousarray(arch).tobytes())
+        return np.full(len(self.objectives), np.nan) if row is None else np.array(self._values[row])
 
     # ---- one objective
 
@@ -447,12 +495,7 @@ class PredictorSearch(Searcher):
         if not len(archs):
             return np.empty((0, len(self.objectives)))
         mean, _ = self._beliefs(archs)
-        told = np.full_like(mean, np.nan)
-        everything = self.values_
-        for i, arch in enumerate(archs):
-            row = self._rows.get(np.ascontiguousarray(arch).tobytes())
-            if row is not None:
-                told[i] = everything[row]
+        told = np.array([self._told(arch) for arch in archs])
         return np.where(np.isfinite(told), told, mean)
 
     def _pool(self, rng: np.random.Generator) -> Archs:

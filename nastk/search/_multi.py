@@ -1,0 +1,78 @@
+"""What searchers of several objectives share that learn them: order by dominance, evolution on predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.history import Record
+from nastk.oracles.predicted import Predicted
+from nastk.search._surrogate import Learner
+from nastk.search.base import Objective
+from nastk.spaces.base import Archs
+
+Array = NDArray[np.float64]
+
+
+def by_dominance(costs: Array, violation: Array | None = None) -> NDArray[np.int64]:
+    """Rows of `costs` ``(n, m)``, the best first: by front, then by crowding distance (Deb et al. 2002).
+
+    What breaks a constraint comes after what keeps all, by its violation ``(n,)``.
+    """
+    from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+    broken = np.zeros(len(costs)) if violation is None else violation
+    kept = np.flatnonzero(broken <= 0)
+    order: list[int] = []
+    for front in NonDominatedSorting().do(costs[kept]) if len(kept) else ():
+        rows = kept[front]
+        distance = get_crowding_function("cd").do(costs[rows])
+        order += rows[np.argsort(-distance, kind="stable")].tolist()
+    rest = np.flatnonzero(broken > 0)
+    return np.array([*order, *rest[np.argsort(broken[rest], kind="stable")]], dtype=np.int64)
+
+
+class MultiObjectiveLearner(Learner):
+    """Learns every paid objective and computes the others."""
+
+    def _believed(self, archs: Archs) -> tuple[Array, Array, Array]:
+        """Costs to minimise ``(n, m)``, their standard deviations ``(n, m)``, 0 where unknown, violations ``(n,)``."""
+        values, std = np.empty((len(archs), len(self.objectives))), np.zeros((len(archs), len(self.objectives)))
+        for j, objective in enumerate(self.objectives):
+            if objective.paid:
+                answer = self._model(objective.name).predict(archs)
+                values[:, j], std[:, j] = answer.mean, np.nan_to_num(answer.std, nan=0.0)
+            else:
+                values[:, j] = objective.oracle(archs)
+        return values * self.signs, std, self.violation(values)
+
+    def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:
+        archs, costs, violation = self.complete()
+        best = archs[by_dominance(costs, violation)[:parents]]
+        return self.space.mutate(best[rng.integers(0, len(best), n)], rng)
+
+    def _evolved(
+        self, algorithm: str, population: int, generations: int, start: Archs, rng: np.random.Generator
+    ) -> tuple[Archs, Array, Array]:
+        """What one of pymoo's algorithms visits on the predictions, from `start` on.
+
+        Returns:
+            Architectures ``(n, d)``, their predicted costs to minimise ``(n, m)`` and violations ``(n,)``.
+        """
+        from nastk.search.pymoo import PymooSearch
+
+        predicted = [
+            Objective(o.name, Predicted(self._model(o.name), self.space, o.name, o.unit, o.direction)) if o.paid else o
+            for o in self.objectives
+        ]
+        algorithm = algorithm if len(predicted) > 1 else "ga"
+        seed = int(rng.integers(2**31))
+        inner = PymooSearch(algorithm, self.space, predicted, self.constraints, seed=seed, population=population)
+        found = start
+        for generation in range(generations + 1):
+            inner.tell([Record(tuple(arch), predicted[0].name, 0.0) for arch in found.tolist()])  # computed in there
+            if generation < generations:
+                asked = [p.arch for p in inner.ask(population)]
+                found = np.array(asked, dtype=np.int64).reshape(-1, self.space.d)
+        return inner.complete()
