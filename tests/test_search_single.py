@@ -13,6 +13,7 @@ from nastk.errors import InvalidValue
 from nastk.oracles.base import FunctionOracle
 from nastk.predictors.ridge import Ridge
 from nastk.registry import SEARCHERS
+from nastk.search.predictor import GUESSED
 from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.study import Study
 
