@@ -77,7 +77,9 @@ class NSGANetV2(MultiObjectiveLearner):
         if name not in self._best or self._best[name][0] != turn:
             first = task.subset(np.arange(min(max(turn * self.round, 2), len(task))))
             self._best[name] = turn, self._switch(first)
-        return deepcopy(self._best[name][1]).fit(task)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # perceptrons that were stopped early
+            return deepcopy(self._best[name][1]).fit(task)
 
     def _switch(self, task: Task) -> Predictor:
         """The surrogate whose predictions of held-out folds rank best."""
@@ -86,7 +88,7 @@ class NSGANetV2(MultiObjectiveLearner):
         for model in (known := surrogates()):
             predicted = np.empty(len(task))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # perceptrons that were stopped early
+                warnings.simplefilter("ignore")
                 for fold in np.unique(folds):
                     held = folds == fold
                     predicted[held] = deepcopy(model).fit(task.subset(~held)).predict(task.archs[held]).mean
