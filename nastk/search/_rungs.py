@@ -65,7 +65,7 @@ class RungSearch(Searcher):
         self._columns = {o.name: j for j, o in enumerate(self.objectives)}
         self._price = np.ones(len(self.rungs))
         if trainings is not None:
-            self._price = np.array(self.rungs) / self.rungs[-1]
+            self._price = np.array([staged[0].share(f) for f in self.rungs])
             self.budget = dict.fromkeys(self.paid, int(trainings / self._price[0] + ROUNDING))
         self._told: dict[str, list[dict[bytes, float]]] = {name: [{} for _ in self.rungs] for name in self.paid}
         self._begun: dict[bytes, None] = {}  # architectures with any training, in the order told

@@ -65,6 +65,10 @@ class Objective:
         """The fidelity that a proposal for `fidelity` pays for and records; see :class:`Proposal`."""
         return self.fidelity if self.is_target(fidelity) or not self.oracle.fidelities else fidelity
 
+    def share(self, fidelity: float | None) -> float:
+        """Modelled cost of an evaluation, in evaluations at the target: fidelity / target."""
+        return 1.0 if fidelity is None or self.target is None else fidelity / self.target
+
     @property
     def sign(self) -> float:
         """+1 to minimise, -1 to maximise: ``sign * value`` is always to be minimised."""
