@@ -28,7 +28,7 @@ class Record:
         value: in the objective's unit; NaN if it failed.
         std: its standard deviation, NaN where unknown.
         cost: seconds it took, NaN where unknown.
-        fidelity: what was paid for, None for the highest.
+        fidelity: what was paid for (training epochs); None where the objective was evaluated as it stands.
         source: where the value comes from ("measured on ...", "table ...").
         status: "ok" or "failed".
         reason: why it failed.

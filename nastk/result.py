@@ -80,7 +80,7 @@ class Result:
             value, std, source = self._known(objective.name, archs)
             open_ = np.array([s == "" for s in source], dtype=bool)
             if not objective.paid:
-                answer = objective.oracle.evaluate(archs)
+                answer = objective.oracle.evaluate(archs, objective.fidelity)
                 value, std, source = answer.value, answer.std, [SOURCES[kind_of(objective.oracle)]] * len(archs)
             elif objective.name in believed and open_.any():
                 prediction = believed[objective.name]

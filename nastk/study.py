@@ -90,7 +90,8 @@ class Study:
 
     Args:
         searcher: proposes; it has the space, the objectives and the constraints.
-        budget: evaluations of each paid objective, in all or by name; failures count. By default the searcher's own.
+        budget: evaluations of each paid objective, in all or by name; failures count, and so does each fidelity, low
+            or high, as one. By default the searcher's own.
             Where no objective is paid, a number of architectures.
         history: where records go; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
@@ -161,9 +162,9 @@ class Study:
                 self._open = self._ask(self.batch)
             if not self._open:
                 return
-            name, fidelity = self._open[0].missing[0], self._open[0].proposal.fidelity
-            objective = self._objectives[name]
-            group = [e for e in self._open if e.missing[0] == name and e.proposal.fidelity == fidelity]
+            name = self._open[0].missing[0]
+            objective, fidelity = self._objectives[name], self._fidelity(self._open[0].proposal, name)
+            group = [e for e in self._open if e.missing[0] == name and self._fidelity(e.proposal, name) == fidelity]
             group = group[: objective.oracle.together]
             archs = np.array([entry.proposal.arch for entry in group])
             for entry, record in zip(group, evaluate_together(objective, archs, fidelity), strict=True):
@@ -182,7 +183,7 @@ class Study:
                     if not queue:
                         break
                     entry, name = queue.popleft()
-                    arch, fidelity = entry.proposal.arch, entry.proposal.fidelity
+                    arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
                     running[executor.submit(evaluate, self._objectives[name], arch, fidelity)] = entry
                 if not running:
                     return
@@ -220,19 +221,25 @@ class Study:
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
         left = self._affordable()
-        taken = {_key(entry.proposal, name) for entry in self._open for name in entry.missing}
+        taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
         cut: list[_Open] = []
         for proposal in proposals:
             names: list[str] = []
             for name in proposal.objectives or self._payable:
-                known = self.history.find(proposal.arch, name, proposal.fidelity) is not None
-                if not known and left.get(name, 0) > 0 and _key(proposal, name) not in taken:
+                known = self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is not None
+                if not known and left.get(name, 0) > 0 and self._key(proposal, name) not in taken:
                     left[name] -= 1
-                    taken.add(_key(proposal, name))
+                    taken.add(self._key(proposal, name))
                     names.append(name)
             if names:
                 cut.append(_Open(proposal, names))
         return cut
+
+    def _fidelity(self, proposal: Proposal, name: str) -> float | None:
+        return self._objectives[name].at(proposal.fidelity) if name in self._objectives else None
+
+    def _key(self, proposal: Proposal, name: str) -> tuple[bytes, str, float | None]:
+        return np.asarray(proposal.arch, dtype=np.int64).tobytes(), name, self._fidelity(proposal, name)
 
     def _record(self, entry: _Open, record: Record) -> None:
         entry.missing.remove(record.objective)
@@ -257,10 +264,6 @@ class Study:
             return
         if all(r.status == "failed" for r in self.history.records("search") if r.objective == last.objective):
             raise NastkError(f"all of the first {HOPELESS} evaluations of {last.objective} failed; last: {last.reason}")
-
-
-def _key(proposal: Proposal, name: str) -> tuple[bytes, str, float | None]:
-    return np.asarray(proposal.arch, dtype=np.int64).tobytes(), name, proposal.fidelity
 
 
 def _by_objective(budget: int | Mapping[str, int], payable: Sequence[str]) -> dict[str, int]:
@@ -301,7 +304,7 @@ def search(
         searcher: name of the searcher.
         predictor: for searchers that learn: a name, a predictor, or one by objective.
         constraints: such as ``latency<=10``.
-        budget: evaluations of each paid objective.
+        budget: evaluations of each paid objective, whatever their fidelity.
         measurements: evaluations of a paid objective that a few-shot predictor learns, unless `budget` names it.
         seed: fixes everything that is drawn.
         storage, study: keep the history in a database and resume from it; see `nastk.history.open_history`.
@@ -335,6 +338,7 @@ def search(
     for name in made.few_shot:
         if not isinstance(budget, Mapping) or name not in budget:
             limits[name] = made.budget[name] = measurements
+    limits |= made.budget
     settings = {
         "space": space.name,
         "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in goals],

@@ -133,7 +133,7 @@ def test_a_searcher_that_only_repeats_itself_ends_the_run() -> None:
 
 def test_fidelities_are_different_evaluations() -> None:
     class Epochs(Oracle):
-        space, name, direction, source = SPACE, "accuracy", "max", "toy"
+        space, name, direction, source, fidelities = SPACE, "accuracy", "max", "toy", (12.0, 200.0)
 
         def _evaluate(self, archs: Archs, fidelity: float | None) -> Any:
             return nastk.Evaluation(*[np.full(len(archs), float(fidelity or 200))] * 3)

@@ -59,14 +59,22 @@ class Trace:
     """What a search did.
 
     Args:
-        rows: rows of the problem's table in the order in which its first paid objective was evaluated, ``(n,)``.
+        rows: rows of the problem's table in the order in which its first paid objective (of a searcher on fidelities:
+            the first that has some) was evaluated at its target fidelity, ``(n,)``.
         measured: evaluations of each other paid objective by then, the most of them, ``(n,)``.
         seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
+        cost: full trainings by then, this one included, ``(n,)``: a model, in which an evaluation at fidelity f costs
+            f / target and nothing is trained on from where a lower fidelity ended. Without fidelities 1, 2, 3 ...
     """
 
     rows: NDArray[np.int64]
     measured: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def paid_for(self, n: float) -> int:
+        """How many of the rows cost at most `n` full trainings in all."""
+        return int(np.searchsorted(self.cost, n + 1e-9, side="right"))
 
 
 def compare(
@@ -92,12 +100,13 @@ def compare(
 
     A searcher that can (its class says `learns_few_shot`) learns latency with few-shot-gp: it pays `measurements`
     latencies of the device and the budget in the other objectives; any other pays the budget in all. A searcher that
-    takes contexts is given the table's zero-cost proxies where all architectures have them.
+    takes contexts is given the table's zero-cost proxies where all architectures have them. A searcher on fidelities
+    pays the budget in full trainings, of which its short ones are their share, and measures what it starts.
 
     Args:
         space, dataset, devices, objectives, report, with_proxies: see `nastk.experiments.search_problems.problems`.
         searchers: names.
-        budget: evaluations of a run.
+        budget: evaluations of a run, in full trainings where there are fidelities.
         seeds: repetitions 0 to ``seeds - 1``; a seed draws the source samples, the target samples and the search, and
             adding a searcher changes no other's result.
         sources: source devices of few-shot-gp, those that the table recommends if None. A target among them is left
@@ -124,8 +133,13 @@ def compare(
     for device in used:
         if device not in table.devices():
             raise UnknownName("source device", device, table.devices())
-    for problem in asked:
-        scores(problem)  # so that what is wrong with a problem is said before anything is run
+    for problem in asked:  # so that what is wrong with a problem is said before anything is run
+        scored = scores(problem)
+        for name in searchers:
+            if "trainings" in inspect.signature(SEARCHERS.get(name)).parameters:
+                goals = [goal.oracle(scored.table) for goal in problem.goals]
+                named = [Objective(n, o) for n, o in zip(_names(problem), goals, strict=True)]
+                SEARCHERS.create(name, scored.table.space, named)
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
     jobs = [
         _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "")
@@ -176,7 +190,11 @@ def _search(job: _Run) -> Trace:
             options["predictor"] = models
     if "contexts" in takes and (proxies := known_proxies(table)) is not None:
         options["contexts"] = {goal.name: Context(proxies=proxies, dataset=job.problem.dataset) for goal in paid}
+    if "trainings" in takes:
+        options["trainings"] = job.budget
     searcher: Searcher = SEARCHERS.create(job.searcher, table.space, goals, seed=seed, budget=budget, **options)
+    if "trainings" in takes:
+        budget = searcher.budget
     clock = _Clock()
     for spy in spies:
         clock.leave_out(spy)
@@ -187,14 +205,17 @@ def _search(job: _Run) -> Trace:
         if goal.paid and spy.count != counts.get(goal.name, 0):
             raise RuntimeError(f"{job.searcher} saw values of {goal.name} that were not paid for")
     records = history.records()
-    main = paid[0].name
-    archs = np.array([r.arch for r in records if r.objective == main], dtype=np.int64).reshape(-1, table.space.d)
-    evaluated = np.array([r.objective == main for r in records], dtype=bool)
-    others = [goal.name for goal in paid[1:]]
+    staged = searcher.needs_fidelities
+    main = next(goal for goal in paid if not staged or len(goal.oracle.fidelities))
+    trained = np.array([r.objective == main.name for r in records], dtype=bool)
+    evaluated = trained & [main.is_target(r.fidelity) for r in records]
+    archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, table.space.d)[evaluated]
+    others = [goal.name for goal in paid if goal is not main]
     paid_for = [np.cumsum([r.objective == other for r in records]) for other in others]
     measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *paid_for]), axis=0)
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
-    return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated])
+    cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
+    return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
 
 
 def _learns_few_shot(searcher: str) -> bool:
@@ -280,7 +301,7 @@ class _Journal:
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds"))
+                columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds", "cost"))
                 self._found[json.dumps(entry["run"], sort_keys=True)] = Trace(*columns)
             except (ValueError, KeyError, TypeError):
                 continue
@@ -332,16 +353,22 @@ class Comparison:
         return len(self.problems[0].goals) == 1
 
     @property
+    def staged(self) -> bool:
+        """Whether a searcher trained at lower fidelities, so that evaluations are full trainings or their like."""
+        return any(len(t.cost) and t.cost[-1] != len(t.cost) for t in self.traces.values())
+
+    @property
     def main_metric(self) -> str:
         """What searchers are ranked by."""
         return "regret" if self.single else "hypervolume"
 
     def values(self, metric: str, searcher: str, problem: Problem, n: int) -> Values:
-        """A metric of each seed after `n` evaluations, ``(seeds,)``.
+        """A metric of each seed after `n` evaluations, or what costs as much by :class:`Trace`, ``(seeds,)``.
 
         Args:
             metric: "regret" (in the metric's unit) or "evaluations_to_best" and "evaluations_to_0.1" for one objective,
                 "hypervolume" or "igd_plus" for several; "overhead_ms", the searcher's own CPU time an evaluation.
+                Where nothing is known at the target fidelity yet, the hypervolume is 0 and the others are NaN.
         """
         runs = (self.traces[problem, searcher, seed] for seed in range(self.seeds))
         return np.array([_value(metric, trace, scores(problem), n) for trace in runs])
@@ -374,7 +401,7 @@ class Comparison:
         traces = [t for (_, name, _), t in self.traces.items() if name == searcher]
         rows = []
         for device, (searched, reported, reference) in facts.items():
-            mean, half = (_median(values[device]), float("nan")) if metric in UNTIL else mean_ci(values[device])
+            mean, half = (_median(values[device]), float("nan")) if metric in UNTIL else _mean(values[device])
             rows.append(
                 {
                     "experiment": "search",
@@ -383,7 +410,7 @@ class Comparison:
                     "device": device,
                     "method": searcher,
                     "samples": n,
-                    "measurements": max(int(t.measured[:n].max(initial=0)) for t in traces),
+                    "measurements": max(int(t.measured[: t.paid_for(n)].max(initial=0)) for t in traces),
                     "metric": f"median_{metric}" if metric in UNTIL else metric,
                     "mean": mean,
                     "ci95": half,
@@ -401,14 +428,24 @@ UNTIL = ("evaluations_to_best", "evaluations_to_0.1")
 
 
 def _value(metric: str, trace: Trace, scored: Scores, n: int) -> float:
-    found = trace.rows[:n]
+    count = trace.paid_for(n)
+    found, cost = trace.rows[:count], trace.cost[:count]
     if metric == "overhead_ms":
-        return float(1000.0 * trace.seconds[:n].max(initial=0.0) / max(len(found), 1))
+        return float(1000.0 * trace.seconds[:count].max(initial=0.0) / cost.max(initial=1.0))
+    if metric == "hypervolume" and not count:
+        return 0.0
+    if metric in UNTIL:
+        needed = scored.evaluations_until(found, 0.0 if metric.endswith("best") else 0.1) if count else np.inf
+        return float(cost[int(needed) - 1]) if np.isfinite(needed) else np.inf
+    if not count:
+        return float("nan")
     if metric == "regret":
         return float(scored.regrets(found)[-1])
-    if metric in UNTIL:
-        return scored.evaluations_until(found, 0.0 if metric.endswith("best") else 0.1)
     return scored.hypervolume(found) if metric == "hypervolume" else scored.igd_plus(found)
+
+
+def _mean(values: Values) -> tuple[float, float]:
+    return mean_ci(values) if np.isfinite(values).all() else (float("nan"), float("nan"))
 
 
 def _median(values: Values) -> float:

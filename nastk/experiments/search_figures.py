@@ -58,11 +58,12 @@ def draw(found: Comparison, folder: Path) -> list[str]:
     """Write curves over evaluations and over the searchers' own seconds; the names of the files."""
     metrics = ["regret"] if found.single else ["hypervolume", "igd_plus"]
     units = {"regret": "regret", "hypervolume": "hypervolume", "igd_plus": "IGD+"}
+    label = "trainings (full equivalents)" if found.staged else "evaluations"
     names = []
     for metric in metrics:
         names.append(f"{metric}.png")
         panels = [Panel(title, _curves(found, metric, problems)) for title, problems in _panels(found)]
-        write_curves(panels, folder / names[-1], "evaluations", units[metric], top=None, log_y=metric == "regret")
+        write_curves(panels, folder / names[-1], label, units[metric], top=None, log_y=metric == "regret")
     names.append("seconds.png")
     panels = [Panel(title, _over_seconds(found, problems)) for title, problems in _panels(found)]
     label = "CPU seconds of the searcher itself"
@@ -90,8 +91,10 @@ def _curves(found: Comparison, metric: str, problems: Sequence[Any]) -> list[Cur
     budgets = _budgets(found)
     curves = []
     for name in found.searchers:
-        points = [mean_ci(np.nan_to_num(_values(found, metric, name, problems, n), nan=100.0)) for n in budgets]
-        curves.append(Curve(name, budgets, [m for m, _ in points], [0.0 if np.isnan(h) else h for _, h in points]))
+        values = {n: _values(found, metric, name, problems, n) for n in budgets}
+        known = [n for n in budgets if np.isfinite(values[n]).all()]
+        points = [mean_ci(values[n]) for n in known]
+        curves.append(Curve(name, known, [m for m, _ in points], [0.0 if np.isnan(h) else h for _, h in points]))
     return curves
 
 
@@ -116,6 +119,8 @@ def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[s
     ]
     if first.reported == first.searched and "test" in first.searched:
         facts.append("the test accuracy itself is the objective, to compare with the literature: no model selection")
+    if found.staged:
+        facts.append("evaluations are full trainings by a model: one of f epochs costs its share of the most epochs")
     shown = ("method", "device", "samples", "measurements", "metric", "mean", "ci95", "reference")
     parts = [
         "<!doctype html><meta charset='utf-8'><title>searchers compared</title>",

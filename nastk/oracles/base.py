@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,8 @@ class Oracle(ABC):
         source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
         together: how many architectures are best asked at once (measurements that take turns); what is under way when
             a run is interrupted is lost.
+        fidelities: what `evaluate` takes as its fidelity (training epochs), ascending; empty where there is one only.
+        fidelity: what is paid for where none is named; None for the highest.
     """
 
     space: SearchSpace
@@ -53,6 +55,8 @@ class Oracle(ABC):
     paid: bool = True
     source: str = ""
     together: int = 1
+    fidelities: Sequence[float] = ()
+    fidelity: float | None = None
 
     def evaluate(self, archs: Any, fidelity: float | None = None) -> Evaluation:
         """Ask for architectures (text, index, row or ``(n, d)`` array).

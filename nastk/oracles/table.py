@@ -312,11 +312,7 @@ class TableOracle(Oracle):
         self.source = " ".join(p for p in ("table", table.name, column.dataset, device) if p)
         self._choice: dict[str, Any] = {"metric": metric, "dataset": dataset, "device": device, "variant": variant}
         self._values = {column.fidelity: table.content.values(number)}
-
-    @property
-    def fidelities(self) -> list[float]:
-        """Training epochs that `evaluate` takes; empty where the metric has none."""
-        return self.table.fidelities(**self._choice)
+        self.fidelities = table.fidelities(**self._choice)
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         epochs = self.fidelity if fidelity is None else fidelity
@@ -455,6 +451,7 @@ class CountingOracle(Oracle):
         self.oracle = oracle
         self.space, self.name, self.unit, self.direction = oracle.space, oracle.name, oracle.unit, oracle.direction
         self.paid, self.source = oracle.paid, oracle.source
+        self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.questions: list[tuple[Archs, float | None]] = []
 
     def __getattr__(self, name: str) -> Any:

@@ -94,9 +94,10 @@ def _source_note(objective: Objective, front: Sequence[Point]) -> str:
 
 def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
     """Value and standard deviation of what was paid for, by objective and architecture."""
-    found: dict[str, dict[bytes, tuple[float, float]]] = {o.name: {} for o in result.objectives if o.paid}
+    goals = {o.name: o for o in result.objectives if o.paid}
+    found: dict[str, dict[bytes, tuple[float, float]]] = {name: {} for name in goals}
     for record in result.history.records(purpose):
-        if record.status == "ok" and record.objective in found:
+        if record.status == "ok" and record.objective in found and goals[record.objective].is_target(record.fidelity):
             key = np.array(record.arch, dtype=np.int64).tobytes()
             found[record.objective][key] = (record.value, record.std)
     return found

@@ -30,7 +30,7 @@ class Objective:
     Args:
         name: as constraints and columns write it.
         oracle: answers it. A free objective's oracle may be asked by the searcher; a paid one's only by the study.
-        fidelity: the fidelity to pay for, None for the oracle's highest.
+        fidelity: the fidelity to pay for, None for the oracle's own default, its highest.
     """
 
     name: str
@@ -48,6 +48,26 @@ class Objective:
     @property
     def paid(self) -> bool:
         return self.oracle.paid
+
+    @property
+    def target(self) -> float | None:
+        """The fidelity whose values count; None where the oracle has no fidelities."""
+        if self.fidelity is not None:
+            return self.fidelity
+        default = self.oracle.fidelity
+        return max(self.oracle.fidelities, default=None) if default is None else default
+
+    def is_target(self, fidelity: float | None) -> bool:
+        """Whether a record of this fidelity is of what the objective is about; None always is."""
+        return fidelity is None or fidelity == self.target
+
+    def at(self, fidelity: float | None) -> float | None:
+        """The fidelity that a proposal for `fidelity` pays for and records; see :class:`Proposal`."""
+        return self.fidelity if self.is_target(fidelity) or not self.oracle.fidelities else fidelity
+
+    def share(self, fidelity: float | None) -> float:
+        """Modelled cost of an evaluation, in evaluations at the target: fidelity / target."""
+        return 1.0 if fidelity is None or self.target is None else fidelity / self.target
 
     @property
     def sign(self) -> float:
@@ -103,6 +123,10 @@ class Proposal:
     """What to pay for: one architecture ``(d,)`` and the names of the paid objectives to evaluate on it.
 
     Compared by identity: two proposals are never equal.
+
+    Args:
+        fidelity: of those of its objectives whose oracles have fidelities; the others, such as a latency beside an
+            accuracy, are evaluated as they stand. None, or an objective's target fidelity, pays for that.
     """
 
     arch: Archs
@@ -123,11 +147,15 @@ class Searcher(ABC):
 
     The base class keeps what was told: ``archs_`` ``(m, d)`` in the order first told, and ``values_`` ``(m, k)``, NaN
     where an objective has not been paid for that architecture (or failed), columns in the order of the objectives; free
-    objectives are filled in by asking their oracles.
+    objectives are filled in by asking their oracles. Both hold values at the objectives' target fidelities alone;
+    those at other fidelities are in :meth:`lower`, and an architecture that has nothing else is neither in ``archs_``,
+    nor recommended, nor seen: a searcher that knows no fidelities may still propose it, to be paid for in full.
     """
 
     learns_few_shot: bool = False
     """Whether a few-shot predictor may learn a paid objective from fewer evaluations than the others have."""
+    needs_fidelities = False
+    """Whether an objective must have fidelities, such as accuracies after few and after many epochs."""
 
     def __init__(
         self,
@@ -153,6 +181,8 @@ class Searcher(ABC):
         self._rows: dict[bytes, int] = {}
         self._archs = np.empty((16, space.d), dtype=np.int64)  # grows by doubling; len(self._rows) rows are in use
         self._values = np.empty((16, len(self.objectives)))
+        self._targets = {o.name: o.target for o in self.objectives}
+        self._lower: dict[str, dict[tuple[bytes, float], float]] = {name: {} for name in names}
         self._failed: set[bytes] = set()
         self._seen: set[Hashable] = set()
 
@@ -183,10 +213,15 @@ class Searcher(ABC):
         """Take results, in any order; a failed evaluation has value NaN and counts as tried."""
         columns = {o.name: j for j, o in enumerate(self.objectives)}
         told = len(self._rows)
+        final = []
         for record in records:
             if record.objective not in columns:
                 continue
             key = np.asarray(record.arch, dtype=np.int64).tobytes()
+            if record.fidelity is not None and record.fidelity != self._targets[record.objective]:
+                self._lower[record.objective][key, record.fidelity] = record.value
+                continue
+            final.append(record)
             row = self._rows[key] if key in self._rows else self._append(record.arch, key)
             self._values[row, columns[record.objective]] = record.value
             if not np.isfinite(record.value):
@@ -196,8 +231,9 @@ class Searcher(ABC):
             self._seen.update(self.space.keys(self._archs[fresh]))
             for j, objective in enumerate(self.objectives):
                 if not objective.paid:
-                    self._values[fresh, j] = objective.oracle(self._archs[fresh])
-        self._tell(records)
+                    answer = objective.oracle.evaluate(self._archs[fresh], objective.fidelity)
+                    self._values[fresh, j] = answer.value
+        self._tell(final)
 
     def _append(self, arch: Sequence[int], key: bytes) -> int:
         row = len(self._rows)
@@ -210,7 +246,10 @@ class Searcher(ABC):
         return row
 
     def _tell(self, records: Sequence[Record]) -> None:
-        """For searchers that keep a state of their own; the records are already in ``archs_`` and ``values_``."""
+        """For searchers that keep a state of their own; the records are already in ``archs_`` and ``values_``.
+
+        Those of lower fidelities, or of what is no objective, are left out.
+        """
 
     def recommend(self) -> Archs:
         """The architectures that the search proposes as its front, ``(m, d)``.
@@ -244,6 +283,17 @@ class Searcher(ABC):
     def values_(self) -> NDArray[np.float64]:
         """Their values, ``(m, k)``, in the objectives' own units and directions; NaN where unknown; read-only."""
         return _read_only(self._values[: len(self._rows)])
+
+    def lower(self, name: str) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
+        """What was told of an objective at other fidelities than its target, in the order told.
+
+        Returns:
+            Architectures ``(m, d)``, one as often as it has fidelities; fidelities ``(m,)``; values ``(m,)`` in the
+            objective's unit, NaN where the evaluation failed.
+        """
+        told = self._lower[name]
+        archs = np.frombuffer(b"".join(key for key, _ in told), dtype=np.int64).reshape(-1, self.space.d)
+        return archs.copy(), np.array([f for _, f in told], dtype=np.float64), np.array([*told.values()], dtype=float)
 
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
         """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""

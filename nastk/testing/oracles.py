@@ -36,6 +36,9 @@ def check_oracle(oracle: Oracle, archs: Any, repeatable: bool = True) -> None:
     _check_form(oracle.evaluate(oracle.space.format(archs[0])), 1)
     _refuses(InvalidArchitecture, lambda: oracle.evaluate(archs[:1] * 0 - 1), "an architecture outside of the space")
     _refuses(InvalidValue, lambda: oracle.evaluate(archs[:1], fidelity=-1.0), "a fidelity that it does not have")
+    assert list(oracle.fidelities) == sorted(set(oracle.fidelities)), "fidelities are not ascending"
+    for fidelity in oracle.fidelities:
+        _check_form(oracle.evaluate(archs[:1], fidelity), 1)
     if repeatable:
         _check_values(oracle, archs, whole)
 

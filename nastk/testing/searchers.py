@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Make = Callable[..., Searcher]
+
+RUNGS = (1.0, 3.0, 9.0)
+"""Fidelities of the first toy objective, for searchers that need them."""
 
 
 class _Spy(Oracle):
@@ -28,6 +33,7 @@ class _Spy(Oracle):
         shared = np.random.default_rng(90).uniform(0.0, 1.0, hot)
         own = np.random.default_rng(91 + number).uniform(0.0, 1.0, hot)
         self._weights = own + (shared if number % 2 == 0 else 1.0 - shared)
+        self._noise = np.random.default_rng(80 + number).uniform(0.0, 1.0, hot)
         self.open = False
 
     def cost(self, archs: Archs) -> NDArray[np.float64]:
@@ -37,6 +43,10 @@ class _Spy(Oracle):
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         assert self.open or not self.paid, "the searcher evaluates a paid oracle itself; only the study pays"
         cost = self.cost(archs)
+        if fidelity is not None:
+            assert fidelity in self.fidelities, f"the searcher asks for {fidelity}; fidelities are {self.fidelities}"
+            off = self.space.one_hot(self.space.canonical(archs)) @ self._noise
+            cost = cost + (1.0 - fidelity / self.fidelities[-1]) * off
         return exact(cost if self.direction == "min" else -cost)
 
 
@@ -55,8 +65,12 @@ class _Bench:
     ):
         self.space = space
         self.oracles = {f"toy{i}": _Spy(space, i, d, i not in free) for i, d in enumerate(directions)}
+        if needs_fidelities(make):
+            self.oracles["toy0"].fidelities = RUNGS
         goals = [Objective.of(o) for o in self.oracles.values()]
         self.paid = [o.name for o in goals if o.paid]
+        self.goals = {o.name: o for o in goals}
+        self.staged = [name for name, o in self.oracles.items() if len(o.fidelities)]
         limits = dict.fromkeys(self.paid, budget)
         self.searcher = make(space, goals, constraints=constraints, seed=seed, budget=limits)
         self.records: list[Record] = []
@@ -78,10 +92,10 @@ class _Bench:
                 f"a proposal names {sorted(set(p.objectives) - set(self.paid))}; paid objectives are {self.paid}"
             )
             assert len(set(p.objectives)) == len(p.objectives), "a proposal names an objective twice"
-        asked = [(k, o) for p, k in zip(proposals, self.keys(proposals), strict=True) for o in p.objectives]
+        asked = self.evaluations(proposals)
         assert len(set(asked)) == len(asked), "ask proposes equal networks (by canonical form) twice"
-        known = {(self.space.keys(np.array([r.arch]))[0], r.objective) for r in self.records}
-        known |= {(k, o) for p, k in zip(pending, self.keys(pending), strict=True) for o in p.objectives}
+        known = {(self.space.keys(np.array([r.arch]))[0], r.objective, r.fidelity) for r in self.records}
+        known |= set(self.evaluations(pending))
         assert not known & set(asked), "ask proposes what is told or pending already (by canonical form)"
         return proposals
 
@@ -89,30 +103,50 @@ class _Bench:
         archs = np.array([p.arch for p in proposals], dtype=np.int64).reshape(-1, self.space.d)
         return list(self.space.keys(archs))
 
-    def pay(self, arch: Archs, objectives: Iterable[str], failed: bool = False) -> list[Record]:
+    def evaluations(self, proposals: Sequence[Proposal]) -> list[tuple[object, str, float | None]]:
+        """What proposals pay for: network, objective and fidelity."""
+        keys = self.keys(proposals)
+        return [(k, o, self.fidelity(p, o)) for p, k in zip(proposals, keys, strict=True) for o in p.objectives]
+
+    def fidelity(self, proposal: Proposal, objective: str) -> float | None:
+        return self.goals[objective].at(proposal.fidelity)
+
+    def pay(
+        self, arch: Archs, objectives: Iterable[str], failed: bool = False, fidelity: float | None = None
+    ) -> list[Record]:
         row = tuple(int(v) for v in arch)
         records = []
         for name in objectives:
             oracle = self.oracles[name]
             oracle.open = True
-            value = float("nan") if failed else float(oracle(arch)[0])
+            at = self.goals[name].at(fidelity)
+            value = float("nan") if failed else float(oracle.evaluate(arch, at).value[0])
             oracle.open = False
-            records.append(Record(row, name, value, status="failed" if failed else "ok", reason="x" if failed else ""))
+            status: Literal["ok", "failed"] = "failed" if failed else "ok"
+            records.append(Record(row, name, value, fidelity=at, status=status, reason="x" if failed else ""))
         return records
+
+    def answer(self, proposal: Proposal, failed: bool = False) -> list[Record]:
+        return self.pay(proposal.arch, proposal.objectives, failed, proposal.fidelity)
 
     def tell(self, records: Sequence[Record]) -> None:
         self.records += records
         self.searcher.tell(records)
 
-    def run(self, evaluations: int) -> list[list[int]]:
-        """Ask and tell one by one; the architectures in the order proposed."""
-        rows: list[list[int]] = []
+    def told(self) -> Archs:
+        """What was evaluated at the target fidelity, where there are fidelities, in the order told."""
+        records = [r for r in self.records if r.fidelity is None and (r.objective in self.staged or not self.staged)]
+        return np.array(list(dict.fromkeys(r.arch for r in records)), dtype=np.int64).reshape(-1, self.space.d)
+
+    def run(self, evaluations: int) -> list[tuple[list[int], float | None]]:
+        """Ask and tell one by one; the architectures and fidelities in the order proposed."""
+        rows: list[tuple[list[int], float | None]] = []
         for _ in range(10 * evaluations):
             proposals = self.ask(1)
             if not proposals or len(rows) == evaluations:
                 break
-            rows.append([int(v) for v in proposals[0].arch])
-            self.tell(self.pay(proposals[0].arch, proposals[0].objectives))
+            rows += as_rows(proposals[:1])
+            self.tell(self.answer(proposals[0]))
         return rows
 
     def front(self, archs: Archs) -> set[object]:
@@ -126,6 +160,17 @@ class _Bench:
         return float(np.mean([o.cost(archs).mean() for o in self.oracles.values()]))
 
 
+def as_rows(proposals: Sequence[Proposal]) -> list[tuple[list[int], float | None]]:
+    return [([int(v) for v in p.arch], p.fidelity) for p in proposals]
+
+
+def needs_fidelities(make: Make) -> bool:
+    """Whether a searcher, as a class or with options bound to it, needs an objective with fidelities."""
+    while isinstance(make, partial):
+        make = make.func
+    return bool(getattr(make, "needs_fidelities", False))
+
+
 def check_searcher(
     make: Make,
     space: SearchSpace,
@@ -136,7 +181,8 @@ def check_searcher(
     """Test the contract of :class:`nastk.Searcher`; raises AssertionError with what is broken.
 
     Args:
-        make: the class, or a callable that takes ``(space, objectives, constraints=, seed=, budget=)``.
+        make: the class, or a callable that takes ``(space, objectives, constraints=, seed=, budget=)``. If it has a
+            true attribute `needs_fidelities`, the first toy objective has fidelities.
         space: a small space that can be enumerated.
         objectives: of the toy problems; 1 for searchers of a single objective.
         evaluations: of each of the some ten searches that are run.
@@ -159,6 +205,8 @@ def check_searcher(
     _check_small_budgets(bench)
     _check_free(bench, objectives, evaluations)
     _check_exhaustion(bench, space, seed)
+    if needs_fidelities(make):
+        _check_fidelities(bench)
 
 
 def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
@@ -171,7 +219,7 @@ def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
     if not first.searcher.estimate(first.space.sample(1, 0)):  # a model may choose the same whatever the seed
         others = [bench(seed=s).run(evaluations) for s in (1, 2)]
         assert any(o != rows for o in others), "the seed changes nothing"
-    told = {r.arch for r in first.records}
+    told = {tuple(int(v) for v in a) for a in first.told()}
     archs = first.searcher.recommend()
     assert len(archs), "recommend returned nothing after a search"
     assert all(tuple(int(v) for v in a) in told for a in archs) or first.searcher.estimate(archs), (
@@ -190,7 +238,7 @@ def _check_batches(bench: Callable[..., _Bench], evaluations: int) -> None:
         waiting += one.ask(4, waiting)
         assert waiting, "ask returned nothing although much is left"
         late = waiting.pop(int(rng.integers(len(waiting))))
-        for record in one.pay(late.arch, reversed(late.objectives)):
+        for record in reversed(one.answer(late)):
             one.tell([record])
         done += 1
     other = bench()
@@ -210,7 +258,7 @@ def _check_failures(bench: Callable[..., _Bench], evaluations: int) -> None:
         bad = i < 4 or i % 3 == 0
         if bad:
             failed.update(one.keys(proposals))
-        one.tell(one.pay(proposals[0].arch, proposals[0].objectives, bad))
+        one.tell(one.answer(proposals[0], bad))
         done += 1
     assert done == evaluations, f"with failures the searcher stopped after {done} of {evaluations} evaluations"
     recommended = one.searcher.recommend()
@@ -219,7 +267,7 @@ def _check_failures(bench: Callable[..., _Bench], evaluations: int) -> None:
     hopeless = bench()
     for _ in range(6):
         for proposal in hopeless.ask(1):
-            hopeless.tell(hopeless.pay(proposal.arch, proposal.objectives, True))
+            hopeless.tell(hopeless.answer(proposal, True))
     assert not len(hopeless.searcher.recommend()), "recommend returned something although everything failed"
 
 
@@ -234,8 +282,8 @@ def _check_state(bench: Callable[..., _Bench], evaluations: int) -> None:
         resumed = bench()
         resumed.tell(one.records)
         resumed.searcher.load_state(json.loads(text))
-        expected = [[int(v) for v in p.arch] for p in one.ask(2)]
-        found = [[int(v) for v in p.arch] for p in resumed.ask(2)]
+        expected = as_rows(one.ask(2))
+        found = as_rows(resumed.ask(2))
         assert found == expected, f"resumed after {after} evaluations, the searcher proposes something else"
     bare = bench()
     bare.tell(one.records)
@@ -260,7 +308,7 @@ def _check_directions(
             f"told everything, recommend is not the non-dominated front (directions {', '.join(these)})"
         )
         learns = bool(one.searcher.estimate(archs[:1]))
-        proposals.append([[int(v) for v in p.arch] for p in one.ask(2)])
+        proposals.append(as_rows(one.ask(2)))
     assert learns or proposals[0] == proposals[1], "maximising the negative proposes something else than minimising"
     if learns:
         for direction in ("min", "max"):
@@ -281,14 +329,14 @@ def _check_constraints(bench: Callable[..., _Bench], space: SearchSpace, evaluat
     relation = "<=" if oracle.direction == "min" else ">="
     one = bench(constraints=[f"{oracle.name}{relation}{sign * bound:.9f}"])
     one.run(evaluations)
-    told = np.array(list(dict.fromkeys(r.arch for r in one.records)), dtype=np.int64)
+    told = one.told()
     found = one.searcher.recommend()
     assert len(found), "recommend returned nothing under a constraint"
     if (oracle.cost(told) <= bound).any():
         assert (oracle.cost(found) <= bound + 1e-6).all(), "recommend breaks a constraint that others keep"
     never = bench(constraints=[f"{oracle.name}{relation}{sign * (costs[0] - 1.0):.9f}"])
     never.run(evaluations)
-    told = np.array([r.arch for r in never.records], dtype=np.int64)
+    told = never.told()
     least = never.searcher.recommend()
     assert len(least) == 1, f"where nothing keeps a constraint, recommend returned {len(least)}, must be one"
     assert oracle.cost(least)[0] <= oracle.cost(told).min() + 1e-9, "recommend is not what breaks the constraint least"
@@ -307,7 +355,7 @@ def _check_free(bench: Callable[..., _Bench], objectives: int, evaluations: int)
         return
     one = bench(free=[1])
     one.run(evaluations)
-    known = np.array(list(dict.fromkeys(r.arch for r in one.records)), dtype=np.int64)
+    known = one.told()
     found = set(one.space.keys(one.searcher.recommend()))
     assert found, "recommend returned nothing with a free objective"
     assert found <= one.front(known), "with a free objective, recommend is not non-dominated"
@@ -324,6 +372,21 @@ def _check_exhaustion(bench: Callable[..., _Bench], space: SearchSpace, seed: in
             break
         met.update(one.keys(proposals))
         for p in proposals:
-            one.tell(one.pay(p.arch, p.objectives))
+            one.tell(one.answer(p))
     assert not proposals, "ask goes on although the space is exhausted"
     assert met == networks, f"ask stopped after {len(met)} of {len(networks)} networks"
+
+
+def _check_fidelities(bench: Callable[..., _Bench]) -> None:
+    """What is known at a low fidelity only is neither recommended nor proposed at that fidelity again."""
+    one = bench()
+    archs = one.space.sample(6, 3, unique=True)
+    one.tell([r for a in archs for r in one.pay(a, one.paid, fidelity=RUNGS[0])])
+    assert not len(one.searcher.recommend()), "recommend returned what is known at a low fidelity only"
+    for record in reversed([r for a in archs[:2] for r in one.pay(a, one.staged)]):
+        one.tell([record])
+    recommended = set(one.space.keys(one.searcher.recommend()))
+    assert recommended <= one.front(archs[:2]), "values at a low fidelity enter what recommend compares"
+    one.run(10)
+    low = [r.fidelity for r in one.records if r.objective in one.staged]
+    assert set(low) > {None}, "every proposal is at the highest fidelity"
