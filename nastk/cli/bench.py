@@ -134,7 +134,10 @@ def search(
         ]
         show(lines, title=f"medians of {seeds} seeds; a dash: more than {max(counts)}")
     if len(found.searchers) > 1:
-        show(search_figures.ranks(found, max(counts)), title=f"ranks after {max(counts)}, and Wilcoxon's p")
+        ranks = search_figures.ranks(found, max(counts))
+        against = ("method", "mean rank", found.main_metric, f"p against {ranks[0]['method']}")
+        title = f"ranks after {max(counts)}, and Wilcoxon's p; all pairs are in the page of --out"
+        show([{k: line[k] for k in against} for line in ranks], title=title)
     if out is not None:
         write_json(out / "rows.json", rows)
         pictures = [out / name for name in search_figures.draw(found, out)]
