@@ -149,6 +149,14 @@ def test_an_objectives_fidelity_is_what_is_paid_for_and_shown() -> None:
     assert result.front["accuracy"].tolist() == truth.tolist()
 
 
+def test_a_free_objective_is_asked_at_its_fidelity() -> None:
+    free = Epochs()
+    free.name, free.paid = "early", False
+    result = nastk.search(SPACE, [oracle("latency"), Objective("early", free, 1.0)], searcher="random", budget=5)
+    assert result.searcher.values_[:, 1].tolist() == free.evaluate(result.searcher.archs_, 1.0).value.tolist()
+    assert set(result.front["early"]) == set(free.evaluate(result.front_archs, 1.0).value)
+
+
 def test_the_budget_counts_every_fidelity() -> None:
     script = [Proposal(np.array(a), ("accuracy",), f) for a in (A, B, C) for f in (1.0, 3.0)]
     history = Study(Scripted([Epochs()], script), 4).run().history

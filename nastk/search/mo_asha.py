@@ -33,8 +33,8 @@ class MOASHA(RungSearch):
     Args:
         rungs, eta, trainings: see :class:`RungSearch`.
         ranking: "epsilon-net", the paper's: from the best by the first objective on, always the one that is farthest
-            from those before it, objectives scaled to the rung's range; or "crowding", the crowding distance of
-            NSGA-II (Deb et al., 2002).
+            from those before it; or "crowding", the crowding distance of NSGA-II (Deb et al., 2002). For both,
+            objectives are scaled to their range over the rung.
     """
 
     def __init__(
