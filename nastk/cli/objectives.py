@@ -10,7 +10,7 @@ from nastk.cli.config import RunOptions
 from nastk.errors import InvalidValue, Unsupported
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Predictor
-from nastk.search.base import Objective
+from nastk.search.base import Objective, learns_few_shot
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
 FEW_SHOT = "few-shot-gp"
@@ -171,7 +171,9 @@ def latency_predictor(space: SearchSpace, device: str | None = None, name: str =
 
 
 def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objective]) -> dict[str, Predictor | str]:
-    """A predictor for each paid objective: as asked for, else few-shot for latency and a Gaussian process otherwise.
+    """Predictors of paid objectives: as asked for, and few-shot for latency where the searcher can learn by it.
+
+    For the others the searcher has a default of its own.
 
     Raises:
         InvalidValue: a predictor for an objective that is not paid for.
@@ -180,9 +182,9 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
     from nastk.predictors.factory import predictor
 
     paid = [o.name for o in goals if o.paid]
-    chosen: dict[str, Predictor | str] = dict.fromkeys(paid, "gp")
+    chosen: dict[str, Predictor | str] = {}
     target = None if is_live(options.device) else options.device
-    if "latency" in paid:
+    if "latency" in paid and learns_few_shot(options.searcher):
         chosen["latency"] = latency_predictor(space, target)
     for text in options.predictor:
         objective, equals, name = text.partition("=")
@@ -196,10 +198,10 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
 
 
 def budgets(options: RunOptions, goals: Sequence[Objective], models: dict[str, Predictor | str]) -> dict[str, int]:
-    """How many evaluations each paid objective gets; few-shot ones their measurements, where the searcher learns."""
-    learns = options.searcher == "predictor"
+    """How many evaluations each paid objective gets; few-shot ones their measurements, where the searcher can."""
+    learns = learns_few_shot(options.searcher)
     return {
-        o.name: options.measurements if learns and isinstance(models[o.name], FewShotPredictor) else options.budget
+        o.name: options.measurements if learns and isinstance(models.get(o.name), FewShotPredictor) else options.budget
         for o in goals
         if o.paid
     }

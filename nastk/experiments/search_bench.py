@@ -26,7 +26,7 @@ from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import gp_bma_for_search
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
-from nastk.search.base import Objective, Searcher
+from nastk.search.base import Objective, Searcher, learns_few_shot
 from nastk.spaces.base import Pool, SearchSpace
 from nastk.study import Study
 
@@ -178,7 +178,7 @@ def _search(job: _Run) -> Trace:
     options: dict[str, Any] = {}
     budget = dict.fromkeys((goal.name for goal in paid), job.budget)
     if "predictor" in takes:
-        latencies = [g for g in paid if g.name.startswith("latency")] if _learns_few_shot(job.searcher) else []
+        latencies = [g for g in paid if g.name.startswith("latency")] if learns_few_shot(job.searcher) else []
         learned = {goal.name: _latency_predictor(job, goal) for goal in latencies}
         for name in learned if len(learned) < len(paid) else ():
             budget[name] = min(job.measurements, job.budget)
@@ -216,11 +216,6 @@ def _search(job: _Run) -> Trace:
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
     return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
-
-
-def _learns_few_shot(searcher: str) -> bool:
-    made = SEARCHERS.get(searcher)
-    return bool(getattr(made, "learns_few_shot", False))
 
 
 def _named(predictor: str, space: SearchSpace, goal: Objective) -> str | Predictor:

@@ -20,6 +20,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.history import Record
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Prediction
+from nastk.registry import SEARCHERS
 from nastk.spaces.base import Archs, SearchSpace
 
 
@@ -378,3 +379,8 @@ class Searcher(ABC):
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.flags.writeable = False
     return array
+
+
+def learns_few_shot(searcher: str) -> bool:
+    """Whether the searcher called so can learn an objective from fewer evaluations than the others have."""
+    return bool(getattr(SEARCHERS.get(searcher), "learns_few_shot", False))
