@@ -49,6 +49,19 @@ def test_ten_measurements_rank_a_new_device(few: FewShotGP) -> None:
     assert np.mean(inside) > 0.75, "95 % intervals"
 
 
+def test_draws_are_of_one_function_and_agree_with_the_prediction(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs, others = few.choose(10, seed=0), space.sample(60, 5)
+    mine = few.adapt(Task(space, archs, _latency(space, archs, 9), "latency", "ms", device="mine"))
+    draws = mine.sample(np.concatenate([others, others[:5], archs]), 2000, 0)
+    assert np.array_equal(draws[:, :5], draws[:, 60:65])
+    prediction = mine.predict(others)
+    assert np.abs(draws[:, :60].mean(axis=0) / prediction.mean - 1).max() < 0.02
+    assert (draws[:, :60].std(axis=0) < 1.2 * prediction.std).all(), "the noise of a measurement is not in a draw"
+    assert draws[:, 65:].std(axis=0).mean() < draws[:, :60].std(axis=0).mean(), "what was measured is more certain"
+    assert np.array_equal(mine.sample(others, 3, 1), mine.sample(others, 3, 1))
+
+
 def test_adapting_leaves_the_pretrained_predictor_as_it_was(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
     archs = few.choose(10, seed=0)
