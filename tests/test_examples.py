@@ -92,6 +92,14 @@ def test_own_space(tmp_path: Path) -> None:
     assert "measured" in said
 
 
+@pytest.mark.slow
+def test_optuna_sampler(tmp_path: Path) -> None:
+    lines = run("optuna_sampler.py", tmp_path).splitlines()[1:]
+    accuracies, sizes = zip(*[(float(line.split()[0]), float(line.split()[1])) for line in lines], strict=True)
+    assert max(accuracies) > 90
+    assert list(sizes) == sorted(sizes)
+
+
 def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     from nastk.registry import load_object
     from nastk.spaces.factory import space

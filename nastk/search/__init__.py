@@ -1,10 +1,26 @@
-"""Searchers, one file each; the package itself is callable: ``nastk.search(space, objectives=...)`` runs a search."""
+"""Searchers, one file each; the package itself is callable: ``nastk.search(space, objectives=...)`` runs a search.
+
+``nastk.search.NastkSampler`` brings them to Optuna.
+"""
 
 from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nastk.search._nastk_sampler import NastkSampler
+
+__all__ = ["NastkSampler"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NastkSampler":
+        from nastk.search._nastk_sampler import NastkSampler
+
+        return NastkSampler
+    raise AttributeError(f"module 'nastk.search' has no attribute {name!r}")
 
 
 class _CallablePackage(ModuleType):
