@@ -71,6 +71,16 @@ def test_one_kernel_and_one_noise_are_an_exact_gaussian_process(
     assert prediction.std == pytest.approx(task.values.std() * std, abs=tolerance)
 
 
+@pytest.mark.parametrize("warp", ["auto", "distance"])
+@pytest.mark.parametrize("values", [[90.0] * 4, [90.0, 90.0, 90.0, 91.0]])
+def test_equal_values_are_learned_from_in_every_warp(cells: nastk.SearchSpace, warp: str, values: list[float]) -> None:
+    archs = cells.sample(4, 0, unique=True)
+    task = Task(cells, archs, np.array(values), "accuracy", "%", "max")
+    mean = nastk.predictor("gp-bma", warp=warp).fit(task).predict(cells.sample(50, 1)).mean
+    assert np.isfinite(mean).all()
+    assert ((mean >= 89.0) & (mean <= 91.2)).all()
+
+
 def test_a_prior_learned_in_another_space_pays_at_once(cells: nastk.SearchSpace) -> None:
     source = _task(Toy(), ("good", "useless"), 60)
     target = _task(cells, ("good", "useless", "rare"), 400)

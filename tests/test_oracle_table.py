@@ -246,6 +246,13 @@ def test_proxies_rank_cifar10_as_published(nasbench201):
 
 
 @pytest.mark.data
+def test_proxies_serve_a_search_where_most_architectures_have_them_or_their_canonical_forms_do(nasbench201):
+    bench = Benchmark(nasbench201, "cifar10")
+    assert bench.search_proxies(share=0.99) is None
+    assert bench.search_proxies().names == PROXIES
+
+
+@pytest.mark.data
 @pytest.mark.parametrize(
     ("device", "low", "middle", "high"),
     [

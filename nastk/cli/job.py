@@ -53,6 +53,8 @@ def prepare(options: RunOptions) -> Job:
     models = parts.predictors(options, space, goals) if "predictor" in takes else {}
     budget = parts.budgets(options, goals, models)
     extra: dict[str, Any] = {"predictor": models} if "predictor" in takes else {}
+    if "contexts" in takes:
+        extra["contexts"] = parts.contexts(options, goals)
     if "front_size" in takes and options.verify:
         extra["front_size"] = options.verify
     searcher: Searcher = SEARCHERS.create(

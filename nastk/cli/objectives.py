@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nastk.cli.config import RunOptions
+from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, Unsupported
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Predictor
@@ -195,6 +196,14 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
             few = (name if equals else text) == FEW_SHOT
             chosen[which] = latency_predictor(space, target) if few else predictor(name if equals else text)
     return chosen
+
+
+def contexts(options: RunOptions, goals: Sequence[Objective]) -> dict[str, Context]:
+    """Where features of a table's accuracy come from: its zero-cost proxies, if most of its architectures have them."""
+    if options.dataset is None or not any(goal.paid and goal.name == "accuracy" for goal in goals):
+        return {}
+    proxies = benchmark(options).search_proxies()
+    return {} if proxies is None else {"accuracy": Context(proxies=proxies, dataset=options.dataset)}
 
 
 def budgets(options: RunOptions, goals: Sequence[Objective], models: dict[str, Predictor | str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, StorageError, UnknownName
-from nastk.experiments.search_problems import Problem, Scores, known_proxies, open_devices, problems, scores
+from nastk.experiments.search_problems import Problem, Scores, open_devices, problems, scores
 from nastk.metrics import mean_ci
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
@@ -100,7 +100,7 @@ def compare(
 
     A searcher that can (its class says `learns_few_shot`) learns latency with few-shot-gp: it pays `measurements`
     latencies of the device and the budget in the other objectives; any other pays the budget in all. A searcher that
-    takes contexts is given the table's zero-cost proxies where all architectures have them. A searcher on fidelities
+    takes contexts is given the table's zero-cost proxies where most architectures have them. A searcher on fidelities
     pays the budget in full trainings, of which its short ones are their share, and measures what it starts.
 
     Args:
@@ -188,8 +188,9 @@ def _search(job: _Run) -> Trace:
             models |= {goal.name: _named(job.predictor, table.space, goal) for goal in unlearned}
         if models:
             options["predictor"] = models
-    if "contexts" in takes and (proxies := known_proxies(table)) is not None:
-        options["contexts"] = {goal.name: Context(proxies=proxies, dataset=job.problem.dataset) for goal in paid}
+    if "contexts" in takes and (proxies := table.search_proxies()) is not None:
+        learned_by_proxies = [goal.name for goal in paid if not goal.name.startswith("latency")]
+        options["contexts"] = dict.fromkeys(learned_by_proxies, Context(proxies=proxies, dataset=job.problem.dataset))
     if "trainings" in takes:
         options["trainings"] = job.budget
     searcher: Searcher = SEARCHERS.create(job.searcher, table.space, goals, seed=seed, budget=budget, **options)

@@ -14,7 +14,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import hypervolume, igd_plus, nondominated
 from nastk.oracles.base import Direction, Oracle
 from nastk.oracles.counts import COUNTED, Count
-from nastk.oracles.table import Benchmark, TableProxies, benchmark
+from nastk.oracles.table import Benchmark, benchmark
 
 Array = NDArray[np.float64]
 
@@ -170,12 +170,6 @@ def problems(
 def open_devices(goals: Sequence[Goal]) -> list[Goal]:
     """The same objectives without their devices."""
     return [replace(goal, device=None) for goal in goals]
-
-
-def known_proxies(table: Benchmark) -> TableProxies | None:
-    """The table's zero-cost proxies if it has some that every one of its architectures has."""
-    source = table.nearest_proxies()
-    return source if source is not None and np.isfinite(source(table.space.enumerate())).all() else None
 
 
 @lru_cache(maxsize=4)

@@ -404,6 +404,18 @@ class Benchmark:
             return source
         return None
 
+    def search_proxies(self, share: float = 0.9) -> TableProxies | None:
+        """The nearest proxies, if at least this share of the architectures has all of them, else None.
+
+        An architecture counts if it or its canonical form has them: what reads proxies falls back to that form.
+        """
+        source = self.nearest_proxies()
+        if source is None:
+            return None
+        archs = self.space.enumerate()
+        own, canonical = (np.isfinite(source(a)).all(axis=1) for a in (archs, self.space.canonical(archs)))
+        return source if (own | canonical).mean() >= share else None
+
     def latency_source(self, devices: Sequence[str], dataset: str | None = None) -> TableLatencies:
         """Measured latencies on these devices by architecture, for ``nastk.Context(latencies=...)``.
 

@@ -45,7 +45,7 @@ class Warp:
             return None
         if kind == "distance":
             costs = sign * values
-            spread = float(np.median(costs) - costs.min())
+            spread = float(np.median(costs) - costs.min()) or float(costs.mean() - costs.min())
             if spread <= 0:
                 return None
             anchor = float(costs.min() - 0.1 * spread)

@@ -15,6 +15,8 @@ from nastk.spaces.base import Pool, SearchSpace
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
 """Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good."""
+SEARCH_WARP = "distance"
+"""In a search the differences near the best matter, also where a few bad samples dominate the variance."""
 
 
 def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Any:
@@ -55,21 +57,25 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
 def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
-    One that is searched alone is learned by gp-bma (see :func:`gp_bma_for_search`); one of several by gp, whose fronts
-    are better on HW-GPT-Bench.
+    gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
+    fronts are better on HW-GPT-Bench.
     """
-    return gp_bma_for_search(space, direction) if alone else cast(Predictor, predictor("gp"))
+    if alone or _prior(space, direction) is not None:
+        return gp_bma_for_search(space, direction)
+    return cast(Predictor, predictor("gp"))
 
 
 def gp_bma_for_search(space: SearchSpace, direction: Direction) -> Predictor:
-    """gp-bma for samples that a search chooses; with the prior that ships for the space, where the objective is
-    maximised, and so may be an accuracy."""
-    whole = space.space if isinstance(space, Pool) else space
-    prior = WEIGHTS / f"gp-bma-{whole.name}.json"
-    weights = whole.name if direction == "max" and prior.exists() else None
-    found = predictor("gp-bma", pretrained=weights)
-    found.amplitudes = SEARCH_AMPLITUDES
+    """gp-bma for samples that a search chooses, with the prior that ships for the space."""
+    found = predictor("gp-bma", pretrained=_prior(space, direction))
+    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     return cast(Predictor, found)
+
+
+def _prior(space: SearchSpace, direction: Direction) -> str | None:
+    """The shipped prior of gp-bma for a space, where the objective is maximised, and so may be an accuracy."""
+    whole = space.space if isinstance(space, Pool) else space
+    return whole.name if direction == "max" and (WEIGHTS / f"gp-bma-{whole.name}.json").exists() else None
 
 
 def weights() -> dict[str, dict[str, Any]]:

@@ -171,6 +171,8 @@ class GPBMA(Predictor):
             Warp.fit(kind, task.values, task.direction) for kind in (KINDS if self.warp == "auto" else (self.warp,))
         ]
         known = [warp for warp in warps if warp is not None]
+        if not known and np.ptp(task.values) == 0:
+            known = [Warp("identity", -sign, 0.0, float(task.values[0]), 1.0)]
         if not known:
             raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
         z = np.stack([warp.forward(task.values) for warp in known])
