@@ -257,24 +257,25 @@ class PredictorSearch(Searcher):
     def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
         pool = self._pool(rng)
-        pool = pool[self._not_evaluated(pool, pending)]
-        if not len(pool):
-            return pool
-        mean, std = self._beliefs(pool)
+        fresh = self._not_evaluated(pool, pending)
+        if not len(fresh):
+            return pool[:0]
+        mean, std = (belief[fresh] for belief in self._beliefs(pool))  # of all: a listed space's features are kept
+        pool = pool[fresh]
         low, high = self._range(mean)
         costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
-        optimistic = self._gain(costs - spread, front) * np.maximum(feasible, 1e-3)
+        optimistic = self._gain(self._reach(costs - spread), front) * np.maximum(feasible, 1e-3)
         short = np.argsort(-optimistic)[: max(256, 8 * n)]
         pool, costs, spread, feasible = pool[short], costs[short], spread[short], feasible[short]
         sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
-        drawn = [c + spread * z for c, z in zip(sure, self._normal * self._varied, strict=True)]
+        drawn = [self._reach(c + spread * z) for c, z in zip(sure, self._normal * self._varied, strict=True)]
         networks = np.unique(self.space.canonical(pool), axis=0, return_inverse=True)[1].ravel()
         left = np.ones(len(pool), dtype=bool)
         chosen: list[int] = []
         while len(chosen) < n and left.any():
-            gain = np.mean([self._gain(c, f) for c, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
+            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
             if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
                 gain = feasible - 1e-3 * costs.sum(axis=1)
             best = int(np.argmax(np.where(left, gain, -np.inf)))
@@ -396,16 +397,16 @@ class PredictorSearch(Searcher):
 
     def _reach(self, costs: Array) -> Array:
         """How far each point ``(n, m)`` of normalised costs pushes along each direction, ``(n, directions)``."""
-        return np.maximum(((1.0 - costs)[:, None, :] / self._directions).min(axis=2), 0.0)
+        reach = np.full((len(costs), len(self._directions)), np.inf)
+        for cost, along in zip(costs.T, self._directions.T, strict=True):
+            np.minimum(reach, np.divide.outer(1.0 - cost, along), out=reach)
+        return np.maximum(reach, 0.0, out=reach)
 
-    def _gain(self, costs: Array, front: Array) -> Array:
-        """Hypervolume that each point adds to a front known by its reach."""
+    def _gain(self, reach: Array, front: Array) -> Array:
+        """Hypervolume ``(n,)`` that points add, by their reach ``(n, directions)``, to a front known by its own."""
         m = len(self.objectives)
-        total = np.zeros(len(costs))
-        for start in range(0, len(costs), 4096):
-            reach = self._reach(costs[start : start + 4096])
-            total[start : start + 4096] = np.maximum(reach**m - front**m, 0.0).mean(axis=1)
-        return self._volume * total
+        gain: Array = self._volume * np.maximum(reach**m - front**m, 0.0).mean(axis=1)
+        return gain
 
     def _range(self, mean: Array) -> tuple[Array, Array]:
         """Least and greatest cost of each objective over what is predicted and what was paid for."""
@@ -546,10 +547,10 @@ class PredictorSearch(Searcher):
         low, high = costs.min(axis=0), costs.max(axis=0)
         scaled = (costs - low) / np.where(high > low, high - low, 1.0) / 1.1
         chosen: list[int] = []
-        front = np.zeros(len(self._directions))
+        reach, front = self._reach(scaled), np.zeros(len(self._directions))
         for _ in range(n):
-            gain = self._gain(scaled, front)
+            gain = self._gain(reach, front)
             gain[chosen] = -1.0
             chosen.append(int(np.argmax(gain)))
-            front = np.maximum(front, self._reach(scaled[[chosen[-1]]])[0])
+            front = np.maximum(front, reach[chosen[-1]])
         return chosen
