@@ -69,9 +69,7 @@ class Setting:
 
     def open(self) -> list[Goal]:
         """Objectives that are of each device in turn."""
-        table = benchmark(self.space).table
-        known = table.metrics()
-        return [g for g in self.goals if g.device is None and g.metric in known and table.devices(metric=g.metric)]
+        return list(_open(self.space, self.goals))
 
     def problem(self, device: str) -> Problem:
         """The problem on one device."""
@@ -82,10 +80,22 @@ class Setting:
 
     def problems(self) -> dict[str, Problem]:
         """Problems by device; where no objective changes with the device there is one, of the devices they name."""
-        if not self.open():
-            problem = Problem(self.space, self.dataset, self.goals)
-            return {problem.device or "-": problem}
-        return {device: self.problem(device) for device in (*self.train, *self.unseen)}
+        return dict(_problems(self))
+
+
+@lru_cache(maxsize=64)
+def _open(space: str, goals: tuple[Goal, ...]) -> tuple[Goal, ...]:
+    table = benchmark(space).table
+    known = table.metrics()
+    return tuple(g for g in goals if g.device is None and g.metric in known and table.devices(metric=g.metric))
+
+
+@lru_cache(maxsize=64)
+def _problems(setting: Setting) -> dict[str, Problem]:
+    if not setting.open():
+        problem = Problem(setting.space, setting.dataset, setting.goals)
+        return {problem.device or "-": problem}
+    return {device: setting.problem(device) for device in (*setting.train, *setting.unseen)}
 
 
 _NB201_TRAIN = (
@@ -484,12 +494,7 @@ def _metric(setting: Setting, device: str, metric: str, rows: Rows) -> float:
 
 
 def _scored(setting: Setting, device: str) -> Scores:
-    return scores(_problem(setting, device))
-
-
-@lru_cache(maxsize=256)
-def _problem(setting: Setting, device: str) -> Problem:
-    return setting.problems()[device]
+    return scores(_problems(setting)[device])
 
 
 def run(

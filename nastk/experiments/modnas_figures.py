@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nastk.experiments.modnas import METRICS, Comparison
 from nastk.experiments.search_problems import scores
 from nastk.files import atomic_path
@@ -98,7 +100,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
         for i, method in enumerate(methods):
             points = scored.normalise(outcome.rows[method, device])
             points = points[nondominated(points)]
-            points = points[points[:, 0].argsort()]
+            points = points[points[:, -1].argsort(kind="stable")]
             everyone.append(points)
             colour = COLOURS[i % len(COLOURS)]
             if points.shape[1] == 2:
@@ -106,8 +108,8 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
             axes.plot(points[:, -1], points[:, 0], "o", color=colour, ms=3.2, label=method, alpha=0.9)
         best = everyone[0]
         axes.set_xlim(-0.02, min(1.0, float(best[:, -1].max()) * 1.3 + 0.05))
-        tallest = max(float(points[:, 0].max()) for points in everyone[:3])
-        axes.set_ylim(-0.01, min(1.0, tallest * 1.1 + 0.02))
+        tallest = float(np.quantile(best[:, 0], 0.9)) * 1.4
+        axes.set_ylim(-0.03 * tallest, min(1.0, tallest))
         axes.set_title(device, loc="left", fontsize=10, fontweight="bold")
         axes.grid(color="#e6e8ec", lw=0.7)
         axes.set_axisbelow(True)

@@ -29,9 +29,9 @@ def write_radar(
 
     spokes = list(next(iter(values.values())))
     angles = [2 * math.pi * i / len(spokes) for i in range(len(spokes))]
-    figure = Figure(figsize=(8.6, 7.0), layout="constrained")
+    figure = Figure(figsize=(9.4, 7.2))
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(projection="polar")
+    axes = figure.add_axes((0.12, 0.05, 0.6, 0.83), projection="polar")
     axes.set_theta_offset(math.pi / 2)  # type: ignore[attr-defined]  # of a polar plot
     axes.set_theta_direction(-1)  # type: ignore[attr-defined]
     for i, (method, by_spoke) in enumerate(values.items()):
@@ -43,13 +43,15 @@ def write_radar(
     low = math.floor((min(every) - 0.01) * 20) / 20
     axes.set_ylim(low, max(every) + 0.01)
     axes.set_xticks(angles, spokes, fontsize=9)
-    for label, spoke in zip(axes.get_xticklabels(), spokes, strict=True):
+    for label, spoke, angle in zip(axes.get_xticklabels(), spokes, angles, strict=True):
         label.set_fontweight("bold" if spoke in marked else "normal")
-    axes.tick_params(axis="x", pad=12)
+        side = math.sin(angle)
+        label.set_horizontalalignment("center" if abs(side) < 0.2 else "left" if side > 0 else "right")
+    axes.tick_params(axis="x", pad=2)
     axes.tick_params(axis="y", labelsize=7, labelcolor="#555b66")
     axes.grid(color="#e1e4e8", lw=0.7)
     axes.spines["polar"].set_color("#b4b9c2")
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
+    figure.legend(loc="upper right", bbox_to_anchor=(0.995, 0.9), fontsize=9, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
