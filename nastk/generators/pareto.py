@@ -198,7 +198,8 @@ class ParetoGenerator:
         self.embeddings_ = {d.name: self.embedding(d) for d in devices}
         generator = torch.Generator().manual_seed(self.seed)
         embeddings = torch.as_tensor(np.stack([*self.embeddings_.values()]), dtype=torch.float32, device=self.device)
-        self._make_network(embeddings.shape[1])
+        if self._make_network(embeddings.shape[1]):
+            self.network_.observe(embeddings)
         self.multipliers_ = np.zeros((len(self.limits), len(devices)))
         self.distilled_ = np.full((len(devices), len(self.objectives)), np.nan)
         if self.steps:
@@ -225,15 +226,17 @@ class ParetoGenerator:
         scalarisation(self.scalarisation)
         combine(torch.zeros(1, 1), self.combination)
 
-    def _make_network(self, embedding: int) -> None:
+    def _make_network(self, embedding: int) -> bool:
+        """Make the network, unless training goes on with the one that is there."""
         outputs = int(self.space.sizes.sum())
         old = getattr(self, "network_", None)
         if self.warm_start and old is not None and (old.embedding, old.outputs) == (embedding, outputs):
-            return
+            return False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             made = hypernetwork(self.network, len(self.objectives), embedding, outputs, **self.network_options)
         self.network_: Hypernetwork = made.to(self.device)
+        return True
 
     def _landscape(self, devices: Sequence[Device], generator: torch.Generator) -> tuple[Grid | Distilled, Tensor]:
         """Normalised costs, and which of their rows are a device's objectives and then limits, ``(devices, ...)``."""
@@ -316,7 +319,8 @@ class ParetoGenerator:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.steps, rate * 0.05)
         devices = torch.arange(count).repeat_interleave(self.batch).to(self.device)
         own, inputs = rows[devices], embeddings[devices]
-        multipliers = torch.zeros(len(self.limits), count, device=self.device)
+        integral = torch.zeros(len(self.limits), count, device=self.device)
+        multipliers = torch.zeros_like(integral)
 
         def total(costs: Tensor, conditions: Tensor) -> Tensor:
             """Scalarised costs ``(...)`` of costs ``(..., m + limits)``."""
@@ -361,10 +365,12 @@ class ParetoGenerator:
             schedule.step()
             for j, limit in enumerate(self.limits):
                 violation = mean_costs[:, m + j].reshape(count, -1).mean(1)
-                multipliers[j] += limit.rate * violation
+                integral[j] += limit.rate * violation
+                multipliers[j] = integral[j] + limit.damping * violation
                 if limit.kind == "at-most":
+                    integral[j].clamp_(min=0.0)
                     multipliers[j].clamp_(min=0.0)
-        self.multipliers_ = multipliers.double().cpu().numpy()
+        self.multipliers_ = integral.double().cpu().numpy()
 
     def _backward_by_device(self, losses: Tensor, parameters: Sequence[Tensor]) -> None:
         gradients = []
