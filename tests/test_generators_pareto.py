@@ -74,12 +74,16 @@ def trained() -> ParetoGenerator:
 # ---- what it learns
 
 
-def test_it_finds_the_fronts_of_its_devices_and_of_one_it_has_not_seen(trained: ParetoGenerator) -> None:
+def test_it_minimises_every_preference_on_its_devices_and_on_one_it_has_not_seen(trained: ParetoGenerator) -> None:
     blank = fitted(steps=0)
     for at in (*SOURCES, 0.5):
-        found = volume(at, trained.propose(device(at, cost=False), 12, distinct=False))
-        assert found > 0.93
-        assert found > volume(at, blank.propose(device(at, cost=False), 12)) + 0.02
+        costs = np.stack([error(ARCHS), latency(at, ARCHS)], 1)
+        costs = ((costs - costs.min(0)) / np.ptp(costs, axis=0)) @ rays(12).T
+        proposals = [g.propose(device(at, cost=False), 12, distinct=False) for g in (trained, blank)]
+        regret, untrained = (np.mean(costs[SPACE.index(p), range(12)] - costs.min(0)) for p in proposals)
+        assert regret < (0.02 if at in SOURCES else 0.04)
+        assert regret < 0.25 * untrained
+        assert volume(at, trained.propose(device(at, cost=False), 12)) > 0.85
 
 
 def test_what_it_proposes_depends_on_the_device(trained: ParetoGenerator) -> None:
@@ -193,14 +197,13 @@ def test_a_budget_takes_the_place_of_the_preference() -> None:
 
 
 def test_a_learned_multiplier_lands_on_the_latency_in_one_search() -> None:
-    for target in (5.0, 7.0):
+    for target in (5.0, 8.0):
         made = ParetoGenerator(
             SPACE,
             {"error": error, "latency": lambda a: latency(0.5, a)},
             network="constant",
             limits=[Limit("latency", target, "target")],
-            steps=800,
-            batch=16,
+            steps=500,
         )
         ends = made.fit().propose(preferences=[[1, 0]])
         assert latency(0.5, ends)[0] == pytest.approx(target, rel=0.12)
@@ -212,7 +215,7 @@ def test_a_lagrangian_keeps_a_size_and_stays_zero_where_it_does_not_bind() -> No
 
     found = {}
     for bound in (4.0, 100.0):
-        made = ParetoGenerator(SPACE, {"error": error}, limits=[Limit(size, bound)], network="constant", steps=600)
+        made = ParetoGenerator(SPACE, {"error": error}, limits=[Limit(size, bound)], network="constant", steps=400)
         found[bound] = size(made.fit().propose(preferences=1))[0]
         assert (made.multipliers_[0, 0] > 0) == (bound == 4.0)
     assert found[4.0] <= 4.5
@@ -305,7 +308,9 @@ def wide_volume(archs: Archs) -> float:
 
 
 def test_costs_without_gradient_are_distilled_where_the_space_cannot_be_listed() -> None:
-    made = ParetoGenerator(WIDE, {"quality": quality, "size": size}, steps=300, labels=3000).fit()
+    made = ParetoGenerator(
+        WIDE, {"quality": quality, "size": size}, steps=300, labels=2000, distillation_steps=600
+    ).fit()
     assert (made.distilled_ > 0.95).all()
     random = np.mean([wide_volume(WIDE.sample(24, s)) for s in range(10)])
     assert wide_volume(made.propose()) > random + 0.05
@@ -325,7 +330,7 @@ def test_gradients_flow_through_relaxable_predictors(make: Any) -> None:
 
 def test_a_pool_gets_members_only() -> None:
     pool = Pool(WIDE, WIDE.canonical(WIDE.sample(1500, 0)))
-    made = ParetoGenerator(pool, {"quality": quality, "size": size}, steps=300).fit()
+    made = ParetoGenerator(pool, {"quality": quality, "size": size}, steps=300, distillation_steps=600).fit()
     for archs in (made.propose(), made.decode(), made.candidates()):
         assert pool.is_valid(archs).all()
     assert len(np.unique(made.propose(), axis=0)) == 24

@@ -71,7 +71,8 @@ class ParetoGenerator:
             default by :data:`TUNED`.
         alignment: weight of the cosine between costs and preference, 0.01 in the paper's code.
         penalty: of "budget", times the overrun.
-        labels: architectures that costs are distilled on where the space is too large to be listed.
+        labels, distillation_steps: architectures that costs are distilled on where the space is too large to be listed,
+            and steps of the perceptron that learns them.
         warm_start: a second ``fit`` goes on from the first.
         seed: of everything drawn.
         device: torch device of the training.
@@ -111,6 +112,7 @@ class ParetoGenerator:
         alignment: float = 0.0,
         penalty: float = 4.0,
         labels: int = 5000,
+        distillation_steps: int = 2000,
         warm_start: bool = False,
         seed: int = 0,
         device: str = "cpu",
@@ -120,7 +122,8 @@ class ParetoGenerator:
         self.discretiser, self.scalarisation, self.normalisation = discretiser, scalarisation, normalisation
         self.combination, self.condition, self.limits = combination, condition, tuple(limits)
         self.steps, self.batch, self.learning_rate, self.betas = steps, batch, learning_rate, betas
-        self.entropy, self.alignment, self.penalty, self.labels = entropy, alignment, penalty, labels
+        self.entropy, self.alignment, self.penalty = entropy, alignment, penalty
+        self.labels, self.distillation_steps = labels, distillation_steps
         self.warm_start, self.seed, self.device = warm_start, seed, device
 
     # ---- devices
@@ -285,6 +288,7 @@ class ParetoGenerator:
             torch.as_tensor(normalised, dtype=torch.float32, device=self.device),
             direct,
             generator,
+            steps=self.distillation_steps,
         )
         self.distilled_ = found.spearman[rows[:, : len(self.objectives)]]
         return found, torch.as_tensor(rows, device=self.device)
