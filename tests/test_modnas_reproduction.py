@@ -24,13 +24,24 @@ def mean(rows: list[dict[str, Any]], method: str, device: str, metric: str = "hy
 def test_the_command_compares_prints_draws_and_writes_tidy_rows(
     nastk_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--train", "pixel3,silver_4114,1080ti_1", "--unseen", "fpga", "--labels", "40", "--seeds", "2"]
+    arguments = [
+        "--train",
+        "pixel3,silver_4114",
+        "--unseen",
+        "fpga",
+        "--labels",
+        "40",
+        "--seeds",
+        "1",
+        "--steps",
+        "300",
+    ]
     places = ["--json", str(tmp_path / "rows.json"), "--figures", str(tmp_path / "figures")]
     assert command(["reproduce", "modnas", *arguments, "--workers", "1", *places]) == 0
     assert "Hypervolume by device" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["modnas-fronts.png", "modnas-radar.png"]
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert {r["device"] for r in rows} == {"pixel3", "silver_4114", "1080ti_1", "fpga", "train", "unseen", "*"}
+    assert {r["device"] for r in rows} == {"pixel3", "silver_4114", "fpga", "train", "unseen", "*"}
     assert all(
         {"experiment", "space", "method", "metric", "mean", "ci95", "seeds", "reference"} <= set(r) for r in rows
     )
@@ -66,11 +77,12 @@ def test_the_bars_of_two_objectives(nastk_home: Path) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "third", [("latency:pixel3", "energy:eyeriss"), ("latency:raspi4", "energy:edgegpu")], ids=lambda t: t[0]
 )
 def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Path, third: tuple[str, str]) -> None:
-    rows = modnas.run(modnas.setting(objectives=("test_accuracy", *third)), seeds=1, workers=1).rows()
+    rows = modnas.run(modnas.setting(objectives=("test_accuracy", *third), steps=600), seeds=1, workers=1).rows()
     device = rows[0]["device"]
     for method in ("generator", "generator, true costs", "generator, decoded", "generator, decoded, true costs"):
         for other in ("random", "untrained generator"):
@@ -79,7 +91,7 @@ def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Pa
 
 @pytest.mark.data
 def test_a_run_is_the_same_again_and_seeds_differ(nastk_home: Path) -> None:
-    chosen = modnas.setting(train=("pixel3",), unseen=("fpga",), labels=20)
+    chosen = modnas.setting(train=("pixel3",), unseen=("fpga",), labels=20, steps=20)
     first, again, other = (modnas._run(modnas._Job(chosen, seed)).rows for seed in (3, 3, 4))
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert any(not np.array_equal(first[key], other[key]) for key in first)

@@ -212,6 +212,7 @@ def modnas(
     labels: Annotated[
         int, typer.Option("--labels", metavar="N", min=5, help="Evaluations that the predictors of accuracy see.")
     ] = 100,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Of the generator's training.")] = 1500,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws of everything, 0 to N - 1.")
     ] = 10,
@@ -245,6 +246,7 @@ def modnas(
         None if unseen is None else words("--unseen", unseen),
         network=network,
         labels=labels,
+        steps=steps,
     )
 
     def keep(some: list[dict[str, Any]]) -> None:
