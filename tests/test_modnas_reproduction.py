@@ -90,6 +90,22 @@ def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Pa
 
 
 @pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "train", "unseen"), [("gpt", "P100,a6000", "h100"), ("fbnet", "pixel3,1080ti_1", "fpga")]
+)
+def test_spaces_beyond_cells(nastk_home: Path, space: str, train: str, unseen: str) -> None:
+    chosen = modnas.setting(space, train=train.split(","), unseen=[unseen], steps=500)
+    rows = modnas.run(chosen, seeds=1, workers=1).rows()
+    for group in ("train", "unseen"):
+        for method in ("generator, decoded", "generator, decoded, true costs"):
+            assert mean(rows, method, group) > mean(rows, "random", group)
+            assert mean(rows, method, group) > mean(rows, "untrained generator", group)
+    labels = {r["samples"] for r in rows if r["method"] == "generator"}
+    assert labels == ({100} if space == "gpt" else {0})  # nothing of fbnet is trained
+
+
+@pytest.mark.data
 def test_a_run_is_the_same_again_and_seeds_differ(nastk_home: Path) -> None:
     chosen = modnas.setting(train=("pixel3",), unseen=("fpga",), labels=20, steps=20)
     first, again, other = (modnas._run(modnas._Job(chosen, seed)).rows for seed in (3, 3, 4))
