@@ -94,7 +94,7 @@ def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Pa
 @pytest.mark.parametrize(
     ("space", "train", "unseen"), [("gpt", "P100,a6000", "h100"), ("fbnet", "pixel3,1080ti_1", "fpga")]
 )
-def test_spaces_beyond_cells(nastk_home: Path, space: str, train: str, unseen: str) -> None:
+def test_spaces_beyond_cells(extra_home: object, space: str, train: str, unseen: str) -> None:
     chosen = modnas.setting(space, train=train.split(","), unseen=[unseen], steps=500)
     rows = modnas.run(chosen, seeds=1, workers=1).rows()
     for group in ("train", "unseen"):

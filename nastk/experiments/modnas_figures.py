@@ -105,7 +105,14 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
             colour = COLOURS[i % len(COLOURS)]
             if points.shape[1] == 2:
                 axes.step(points[:, 1], points[:, 0], where="post", color=colour, lw=1.0, alpha=0.8)
-            axes.plot(points[:, -1], points[:, 0], "o", color=colour, ms=3.2, label=method, alpha=0.9)
+            crowd = method == "true front" and points.shape[1] > 2  # a surface, seen from one side
+            axes.plot(
+                *(points[:, -1], points[:, 0], "o"),
+                color="#b4b9c2" if crowd else colour,
+                ms=2.0 if crowd else 3.2,
+                label=method,
+                alpha=0.9,
+            )
         best = everyone[0]
         axes.set_xlim(-0.02, min(1.0, float(best[:, -1].max()) * 1.3 + 0.05))
         tallest = float(np.quantile(best[:, 0], 0.9)) * 1.4
