@@ -134,9 +134,13 @@ def _draws(space: SearchSpace, log_p: Array, k: int, rng: np.random.Generator) -
     return out
 
 
-def sampled(space: SearchSpace, logits: Array, k: int, seed: int = 0) -> Archs:
-    """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``."""
-    log_p = log_softmax(logits, space.sizes)
+def sampled(space: SearchSpace, logits: Array, k: int, seed: int = 0, temperature: float = 1.0) -> Archs:
+    """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``.
+
+    Args:
+        temperature: divides the logits before drawing; the higher, the more diverse.
+    """
+    log_p = log_softmax(logits / temperature, space.sizes)
     rng = np.random.default_rng(seed)
     if _listed(space):
         scores = _scores(space, log_p)

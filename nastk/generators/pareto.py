@@ -458,9 +458,17 @@ class ParetoGenerator:
         budgets: Any = None,
         samples: int = 30,
         seed: int = 0,
+        temperature: float = 1.0,
     ) -> Archs:
-        """Distinct architectures, ``(k, d)``: for each preference the most probable one and `samples` draws."""
-        return sampled(self.space, self.logits(device, preferences, budgets), samples, seed)
+        """Distinct architectures, ``(k, d)``: for each preference the most probable one and `samples` draws.
+
+        Args:
+            device, preferences, budgets: see :meth:`propose`.
+            samples: draws.
+            seed: of the draws.
+            temperature: divides the logits before drawing; the higher, the more diverse.
+        """
+        return sampled(self.space, self.logits(device, preferences, budgets), samples, seed, temperature)
 
     def decode(
         self,
@@ -472,6 +480,7 @@ class ParetoGenerator:
         draws: int = 32,
         seed: int = 0,
         taken: Archs | None = None,
+        temperature: float = 1.0,
     ) -> Archs:
         """Of what :meth:`candidates` draws, the `n` that are expected to have the largest hypervolume together.
 
@@ -482,12 +491,12 @@ class ParetoGenerator:
         Args:
             device: with a cost for every objective that depends on it.
             n: at most so many.
-            preferences, budgets, samples: see :meth:`candidates`.
+            preferences, budgets, samples, temperature: see :meth:`candidates`.
             draws: of predictors' beliefs; 1 takes their means.
             seed: of all that is drawn.
             taken: architectures that are there already; what is returned adds to them.
         """
-        pool = self.candidates(device, preferences, budgets, samples, seed)
+        pool = self.candidates(device, preferences, budgets, samples, seed, temperature)
         costs = self._costs(device)
         if taken is not None and len(taken):
             known = {a.tobytes() for a in np.ascontiguousarray(taken, dtype=np.int64)}
