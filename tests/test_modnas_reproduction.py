@@ -72,8 +72,6 @@ def test_the_bars_of_two_objectives(nastk_home: Path) -> None:
         assert mean(rows, "generator, decoded", group, "distinct") >= 15
         for other in ("random", "untrained generator", "nsga2@10", "nsga2@24", "nsga2@50"):
             assert mean(rows, "generator", group) > mean(rows, other, group)
-    assert mean(rows, "generator", "*", "training_seconds") <= 20
-    assert mean(rows, "generator", "*", "proposal_ms") <= 10
 
 
 @pytest.mark.data
