@@ -46,6 +46,7 @@ _MODULES = (
     "data",
     "encodings",
     "errors",
+    "generators",
     "metrics",
     "oracles",
     "predictors",
@@ -74,7 +75,20 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from nastk import data, encodings, errors, metrics, oracles, predictors, report, samplers, search, spaces, testing
+    from nastk import (
+        data,
+        encodings,
+        errors,
+        generators,
+        metrics,
+        oracles,
+        predictors,
+        report,
+        samplers,
+        search,
+        spaces,
+        testing,
+    )
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
     from nastk.history import History, Record

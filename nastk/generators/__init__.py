@@ -1,0 +1,36 @@
+"""Generators: propose architectures for a preference among objectives and a device, without a search for each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "combine": "device_gradients",
+    "discretiser": "discretisers",
+    "hypernetwork": "hypernetworks",
+    "rays": "preferences",
+    "scalarisation": "scalarisations",
+}
+
+__all__ = [
+    "combine",
+    "discretiser",
+    "hypernetwork",
+    "rays",
+    "scalarisation",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"nastk.generators.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'nastk.generators' has no attribute {name!r}")
+
+
+if TYPE_CHECKING:
+    from nastk.generators.device_gradients import combine
+    from nastk.generators.discretisers import discretiser
+    from nastk.generators.hypernetworks import hypernetwork
+    from nastk.generators.preferences import rays
+    from nastk.generators.scalarisations import scalarisation
