@@ -1,4 +1,4 @@
-"""The supernet of NAS-Bench-201: one network that holds the weights of every cell, entangled (MODNAS, A.1 of its code)."""
+"""The supernet of NAS-Bench-201: one network that holds the weights of every cell, entangled as in MODNAS's code."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ class _Edge(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.norm3 = nn.BatchNorm2d(channels)
 
-    def operate(self, x: Tensor, operation: int) -> Tensor | None:
-        """One operation's output; None for nothing."""
-        if operation == NONE:
-            return None
+    def operate(self, x: Tensor, operation: int) -> Tensor:
+        """The output of one operation that is not `none`."""
         if operation == SKIP:
             return x
         if operation == POOL:
@@ -45,13 +43,18 @@ class _Edge(nn.Module):
         """The 1x1 kernel, ``(c, c, 1, 1)``."""
         return self.kernel.weight[:, :, 1:2, 1:2]
 
+    @torch.no_grad()
+    def hand_over(self, module: _ReLUConvBN, operation: int) -> None:
+        """Copy a convolution's weights."""
+        wide = operation == CONV3
+        module[1].load_state_dict({"weight": self.kernel.weight if wide else self.centre})
+        module[2].load_state_dict((self.norm3 if wide else self.norm1).state_dict(), strict=False)
+
     def mixture(self, x: Tensor, weights: Tensor) -> Tensor:
         """All operations' outputs weighted by ``(5,)``; every weight gets its gradient, also where it is 0."""
         answer = weights[SKIP] * x
         for operation in (CONV1, CONV3, POOL):
-            output = self.operate(x, operation)
-            assert output is not None
-            answer = answer + weights[operation] * output
+            answer = answer + weights[operation] * self.operate(x, operation)
         return answer
 
 
@@ -66,27 +69,25 @@ class EntangledCell(nn.Module):
     def __init__(self, edges: Sequence[tuple[int, int]], channels: int):
         super().__init__()
         self.ends = tuple(edges)
-        self.edges = nn.ModuleList(_Edge(channels) for _ in edges)
+        self.edges: Sequence[_Edge] = nn.ModuleList(_Edge(channels) for _ in edges)  # type: ignore[assignment]
 
     def path(self, x: Tensor, cell: Sequence[int]) -> Tensor:
         """Output of one cell, six operation numbers; nothing else is computed."""
-        nodes: list[Tensor | None] = [x]
-        for (source, target), edge, operation in zip(self.ends, self.edges, cell, strict=True):
-            at = nodes[source]
-            value = None if at is None else edge.operate(at, int(operation))  # type: ignore[operator]
-            if target == len(nodes):
-                nodes.append(value)
-            elif value is not None:
-                before = nodes[target]
-                nodes[target] = value if before is None else before + value
-        out = nodes[-1]
-        return torch.zeros_like(x) if out is None else out
+        nodes: list[Tensor] = [x]
+        for target in range(1, self.ends[-1][1] + 1):
+            terms = [
+                edge.operate(nodes[source], int(operation))
+                for (source, end), edge, operation in zip(self.ends, self.edges, cell, strict=True)
+                if end == target and int(operation) != NONE
+            ]
+            nodes.append(sum(terms[1:], terms[0]) if terms else torch.zeros_like(x))
+        return nodes[-1]
 
     def mixture(self, x: Tensor, weights: Tensor) -> Tensor:
         """Output of a (relaxed) one-hot cell ``(6, 5)``."""
         nodes: list[Tensor] = [x]
         for (source, target), edge, row in zip(self.ends, self.edges, weights, strict=True):
-            value = edge.mixture(nodes[source], row)  # type: ignore[operator]
+            value = edge.mixture(nodes[source], row)
             if target == len(nodes):
                 nodes.append(value)
             else:
@@ -121,7 +122,7 @@ class Supernet(Network):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
 
-    def forward(self, x: Tensor, cell: Tensor | Sequence[int]) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, cell: Tensor | Sequence[int]) -> Tensor:
         """Logits ``(batch, num_classes)``.
 
         Args:
@@ -149,9 +150,6 @@ class Supernet(Network):
             assert isinstance(its, Cell)
             for edge, operation, module in zip(mine.edges, cell, its.operations, strict=True):
                 if isinstance(module, _ReLUConvBN):
-                    wide = int(operation) == CONV3
-                    module[1].weight.copy_(edge.kernel.weight if wide else edge.centre)  # type: ignore[operator, union-attr]
-                    norm = edge.norm3 if wide else edge.norm1
-                    module[2].load_state_dict(norm.state_dict(), strict=False)  # type: ignore[union-attr]
+                    edge.hand_over(module, int(operation))
         network.classifier.load_state_dict(self.classifier.state_dict())
         return network

@@ -506,7 +506,7 @@ class SearchSpace(ABC):
         """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
 
     def supernet(self, **options: Any) -> torch.nn.Module:
-        """One network that holds the weights of all architectures, freshly initialised, with the options of :meth:`build`.
+        """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.
 
         Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
         gradients flow, answers logits.

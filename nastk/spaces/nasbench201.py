@@ -208,7 +208,7 @@ class NASBench201(SearchSpace):
         cells_per_stage: int = 5,
         in_channels: int = 3,
     ) -> torch.nn.Module:
-        """The benchmark's skeleton with entangled cells: the 1x1 convolution of an edge is the centre of its 3x3 one."""
+        """The benchmark's skeleton with entangled cells: an edge's 1x1 convolution is the centre of its 3x3 one."""
         from nastk.spaces._nasbench201_supernet import Supernet
 
         return Supernet(EDGES, num_classes, channels, cells_per_stage, in_channels)
