@@ -153,7 +153,8 @@ def test_a_single_path_trains_what_is_on_it_alone():
 
 def test_a_short_search_learns_the_images_and_what_each_device_is_slow_at():
     train, valid = images(48), images(48, seed=1)
-    search = generator(epochs=40, hypernetwork_rate=0.1, hypernetwork_options={"anchors": 11}).fit(train, valid, DEVICES)
+    search = generator(epochs=40, hypernetwork_rate=0.1, hypernetwork_options={"anchors": 11})
+    search.fit(train, valid, DEVICES)
     assert len(search.epochs_) == 40
     assert search.epochs_[-1].training < 0.5 * search.epochs_[0].training
     anything = SPACE.sample(50, seed=0)

@@ -146,15 +146,15 @@ class Training(Oracle):
                 optimiser.step()
                 schedule.step()
         network.eval()
-        errors = []
+        errors: dict[str, float] = {}
         with torch.inference_mode():
             for name in ("validation", "test"):
                 x, y = (tensor.to(self.device) for tensor in self._parts[name])
                 right = sum(
                     int((network(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)
                 )
-                errors.append(100.0 * (1.0 - right / len(x)))
-        return Trained(*errors, time.perf_counter() - started)
+                errors[name] = 100.0 * (1.0 - right / len(x))
+        return Trained(errors["validation"], errors["test"], time.perf_counter() - started)
 
 
 def _read(file: Path) -> Trained | None:
