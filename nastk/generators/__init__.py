@@ -6,17 +6,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "Cost": "costs",
+    "Device": "costs",
+    "Limit": "limits",
+    "ParetoGenerator": "pareto",
     "combine": "device_gradients",
     "discretiser": "discretisers",
     "hypernetwork": "hypernetworks",
+    "load": "pareto",
     "rays": "preferences",
     "scalarisation": "scalarisations",
 }
 
 __all__ = [
+    "Cost",
+    "Device",
+    "Limit",
+    "ParetoGenerator",
     "combine",
     "discretiser",
     "hypernetwork",
+    "load",
     "rays",
     "scalarisation",
 ]
@@ -29,8 +39,11 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from nastk.generators.costs import Cost, Device
     from nastk.generators.device_gradients import combine
     from nastk.generators.discretisers import discretiser
     from nastk.generators.hypernetworks import hypernetwork
+    from nastk.generators.limits import Limit
+    from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.preferences import rays
     from nastk.generators.scalarisations import scalarisation

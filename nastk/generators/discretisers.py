@@ -29,9 +29,14 @@ class Discretiser(ABC):
 
     Attributes:
         relaxes: whether calling it answers (relaxed) one-hots.
+        hard: whether these are one-hots in value, so that costs are always those of architectures.
     """
 
     relaxes: bool = False
+    hard: bool = True
+
+    def anneal(self, progress: float) -> None:
+        """Told the share of the training that is done, 0 to 1, before each step."""
 
     def __call__(self, logits: Tensor, sizes: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """One draw for each row of logits ``(..., S)``, as one-hots ``(..., S)``; gradients flow to the logits.
@@ -73,6 +78,8 @@ class Softmax(_Relaxing):
         temperature: of the softmax.
     """
 
+    hard = False
+
     def __init__(self, temperature: float = 1.0):
         self.temperature = temperature
 
@@ -112,11 +119,15 @@ class StraightThroughGumbel(_Relaxing):
     """A draw by Gumbel noise, hard, with the gradient of its softmax (Jang et al., ICLR 2017; GDAS, CVPR 2019).
 
     Args:
-        temperature: of the softmax; to be lowered while training.
+        temperature: of the softmax at the start.
+        coldest: at the end of a training that calls :meth:`anneal`, reached geometrically.
     """
 
-    def __init__(self, temperature: float = 1.0):
-        self.temperature = temperature
+    def __init__(self, temperature: float = 1.0, coldest: float = 0.3):
+        self.temperature, self._hottest, self.coldest = temperature, temperature, coldest
+
+    def anneal(self, progress: float) -> None:
+        self.temperature = self._hottest * (self.coldest / self._hottest) ** progress
 
     def _relax(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
@@ -127,6 +138,8 @@ class StraightThroughGumbel(_Relaxing):
 
 class Dirichlet(_Relaxing):
     """Mixtures drawn from a Dirichlet distribution whose concentrations are learned (DrNAS, Chen et al., ICLR 2021)."""
+
+    hard = False
 
     def _relax(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         concentration = functional.elu(logits) + 1.0 + 1e-4

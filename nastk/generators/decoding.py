@@ -1,0 +1,164 @@
+"""Decoding: from logits to architectures that belong to the space, and which of them to keep."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import gamma, pi, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import Unsupported
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+LISTED = 50_000
+"""Spaces that are no product of their choices are searched whole up to this size."""
+TRIES = 4096
+"""Draws among which a member is looked for where the likeliest combination of options is none."""
+
+
+def log_softmax(logits: Array, sizes: NDArray[np.int64]) -> Array:
+    """Log probabilities of every option, ``(n, S)``."""
+    out, start = np.array(logits, dtype=np.float64), 0
+    for size in sizes:
+        part = out[:, start : start + size]
+        part -= part.max(axis=1, keepdims=True)
+        part -= np.log(np.exp(part).sum(axis=1, keepdims=True))
+        start += size
+    return out
+
+
+def likeliest(space: SearchSpace, logits: Array, distinct: bool = False, seed: int = 0) -> Archs:
+    """The most probable member for each row of logits ``(n, S)``, ``(n, d)``.
+
+    Args:
+        distinct: a member that an earlier row has taken is left to it: the row takes its next best, as far as the
+            space and one changed choice go.
+        seed: of draws where the likeliest combination is no member.
+
+    Raises:
+        Unsupported: of many draws none is a member.
+    """
+    log_p = log_softmax(logits, space.sizes)
+    if space.size < prod(int(s) for s in space.sizes) and space.enumerable and space.size <= LISTED:
+        members = space.enumerate()
+        scores = log_p @ space.one_hot(members).T
+        ranked = ([members[i] for i in _best(row, len(logits))] for row in scores)
+    else:
+        rng = np.random.default_rng(seed)
+        ranked = (_ranked(space, row, distinct, rng) for row in log_p)
+    taken: set[bytes] = set()
+    chosen = []
+    for candidates in ranked:
+        fresh = (a for a in candidates if not distinct or a.tobytes() not in taken)
+        arch = next(fresh, candidates[0])
+        taken.add(arch.tobytes())
+        chosen.append(arch)
+    return np.array(chosen, dtype=np.int64).reshape(-1, space.d)
+
+
+def _best(scores: Array, n: int) -> NDArray[np.int64]:
+    n = min(n, len(scores))
+    top = np.argpartition(-scores, n - 1)[:n]
+    return top[np.argsort(-scores[top], kind="stable")]
+
+
+def _ranked(space: SearchSpace, log_p: Array, more: bool, rng: np.random.Generator) -> list[Archs]:
+    """Members by probability, the best first: the likeliest combination and those with one other option."""
+    places = np.concatenate([[0], np.cumsum(space.sizes)])
+    best = np.array([int(np.argmax(log_p[a:b])) for a, b in pairwise(places)])
+    archs = best[None]
+    if more or not space.is_valid(archs)[0]:
+        choice = np.repeat(np.arange(space.d), space.sizes)
+        option = np.arange(len(log_p)) - places[choice]
+        loss = (log_p[places[:-1] + best])[choice] - log_p
+        order = np.argsort(loss, kind="stable")
+        order = order[option[order] != best[choice[order]]]
+        others = np.repeat(archs, len(order), axis=0)
+        others[np.arange(len(order)), choice[order]] = option[order]
+        archs = np.concatenate([archs, others])
+    archs = archs[space.is_valid(archs)]
+    if not len(archs):
+        drawn = _draws(space, log_p[None], TRIES, rng)
+        drawn = drawn[space.is_valid(drawn)]
+        if not len(drawn):
+            raise Unsupported(f"of {TRIES} draws of the generator none belongs to {space.name}")
+        score = (log_p * space.one_hot(drawn)).sum(axis=1)
+        archs = drawn[np.argsort(-score, kind="stable")]
+    return list(np.ascontiguousarray(archs, dtype=np.int64))
+
+
+def _draws(space: SearchSpace, log_p: Array, k: int, rng: np.random.Generator) -> Archs:
+    """`k` draws for each row, ``(n * k, d)``, members or not."""
+    out = np.empty((len(log_p) * k, space.d), dtype=np.int64)
+    start = 0
+    for j, size in enumerate(space.sizes):
+        cumulative = np.exp(log_p[:, start : start + size]).cumsum(axis=1)
+        uniform = rng.random((len(log_p), k, 1)) * cumulative[:, None, -1:]
+        out[:, j] = np.minimum((cumulative[:, None] < uniform).sum(axis=2), size - 1).ravel()
+        start += size
+    return out
+
+
+def sampled(space: SearchSpace, logits: Array, k: int, seed: int = 0) -> Archs:
+    """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``."""
+    log_p = log_softmax(logits, space.sizes)
+    drawn = _draws(space, log_p, k, np.random.default_rng(seed))
+    drawn = drawn[space.is_valid(drawn)]
+    return np.unique(np.concatenate([likeliest(space, logits, seed=seed), drawn]), axis=0)
+
+
+def directions(n: int, objectives: int, seed: int = 0) -> Array:
+    """Unit vectors of the positive orthant, spread evenly, ``(n, objectives)``."""
+    if objectives == 1:
+        return np.ones((1, 1))
+    if objectives == 2:
+        angles = (np.arange(n) + 0.5) / n * np.pi / 2
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    from scipy.stats import norm, qmc
+
+    points = np.abs(norm.ppf(qmc.Sobol(objectives, seed=seed).random(n).clip(1e-6, 1 - 1e-6)))
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+
+def reach(costs: Array, towards: Array) -> Array:
+    """How far each point of costs ``(..., m)`` dominates from (1, ..., 1) along directions ``(k, m)``: ``(..., k)``.
+
+    Its mean over directions of the orthant is the hypervolume (Deng & Zhang, 2019).
+    """
+    m = costs.shape[-1]
+    room = np.maximum(1.0 - costs, 0.0)
+    least = np.full((*costs.shape[:-1], len(towards)), np.inf)
+    for j in range(m):
+        np.minimum(least, room[..., j, None] / towards[:, j], out=least)
+    return least**m * (pi ** (m / 2) / (2**m * gamma(m / 2 + 1)))
+
+
+def greedy(costs: Array, n: int, count: int = 64, taken: Array | None = None) -> NDArray[np.int64]:
+    """Which `n` of the architectures are together expected to have the largest hypervolume to (1, ..., 1).
+
+    One after another, what adds most in the mean over draws; nothing more where nothing adds.
+
+    Args:
+        costs: ``(draws, archs, m)``, scaled to [0, 1].
+        n: at most so many.
+        count: directions of the hypervolume.
+        taken: costs of what is there already, ``(k, m)``.
+    """
+    towards = directions(count, costs.shape[2])
+    far = reach(costs, towards)
+    held = np.zeros((len(costs), len(towards)))
+    if taken is not None and len(taken):
+        held = np.maximum(held, reach(taken, towards).max(axis=0))
+    chosen: list[int] = []
+    for _ in range(min(n, costs.shape[1])):
+        gain = np.maximum(far - held[:, None], 0.0).mean(axis=(0, 2))
+        gain[chosen] = -1.0
+        best = int(np.argmax(gain))
+        if gain[best] <= 0:
+            break
+        chosen.append(best)
+        held = np.maximum(held, far[:, best])
+    return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,651 @@
+"""MODNAS as a generator: trained once on many devices, it proposes a Pareto front for any of them, and for new ones.
+
+Multi-objective Differentiable Neural Architecture Search (Sukthanker et al., ICLR 2025, arXiv 2402.18213), against
+costs that are frozen (predictors, tables) instead of a supernet that is trained along.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
+from nastk.files import atomic_path, write_text
+from nastk.generators._landscapes import Distilled, Grid, labelled, one_hots
+from nastk.generators.costs import Cost, CostLike, Device, scaled
+from nastk.generators.decoding import greedy, likeliest, sampled
+from nastk.generators.device_gradients import combine
+from nastk.generators.discretisers import Exact, discretiser
+from nastk.generators.hypernetworks import Hypernetwork, hypernetwork
+from nastk.generators.limits import Limit
+from nastk.generators.normalisation import Normalisation
+from nastk.generators.preferences import dirichlet, rays
+from nastk.generators.scalarisations import scalarisation
+from nastk.spaces.base import Archs, Pool, SearchSpace
+
+Array = NDArray[np.float64]
+Preferences = int | Array | Sequence[Sequence[float]]
+"""A number of evenly spread rays, or rows of weights ``(n, m)``, not negative, in the order of the objectives."""
+
+FORMAT = 1
+NO_DEVICE = Device("")
+"""What a generator is trained on where no objective depends on a device."""
+
+
+class ParetoGenerator:
+    """A hypernetwork that answers, for a preference among objectives and a device, which architectures to look at.
+
+    ``fit(devices)`` draws preferences afresh for every device and step, lets the hypernetwork make logits of every
+    choice, and descends on the scalarised costs of what the logits draw. ``propose`` then is one forward pass; a new
+    device needs no more than the latencies of the reference architectures.
+
+    Args:
+        space: of the architectures.
+        objectives: name to cost (see `nastk.generators.costs.CostLike`), or None where it depends on the device.
+        references: architectures ``(k, d)`` whose values describe a device; by default ten that the sampler
+            "a-optimal" chooses for the space. The paper takes ten at random.
+        network: "bank" (the paper's), "smooth" or "constant" (see `nastk.generators.hypernetworks`).
+        network_options: of its constructor.
+        discretiser: see `nastk.generators.discretisers.DISCRETISERS`.
+        scalarisation: see `nastk.generators.scalarisations.SCALARISATIONS`.
+        normalisation: "cdf" or "min-max", of each objective and device.
+        combination: "mean" or "mgda", of the devices' gradients.
+        condition: "preference"; or "budget" (PNAG, Guo et al., arXiv 2210.07634): of two objectives the first is
+            minimised while the second keeps to a budget, which takes the place of the preference.
+        limits: conditions kept by learned multipliers.
+        steps: of the training.
+        batch: preferences for each device and step.
+        learning_rate, betas: of Adam; the rate is annealed by a cosine.
+        entropy: weight of the logits' entropy, which keeps draws diverse; it falls to nothing in the training.
+        alignment: weight of the cosine between costs and preference, 0.01 in the paper's code.
+        penalty: of "budget", times the overrun.
+        labels: architectures that costs are distilled on where the space is too large to be listed.
+        warm_start: a second ``fit`` goes on from the first.
+        seed: of everything drawn.
+        device: torch device of the training.
+
+    Attributes:
+        network_: trained, after ``fit``.
+        embeddings_: of the devices it was trained on, by name.
+        multipliers_: of each limit and device, ``(limits, devices)``.
+        distilled_: Spearman correlation of distilled costs on held-out architectures, ``(devices, objectives)``, NaN
+            where nothing was distilled.
+
+    Example::
+
+        >>> generator = ParetoGenerator(space, {"error": accuracy_predictor, "latency": None})
+        >>> generator.fit([Device(name, {"latency": model}) for name, model in latency_models.items()])
+        >>> generator.propose(Device("mine", references={"latency": ten_measurements}))       # (24, d)
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Mapping[str, CostLike | None],
+        references: Any = None,
+        network: str = "bank",
+        network_options: Mapping[str, Any] | None = None,
+        discretiser: str = "reinmax",
+        scalarisation: str = "linear",
+        normalisation: str = "cdf",
+        combination: str = "mean",
+        condition: Literal["preference", "budget"] = "preference",
+        limits: Sequence[Limit] = (),
+        steps: int = 1500,
+        batch: int = 8,
+        learning_rate: float = 0.03,
+        betas: tuple[float, float] = (0.9, 0.99),
+        entropy: float = 0.0,
+        alignment: float = 0.0,
+        penalty: float = 4.0,
+        labels: int = 5000,
+        warm_start: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+    ):
+        self.space, self.objectives, self.references = space, dict(objectives), references
+        self.network, self.network_options = network, dict(network_options or {})
+        self.discretiser, self.scalarisation, self.normalisation = discretiser, scalarisation, normalisation
+        self.combination, self.condition, self.limits = combination, condition, tuple(limits)
+        self.steps, self.batch, self.learning_rate, self.betas = steps, batch, learning_rate, betas
+        self.entropy, self.alignment, self.penalty, self.labels = entropy, alignment, penalty, labels
+        self.warm_start, self.seed, self.device = warm_start, seed, device
+
+    # ---- devices
+
+    @property
+    def of_device(self) -> list[str]:
+        """Objectives that depend on the device."""
+        return [name for name, cost in self.objectives.items() if cost is None]
+
+    @property
+    def references_(self) -> Archs:
+        """Architectures whose values describe a device, ``(k, d)``."""
+        if not hasattr(self, "_references"):
+            if self.references is not None:
+                self._references = self.space.as_archs(self.references)
+            else:
+                from nastk.samplers.a_optimal import AOptimal
+
+                self._references = AOptimal().choose(min(10, self.space.size), self.space)
+        return self._references
+
+    def embedding(self, device: str | Device) -> Array:
+        """What the hypernetwork sees of a device, ``(e,)``: the values of the reference architectures of every
+        objective that depends on it, each scaled to [0, 1] among them.
+
+        Raises:
+            UnknownName: a name of no device it was trained on.
+            InvalidValue: a device without values of an objective.
+        """
+        if isinstance(device, str):
+            if device not in self._fitted():
+                raise UnknownName("device of the generator", device, self.embeddings_)
+            return self.embeddings_[device]
+        if not self.of_device:
+            return np.zeros(1)
+        unknown = set(device.references) - set(self.of_device)
+        if unknown:
+            raise UnknownName("objective that depends on the device", unknown.pop(), self.of_device)
+        parts = []
+        for name in self.of_device:
+            if name in device.references:
+                values = device.references[name]
+            elif name in device.costs:
+                values = Cost.of(self.space, device.costs[name])(self.references_)
+            else:
+                raise InvalidValue(
+                    f"{device.name or 'a device'} needs {name} of the {len(self.references_)} reference architectures"
+                )
+            parts.append(scaled(values, len(self.references_), f"{name} of {device.name or 'a device'}"))
+        return np.concatenate(parts)
+
+    def _costs(self, device: Device) -> list[Cost]:
+        """Costs of every objective on a device."""
+        found = []
+        for name, cost in self.objectives.items():
+            if cost is None and name not in device.costs:
+                raise InvalidValue(f"{device.name or 'the device'} has no cost for {name}; give Device(costs=...)")
+            found.append(Cost.of(self.space, device.costs[name] if cost is None else cost))
+        return found
+
+    # ---- training
+
+    def fit(self, devices: Sequence[Device] = ()) -> ParetoGenerator:
+        """Train on devices; returns itself.
+
+        Args:
+            devices: each with a cost for every objective that depends on the device; none where no objective does.
+
+        Raises:
+            InvalidValue: no devices or two of one name, an objective without a cost, options that do not go together.
+            UnknownName: no such hypernetwork, discretiser, scalarisation, normalisation or combination.
+        """
+        devices = list(devices) or ([] if self.of_device else [NO_DEVICE])
+        self._check(devices)
+        self.embeddings_ = {d.name: self.embedding(d) for d in devices}
+        generator = torch.Generator().manual_seed(self.seed)
+        embeddings = torch.as_tensor(np.stack([*self.embeddings_.values()]), dtype=torch.float32, device=self.device)
+        self._make_network(embeddings.shape[1])
+        self.multipliers_ = np.zeros((len(self.limits), len(devices)))
+        self.distilled_ = np.full((len(devices), len(self.objectives)), np.nan)
+        if self.steps:
+            landscape, rows = self._landscape(devices, generator)
+            self._train(landscape, rows, embeddings, generator)
+        return self
+
+    def _check(self, devices: Sequence[Device]) -> None:
+        if not self.objectives:
+            raise InvalidValue("a generator needs at least one objective")
+        if not devices:
+            raise InvalidValue(f"{', '.join(self.of_device)} depends on the device; give devices to train on")
+        names = [d.name for d in devices]
+        if len(set(names)) < len(names):
+            raise InvalidValue(f"devices need different names; got {', '.join(names)}")
+        if self.condition not in ("preference", "budget"):
+            raise InvalidValue(f"the condition is 'preference' or 'budget', not {self.condition!r}")
+        if self.condition == "budget" and len(self.objectives) != 2:
+            raise InvalidValue("a budget needs two objectives: what is minimised, and what keeps to the budget")
+        if self.steps < 0 or self.batch < 1:
+            raise InvalidValue("a training has at least 0 steps and a batch of at least 1")
+        known = Grid.fits(self.space)
+        discretiser(self.discretiser, torch.zeros(1, 1) if known else None)
+        scalarisation(self.scalarisation)
+        combine(torch.zeros(1, 1), self.combination)
+
+    def _make_network(self, embedding: int) -> None:
+        outputs = int(self.space.sizes.sum())
+        old = getattr(self, "network_", None)
+        if self.warm_start and old is not None and (old.embedding, old.outputs) == (embedding, outputs):
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            made = hypernetwork(self.network, len(self.objectives), embedding, outputs, **self.network_options)
+        self.network_: Hypernetwork = made.to(self.device)
+
+    def _landscape(self, devices: Sequence[Device], generator: torch.Generator) -> tuple[Grid | Distilled, Tensor]:
+        """Normalised costs, and which of their rows are a device's objectives and then limits, ``(devices, ...)``."""
+        archs = labelled(self.space, self.labels, self.seed)
+        costs: list[Cost] = []
+        values: list[Array] = []
+        bounds: list[float | None] = []  # of rows that are limits
+        rows = np.zeros((len(devices), len(self.objectives) + len(self.limits)), dtype=np.int64)
+        place: dict[tuple[Any, ...], int] = {}
+
+        def row(key: tuple[Any, ...], cost: Cost, bound: float | None) -> int:
+            if key not in place:
+                place[key] = len(costs)
+                costs.append(cost)
+                values.append(_complete(cost(archs), f"{key[0]} on {key[1]}" if key[1] else str(key[0])))
+                bounds.append(bound)
+            return place[key]
+
+        for i, device in enumerate(devices):
+            mine = self._costs(device)
+            for j, (name, cost) in enumerate(zip(self.objectives, mine, strict=True)):
+                rows[i, j] = row((name, device.name if self.objectives[name] is None else ""), cost, None)
+            for j, limit in enumerate(self.limits):
+                cost, shared = self._limited(limit, mine)
+                rows[i, len(self.objectives) + j] = row(
+                    (f"limit {j}", "" if shared else device.name), cost, limit.bound
+                )
+        table = np.stack(values)
+        objective = np.array([bound is None for bound in bounds])
+        normalise = Normalisation.fit(table[objective], self.normalisation)
+        functions = {int(r): normalise.rows(torch.tensor([i])) for i, r in enumerate(np.flatnonzero(objective))}
+        normalised = np.empty_like(table)
+        for r, bound in enumerate(bounds):
+            if bound is not None:
+                normalised[r] = table[r] / bound - 1.0
+            else:
+                normalised[r] = functions[r](torch.as_tensor(table[r : r + 1], dtype=torch.float32))[0].numpy()
+        if Grid.fits(self.space):
+            return Grid(self.space, normalised, self.device), torch.as_tensor(rows, device=self.device)
+        direct = {}
+        for r, (cost, bound) in enumerate(zip(costs, bounds, strict=True)):
+            if cost.relaxable:
+                direct[r] = _relaxed(cost, functions.get(r), bound)
+        found = Distilled(
+            one_hots(self.space, archs, self.device),
+            torch.as_tensor(normalised, dtype=torch.float32, device=self.device),
+            direct,
+            generator,
+        )
+        self.distilled_ = found.spearman[rows[:, : len(self.objectives)]]
+        return found, torch.as_tensor(rows, device=self.device)
+
+    def _limited(self, limit: Limit, costs: Sequence[Cost]) -> tuple[Cost, bool]:
+        """The cost that a limit is about, and whether it is the same on every device."""
+        if not isinstance(limit.of, str):
+            cost, shared = Cost.of(self.space, limit.of), True
+        elif limit.of in self.objectives:
+            cost = costs[list(self.objectives).index(limit.of)]
+            shared = self.objectives[limit.of] is not None
+        else:
+            raise UnknownName("objective to limit", limit.of, self.objectives)
+        if cost.sign < 0:
+            raise InvalidValue("a limit is about something that is minimised")
+        return cost, shared
+
+    def _train(self, landscape: Grid | Distilled, rows: Tensor, embeddings: Tensor, generator: torch.Generator) -> None:
+        m, count = len(self.objectives), len(embeddings)
+        sizes = [int(s) for s in self.space.sizes]
+        estimate = discretiser(self.discretiser, landscape.one_hots if isinstance(landscape, Grid) else None)
+        scalarise = scalarisation(self.scalarisation)
+        parameters = list(self.network_.parameters())
+        adam = torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.steps, self.learning_rate * 0.05)
+        devices = torch.arange(count).repeat_interleave(self.batch).to(self.device)
+        own, inputs = rows[devices], embeddings[devices]
+        multipliers = torch.zeros(len(self.limits), count, device=self.device)
+
+        def total(costs: Tensor, conditions: Tensor) -> Tensor:
+            """Scalarised costs ``(...)`` of costs ``(..., m + limits)``."""
+            goals = costs[..., :m]
+            if self.condition == "budget":
+                found = goals[..., 0] + self.penalty * (goals[..., 1] - conditions[..., 1]).relu()
+            else:
+                found = scalarise(goals, conditions.expand_as(goals))
+            if self.alignment:
+                found = found - self.alignment * torch.cosine_similarity(goals, conditions.expand_as(goals), dim=-1)
+            for j in range(len(self.limits)):
+                found = found + multipliers[j][devices] * costs[..., m + j]
+            return found
+
+        for step in range(self.steps):
+            estimate.anneal(step / self.steps)
+            conditions = dirichlet(len(devices), m, generator).to(self.device)
+            logits = self.network_(conditions, inputs)
+            if isinstance(estimate, Exact) and isinstance(landscape, Grid):
+                costs = landscape.of_members(own).transpose(1, 2)  # (b, n, m)
+                p = estimate.probabilities(logits, sizes)
+                loss = (p * _members_total(total, costs, conditions)).sum(1)
+                mean_costs = torch.einsum("bn,bnm->bm", p.detach(), costs)
+            else:
+                seen: list[Tensor] = []
+
+                def cost(one_hot: Tensor, conditions: Tensor = conditions, seen: list[Tensor] = seen) -> Tensor:
+                    found = landscape.hard(one_hot, own) if estimate.hard else landscape.mixed(one_hot, own)
+                    seen.append(found.detach())
+                    return total(found, conditions)
+
+                loss = estimate.loss(logits, cost, sizes, generator)
+                mean_costs = seen[0].mean(0)
+            if self.entropy:
+                loss = loss - self.entropy * (1 - step / self.steps) * _entropy(logits, sizes)
+            adam.zero_grad()
+            if self.combination == "mean":
+                loss.mean().backward()
+            else:
+                self._backward_by_device(loss.reshape(count, -1).mean(1), parameters)
+            adam.step()
+            schedule.step()
+            for j, limit in enumerate(self.limits):
+                violation = mean_costs[:, m + j].reshape(count, -1).mean(1)
+                multipliers[j] += limit.rate * violation
+                if limit.kind == "at-most":
+                    multipliers[j].clamp_(min=0.0)
+        self.multipliers_ = multipliers.double().cpu().numpy()
+
+    def _backward_by_device(self, losses: Tensor, parameters: Sequence[Tensor]) -> None:
+        gradients = []
+        for i, loss in enumerate(losses):
+            found = torch.autograd.grad(loss, parameters, retain_graph=i < len(losses) - 1)
+            gradients.append(torch.cat([g.flatten() for g in found]))
+        direction = combine(torch.stack(gradients), self.combination)
+        for parameter, part in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.reshape(parameter.shape)
+
+    # ---- proposals
+
+    def _fitted(self) -> dict[str, Array]:
+        if not hasattr(self, "embeddings_"):
+            raise InvalidValue("the generator is not trained; call fit(devices) first")
+        return self.embeddings_
+
+    def _conditions(self, preferences: Preferences, budgets: Any) -> Array:
+        m = len(self.objectives)
+        if self.condition == "budget":
+            if budgets is None:
+                n = preferences if isinstance(preferences, int) else len(preferences)
+                budgets = (np.arange(n) + 0.5) / n
+            levels = np.asarray(budgets, dtype=np.float64).ravel()
+            if not ((levels >= 0) & (levels <= 1)).all():
+                raise InvalidValue("budgets are levels from 0 to 1: the share of architectures that keep to it")
+            return np.stack([1 - levels, levels], axis=1)
+        if budgets is not None:
+            raise InvalidValue("this generator takes preferences; make it with condition='budget' to give budgets")
+        if isinstance(preferences, (int, np.integer)):
+            return rays(int(preferences), m)
+        array = np.atleast_2d(np.asarray(preferences, dtype=np.float64))
+        if array.ndim != 2 or array.shape[1] != m:
+            raise InvalidValue(f"preferences have {m} weights, one an objective; got shape {array.shape}")
+        if not np.isfinite(array).all() or (array < 0).any() or (array.sum(axis=1) <= 0).any():
+            raise InvalidValue("weights of a preference are not negative and do not all vanish")
+        return array / array.sum(axis=1, keepdims=True)
+
+    def logits(self, device: str | Device, preferences: Preferences = 24, budgets: Any = None) -> Array:
+        """Logits of every option for each preference, ``(n, S)``."""
+        conditions = self._conditions(preferences, budgets)
+        embedding = self._embedding_of(device)
+        with torch.no_grad():
+            rows = torch.as_tensor(conditions, dtype=torch.float32, device=self.device)
+            inputs = torch.as_tensor(embedding, dtype=torch.float32, device=self.device).expand(len(rows), -1)
+            return self.network_(rows, inputs).double().cpu().numpy()
+
+    def _embedding_of(self, device: str | Device) -> Array:
+        known = self._fitted()
+        if isinstance(device, Device) and device.name in known and not (device.references or device.costs):
+            return known[device.name]
+        return self.embedding(device)
+
+    def propose(
+        self,
+        device: str | Device = NO_DEVICE,
+        preferences: Preferences = 24,
+        budgets: Any = None,
+        distinct: bool = True,
+    ) -> Archs:
+        """An architecture for each preference, ``(n, d)``: a forward pass, without any gradient step or prediction.
+
+        Args:
+            device: name of one that it was trained on, or a `Device` with values of the reference architectures.
+            preferences: see :data:`Preferences`.
+            budgets: instead, where ``condition="budget"``: for each architecture the share of the space that keeps to
+                its budget (see :meth:`level`), ``(n,)``.
+            distinct: where several preferences lead to the same architecture, the later ones take their next best.
+
+        Raises:
+            InvalidValue: not trained, preferences or budgets of another form.
+            UnknownName: no such device.
+            Unsupported: in a space that is no product of its choices, nothing that is drawn is a member.
+        """
+        return likeliest(self.space, self.logits(device, preferences, budgets), distinct, self.seed)
+
+    def candidates(
+        self,
+        device: str | Device = NO_DEVICE,
+        preferences: Preferences = 24,
+        budgets: Any = None,
+        samples: int = 30,
+        seed: int = 0,
+    ) -> Archs:
+        """Distinct architectures, ``(k, d)``: for each preference the most probable one and `samples` draws."""
+        return sampled(self.space, self.logits(device, preferences, budgets), samples, seed)
+
+    def decode(
+        self,
+        device: Device = NO_DEVICE,
+        n: int = 24,
+        preferences: Preferences = 24,
+        budgets: Any = None,
+        samples: int = 30,
+        draws: int = 32,
+        seed: int = 0,
+        taken: Archs | None = None,
+    ) -> Archs:
+        """Of what :meth:`candidates` draws, the `n` that are expected to have the largest hypervolume together.
+
+        Expected by the costs: greedily, in the mean over draws of what predictors believe, each objective scaled by its
+        range over the space, the reference point at the worst of it. Unlike :meth:`propose` it needs the costs, for a
+        new device those of a predictor that was adapted to it.
+
+        Args:
+            device: with a cost for every objective that depends on it.
+            n: at most so many.
+            preferences, budgets, samples: see :meth:`candidates`.
+            draws: of predictors' beliefs; 1 takes their means.
+            seed: of all that is drawn.
+            taken: architectures that are there already; what is returned adds to them.
+        """
+        pool = self.candidates(device, preferences, budgets, samples, seed)
+        costs = self._costs(device)
+        if taken is not None and len(taken):
+            known = {a.tobytes() for a in np.ascontiguousarray(taken, dtype=np.int64)}
+            pool = pool[[a.tobytes() not in known for a in pool]]
+        if not len(pool):
+            return pool
+        ranges = [self._range(cost) for cost in costs]
+        believed = np.stack(
+            [
+                (cost.draws(pool, draws, seed + 1) if draws > 1 else cost(pool)[None]) - low
+                for cost, (low, _) in zip(costs, ranges, strict=True)
+            ],
+            axis=2,
+        )
+        widths = np.array([width for _, width in ranges])
+        believed = np.where(np.isfinite(believed), believed / widths, np.inf)
+        there = None
+        if taken is not None and len(taken):
+            columns = [(cost(taken) - low) / width for cost, (low, width) in zip(costs, ranges, strict=True)]
+            there = np.stack(columns, axis=1)
+            there = there[np.isfinite(there).all(axis=1)]
+        return pool[greedy(believed, n, taken=there)]
+
+    def _range(self, cost: Cost, archs: int = 2000) -> tuple[float, float]:
+        """Least cost and range over random architectures; kept for each cost."""
+        kept: dict[int, tuple[Any, float, float]] = vars(self).setdefault("_ranges", {})
+        key = id(cost.source)
+        if key not in kept or kept[key][0] is not cost.source:
+            while len(kept) >= 64:
+                del kept[next(iter(kept))]
+            values = cost(self._some_archs(archs))
+            values = values[np.isfinite(values)]
+            if not len(values):
+                raise InvalidValue("a cost is unknown for every architecture that was tried")
+            kept[key] = cost.source, float(values.min()), max(float(np.ptp(values)), 1e-12)
+        return kept[key][1:]
+
+    def _some_archs(self, n: int) -> Archs:
+        if not hasattr(self, "_random"):
+            everything = self.space.enumerable and self.space.size <= n
+            self._random = self.space.enumerate() if everything else self.space.sample(n, seed=0)
+        return self._random
+
+    def level(self, device: Device, objective: str, values: Any) -> Array:
+        """Budgets in an objective's unit as levels: the share of architectures that keep to them, ``(n,)``.
+
+        Raises:
+            UnknownName: no such objective.
+        """
+        if objective not in self.objectives:
+            raise UnknownName("objective", objective, self.objectives)
+        cost = self._costs(device)[list(self.objectives).index(objective)]
+        known = np.sort(cost(self._some_archs(2000)))
+        return np.asarray(np.searchsorted(known, cost.sign * np.asarray(values, dtype=np.float64)) / len(known))
+
+    # ---- on disk
+
+    def save(self, path: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> tuple[Path, Path]:
+        """Write ``<path>.safetensors`` and ``<path>.json``; `nastk.generators.load` reads them.
+
+        Costs are not written: what is read back proposes for any device, and takes new costs to decode or train.
+
+        Args:
+            notes: stored beside: how it was made, how good it is.
+
+        Raises:
+            Unsupported: it has limits, or options that are no names and numbers.
+        """
+        from safetensors.torch import save_file
+
+        self._fitted()
+        stem = str(path).removesuffix(".json").removesuffix(".safetensors")
+        options = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        for name in ("space", "objectives", "references", "limits"):
+            del options[name]
+        document = {
+            "format": FORMAT,
+            "generator": "pareto",
+            "space": (self.space.space if isinstance(self.space, Pool) else self.space).name,
+            "objectives": {name: cost is None for name, cost in self.objectives.items()},
+            "devices": list(self.embeddings_),
+            "options": options,
+            "notes": notes or {},
+        }
+        try:
+            text = json.dumps(document, indent=1, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Unsupported(f"the generator has an option that cannot be written as JSON: {error}") from error
+        arrays = {f"network.{name}": value.cpu().contiguous() for name, value in self.network_.state_dict().items()}
+        arrays["embeddings"] = torch.as_tensor(np.stack([*self.embeddings_.values()]))
+        if self.of_device:
+            arrays["references"] = torch.as_tensor(np.array(self.references_))
+        data, note = Path(f"{stem}.safetensors"), Path(f"{stem}.json")
+        with atomic_path(data) as temporary:
+            save_file(arrays, temporary)
+        write_text(note, text + "\n")
+        return data, note
+
+
+def load(
+    path: str | os.PathLike[str],
+    space: SearchSpace | None = None,
+    objectives: Mapping[str, CostLike] | None = None,
+) -> ParetoGenerator:
+    """Read what `ParetoGenerator.save` wrote; it proposes the same as before.
+
+    Args:
+        path: with or without suffix.
+        space: needed where it is a user's own.
+        objectives: costs of those that do not depend on the device, which only decoding and training need.
+
+    Raises:
+        DataError: missing, truncated or no generator's files.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from nastk.spaces.factory import space as named
+
+    stem = str(path).removesuffix(".json").removesuffix(".safetensors")
+    try:
+        document = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+        if document.get("generator") != "pareto" or document.get("format") != FORMAT:
+            raise DataError(f"{stem}.json does not describe a generator of this version of nastk")
+        arrays = load_file(f"{stem}.safetensors")
+        given = dict(objectives or {})
+        costs = {
+            name: None if of_device else given.get(name, _unknown) for name, of_device in document["objectives"].items()
+        }
+        references = arrays["references"].numpy() if "references" in arrays else None
+        options = {**document["options"], "betas": tuple(document["options"]["betas"])}
+        found = ParetoGenerator(space or named(document["space"]), costs, references, **options)
+        embeddings = arrays["embeddings"].double().numpy()
+        found.embeddings_ = dict(zip(document["devices"], embeddings, strict=True))
+        found._make_network(embeddings.shape[1])
+        state = {name.removeprefix("network."): a for name, a in arrays.items() if name.startswith("network.")}
+        found.network_.load_state_dict(state)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, InvalidValue):
+            raise
+        raise DataError(f"cannot read the generator {stem}: {error}") from error
+    return found
+
+
+def _unknown(archs: Archs) -> Array:
+    raise InvalidValue(
+        "a generator that was read back has no costs; give them to nastk.generators.load(objectives=...)"
+    )
+
+
+def _complete(costs: Array, what: str) -> Array:
+    """Costs with the worst in place of those that are unknown."""
+    known = np.isfinite(costs)
+    if not known.any():
+        raise InvalidValue(f"{what} is unknown for every architecture")
+    return np.where(known, costs, costs[known].max())
+
+
+def _relaxed(cost: Cost, function: Normalisation | None, bound: float | None) -> Any:
+    """A cost of relaxed one-hots ``(n, S)``, normalised."""
+
+    def answer(one_hot: Tensor) -> Tensor:
+        values = cost.relaxed(one_hot)
+        if function is not None:
+            return function(values[None].float())[0]
+        assert bound is not None
+        return values / bound - 1.0
+
+    return answer
+
+
+def _members_total(total: Any, costs: Tensor, conditions: Tensor) -> Tensor:
+    """Scalarised costs ``(b, n)`` of all members' costs ``(b, n, m)``, each row by its own condition."""
+    found: Tensor = total(costs.transpose(0, 1), conditions[None])
+    return found.T
+
+
+def _entropy(logits: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Mean entropy of the choices, ``(b,)``."""
+    parts = [part.log_softmax(1) for part in logits.split(list(sizes), dim=1)]
+    return torch.stack([-(p.exp() * p).sum(1) for p in parts]).mean(0)
