@@ -30,7 +30,7 @@ class Trained:
 
     Args:
         validation, test: error, %.
-        seconds: that it took.
+        seconds: of the processor, that it took.
     """
 
     validation: float
@@ -127,7 +127,7 @@ class Training(Oracle):
         import torch
         from torch.nn import functional
 
-        started = time.perf_counter()
+        started = time.process_time()
         generator = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -154,7 +154,7 @@ class Training(Oracle):
                     int((network(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)
                 )
                 errors[name] = 100.0 * (1.0 - right / len(x))
-        return Trained(errors["validation"], errors["test"], time.perf_counter() - started)
+        return Trained(errors["validation"], errors["test"], time.process_time() - started)
 
 
 def _read(file: Path) -> Trained | None:
