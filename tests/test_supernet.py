@@ -8,9 +8,14 @@ import torch
 from torch.nn import functional
 
 import nastk
-from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk import cli
+from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
+from nastk.experiments import supernet_demo as demo
+from nastk.experiments.supernet_devices import Additive, Setting, blend, embed
 from nastk.generators.supernet import SupernetGenerator, Target
+from nastk.oracles.training import Training
 from nastk.spaces.nasbench201 import CONV1, CONV3, NONE, POOL, SKIP
+from nastk.testing import check_oracle
 
 SPACE = nastk.space("nasbench201")
 OPTIONS = {"input_size": 8, "channels": 4, "cells_per_stage": 1, "in_channels": 1, "num_classes": 3}
@@ -201,3 +206,131 @@ def test_it_trains_on_cuda():
     search = generator(device="cuda").fit(images(), images(seed=1), DEVICES)
     assert np.isfinite(search.epochs_[-1].validation)
     assert search.propose(DEVICES[0].embedding, np.array([[0.5, 0.5]])).shape == (1, 6)
+
+
+# ---- the demonstration
+
+
+def test_digits_are_split_without_overlap_and_scaled_by_the_training_images():
+    pictures, labels = demo.load_images(None)
+    assert pictures.shape == (1797, 1, 8, 8)
+    parts = demo.split_images(pictures, labels, 100, 50, seed=0)
+    assert [len(y) for _, y in parts] == [100, 50, 1647]
+    assert float(parts[0][0].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(parts[0][0].std()) == pytest.approx(1, abs=1e-3)
+    together = torch.cat([y for _, y in parts])
+    assert sorted(together.tolist()) == sorted(labels.tolist())
+    again = demo.split_images(pictures, labels, 100, 50, seed=0)
+    assert torch.equal(parts[1][0], again[1][0])
+    assert not torch.equal(parts[1][1], demo.split_images(pictures, labels, 100, 50, seed=1)[1][1])
+    with pytest.raises(InvalidValue, match="must be left for the test"):
+        demo.split_images(pictures, labels, 1000, 796, seed=0)
+
+
+def test_an_images_file_may_hold_any_labels(tmp_path):
+    np.savez(tmp_path / "ok.npz", images=np.zeros((6, 8, 8)) + np.arange(6)[:, None, None], labels=[7, 7, 3, 3, 9, 9])
+    pictures, labels = demo.load_images(tmp_path / "ok.npz")
+    assert pictures.shape == (6, 1, 8, 8)
+    assert labels.tolist() == [1, 1, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({"images": np.zeros((4, 8, 6)), "labels": np.arange(4)}, "size, size"),
+        ({"images": np.zeros((4, 8, 8)), "labels": np.arange(3)}, "labels"),
+        ({"images": np.zeros((4, 8, 8)), "labels": np.zeros(4)}, "two classes"),
+        ({"images": np.full((4, 8, 8), np.nan), "labels": np.arange(4)}, "finite"),
+        ({"pictures": np.zeros((4, 8, 8))}, "images"),
+    ],
+)
+def test_a_bad_images_file_is_one_line_and_status_2(arrays, text, tmp_path, capsys):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    assert cli.run(["reproduce", "supernet", "--images", str(tmp_path / "bad.npz")]) == 2
+    told = capsys.readouterr()
+    assert text in told.err
+    assert told.err.count("\n") == 1
+    assert not told.out
+
+
+def test_settings_are_read_and_named_the_same_way():
+    for text in ("torch:1:64", "onnx:2:1", "cuda:256"):
+        assert str(Setting.parse(text)) == text
+    for text in ("torch", "torch:1", "torch:0:1", "tpu:1:1", "cuda:1:1", "onnx:a:1"):
+        with pytest.raises(InvalidValue, match="write torch"):
+            Setting.parse(text)
+
+
+def test_an_additive_latency_is_found_exactly_and_has_its_gradient():
+    archs = SPACE.sample(60, seed=0)
+    truth = ms_of_convolutions(0.3)
+    ms = truth(torch.as_tensor(SPACE.one_hot(archs)).float()).numpy().astype(float)
+    model = Additive(SPACE, archs, ms)
+    hot = torch.as_tensor(SPACE.one_hot(SPACE.sample(20, seed=1))).float().requires_grad_()
+    assert torch.allclose(model(hot), truth(hot), atol=1e-3)
+    model(hot).sum().backward()
+    slopes = hot.grad[0].view(6, 5)
+    assert torch.allclose(slopes[:, CONV3] - slopes[:, CONV1], torch.full((6,), 0.7), atol=1e-2)
+
+
+def test_a_device_between_two_others_is_explained_by_both():
+    a, b = np.array([1.0, 2.0, 3.0, 5.0]), np.array([4.0, 1.0, 2.0, 2.0])
+    assert blend(0.5 * a + 2.0 * b + 0.1, [a, b]) == pytest.approx([0.5, 2.0, 0.1], abs=1e-6)
+    assert embed(a).tolist() == [0.0, 0.25, 0.5, 1.0]
+
+
+def test_a_training_is_repeatable_kept_and_another_with_another_seed(tmp_path):
+    parts = images(24), images(24, seed=1), images(30, seed=2)
+    options = {"epochs": 15, "batch": 12, "folder": tmp_path, **OPTIONS}
+    oracle = Training(SPACE, *parts, **options)
+    archs = np.array([CELL, np.zeros(6, dtype=int), np.full(6, CONV3)])
+    first = oracle.evaluate(archs)
+    assert first.value[1] > 50, "a network without connections cannot tell three classes apart"
+    assert first.value[2] < 20
+    assert oracle.train(CELL).test == Training(SPACE, *parts, **{**options, "folder": None}).train(CELL).test
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.iterdir())) == 3
+    kept = folder / ("-".join(map(str, CELL)) + ".json")
+    kept.write_text('{"validation": 1.25, "test": 2.5, "seconds": 3.0}')
+    assert Training(SPACE, *parts, **options).train(CELL).test == 2.5
+    assert Training(SPACE, *parts, **options, seed=1).train(CELL).test != 2.5
+    kept.write_text("{}")
+    with pytest.raises(DataError, match="remove it"):
+        Training(SPACE, *parts, **options).train(CELL)
+    check_oracle(oracle, archs[1:])
+
+
+def test_the_best_layer_is_trained_first_and_all_are_used_in_the_end():
+    costs = np.array([[0.1, 0.8], [0.8, 0.1], [0.5, 0.5], [0.6, 0.6], [0.95, 0.95]])
+    frame = np.array([[0.0, 0.0], [1.0, 1.0]])
+    assert set(demo._layers(costs, frame, 3)) == {0, 1, 2}
+    assert sorted(demo._layers(costs, frame, 9)) == [0, 1, 2, 3, 4]
+
+
+def test_a_short_demonstration_runs_and_repeats(tmp_path, monkeypatch):
+    def measured(space, setting, archs, options, folder=None, progress=None):
+        """Latencies that this machine's load has no part in."""
+        counts = (archs == CONV3).sum(axis=1) + setting.batch * (archs == CONV1).sum(axis=1) / 10
+        return 1.0 + counts.astype(float)
+
+    monkeypatch.setattr(demo, "measure", measured)
+    plan = demo.Plan(
+        training=30, validation=30, epochs=2, trainings=2, channels=4, measurements=12, scored=12, folder=str(tmp_path),
+        devices=(Setting.parse("torch:1:1"), Setting.parse("torch:1:8")), held_out=Setting.parse("torch:1:4"),
+    )  # fmt: skip
+    found = demo.run(plan, workers=1)
+    devices = {row["device"] for row in found.rows}
+    assert devices == {"torch:1:1", "torch:1:8", "torch:1:4", "train", "unseen"}
+    volumes = [row for row in found.rows if row["metric"] == "hypervolume"]
+    assert all(0 <= row["mean"] <= 1 and row["seeds"] == 1 for row in volumes)
+    paid = {row["method"]: row["samples"] for row in volumes if row["device"] == "train"}
+    assert paid == {"supernet": 2, "random": 2, "pymoo:nsga2": 2, "random, more": 3, "pymoo:nsga2, more": 3}
+    more = {row["method"]: row["mean"] for row in volumes if row["device"] == "train"}
+    assert all(np.isfinite(list(more.values())))
+    assert found.predicted["torch:1:4"] > 0.99, "a blend of two additive devices is additive"
+    again = demo.run(plan, workers=1)
+    assert [row["mean"] for row in again.rows] == [row["mean"] for row in found.rows]
+    assert [title for title, _ in demo.tables(found)]
+    assert len(demo.notes(found)) == 4
+    assert demo.draw(found, tmp_path) == "supernet-fronts.png"
+    assert (tmp_path / "supernet-fronts.png").stat().st_size > 10_000
