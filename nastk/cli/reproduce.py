@@ -195,6 +195,79 @@ def accuracy(
         typer.echo(f"drawn: {', '.join(accuracy_figures.draw(rows, figures))} in {figures}")
 
 
+@app.command("modnas")
+def modnas(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="nasbench201, gpt or fbnet.")] = "nasbench201",
+    objectives: Annotated[
+        str | None,
+        typer.Option("--objectives", metavar="A,B,...", help="Such as test_accuracy,latency:pixel3,energy:eyeriss."),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option("--train", metavar="A,B,...", help="Devices to train on, if not the paper's.")
+    ] = None,
+    unseen: Annotated[
+        str | None, typer.Option("--unseen", metavar="A,B,...", help="Devices to propose for, if not the paper's.")
+    ] = None,
+    network: Annotated[str, typer.Option("--network", metavar="N", help="Hypernetwork: bank or smooth.")] = "bank",
+    labels: Annotated[
+        int, typer.Option("--labels", metavar="N", min=5, help="Evaluations that the predictors of accuracy see.")
+    ] = 100,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws of everything, 0 to N - 1.")
+    ] = 10,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw radar plot and fronts (PNG).")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """MODNAS: one generator for many devices, beside random search, NSGA-II and enumeration of the same predictors."""
+    from nastk.cli.progress import bar
+    from nastk.errors import UnknownName
+    from nastk.experiments import modnas as comparison
+    from nastk.experiments import modnas_figures
+    from nastk.files import writable_folder
+    from nastk.generators.hypernetworks import HYPERNETWORKS
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    if network not in HYPERNETWORKS:
+        raise UnknownName("hypernetwork", network, HYPERNETWORKS)
+    for folder in (json_file.parent if json_file else None, figures):
+        if folder is not None:
+            writable_folder(folder)
+    asked = comparison.setting(
+        space,
+        None if objectives is None else words("--objectives", objectives),
+        None if train is None else words("--train", train),
+        None if unseen is None else words("--unseen", unseen),
+        network=network,
+        labels=labels,
+    )
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        if json_file is not None:
+            write_json(json_file, some)
+            raise Interrupted(f"interrupted; the seeds that were finished are in {json_file}")
+
+    with bar(None, "searching") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        found = comparison.run(asked, seeds, workers=workers, progress=follow, partial=keep)
+    rows = found.rows()
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in modnas_figures.tables(rows):
+        show(lines, title=title)
+    if figures is not None:
+        typer.echo(f"drawn: {', '.join(modnas_figures.draw(found, figures))} in {figures}")
+
+
 @app.command("supernet")
 def supernet(
     images: Annotated[

@@ -304,5 +304,3 @@ def _leaders(costs: Array) -> NDArray[np.int64]:
 def scores(problem: Problem) -> Scores:
     """The scores of a problem; its table is read once."""
     return Scores(problem)
-
-

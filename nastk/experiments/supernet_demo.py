@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
-from nastk.experiments.supernet_devices import REFERENCES, Additive, Setting, blend, embed, measure, settings
+from nastk.experiments.supernet_devices import REFERENCES, Setting, additive, blend, embed, measure, settings
 from nastk.files import writable_folder
 from nastk.metrics import hypervolume, igd_plus, mean_ci, nondominated, spearman
 from nastk.oracles.base import FunctionOracle
 from nastk.oracles.training import Training
 from nastk.parallel import each
+from nastk.predictors.ridge import Ridge
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -243,10 +244,10 @@ class World:
         sample = space.sample(plan.measurements + plan.scored, np.random.default_rng(20), unique=True)
         learned, scored = sample[: plan.measurements], sample[plan.measurements :]
         self.names = [str(setting) for setting in (*plan.devices, plan.held_out)]
-        self.targets: dict[str, tuple[Array, list[Additive], Array]] = {}
+        self.targets: dict[str, tuple[Array, list[Ridge], Array]] = {}
         self.scoring: dict[str, Array] = {}
         self.predicted: dict[str, float] = {}
-        models: list[Additive] = []
+        models: list[Ridge] = []
         for setting in (*plan.devices, plan.held_out):
             name, unseen = str(setting), setting == plan.held_out
             archs = np.concatenate([references, scored] if unseen else [references, learned, scored])
@@ -257,26 +258,26 @@ class World:
 
             ms = measure(space, setting, archs, options, folder, follow)
             described, judged = ms[: len(references)], ms[-len(scored) :]
-            self.scoring[name] = Additive(space, scored, judged).predict(space.enumerate())
+            self.scoring[name] = additive(space, scored, judged).predict(space.enumerate()).mean
             if unseen:
-                weights = blend(described, [model.predict(references) for model in models])
+                weights = blend(described, [model.predict(references).mean for model in models])
                 target = (embed(described), models, weights)
             else:
                 known = slice(0, len(references) + len(learned))
-                model = Additive(space, archs[known], ms[known])
+                model = additive(space, archs[known], ms[known])
                 models = [*models, model]
                 target = (embed(described), [model], np.array([1.0, 0.0]))
             self.targets[name] = target
             self.predicted[name] = spearman(_predict(target, scored), judged)
 
 
-Targets = Mapping[str, tuple[Array, list[Additive], Array]]
+Targets = Mapping[str, tuple[Array, list[Ridge], Array]]
 
 
-def _predict(target: tuple[Array, list[Additive], Array], archs: Archs) -> Array:
+def _predict(target: tuple[Array, list[Ridge], Array], archs: Archs) -> Array:
     """ms ``(n,)`` as the search believes."""
     _, models, weights = target
-    return np.asarray(sum(w * m.predict(archs) for w, m in zip(weights, models, strict=False)) + weights[-1])
+    return np.asarray(sum(w * m.predict(archs).mean for w, m in zip(weights, models, strict=False)) + weights[-1])
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,7 @@ def _supernet_job(job: tuple[Plan, Targets, int]) -> Proposals:
         training, validation, _ = _images(plan, seed)
         assert plan.held_out is not None
         devices = [
-            Target(name, embedding, models[0])
+            Target(name, embedding, models[0].predict_relaxed)
             for name, (embedding, models, _) in targets.items()
             if name != str(plan.held_out)
         ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from nastk.oracles.latency import Latency, Runtime
 from nastk.predictors.base import Task
 from nastk.predictors.ridge import Ridge
 from nastk.spaces.base import Archs, SearchSpace
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float64]
 REFERENCES = (11982, 431, 55, 9, 14451, 8636, 9881, 13479, 6196, 1462)
@@ -115,29 +112,9 @@ def _read(file: Path) -> dict[str, float]:
         raise DataError(f"{file} does not hold latencies: {error}; remove it") from error
 
 
-class Additive:
-    """Latency as a sum over operations: a ridge regression on their counts, differentiable.
-
-    Args:
-        space: of the architectures.
-        archs, ms: what was measured, ``(n, d)`` and ``(n,)``.
-        encoding: what the regression sees; one that takes relaxed architectures.
-    """
-
-    def __init__(self, space: SearchSpace, archs: Archs, ms: Array, encoding: str = "counts"):
-        self._ridge = Ridge(encoding).fit(Task(space, archs, ms, "latency", "ms"))
-        self._slopes = self._ridge.coef_ * self._ridge.scale_
-
-    def __call__(self, one_hots: Tensor) -> Tensor:
-        """ms ``(n,)`` of (relaxed) one-hots ``(n, S)``."""
-        import torch
-
-        features = self._ridge.encoding_.transform_relaxed(one_hots) - torch.as_tensor(self._ridge.centre_).float()
-        return self._ridge.mean_ + features @ torch.as_tensor(self._slopes).float()
-
-    def predict(self, archs: Archs) -> Array:
-        """ms ``(n,)`` of architectures ``(n, d)``."""
-        return self._ridge.predict(archs).mean
+def additive(space: SearchSpace, archs: Archs, ms: Array) -> Ridge:
+    """Latency as a sum over operations: a ridge regression on their counts, learned from ms ``(n,)``."""
+    return Ridge("counts").fit(Task(space, archs, ms, "latency", "ms"))
 
 
 def embed(references: Array) -> Array:

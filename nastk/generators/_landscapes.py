@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nastk.generators.discretisers import split
-from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -152,10 +152,29 @@ class Distilled:
 
 
 def labelled(space: SearchSpace, n: int, seed: int) -> Archs:
-    """Architectures on which costs are looked at: all of a small space, else `n` random ones."""
-    if space.enumerable and space.size <= max(n, Grid.LARGEST if Grid.fits(space) else n):
+    """Architectures on which costs are looked at: all of a space whose grid fits, else `n` different random ones."""
+    if Grid.fits(space) or (space.enumerable and space.size <= n):
         return space.enumerate()
-    return space.sample(n, seed)
+    return space.sample(n, seed, unique=True)
+
+
+def respelled(space: SearchSpace, archs: Archs, seed: int, rounds: int = 40) -> Archs:
+    """The same networks with other options of the choices that make no difference to them, ``(n, d)``.
+
+    What a generator draws is not in canonical form; what learns costs from architectures that are must see that such
+    choices are free.
+    """
+    whole = space.space if isinstance(space, Pool) else space
+    rng = np.random.default_rng(seed)
+    wanted, found = whole.canonical(archs), np.array(archs)
+    if len(archs) == 0:
+        return found
+    for j in np.concatenate([rng.permutation(space.d) for _ in range(-(-rounds // space.d))]):
+        other = found.copy()
+        other[:, j] = rng.integers(0, space.sizes[j], len(found))
+        same = whole.is_valid(other) & (whole.canonical(other) == wanted).all(axis=1)
+        found[same] = other[same]
+    return found
 
 
 def one_hots(space: SearchSpace, archs: Archs | Sequence[Archs], device: str = "cpu") -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -42,10 +42,9 @@ def likeliest(space: SearchSpace, logits: Array, distinct: bool = False, seed: i
         Unsupported: of many draws none is a member.
     """
     log_p = log_softmax(logits, space.sizes)
-    if space.size < prod(int(s) for s in space.sizes) and space.enumerable and space.size <= LISTED:
+    if _listed(space):
         members = space.enumerate()
-        scores = log_p @ space.one_hot(members).T
-        ranked = ([members[i] for i in _best(row, len(logits))] for row in scores)
+        ranked = ([members[i] for i in _best(row, len(logits))] for row in _scores(space, log_p))
     else:
         rng = np.random.default_rng(seed)
         ranked = (_ranked(space, row, distinct, rng) for row in log_p)
@@ -57,6 +56,33 @@ def likeliest(space: SearchSpace, logits: Array, distinct: bool = False, seed: i
         taken.add(arch.tobytes())
         chosen.append(arch)
     return np.array(chosen, dtype=np.int64).reshape(-1, space.d)
+
+
+def _listed(space: SearchSpace) -> bool:
+    """Whether the space is no product of its choices, but small enough to look at every member."""
+    return space.enumerable and space.size <= LISTED and space.size < prod(int(s) for s in space.sizes)
+
+
+def _scores(space: SearchSpace, log_p: Array) -> Array:
+    """Log probability of every member, ``(n, members)``; choices that make no difference to a member do not count."""
+    kept = vars(space).setdefault("_counted_one_hots", None)
+    if kept is None:
+        kept = space.one_hot(space.enumerate()) * np.repeat(_matters(space), space.sizes, axis=1)
+        vars(space)["_counted_one_hots"] = kept
+    return np.asarray(log_p @ kept.T)
+
+
+def _matters(space: SearchSpace) -> NDArray[np.bool_]:
+    """Which choices change the network, for every member, ``(members, d)``."""
+    whole = space.space if isinstance(space, Pool) else space
+    archs = whole.canonical(space.enumerate())
+    found = np.zeros(archs.shape, dtype=bool)
+    for j, size in enumerate(space.sizes):
+        for step in range(1, int(size)):
+            other = archs.copy()
+            other[:, j] = (other[:, j] + step) % size
+            found[:, j] |= (whole.canonical(other) != archs).any(axis=1)
+    return found
 
 
 def _best(scores: Array, n: int) -> NDArray[np.int64]:
@@ -105,8 +131,14 @@ def _draws(space: SearchSpace, log_p: Array, k: int, rng: np.random.Generator) -
 def sampled(space: SearchSpace, logits: Array, k: int, seed: int = 0) -> Archs:
     """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``."""
     log_p = log_softmax(logits, space.sizes)
-    drawn = _draws(space, log_p, k, np.random.default_rng(seed))
-    drawn = drawn[space.is_valid(drawn)]
+    rng = np.random.default_rng(seed)
+    if _listed(space):
+        scores = _scores(space, log_p)
+        scores += rng.gumbel(size=scores.shape)  # the k largest are draws without replacement
+        drawn = space.enumerate()[np.unique([_best(row, k) for row in scores])]
+    else:
+        drawn = _draws(space, log_p, k, rng)
+        drawn = drawn[space.is_valid(drawn)]
     return np.unique(np.concatenate([likeliest(space, logits, seed=seed), drawn]), axis=0)
 
 

@@ -37,7 +37,8 @@ class Target:
     Args:
         name: of the device.
         embedding: ``(e,)``, such as the latencies of a few reference architectures scaled to [0, 1].
-        latency: differentiable, from (relaxed) one-hots ``(n, S)`` to ms ``(n,)``.
+        latency: differentiable, from (relaxed) one-hots ``(n, S)`` to ms ``(n,)``; a predictor's
+            `predict_relaxed`, say.
     """
 
     name: str
@@ -210,7 +211,7 @@ class SupernetGenerator:
 
         def cost(one_hots: Tensor) -> Tensor:
             errors = torch.stack([torch.stack([self._error(hot, images) for hot in draw]) for draw in one_hots])
-            latencies = torch.stack([d.latency(one_hots[:, i]) for i, d in enumerate(self.devices_)])
+            latencies = torch.stack([d.latency(one_hots[:, i]).float() for i, d in enumerate(self.devices_)])
             places = (self._error_place(errors.reshape(1, -1)).view_as(errors), self._latency_place(latencies).T)
             seen.copy_(torch.stack([errors.detach().mean(), places[1].detach().mean()]))
             costs = torch.stack(places, -1)

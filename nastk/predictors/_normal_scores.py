@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtri
@@ -10,6 +11,9 @@ from scipy.stats import rankdata
 
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Direction, Values
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,20 @@ class Scale:
         """The inverse of :meth:`forward`."""
         below, above = np.minimum(scores - self.scores[0], 0.0), np.maximum(scores - self.scores[-1], 0.0)
         return np.interp(scores, self.scores, self.values) + below * self.low + above * self.high
+
+    def backward_relaxed(self, scores: Tensor) -> Tensor:
+        """:meth:`backward` of a tensor, through which gradients flow."""
+        import torch
+
+        knots = torch.as_tensor(self.scores, dtype=scores.dtype, device=scores.device)
+        values = torch.as_tensor(self.values, dtype=scores.dtype, device=scores.device)
+        outer = (scores - knots[0]).clamp(max=0.0) * self.low + (scores - knots[-1]).clamp(min=0.0) * self.high
+        if len(knots) == 1:
+            return values[0] + outer
+        inside = scores.clamp(knots[0], knots[-1])
+        right = torch.searchsorted(knots, inside.detach().contiguous()).clamp(1, len(knots) - 1)
+        share = (inside - knots[right - 1]) / (knots[right] - knots[right - 1])
+        return values[right - 1] + share * (values[right] - values[right - 1]) + outer
 
 
 def line(scores: Values, wanted: Values, direction: Direction = "max") -> tuple[float, float]:

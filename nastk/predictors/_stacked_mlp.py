@@ -94,6 +94,19 @@ class StackedMLP(Predictor):
         low, high = (self.scale_.backward(found.mean(axis=0) + s * spread) for s in (-1.0, 1.0))
         return Prediction(mean, (high - low) / 2.0)
 
+    @property
+    def relaxable(self) -> bool:  # type: ignore[override]
+        """Whether the encoding has a relaxed form."""
+        return encoding(self.encoding).relaxable
+
+    def predict_relaxed(self, one_hot: Tensor) -> Tensor:
+        if not self.relaxable:
+            return super().predict_relaxed(one_hot)
+        self._checked(np.empty((0, self.task_.space.d), dtype=np.int64))
+        features = self.encoding_.transform_relaxed(one_hot.float())
+        x = (features - self._tensor(self.centre_)) / self._tensor(self.spread_)
+        return self.scale_.backward_relaxed(_forward(self.weights_, x).mean(0))
+
 
 def _forward(weights: list[Tensor], x: Tensor) -> Tensor:
     """Outputs ``(members, n)``."""

@@ -59,3 +59,18 @@ class Ridge(Predictor):
         variance = (along / self.precision_).sum(axis=1)
         variance += np.maximum((x**2).sum(axis=1) - along.sum(axis=1), 0.0) / self.penalty_
         return Prediction(self.mean_ + x @ self.coef_, self.noise_ * np.sqrt(1.0 + variance))
+
+    @property
+    def relaxable(self) -> bool:  # type: ignore[override]
+        """Whether the encoding has a relaxed form."""
+        return encoding(self.encoding).relaxable
+
+    def predict_relaxed(self, one_hot: Any) -> Any:
+        import torch
+
+        if not self.relaxable:
+            return super().predict_relaxed(one_hot)
+        self._checked(np.empty((0, self.task_.space.d), dtype=np.int64))
+        features = self.encoding_.transform_relaxed(one_hot.double())
+        slope = torch.as_tensor(self.coef_ * self.scale_, dtype=features.dtype, device=features.device)
+        return features @ slope + float(self.mean_ - self.centre_ @ (self.coef_ * self.scale_))

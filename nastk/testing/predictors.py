@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, Unsupported
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -75,6 +75,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     text = fitted.predict(space.format(others[3])).mean
     assert np.allclose(text, one, rtol=1e-9), "text and row give different predictions"
 
+    _check_relaxed(fitted, space, others)
     known = fitted.predict(task.archs).mean
     if fitted.scale == "metric":
         constant = np.abs(task.values - task.values.mean()).mean()
@@ -117,6 +118,27 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
 
             loaded = load(Path(folder) / "saved", space=space).predict(others)
         assert np.allclose(loaded.mean, prediction.mean, rtol=1e-9, atol=0), "saved and loaded predictions differ"
+
+
+def _check_relaxed(fitted: Predictor, space: SearchSpace, archs: Archs) -> None:
+    """A relaxed form, where there is one, agrees at one-hots and passes gradients; else it is refused."""
+    import torch
+
+    one_hot = torch.tensor(space.one_hot(archs), requires_grad=True)
+    if not fitted.relaxable:
+        try:
+            fitted.predict_relaxed(one_hot)
+        except Unsupported:
+            return
+        raise AssertionError("relaxable is false, yet predict_relaxed answers")
+    found = fitted.predict_relaxed(one_hot)
+    wanted = fitted.predict(archs).mean
+    assert found.shape == wanted.shape, f"predict_relaxed gave shape {tuple(found.shape)} for {len(archs)} one-hots"
+    close = np.allclose(found.detach().cpu().numpy(), wanted, rtol=1e-3, atol=1e-3 * np.ptp(wanted) + 1e-9)
+    assert close, "predict_relaxed differs from predict at one-hots"
+    found.sum().backward()
+    assert one_hot.grad is not None, "no gradient flows through predict_relaxed"
+    assert one_hot.grad.abs().sum() > 0, "the gradient of predict_relaxed vanishes"
 
 
 def _refuses(action: Callable[[], object], what: str) -> None:
