@@ -158,9 +158,9 @@ def test_a_single_path_trains_what_is_on_it_alone():
 
 def test_a_short_search_learns_the_images_and_what_each_device_is_slow_at():
     train, valid = images(48), images(48, seed=1)
-    search = generator(epochs=40, hypernetwork_rate=0.1, hypernetwork_options={"anchors": 11})
+    search = generator(epochs=25, hypernetwork_rate=0.1, hypernetwork_options={"anchors": 11})
     search.fit(train, valid, DEVICES)
-    assert len(search.epochs_) == 40
+    assert len(search.epochs_) == 25
     assert search.epochs_[-1].training < 0.5 * search.epochs_[0].training
     anything = SPACE.sample(50, seed=0)
     for device in DEVICES:
@@ -326,6 +326,6 @@ def test_a_short_demonstration_runs_and_repeats(tmp_path, monkeypatch):
     again = demo.run(plan, workers=1)
     assert [row["mean"] for row in again.rows] == [row["mean"] for row in found.rows]
     assert [title for title, _ in demo.tables(found)]
-    assert len(demo.notes(found)) == 4
+    assert len(demo.notes(found)) == 5
     assert demo.draw(found, tmp_path) == "supernet-fronts.png"
     assert (tmp_path / "supernet-fronts.png").stat().st_size > 10_000
