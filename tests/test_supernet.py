@@ -326,6 +326,6 @@ def test_a_short_demonstration_runs_and_repeats(tmp_path, monkeypatch):
     again = demo.run(plan, workers=1)
     assert [row["mean"] for row in again.rows] == [row["mean"] for row in found.rows]
     assert [title for title, _ in demo.tables(found)]
-    assert len(demo.notes(found)) == 5
+    assert len(demo.notes(found)) == 7
     assert demo.draw(found, tmp_path) == "supernet-fronts.png"
     assert (tmp_path / "supernet-fronts.png").stat().st_size > 10_000

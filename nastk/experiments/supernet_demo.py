@@ -96,6 +96,8 @@ class Found:
             random architectures, mean over seeds.
         predicted: Spearman's correlation of the search's latency predictors and the measurements for scoring, by
             setting.
+        differences: the supernet's hypervolume less that of each other method, paired by seed, with its 95 % interval;
+            mean over the training settings ("train"), and on the one held out ("unseen").
         fronts: for each setting and method of the first seed, latencies and test errors of its front.
     """
 
@@ -106,6 +108,7 @@ class Found:
     spread: Array
     agreement: float
     predicted: dict[str, float]
+    differences: dict[str, dict[str, str]]
     fronts: dict[str, dict[str, Array]] = field(default_factory=dict)
 
 
@@ -403,19 +406,15 @@ def _parted(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
 
 # ---- scores
 
-Outcome = tuple[float, float, float]
-"""Hypervolume, IGD+ and trainings."""
-
-
 def _score(
     plan: Plan, world: World, proposals: Mapping[int, Proposals], paid: Mapping[tuple[int, str], Archs], seeds: int
 ) -> Found:
     space, k = _space(), plan.trainings
-    values: dict[tuple[str, str], dict[int, Outcome]] = {}
-    fronts: dict[str, dict[str, Array]] = {}
     agreement: list[float] = []
-    seconds: list[float] = []
     spread: list[float] = []
+    fronts: dict[tuple[str, str], list[Array]] = {}
+    trained: dict[tuple[str, str], list[int]] = {}
+    seconds: list[float] = []
     for seed in range(seeds):
         oracle, anything = _training(plan, seed), _random(plan, seed)
         errors = np.array([oracle.train(arch).validation for arch in anything])
@@ -429,54 +428,87 @@ def _score(
                 f"{RANDOM}, more": anything,
                 f"{NSGA2}, more": paid[seed, name],
             }
-            trained = {method: [oracle.train(arch) for arch in archs] for method, archs in methods.items()}
-            seconds += [t.seconds for many in trained.values() for t in many]
-            ms = {method: world.scoring[name][space.index(archs)] for method, archs in methods.items()}
-            everything = np.concatenate(
-                [np.column_stack([[t.test for t in trained[m]], ms[m]]) for m in methods]
-            )
-            worst = [np.quantile([oracle.train(a).test for a in anything], WORST), world.scoring[name].max()]
-            low = np.array([everything[:, 0].min(), world.scoring[name].min()])
-            width = np.maximum(np.array(worst) - low, 1e-12)
-            best = (everything - low) / width
-            best = best[nondominated(best)]
-            for method in methods:
-                chosen = nondominated(np.column_stack([[t.validation for t in trained[method]], ms[method]]))
-                points = np.column_stack([[t.test for t in trained[method]], ms[method]])[chosen]
-                scaled = (points - low) / width
-                volume, distance = hypervolume(scaled, (1.0, 1.0)), igd_plus(scaled, best)
-                values.setdefault((name, method), {})[seed] = (volume, distance, float(len(methods[method])))
-                if seed == 0:
-                    fronts.setdefault(name, {})[method] = points[np.argsort(points[:, 1])]
-    supernet_seconds = float(np.mean([proposals[seed].seconds for seed in range(seeds)]))
-    rows = _rows(values, world.names, seeds)
-    likeliest = float(np.mean([count for found in proposals.values() for count in found.likeliest.values()]))
+            for method, archs in methods.items():
+                known = [oracle.train(arch) for arch in archs]
+                ms = world.scoring[name][space.index(archs)]
+                chosen = nondominated(np.column_stack([[t.validation for t in known], ms]))
+                front = np.column_stack([[t.test for t in known], ms])[chosen]
+                fronts.setdefault((name, method), []).append(front[np.argsort(front[:, 1])])
+                trained.setdefault((name, method), []).append(len(archs))
+                seconds += [t.seconds for t in known]
+    values = _outcomes(fronts, world, float(np.quantile(spread, WORST)))
+    rows = _rows(values, trained, world.names)
     return Found(
         rows,
-        supernet_seconds,
+        float(np.mean([found.seconds for found in proposals.values()])),
         float(np.mean(seconds)),
-        likeliest,
+        float(np.mean([count for found in proposals.values() for count in found.likeliest.values()])),
         np.quantile(spread, [0.0, 0.1, 0.5, 0.9, 1.0]),
         float(np.mean(agreement)),
         world.predicted,
-        fronts,
+        _differences(values, world.names),
+        {name: {m: found[0] for (n, m), found in fronts.items() if n == name} for name in world.names},
     )
 
 
-def _rows(values: Mapping[tuple[str, str], Mapping[int, Outcome]], names: Sequence[str], seeds: int) -> list[Row]:
-    methods = list(dict.fromkeys(method for _, method in values))
-    groups = {**{name: [name] for name in names}, "train": list(names[:-1]), "unseen": [names[-1]]}
+def _outcomes(
+    fronts: Mapping[tuple[str, str], Sequence[Array]], world: World, worst: float
+) -> dict[tuple[str, str], Array]:
+    """Hypervolume and IGD+ of each setting and method, ``(seeds, 2)``.
+
+    One scale for all seeds: errors from the least on any front to `worst`, latencies from the fastest to the slowest
+    architecture of the space. IGD+ is to the front of all methods with that seed.
+    """
+    least = min(front[:, 0].min() for found in fronts.values() for front in found)
+    values: dict[tuple[str, str], Array] = {}
+    for name in world.names:
+        low = np.array([least, world.scoring[name].min()])
+        width = np.maximum(np.array([worst, world.scoring[name].max()]) - low, 1e-12)
+        scaled = {method: [(f - low) / width for f in found] for (n, method), found in fronts.items() if n == name}
+        for method, found in scaled.items():
+            rows = []
+            for seed, front in enumerate(found):
+                everyone = np.concatenate([other[seed] for other in scaled.values()])
+                best = everyone[nondominated(everyone)]
+                rows.append((hypervolume(front, (1.0, 1.0)), igd_plus(front, best)))
+            values[name, method] = np.array(rows)
+    return values
+
+
+def _groups(names: Sequence[str]) -> dict[str, list[str]]:
+    return {**{name: [name] for name in names}, "train": list(names[:-1]), "unseen": [names[-1]]}
+
+
+def _differences(values: Mapping[tuple[str, str], Array], names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The supernet's hypervolume less each other method's, paired by seed, with its 95 % interval."""
+    others = [method for name, method in values if name == names[0] and method != SUPERNET]
+    return {
+        group: {
+            other: _with_interval(
+                *mean_ci(np.mean([values[n, SUPERNET][:, 0] - values[n, other][:, 0] for n in members], axis=0)), "+"
+            )
+            for other in others
+        }
+        for group, members in _groups(names).items()
+        if group in ("train", "unseen")
+    }
+
+
+def _rows(
+    values: Mapping[tuple[str, str], Array], trained: Mapping[tuple[str, str], Sequence[int]], names: Sequence[str]
+) -> list[Row]:
     rows = []
-    for device, members in groups.items():
-        for method in methods:
-            mean = np.mean([[values[name, method][seed] for seed in range(seeds)] for name in members], axis=0)
+    for device, members in _groups(names).items():
+        for method in dict.fromkeys(method for _, method in values):
+            mean = np.mean([values[name, method] for name in members], axis=0)
+            samples = float(np.mean([trained[name, method] for name in members]))
             for j, metric in enumerate(("hypervolume", "igd_plus")):
                 average, half = mean_ci(mean[:, j])
                 rows.append(
                     {
                         "experiment": "supernet", "space": "nasbench201", "device": device, "method": method,
-                        "samples": float(mean[:, 2].mean()), "metric": metric, "mean": average, "ci95": half,
-                        "seeds": seeds, "reference": None, "reference_source": None,
+                        "samples": samples, "metric": metric, "mean": average, "ci95": half, "seeds": len(mean),
+                        "reference": None, "reference_source": None,
                     }
                 )  # fmt: skip
     return rows
@@ -503,8 +535,8 @@ def tables(found: Found) -> list[tuple[str, list[Row]]]:
     ]
 
 
-def _with_interval(mean: float, half: float) -> str:
-    return f"{mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
+def _with_interval(mean: float, half: float, sign: str = "") -> str:
+    return f"{mean:{sign}.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
 
 
 def notes(found: Found) -> list[str]:
@@ -520,6 +552,11 @@ def notes(found: Found) -> list[str]:
         f"cross-entropy through the supernet and stand-alone validation error: Spearman {found.agreement:.2f}",
         f"the search's latency predictors and other measurements: Spearman {believed}",
         f"likeliest architectures on {RAYS} rays: {found.likeliest:.1f} distinct a setting",
+        *(
+            f"the supernet's hypervolume, {group}, less that of "
+            + ", ".join(f"{method}: {value}" for method, value in others.items())
+            for group, others in found.differences.items()
+        ),
     ]
 
 
