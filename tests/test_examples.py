@@ -67,6 +67,15 @@ def test_my_device_in_ten_measurements(tmp_path: Path) -> None:
     assert float(said.split()[-1]) > 0.3, "ranks of fresh architectures; a busy machine measures little but its load"
 
 
+@pytest.mark.slow
+def test_front_generator(tmp_path: Path) -> None:
+    lines = run("front_generator.py", tmp_path).splitlines()
+    assert lines[0].startswith("trained on 27 devices")
+    accuracies = [float(line.split()[0]) for line in lines[2:]]
+    assert 3 <= len(accuracies) <= 8
+    assert max(accuracies) > 93
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_compare_my_predictor(nastk_home: Path, tmp_path: Path) -> None:

@@ -64,10 +64,16 @@ def _listed(space: SearchSpace) -> bool:
 
 
 def _scores(space: SearchSpace, log_p: Array) -> Array:
-    """Log probability of every member, ``(n, members)``; choices that make no difference to a member do not count."""
+    """Log probability of every member, ``(n, members)``.
+
+    Choices that make no difference to a member are taken to be as likely as its others are in the mean; or, where the
+    members are a sample of a large space and none is what was meant, those with few choices would always be nearest.
+    """
     kept = vars(space).setdefault("_counted_one_hots", None)
     if kept is None:
-        kept = space.one_hot(space.enumerate()) * np.repeat(_matters(space), space.sizes, axis=1)
+        matters = _matters(space)
+        share = space.d / np.maximum(matters.sum(axis=1, keepdims=True), 1)
+        kept = space.one_hot(space.enumerate()) * np.repeat(matters * share, space.sizes, axis=1)
         vars(space)["_counted_one_hots"] = kept
     return np.asarray(log_p @ kept.T)
 

@@ -23,11 +23,29 @@ class Hypernetwork(nn.Module):
         outputs: options of all choices together.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(self, objectives: int, embedding: int, outputs: int):
         super().__init__()
         if min(objectives, embedding, outputs) < 1:
             raise InvalidValue("a hypernetwork needs at least one objective, embedding and output")
         self.objectives, self.embedding, self.outputs = objectives, embedding, outputs
+        self.register_buffer("centre", torch.full((embedding,), 0.5))
+        self.register_buffer("spread", torch.tensor(0.5))
+
+    def observe(self, devices: Tensor) -> None:
+        """Take mean and spread of the training devices' embeddings ``(t, e)``, by which embeddings are standardised.
+
+        Embeddings of devices resemble each other: what differs would hardly be seen beside what is common.
+        """
+        self.centre = devices.mean(0)
+        if len(devices) > 1:
+            self.spread = (devices - self.centre).square().mean().sqrt().clamp_min(1e-3)
+
+    def standardised(self, devices: Tensor) -> Tensor:
+        """Embeddings of mean about 0 and deviation about 1 over the training devices, outliers drawn in."""
+        return ((devices - self.centre) / self.spread).clamp(-4, 4)
 
 
 class Bank(Hypernetwork):
@@ -42,6 +60,7 @@ class Bank(Hypernetwork):
         tables: so many of them.
         anchors: at most so many rows.
         wave: take the sine of the attention's scores before the softmax, as the code does on NAS-Bench-201.
+        sharpness: multiplies the scores before the softmax.
         scale: standard deviation of the fresh logits.
     """
 
@@ -52,19 +71,20 @@ class Bank(Hypernetwork):
         outputs: int,
         tables: int = 50,
         anchors: int = 101,
-        wave: bool = True,
+        wave: bool = False,
+        sharpness: float = 1.0,
         scale: float = 1e-3,
     ):
         super().__init__(objectives, embedding, outputs)
         self.grid = simplex_grid(objectives, anchors)
-        self.wave = wave
+        self.wave, self.sharpness = wave, sharpness
         self.keys = nn.Parameter(torch.randn(tables, embedding))
         self.tables = nn.Parameter(torch.randn(tables, len(self.grid), outputs) * scale)
 
     def forward(self, preferences: Tensor, devices: Tensor) -> Tensor:
         distinct, which = torch.unique(devices, dim=0, return_inverse=True)  # mixing tables is the larger part
-        scores = distinct @ self.keys.T / self.embedding**0.5
-        attention = (scores.sin() if self.wave else scores).softmax(1)
+        scores = self.standardised(distinct) @ self.keys.T / self.embedding**0.5
+        attention = (self.sharpness * (scores.sin() if self.wave else scores)).softmax(1)
         mixed = (attention @ self.tables.flatten(1)).unflatten(1, self.tables.shape[1:])
         rows, weights = self.grid(preferences)
         return (mixed[which[:, None], rows] * weights[..., None]).sum(1)
@@ -107,7 +127,7 @@ class Smooth(Hypernetwork):
         preferences = preferences / preferences.sum(1, keepdim=True)
         multiples = pi * torch.arange(1, self.frequencies + 1, device=preferences.device)
         waves = (preferences[:, :, None] * multiples).flatten(1)
-        features = torch.cat([2 * preferences - 1, waves.sin(), waves.cos(), 2 * devices - 1], 1)
+        features = torch.cat([2 * preferences - 1, waves.sin(), waves.cos(), self.standardised(devices)], 1)
         return self.gain * self.head(self.body(features))
 
 

@@ -22,12 +22,14 @@ class Limit:
         bound: in the unit of the cost, positive.
         kind: "at-most" or "target".
         rate: of the ascent, in multiples of the relative violation a step.
+        damping: added to the multiplier, in multiples of the present violation, so that it does not swing.
     """
 
     of: CostLike
     bound: float
     kind: Literal["at-most", "target"] = "at-most"
-    rate: float = 0.05
+    rate: float = 0.02
+    damping: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("at-most", "target"):

@@ -71,7 +71,8 @@ class ParetoGenerator:
             default by :data:`TUNED`.
         alignment: weight of the cosine between costs and preference, 0.01 in the paper's code.
         penalty: of "budget", times the overrun.
-        labels: architectures that costs are distilled on where the space is too large to be listed.
+        labels, distillation_steps: architectures that costs are distilled on where the space is too large to be listed,
+            and steps of the perceptron that learns them.
         warm_start: a second ``fit`` goes on from the first.
         seed: of everything drawn.
         device: torch device of the training.
@@ -111,6 +112,7 @@ class ParetoGenerator:
         alignment: float = 0.0,
         penalty: float = 4.0,
         labels: int = 5000,
+        distillation_steps: int = 2000,
         warm_start: bool = False,
         seed: int = 0,
         device: str = "cpu",
@@ -120,7 +122,8 @@ class ParetoGenerator:
         self.discretiser, self.scalarisation, self.normalisation = discretiser, scalarisation, normalisation
         self.combination, self.condition, self.limits = combination, condition, tuple(limits)
         self.steps, self.batch, self.learning_rate, self.betas = steps, batch, learning_rate, betas
-        self.entropy, self.alignment, self.penalty, self.labels = entropy, alignment, penalty, labels
+        self.entropy, self.alignment, self.penalty = entropy, alignment, penalty
+        self.labels, self.distillation_steps = labels, distillation_steps
         self.warm_start, self.seed, self.device = warm_start, seed, device
 
     # ---- devices
@@ -198,7 +201,8 @@ class ParetoGenerator:
         self.embeddings_ = {d.name: self.embedding(d) for d in devices}
         generator = torch.Generator().manual_seed(self.seed)
         embeddings = torch.as_tensor(np.stack([*self.embeddings_.values()]), dtype=torch.float32, device=self.device)
-        self._make_network(embeddings.shape[1])
+        if self._make_network(embeddings.shape[1]):
+            self.network_.observe(embeddings)
         self.multipliers_ = np.zeros((len(self.limits), len(devices)))
         self.distilled_ = np.full((len(devices), len(self.objectives)), np.nan)
         if self.steps:
@@ -225,15 +229,17 @@ class ParetoGenerator:
         scalarisation(self.scalarisation)
         combine(torch.zeros(1, 1), self.combination)
 
-    def _make_network(self, embedding: int) -> None:
+    def _make_network(self, embedding: int) -> bool:
+        """Make the network, unless training goes on with the one that is there."""
         outputs = int(self.space.sizes.sum())
         old = getattr(self, "network_", None)
         if self.warm_start and old is not None and (old.embedding, old.outputs) == (embedding, outputs):
-            return
+            return False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             made = hypernetwork(self.network, len(self.objectives), embedding, outputs, **self.network_options)
         self.network_: Hypernetwork = made.to(self.device)
+        return True
 
     def _landscape(self, devices: Sequence[Device], generator: torch.Generator) -> tuple[Grid | Distilled, Tensor]:
         """Normalised costs, and which of their rows are a device's objectives and then limits, ``(devices, ...)``."""
@@ -282,6 +288,7 @@ class ParetoGenerator:
             torch.as_tensor(normalised, dtype=torch.float32, device=self.device),
             direct,
             generator,
+            steps=self.distillation_steps,
         )
         self.distilled_ = found.spearman[rows[:, : len(self.objectives)]]
         return found, torch.as_tensor(rows, device=self.device)
@@ -316,7 +323,8 @@ class ParetoGenerator:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.steps, rate * 0.05)
         devices = torch.arange(count).repeat_interleave(self.batch).to(self.device)
         own, inputs = rows[devices], embeddings[devices]
-        multipliers = torch.zeros(len(self.limits), count, device=self.device)
+        integral = torch.zeros(len(self.limits), count, device=self.device)
+        multipliers = torch.zeros_like(integral)
 
         def total(costs: Tensor, conditions: Tensor) -> Tensor:
             """Scalarised costs ``(...)`` of costs ``(..., m + limits)``."""
@@ -361,10 +369,12 @@ class ParetoGenerator:
             schedule.step()
             for j, limit in enumerate(self.limits):
                 violation = mean_costs[:, m + j].reshape(count, -1).mean(1)
-                multipliers[j] += limit.rate * violation
+                integral[j] += limit.rate * violation
+                multipliers[j] = integral[j] + limit.damping * violation
                 if limit.kind == "at-most":
+                    integral[j].clamp_(min=0.0)
                     multipliers[j].clamp_(min=0.0)
-        self.multipliers_ = multipliers.double().cpu().numpy()
+        self.multipliers_ = integral.double().cpu().numpy()
 
     def _backward_by_device(self, losses: Tensor, parameters: Sequence[Tensor]) -> None:
         gradients = []

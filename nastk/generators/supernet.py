@@ -186,6 +186,7 @@ class SupernetGenerator:
             self.hypernetwork_ = hypernetwork(
                 self.hypernetwork, 2, self._embeddings.shape[1], sum(self.sizes), **self.hypernetwork_options
             )
+        self.hypernetwork_.observe(self._embeddings)
         self._weights = torch.optim.SGD(
             self.supernet_.parameters(), self.rate, momentum=self.momentum, weight_decay=self.decay, nesterov=True
         )
