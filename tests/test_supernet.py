@@ -126,9 +126,9 @@ def changed(module, before):
 
 
 @pytest.mark.parametrize("combination", ["mean", "mgda"])
-@pytest.mark.parametrize("method", ["reinmax", "score", "softmax"])
-def test_each_step_moves_its_own_network_alone(method, combination):
-    search = generator(method=method, combination=combination)
+@pytest.mark.parametrize("discretiser", ["reinmax", "score", "softmax"])
+def test_each_step_moves_its_own_network_alone(discretiser, combination):
+    search = generator(discretiser=discretiser, combination=combination)
     search.begin(DEVICES)
     search.normalise_errors(images())
     weights, phi = copies(search.supernet_), copies(search.hypernetwork_)
@@ -158,7 +158,7 @@ def test_a_single_path_trains_what_is_on_it_alone():
 
 def test_a_short_search_learns_the_images_and_what_each_device_is_slow_at():
     train, valid = images(48), images(48, seed=1)
-    search = generator(epochs=25, hypernetwork_rate=0.1, hypernetwork_options={"anchors": 11})
+    search = generator(epochs=25, learning_rate=0.1, network_options={"anchors": 11})
     search.fit(train, valid, DEVICES)
     assert len(search.epochs_) == 25
     assert search.epochs_[-1].training < 0.5 * search.epochs_[0].training
@@ -183,9 +183,9 @@ def test_the_seed_fixes_everything():
 def test_what_cannot_be_used_is_named():
     for options, error, text in (
         ({"epochs": 0}, InvalidValue, "at least 1 epoch"),
-        ({"method": "exact"}, Unsupported, "whole space"),
+        ({"discretiser": "exact"}, Unsupported, "whole space"),
         ({"combination": "median"}, UnknownName, "'mean' or 'mgda'"),
-        ({"method": "reinmix"}, UnknownName, "reinmax"),
+        ({"discretiser": "reinmix"}, UnknownName, "reinmax"),
     ):
         with pytest.raises(error, match=text):
             generator(**options)

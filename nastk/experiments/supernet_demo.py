@@ -347,8 +347,8 @@ def _supernet_job(job: tuple[Plan, Targets, int]) -> Proposals:
 _TUNED: dict[str, Any] = {
     "batch": 50,
     "warmup": 0.5,
-    "hypernetwork_rate": 0.05,
-    "hypernetwork_options": {"anchors": 11},
+    "learning_rate": 0.05,
+    "network_options": {"anchors": 11},
 }
 """Fewer anchors and a higher rate than over a whole CIFAR-10, as there are a few hundred steps only."""
 

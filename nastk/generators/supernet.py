@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.generators import discretisers, hypernetworks, scalarisations
 from nastk.generators.device_gradients import COMBINATIONS, combine
-from nastk.generators.discretisers import Discretiser, Exact, discretiser
-from nastk.generators.hypernetworks import hypernetwork
+from nastk.generators.discretisers import Discretiser, Exact
 from nastk.generators.normalisation import Normalisation
 from nastk.generators.preferences import dirichlet
-from nastk.generators.scalarisations import Scalarisation, scalarisation
+from nastk.generators.scalarisations import Scalarisation
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -70,16 +70,16 @@ class SupernetGenerator:
 
     Args:
         space: one with a supernet (`SearchSpace.supernet`).
-        hypernetwork: its name; `hypernetwork_options` go to its constructor.
-        method: the discretiser, from logits to architectures. One that draws architectures passes single paths through
+        network: the hypernetwork's name; `network_options` go to its constructor.
+        discretiser: from logits to architectures. One that draws architectures passes single paths through
             the supernet; where it needs a gradient, all operations' outputs on those paths.
         scalarisation: of the two objectives.
         combination: of the devices' gradients, "mean" or "mgda".
         epochs: passes over the training images.
         warmup: share of the epochs in which paths are drawn uniformly and the hypernetwork rests.
         batch: images a step, about.
-        rate, momentum, decay, clip: of the supernet's SGD, whose rate falls to 0 as a cosine.
-        hypernetwork_rate, betas: of the hypernetwork's Adam.
+        weight_rate, momentum, decay, clip: of the supernet's SGD, whose rate falls to 0 as a cosine.
+        learning_rate, betas: of the hypernetwork's Adam.
         alignment: weight of the cosine between objectives and preference, by which the loss is less.
         references: random architectures that tell how the cross-entropy is distributed.
         seed: fixes everything drawn.
@@ -96,24 +96,24 @@ class SupernetGenerator:
     def __init__(
         self,
         space: SearchSpace,
-        hypernetwork: str = "bank",
-        method: str | Discretiser = "reinmax",
-        scalarise: str | Scalarisation = "linear",
+        network: str = "bank",
+        discretiser: str | Discretiser = "reinmax",
+        scalarisation: str | Scalarisation = "linear",
         combination: str = "mean",
         epochs: int = 100,
         warmup: float = 0.25,
         batch: int = 64,
-        rate: float = 0.1,
+        weight_rate: float = 0.1,
         momentum: float = 0.9,
         decay: float = 5e-4,
         clip: float = 5.0,
-        hypernetwork_rate: float = 3.9e-3,
+        learning_rate: float = 3.9e-3,
         betas: tuple[float, float] = (0.5, 0.999),
         alignment: float = 0.01,
         references: int = 64,
         seed: int = 0,
         device: str = "cpu",
-        hypernetwork_options: dict[str, Any] | None = None,
+        network_options: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         **build_options: Any,
     ):
@@ -124,14 +124,15 @@ class SupernetGenerator:
             )
         if combination not in COMBINATIONS:
             raise UnknownName("combination of gradients", combination, COMBINATIONS)
-        if method == "exact" or isinstance(method, Exact):
+        if discretiser == "exact" or isinstance(discretiser, Exact):
             raise Unsupported("the exact expectation would pass the whole space through the supernet; take reinmax")
-        self.space, self.hypernetwork, self.combination = space, hypernetwork, combination
-        self.discretiser, self.scalarisation = discretiser(method), scalarisation(scalarise)
-        self.epochs, self.warmup, self.batch, self.rate, self.momentum = epochs, warmup, batch, rate, momentum
-        self.decay, self.clip, self.hypernetwork_rate, self.betas = decay, clip, hypernetwork_rate, betas
+        self.space, self.network, self.combination = space, network, combination
+        self.discretiser = discretisers.discretiser(discretiser)
+        self.scalarisation = scalarisations.scalarisation(scalarisation)
+        self.epochs, self.warmup, self.batch, self.momentum, self.decay = epochs, warmup, batch, momentum, decay
+        self.weight_rate, self.clip, self.learning_rate, self.betas = weight_rate, clip, learning_rate, betas
         self.alignment, self.references, self.seed, self.device = alignment, references, seed, torch.device(device)
-        self.hypernetwork_options = dict(hypernetwork_options or {})
+        self.network_options = dict(network_options or {})
         self.progress, self.build_options = progress, build_options
         self.sizes = [int(size) for size in space.sizes]
 
@@ -183,14 +184,18 @@ class SupernetGenerator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.supernet_ = self.space.supernet(**self.build_options).to(self.device).train()
-            self.hypernetwork_ = hypernetwork(
-                self.hypernetwork, 2, self._embeddings.shape[1], sum(self.sizes), **self.hypernetwork_options
+            self.hypernetwork_ = hypernetworks.hypernetwork(
+                self.network, 2, self._embeddings.shape[1], sum(self.sizes), **self.network_options
             )
         self.hypernetwork_.observe(self._embeddings)
         self._weights = torch.optim.SGD(
-            self.supernet_.parameters(), self.rate, momentum=self.momentum, weight_decay=self.decay, nesterov=True
+            self.supernet_.parameters(),
+            self.weight_rate,
+            momentum=self.momentum,
+            weight_decay=self.decay,
+            nesterov=True,
         )
-        self._phi = torch.optim.Adam(self.hypernetwork_.parameters(), self.hypernetwork_rate, betas=self.betas)
+        self._phi = torch.optim.Adam(self.hypernetwork_.parameters(), self.learning_rate, betas=self.betas)
         hot = torch.as_tensor(self.space.one_hot(self.space.sample(1000, np.random.default_rng([self.seed, 1]))))
         with torch.no_grad():
             latencies = np.stack([device.latency(hot.float()).numpy() for device in devices])
