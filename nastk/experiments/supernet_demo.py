@@ -98,6 +98,7 @@ class Found:
             setting.
         differences: the supernet's hypervolume less that of each other method, paired by seed, with its 95 % interval;
             mean over the training settings ("train"), and on the one held out ("unseen").
+        in_all: different architectures that a method trained for all settings together, mean over seeds.
         fronts: for each setting and method of the first seed, latencies and test errors of its front.
     """
 
@@ -109,6 +110,7 @@ class Found:
     agreement: float
     predicted: dict[str, float]
     differences: dict[str, dict[str, str]]
+    in_all: dict[str, float]
     fronts: dict[str, dict[str, Array]] = field(default_factory=dict)
 
 
@@ -339,7 +341,7 @@ def _supernet_job(job: tuple[Plan, Targets, int]) -> Proposals:
             pool = np.unique(np.concatenate([likely, search.sample(target[0], preferences, DRAWS, seed)]), axis=0)
             likeliest[name] = len(likely)
             costs = np.column_stack([search.cross_entropies(pool, validation), _predict(target, pool)])
-            frame = np.column_stack([random_errors, _predict(target, anything)])
+            frame = np.column_stack([random_errors, _predict(target, anything)])[: _more(plan)]
             chosen[name] = pool[_layers(costs, frame, plan.trainings)]
         return Proposals(chosen, likeliest, random_errors, seconds)
 
@@ -414,6 +416,7 @@ def _score(
     spread: list[float] = []
     fronts: dict[tuple[str, str], list[Array]] = {}
     trained: dict[tuple[str, str], list[int]] = {}
+    distinct: dict[str, set[tuple[int, bytes]]] = {}
     seconds: list[float] = []
     for seed in range(seeds):
         oracle, anything = _training(plan, seed), _random(plan, seed)
@@ -425,7 +428,8 @@ def _score(
                 SUPERNET: proposals[seed].archs[name],
                 RANDOM: anything[:k],
                 NSGA2: paid[seed, name][:k],
-                f"{RANDOM}, more": anything,
+                f"{RANDOM}, more": anything[: _more(plan)],
+                f"{RANDOM}, in all": anything,
                 f"{NSGA2}, more": paid[seed, name],
             }
             for method, archs in methods.items():
@@ -435,6 +439,7 @@ def _score(
                 front = np.column_stack([[t.test for t in known], ms])[chosen]
                 fronts.setdefault((name, method), []).append(front[np.argsort(front[:, 1])])
                 trained.setdefault((name, method), []).append(len(archs))
+                distinct.setdefault(method, set()).update((seed, arch.tobytes()) for arch in archs)
                 seconds += [t.seconds for t in known]
     values = _outcomes(fronts, world, float(np.quantile(spread, WORST)))
     rows = _rows(values, trained, world.names)
@@ -447,6 +452,7 @@ def _score(
         float(np.mean(agreement)),
         world.predicted,
         _differences(values, world.names),
+        {method: len(known) / seeds for method, known in distinct.items()},
         {name: {m: found[0] for (n, m), found in fronts.items() if n == name} for name in world.names},
     )
 
@@ -525,6 +531,7 @@ def tables(found: Found) -> list[tuple[str, list[Row]]]:
         value = _with_interval(row["mean"], row["ci95"])
         if row["device"] in ("train", "unseen"):
             line = lines.setdefault(row["method"], {"method": row["method"], "trainings a setting": row["samples"]})
+            line["in all"] = found.in_all[row["method"]]
             metric = {"hypervolume": "hypervolume", "igd_plus": "IGD+"}[row["metric"]]
             line[f"{metric}, {row['device']}"] = value
         elif row["metric"] == "hypervolume":
@@ -570,7 +577,7 @@ def draw(found: Found, folder: Path) -> str:
             [
                 Curve(method, points[:, 1].tolist(), points[:, 0].tolist(), [0.0] * len(points))
                 for method, points in methods.items()
-                if not method.endswith("more")
+                if "," not in method
             ],
         )
         for name, methods in found.fronts.items()
@@ -621,7 +628,7 @@ def _more(plan: Plan) -> int:
 
 
 def _random(plan: Plan, seed: int) -> Archs:
-    return _space().sample(_more(plan), np.random.default_rng([seed, 11]), unique=True)
+    return _space().sample(max(_more(plan), plan.trainings * (len(plan.devices) + 1)), np.random.default_rng([seed, 11]), unique=True)
 
 
 @contextmanager
