@@ -628,7 +628,9 @@ def _more(plan: Plan) -> int:
 
 
 def _random(plan: Plan, seed: int) -> Archs:
-    return _space().sample(max(_more(plan), plan.trainings * (len(plan.devices) + 1)), np.random.default_rng([seed, 11]), unique=True)
+    """Random architectures, as many as the supernet may train for all settings together."""
+    count = max(_more(plan), plan.trainings * (len(plan.devices) + 1))
+    return _space().sample(count, np.random.default_rng([seed, 11]), unique=True)
 
 
 @contextmanager
