@@ -629,8 +629,11 @@ def _more(plan: Plan) -> int:
 
 def _random(plan: Plan, seed: int) -> Archs:
     """Random architectures, as many as the supernet may train for all settings together."""
-    count = max(_more(plan), plan.trainings * (len(plan.devices) + 1))
-    return _space().sample(count, np.random.default_rng([seed, 11]), unique=True)
+    space, count = _space(), max(_more(plan), plan.trainings * (len(plan.devices) + 1))
+    first = space.sample(_more(plan), np.random.default_rng([seed, 11]), unique=True)
+    others = space.sample(count, np.random.default_rng([seed, 12]), unique=True)
+    known = {arch.tobytes() for arch in first}
+    return np.concatenate([first, others[[arch.tobytes() not in known for arch in others]]])[:count]
 
 
 @contextmanager
