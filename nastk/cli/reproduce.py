@@ -268,3 +268,96 @@ def modnas(
         show(lines, title=title)
     if figures is not None:
         typer.echo(f"drawn: {', '.join(modnas_figures.draw(found, figures))} in {figures}")
+
+
+@app.command("supernet")
+def supernet(
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="F.npz", help="Arrays images and labels; by default scikit-learn's digits."),
+    ] = None,
+    training: Annotated[
+        int, typer.Option("--training", metavar="N", min=2, help="Images that weights learn from.")
+    ] = 100,
+    validation: Annotated[int, typer.Option("--validation", metavar="N", min=2, help="Images that choose.")] = 100,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Epochs of the supernet.")] = 100,
+    trainings: Annotated[
+        int, typer.Option("--trainings", metavar="N", min=1, help="Stand-alone trainings a method and setting.")
+    ] = 12,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, 0 to N - 1.")] = 1,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="A,B,...", help="Settings: torch:<threads>:<batch>, onnx:..., cuda:<batch>."),
+    ] = None,
+    held_out: Annotated[
+        str | None, typer.Option("--held-out", metavar="A", help="The setting that the search has ten latencies of.")
+    ] = None,
+    measurements: Annotated[
+        int, typer.Option("--measurements", metavar="N", min=6, help="Latencies a setting that the search learns from.")
+    ] = 30,
+    scored: Annotated[
+        int, typer.Option("--scored", metavar="N", min=6, help="Others, a setting, by which every method is scored.")
+    ] = 30,
+    combination: Annotated[
+        str, typer.Option("--combination", metavar="C", help="Of the settings' gradients: mean or mgda.")
+    ] = "mean",
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="cpu|cuda", help="Of the trainings; by default CUDA if there is.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Keep trainings and latencies here, and use them.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the fronts into this folder (PNG).")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """MODNAS with a supernet on images and this machine, beside random search and NSGA-II at equal trainings."""
+    from nastk.cli.progress import bar
+    from nastk.experiments import supernet_demo as demo
+    from nastk.experiments.supernet_devices import Setting
+    from nastk.files import writable_folder
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    if json_file is not None:
+        writable_folder(json_file.parent)
+    if figures is not None:
+        writable_folder(figures)
+    if device is None:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = demo.Plan(
+        None if images is None else str(images),
+        training,
+        validation,
+        epochs,
+        trainings,
+        measurements,
+        scored,
+        combination=combination,
+        devices=() if devices is None else tuple(Setting.parse(text) for text in words("--devices", devices)),
+        held_out=None if held_out is None else Setting.parse(held_out),
+        device=device,
+        folder=None if folder is None else str(folder),
+    )
+    with bar(None, "measuring") as progress:
+
+        def follow(what: str, done: int, total: int) -> None:
+            progress.set_description(what, refresh=False)
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        found = demo.run(plan, seeds, workers, follow)
+    if json_file is not None:
+        write_json(json_file, found.rows)
+    for title, lines in demo.tables(found):
+        show(lines, title=title)
+    for line in demo.notes(found):
+        typer.echo(line)
+    if figures is not None:
+        typer.echo(f"drawn: {demo.draw(found, figures)} in {figures}")

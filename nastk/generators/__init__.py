@@ -10,6 +10,8 @@ _PUBLIC = {
     "Device": "costs",
     "Limit": "limits",
     "ParetoGenerator": "pareto",
+    "SupernetGenerator": "supernet",
+    "Target": "supernet",
     "combine": "device_gradients",
     "discretiser": "discretisers",
     "hypernetwork": "hypernetworks",
@@ -23,6 +25,8 @@ __all__ = [
     "Device",
     "Limit",
     "ParetoGenerator",
+    "SupernetGenerator",
+    "Target",
     "combine",
     "discretiser",
     "hypernetwork",
@@ -47,3 +51,4 @@ if TYPE_CHECKING:
     from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.preferences import rays
     from nastk.generators.scalarisations import scalarisation
+    from nastk.generators.supernet import SupernetGenerator, Target

@@ -16,6 +16,7 @@ _PUBLIC = {
     "Oracle": "base",
     "Params": "counts",
     "Predicted": "predicted",
+    "Training": "training",
     "ZeroCost": "zerocost",
 }
 
@@ -29,6 +30,7 @@ __all__ = [
     "Oracle",
     "Params",
     "Predicted",
+    "Training",
     "ZeroCost",
     "count_network",
 ]
@@ -45,3 +47,4 @@ if TYPE_CHECKING:
     from nastk.oracles.counts import Count, Flops, Params, count_network
     from nastk.oracles.latency import Latency, Measurement
     from nastk.oracles.predicted import Predicted
+    from nastk.oracles.training import Training

@@ -505,6 +505,14 @@ class SearchSpace(ABC):
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
 
+    def supernet(self, **options: Any) -> torch.nn.Module:
+        """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.
+
+        Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
+        gradients flow, answers logits.
+        """
+        raise Unsupported(f"the space {self.name} has no supernet; nasbench201 has one")
+
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
         raise Unsupported(f"{self.name} does not say what its networks take as input")
@@ -618,6 +626,9 @@ class Pool(SearchSpace):
 
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         return self.space.build(arch, **options)
+
+    def supernet(self, **options: Any) -> torch.nn.Module:
+        return self.space.supernet(**options)
 
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         return self.space.input_shape(**options)

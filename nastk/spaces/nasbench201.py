@@ -200,6 +200,19 @@ class NASBench201(SearchSpace):
         cell = [OPERATIONS[int(v)] for v in self.as_archs(arch)[0]]
         return Network(cell, EDGES, num_classes, channels, cells_per_stage, in_channels)
 
+    def supernet(
+        self,
+        num_classes: int = 10,
+        input_size: int = 32,
+        channels: int = 16,
+        cells_per_stage: int = 5,
+        in_channels: int = 3,
+    ) -> torch.nn.Module:
+        """The benchmark's skeleton with entangled cells: an edge's 1x1 convolution is the centre of its 3x3 one."""
+        from nastk.spaces._nasbench201_supernet import Supernet
+
+        return Supernet(EDGES, num_classes, channels, cells_per_stage, in_channels)
+
 
 def expressions(archs: Archs, reducing: bool = False) -> list[str]:
     """The expression that each cell's output is, as the benchmark writes it to tell equal cells.

@@ -1,0 +1,138 @@
+"""This machine as several devices: latencies under different settings, and additive predictors of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.errors import DataError, InvalidValue, NastkError
+from nastk.files import writable_folder, write_text
+from nastk.oracles.latency import Latency, Runtime
+from nastk.predictors.base import Task
+from nastk.predictors.ridge import Ridge
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+REFERENCES = (11982, 431, 55, 9, 14451, 8636, 9881, 13479, 6196, 1462)
+"""NAS-Bench-201 indices of the architectures whose latencies describe a device (MODNAS, released code)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to run a network on this machine, written ``runtime:threads:batch`` or ``cuda:batch``."""
+
+    device: str
+    runtime: Runtime
+    threads: int
+    batch: int
+
+    @classmethod
+    def parse(cls, text: str) -> Setting:
+        """Read ``torch:1:64``, ``onnx:1:1`` or ``cuda:256``.
+
+        Raises:
+            InvalidValue: not of that form.
+        """
+        parts = text.split(":")
+        numbers = [int(p) for p in parts[1:] if p.isdigit() and int(p) > 0]
+        if len(numbers) == len(parts) - 1:
+            if parts[0] == "cuda" and len(numbers) == 1:
+                return cls("cuda", "torch", 1, numbers[0])
+            if parts[0] in ("torch", "onnx") and len(numbers) == 2:
+                return cls("cpu", "onnx" if parts[0] == "onnx" else "torch", *numbers)
+        raise InvalidValue(f"setting {text!r}: write torch:<threads>:<batch>, onnx:<threads>:<batch> or cuda:<batch>")
+
+    def __str__(self) -> str:
+        return f"cuda:{self.batch}" if self.device == "cuda" else f"{self.runtime}:{self.threads}:{self.batch}"
+
+
+def settings() -> tuple[list[Setting], Setting]:
+    """Those to train on and the one held out, by what this machine has."""
+    import torch
+
+    training = ["torch:1:1", "torch:1:64"]
+    if (os.cpu_count() or 1) > 1:
+        training.append("torch:2:64")
+    if torch.cuda.is_available():
+        training += ["cuda:1", "cuda:256"]
+    has_onnx = all(find_spec(module) is not None for module in ("onnxruntime", "onnx", "onnxscript"))
+    held_out = "onnx:1:64" if has_onnx else "torch:1:8"
+    return [Setting.parse(text) for text in training], Setting.parse(held_out)
+
+
+def measure(
+    space: SearchSpace,
+    setting: Setting,
+    archs: Archs,
+    options: Mapping[str, Any],
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Array:
+    """Latencies in ms, ``(n,)``; those in the folder, of the same machine and versions, are not measured again.
+
+    Raises:
+        NastkError: a network cannot be run.
+    """
+    oracle = Latency(
+        space, setting.device, setting.runtime, setting.batch, setting.threads, max_seconds=0.3, **dict(options)
+    )
+    known: dict[str, float] = {}
+    file = None
+    if folder is not None:
+        digest = hashlib.sha256(json.dumps([space.name, oracle.source, options], sort_keys=True).encode()).hexdigest()
+        file = writable_folder(folder) / f"latency-{str(setting).replace(':', '-')}-{digest[:12]}.json"
+        known = _read(file)
+    keys = [space.format(arch) for arch in archs]
+    lacking = [i for i, key in enumerate(keys) if key not in known]
+    if lacking:
+        oracle.progress = progress
+        known |= dict(zip([keys[i] for i in lacking], oracle(archs[lacking]).tolist(), strict=True))
+        if oracle.reasons:
+            raise NastkError(f"{setting} cannot run every network: {next(iter(oracle.reasons.values()))}")
+        if file is not None:
+            write_text(file, json.dumps(known, indent=0) + "\n")
+    return np.array([known[key] for key in keys])
+
+
+def _read(file: Path) -> dict[str, float]:
+    try:
+        return {str(arch): float(ms) for arch, ms in json.loads(file.read_text(encoding="utf-8")).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} does not hold latencies: {error}; remove it") from error
+
+
+def additive(space: SearchSpace, archs: Archs, ms: Array) -> Ridge:
+    """Latency as a sum over operations: a ridge regression on their counts, learned from ms ``(n,)``."""
+    return Ridge("counts").fit(Task(space, archs, ms, "latency", "ms"))
+
+
+def embed(references: Array) -> Array:
+    """A device's embedding: its latencies of the reference architectures, scaled to [0, 1] among them."""
+    return (references - references.min()) / max(float(np.ptp(references)), 1e-12)
+
+
+def blend(references: Array, others: Sequence[Array]) -> Array:
+    """Weights, at least 0, with which other devices' latencies and a constant explain a new one's references.
+
+    Args:
+        references: measured on the new device, ``(k,)``.
+        others: the same architectures as predicted for each other device, ``(k,)``.
+
+    Returns:
+        A weight for each other device, and the constant, ``(len(others) + 1,)``; relative errors are least.
+    """
+    from scipy.optimize import nnls
+
+    columns = np.column_stack([*others, np.ones(len(references))])
+    return np.asarray(nnls(columns / references[:, None], np.ones(len(references)))[0])
