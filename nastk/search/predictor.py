@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 GUESSED, TOP, GUESSES = 2, 0.01, 20_000
 """First architectures where the predictor has a guess; the share of the space, best by the guess, that they are drawn
 from; random architectures that stand for a space that cannot be listed."""
-OPTIMISM = (1.5, 0.3, 20.0)
+OPTIMISM = (1.5, 0.3, 40.0)
 """Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
 which one of them goes."""
 SCREENED, REFRESH = 3000, 10
