@@ -45,7 +45,7 @@ class PredictorSearch(Searcher):
 
     Args:
         predictor: learns the paid objectives: a name, or one by objective (`{"latency": few_shot, "accuracy": "gp"}`).
-            By default gp; for one objective gp-bma, with the prior that ships for the space where it is maximised. A
+            By default gp-bma for one objective, or where a prior ships for the space and it is maximised; else gp. A
             pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default 10,
