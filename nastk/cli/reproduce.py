@@ -294,10 +294,10 @@ def supernet(
     ] = None,
     measurements: Annotated[
         int, typer.Option("--measurements", metavar="N", min=6, help="Latencies a setting that the search learns from.")
-    ] = 30,
+    ] = 20,
     scored: Annotated[
         int, typer.Option("--scored", metavar="N", min=6, help="Others, a setting, by which every method is scored.")
-    ] = 30,
+    ] = 20,
     combination: Annotated[
         str, typer.Option("--combination", metavar="C", help="Of the settings' gradients: mean or mgda.")
     ] = "mean",

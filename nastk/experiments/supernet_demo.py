@@ -71,8 +71,8 @@ class Plan:
     validation: int = 100
     epochs: int = 100
     trainings: int = 12
-    measurements: int = 30
-    scored: int = 30
+    measurements: int = 20
+    scored: int = 20
     channels: int = 8
     cells: int = 1
     combination: str = "mean"

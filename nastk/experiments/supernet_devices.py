@@ -59,13 +59,13 @@ def settings() -> tuple[list[Setting], Setting]:
     """Those to train on and the one held out, by what this machine has."""
     import torch
 
-    training = ["torch:1:1", "torch:1:64"]
+    training = ["torch:1:1", "torch:1:16"]
     if (os.cpu_count() or 1) > 1:
-        training.append("torch:2:64")
+        training.append("torch:2:16")
     if torch.cuda.is_available():
         training += ["cuda:1", "cuda:256"]
     has_onnx = all(find_spec(module) is not None for module in ("onnxruntime", "onnx", "onnxscript"))
-    held_out = "onnx:1:64" if has_onnx else "torch:1:8"
+    held_out = "onnx:1:16" if has_onnx else "torch:1:8"
     return [Setting.parse(text) for text in training], Setting.parse(held_out)
 
 
