@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
@@ -31,12 +33,14 @@ def each(
     workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
     if workers == 1 and not fresh:
         for done, job in enumerate(jobs, 1):
-            yield job, function(job)
+            with _one_thread():
+                answer = function(job)
+            yield job, answer
             if progress:
                 progress(done, len(jobs))
         return
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_one_thread, max_tasks_per_child=1 if fresh else None
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, max_tasks_per_child=1 if fresh else None
     ) as pool:
         futures = {pool.submit(function, job): job for job in jobs}
         try:
@@ -51,12 +55,17 @@ def each(
             raise
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     import signal
 
-    import torch
-    from threadpoolctl import threadpool_limits
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    _one_thread()
+
+
+def _one_thread() -> threadpool_limits:
+    """One thread for PyTorch, NumPy and SciPy, each with a library of its own; a context after which it ends."""
+    import scipy.linalg  # noqa: F401  only what is loaded can be limited
+    import torch
+
     torch.set_num_threads(1)
-    threadpool_limits(1)  # NumPy's
+    return threadpool_limits(1)
