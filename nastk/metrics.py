@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gamma, pi
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,31 @@ def hypervolume(costs: Any, reference: Any) -> float:
     import moocore
 
     return float(moocore.hypervolume(inside, ref=reference))
+
+
+def orthant_directions(n: int, objectives: int, seed: int = 0) -> Array:
+    """Unit vectors of the positive orthant, ``(n, objectives)``, spread by a low-discrepancy sequence."""
+    from scipy.stats import norm, qmc
+
+    sphere = np.abs(norm.ppf(qmc.Sobol(objectives, seed=seed).random(n).clip(1e-6, 1 - 1e-6)))
+    return np.asarray(sphere / np.linalg.norm(sphere, axis=1, keepdims=True))
+
+
+def reach(costs: Array, towards: Array) -> Array:
+    """How far each point of costs ``(..., m)`` dominates from (1, ..., 1) along directions ``(k, m)``: ``(..., k)``.
+
+    The hypervolume is :func:`orthant_volume` times the mean over the orthant's directions of the farthest reach to the
+    power of m (Deng & Zhang, IEEE TEVC 2019).
+    """
+    least = np.full((*costs.shape[:-1], len(towards)), np.inf)
+    for j, along in enumerate(towards.T):
+        np.minimum(least, (1.0 - costs[..., j, None]) / along, out=least)
+    return np.maximum(least, 0.0, out=least)
+
+
+def orthant_volume(objectives: int) -> float:
+    """Volume of the unit ball within the positive orthant."""
+    return pi ** (objectives / 2) / (2**objectives * gamma(objectives / 2 + 1))
 
 
 def igd_plus(costs: Any, front: Any) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import gamma, pi, prod
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
+from nastk.metrics import orthant_directions, orthant_volume, reach
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
@@ -159,23 +160,7 @@ def directions(n: int, objectives: int, seed: int = 0) -> Array:
     if objectives == 2:
         angles = (np.arange(n) + 0.5) / n * np.pi / 2
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    from scipy.stats import norm, qmc
-
-    points = np.abs(norm.ppf(qmc.Sobol(objectives, seed=seed).random(n).clip(1e-6, 1 - 1e-6)))
-    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
-
-
-def reach(costs: Array, towards: Array) -> Array:
-    """How far each point of costs ``(..., m)`` dominates from (1, ..., 1) along directions ``(k, m)``: ``(..., k)``.
-
-    Its mean over directions of the orthant is the hypervolume (Deng & Zhang, 2019).
-    """
-    m = costs.shape[-1]
-    room = np.maximum(1.0 - costs, 0.0)
-    least = np.full((*costs.shape[:-1], len(towards)), np.inf)
-    for j in range(m):
-        np.minimum(least, room[..., j, None] / towards[:, j], out=least)
-    return least**m * (pi ** (m / 2) / (2**m * gamma(m / 2 + 1)))
+    return orthant_directions(n, objectives, seed)
 
 
 def greedy(costs: Array, n: int, count: int = 64, taken: Array | None = None) -> NDArray[np.int64]:
@@ -189,11 +174,12 @@ def greedy(costs: Array, n: int, count: int = 64, taken: Array | None = None) ->
         count: directions of the hypervolume.
         taken: costs of what is there already, ``(k, m)``.
     """
-    towards = directions(count, costs.shape[2])
-    far = reach(costs, towards)
+    m = costs.shape[2]
+    towards, volume = directions(count, m), orthant_volume(m)
+    far = reach(costs, towards) ** m * volume
     held = np.zeros((len(costs), len(towards)))
     if taken is not None and len(taken):
-        held = np.maximum(held, reach(taken, towards).max(axis=0))
+        held = np.maximum(held, (reach(taken, towards) ** m * volume).max(axis=0))
     chosen: list[int] = []
     for _ in range(min(n, costs.shape[1])):
         gain = np.maximum(far - held[:, None], 0.0).mean(axis=(0, 2))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from math import gamma, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from scipy.stats import norm, qmc
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.history import Record
-from nastk.metrics import nondominated
+from nastk.metrics import nondominated, orthant_directions, orthant_volume, reach
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.predictors.few_shot_gp import FewShotGP
@@ -89,9 +88,7 @@ class PredictorSearch(Searcher):
         for name in self.few_shot:
             self.budget.setdefault(name, measurements)
         m = len(self.objectives)
-        sphere = np.abs(norm.ppf(qmc.Sobol(m, seed=seed).random(directions).clip(1e-6, 1 - 1e-6)))
-        self._directions = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
-        self._volume = pi ** (m / 2) / (2**m * gamma(m / 2 + 1))
+        self._directions, self._volume = orthant_directions(directions, m, seed), orthant_volume(m)
         self._normal = norm.ppf(qmc.Sobol(max(m, 1), seed=seed + 1).random(draws).clip(1e-3, 1 - 1e-3))
         self._counts: dict[str, int] = {}
         self._fitted: dict[str, tuple[int, Predictor]] = {}
@@ -397,15 +394,12 @@ class PredictorSearch(Searcher):
 
     def _reach(self, costs: Array) -> Array:
         """How far each point ``(n, m)`` of normalised costs pushes along each direction, ``(n, directions)``."""
-        reach = np.full((len(costs), len(self._directions)), np.inf)
-        for cost, along in zip(costs.T, self._directions.T, strict=True):
-            np.minimum(reach, np.divide.outer(1.0 - cost, along), out=reach)
-        return np.maximum(reach, 0.0, out=reach)
+        return reach(costs, self._directions)
 
-    def _gain(self, reach: Array, front: Array) -> Array:
+    def _gain(self, reached: Array, front: Array) -> Array:
         """Hypervolume ``(n,)`` that points add, by their reach ``(n, directions)``, to a front known by its own."""
         m = len(self.objectives)
-        gain: Array = self._volume * np.maximum(reach**m - front**m, 0.0).mean(axis=1)
+        gain: Array = self._volume * np.maximum(reached**m - front**m, 0.0).mean(axis=1)
         return gain
 
     def _range(self, mean: Array) -> tuple[Array, Array]:
@@ -547,10 +541,10 @@ class PredictorSearch(Searcher):
         low, high = costs.min(axis=0), costs.max(axis=0)
         scaled = (costs - low) / np.where(high > low, high - low, 1.0) / 1.1
         chosen: list[int] = []
-        reach, front = self._reach(scaled), np.zeros(len(self._directions))
+        reached, front = self._reach(scaled), np.zeros(len(self._directions))
         for _ in range(n):
-            gain = self._gain(reach, front)
+            gain = self._gain(reached, front)
             gain[chosen] = -1.0
             chosen.append(int(np.argmax(gain)))
-            front = np.maximum(front, reach[chosen[-1]])
+            front = np.maximum(front, reached[chosen[-1]])
         return chosen
