@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -77,3 +79,17 @@ def combine(gradients: Tensor, how: str = "mean") -> Tensor:
     direction = torch.as_tensor(weights, dtype=unit.dtype, device=unit.device) @ unit
     length = direction.norm()
     return direction * (lengths.mean() / length) if float(length) > 1e-6 else torch.zeros_like(direction)
+
+
+def descend(parameters: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]], how: str) -> None:
+    """Give parameters, as their gradient, what the devices' own combine to.
+
+    Args:
+        parameters: of a network.
+        gradients: for each device, of each parameter.
+        how: see :func:`combine`.
+    """
+    rows = torch.stack([torch.cat([part.flatten() for part in parts]) for parts in gradients])
+    direction = combine(rows, how)
+    for parameter, part in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)

@@ -23,7 +23,7 @@ from nastk.files import atomic_path, write_text
 from nastk.generators._landscapes import Distilled, Grid, labelled, one_hots, respelled
 from nastk.generators.costs import Cost, CostLike, Device, scaled
 from nastk.generators.decoding import greedy, likeliest, sampled
-from nastk.generators.device_gradients import combine
+from nastk.generators.device_gradients import combine, descend
 from nastk.generators.discretisers import Exact, discretiser
 from nastk.generators.hypernetworks import Hypernetwork, hypernetwork
 from nastk.generators.limits import Limit
@@ -364,7 +364,9 @@ class ParetoGenerator:
             if self.combination == "mean":
                 loss.mean().backward()
             else:
-                self._backward_by_device(loss.reshape(count, -1).mean(1), parameters)
+                losses = loss.reshape(count, -1).mean(1)
+                own_gradients = [torch.autograd.grad(one, parameters, retain_graph=True) for one in losses]
+                descend(parameters, own_gradients, self.combination)
             adam.step()
             schedule.step()
             for j, limit in enumerate(self.limits):
@@ -375,15 +377,6 @@ class ParetoGenerator:
                     integral[j].clamp_(min=0.0)
                     multipliers[j].clamp_(min=0.0)
         self.multipliers_ = integral.double().cpu().numpy()
-
-    def _backward_by_device(self, losses: Tensor, parameters: Sequence[Tensor]) -> None:
-        gradients = []
-        for i, loss in enumerate(losses):
-            found = torch.autograd.grad(loss, parameters, retain_graph=i < len(losses) - 1)
-            gradients.append(torch.cat([g.flatten() for g in found]))
-        direction = combine(torch.stack(gradients), self.combination)
-        for parameter, part in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = part.reshape(parameter.shape)
 
     # ---- proposals
 

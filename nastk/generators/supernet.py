@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.generators import discretisers, hypernetworks, scalarisations
-from nastk.generators.device_gradients import COMBINATIONS, combine
+from nastk.generators.device_gradients import COMBINATIONS, descend
 from nastk.generators.discretisers import Discretiser, Exact
 from nastk.generators.normalisation import Normalisation
 from nastk.generators.preferences import dirichlet
@@ -237,22 +237,15 @@ class SupernetGenerator:
         if self.combination == "mean":
             logits.backward(slopes / len(slopes))
         else:
-            self._combined(logits, slopes)
+            parameters = list(self.hypernetwork_.parameters())
+            own = [
+                torch.autograd.grad(row, parameters, slope, retain_graph=True)
+                for row, slope in zip(logits, slopes, strict=True)
+            ]
+            descend(parameters, own, self.combination)
         self._phi.step()
         error, latency = seen.tolist()
         return error, latency
-
-    def _combined(self, logits: Tensor, slopes: Tensor) -> None:
-        """Give the hypernetwork the one gradient that the devices' own, of logits with these slopes, combine to."""
-        parameters = list(self.hypernetwork_.parameters())
-        rows = []
-        for i, slope in enumerate(slopes):
-            parts = torch.autograd.grad(logits[i], parameters, slope, retain_graph=i + 1 < len(slopes))
-            rows.append(torch.cat([part.flatten() for part in parts]))
-        direction = combine(torch.stack(rows), self.combination)
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, part in zip(parameters, direction.split(sizes), strict=True):
-            parameter.grad = part.view_as(parameter)
 
     def weight_step(self, images: Images, uniform: bool = False) -> float:
         """One step of the supernet's weights on one path for each device; the hypernetwork stays.
