@@ -26,7 +26,7 @@ from nastk.metrics import gd_plus, mean_ci, nondominated
 from nastk.oracles.table import benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Task
-from nastk.predictors.factory import WEIGHTS, predictor
+from nastk.predictors.factory import predictor, shipped_prior
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
@@ -181,6 +181,9 @@ class _Bench:
         self.table = next(iter(self.scores.values())).table
         self.space: SearchSpace = self.table.space
         self.archs = self.space.enumerate()
+        self.whole, self.members = self.space, None
+        if isinstance(self.space, Pool):
+            self.whole, self.members = self.space.space, self.archs
         self.goals = self.setting.goals
         self.open = self.setting.open()
         self.names = [f"{i} {goal}" for i, goal in enumerate(self.goals)]
@@ -202,22 +205,19 @@ class _Bench:
         if not hasattr(self, "_references"):
             few = self.few_shot(self.open[0]) if self.open else FewShotGP()
             seed = int(self.draw("references").integers(2**31))
-            members = self.archs if isinstance(self.space, Pool) else None
-            whole = self.space.space if isinstance(self.space, Pool) else self.space
-            self._references = few.choose(self.setting.measurements, seed, whole, members)
+            self._references = few.choose(self.setting.measurements, seed, self.whole, self.members)
         return self._references
 
     def few_shot(self, goal: Goal) -> FewShotGP:
         """few-shot-gp, pretrained on the source devices' samples."""
         if self._few is None:
-            whole = self.space.space if isinstance(self.space, Pool) else self.space
             size = min(self.setting.source_samples, len(self.archs))
             rows = self.draw("sources").choice(len(self.archs), size, replace=False)
             tasks = []
             for device in self.setting.train:
                 values = self.oracle(goal, device)(self.archs[rows])
                 known = np.isfinite(values)
-                tasks.append(Task(whole, self.archs[rows][known], values[known], goal.metric, device=device))
+                tasks.append(Task(self.whole, self.archs[rows][known], values[known], goal.metric, device=device))
             self._few = FewShotGP().pretrain(tasks)
         return self._few
 
@@ -228,13 +228,10 @@ class _Bench:
             return oracle
         proxies = self.table.nearest_proxies()
         context = Context(proxies=proxies, dataset=self.setting.dataset)
-        whole = self.space.space if isinstance(self.space, Pool) else self.space
-        prior = oracle.direction == "max" and (WEIGHTS / f"gp-bma-{whole.name}.json").exists()
-        model = predictor("gp-bma", pretrained=whole.name if prior else None)
+        model = predictor("gp-bma", pretrained=shipped_prior(self.space, oracle.direction))
         seed = int(self.draw("labels").integers(2**31))
         if not hasattr(self, "_labelled"):
-            members = self.archs if isinstance(self.space, Pool) else None
-            self._labelled = model.choose(self.setting.labels, seed, self.space, members, context)
+            self._labelled = model.choose(self.setting.labels, seed, self.space, self.members, context)
         task = Task.measure(oracle, self._labelled, context=context)
         return model.adapt(replace(task, space=self.space))
 
@@ -262,8 +259,7 @@ class _Bench:
                     costs[name] = known[device]
                 else:
                     task = Task.measure(oracle, self.references(), device=device)
-                    whole = self.space.space if isinstance(self.space, Pool) else self.space
-                    costs[name] = self.few_shot(goal).adapt(replace(task, space=whole))
+                    costs[name] = self.few_shot(goal).adapt(replace(task, space=self.whole))
             found[device] = Device(device, costs, references)
         return found
 
@@ -280,9 +276,6 @@ class _Bench:
 
 def _run(job: _Job) -> Outcome:
     """Everything of one seed."""
-    import torch
-
-    torch.set_num_threads(1)
     bench = _Bench(job)
     if len([g for g in bench.open if g.metric != "latency"]):
         raise InvalidValue("objectives of each device in turn: only latency; name the device of others (energy:fpga)")

@@ -60,19 +60,19 @@ def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> 
     gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
     fronts are better on HW-GPT-Bench.
     """
-    if alone or _prior(space, direction) is not None:
+    if alone or shipped_prior(space, direction) is not None:
         return gp_bma_for_search(space, direction)
     return cast(Predictor, predictor("gp"))
 
 
 def gp_bma_for_search(space: SearchSpace, direction: Direction) -> Predictor:
     """gp-bma for samples that a search chooses, with the prior that ships for the space."""
-    found = predictor("gp-bma", pretrained=_prior(space, direction))
+    found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
     found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     return cast(Predictor, found)
 
 
-def _prior(space: SearchSpace, direction: Direction) -> str | None:
+def shipped_prior(space: SearchSpace, direction: Direction) -> str | None:
     """The shipped prior of gp-bma for a space, where the objective is maximised, and so may be an accuracy."""
     whole = space.space if isinstance(space, Pool) else space
     return whole.name if direction == "max" and (WEIGHTS / f"gp-bma-{whole.name}.json").exists() else None
