@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ def each(
     workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
     if workers == 1 and not fresh:
         for done, job in enumerate(jobs, 1):
-            with _one_thread():
+            with one_thread():
                 answer = function(job)
             yield job, answer
             if progress:
@@ -59,12 +60,25 @@ def _start_worker() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    _one_thread()
+    _limit()
 
 
-def _one_thread() -> threadpool_limits:
-    """One thread for PyTorch, NumPy and SciPy, each with a library of its own; a context after which it ends."""
-    import scipy.linalg  # noqa: F401  only what is loaded can be limited
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch, NumPy and SciPy meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    limits = _limit()
+    try:
+        yield
+    finally:
+        limits.restore_original_limits()
+        torch.set_num_threads(before)
+
+
+def _limit() -> threadpool_limits:
+    import scipy.linalg  # noqa: F401  it has a library of its own, and only what is loaded can be limited
     import torch
 
     torch.set_num_threads(1)

@@ -24,3 +24,11 @@ def test_every_job_is_answered_and_has_one_thread(workers: int) -> None:
     for threads in answers.values():
         assert threads
         assert set(threads) == {1}
+
+
+def test_this_process_has_its_threads_back_afterwards() -> None:
+    import torch
+
+    before = torch.get_num_threads(), blas_threads(2)
+    list(each(blas_threads, [2], 1))
+    assert (torch.get_num_threads(), blas_threads(2)) == before

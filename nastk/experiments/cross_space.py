@@ -88,9 +88,6 @@ def movable(method: str) -> bool:
 
 def _transfer(job: _Run) -> dict[int, float]:
     """Spearman by number of samples."""
-    import torch
-
-    torch.set_num_threads(1)
     method = latency.find(job.method)
     tables = [latency._table(space) for space in PAIRS[job.task]]
     archs = [table.space.enumerate() for table in tables]

@@ -242,9 +242,6 @@ class _Sources:
 
 def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     """Scores by (samples, draw, device)."""
-    import torch
-
-    torch.set_num_threads(1)
     devices, method = TASKS[job.task], find(job.method)
     table = _table(devices.space)
     whole = table.space.space if isinstance(table.space, Pool) else table.space

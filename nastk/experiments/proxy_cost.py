@@ -17,7 +17,7 @@ from nastk.metrics import mean_ci
 from nastk.oracles.zerocost import zcp
 from nastk.oracles.zerocost._batch import make_batch
 from nastk.oracles.zerocost._scores import named_proxies
-from nastk.parallel import each
+from nastk.parallel import each, one_thread
 from nastk.spaces.factory import space as named
 
 
@@ -40,12 +40,8 @@ def run(
         Tidy rows with ``metric`` "ratio_to_forward_backward" (``method`` a proxy or "all") and "seconds": mean and 95 %
         interval over the networks.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _rows(space, _times(space, networks, batch_size, proxies, seed, batch, progress))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def memory(

@@ -162,9 +162,6 @@ def compare(
 
 def _search(job: _Run) -> Trace:
     """One run; paid oracles are spied on."""
-    import torch
-
-    torch.set_num_threads(1)
     table = scores(job.problem).table
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
     goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]

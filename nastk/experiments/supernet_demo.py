@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -215,9 +214,7 @@ def _complete(plan: Plan) -> Plan:
     return plan
 
 
-def _run(
-    plan: Plan, seeds: int, workers: int | None, progress: Callable[[str, int, int], None] | None
-) -> Found:
+def _run(plan: Plan, seeds: int, workers: int | None, progress: Callable[[str, int, int], None] | None) -> Found:
     world = World(plan, progress)
 
     def follow(what: str) -> Callable[[int, int], None] | None:
@@ -311,39 +308,38 @@ def _supernet_job(job: tuple[Plan, Targets, int]) -> Proposals:
     from nastk.generators.supernet import SupernetGenerator, Target
 
     plan, targets, seed = job
-    with _one_thread():
-        training, validation, _ = _images(plan, seed)
-        assert plan.held_out is not None
-        devices = [
-            Target(name, embedding, models[0].predict_relaxed)
-            for name, (embedding, models, _) in targets.items()
-            if name != str(plan.held_out)
-        ]
-        search = SupernetGenerator(
-            _space(),
-            epochs=plan.epochs,
-            combination=plan.combination,
-            device=plan.device,
-            seed=seed,
-            **_TUNED,
-            **_options(plan),
-        )
-        begun = time.process_time()
-        search.fit(training, validation, devices)
-        seconds = time.process_time() - begun
-        preferences = rays(RAYS)
-        chosen: dict[str, Archs] = {}
-        likeliest: dict[str, int] = {}
-        anything = _random(plan, seed)
-        random_errors = search.cross_entropies(anything, validation)
-        for name, target in targets.items():
-            likely = np.unique(search.propose(target[0], preferences), axis=0)
-            pool = np.unique(np.concatenate([likely, search.sample(target[0], preferences, DRAWS, seed)]), axis=0)
-            likeliest[name] = len(likely)
-            costs = np.column_stack([search.cross_entropies(pool, validation), _predict(target, pool)])
-            frame = np.column_stack([random_errors, _predict(target, anything)])[: _more(plan)]
-            chosen[name] = pool[_layers(costs, frame, plan.trainings)]
-        return Proposals(chosen, likeliest, random_errors, seconds)
+    training, validation, _ = _images(plan, seed)
+    assert plan.held_out is not None
+    devices = [
+        Target(name, embedding, models[0].predict_relaxed)
+        for name, (embedding, models, _) in targets.items()
+        if name != str(plan.held_out)
+    ]
+    search = SupernetGenerator(
+        _space(),
+        epochs=plan.epochs,
+        combination=plan.combination,
+        device=plan.device,
+        seed=seed,
+        **_TUNED,
+        **_options(plan),
+    )
+    begun = time.process_time()
+    search.fit(training, validation, devices)
+    seconds = time.process_time() - begun
+    preferences = rays(RAYS)
+    chosen: dict[str, Archs] = {}
+    likeliest: dict[str, int] = {}
+    anything = _random(plan, seed)
+    random_errors = search.cross_entropies(anything, validation)
+    for name, target in targets.items():
+        likely = np.unique(search.propose(target[0], preferences), axis=0)
+        pool = np.unique(np.concatenate([likely, search.sample(target[0], preferences, DRAWS, seed)]), axis=0)
+        likeliest[name] = len(likely)
+        costs = np.column_stack([search.cross_entropies(pool, validation), _predict(target, pool)])
+        frame = np.column_stack([random_errors, _predict(target, anything)])[: _more(plan)]
+        chosen[name] = pool[_layers(costs, frame, plan.trainings)]
+    return Proposals(chosen, likeliest, random_errors, seconds)
 
 
 _TUNED: dict[str, Any] = {
@@ -378,22 +374,20 @@ def _nsga2_job(job: tuple[Plan, Array, str, int]) -> Archs:
     from nastk.study import Study
 
     plan, ms, _, seed = job
-    with _one_thread():
-        space, budget = _space(), _more(plan)
-        latency = FunctionOracle(space, lambda archs: ms[space.index(archs)], "latency", "ms", paid=False)
-        searcher = PymooSearch(
-            "nsga2", space, [_training(plan, seed), latency], seed=seed, budget={"error": budget},
-            population=max(plan.trainings // 2, 4),
-        )  # fmt: skip
-        history = Study(searcher, batch=1).run().history
-        return np.array([record.arch for record in history.records("search")], dtype=np.int64)
+    space, budget = _space(), _more(plan)
+    latency = FunctionOracle(space, lambda archs: ms[space.index(archs)], "latency", "ms", paid=False)
+    searcher = PymooSearch(
+        "nsga2", space, [_training(plan, seed), latency], seed=seed, budget={"error": budget},
+        population=max(plan.trainings // 2, 4),
+    )  # fmt: skip
+    history = Study(searcher, batch=1).run().history
+    return np.array([record.arch for record in history.records("search")], dtype=np.int64)
 
 
 def _training_job(job: tuple[tuple[Plan, int, Archs], ...]) -> None:
-    with _one_thread():
-        oracles: dict[int, Training] = {}
-        for plan, seed, arch in job:
-            oracles.setdefault(seed, _training(plan, seed)).train(arch)
+    oracles: dict[int, Training] = {}
+    for plan, seed, arch in job:
+        oracles.setdefault(seed, _training(plan, seed)).train(arch)
 
 
 def _everything(plan: Plan, seed: int, proposals: Proposals) -> Archs:
@@ -407,6 +401,7 @@ def _parted(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
 
 
 # ---- scores
+
 
 def _score(
     plan: Plan, world: World, proposals: Mapping[int, Proposals], paid: Mapping[tuple[int, str], Archs], seeds: int
@@ -634,16 +629,3 @@ def _random(plan: Plan, seed: int) -> Archs:
     others = space.sample(count, np.random.default_rng([seed, 12]), unique=True)
     known = {arch.tobytes() for arch in first}
     return np.concatenate([first, others[[arch.tobytes() not in known for arch in others]]])[:count]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from threads, and the outcome must not depend on their number."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
