@@ -74,7 +74,8 @@ def few(cell: SearchSpace) -> MultiPredict:
     ids=["table", "index", "sample"],
 )
 def test_keeps_the_contract(name: str, options: dict[str, Any]) -> None:
-    check_predictor(lambda: MultiPredict(**{**SMALL, "epochs": 150, **options}), nastk.space(name))
+    tuned = {"transfer_epochs": 200, "transfer_learning_rate": 5e-3}
+    check_predictor(lambda: MultiPredict(**{**SMALL, "epochs": 150, **tuned, **options}), nastk.space(name))
 
 
 def test_an_encoder_for_cells_and_one_for_chains(few: MultiPredict) -> None:

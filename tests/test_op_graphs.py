@@ -15,7 +15,7 @@ from nastk.metrics import spearman
 from nastk.predictors._graph_layers import encode_graphs
 from nastk.predictors._multi_predict_network import Layout, initial
 from nastk.predictors._op_graphs import GraphTensors, OpGraphs
-from nastk.predictors._stacked_gcn import StackedGcn, flows
+from nastk.predictors._stacked_gcn import StackedGcn, flows, seeded
 from nastk.predictors.base import FewShotPredictor
 from nastk.predictors.brp_nas import _Network as Relation
 from nastk.predictors.flan import Flan
@@ -41,7 +41,8 @@ def _nasflat(graphs: OpGraphs) -> Any:
 
 
 def _stacked(graphs: OpGraphs) -> Any:
-    network = StackedGcn(3, len(graphs.operations), 8, 3, 8, 1, 0.0).eval()
+    with seeded(0, "cpu"):
+        network = StackedGcn(3, len(graphs.operations), 8, 3, 8, 1, 0.0).eval()
     return lambda batch: network(flows(batch).rows(torch.arange(len(batch.numbers))[None]))
 
 

@@ -62,20 +62,20 @@ class Arch2vec(Encoding):
                     adam.zero_grad()
                     (wrong + self.beta * divergence).backward()
                     adam.step()
-        return network.eval()
+        return network.double().eval()  # so that a code does not depend on what is computed beside it
 
     def transform(self, archs: Archs) -> Features:
         if not len(archs):
             return np.empty((0, self.width))
-        x = torch.as_tensor(self.graph_.transform(archs), dtype=torch.float32)
+        x = torch.as_tensor(self.graph_.transform(archs), dtype=torch.float64)
         with torch.no_grad():
-            return np.asarray(self.network_.encoder(x)[:, : self.width].double().numpy())  # type: ignore[operator]
+            return np.asarray(self.network_.encoder(x)[:, : self.width].numpy())  # type: ignore[operator]
 
     def decode(self, codes: Features) -> Features:
         """Probabilities of the arrows and operations that :class:`Adjacency` names, ``(n, k)``, of codes."""
         with torch.no_grad():
-            logits = self.network_.decoder(torch.as_tensor(codes, dtype=torch.float32))  # type: ignore[operator]
-        return np.asarray(torch.sigmoid(logits).double().numpy())
+            logits = self.network_.decoder(torch.as_tensor(codes, dtype=torch.float64))  # type: ignore[operator]
+        return np.asarray(torch.sigmoid(logits).numpy())
 
 
 class _Autoencoder(nn.Module):
