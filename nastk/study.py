@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -124,6 +124,7 @@ class Study:
         if searcher.paid and (unsaid := [name for name in searcher.paid if name not in self.budget]):
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
+        self._of_networks: dict[tuple[Hashable, str, float | None], Record] = {}
         self._failures: dict[str, int] = {}
 
     def run(self) -> Result:
@@ -149,7 +150,10 @@ class Study:
         return {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
 
     def _resume(self) -> None:
-        self.searcher.tell(self.history.records("search"))
+        records = self.history.records("search")
+        self.searcher.tell(records)
+        for record in records:
+            self._remember(record)
         state = dict(self.history.state() or {})
         proposed = state.pop("open", [])
         if state:
@@ -167,7 +171,7 @@ class Study:
             group = [e for e in self._open if e.missing[0] == name and self._fidelity(e.proposal, name) == fidelity]
             group = group[: objective.oracle.together]
             archs = np.array([entry.proposal.arch for entry in group])
-            for entry, record in zip(group, evaluate_together(objective, archs, fidelity), strict=True):
+            for entry, record in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
                 self._record(entry, record)
 
     def _run_parallel(self, executor: Executor) -> None:
@@ -184,6 +188,10 @@ class Study:
                         break
                     entry, name = queue.popleft()
                     arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
+                    known = self._of_equal(self._objectives[name], arch, fidelity)
+                    if known is not None:
+                        self._record(entry, known)
+                        continue
                     running[executor.submit(evaluate, self._objectives[name], arch, fidelity)] = entry
                 if not running:
                     return
@@ -200,6 +208,29 @@ class Study:
                 if job.done() and not job.cancelled() and job.exception() is None:
                     with suppress(NastkError):
                         self._record(entry, job.result())
+
+    def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
+        """Records of `archs`; where an oracle's value is the network's, one of an equal network is not paid for."""
+        found = [self._of_equal(objective, arch, fidelity) for arch in archs]
+        fresh = archs[[record is None for record in found]]
+        paid = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
+        return [next(paid) if record is None else record for record in found]
+
+    def _of_equal(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
+        """What is known of an equal network, as this architecture's record."""
+        if not objective.oracle.per_network:
+            return None
+        found = self._of_networks.get((self.space.keys(arch[None])[0], objective.name, fidelity))
+        if found is None:
+            return None
+        row = tuple(int(v) for v in arch)
+        return Record(row, found.objective, found.value, found.std, 0.0, fidelity, "an equal network")
+
+    def _remember(self, record: Record) -> None:
+        objective = self._objectives.get(record.objective)
+        if objective is not None and objective.oracle.per_network and record.status == "ok":
+            key = self.space.keys(np.array([record.arch]))[0]
+            self._of_networks.setdefault((key, record.objective, record.fidelity), record)
 
     def _ask(self, n: int) -> list[_Open]:
         """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to pay for."""
@@ -250,6 +281,7 @@ class Study:
         ]  # fmt: skip
         self.history.add([record], {**self.searcher.state(), "open": proposed})
         self.searcher.tell([record])
+        self._remember(record)
         self._report(record.objective)
         self._stop_if_hopeless(record)
 

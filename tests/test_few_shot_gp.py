@@ -57,7 +57,8 @@ def test_draws_are_of_one_function_and_agree_with_the_prediction(few: FewShotGP)
     assert np.array_equal(draws[:, :5], draws[:, 60:65])
     prediction = mine.predict(others)
     assert np.abs(draws[:, :60].mean(axis=0) / prediction.mean - 1).max() < 0.02
-    assert (draws[:, :60].std(axis=0) < 1.2 * prediction.std).all(), "the noise of a measurement is not in a draw"
+    ratio = draws[:, :60].std(axis=0) / prediction.std
+    assert 0.8 < np.median(ratio) < 2.0, "a draw has the noise of a measurement, and any configuration's"
     assert draws[:, 65:].std(axis=0).mean() < draws[:, :60].std(axis=0).mean(), "what was measured is more certain"
     assert np.array_equal(mine.sample(others, 3, 1), mine.sample(others, 3, 1))
 

@@ -14,7 +14,7 @@ from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
-from nastk.search.predictor import PredictorSearch
+from nastk.search.predictor import FORMS, PredictorSearch, _best_forms
 
 
 def _quality(space: nastk.SearchSpace) -> nastk.FunctionOracle:
@@ -52,6 +52,64 @@ def test_with_free_accuracy_only_latencies_are_paid_and_the_whole_space_is_the_p
     assert result.history.counts() == {"latency": 8}
     assert 2 <= len(result.front) <= 9
     assert (result.front["quality_source"] != "predicted").all()
+
+
+def _form_by_form(space: nastk.SearchSpace, latency_of_forms: float) -> list[nastk.FunctionOracle]:
+    """An accuracy of the network and a latency of the way in which it is written, as far as `latency_of_forms` says."""
+    weight = np.random.default_rng(1).uniform(0, 1, int(space.sizes.sum()))
+
+    def quality(archs: np.ndarray) -> np.ndarray:
+        return 50 + np.sqrt(space.one_hot(space.canonical(archs)) @ weight)
+
+    def latency(archs: np.ndarray) -> np.ndarray:
+        chance = (archs @ (7 ** np.arange(6)) % 101) / 101  # of the row alone
+        return 5 + space.one_hot(archs) @ weight + latency_of_forms * chance
+
+    return [
+        nastk.FunctionOracle(space, quality, "quality", "%", "max", per_network=True),
+        nastk.FunctionOracle(space, latency, "latency", "ms"),
+    ]
+
+
+def test_networks_come_again_in_other_forms_where_few_measurements_leave_it_open_which_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nastk.search.predictor.AGAIN", 20.0)  # the toy has so many good networks
+    space = nastk.space("nasbench201")
+    found = {}
+    for name, predictor in (("few-shot", FewShotGP()), ("ridge", "ridge")):
+        goals = _form_by_form(space, 2.0)
+        asked = CountingOracle(goals[0])
+        result = nastk.search(
+            space, [asked, goals[1]], predictor={"quality": "gp", "latency": predictor}, budget=40, batch=4
+        )
+        paid = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
+        networks = len(set(space.keys(paid)))
+        assert len(np.unique(paid, axis=0)) == len(paid)
+        assert asked.count == networks, "another form of a network needs no training"
+        found[name] = len(paid) - networks
+    assert found["few-shot"] > 2
+    assert found["ridge"] == 0
+
+
+def test_rows_that_build_the_same_network_do_not_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.search.predictor.AGAIN", 20.0)
+    space = nastk.space("nasbench201")
+    monkeypatch.setattr(space, "forms_differ", False)
+    goals = _form_by_form(space, 2.0)
+    result = nastk.search(space, goals, predictor={"quality": "gp", "latency": FewShotGP()}, budget=25, batch=4)
+    paid = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
+    assert len(set(space.keys(paid))) == len(paid) == 25
+
+
+def test_of_each_network_the_best_few_forms_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    networks, gain = rng.integers(0, 20, 500), rng.random(500)
+    rows = _best_forms(networks, gain)
+    assert (np.diff(gain[rows]) <= 0).all()
+    for network in range(20):
+        mine = np.flatnonzero(networks == network)
+        assert set(rows[networks[rows] == network]) == set(mine[np.argsort(-gain[mine])[:FORMS]])
 
 
 def test_no_network_is_paid_twice_and_no_value_is_seen_unpaid() -> None:

@@ -31,7 +31,7 @@ class Scripted(Searcher):
     """Proposes what it was given, in order; remembers what it was told."""
 
     def __init__(self, script: list[tuple[Any, tuple[str, ...]]], goals: list[Oracle] | None = None, **options: Any):
-        super().__init__(SPACE, goals or objectives(), **options)
+        super().__init__(goals[0].space if goals else SPACE, goals or objectives(), **options)
         self.script, self.told = list(script), []  # type: ignore[var-annotated]
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
@@ -121,6 +121,34 @@ def test_what_the_searcher_repeats_is_not_paid_twice() -> None:
 def test_repeats_within_a_batch_are_paid_once() -> None:
     script = [([0, 0, 0, 0], BOTH), ([0, 0, 0, 0], BOTH), ([1, 0, 0, 0], BOTH)]
     assert len(Study(Scripted(script), 10, batch=3).run().history) == 4
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_is_the_networks_is_not_paid_for_again_in_another_form(threads: bool) -> None:
+    cells = nastk.space("nasbench201")
+    written = cells.parse("|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|skip_connect~1|none~2|")
+    plain = cells.canonical(written[None])[0]
+    assert not np.array_equal(written, plain)
+    asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def answer(name: str) -> Any:
+        def value(arch: Archs) -> float:
+            asked.append((name, tuple(arch.tolist())))
+            return float(arch.sum())
+
+        return value
+
+    accuracy = nastk.FunctionOracle(cells, answer("accuracy"), "accuracy", one_by_one=True, per_network=True)
+    latency = nastk.FunctionOracle(cells, answer("latency"), "latency", one_by_one=True)
+    searcher = Scripted([(written, BOTH), (plain, BOTH)], [accuracy, latency])
+    history = History()
+    with ThreadPoolExecutor(1) as pool:
+        Study(searcher, 2, history, executor=pool if threads else None).run()
+    assert [name for name, _ in asked].count("accuracy") == 1
+    assert [name for name, _ in asked].count("latency") == 2
+    again = history.find(plain, "accuracy", None)
+    assert again is not None
+    assert (again.value, again.cost, again.source) == (float(written.sum()), 0.0, "an equal network")
 
 
 def test_a_searcher_that_only_repeats_itself_ends_the_run() -> None:

@@ -95,7 +95,7 @@ def _accuracy(options: RunOptions, space: SearchSpace) -> Oracle:
             raise InvalidValue(f"--accuracy {options.accuracy} is a {type(function).__name__}, not a function")
         if _first_argument(function) in NETWORK:
             function = _of_network(function, space, options.seed)
-        return FunctionOracle(space, function, "accuracy", unit="%", direction="max", one_by_one=True)
+        return FunctionOracle(space, function, "accuracy", unit="%", direction="max", one_by_one=True, per_network=True)
     if options.dataset is not None:
         return benchmark(options).oracle("test_accuracy")
     return _shipped_accuracy(space)

@@ -44,6 +44,8 @@ class Oracle(ABC):
         source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
         together: how many architectures are best asked at once (measurements that take turns); what is under way when
             a run is interrupted is lost.
+        per_network: whether equal networks (`SearchSpace.keys`), however written, have one value, as accuracies have: a
+            study pays for it once.
         fidelities: what `evaluate` takes as its fidelity (training epochs), ascending; empty where there is one only.
         fidelity: what is paid for where none is named; None for the highest.
     """
@@ -55,6 +57,7 @@ class Oracle(ABC):
     paid: bool = True
     source: str = ""
     together: int = 1
+    per_network: bool = False
     fidelities: Sequence[float] = ()
     fidelity: float | None = None
 
@@ -93,7 +96,7 @@ class FunctionOracle(Oracle):
         space: the space of its architectures.
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
             returns one number.
-        name, unit, direction, paid: see :class:`Oracle`.
+        name, unit, direction, paid, per_network: see :class:`Oracle`.
         one_by_one: call the function once per architecture; one that raises gives NaN for that architecture only if
             `failures` says so.
         failures: exception types that mean "this architecture failed" (NaN) instead of an error of the program.
@@ -109,9 +112,10 @@ class FunctionOracle(Oracle):
         paid: bool = True,
         one_by_one: bool = False,
         failures: tuple[type[Exception], ...] = (),
+        per_network: bool = False,
     ):
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
-        self.paid, self.one_by_one, self.failures = paid, one_by_one, failures
+        self.paid, self.one_by_one, self.failures, self.per_network = paid, one_by_one, failures, per_network
         self.source = f"function {getattr(function, '__name__', type(function).__name__)}"
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:

@@ -462,7 +462,7 @@ class CountingOracle(Oracle):
     def __init__(self, oracle: Oracle):
         self.oracle = oracle
         self.space, self.name, self.unit, self.direction = oracle.space, oracle.name, oracle.unit, oracle.direction
-        self.paid, self.source = oracle.paid, oracle.source
+        self.paid, self.source, self.per_network = oracle.paid, oracle.source, oracle.per_network
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.questions: list[tuple[Archs, float | None]] = []
 

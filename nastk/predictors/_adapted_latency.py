@@ -164,7 +164,7 @@ class AdaptedLatency(Predictor):
         return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> Array:
-        """Joint draws of the latent latency, ``(n, n_archs)``, of a configuration each that is drawn by its posterior.
+        """Joint draws of measurements, ``(n, n_archs)``, of a configuration each that is drawn by its posterior.
 
         The kernel is a sum of inner products of features, so that a draw is a random weighting of them, moved to the
         measurements by Matheron's rule (Wilson et al., ICML 2020).
@@ -176,9 +176,10 @@ class AdaptedLatency(Predictor):
         chances = np.concatenate(self.posterior_)
         places = [(i, c) for i, fit in enumerate(self.fits_) for c in range(len(fit.noise))]
         low, high = self.task_.values.min(), self.task_.values.max()
+        which, place = np.unique(archs, axis=0, return_inverse=True)  # one measurement of each
         draws = np.empty((n, len(archs)))
-        for row, place in enumerate(rng.choice(len(places), n, p=chances / chances.sum())):
-            number, c = places[place]
+        for row, drawn in enumerate(rng.choice(len(places), n, p=chances / chances.sum())):
+            number, c = places[drawn]
             fit = self.fits_[number]
             prior, measured = np.zeros(len(archs)), np.zeros(len(self.task_))
             for weight, block, known in zip(fit.weights[c], features.blocks, self.known_.blocks, strict=True):
@@ -189,6 +190,7 @@ class AdaptedLatency(Predictor):
             moved = fit.alpha[c] - np.sqrt(fit.variance[c]) * (fit.inverse[c] @ measured)
             value = fit.offset[c] + np.sqrt(fit.variance[c]) * prior
             value += np.tensordot(fit.weights[c], cross, axes=1) @ moved
+            value += np.sqrt(fit.variance[c] * fit.noise[c]) * rng.standard_normal(len(which))[place.ravel()]
             value = value * fit.spread + fit.centre
             if fit.log:
                 value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))

@@ -4,7 +4,9 @@ Several objectives: expected hypervolume improvement (Emmerich et al. 2006; Daul
 enumerated space or an evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang &
 Golovin, ICML 2020). One objective: an upper confidence bound (Srinivas et al., ICML 2010) that becomes less optimistic,
 from a start at what zero-cost proxies rank first where the predictor has learned what they are worth. A latency with a
-few-shot predictor is measured a few times at the start, on architectures chosen target-blind.
+few-shot predictor is measured a few times at the start, on architectures chosen target-blind. A network that was
+evaluated is proposed again in another form where that may be faster: equal cells can be written in many ways whose
+latencies differ several times, and ten measurements do not tell the fastest.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ from; random architectures that stand for a space that cannot be listed."""
 OPTIMISM = (1.5, 0.3, 40.0)
 """Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
 which one of them goes."""
+SHORTLIST, FORMS = 1000, 6
+"""With several objectives, so many candidates are compared by draws, and so many ways to write one network."""
+AGAIN = 0.5
+"""What the expected gain of another form of an evaluated network counts: a new network also teaches something."""
 SCREENED, REFRESH = 3000, 10
 """With one objective, so many architectures of a listed space are scored again at every evaluation; all of it each so
 many evaluations."""
@@ -76,7 +82,7 @@ class PredictorSearch(Searcher):
         candidates: int = 50_000,
         generations: int = 10,
         directions: int = 128,
-        draws: int = 16,
+        draws: int = 32,
         front_size: int = 24,
         exploration: float = 0.5,
     ):
@@ -254,32 +260,58 @@ class PredictorSearch(Searcher):
     def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
         pool = self._pool(rng)
+        mean, std = self._beliefs(pool)  # of all: a listed space's features are kept
         fresh = self._not_evaluated(pool, pending)
-        if not len(fresh):
+        again = self._other_forms(pool, pending, mean, std)
+        if not len(fresh) + len(again):
             return pool[:0]
-        mean, std = (belief[fresh] for belief in self._beliefs(pool))  # of all: a listed space's features are kept
-        pool = pool[fresh]
+        weight = np.repeat([1.0, AGAIN], [len(fresh), len(again)])
+        rows = np.concatenate([fresh, again])
+        pool, mean, std = pool[rows], mean[rows], std[rows]
         low, high = self._range(mean)
         costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
         optimistic = self._gain(self._reach(costs - spread), front) * np.maximum(feasible, 1e-3)
-        short = np.argsort(-optimistic)[: max(256, 8 * n)]
-        pool, costs, spread, feasible = pool[short], costs[short], spread[short], feasible[short]
+        networks = np.unique(self.space.canonical(pool), axis=0, return_inverse=True)[1].ravel()
+        short = _best_forms(networks, optimistic)[: max(SHORTLIST, 8 * n)]
+        pool, costs, spread = pool[short], costs[short], spread[short]
+        feasible, weight, networks = feasible[short], weight[short], networks[short]
         sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
         drawn = [self._reach(c + spread * z) for c, z in zip(sure, self._normal * self._varied, strict=True)]
-        networks = np.unique(self.space.canonical(pool), axis=0, return_inverse=True)[1].ravel()
         left = np.ones(len(pool), dtype=bool)
         chosen: list[int] = []
         while len(chosen) < n and left.any():
-            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
+            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible * weight
             if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
                 gain = feasible - 1e-3 * costs.sum(axis=1)
             best = int(np.argmax(np.where(left, gain, -np.inf)))
             chosen.append(best)
-            left &= networks != networks[best]
+            left &= (networks != networks[best]) if weight[best] == 1.0 else np.arange(len(left)) != best
             fronts = [np.maximum(f, self._reach(c[[best]])[0]) for c, f in zip(sure, fronts, strict=True)]
         return pool[chosen]
+
+    def _other_forms(self, pool: Archs, pending: Archs, mean: Array, std: Array) -> NDArray[np.int64]:
+        """Rows of `pool` that are other forms of evaluated networks, where forms differ and a few-shot predictor learns
+        in what.
+
+        In their `mean` and `std`, what the network was evaluated on is known.
+        """
+        if not (self.few_shot and self.space.forms_differ):
+            return np.empty(0, dtype=np.int64)
+        archs = self._evaluated_archs()
+        columns = [[o.name for o in self.objectives].index(name) for name in self.evaluated]
+        told: dict[Hashable, list[Array]] = {}
+        for key, arch in zip(self.space.keys(archs), archs, strict=True):
+            told.setdefault(key, []).append(self._told(arch)[columns])
+        done = {a.tobytes() for a in archs} | self._failed
+        for key in self.space.keys(pending):
+            told.pop(key, None)
+        keys = self.space.keys(pool)
+        again = np.array([i for i, key in enumerate(keys) if key in told and pool[i].tobytes() not in done], dtype=int)
+        for i in again:
+            mean[i, columns], std[i, columns] = np.mean(told[keys[i]], axis=0), 0.0
+        return again
 
     @property
     def _varied(self) -> Array:
@@ -548,3 +580,13 @@ class PredictorSearch(Searcher):
             chosen.append(int(np.argmax(gain)))
             front = np.maximum(front, reached[chosen[-1]])
         return chosen
+
+
+def _best_forms(networks: NDArray[np.int64], gain: Array) -> NDArray[np.int64]:
+    """Rows by falling gain, at most :data:`FORMS` of each network."""
+    order = np.argsort(-gain, kind="stable")
+    which = networks[order]
+    by_network = np.argsort(which, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[by_network] = np.arange(len(order)) - np.searchsorted(which[by_network], which[by_network])
+    return np.asarray(order[place < FORMS])

@@ -139,6 +139,8 @@ class SearchSpace(ABC):
     choices: tuple[Choice, ...]
     datasets: ClassVar[Mapping[str, dict[str, Any]]] = {}
     """Options of :meth:`build`, :meth:`input_shape` and :meth:`statics` by data set: classes, input size, head."""
+    forms_differ: bool = False
+    """Whether equal networks in other rows are built from other operations, so that they differ in latency."""
 
     # ---- size and shape
 
@@ -545,7 +547,7 @@ class Pool(SearchSpace):
         self.members = members[np.sort(first)]
         self.members.setflags(write=False)
         self.name = name or f"{space.name}-pool"
-        self.choices = space.choices
+        self.choices, self.forms_differ = space.choices, space.forms_differ
         self.datasets = space.datasets  # type: ignore[misc]  # of this pool
         self._place = {row.tobytes(): i for i, row in enumerate(self.members)}
 

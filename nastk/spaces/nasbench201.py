@@ -67,6 +67,7 @@ class NASBench201(SearchSpace):
     name = "nasbench201"
     datasets = DATASETS
     choices = tuple(Choice(f"edge {a}-{b}", OPERATIONS) for a, b in EDGES)
+    forms_differ = True
 
     # ---- members
 

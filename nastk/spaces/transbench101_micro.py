@@ -67,6 +67,7 @@ class TransBench101Micro(SearchSpace):
 
     name = "transbench101-micro"
     choices = tuple(Choice(f"edge {a}-{b}", OPERATIONS) for a, b in EDGES)
+    forms_differ = True
     datasets = {name: {"task": name} for name in TASKS}  # noqa: RUF012
 
     # ---- members
