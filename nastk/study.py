@@ -220,7 +220,7 @@ class Study:
         """What is known of an equal network, as this architecture's record."""
         if not objective.oracle.per_network:
             return None
-        found = self._of_networks.get((self.space.keys(arch[None])[0], objective.name, fidelity))
+        found = self._of_networks.get(self._network_key(arch, objective.name, fidelity))
         if found is None:
             return None
         row = tuple(int(v) for v in arch)
@@ -229,8 +229,11 @@ class Study:
     def _remember(self, record: Record) -> None:
         objective = self._objectives.get(record.objective)
         if objective is not None and objective.oracle.per_network and record.status == "ok":
-            key = self.space.keys(np.array([record.arch]))[0]
-            self._of_networks.setdefault((key, record.objective, record.fidelity), record)
+            key = self._network_key(record.arch, record.objective, record.fidelity)
+            self._of_networks.setdefault(key, record)
+
+    def _network_key(self, arch: Any, name: str, fidelity: float | None) -> tuple[Hashable, str, float | None]:
+        return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
 
     def _ask(self, n: int) -> list[_Open]:
         """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to pay for."""

@@ -128,6 +128,10 @@ class PredictorSearch(Searcher):
         """Paid objectives that are evaluated on every proposal after the start."""
         return [n for n in self.paid if n not in self.few_shot]
 
+    @property
+    def _evaluated_columns(self) -> NDArray[np.int64]:
+        return np.array([j for j, o in enumerate(self.objectives) if o.name in self.evaluated], dtype=np.int64)
+
     # ---- proposals
 
     def _paid_for(self, name: str) -> int:
@@ -251,34 +255,39 @@ class PredictorSearch(Searcher):
 
     def _not_evaluated(self, archs: Archs, pending: Archs) -> NDArray[np.int64]:
         """Rows of `archs` whose networks have neither been evaluated nor are pending; equal ones among them stay."""
-        values = self.values_[:, [[o.name for o in self.objectives].index(n) for n in self.evaluated]]
-        archs_ = self.archs_
-        tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs_], dtype=bool)
-        seen = set(self.space.keys(archs_[tried])) | set(self.space.keys(pending))
+        seen = self._evaluated_keys(pending)
         return np.flatnonzero([key not in seen for key in self.space.keys(archs)])
+
+    def _evaluated_keys(self, pending: Archs) -> set[Hashable]:
+        """Keys of the networks that have been evaluated, successfully or not, or are pending."""
+        archs, values = self.archs_, self.values_[:, self._evaluated_columns]
+        tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs], dtype=bool)
+        return set(self.space.keys(archs[tried])) | set(self.space.keys(pending))
 
     def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
         pool = self._pool(rng)
-        mean, std = self._beliefs(pool)  # of all: a listed space's features are kept
-        fresh = self._not_evaluated(pool, pending)
-        again = self._other_forms(pool, pending, mean, std)
+        keys, seen = self.space.keys(pool), self._evaluated_keys(pending)
+        fresh = np.flatnonzero([key not in seen for key in keys])
+        again, told = self._other_forms(pool, keys, pending)
         if not len(fresh) + len(again):
             return pool[:0]
-        weight = np.repeat([1.0, AGAIN], [len(fresh), len(again)])
-        rows = np.concatenate([fresh, again])
-        pool, mean, std = pool[rows], mean[rows], std[rows]
+        mean, std = self._beliefs(pool)  # of all: a listed space's features are kept
+        known = np.ix_(again, self._evaluated_columns)
+        mean[known], std[known] = told, 0.0
+        rows, repeated = np.concatenate([fresh, again]), np.repeat([False, True], [len(fresh), len(again)])
+        pool, mean, std, networks = pool[rows], mean[rows], std[rows], _numbers(keys)[rows]
         low, high = self._range(mean)
         costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
         optimistic = self._gain(self._reach(costs - spread), front) * np.maximum(feasible, 1e-3)
-        networks = np.unique(self.space.canonical(pool), axis=0, return_inverse=True)[1].ravel()
         short = _best_forms(networks, optimistic)[: max(SHORTLIST, 8 * n)]
         pool, costs, spread = pool[short], costs[short], spread[short]
-        feasible, weight, networks = feasible[short], weight[short], networks[short]
+        feasible, repeated, networks = feasible[short], repeated[short], networks[short]
         sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
         drawn = [self._reach(c + spread * z) for c, z in zip(sure, self._normal * self._varied, strict=True)]
+        weight = np.where(repeated, AGAIN, 1.0)
         left = np.ones(len(pool), dtype=bool)
         chosen: list[int] = []
         while len(chosen) < n and left.any():
@@ -287,31 +296,30 @@ class PredictorSearch(Searcher):
                 gain = feasible - 1e-3 * costs.sum(axis=1)
             best = int(np.argmax(np.where(left, gain, -np.inf)))
             chosen.append(best)
-            left &= (networks != networks[best]) if weight[best] == 1.0 else np.arange(len(left)) != best
+            left &= np.arange(len(left)) != best if repeated[best] else networks != networks[best]
             fronts = [np.maximum(f, self._reach(c[[best]])[0]) for c, f in zip(sure, fronts, strict=True)]
         return pool[chosen]
 
-    def _other_forms(self, pool: Archs, pending: Archs, mean: Array, std: Array) -> NDArray[np.int64]:
+    def _other_forms(self, pool: Archs, keys: Sequence[Hashable], pending: Archs) -> tuple[NDArray[np.int64], Array]:
         """Rows of `pool` that are other forms of evaluated networks, where forms differ and a few-shot predictor learns
-        in what.
+        in what; and what those networks were evaluated to, ``(rows, evaluated objectives)``.
 
-        In their `mean` and `std`, what the network was evaluated on is known.
+        Args:
+            keys: of the pool's networks.
         """
+        columns = self._evaluated_columns
         if not (self.few_shot and self.space.forms_differ):
-            return np.empty(0, dtype=np.int64)
+            return np.empty(0, dtype=np.int64), np.empty((0, len(columns)))
         archs = self._evaluated_archs()
-        columns = [[o.name for o in self.objectives].index(name) for name in self.evaluated]
         told: dict[Hashable, list[Array]] = {}
         for key, arch in zip(self.space.keys(archs), archs, strict=True):
             told.setdefault(key, []).append(self._told(arch)[columns])
         done = {a.tobytes() for a in archs} | self._failed
         for key in self.space.keys(pending):
             told.pop(key, None)
-        keys = self.space.keys(pool)
-        again = np.array([i for i, key in enumerate(keys) if key in told and pool[i].tobytes() not in done], dtype=int)
-        for i in again:
-            mean[i, columns], std[i, columns] = np.mean(told[keys[i]], axis=0), 0.0
-        return again
+        again = [i for i, key in enumerate(keys) if key in told and pool[i].tobytes() not in done]
+        values = [np.mean(told[keys[i]], axis=0) for i in again]
+        return np.array(again, dtype=np.int64), np.reshape(values, (len(again), len(columns)))
 
     @property
     def _varied(self) -> Array:
@@ -450,8 +458,7 @@ class PredictorSearch(Searcher):
 
     def _evaluated_archs(self) -> Archs:
         """Architectures on which every evaluated objective is known."""
-        columns = [j for j, o in enumerate(self.objectives) if o.name in self.evaluated]
-        return self.archs_[np.isfinite(self.values_[:, columns]).all(axis=1)]
+        return self.archs_[np.isfinite(self.values_[:, self._evaluated_columns]).all(axis=1)]
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         probability = np.ones(len(mean))
@@ -580,6 +587,12 @@ class PredictorSearch(Searcher):
             chosen.append(int(np.argmax(gain)))
             front = np.maximum(front, reached[chosen[-1]])
         return chosen
+
+
+def _numbers(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    """A number for each key, ``(n,)``, equal for equal keys."""
+    number: dict[Hashable, int] = {}
+    return np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
 
 
 def _best_forms(networks: NDArray[np.int64], gain: Array) -> NDArray[np.int64]:
