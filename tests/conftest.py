@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker, which the libraries read when they are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from nastk.data.fetch import Store
