@@ -46,13 +46,9 @@ def cells() -> nastk.SearchSpace:
     return nastk.space("nasbench201")
 
 
-def test_one_kernel_and_one_noise_are_an_exact_gaussian_process(
-    cells: nastk.SearchSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gp_bma, "AMPLITUDES", (0.9,))
-    monkeypatch.setattr(gp_bma, "NOISES", (0.1,))
+def test_one_kernel_and_one_noise_are_an_exact_gaussian_process(cells: nastk.SearchSpace) -> None:
     task = _task(cells, ("good",), 12)
-    fitted = nastk.predictor("gp-bma", encoding="vec", warp="identity").fit(task)
+    fitted = nastk.predictor("gp-bma", encoding="vec", warp="identity", amplitudes=[0.9], noises=[0.1]).fit(task)
     others = cells.sample(20, 5)
     x = cells.one_hot(cells.enumerate())
     scale = 1.0 / x.std(axis=0) / np.sqrt(x.shape[1])

@@ -15,6 +15,8 @@ from nastk.spaces.base import Pool, SearchSpace
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
 """Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good."""
+SEARCH_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Noise variances of gp-bma in a search, whose samples differ far more from each other than the best of them do."""
 SEARCH_WARP = "distance"
 """In a search the differences near the best matter, also where a few bad samples dominate the variance."""
 
@@ -68,7 +70,7 @@ def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> 
 def gp_bma_for_search(space: SearchSpace, direction: Direction) -> Predictor:
     """gp-bma for samples that a search chooses, with the prior that ships for the space."""
     found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
-    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
+    found.amplitudes, found.noises, found.warp = SEARCH_AMPLITUDES, SEARCH_NOISES, SEARCH_WARP
     return cast(Predictor, found)
 
 

@@ -29,6 +29,7 @@ MAIN = 0.8
 AMPLITUDES = (0.9, 0.3)
 """Signal variances for samples spread over the space, relative to their variance."""
 NOISES = (0.03, 0.1, 0.3)
+"""Noise variances, relative to the samples' variance."""
 CONSTANT = 0.3
 """Prior variance of the mean, in standardised units."""
 SLOPE = 0.3
@@ -80,6 +81,8 @@ class GPBMA(Predictor):
         warp: "identity", "distance" (from the best), "log", or "auto": what has most evidence of the first two.
         amplitudes: signal variances, relative to that of the samples, that are averaged over. A search, whose samples
             are alike because all are good, needs larger ones than samples from all over the space.
+        noises: noise variances, relative to that of the samples, that are averaged over. A search, which compares the
+            best of many unlike samples with each other, needs smaller ones too.
 
     Example::
 
@@ -87,8 +90,15 @@ class GPBMA(Predictor):
         >>> predictor.adapt(task).predict(space.enumerate()).mean
     """
 
-    def __init__(self, encoding: str = "auto", warp: str = "auto", amplitudes: Sequence[float] = AMPLITUDES):
-        self.encoding, self.warp, self.amplitudes = encoding, warp, tuple(amplitudes)
+    def __init__(
+        self,
+        encoding: str = "auto",
+        warp: str = "auto",
+        amplitudes: Sequence[float] = AMPLITUDES,
+        noises: Sequence[float] = NOISES,
+    ):
+        self.encoding, self.warp = encoding, warp
+        self.amplitudes, self.noises = tuple(amplitudes), tuple(noises)
 
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
@@ -198,7 +208,7 @@ class GPBMA(Predictor):
             right = (z - mean).T
             for mix in mixes:
                 k = np.tensordot(mix, grams, axes=1) + rest
-                for noise in NOISES:
+                for noise in self.noises:
                     factor = np.linalg.cholesky(k + noise * np.eye(n))
                     half = solve_triangular(factor, right, lower=True, check_finite=False)
                     evidences.append(-0.5 * (half**2).sum(axis=0) - np.log(factor.diagonal()).sum())

@@ -36,6 +36,9 @@ from; random architectures that stand for a space that cannot be listed."""
 OPTIMISM = (1.5, 0.3, 40.0)
 """Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
 which one of them goes."""
+ALONE = 5
+"""With several objectives, each so many proposals one is what could be best in an expensive one alone. That end of the
+front is the hardest to find, and the expected hypervolume, which adds little there, leaves it."""
 SHORTLIST, FORMS = 1000, 6
 """With several objectives, so many candidates are compared by draws, and so many ways to write one network."""
 AGAIN = 0.5
@@ -99,7 +102,7 @@ class PredictorSearch(Searcher):
         self._counts: dict[str, int] = {}
         self._fitted: dict[str, tuple[int, Predictor]] = {}
         self._free: dict[bytes, dict[str, Array]] = {}
-        self._ranking: tuple[int, NDArray[np.int64]] | None = None
+        self._rankings: dict[str, tuple[int, NDArray[np.int64]]] = {}
 
     def _models(self, predictor: str | Predictor | Mapping[str, str | Predictor] | None) -> dict[str, Predictor]:
         from nastk.predictors.factory import default_predictor
@@ -157,7 +160,7 @@ class PredictorSearch(Searcher):
                 return [Proposal(a, names) for a in fresh]
         if any(len(self._known(name)[1]) < 2 for name in names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
-        chosen = self._promising(n, pending, rng) if self.single else self._improving(n, pending, rng)
+        chosen = self._promising(self.objectives[0], n, pending, rng) if self.single else self._mixed(n, pending, rng)
         also = {a.tobytes(): name for name, a in self._doubtful(chosen, 1, pending)}
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
@@ -263,6 +266,18 @@ class PredictorSearch(Searcher):
         archs, values = self.archs_, self.values_[:, self._evaluated_columns]
         tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs], dtype=bool)
         return set(self.space.keys(archs[tried])) | set(self.space.keys(pending))
+
+    def _mixed(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What is expected to improve the front, and one in :data:`ALONE` that could be best in one objective."""
+        evaluated = [o for o in self.objectives if o.name in self.evaluated]
+        done = min(self._paid_for(o.name) for o in evaluated) + len(pending)
+        turns = [i // ALONE for i in range(done, done + n) if i % ALONE == ALONE - 1]
+        chosen = self._improving(n - len(turns), pending, rng) if n > len(turns) else pending[:0]
+        for turn in turns:
+            waiting = np.concatenate([pending, chosen])
+            best = self._promising(evaluated[turn % len(evaluated)], 1, waiting, rng)
+            chosen = np.concatenate([chosen, self._cheapest_forms(best)])
+        return chosen
 
     def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
@@ -389,12 +404,12 @@ class PredictorSearch(Searcher):
         best = best[np.sort(first)]
         return best[rng.permutation(len(best))[:GUESSED]]
 
-    def _promising(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What could be best, one after another; of those chosen before, the median is believed meanwhile."""
-        objective = self.objectives[0]
+    def _promising(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What could be best in an objective, one after another; of those chosen before, the median is believed
+        meanwhile."""
         told, values = self._known(objective.name)
         optimism = max(OPTIMISM[1], OPTIMISM[0] - len(told) / OPTIMISM[2])
-        pool = self._screened(rng)
+        pool = self._screened(objective, rng)
         chosen = np.empty((0, self.space.d), dtype=np.int64)
         model = self._fit(objective.name)
         for _ in range(n):
@@ -407,23 +422,21 @@ class PredictorSearch(Searcher):
                 break
             cost = objective.sign * model.quantile(left, -objective.sign * optimism)
             if self.constraints:
-                answer = model.predict(left)
-                likely = self._feasibility(answer.mean[:, None], np.nan_to_num(answer.std, nan=0.0)[:, None])
+                likely = self._feasibility(*self._beliefs(left))
                 cost = np.where(likely >= min(0.5, float(likely.max())), cost, np.inf)
             chosen = np.concatenate([chosen, left[[int(np.argmin(cost))]]])
         return chosen
 
-    def _screened(self, rng: np.random.Generator) -> Archs:
+    def _screened(self, objective: Objective, rng: np.random.Generator) -> Archs:
         """Candidates: of a space that can be listed, what looked good when all of it was last scored, and some more."""
         everything = self._everything()
         if everything is None or len(everything) <= SCREENED:
             return self._pool(rng)
-        name, count = self.objectives[0].name, self._paid_for(self.objectives[0].name)
-        if self._ranking is None or count - self._ranking[0] >= REFRESH or count < REFRESH:
-            sign = self.objectives[0].sign
-            cost = sign * self._fit(name).quantile(everything, -sign)
-            self._ranking = count, np.argsort(cost, kind="stable")
-        order = self._ranking[1]
+        name, count = objective.name, self._paid_for(objective.name)
+        if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
+            cost = objective.sign * self._fit(name).quantile(everything, -objective.sign)
+            self._rankings[name] = count, np.argsort(cost, kind="stable")
+        order = self._rankings[name][1]
         some = rng.choice(order[SCREENED:], min(SCREENED // 4, len(order) - SCREENED), replace=False)
         return everything[np.concatenate([order[:SCREENED], some])]
 
