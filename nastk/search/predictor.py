@@ -30,9 +30,13 @@ from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
+START = 10
+"""First evaluations where no predictor has a guess."""
 GUESSED, TOP, GUESSES = 2, 0.01, 20_000
-"""First architectures where the predictor has a guess; the share of the space, best by the guess, that they are drawn
-from; random architectures that stand for a space that cannot be listed."""
+"""First evaluations of one objective whose predictor has a guess; the share of the space, best by the guess, that they
+are drawn from; random architectures that stand for a space that cannot be listed."""
+GUESSED_FRONT = 6
+"""First evaluations of several objectives whose predictors have a guess: the front by it."""
 OPTIMISM = (1.5, 0.3, 40.0)
 """Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
 which one of them goes."""
@@ -56,8 +60,9 @@ class PredictorSearch(Searcher):
             By default gp-bma for one objective, or where a prior ships for the space and it is maximised; else gp. A
             pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
-        start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default 10,
-            and :data:`GUESSED` where there is one objective and the predictor has a guess beforehand.
+        start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
+            :data:`START`; where the predictors have a guess beforehand, :data:`GUESSED` of one objective and
+            :data:`GUESSED_FRONT` of several.
         measurements: how many evaluations objectives with a few-shot predictor get, where the budget does not say.
         refine: the share of them that is kept for architectures proposed later, the least certain first.
         candidates: at most so many architectures are scored a round; a larger space is scored on an evolved pool.
@@ -154,7 +159,7 @@ class PredictorSearch(Searcher):
         done = min(self._paid_for(name) for name in names) + len(pending)
         start = self._start()
         if done < start:
-            plan = self._plan[:start] if len(self._plan) else self._design(start)
+            plan = self._first(start)
             fresh = plan[self._not_evaluated(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
@@ -168,13 +173,31 @@ class PredictorSearch(Searcher):
         planned = min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
         start = self.start
         if start is None:
-            start = len(self._plan) if self.single and len(self._plan) else 10
+            start = START if self._guesses is None else GUESSED if self.single else GUESSED_FRONT
         return max(1, min(start, planned // 2 if planned < 2 * start else planned))
 
+    def _first(self, n: int) -> Archs:
+        """What is evaluated first, at most `n`: by the predictors' guesses where they have some, else spread."""
+        if self._guesses is None:
+            return self._design(n)
+        return self._guessed_best(*self._guesses, n) if self.single else self._guessed_front(*self._guesses, n)
+
     @cached_property
-    def _plan(self) -> Archs:
-        """What is evaluated first where the predictor has a guess; empty elsewhere."""
-        return self._guessed() if self.single else np.empty((0, self.space.d), dtype=np.int64)
+    def _guesses(self) -> tuple[Archs, Array] | None:
+        """Architectures, and how good the evaluated objectives are guessed to be, ``(n, evaluated)``, the more the
+        better; None where one of their predictors has no guess."""
+        pool = self._everything()
+        if pool is None:
+            pool = self.space.sample(GUESSES, np.random.default_rng([self.seed, 4]))
+        columns = []
+        for o in self.objectives:
+            if o.name in self.evaluated:
+                context = self.contexts.get(o.name, Context())
+                guess = self.models[o.name].guess(self.space, pool, context) if o.direction == "max" else None
+                if guess is None:  # a guess is of quality, which is maximised
+                    return None
+                columns.append(guess)
+        return (pool, np.stack(columns, axis=1)) if columns else None
 
     def _measurements(self, n: int, pending: Archs) -> list[Proposal]:
         """Architectures on which an objective with a few-shot predictor is still to be measured."""
@@ -226,15 +249,38 @@ class PredictorSearch(Searcher):
             networks = FewShotGP().choose(n, seed=rng, space=self.space, candidates=networks, context=context)
         return self._cheapest_forms(networks)
 
+    def _guessed_front(self, pool: Archs, guesses: Array, n: int) -> Archs:
+        """The front of `pool` by guesses and what the other objectives are known to be, thinned to `n`."""
+        known = self._beforehand(pool)
+        names = [o.name for o in self.objectives]
+        if len(known) + guesses.shape[1] < len(names):
+            return self._design(n)
+        costs = np.empty((len(pool), len(names)))
+        costs[:, self._evaluated_columns] = -guesses
+        broken = np.zeros(len(pool), dtype=bool)
+        for name, values in known.items():
+            j = names.index(name)
+            costs[:, j] = self.signs[j] * values
+            for c in self.constraints:
+                broken |= (c.objective == name) & (c.violation(values) > 0)
+        allowed = np.flatnonzero(~broken) if not broken.all() else np.arange(len(pool))
+        front = allowed[nondominated(costs[allowed])]
+        _, first = np.unique(self.space.canonical(pool[front]), axis=0, return_index=True)
+        front = front[np.sort(first)]
+        return pool[front[self._spread(costs[front], min(n, len(front)))]]
+
+    def _beforehand(self, archs: Archs) -> dict[str, Array]:
+        """Values of the objectives that are known without paying: free ones, and those that a few-shot predictor has
+        learned by now."""
+        learned = [name for name in self.few_shot if len(self._known(name)[1]) >= 2]
+        return self._computed(archs) | {name: self._fit(name).predict(archs).mean for name in learned}
+
     def _cheapest_forms(self, archs: Archs) -> Archs:
         """For each architecture the equal network with the least costs, as far as they are known without paying.
 
-        Free objectives and those that a few-shot predictor has learned by now can tell equal networks apart: the ways
-        to write the same cell differ in latency.
+        The ways to write the same cell differ in latency.
         """
-        names = [o.name for o in self.objectives]
-        known = [n for n in names if n not in self.evaluated and (n not in self.paid or len(self._known(n)[1]) >= 2)]
-        if not known or not self.space.enumerable or self.space.size > self.candidates:
+        if not len(archs) or not self.space.enumerable or self.space.size > self.candidates:
             return archs
         everything = self.space.enumerate()
         keys = self.space.keys(archs)
@@ -244,12 +290,11 @@ class PredictorSearch(Searcher):
             if key in wanted:
                 equal.setdefault(key, []).append(i)
         members = everything[[i for rows in equal.values() for i in rows]]
-        free = self._computed(members)
-        total = np.zeros(len(members))
-        for j, name in enumerate(names):
-            if name in known:
-                values = self._fit(name).predict(members).mean if name in self.paid else free[name]
-                total += self.signs[j] * values / max(float(np.ptp(values)), 1e-12)
+        known = self._beforehand(members)
+        if not known:
+            return archs
+        signs = {o.name: o.sign for o in self.objectives}
+        total = np.sum([signs[n] * v / max(float(np.ptp(v)), 1e-12) for n, v in known.items()], axis=0)
         start, best = 0, {}
         for key, rows in equal.items():
             best[key] = members[start + int(np.argmin(total[start : start + len(rows)]))]
@@ -387,22 +432,12 @@ class PredictorSearch(Searcher):
         """Whether there is one objective, and it is evaluated."""
         return len(self.objectives) == 1 and bool(self.evaluated)
 
-    def _guessed(self) -> Archs:
-        """The first architectures of a search with a guess: drawn among what it ranks first."""
-        objective = self.objectives[0]
-        rng = np.random.default_rng([self.seed, 2])
-        pool = self._everything()
-        if pool is None:
-            pool = self.space.sample(GUESSES, rng)
-        guess = self.models[objective.name].guess(self.space, pool, self.contexts.get(objective.name, Context()))
-        if guess is None:
-            return pool[:0]
-        if objective.direction == "min":  # the guess is of quality
-            return pool[:0]
-        best = pool[np.argsort(-guess, kind="stable")[: max(round(len(pool) * TOP), 10 * GUESSED)]]
+    def _guessed_best(self, pool: Archs, guesses: Array, n: int) -> Archs:
+        """At most `n` of `pool`, drawn among what the guess ranks first."""
+        best = pool[np.argsort(-guesses[:, 0], kind="stable")[: max(round(len(pool) * TOP), 10 * n)]]
         _, first = np.unique(self.space.canonical(best), axis=0, return_index=True)
         best = best[np.sort(first)]
-        return best[rng.permutation(len(best))[:GUESSED]]
+        return best[np.random.default_rng([self.seed, 2]).permutation(len(best))[:n]]
 
     def _promising(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """What could be best in an objective, one after another; of those chosen before, the median is believed
