@@ -9,12 +9,13 @@ from toy import Toy, objectives, oracle
 import nastk
 from nastk.data.nasbench201 import SOURCE_DEVICES
 from nastk.errors import InvalidValue, UnknownName
-from nastk.metrics import ModnasProtocol, hypervolume
+from nastk.metrics import ModnasProtocol, hypervolume, nondominated
 from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
-from nastk.search.predictor import FORMS, PredictorSearch, _best_forms
+from nastk.predictors.ridge import Ridge
+from nastk.search.predictor import ALONE, FORMS, GUESSED_FRONT, START, PredictorSearch, _best_forms
 
 
 def _quality(space: nastk.SearchSpace) -> nastk.FunctionOracle:
@@ -136,6 +137,67 @@ def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
         found[searcher] = np.mean(volumes)
     assert found["predictor"] > found["random"]
     assert found["predictor"] > 0.97
+
+
+class Guesser(Ridge):
+    """Knows the qualities of the test beforehand."""
+
+    def guess(self, space, archs, context):  # type: ignore[no-untyped-def]
+        return _quality(space)(archs)
+
+
+def test_several_objectives_start_at_the_front_by_the_predictors_guesses() -> None:
+    space = nastk.space("nasbench201")
+    quality, time = _quality(space), _time(space)
+    everything = space.enumerate()
+    costs = np.column_stack([-quality(everything), time(everything)])
+    worst, rng = costs.max(axis=0), np.random.default_rng(0)
+    by_chance = np.mean([hypervolume(costs[rng.choice(len(costs), GUESSED_FRONT)], worst) for _ in range(20)])
+    for paid, least in ((False, 0.9 * hypervolume(costs, worst)), (True, by_chance)):
+        time.paid = paid
+        predictor = {"quality": Guesser()} | ({"latency": FewShotGP()} if paid else {})
+        result = nastk.search(space, [quality, time], predictor=predictor, budget=12, batch=GUESSED_FRONT)
+        first = np.array([r.arch for r in result.history.records() if r.objective == "quality"])[:GUESSED_FRONT]
+        mine = np.column_stack([-quality(first), time(first)])
+        assert len(set(space.keys(first))) == GUESSED_FRONT
+        if not paid:
+            assert nondominated(np.concatenate([mine, costs]))[:GUESSED_FRONT].all(), "both are known exactly"
+        assert hypervolume(mine, worst) > least
+
+
+def test_the_guessed_front_keeps_constraints_on_what_is_known() -> None:
+    space = nastk.space("nasbench201")
+    quality, time = _quality(space), _time(space)
+    time.paid = False
+    bound = float(np.quantile(time(space.enumerate()), 0.3))
+    result = nastk.search(
+        space, [quality, time], predictor=Guesser(), constraints=[f"latency<={bound}"], budget=GUESSED_FRONT
+    )
+    assert (time(result.searcher.archs_) <= bound).all()
+
+
+def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = nastk.space("nasbench201")
+    asked: list[str] = []
+    promising = PredictorSearch._promising
+
+    def followed(self, objective, n, pending, rng):  # type: ignore[no-untyped-def]
+        asked.append(objective.name)
+        return promising(self, objective, n, pending, rng)
+
+    monkeypatch.setattr(PredictorSearch, "_promising", followed)
+    for batch in (1, 4, 5):
+        asked.clear()
+        budget = START + 4 * ALONE
+        result = nastk.search(space, [_quality(space), _time(space)], predictor="ridge", budget=budget, batch=batch)
+        assert sorted(asked) == ["latency"] * 2 + ["quality"] * 2
+        assert len(set(space.keys(result.searcher.archs_))) == budget
+    values = result.searcher.values_
+    everything = space.enumerate()
+    assert values[:, 0].max() == pytest.approx(_quality(space)(everything).max(), abs=0.05)
+    assert values[:, 1].min() == pytest.approx(_time(space)(everything).min(), abs=0.05)
 
 
 def test_one_predictor_object_serves_several_objectives() -> None:
