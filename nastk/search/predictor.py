@@ -2,8 +2,9 @@
 
 Several objectives: expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the
 enumerated space or an evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang &
-Golovin, ICML 2020). One objective: an upper confidence bound (Srinivas et al., ICML 2010) that becomes less optimistic,
-from a start at what zero-cost proxies rank first where the predictor has learned what they are worth. A latency with a
+Golovin, ICML 2020); one proposal in five is what could be best in an expensive objective alone. One objective: an upper
+confidence bound (Srinivas et al., ICML 2010) that becomes less optimistic. Both start at what zero-cost proxies say
+where the predictor has learned what they are worth: at what they rank first, or at the front by them. A latency with a
 few-shot predictor is measured a few times at the start, on architectures chosen target-blind. A network that was
 evaluated is proposed again in another form where that may be faster: equal cells can be written in many ways whose
 latencies differ several times, and ten measurements do not tell the fastest.
