@@ -182,7 +182,8 @@ def _search(job: _Run) -> Trace:
         models: dict[str, Any] = {} if len(learned) == len(paid) else dict(learned)
         if job.predictor:
             unlearned = [goal for goal in paid if goal.name not in models]
-            models |= {goal.name: _named(job.predictor, table.space, goal) for goal in unlearned}
+            alone = len(goals) == 1
+            models |= {goal.name: _named(job.predictor, table.space, goal, alone) for goal in unlearned}
         if models:
             options["predictor"] = models
     if "contexts" in takes and (proxies := table.search_proxies()) is not None:
@@ -216,8 +217,8 @@ def _search(job: _Run) -> Trace:
     return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
 
 
-def _named(predictor: str, space: SearchSpace, goal: Objective) -> str | Predictor:
-    return gp_bma_for_search(space, goal.direction) if predictor == "gp-bma" else predictor
+def _named(predictor: str, space: SearchSpace, goal: Objective, alone: bool) -> str | Predictor:
+    return gp_bma_for_search(space, goal.direction, alone) if predictor == "gp-bma" else predictor
 
 
 def _names(problem: Problem) -> list[str]:

@@ -15,8 +15,9 @@ from nastk.spaces.base import Pool, SearchSpace
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
 """Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good."""
-SEARCH_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Noise variances of gp-bma in a search, whose samples differ far more from each other than the best of them do."""
+FRONT_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Noise variances of gp-bma in a search of a front, whose samples differ far more from each other than the most
+accurate of them do."""
 SEARCH_WARP = "distance"
 """In a search the differences near the best matter, also where a few bad samples dominate the variance."""
 
@@ -63,14 +64,16 @@ def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> 
     fronts are better on HW-GPT-Bench.
     """
     if alone or shipped_prior(space, direction) is not None:
-        return gp_bma_for_search(space, direction)
+        return gp_bma_for_search(space, direction, alone)
     return cast(Predictor, predictor("gp"))
 
 
-def gp_bma_for_search(space: SearchSpace, direction: Direction) -> Predictor:
-    """gp-bma for samples that a search chooses, with the prior that ships for the space."""
+def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
     found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
-    found.amplitudes, found.noises, found.warp = SEARCH_AMPLITUDES, SEARCH_NOISES, SEARCH_WARP
+    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
+    if not alone:
+        found.noises = FRONT_NOISES
     return cast(Predictor, found)
 
 

@@ -108,6 +108,7 @@ class PredictorSearch(Searcher):
         self._counts: dict[str, int] = {}
         self._fitted: dict[str, tuple[int, Predictor]] = {}
         self._free: dict[bytes, dict[str, Array]] = {}
+        self._answers: dict[tuple[str, int, bytes], Prediction] = {}
         self._rankings: dict[str, tuple[int, NDArray[np.int64]]] = {}
 
     def _models(self, predictor: str | Predictor | Mapping[str, str | Predictor] | None) -> dict[str, Predictor]:
@@ -554,7 +555,7 @@ class PredictorSearch(Searcher):
     def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
         """Mean and standard deviation of every objective, ``(n, m)``; free objectives are asked, and are certain."""
         free = self._computed(archs)
-        predictions = {name: self._fit(name).predict(archs) for name in self.paid}
+        predictions = {name: self._answer(name, archs) for name in self.paid}
         mean = np.empty((len(archs), len(self.objectives)))
         std = np.zeros_like(mean)
         for j, o in enumerate(self.objectives):
@@ -564,6 +565,17 @@ class PredictorSearch(Searcher):
             else:
                 mean[:, j] = free[o.name]
         return mean, std
+
+    def _answer(self, name: str, archs: Archs) -> Prediction:
+        """What a paid objective's predictor says; a few-shot predictor, which seldom learns, is not asked twice."""
+        if name not in self.few_shot:
+            return self._fit(name).predict(archs)
+        key = name, self._paid_for(name), archs.tobytes()
+        answer = self._answers.pop(key, None) or self._fit(name).predict(archs)
+        if len(self._answers) > 8:
+            self._answers.pop(next(iter(self._answers)))
+        self._answers[key] = answer
+        return answer
 
     def _computed(self, archs: Archs) -> dict[str, Array]:
         key = archs.tobytes()
