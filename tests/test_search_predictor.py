@@ -12,6 +12,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol, hypervolume, nondominated
 from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
+from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.ridge import Ridge
@@ -198,6 +199,22 @@ def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective
     everything = space.enumerate()
     assert values[:, 0].max() == pytest.approx(_quality(space)(everything).max(), abs=0.05)
     assert values[:, 1].min() == pytest.approx(_time(space)(everything).min(), abs=0.05)
+
+
+def test_a_few_shot_predictor_is_asked_again_only_when_it_has_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = nastk.space("nasbench201")
+    whole: list[int] = []
+    predict = AdaptedLatency.predict
+
+    def followed(self, archs):  # type: ignore[no-untyped-def]
+        if len(archs) == space.size:
+            whole.append(len(self.task_))
+        return predict(self, archs)
+
+    monkeypatch.setattr(AdaptedLatency, "predict", followed)
+    models = {"quality": "ridge", "latency": FewShotGP()}
+    nastk.search(space, [_quality(space), _time(space)], predictor=models, budget=40, batch=3)
+    assert len(whole) == len(set(whole)) <= 4
 
 
 def test_one_predictor_object_serves_several_objectives() -> None:
