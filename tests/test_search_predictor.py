@@ -201,6 +201,20 @@ def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective
     assert values[:, 1].min() == pytest.approx(_time(space)(everything).min(), abs=0.05)
 
 
+def test_proposals_for_one_objective_keep_the_constraints_on_the_others() -> None:
+    space = nastk.space("nasbench201")
+    quality = _quality(space)
+    size = nastk.FunctionOracle(space, lambda a: quality(a) - 49, "size", "MB", paid=False)  # the best are the largest
+    bound = float(np.quantile(size(space.enumerate()), 0.05))
+    result = nastk.search(
+        space, [quality, size], predictor="ridge", constraints=[f"size<={bound}"], budget=START + 2 * ALONE, batch=ALONE
+    )
+    assert (size(result.searcher.archs_)[START:] <= bound).all()
+    searcher = result.searcher
+    screened = searcher._screened(searcher.objectives[0], np.random.default_rng(0))
+    assert len(screened) == space.size, "the best by quality alone are too large"
+
+
 def test_a_few_shot_predictor_is_asked_again_only_when_it_has_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     space = nastk.space("nasbench201")
     whole: list[int] = []

@@ -467,8 +467,8 @@ class PredictorSearch(Searcher):
     def _screened(self, objective: Objective, rng: np.random.Generator) -> Archs:
         """Candidates: of a space that can be listed, what looked good when all of it was last scored, and some more."""
         everything = self._everything()
-        if everything is None or len(everything) <= SCREENED:
-            return self._pool(rng)
+        if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
+            return self._pool(rng)  # what is best in one objective may break the constraints on the others
         name, count = objective.name, self._paid_for(objective.name)
         if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
             cost = objective.sign * self._fit(name).quantile(everything, -objective.sign)
