@@ -246,21 +246,23 @@ class GPBMA(Predictor):
         sign = 1.0 if self.task_.direction == "max" else -1.0
         for start in range(0, len(archs), 4096):
             x, prior = self.features_(archs[start : start + 4096])
-            kernels = [_kernel(a, b) for a, b in zip(x, self.x_, strict=True)]
+            kernels = np.stack([_kernel(a, b) for a, b in zip(x, self.x_, strict=True)])
+            flat = kernels.reshape(len(kernels), -1)
+            guess = np.zeros(len(x[0])) if prior is None else sign * prior
+            sloped = 0.0 if self.prior_ is None else SLOPE**2 * np.outer(guess, self.prior_)
             first, second = np.zeros(len(x[0])), np.zeros(len(x[0]))
             for process in self.processes_:
-                cross = np.full((len(first), len(self.task_)), CONSTANT)
-                for share, kernel in zip(process.mix, kernels, strict=True):
-                    if share:
-                        cross += share * kernel
+                cross = (process.mix @ flat).reshape(kernels.shape[1:])
+                cross += CONSTANT
                 variance = np.full(len(first), process.mix.sum() + CONSTANT)
                 mean = np.zeros(len(first))
-                if process.prior and prior is not None and self.prior_ is not None:
-                    mean = sign * prior
-                    cross += SLOPE**2 * np.outer(mean, self.prior_)
+                if process.prior:
+                    mean = guess
+                    cross += sloped
                     variance += SLOPE**2 * mean**2
                 mean = mean + cross @ process.alpha
-                variance -= ((cross @ process.inverse.T) ** 2).sum(axis=1)
+                reached = cross @ process.inverse.T
+                variance -= np.einsum("ij,ij->i", reached, reached)
                 first += process.weight * mean
                 second += process.weight * (np.maximum(variance, 1e-10) + mean**2)
             means.append(first)
