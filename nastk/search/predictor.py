@@ -139,6 +139,10 @@ class PredictorSearch(Searcher):
         return [n for n in self.paid if n not in self.few_shot]
 
     @property
+    def _evaluated_objectives(self) -> list[Objective]:
+        return [o for o in self.objectives if o.name in self.evaluated]
+
+    @property
     def _evaluated_columns(self) -> NDArray[np.int64]:
         return np.array([j for j, o in enumerate(self.objectives) if o.name in self.evaluated], dtype=np.int64)
 
@@ -188,18 +192,16 @@ class PredictorSearch(Searcher):
     def _guesses(self) -> tuple[Archs, Array] | None:
         """Architectures, and how good the evaluated objectives are guessed to be, ``(n, evaluated)``, the more the
         better; None where one of their predictors has no guess."""
+        evaluated = self._evaluated_objectives
+        if any(o.direction == "min" for o in evaluated):  # a guess is of quality, which is maximised
+            return None
         pool = self._everything()
         if pool is None:
             pool = self.space.sample(GUESSES, np.random.default_rng([self.seed, 4]))
-        columns = []
-        for o in self.objectives:
-            if o.name in self.evaluated:
-                context = self.contexts.get(o.name, Context())
-                guess = self.models[o.name].guess(self.space, pool, context) if o.direction == "max" else None
-                if guess is None:  # a guess is of quality, which is maximised
-                    return None
-                columns.append(guess)
-        return (pool, np.stack(columns, axis=1)) if columns else None
+        contexts = [self.contexts.get(o.name, Context()) for o in evaluated]
+        asked = [self.models[o.name].guess(self.space, pool, c) for o, c in zip(evaluated, contexts, strict=True)]
+        guesses = [guess for guess in asked if guess is not None]
+        return (pool, np.stack(guesses, axis=1)) if len(guesses) == len(evaluated) else None
 
     def _measurements(self, n: int, pending: Archs) -> list[Proposal]:
         """Architectures on which an objective with a few-shot predictor is still to be measured."""
@@ -254,28 +256,32 @@ class PredictorSearch(Searcher):
     def _guessed_front(self, pool: Archs, guesses: Array, n: int) -> Archs:
         """The front of `pool` by guesses and what the other objectives are known to be, thinned to `n`."""
         known = self._beforehand(pool)
-        names = [o.name for o in self.objectives]
-        if len(known) + guesses.shape[1] < len(names):
+        if len(known) + guesses.shape[1] < len(self.objectives):
             return self._design(n)
-        costs = np.empty((len(pool), len(names)))
+        costs = np.empty((len(pool), len(self.objectives)))
         costs[:, self._evaluated_columns] = -guesses
+        for j, o in enumerate(self.objectives):
+            if o.name in known:
+                costs[:, j] = o.sign * known[o.name]
         broken = np.zeros(len(pool), dtype=bool)
-        for name, values in known.items():
-            j = names.index(name)
-            costs[:, j] = self.signs[j] * values
-            for c in self.constraints:
-                broken |= (c.objective == name) & (c.violation(values) > 0)
+        for c in self.constraints:
+            if c.objective in known:
+                broken |= c.violation(known[c.objective]) > 0
         allowed = np.flatnonzero(~broken) if not broken.all() else np.arange(len(pool))
         front = allowed[nondominated(costs[allowed])]
-        _, first = np.unique(self.space.canonical(pool[front]), axis=0, return_index=True)
-        front = front[np.sort(first)]
+        front = front[self._one_of_each(pool[front])]
         return pool[front[self._spread(costs[front], min(n, len(front)))]]
 
     def _beforehand(self, archs: Archs) -> dict[str, Array]:
         """Values of the objectives that are known without paying: free ones, and those that a few-shot predictor has
         learned by now."""
         learned = [name for name in self.few_shot if len(self._known(name)[1]) >= 2]
-        return self._computed(archs) | {name: self._fit(name).predict(archs).mean for name in learned}
+        return self._computed(archs) | {name: self._answer(name, archs).mean for name in learned}
+
+    def _one_of_each(self, archs: Archs) -> NDArray[np.int64]:
+        """Rows of `archs`, in their order: the first of each network."""
+        _, first = np.unique(self.space.canonical(archs), axis=0, return_index=True)
+        return np.sort(first)
 
     def _cheapest_forms(self, archs: Archs) -> Archs:
         """For each architecture the equal network with the least costs, as far as they are known without paying.
@@ -316,7 +322,7 @@ class PredictorSearch(Searcher):
 
     def _mixed(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """What is expected to improve the front, and one in :data:`ALONE` that could be best in one objective."""
-        evaluated = [o for o in self.objectives if o.name in self.evaluated]
+        evaluated = self._evaluated_objectives
         done = min(self._paid_for(o.name) for o in evaluated) + len(pending)
         turns = [i // ALONE for i in range(done, done + n) if i % ALONE == ALONE - 1]
         chosen = self._improving(n - len(turns), pending, rng) if n > len(turns) else pending[:0]
@@ -437,8 +443,7 @@ class PredictorSearch(Searcher):
     def _guessed_best(self, pool: Archs, guesses: Array, n: int) -> Archs:
         """At most `n` of `pool`, drawn among what the guess ranks first."""
         best = pool[np.argsort(-guesses[:, 0], kind="stable")[: max(round(len(pool) * TOP), 10 * n)]]
-        _, first = np.unique(self.space.canonical(best), axis=0, return_index=True)
-        best = best[np.sort(first)]
+        best = best[self._one_of_each(best)]
         return best[np.random.default_rng([self.seed, 2]).permutation(len(best))[:n]]
 
     def _promising(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
