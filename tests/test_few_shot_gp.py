@@ -63,6 +63,34 @@ def test_draws_are_of_one_function_and_agree_with_the_prediction(few: FewShotGP)
     assert np.array_equal(mine.sample(others, 3, 1), mine.sample(others, 3, 1))
 
 
+def test_it_finds_out_whether_a_runtime_drops_what_is_not_used(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs, everything = few.choose(10, seed=0), space.enumerate()
+    written, executed = (_latency(space, a, 9) - 1.9 for a in (everything, space.compiled(everything)))
+    for truth, other in ((written, executed), (executed, written)):
+        mine = few.adapt(Task(space, archs, truth[space.index(archs)], "latency", "ms", device="mine"))
+        mean = mine.predict(everything).mean
+        assert spearman(mean, truth) > 0.95 > spearman(mean, other) + 0.01
+
+
+def test_measurements_are_of_networks_that_depend_on_their_input(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    constant = space.enumerate()[~space.connected(space.enumerate())]
+    for seed in range(3):
+        assert space.connected(few.choose(10, seed=seed)).all()
+    assert len(few.choose(10, seed=0, candidates=constant)) == 10, "unless there is nothing else"
+
+
+def test_a_measurement_near_zero_does_not_rule_the_logarithms(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs, everything = few.choose(10, seed=0), space.enumerate()
+    for device in (9, 12):
+        values = np.exp(_latency(space, archs, device))
+        values[np.argmin(values)] = 1e-6
+        mine = few.adapt(Task(space, archs, values, "latency", "ms", device="mine"))
+        assert spearman(mine.predict(everything).mean, _latency(space, everything, device)) > 0.97
+
+
 def test_adapting_leaves_the_pretrained_predictor_as_it_was(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
     archs = few.choose(10, seed=0)

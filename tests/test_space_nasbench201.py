@@ -159,3 +159,33 @@ def test_graph_has_eight_nodes_and_follows_the_edges():
     assert set(graph.predecessors("2-3")) == {"0-2", "1-2"}
     assert set(graph.predecessors("output")) == {"0-3", "1-3", "2-3"}
     assert set(graph.successors("input")) == {"0-1", "0-2", "0-3"}
+
+
+@pytest.mark.parametrize(
+    ("written", "executed"),
+    [
+        ([3, 3, 3, 1, 0, 0], [0, 0, 0, 1, 0, 0]),  # nothing leads on from nodes 1 and 2
+        ([3, 3, 3, 1, 2, 0], [3, 0, 0, 1, 2, 0]),  # nothing leads on from node 2
+        ([3, 3, 0, 1, 0, 2], [0, 3, 0, 1, 0, 2]),
+        ([0, 3, 0, 1, 3, 2], [0, 3, 0, 1, 3, 2]),  # what starts from nothing still counts: its bias may not be nothing
+        ([3, 3, 3, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
+        ([0, 0, 3, 0, 3, 3], [0, 0, 0, 0, 0, 0]),  # the input does not reach the output
+        ([3, 2, 4, 1, 2, 3], [3, 2, 4, 1, 2, 3]),
+    ],
+)
+def test_a_compiler_drops_edges_whose_results_are_not_used(written: list[int], executed: list[int]):
+    assert SPACE.compiled(np.array([written])).tolist() == [executed]
+
+
+def test_compiling_keeps_what_is_computed_and_what_is_connected():
+    everything = SPACE.enumerate()
+    executed = SPACE.compiled(everything)
+    connected = SPACE.connected(everything)
+    assert SPACE.keys(executed[connected]) == SPACE.keys(everything[connected])
+    assert np.array_equal(SPACE.connected(executed), connected)
+    assert not executed[~connected].any()
+    assert np.array_equal(SPACE.compiled(executed), executed)
+    assert connected.sum() == 15284
+    pool = nastk.Pool(SPACE, everything[:50])
+    assert np.array_equal(pool.compiled(everything[:50]), executed[:50])
+    assert np.array_equal(pool.connected(everything[:50]), connected[:50])

@@ -1,4 +1,8 @@
-"""Feature blocks of latency: what few-shot-gp's kernels and the designs (A-optimal, D-optimal) are made of."""
+"""Feature blocks of latency: what few-shot-gp's kernels and the designs (A-optimal, D-optimal) are made of.
+
+Where a compiling runtime would leave operations out, every block comes twice: of the architecture as written, and as
+such a runtime executes it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from nastk.encodings.base import Context, LatencySource
 from nastk.spaces.base import Archs, Pool, SearchSpace
 
 Array = NDArray[np.float64]
+
+COMPILED = " compiled"
+"""What the names of the blocks of architectures as compiled end in."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class LatencyBlocks:
         self._scales: dict[str, tuple[Array, Array]] = {}
         self._remembered: dict[bytes, Blocks] = {}
         reference = self.space.sample(min(1000, self.space.size), seed=0, unique=True)
+        self._readings = ("", COMPILED) if (self.space.compiled(reference) != reference).any() else ("",)
         for name, raw in self._raw(reference):
             centre, spread = raw.mean(axis=0), raw.std(axis=0)
             useful = spread > 1e-9 * np.maximum(1.0, np.abs(raw).max(axis=0))
@@ -75,10 +83,15 @@ class LatencyBlocks:
         return result
 
     def _raw(self, archs: Archs) -> Iterable[tuple[str, Array]]:
+        for reading in self._readings:
+            for name, raw in self._read(self.space.compiled(archs) if reading else archs, reading):
+                yield name + reading, raw
+
+    def _read(self, archs: Archs, reading: str) -> Iterable[tuple[str, Array]]:
         if self.sources is not None:
             logs = np.log(self.sources(archs))
             yield "sources", logs
-            centre, factor = self._scales["sources"]  # known by now: the caller has seen the block before
+            centre, factor = self._scales["sources" + reading]  # known by now: the caller has seen the block before
             yield "mean", ((logs - centre) * factor).mean(axis=1, keepdims=True)
         hot = self.space.one_hot(archs)
         for name, matrix in self._matrices.items():

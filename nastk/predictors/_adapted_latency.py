@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.encodings._latency_blocks import COMPILED
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Seed
 
@@ -27,6 +29,15 @@ def _grid(sources: bool) -> list[dict[str, float]]:
     return [
         {"sources": d, "mean": m, "counts": c, "groups": c / 2, "statics": s, "choices": w} for d, m, c, s, w in axes
     ]
+
+
+def _weights(grid: list[dict[str, float]], names: Sequence[str], reading: str, limit: int) -> Array:
+    """At most `limit` weightings ``(c, blocks)`` of one reading's blocks."""
+    columns = [n.removesuffix(reading) if n.endswith(reading) else "" for n in names]
+    weights = np.unique([[w.get(column, 0.0) for column in columns] for w in grid], axis=0)
+    if len(weights) > limit:
+        weights = weights[np.linspace(0, len(weights) - 1, limit).round().astype(int)]
+    return weights
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,11 @@ class _Fits:
     inverse: Array
 
 
+ODDS = 1 / 9
+"""Prior odds that a runtime compiles (pixel3, raspi4, edgegpu and edgetpu of HW-NAS-Bench do), not runs what is
+written."""
+LIFTED = 0.02
+"""Share of the median to which lower values are lifted before logarithms, which a few near zero would dominate."""
 NEGLIGIBLE = 10.0
 """Log evidence below the best at which a configuration is not tried with robust noise."""
 
@@ -74,12 +90,11 @@ class AdaptedLatency(Predictor):
         self.known_ = few.features(task.space, task.context)(task.archs)
         names = self.known_.names
         grid = _grid("sources" in names)
-        weights = np.unique([[w.get(n, 0.0) for n in names] for w in grid], axis=0)
         limit = few.max_configurations
         if len(task) > 40:
             limit = max(8, int(limit * (40 / len(task)) ** 2))
-        if len(weights) > limit:
-            weights = weights[np.linspace(0, len(weights) - 1, limit).round().astype(int)]
+        readings = [""] + [COMPILED] * any(n.endswith(COMPILED) for n in names)
+        weights = np.concatenate([_weights(grid, names, reading, limit) for reading in readings])
         kernels = np.einsum("cb,bij->cij", weights, self.known_.gram(self.known_))
         scale = np.maximum(np.einsum("cii->c", kernels) / len(task), 1e-12)
         kernels = np.repeat(kernels / scale[:, None, None], len(few.noises), axis=0)
@@ -91,16 +106,17 @@ class AdaptedLatency(Predictor):
         evidence = np.concatenate([f.evidence for f in self.fits_])
         if few.prior_ is not None and few.prior_.shape[1] == len(noise):
             evidence += few.prior_weight * np.concatenate([few.prior_[int(f.log), f.configuration] for f in self.fits_])
+        compiled = [n.endswith(COMPILED) for n in names]
+        evidence += np.log(ODDS) * np.concatenate([f.weights[:, compiled].any(axis=1) for f in self.fits_])
         posterior = np.exp(evidence - evidence.max())
         self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
 
     def _fits(self, log: bool, kernels: Array, weights: Array, noise: Array) -> list[_Fits]:
         """With Gaussian noise, and then, where that is not hopeless, with Student's t by iterated reweighting."""
-        y, n, few = self.task_.values, len(self.task_), self.few
-        values = np.log(y) if log else y
+        values, n, few = self._modelled(log), len(self.task_), self.few
         centre, spread = float(values.mean()), float(values.std())
-        jacobian = -n * np.log(spread) - (np.log(y).sum() if log else 0.0)
+        jacobian = -n * np.log(spread) - (values.sum() if log else 0.0)
         z = (values - centre) / spread
         precision: Array = np.ones((len(kernels), n))
         number = np.arange(len(kernels))
@@ -126,6 +142,11 @@ class AdaptedLatency(Predictor):
                 kernels, weights, noise, precision = kernels[kept], weights[kept], noise[kept], precision[kept]
                 number = number[kept]
         return found
+
+    def _modelled(self, log: bool) -> Array:
+        """The measurements, or their logarithms, ``(n,)``."""
+        y = self.task_.values
+        return np.log(np.maximum(y, LIFTED * np.median(y))) if log else y
 
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation of a measurement, in its unit, averaged over all configurations."""
@@ -225,7 +246,7 @@ class AdaptedLatency(Predictor):
         """
         total = np.zeros(len(self.task_))
         for fit, posterior in zip(self.fits_, self.posterior_, strict=True):
-            y = np.log(self.task_.values) if fit.log else self.task_.values
+            y = self._modelled(fit.log)
             z = (y - fit.centre) / fit.spread
             values = (z - fit.alpha / np.einsum("cii->ci", fit.inverse)) * fit.spread + fit.centre
             low, high = y.min(), y.max()

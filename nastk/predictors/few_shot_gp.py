@@ -2,7 +2,8 @@
 
 Two stages. `SourceModels` predict each source device's latency from that device's own samples. The target's latency is
 a GP whose kernel sums the predicted source latencies, their mean, option counts, parameters and FLOPs, and a small
-layer-wise term; many weightings, noise levels and both scales (raw, log) are averaged by marginal likelihood.
+layer-wise term; many weightings, noise levels, both scales (raw, log) and, in a cell with branches, both ways to run it
+(as written, or without branches whose results are not used) are averaged by marginal likelihood.
 """
 
 from __future__ import annotations

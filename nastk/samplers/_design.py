@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings._latency_blocks import LatencyBlocks
+from nastk.encodings._latency_blocks import COMPILED, LatencyBlocks
 from nastk.encodings.base import Context, LatencySource
 from nastk.samplers.base import Sampler
 from nastk.spaces.base import Archs, SearchSpace
@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 WEIGHTS = {"sources": 1.0, "mean": 1.0, "counts": 0.3, "groups": 0.15, "statics": 0.3, "choices": 0.02}
 """Kernel weights of the feature blocks before anything is known of the device."""
+COMPILES = 0.2
+"""Share of these weights that the blocks of architectures as compiled have, where they differ."""
 OFFSET = 4.0
 """Prior variance of the constant."""
 
@@ -47,13 +49,19 @@ class Design(Sampler):
         sources: LatencySource | None,
         context: Context | None,
     ) -> NDArray[np.int64]:
-        features = (self.blocks or LatencyBlocks(space, sources, context))(archs).weighted(self.weights)
+        blocks = (self.blocks or LatencyBlocks(space, sources, context))(archs)
+        share = COMPILES if any(name.endswith(COMPILED) for name in blocks.names) else 0.0
+        weights = {n: w * (1.0 - share) for n, w in self.weights.items()}
+        weights |= {n + COMPILED: w * share for n, w in self.weights.items()}
+        features = blocks.weighted(weights)
         features = np.concatenate([features, np.full((len(archs), 1), np.sqrt(OFFSET))], axis=1)
         floor = self.noise * float((features**2).sum(axis=1).mean())
         covariance = features @ features.T
         chosen: list[int] = []
+        useless = ~space.connected(archs)  # nobody wants their latency; a compiler may leave nothing to measure
         for _ in range(n):
             gain = self.gain(covariance, floor)
+            gain[useless & (len(archs) - useless.sum() >= n)] = -np.inf
             gain[chosen] = -np.inf
             i = int(np.argmax(gain))
             chosen.append(i)

@@ -216,6 +216,14 @@ class SearchSpace(ABC):
         """Equal networks, equal rows; idempotent, shape ``(n, d)``."""
         return archs
 
+    def compiled(self, archs: Archs) -> Archs:
+        """What a compiling runtime executes: architectures without operations whose results the output does not use."""
+        return archs
+
+    def connected(self, archs: Archs) -> NDArray[np.bool_]:
+        """Whether the network's output depends on its input, ``(n,)``."""
+        return np.ones(len(archs), dtype=bool)
+
     def keys(self, archs: Archs) -> list[Hashable]:
         """One hashable per architecture, equal for equal networks."""
         return [row.tobytes() for row in np.ascontiguousarray(self.canonical(archs))]
@@ -610,6 +618,12 @@ class Pool(SearchSpace):
             first: dict[Hashable, int] = {}
             self._canonical = np.array([first.setdefault(k, i) for i, k in enumerate(self.space.keys(self.members))])
         return self.members[self._canonical[self.index(archs)]]
+
+    def compiled(self, archs: Archs) -> Archs:
+        return self.space.compiled(archs)
+
+    def connected(self, archs: Archs) -> NDArray[np.bool_]:
+        return self.space.connected(archs)
 
     def format(self, arch: Archs) -> str:
         return self.space.format(arch)

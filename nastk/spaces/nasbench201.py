@@ -57,6 +57,19 @@ def live_edges(archs: Archs) -> NDArray[np.bool_]:
     return live
 
 
+def without_dead_edges(archs: Archs) -> Archs:
+    """Cells whose edges lead to the output, ``(n, 6)``: `none` wherever a `none` hides the result, everywhere if the
+    input does not reach the output."""
+    archs = np.array(archs)
+    used = np.zeros((len(archs), 4), dtype=bool)  # by node
+    used[:, 3] = live_edges(archs).any(axis=1)
+    for j in reversed(range(len(EDGES))):
+        source, target = EDGES[j]
+        archs[~used[:, target], j] = NONE
+        used[:, source] |= archs[:, j] != NONE
+    return archs
+
+
 class NASBench201(SearchSpace):
     """A cell is a complete directed graph on four nodes; each of its six edges carries one of five operations.
 
@@ -102,6 +115,12 @@ class NASBench201(SearchSpace):
         its released code); there are 6,466 such classes.
         """
         return official_order()[self._representative[_code(archs)]]
+
+    def compiled(self, archs: Archs) -> Archs:
+        return without_dead_edges(archs)
+
+    def connected(self, archs: Archs) -> NDArray[np.bool_]:
+        return np.asarray(live_edges(archs).any(axis=1))
 
     # ---- text and graph
 

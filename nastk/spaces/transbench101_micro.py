@@ -22,7 +22,7 @@ from nastk.spaces._transbench101_heads import (
     task_of,
 )  # fmt: skip
 from nastk.spaces.base import Archs, Choice, SearchSpace
-from nastk.spaces.nasbench201 import EDGES, expressions
+from nastk.spaces.nasbench201 import EDGES, expressions, live_edges, without_dead_edges
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -89,6 +89,12 @@ class TransBench101Micro(SearchSpace):
         A skip from the input is an operation there, for it may have to halve the resolution.
         """
         return self.enumerate()[self._representative[self.index(archs)]]
+
+    def compiled(self, archs: Archs) -> Archs:
+        return without_dead_edges(archs)
+
+    def connected(self, archs: Archs) -> NDArray[np.bool_]:
+        return np.asarray(live_edges(archs).any(axis=1))
 
     # ---- text and graph
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
-from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.base import Archs, Pool, SearchSpace
 
 
 def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options: Any) -> None:
@@ -134,6 +134,15 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     assert len(keys) == len(archs), "keys must return one key an architecture"
     assert len(set(keys)) == _distinct(canonical), "keys must be equal exactly where canonical forms are"
     assert space.keys(canonical) == keys, "an architecture and its canonical form have different keys"
+    connected = space.connected(archs)
+    assert connected.shape == (len(archs),), f"connected returned shape {connected.shape} for {len(archs)} rows"
+    executed = space.compiled(archs)
+    assert executed.shape == archs.shape, f"compiled returned shape {executed.shape}, must be {archs.shape}"
+    assert np.array_equal(archs, before), "compiled changes its argument"
+    assert np.array_equal(space.compiled(executed), executed), "compiled is not idempotent"
+    whole = space.space if isinstance(space, Pool) else space  # the form that is executed need not be in the pool
+    same = np.array([a == b for a, b in zip(whole.keys(executed), whole.keys(archs), strict=True)], dtype=bool)
+    assert same[connected].all(), "compiled makes another network of a connected one"
 
 
 def _check_moves(space: SearchSpace, archs: Archs, seed: int) -> None:
