@@ -14,6 +14,7 @@ from nastk.errors import InvalidValue
 from nastk.metrics import spearman
 from nastk.predictors import gp_bma, load
 from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors.base import Task
 
 
@@ -155,6 +156,63 @@ def test_a_prior_is_saved_without_pickle(cells: nastk.SearchSpace, tmp_path: Pat
     assert np.allclose(again.predict(target.archs).mean, wanted, rtol=1e-9)
     prior = load(tmp_path / "prior")
     assert np.allclose(prior.adapt(target).predict(target.archs).mean, wanted, rtol=1e-9)
+
+
+MICRO = nastk.space("transbench101-micro")
+
+
+def _worth(archs: np.ndarray) -> np.ndarray:
+    """What a cell of either space is worth: the sum of its edges, pooling counting as nothing."""
+    cells = MICRO.canonical(np.where(archs == 4, 0, archs))
+    return np.random.default_rng(5).uniform(0.0, 1.0, (6, 4))[np.arange(6), cells].sum(axis=1)
+
+
+def _related(tasks: int = 3) -> list[Task]:
+    """Tasks of other scales and noises, not all of the same architectures."""
+    found = []
+    for seed in range(tasks):
+        archs = MICRO.sample(250, seed, unique=True)
+        noise = 0.1 * np.random.default_rng(seed).standard_normal(len(archs))
+        found.append(Task(MICRO, archs, 10.0**seed * (_worth(archs) + noise), "accuracy", "%", "max"))
+    return found
+
+
+def test_a_related_space_is_a_prior_without_proxies(cells: nastk.SearchSpace, tmp_path: Path) -> None:
+    source = _task(Toy(), ("good",), 60)
+    prior = nastk.predictor("gp-bma").pretrain([source], _related())
+    archs = cells.sample(300, 1, unique=True)
+    guess = prior.guess(cells, archs, Context())
+    assert spearman(guess, _worth(archs)) > 0.9
+    assert prior.guess(Toy(), Toy().sample(3, 0), Context()) is None, "other edges"
+    assert nastk.predictor("gp-bma").pretrain([source]).guess(cells, archs, Context()) is None
+    task = Task(cells, archs, _worth(archs), "accuracy", "%", "max")
+    few, rest = task.subset(np.arange(5)), task.subset(np.arange(5, 300))
+    helped, alone = (p.adapt(few).predict(rest.archs).mean for p in (prior, nastk.predictor("gp-bma")))
+    assert spearman(helped, rest.values) > spearman(alone, rest.values) + 0.1
+    prior.save(tmp_path / "prior")
+    assert np.allclose(load(tmp_path / "prior").guess(cells, archs, Context()), guess, rtol=1e-9)
+    cells_alone = nastk.Pool(cells, archs)
+    assert spearman(prior.guess(cells_alone, archs, Context()), guess) > 0.999
+
+
+def test_related_cells_and_proxies_count_the_same(cells: nastk.SearchSpace) -> None:
+    target = _task(cells, ("good",), 200)
+    source = _task(Toy(), ("good",), 60)
+    by_proxies, by_cells, both = (
+        nastk.predictor("gp-bma").pretrain([source], related).guess(cells, target.archs, context)
+        for related, context in (([], target.context), (_related(), Context()), (_related(), target.context))
+    )
+    assert spearman(both, by_proxies + by_cells) > 0.999
+
+
+def test_an_operation_that_the_related_space_lacks_counts_as_none(cells: nastk.SearchSpace) -> None:
+    related = RelatedCells.fit(_related())
+    pooled = cells.sample(50, 3)
+    cut = np.where(pooled == 4, 0, pooled)
+    assert np.array_equal(related(cells, pooled), related(cells, cut))
+    assert not related.relates(MICRO), "its own accuracies are no prior"
+    with pytest.raises(InvalidValue, match="toy is no related space"):
+        RelatedCells.fit_each([Task(Toy(), Toy().sample(5, 0), np.arange(5.0))])
 
 
 def test_pretraining_wants_proxies() -> None:

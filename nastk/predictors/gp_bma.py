@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,10 @@ from nastk.errors import InvalidValue
 from nastk.oracles.base import Values
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
+from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Archs, SearchSpace, Seed
+from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
 
 LENGTH = 1.4
 """Length scale, where the root mean squared distance of two architectures is 1.4."""
@@ -70,10 +72,12 @@ class GPBMA(Predictor):
     an amplitude and a noise; all are averaged with their marginal likelihood as weight (Hoeting et al., Bayesian model
     averaging, Statistical Science 1999). The metric is warped by the transform with most evidence.
 
-    ``pretrain(tasks)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies predict a
-    metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's normal
-    scores, each space with equal weight. Their prediction is the prior mean of half of the processes; the other half
-    has none, so that a prior that misleads costs little. Without proxies in the target's context there is no prior.
+    ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
+    predict a metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's
+    normal scores, each space with equal weight. From `related` tasks it learns what their cells are worth, for targets
+    whose cells have the same edges (`RelatedCells`). Both predictions, in equal parts as far as they apply to the
+    target, are the prior mean of half of the processes; the other half has none, so that a prior that misleads costs
+    little. Without proxies in the target's context and without a related space there is no prior.
 
     Args:
         encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
@@ -102,14 +106,19 @@ class GPBMA(Predictor):
 
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
+    related_: tuple[RelatedCells, ...] = ()
 
     # ---- the prior
 
-    def pretrain(self, tasks: Sequence[Task]) -> GPBMA:
-        """Learn the prior from tasks of any spaces; returns itself.
+    def pretrain(self, tasks: Sequence[Task], related: Sequence[Task] = ()) -> GPBMA:
+        """Learn the prior; returns itself.
+
+        Args:
+            tasks: of any spaces, with proxies in their contexts.
+            related: of spaces that may have the same edges as the target's, with or without proxies.
 
         Raises:
-            InvalidValue: no tasks, or one without proxies.
+            InvalidValue: no tasks, or one without proxies, or a related space that cannot be read by others or stored.
         """
         names = proxy_names(tasks)
         spaces = [task.space.name for task in tasks]
@@ -122,7 +131,12 @@ class GPBMA(Predictor):
         weight = np.concatenate(weights)
         self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
         self.proxies_ = tuple(names)
+        self.related_ = tuple(RelatedCells.fit_each(related))
         return self
+
+    @property
+    def _learned_prior(self) -> _Prior:
+        return _Prior(self.trees_, self.proxies_, self.related_)
 
     # ---- samples
 
@@ -150,7 +164,7 @@ class GPBMA(Predictor):
         most = space.size if candidates is None else len(candidates)
         pool = super().choose(max(n, min(POOL, most)), seed, space, candidates)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
-        x, prior = _Features.of(task, self.encoding, self.trees_, self.proxies_)(pool)
+        x, prior = _Features.of(task, self.encoding, self._learned_prior)(pool)
         k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
         if prior is not None:
             k += SLOPE**2 * np.outer(prior, prior)
@@ -172,7 +186,7 @@ class GPBMA(Predictor):
         if not len(task):
             raise InvalidValue("gp-bma needs at least one architecture")
         self.task_ = task
-        self.features_ = _Features.of(task, self.encoding, self.trees_, self.proxies_)
+        self.features_ = _Features.of(task, self.encoding, self._learned_prior)
         x, prior = self.features_(task.archs)
         sign = 1.0 if task.direction == "max" else -1.0
         self.x_, self.prior_ = x, None if prior is None else sign * prior
@@ -279,11 +293,9 @@ class GPBMA(Predictor):
         return np.asarray(self.warp_.backward(mean + z * std))
 
     def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
-        """The learned prior, which reads the context's proxies; None without a prior or proxies."""
-        if self.trees_ is None or context.proxies is None:
-            return None
+        """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
         task = Task(space, archs[:1], np.zeros(1), context=context)
-        return _Features.of(task, self.encoding, self.trees_, self.proxies_)(archs)[1]
+        return _Features.of(task, self.encoding, self._learned_prior)(archs)[1]
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Draws ``(n, n_archs)``, independent between architectures."""
@@ -297,16 +309,24 @@ class GPBMA(Predictor):
         if self.trees_ is None:
             return None
         arrays: dict[str, NDArray[Any]] = {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
+        for cells in self.related_:
+            arrays |= {f"related.{cells.space.name}.{name}": a for name, a in cells.arrays().items()}
         if hasattr(self, "task_"):
             arrays |= {"archs": self.task_.archs.astype(np.int64), "values": self.task_.values}
-        return {"proxies": list(self.proxies_)}, arrays
+        return {"proxies": list(self.proxies_), "related": [cells.space.name for cells in self.related_]}, arrays
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
     ) -> Predictor:
-        trees = {name.removeprefix("trees."): a for name, a in arrays.items() if name.startswith("trees.")}
-        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(trees), tuple(facts["proxies"])
+        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(_under("trees.", arrays)), tuple(facts["proxies"])
+        self.related_ = tuple(
+            RelatedCells.of_arrays(name, _under(f"related.{name}.", arrays)) for name in facts.get("related", [])
+        )
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
+
+
+def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def _kernel(a: Features, b: Features) -> NDArray[np.float64]:
@@ -331,37 +351,32 @@ class _Features:
     Those of all architectures of a small space are computed once and kept as long as the space is.
     """
 
-    def __init__(self, task: Task, name: str | Encoding, trees: MonotoneTrees | None, proxies: Sequence[str]):
-        self.task, self.trees, self.names = task.subset([0]), trees, proxies
+    def __init__(self, task: Task, name: str | Encoding, prior: _Prior):
+        self.task, self.prior = task.subset([0]), prior
         space = task.space
         reference = some_archs(space)
         if len(reference) > 4000:
             reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
-        self.reference = reference
         self.groups = _groups(task, name, reference)
         self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
-        self.centre, self.spread = 0.0, 1.0
-        if trees is not None and task.context.proxies is not None and set(task.context.proxies.names) & set(proxies):
-            guess = self._guess(reference)
-            self.centre, self.spread = float(guess.mean()), float(guess.std()) or 1.0
-            self.prior = True
-        else:
-            self.prior = False
+        self.opinions = prior.opinions(self.task, reference)
+        self.standards = [_standard(opinion(reference)) for opinion in self.opinions]
+        self.centre, self.spread = _standard(self._guess(reference)) if self.opinions else (0.0, 1.0)
         self.all: tuple[list[Features], Features | None] | None = None
         if space.enumerable and space.size <= LARGE:
             self.all = self._compute(space.enumerate())
 
     @classmethod
-    def of(cls, task: Task, name: str | Encoding, trees: MonotoneTrees | None, proxies: Sequence[str]) -> _Features:
+    def of(cls, task: Task, name: str | Encoding, prior: _Prior) -> _Features:
         kept: dict[Any, _Features] = vars(task.space).setdefault("_gp_bma_features", {})
         context = task.context
-        key = (str(name), id(context.proxies), id(context.latencies), repr(context.build_options), id(trees))
+        key = (str(name), id(context.proxies), id(context.latencies), repr(context.build_options), *prior.key)
         if not isinstance(name, str):
-            return cls(task, name, trees, proxies)
+            return cls(task, name, prior)
         if key not in kept:
             while len(kept) >= KEPT:
                 del kept[next(iter(kept))]
-            kept[key] = cls(task, name, trees, proxies)  # holds the context and the trees, so that ids stay theirs
+            kept[key] = cls(task, name, prior)  # holds the context and the prior, so that ids stay theirs
         return kept[key]
 
     def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
@@ -375,11 +390,39 @@ class _Features:
         for terms, scaling in zip(self.groups, self.scaling, strict=True):
             parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
             groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
-        return groups, (self._guess(archs) - self.centre) / self.spread if self.prior else None
+        return groups, (self._guess(archs) - self.centre) / self.spread if self.opinions else None
 
     def _guess(self, archs: Archs) -> Features:
-        assert self.trees is not None
-        return self.trees(proxy_quantiles(self.task, self.names, archs, self.reference))
+        """The mean of all opinions, each standardised over the space."""
+        standardised = [(o(archs) - c) / s for o, (c, s) in zip(self.opinions, self.standards, strict=True)]
+        return np.asarray(np.mean(standardised, axis=0))
+
+
+class _Prior(NamedTuple):
+    """What was learned from tasks of other spaces."""
+
+    trees: MonotoneTrees | None
+    proxies: tuple[str, ...]
+    related: tuple[RelatedCells, ...]
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        return (id(self.trees), *map(id, self.related))
+
+    def opinions(self, task: Task, reference: Archs) -> list[Callable[[Archs], Features]]:
+        """Guesses of a metric, up to its scale, that apply to the task's space and context."""
+        found: list[Callable[[Archs], Features]] = []
+        trees, source = self.trees, task.context.proxies
+        if trees is not None and source is not None and set(source.names) & set(self.proxies):
+            found.append(lambda archs: trees(proxy_quantiles(task, self.proxies, archs, reference)))
+        space = task.space.space if isinstance(task.space, Pool) else task.space
+        found += [partial(cells, space) for cells in self.related if cells.relates(space)]
+        return found
+
+
+def _standard(values: Features) -> tuple[float, float]:
+    """Centre and spread, the latter one if there is none."""
+    return float(values.mean()), float(values.std()) or 1.0
 
 
 def _scaling(features: Features) -> tuple[Features, Features]:

@@ -46,8 +46,13 @@ ALONE = 5
 front is the hardest to find, and the expected hypervolume, which adds little there, leaves it."""
 SHORTLIST, FORMS = 1000, 6
 """With several objectives, so many candidates are compared by draws, and so many ways to write one network."""
-AGAIN = 0.5
-"""What the expected gain of another form of an evaluated network counts: a new network also teaches something."""
+AGAIN = 1.0
+"""What the expected gain of another form of an evaluated network counts; less favours networks, which teach more."""
+DEVIATION = 0.7
+"""Share of their deviation from the mean that the joint draws of a few-shot predictor keep."""
+SCREENS = (0.5, 1.5)
+"""Standard deviations that candidates are believed better by when they are screened for that, in turn: those that are
+likely to improve the front, and those that might."""
 SCREENED, REFRESH = 3000, 10
 """With one objective, so many architectures of a listed space are scored again at every evaluation; all of it each so
 many evaluations."""
@@ -71,7 +76,8 @@ class PredictorSearch(Searcher):
         directions: number of directions of the hypervolume.
         draws: number of draws of the expectation.
         front_size: at most so many architectures are recommended where predictions alone decide.
-        exploration: multiplies the predictors' standard deviations when the next architectures are chosen.
+        exploration: multiplies the predictors' standard deviations when the next architectures are chosen; not those of
+            few-shot predictors, which draw jointly.
     """
 
     learns_few_shot = True
@@ -349,8 +355,9 @@ class PredictorSearch(Searcher):
         costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
-        optimistic = self._gain(self._reach(costs - spread), front) * np.maximum(feasible, 1e-3)
-        short = _best_forms(networks, optimistic)[: max(SHORTLIST, 8 * n)]
+        hopes = [costs - screen * std / (high - low) for screen in SCREENS]
+        gains = [self._gain(self._reach(hoped), front) * np.maximum(feasible, 1e-3) for hoped in hopes]
+        short = _in_turn([_best_forms(networks, gain) for gain in gains])[: max(SHORTLIST, 8 * n)]
         pool, costs, spread = pool[short], costs[short], spread[short]
         feasible, repeated, networks = feasible[short], repeated[short], networks[short]
         sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
@@ -423,10 +430,10 @@ class PredictorSearch(Searcher):
         return sure, fronts
 
     def _tempered(self, model: Predictor, archs: Archs, rng: np.random.Generator) -> Array:
-        """Joint draws ``(draws, n)``, as far from the mean as `exploration` says."""
+        """Joint draws ``(draws, n)`` of measurements, :data:`DEVIATION` as far from the mean."""
         mean = model.predict(archs).mean
         drawn: Array = model.sample(archs, len(self._normal), rng)
-        return mean + self.exploration * (drawn - mean)
+        return mean + DEVIATION * (drawn - mean)
 
     def _told(self, arch: Archs) -> Array:
         """What is known of an architecture, ``(m,)``, NaN where nothing."""
@@ -669,3 +676,10 @@ def _best_forms(networks: NDArray[np.int64], gain: Array) -> NDArray[np.int64]:
     place = np.empty(len(order), dtype=np.int64)
     place[by_network] = np.arange(len(order)) - np.searchsorted(which[by_network], which[by_network])
     return np.asarray(order[place < FORMS])
+
+
+def _in_turn(rankings: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The first of each ranking, the second of each, and so on, each row once; the rankings are of one length."""
+    together = np.stack(rankings, axis=1).ravel()
+    _, first = np.unique(together, return_index=True)
+    return np.asarray(together[np.sort(first)])

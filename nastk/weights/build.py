@@ -1,6 +1,7 @@
 """Fits the shipped weights anew from fetched tables: ``python -m nastk.weights.build`` after ``nastk data fetch``.
 
-Each is fitted on at most 900 architectures a device or data set and judged on architectures that were never fitted.
+Each is fitted on at most 900 architectures a device or data set (the prior: all cells of TransNAS-Bench-101 micro), and
+judged on architectures that were never fitted.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
 
 def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
     """gp-bma's prior for a space from the tasks of all other spaces, and what it makes of a few trainings."""
-    sources = accuracy.sources(space)
-    model = GPBMA().pretrain(sources)
+    sources, related = accuracy.sources(space), _related_tasks()
+    model = GPBMA().pretrain(sources, related)
     quality: dict[str, float] = {}
     for dataset, task in accuracy.targets(space).items():
         found = []
@@ -124,7 +125,8 @@ def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
         quality[dataset] = round(float(np.mean(found)), 4)
     files = Store().catalogue.select(["nasbench101", "nasbench301", "transbench101"])
     return model, {
-        "what": f"accuracies of {space} from few trainings, by how proxies rank networks in {len(sources)} other tasks",
+        "what": f"accuracies of {space} from few trainings, by how proxies rank networks in {len(sources)} other tasks "
+        f"and by the same cells in {len(related)} tasks of {related[0].space.name}",
         "space": space,
         "metric": "accuracy",
         "command": COMMAND,
@@ -136,6 +138,19 @@ def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
         },
         "data": {file.path: file.sha256 for file in files},
     }
+
+
+def _related_tasks(space: str = "transbench101-micro") -> list[Task]:
+    """Validation metrics of all cells of a related space in those of its tasks that have nearly all of them."""
+    table = benchmark(space)
+    archs = table.space.enumerate()
+    tasks = []
+    for name in table.table.datasets("val_accuracy"):
+        values = table.values("val_accuracy", dataset=name)
+        there = np.isfinite(values)
+        if there.mean() > 0.9:
+            tasks.append(Task(table.space, archs[there], values[there], "val_accuracy", "%", "max", dataset=name))
+    return tasks
 
 
 def _build_options(dataset: str) -> dict[str, int]:
