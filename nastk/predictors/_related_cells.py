@@ -57,7 +57,7 @@ class RelatedCells:
             by_space.setdefault(_whole(task.space).name, []).append(task)
         for name, same in by_space.items():
             if name not in SPACES.entries or not cls.usable(same[0].space):
-                raise InvalidValue(f"{name} is no related space: one of the package, whose choices all have {NOTHING}")
+                raise InvalidValue(f"{name} is no related space: register it, and give all choices {NOTHING!r}")
         return [cls.fit(same) for same in by_space.values()]
 
     @classmethod
