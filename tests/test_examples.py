@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LIMIT = 120
+LIMIT = 300
 """Seconds that an example may take."""
 
 
