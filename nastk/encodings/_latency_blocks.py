@@ -29,6 +29,11 @@ class Blocks:
     names: tuple[str, ...]
     blocks: tuple[Array, ...]
 
+    @property
+    def compiled(self) -> NDArray[np.bool_]:
+        """Which blocks are of architectures as compiled, ``(blocks,)``."""
+        return np.array([name.endswith(COMPILED) for name in self.names], dtype=bool)
+
     def gram(self, other: Blocks) -> Array:
         """Inner products of each block, ``(blocks, n, m)``."""
         return np.stack([a @ b.T for a, b in zip(self.blocks, other.blocks, strict=True)])

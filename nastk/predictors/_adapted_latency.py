@@ -93,7 +93,7 @@ class AdaptedLatency(Predictor):
         limit = few.max_configurations
         if len(task) > 40:
             limit = max(8, int(limit * (40 / len(task)) ** 2))
-        readings = [""] + [COMPILED] * any(n.endswith(COMPILED) for n in names)
+        readings = ("", COMPILED) if self.known_.compiled.any() else ("",)
         weights = np.concatenate([_weights(grid, names, reading, limit) for reading in readings])
         kernels = np.einsum("cb,bij->cij", weights, self.known_.gram(self.known_))
         scale = np.maximum(np.einsum("cii->c", kernels) / len(task), 1e-12)
@@ -106,8 +106,8 @@ class AdaptedLatency(Predictor):
         evidence = np.concatenate([f.evidence for f in self.fits_])
         if few.prior_ is not None and few.prior_.shape[1] == len(noise):
             evidence += few.prior_weight * np.concatenate([few.prior_[int(f.log), f.configuration] for f in self.fits_])
-        compiled = [n.endswith(COMPILED) for n in names]
-        evidence += np.log(ODDS) * np.concatenate([f.weights[:, compiled].any(axis=1) for f in self.fits_])
+        compiled = [f.weights[:, self.known_.compiled].any(axis=1) for f in self.fits_]
+        evidence += np.log(ODDS) * np.concatenate(compiled)
         posterior = np.exp(evidence - evidence.max())
         self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self

@@ -15,6 +15,8 @@ from nastk.oracles.base import Direction, Values
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nastk.predictors.base import Task
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -96,3 +98,9 @@ def line(scores: Values, wanted: Values, direction: Direction = "max") -> tuple[
     slope = float(((scores - scores.mean()) * (wanted - wanted.mean())).mean()) / spread if spread else 0.0
     slope = sign * max(sign * slope, 1e-6)
     return float(wanted.mean() - slope * scores.mean()), slope
+
+
+def normal_scores(task: Task) -> Values:
+    """Scores ``(n,)`` of a task's values by their ranks, higher is better: comparable between metrics and tasks."""
+    sign = 1.0 if task.direction == "max" else -1.0
+    return np.asarray(ndtri((rankdata(sign * task.values) - 0.5) / len(task)))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.stats import norm, rankdata
 
 import nastk.spaces.factory as spaces
 from nastk.errors import InvalidValue
+from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors.base import Task
 from nastk.registry import SPACES
 from nastk.spaces.base import Archs, Pool, SearchSpace
@@ -65,7 +65,7 @@ class RelatedCells:
         """Learn from tasks of one space; a cell's score is its mean over the tasks that have it."""
         space = _whole(tasks[0].space)
         archs = np.concatenate([space.canonical(task.archs) for task in tasks])
-        scores = [norm.ppf((rankdata(_quality(task)) - 0.5) / len(task)) for task in tasks]
+        scores = [normal_scores(task) for task in tasks]
         cells, which = np.unique(archs, axis=0, return_inverse=True)
         mean = np.bincount(which.ravel(), np.concatenate(scores)) / np.bincount(which.ravel())
         if len(cells) > ROWS:
@@ -82,9 +82,8 @@ class RelatedCells:
 
     def relates(self, space: SearchSpace) -> bool:
         """Whether a space, another one, has the same edges, and operations that are known."""
-        return space.name != self.space.name and self.usable(space) and [c.name for c in space.choices] == [
-            c.name for c in self.space.choices
-        ]
+        names, ours = ([choice.name for choice in s.choices] for s in (space, self.space))
+        return _whole(space).name != self.space.name and names == ours and self.usable(space)
 
     def __call__(self, space: SearchSpace, archs: Archs) -> Array:
         """Scores ``(n,)`` of architectures of a space that is related; higher is better."""
@@ -111,10 +110,6 @@ class RelatedCells:
 
 def _whole(space: SearchSpace) -> SearchSpace:
     return space.space if isinstance(space, Pool) else space
-
-
-def _quality(task: Task) -> Array:
-    return task.values if task.direction == "max" else -task.values
 
 
 def _kernel(a: Array, b: Array, d: int) -> Array:

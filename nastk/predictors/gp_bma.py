@@ -11,18 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from nastk.encodings.base import Context, Encoding, Features, encoding, some_archs
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Values
 from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, SearchSpace, Seed
 
 LENGTH = 1.4
 """Length scale, where the root mean squared distance of two architectures is 1.4."""
@@ -125,8 +124,7 @@ class GPBMA(Predictor):
         x, y, weights = [], [], []
         for task in tasks:
             x.append(proxy_quantiles(task, names, task.archs, task.archs))
-            sign = 1.0 if task.direction == "max" else -1.0
-            y.append(ndtri((rankdata(sign * task.values) - 0.5) / len(task)))
+            y.append(normal_scores(task))
             weights.append(np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)))
         weight = np.concatenate(weights)
         self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
@@ -295,6 +293,8 @@ class GPBMA(Predictor):
     def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
         task = Task(space, archs[:1], np.zeros(1), context=context)
+        if not self._learned_prior.opinions(task, archs):
+            return None
         return _Features.of(task, self.encoding, self._learned_prior)(archs)[1]
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
@@ -415,8 +415,7 @@ class _Prior(NamedTuple):
         trees, source = self.trees, task.context.proxies
         if trees is not None and source is not None and set(source.names) & set(self.proxies):
             found.append(lambda archs: trees(proxy_quantiles(task, self.proxies, archs, reference)))
-        space = task.space.space if isinstance(task.space, Pool) else task.space
-        found += [partial(cells, space) for cells in self.related if cells.relates(space)]
+        found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
         return found
 
 

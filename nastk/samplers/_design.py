@@ -50,7 +50,7 @@ class Design(Sampler):
         context: Context | None,
     ) -> NDArray[np.int64]:
         blocks = (self.blocks or LatencyBlocks(space, sources, context))(archs)
-        share = COMPILES if any(name.endswith(COMPILED) for name in blocks.names) else 0.0
+        share = COMPILES if blocks.compiled.any() else 0.0
         weights = {n: w * (1.0 - share) for n, w in self.weights.items()}
         weights |= {n + COMPILED: w * share for n, w in self.weights.items()}
         features = blocks.weighted(weights)
