@@ -23,7 +23,7 @@ _PUBLIC = {
     "NastkError": "nastk.errors",
     "Objective": "nastk.search.base",
     "Oracle": "nastk.oracles.base",
-    "Pool": "nastk.spaces.base",
+    "Pool": "nastk.spaces._pool",
     "Prediction": "nastk.predictors.base",
     "Predictor": "nastk.predictors.base",
     "predictor": "nastk.predictors.factory",
@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
     from nastk.spaces._placeholders import choice, space_of
-    from nastk.spaces.base import Choice, Pool, SearchSpace
+    from nastk.spaces._pool import Pool
+    from nastk.spaces.base import Choice, SearchSpace
     from nastk.spaces.factory import space
     from nastk.study import Study

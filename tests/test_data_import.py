@@ -19,7 +19,7 @@ from nastk.data.official import Measurements
 from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
 from nastk.oracles.table import Table
-from nastk.spaces.base import Pool
+from nastk.spaces._pool import Pool
 from nastk.spaces.fbnet import FBNet
 from nastk.spaces.nasbench201 import NASBench201
 

@@ -20,7 +20,8 @@ from nastk.metrics import hypervolume, nondominated
 from nastk.predictors.base import Task
 from nastk.predictors.mlp import MLP
 from nastk.predictors.ridge import Ridge
-from nastk.spaces.base import Archs, Choice, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.spaces.factory import space
 
 SPACE = Toy()

@@ -14,7 +14,8 @@ from nastk.errors import InvalidValue, Unsupported
 from nastk.metrics import spearman
 from nastk.predictors.base import Task
 from nastk.predictors.multi_predict import MultiPredict
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 from nastk.testing import check_predictor
 
 SMALL: dict[str, Any] = {

@@ -11,7 +11,8 @@ from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue, UnknownName
 from nastk.oracles.base import FunctionOracle
 from nastk.oracles.table import Benchmark, CountingOracle, Table, TableOracle, benchmark
-from nastk.spaces.base import Choice, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Choice, SearchSpace
 
 
 class Toy(SearchSpace):

@@ -24,7 +24,8 @@ from nastk.search.pareto_local_search import ParetoLocalSearch
 from nastk.search.pymoo import ALGORITHMS
 from nastk.search.random import RandomSearch
 from nastk.search.scalarised import SCALARISATIONS
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 from nastk.testing import check_searcher
 
 SPACE = Toy()

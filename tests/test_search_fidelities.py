@@ -22,7 +22,8 @@ from nastk.search.base import Objective, Proposal, Searcher
 from nastk.search.mo_asha import MOASHA, crowding, epsilon_net
 from nastk.search.random import RandomSearch
 from nastk.search.successive_halving import SuccessiveHalving
-from nastk.spaces.base import Archs, Pool
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs
 from nastk.study import Study
 from nastk.testing import check_oracle, check_searcher
 

@@ -14,7 +14,8 @@ from nastk.metrics import hypervolume
 from nastk.registry import SEARCHERS
 from nastk.search.pymoo import ALGORITHMS, PymooSearch
 from nastk.search.random import RandomSearch
-from nastk.spaces.base import Archs, Choice, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.study import Study
 
 SPACE = Toy()

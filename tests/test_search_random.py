@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 from toy import Toy, objectives
 
 from nastk.search.random import RandomSearch
-from nastk.spaces.base import Pool
+from nastk.spaces._pool import Pool
 
 SPACE = Toy()
 

@@ -12,7 +12,7 @@ from nastk.errors import InvalidValue, Unsupported
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.search.base import Objective, learns_few_shot
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 FEW_SHOT = "few-shot-gp"
 DUPLICATE = 0.99
@@ -127,7 +127,7 @@ def _of_network(function: Any, space: SearchSpace, seed: int) -> Any:
 def _shipped_accuracy(space: SearchSpace) -> Oracle:
     from nastk.oracles.predicted import Predicted
 
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     for stem, notes in shipped().items():
         if notes.get("space") == whole.name and notes.get("dataset") == ACCURACY_OF and "accuracy" in notes["metric"]:
             name = stem.removesuffix(f"-{whole.name}-{ACCURACY_OF}")
@@ -164,7 +164,7 @@ def latency_predictor(space: SearchSpace, device: str | None = None, name: str =
     """
     from nastk.predictors.factory import predictor
 
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     if f"{name}-{whole.name}" not in shipped():
         return predictor(name)
     few = pretrained(name, whole.name)

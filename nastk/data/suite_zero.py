@@ -20,7 +20,8 @@ from nastk.data.proxies import FAILED, PROXIES
 from nastk.encodings.base import Context
 from nastk.errors import DataError, UnknownName, Unsupported
 from nastk.predictors.base import Task
-from nastk.spaces.base import Archs, Choice, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, Choice, SearchSpace
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings.base import Context, LatencySource
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class LatencyBlocks:
     """
 
     def __init__(self, space: SearchSpace, sources: LatencySource | None = None, context: Context | None = None):
-        self.space = space.space if isinstance(space, Pool) else space
+        self.space = space.whole
         self.sources, self.options = sources, context.build_options if context else {}
         counts, groups = self.space.count_matrix()[0], self.space.count_matrix(grouped=True)[0]
         self._matrices = {"counts": counts, **({"groups": groups} if groups.shape[1] else {})}

@@ -25,7 +25,7 @@ from nastk.parallel import each
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.registry import PREDICTORS, SAMPLERS
 from nastk.samplers.base import sampler
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 DRAWS = 4
 """Target draws for each pretraining of a method that is slow to pretrain."""
@@ -244,7 +244,7 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     """Scores by (samples, draw, device)."""
     devices, method = TASKS[job.task], find(job.method)
     table = _table(devices.space)
-    whole = table.space.space if isinstance(table.space, Pool) else table.space
+    whole = table.space.whole
     archs = table.space.enumerate()
     context = _context(table, devices, method)
     rows = _generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)

@@ -28,7 +28,8 @@ from nastk.parallel import each
 from nastk.predictors.base import Task
 from nastk.predictors.factory import predictor, shipped_prior
 from nastk.predictors.few_shot_gp import FewShotGP
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -27,7 +27,7 @@ from nastk.predictors.factory import gp_bma_for_search
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, Searcher, learns_few_shot
-from nastk.spaces.base import Pool, SearchSpace
+from nastk.spaces.base import SearchSpace
 from nastk.study import Study
 
 Values = NDArray[np.float64]
@@ -266,7 +266,7 @@ def _pretrained(space: str, dataset: str | None, sources: tuple[str, ...], sampl
     if not sources:
         return few
     table = benchmark(space, dataset=dataset)
-    whole = table.space.space if isinstance(table.space, Pool) else table.space
+    whole = table.space.whole
     archs = table.space.enumerate()
     rng = np.random.default_rng([zlib.crc32(b"sources"), seed])
     rows = rng.choice(len(archs), min(samples, len(archs)), replace=False)

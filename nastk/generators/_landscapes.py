@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nastk.generators.discretisers import split
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def respelled(space: SearchSpace, archs: Archs, seed: int, rounds: int = 40) -> 
     What a generator draws is not in canonical form; what learns costs from architectures that are must see that such
     choices are free.
     """
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     rng = np.random.default_rng(seed)
     wanted, found = whole.canonical(archs), np.array(archs)
     if len(archs) == 0:

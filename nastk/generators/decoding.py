@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
 from nastk.metrics import orthant_directions, orthant_volume, reach
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def _scores(space: SearchSpace, log_p: Array) -> Array:
 
 def _matters(space: SearchSpace) -> NDArray[np.bool_]:
     """Which choices change the network, for every member, ``(members, d)``."""
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     archs = whole.canonical(space.enumerate())
     found = np.zeros(archs.shape, dtype=bool)
     for j, size in enumerate(space.sizes):

@@ -30,7 +30,8 @@ from nastk.generators.limits import Limit
 from nastk.generators.normalisation import Normalisation
 from nastk.generators.preferences import dirichlet, rays
 from nastk.generators.scalarisations import scalarisation
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 Preferences = int | Array | Sequence[Sequence[float]]
@@ -568,7 +569,7 @@ class ParetoGenerator:
         document = {
             "format": FORMAT,
             "generator": "pareto",
-            "space": (self.space.space if isinstance(self.space, Pool) else self.space).name,
+            "space": self.space.whole.name,
             "objectives": {name: cost is None for name, cost in self.objectives.items()},
             "devices": list(self.embeddings_),
             "options": options,

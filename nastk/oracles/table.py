@@ -22,7 +22,8 @@ from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import InvalidArchitecture, InvalidValue, UnknownName, Unsupported
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.registry import SPACES
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 
 
 class Proxies(NamedTuple):
@@ -158,7 +159,7 @@ class Table:
             place[block.rows] = np.arange(len(block.rows))
             held = np.flatnonzero(place[rows] >= 0)
             blocks.append(Block(held.astype(np.int32), block.values[:, place[rows[held]]]))
-        whole = self.space.space if isinstance(self.space, Pool) else self.space
+        whole = self.space.whole
         content = replace(self.content, archs=self.content.archs[rows], blocks=blocks)
         return Table(content, whole)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nastk.predictors._multi_predict_network import spread, with_global_node
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 SAMPLED = 1000
 """Architectures whose graphs tell whether arrows differ in a space, and whether graphs branch."""
@@ -53,7 +53,7 @@ class OpGraphs:
     """
 
     def __init__(self, space: SearchSpace):
-        self.space = space.space if isinstance(space, Pool) else space
+        self.space = space.whole
         graphs = self.space.graphs(self.space.sample(SAMPLED, seed=0))
         first, output, *others = graphs.labels
         self.operations = [first, *others, output]  # stored predictors and published figures rest on this order

@@ -15,7 +15,7 @@ from nastk.errors import InvalidValue
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors.base import Task
 from nastk.registry import SPACES
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class RelatedCells:
         """
         by_space: dict[str, list[Task]] = {}
         for task in tasks:
-            by_space.setdefault(_whole(task.space).name, []).append(task)
+            by_space.setdefault(task.space.whole.name, []).append(task)
         for name, same in by_space.items():
             if name not in SPACES.entries or not cls.usable(same[0].space):
                 raise InvalidValue(f"{name} is no related space: register it, and give all choices {NOTHING!r}")
@@ -63,7 +63,7 @@ class RelatedCells:
     @classmethod
     def fit(cls, tasks: Sequence[Task]) -> RelatedCells:
         """Learn from tasks of one space; a cell's score is its mean over the tasks that have it."""
-        space = _whole(tasks[0].space)
+        space = tasks[0].space.whole
         archs = np.concatenate([space.canonical(task.archs) for task in tasks])
         scores = [normal_scores(task) for task in tasks]
         cells, which = np.unique(archs, axis=0, return_inverse=True)
@@ -83,7 +83,7 @@ class RelatedCells:
     def relates(self, space: SearchSpace) -> bool:
         """Whether a space, another one, has the same edges, and operations that are known."""
         names, ours = ([choice.name for choice in s.choices] for s in (space, self.space))
-        return _whole(space).name != self.space.name and names == ours and self.usable(space)
+        return space.whole.name != self.space.name and names == ours and self.usable(space)
 
     def __call__(self, space: SearchSpace, archs: Archs) -> Array:
         """Scores ``(n,)`` of architectures of a space that is related; higher is better."""
@@ -106,10 +106,6 @@ class RelatedCells:
     def of_arrays(cls, space: str, arrays: dict[str, NDArray[Any]]) -> RelatedCells:
         """The inverse of :meth:`arrays`."""
         return cls(spaces.space(space), arrays["archs"].astype(np.int64), arrays["alpha"].astype(np.float64))
-
-
-def _whole(space: SearchSpace) -> SearchSpace:
-    return space.space if isinstance(space, Pool) else space
 
 
 def _kernel(a: Array, b: Array, d: int) -> Array:

@@ -19,7 +19,7 @@ from nastk.errors import DataError, InvalidValue, NastkError, Unsupported
 from nastk.files import atomic_path, write_text
 from nastk.predictors.base import Predictor, Task
 from nastk.registry import PREDICTORS
-from nastk.spaces.base import Pool, SearchSpace
+from nastk.spaces.base import SearchSpace
 
 FORMAT = 1
 
@@ -79,7 +79,7 @@ def save(predictor: Predictor, path: str | os.PathLike[str], notes: dict[str, An
     }
     if hasattr(predictor, "task_"):
         task = predictor.task_
-        space = task.space.space if isinstance(task.space, Pool) else task.space
+        space = task.space.whole
         document["task"] = {
             "space": space.name,
             "metric": task.metric,

@@ -17,7 +17,7 @@ from nastk.errors import InvalidValue
 from nastk.predictors._normal_scores import Scale
 from nastk.predictors._stacked_gcn import seeded
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 JITTER = 1e-6
@@ -232,7 +232,7 @@ class DeepKernel(Predictor):
         if not hasattr(self, "pretrained_"):
             return None
         space = self.source_space_
-        name = space.space.name if isinstance(space, Pool) else space.name
+        name = space.whole.name
         facts: dict[str, Any] = {"sources": [list(s) for s in self.sources_], "space": name}
         arrays = {f"pretrained.{k}": v.cpu().numpy() for k, v in self.pretrained_.items()}
         if hasattr(self, "task_"):

@@ -10,7 +10,7 @@ from nastk.errors import DataError, InvalidValue, UnknownName
 from nastk.oracles.base import Direction
 from nastk.predictors.base import Predictor
 from nastk.registry import PREDICTORS
-from nastk.spaces.base import Pool, SearchSpace
+from nastk.spaces.base import SearchSpace
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
@@ -79,7 +79,7 @@ def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> 
 
 def shipped_prior(space: SearchSpace, direction: Direction) -> str | None:
     """The shipped prior of gp-bma for a space, where the objective is maximised, and so may be an accuracy."""
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     return whole.name if direction == "max" and (WEIGHTS / f"gp-bma-{whole.name}.json").exists() else None
 
 

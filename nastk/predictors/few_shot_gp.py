@@ -21,7 +21,7 @@ from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.samplers.a_optimal import AOptimal
-from nastk.spaces.base import Archs, Pool, SearchSpace, Seed
+from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 
@@ -124,7 +124,7 @@ class FewShotGP(FewShotPredictor):
 
     def features(self, space: SearchSpace, context: Context | None = None) -> LatencyBlocks:
         """What turns architectures of a space into the kernel's feature blocks."""
-        space = space.space if isinstance(space, Pool) else space
+        space = space.whole
         key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
         if key not in self._blocks:
             self._blocks[key] = LatencyBlocks(space, self.sources_, context)

@@ -19,7 +19,7 @@ from nastk.predictors._reference_archs import (
     reference_values,
 )
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -217,7 +217,7 @@ class Help(FewShotPredictor):
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         self._check_pretrained()
         assert self.source_space is not None
-        space = self.source_space.space if isinstance(self.source_space, Pool) else self.source_space
+        space = self.source_space.whole
         arrays = {f"start.{name}": value.numpy() for name, value in self.start_.items()}
         arrays |= {f"rate.{name}": value.numpy() for name, value in self.rates_.items()}
         return {"space": space.name, "devices": list(self.devices)}, arrays | {"references": self.references_}

@@ -19,7 +19,7 @@ from nastk.predictors._reference_archs import (
     reference_values,
 )
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -206,7 +206,7 @@ class Maple(FewShotPredictor):
         assert self.source_space is not None
         if {"zcp", "hwl"} & {term.strip() for term in self.encoding.split("+")}:
             raise Unsupported(f"maple with encoding {self.encoding} cannot be stored: its features are looked up")
-        space = self.source_space.space if isinstance(self.source_space, Pool) else self.source_space
+        space = self.source_space.whole
         arrays: dict[str, NDArray[Any]] = {f"network.{name}": value.numpy() for name, value in self.network_.items()}
         arrays |= {
             "archs": self.archs_,

@@ -24,7 +24,8 @@ from nastk.predictors._multi_predict_network import (
 from nastk.predictors._op_graphs import OpGraphs
 from nastk.predictors._reference_archs import pick_references, reference_values
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -294,7 +295,7 @@ class _Features:
     """
 
     def __init__(self, few: MultiPredict, space: SearchSpace, archs: Archs, contexts: Sequence[Context]):
-        self.space = space.space if isinstance(space, Pool) else space
+        self.space = space.whole
         names = few.encoding.split("+")
         self.kind, self.inputs = "cross-domain", 0
         self.receivers: Tensor | None = None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nastk.errors import InvalidValue, MissingExtra, NastkError, UnknownName, Unsupported
-from nastk.spaces.base import ENUMERABLE, Archs, Choice, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import ENUMERABLE, Archs, Choice, SearchSpace
 from nastk.spaces.nasbench201 import EDGES, OPERATIONS, NASBench201
 
 if TYPE_CHECKING:

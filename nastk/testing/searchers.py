@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from nastk.history import Record
 from nastk.oracles.base import Direction, Evaluation, Oracle, exact
 from nastk.search.base import Objective, Proposal, Searcher
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces._pool import Pool
+from nastk.spaces.base import Archs, SearchSpace
 
 Make = Callable[..., Searcher]
 

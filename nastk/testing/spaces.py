@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 
 def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options: Any) -> None:
@@ -140,7 +140,7 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     assert executed.shape == archs.shape, f"compiled returned shape {executed.shape}, must be {archs.shape}"
     assert np.array_equal(archs, before), "compiled changes its argument"
     assert np.array_equal(space.compiled(executed), executed), "compiled is not idempotent"
-    whole = space.space if isinstance(space, Pool) else space  # the form that is executed need not be in the pool
+    whole = space.whole  # the form that is executed need not be in the pool
     same = np.array([a == b for a, b in zip(whole.keys(executed), whole.keys(archs), strict=True)], dtype=bool)
     assert same[connected].all(), "compiled makes another network of a connected one"
 

@@ -22,7 +22,6 @@ from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp import GP
 from nastk.predictors.gp_bma import GPBMA
-from nastk.spaces.base import Pool
 
 COMMAND = "nastk data fetch nasbench201 fbnet nasbench101 nasbench301 transbench101 && python -m nastk.weights.build"
 SAMPLES = 900
@@ -36,7 +35,7 @@ DUPLICATES = 0.995
 def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]:
     """few-shot-gp on all devices of HELP in a space, and its quality when each device in turn is new."""
     table = benchmark(space)
-    whole = table.space.space if isinstance(table.space, Pool) else table.space
+    whole = table.space.whole
     everything = table.space.enumerate()
     latencies = [c for c in table.table.columns if c.metric == "latency"]
     columns = {str(c.device): c for c in latencies if c.source.startswith("HayeonLee/HELP")}

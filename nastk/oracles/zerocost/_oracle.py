@@ -23,7 +23,7 @@ from nastk.oracles.zerocost._batch import describe, make_batch
 from nastk.oracles.zerocost._pass import Loss
 from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
 from nastk.parallel import each
-from nastk.spaces.base import Archs, Pool, SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 VERSION = 2
 """Raised when a definition changes, so that cached values of the old one are not taken for the new."""
@@ -80,7 +80,7 @@ class ZeroCost:
         if initialisations < 1 or batch_size < 1:
             raise InvalidValue("initialisations and batch_size must be at least 1")
         torch_device(device)
-        self.space = space.space if isinstance(space, Pool) else space
+        self.space = space.whole
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}
         self.workers, self.build_options = workers, build_options
@@ -225,5 +225,5 @@ def _registered(space: SearchSpace) -> bool:
     """Whether a space, or the one that it is a pool of, is the one that is registered by its name."""
     from nastk.registry import SPACES
 
-    whole = space.space if isinstance(space, Pool) else space
+    whole = space.whole
     return whole.name in SPACES.names() and type(whole) is SPACES.get(whole.name)
