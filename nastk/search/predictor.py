@@ -46,13 +46,14 @@ ALONE = 5
 front is the hardest to find, and the expected hypervolume, which adds little there, leaves it."""
 SHORTLIST, FORMS = 1000, 6
 """With several objectives, so many candidates are compared by draws, and so many ways to write one network."""
-AGAIN = 1.0
-"""What the expected gain of another form of an evaluated network counts; less favours networks, which teach more."""
+EXPLORATION = (0.5, 0.1)
+"""With several objectives, what the standard deviations of what is learned are multiplied by: without and with a guess
+beforehand, which has explored already."""
 DEVIATION = 0.7
 """Share of their deviation from the mean that the joint draws of a few-shot predictor keep."""
-SCREENS = (0.5, 1.5)
+SCREENS = (0.0, 0.5, 1.5)
 """Standard deviations that candidates are believed better by when they are screened for that, in turn: those that are
-likely to improve the front, and those that might."""
+expected to improve the front, those that are likely to, and those that might."""
 SCREENED, REFRESH = 3000, 10
 """With one objective, so many architectures of a listed space are scored again at every evaluation; all of it each so
 many evaluations."""
@@ -76,8 +77,8 @@ class PredictorSearch(Searcher):
         directions: number of directions of the hypervolume.
         draws: number of draws of the expectation.
         front_size: at most so many architectures are recommended where predictions alone decide.
-        exploration: multiplies the predictors' standard deviations when the next architectures are chosen; not those of
-            few-shot predictors, which draw jointly.
+        exploration: multiplies the predictors' standard deviations when the next architectures are chosen, by default
+            by :data:`EXPLORATION`; not those of few-shot predictors, which draw jointly.
     """
 
     learns_few_shot = True
@@ -99,7 +100,7 @@ class PredictorSearch(Searcher):
         directions: int = 128,
         draws: int = 32,
         front_size: int = 24,
-        exploration: float = 0.5,
+        exploration: float | None = None,
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         self.contexts = dict(contexts or {})
@@ -352,7 +353,8 @@ class PredictorSearch(Searcher):
         rows, repeated = np.concatenate([fresh, again]), np.repeat([False, True], [len(fresh), len(again)])
         pool, mean, std, networks = pool[rows], mean[rows], std[rows], _numbers(keys)[rows]
         low, high = self._range(mean)
-        costs, spread = (mean * self.signs - low) / (high - low), self.exploration * std / (high - low)
+        exploration = EXPLORATION[self._guesses is not None] if self.exploration is None else self.exploration
+        costs, spread = (mean * self.signs - low) / (high - low), exploration * std / (high - low)
         front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
         feasible = self._feasibility(mean, std)
         hopes = [costs - screen * std / (high - low) for screen in SCREENS]
@@ -362,11 +364,10 @@ class PredictorSearch(Searcher):
         feasible, repeated, networks = feasible[short], repeated[short], networks[short]
         sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
         drawn = [self._reach(c + spread * z) for c, z in zip(sure, self._normal * self._varied, strict=True)]
-        weight = np.where(repeated, AGAIN, 1.0)
         left = np.ones(len(pool), dtype=bool)
         chosen: list[int] = []
         while len(chosen) < n and left.any():
-            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible * weight
+            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
             if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
                 gain = feasible - 1e-3 * costs.sum(axis=1)
             best = int(np.argmax(np.where(left, gain, -np.inf)))
