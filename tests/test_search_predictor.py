@@ -14,9 +14,10 @@ from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors.base import Task
+from nastk.predictors.factory import default_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.ridge import Ridge
-from nastk.search.predictor import ALONE, FORMS, GUESSED_FRONT, START, PredictorSearch, _best_forms
+from nastk.search.predictor import ALONE, EXPLORATION, FORMS, GUESSED_FRONT, START, PredictorSearch, _best_forms
 
 
 def _quality(space: nastk.SearchSpace) -> nastk.FunctionOracle:
@@ -73,10 +74,7 @@ def _form_by_form(space: nastk.SearchSpace, latency_of_forms: float) -> list[nas
     ]
 
 
-def test_networks_come_again_in_other_forms_where_few_measurements_leave_it_open_which_is_faster(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nastk.search.predictor.AGAIN", 20.0)  # the toy has so many good networks
+def test_networks_come_again_in_other_forms_where_few_measurements_leave_it_open_which_is_faster() -> None:
     space = nastk.space("nasbench201")
     found = {}
     for name, predictor in (("few-shot", FewShotGP()), ("ridge", "ridge")):
@@ -95,7 +93,6 @@ def test_networks_come_again_in_other_forms_where_few_measurements_leave_it_open
 
 
 def test_rows_that_build_the_same_network_do_not_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nastk.search.predictor.AGAIN", 20.0)
     space = nastk.space("nasbench201")
     monkeypatch.setattr(space, "forms_differ", False)
     goals = _form_by_form(space, 2.0)
@@ -175,6 +172,21 @@ def test_the_guessed_front_keeps_constraints_on_what_is_known() -> None:
         space, [quality, time], predictor=Guesser(), constraints=[f"latency<={bound}"], budget=GUESSED_FRONT
     )
     assert (time(result.searcher.archs_) <= bound).all()
+
+
+def test_where_a_prior_has_a_guess_less_is_explored() -> None:
+    space = nastk.space("nasbench201")
+    assert [_told(space, "gp-bma", e) == _told(space, "gp-bma", None) for e in EXPLORATION] == [False, True]
+    assert [_told(space, "gp", e) == _told(space, "gp", None) for e in EXPLORATION] == [True, False]
+
+
+def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[bytes]:
+    """What is paid for on the way to a front of quality, learned so, and of multiply-adds."""
+    model = default_predictor(space, "max", False) if accuracy == "gp-bma" else accuracy
+    result = nastk.search(
+        space, [_quality(space), Flops(space)], predictor=model, exploration=exploration, budget=24, batch=3, seed=2
+    )
+    return [r.arch for r in result.history.records()]
 
 
 def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective_alone(
