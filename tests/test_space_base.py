@@ -77,6 +77,13 @@ def test_a_pool_refuses_what_it_does_not_hold():
         pool.as_archs(outside)
 
 
+def test_a_pool_knows_the_space_that_its_members_belong_to():
+    space = Small()
+    pool = nastk.Pool(space, space.sample(5, 0))
+    assert space.whole is space
+    assert pool.whole is nastk.Pool(pool, pool.members[:2]).whole is space
+
+
 def test_an_empty_pool_is_refused():
     with pytest.raises(InvalidValue, match="at least one"):
         nastk.Pool(Small(), [])

@@ -42,7 +42,7 @@ class Pool(SearchSpace):
 
     @property
     def whole(self) -> SearchSpace:
-        return self.space
+        return self.space.whole
 
     @property
     def size(self) -> int:
