@@ -181,6 +181,7 @@ def interrupted(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
         text=True,
         env={**os.environ, "TINY_SLEEP": "0.3"},
         cwd=folder,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
     )
     deadline = time.monotonic() + 60
     while len(asked(folder)) < 3 and process.poll() is None and time.monotonic() < deadline:
