@@ -176,11 +176,12 @@ def test_the_guessed_front_keeps_constraints_on_what_is_known() -> None:
 
 def test_where_a_prior_has_a_guess_less_is_explored() -> None:
     space = nastk.space("nasbench201")
-    assert [_told(space, "gp-bma", e) == _told(space, "gp-bma", None) for e in EXPLORATION] == [False, True]
-    assert [_told(space, "gp", e) == _told(space, "gp", None) for e in EXPLORATION] == [True, False]
+    for accuracy, same in (("gp-bma", [False, True]), ("gp", [True, False])):
+        by_default = _told(space, accuracy, None)
+        assert [_told(space, accuracy, e) == by_default for e in EXPLORATION] == same
 
 
-def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[bytes]:
+def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[tuple[int, ...]]:
     """What is paid for on the way to a front of quality, learned so, and of multiply-adds."""
     model = default_predictor(space, "max", False) if accuracy == "gp-bma" else accuracy
     result = nastk.search(

@@ -28,7 +28,6 @@ from nastk.parallel import each
 from nastk.predictors.base import Task
 from nastk.predictors.factory import predictor, shipped_prior
 from nastk.predictors.few_shot_gp import FewShotGP
-from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -182,9 +181,8 @@ class _Bench:
         self.table = next(iter(self.scores.values())).table
         self.space: SearchSpace = self.table.space
         self.archs = self.space.enumerate()
-        self.whole, self.members = self.space, None
-        if isinstance(self.space, Pool):
-            self.whole, self.members = self.space.space, self.archs
+        self.whole = self.space.whole
+        self.members = None if self.whole is self.space else self.archs
         self.goals = self.setting.goals
         self.open = self.setting.open()
         self.names = [f"{i} {goal}" for i, goal in enumerate(self.goals)]

@@ -159,9 +159,8 @@ class Table:
             place[block.rows] = np.arange(len(block.rows))
             held = np.flatnonzero(place[rows] >= 0)
             blocks.append(Block(held.astype(np.int32), block.values[:, place[rows[held]]]))
-        whole = self.space.whole
         content = replace(self.content, archs=self.content.archs[rows], blocks=blocks)
-        return Table(content, whole)
+        return Table(content, self.space.whole)
 
     # ---- what there is
 

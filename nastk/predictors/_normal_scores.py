@@ -102,5 +102,10 @@ def line(scores: Values, wanted: Values, direction: Direction = "max") -> tuple[
 
 def normal_scores(task: Task) -> Values:
     """Scores ``(n,)`` of a task's values by their ranks, higher is better: comparable between metrics and tasks."""
+    return np.asarray(ndtri(rank_places(task)))
+
+
+def rank_places(task: Task) -> Values:
+    """Place of each of a task's values among all, near 1 for the best, ``(n,)``."""
     sign = 1.0 if task.direction == "max" else -1.0
-    return np.asarray(ndtri((rankdata(sign * task.values) - 0.5) / len(task)))
+    return np.asarray((rankdata(sign * task.values) - 0.5) / len(task))

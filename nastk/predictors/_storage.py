@@ -79,9 +79,8 @@ def save(predictor: Predictor, path: str | os.PathLike[str], notes: dict[str, An
     }
     if hasattr(predictor, "task_"):
         task = predictor.task_
-        space = task.space.whole
         document["task"] = {
-            "space": space.name,
+            "space": task.space.whole.name,
             "metric": task.metric,
             "unit": task.unit,
             "direction": task.direction,

@@ -231,9 +231,8 @@ class DeepKernel(Predictor):
         """None from scratch; what was pretrained is in no training data, so the network is stored."""
         if not hasattr(self, "pretrained_"):
             return None
-        space = self.source_space_
-        name = space.whole.name
-        facts: dict[str, Any] = {"sources": [list(s) for s in self.sources_], "space": name}
+        space = self.source_space_.whole.name
+        facts: dict[str, Any] = {"sources": [list(s) for s in self.sources_], "space": space}
         arrays = {f"pretrained.{k}": v.cpu().numpy() for k, v in self.pretrained_.items()}
         if hasattr(self, "task_"):
             arrays |= {f"network.{k}": v.cpu().numpy() for k, v in self.network_.state_dict().items()}

@@ -217,10 +217,10 @@ class Help(FewShotPredictor):
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         self._check_pretrained()
         assert self.source_space is not None
-        space = self.source_space.whole
         arrays = {f"start.{name}": value.numpy() for name, value in self.start_.items()}
         arrays |= {f"rate.{name}": value.numpy() for name, value in self.rates_.items()}
-        return {"space": space.name, "devices": list(self.devices)}, arrays | {"references": self.references_}
+        facts = {"space": self.source_space.whole.name, "devices": list(self.devices)}
+        return facts, arrays | {"references": self.references_}
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None

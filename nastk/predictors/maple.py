@@ -206,7 +206,6 @@ class Maple(FewShotPredictor):
         assert self.source_space is not None
         if {"zcp", "hwl"} & {term.strip() for term in self.encoding.split("+")}:
             raise Unsupported(f"maple with encoding {self.encoding} cannot be stored: its features are looked up")
-        space = self.source_space.whole
         arrays: dict[str, NDArray[Any]] = {f"network.{name}": value.numpy() for name, value in self.network_.items()}
         arrays |= {
             "archs": self.archs_,
@@ -216,7 +215,8 @@ class Maple(FewShotPredictor):
             "scale.target": np.array(self.target_scale_),
             "scale.descriptor": np.stack(self.descriptor_scale_),
         }
-        facts = {"space": space.name, "devices": list(self.devices), "counters": self.counters_}
+        space = self.source_space.whole.name
+        facts = {"space": space, "devices": list(self.devices), "counters": self.counters_}
         return facts | {"build_options": self.build_options_}, arrays
 
     def restore(

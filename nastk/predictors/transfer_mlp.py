@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from nastk.encodings.base import Encoding, encoding, some_archs
 from nastk.errors import InvalidValue
-from nastk.predictors._normal_scores import Scale
+from nastk.predictors._normal_scores import Scale, rank_places
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace
@@ -77,7 +76,7 @@ class TransferMLP(Predictor):
             raise InvalidValue(f"transfer-mlp moves between spaces on zcp only, not on {self.encoding}")
         self.proxies_ = tuple(name for name in proxy_names(tasks) if name not in self.without)
         x = np.concatenate([_filled(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
-        y = np.concatenate([_places(task) for task in tasks])
+        y = np.concatenate([rank_places(task) for task in tasks])
         self.start_ = self._trained(None, x, y, self.source_epochs, self.source_rate)
         return self
 
@@ -101,7 +100,7 @@ class TransferMLP(Predictor):
         task = task.subset(np.lexsort((task.values, *task.archs.T)))
         self.scale_ = Scale.fit("normal", task.values, task.direction)
         epochs, rate = (self.epochs, self.learning_rate) if self.start_ is None else (self.fine_epochs, self.fine_rate)
-        self.network_ = self._trained(self.start_, self._input(task.archs), _places(task), epochs, rate)
+        self.network_ = self._trained(self.start_, self._input(task.archs), rank_places(task), epochs, rate)
         return self
 
     def _input(self, archs: Archs) -> NDArray[np.float64]:
@@ -163,12 +162,6 @@ class TransferMLP(Predictor):
         state = {k.removeprefix("start."): torch.as_tensor(v) for k, v in arrays.items() if k.startswith("start.")}
         self.start_.load_state_dict(state)
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
-
-
-def _places(task: Task) -> NDArray[np.float64]:
-    """Place of each value among all, near 1 for the best, ``(n,)``."""
-    sign = 1.0 if task.direction == "max" else -1.0
-    return np.asarray((rankdata(sign * task.values) - 0.5) / len(task))
 
 
 def _filled(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
