@@ -97,7 +97,8 @@ class Study:
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
         workers: evaluations under way at a time with an executor.
-        progress: called with (done, total, objective) after every evaluation.
+        progress: called with (done, total, objective) after every evaluation; by what the searcher's :meth:`~Searcher.progress`
+            counts, or evaluations.
 
     Raises:
         InvalidValue: a budget, batch or number of workers that cannot be used.
@@ -291,7 +292,8 @@ class Study:
     def _report(self, label: str) -> None:
         if self.progress is not None:
             spent = self.history.counts("search")
-            self.progress(sum(spent.values()), sum(self.budget.values()), label)
+            done, total = self.searcher.progress() or (sum(spent.values()), sum(self.budget.values()))
+            self.progress(done, total, label)
 
     def _stop_if_hopeless(self, last: Record) -> None:
         self._failures[last.objective] = self._failures.get(last.objective, 0) + 1 if last.status == "failed" else 0

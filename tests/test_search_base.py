@@ -46,6 +46,7 @@ class _Proxies:
 
 CHEAP: dict[str, dict[str, Any]] = {
     "predictor": {"predictor": "ridge", "start": 4, "directions": 32, "draws": 4},
+    "multi-fidelity": {"predictor": "ridge", "start": 2},
     "modnas": {"steps": 30, "rays": 6, "every": 6},
     "nsganetv2": {"population": 6, "generations": 2},
     "ofa2": {"population": 6, "generations": 3},

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import Toy, accuracy, latency, oracle
+from toy import Epochs, Toy, accuracy, answers, latency, low, oracle, paid
 
 import nastk
 from nastk.errors import InvalidValue
 from nastk.experiments import search_bench
-from nastk.history import History, Record
-from nastk.oracles.base import Evaluation, Oracle, exact
+from nastk.history import Record
+from nastk.oracles.base import Oracle
 from nastk.report.front import chart_of
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.search.mo_asha import MOASHA, crowding, epsilon_net
+from nastk.search.multi_fidelity import MultiFidelitySearch
 from nastk.search.random import RandomSearch
 from nastk.search.successive_halving import SuccessiveHalving
 from nastk.spaces._pool import Pool
@@ -29,43 +30,6 @@ from nastk.testing import check_oracle, check_searcher
 
 SPACE = Toy()
 A, B, C = (0, 0, 0, 1), (1, 0, 0, 0), (1, 2, 0, 0)
-
-
-class Epochs(Oracle):
-    """The toy's accuracy: after f of 9 epochs, it has 9 - f points less and is a little out of order."""
-
-    space, name, unit, direction, source = SPACE, "accuracy", "%", "max", "toy"
-    fidelities = (1.0, 3.0, 9.0)
-
-    def __init__(self) -> None:
-        self.asked: list[float | None] = []
-        self.interrupt_after = 10**9
-
-    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
-        if fidelity not in (None, *self.fidelities):
-            raise InvalidValue(f"accuracy has fidelities 1, 3, 9; got {fidelity}")
-        self.asked += [fidelity] * len(archs)
-        if len(self.asked) == self.interrupt_after:
-            raise KeyboardInterrupt
-        epochs = fidelity or 9.0
-        return exact(accuracy(archs) - (9.0 - epochs) * (1.0 + 0.1 * archs[:, 2]))
-
-
-def low(arch: Any, value: float, fidelity: float | None = 1.0, objective: str = "accuracy") -> Record:
-    return Record(tuple(int(v) for v in arch), objective, value, fidelity=fidelity)
-
-
-def answers(proposals: list[Proposal], value: Any = None) -> list[Record]:
-    """What a study would tell, the accuracy by `value` where that is given."""
-    truth = {"accuracy": Epochs(), "latency": oracle("latency")}
-    records = []
-    for p in proposals:
-        for name in p.objectives:
-            fidelity = Objective.of(truth[name]).at(p.fidelity)
-            found = truth[name].evaluate(p.arch, fidelity).value[0]
-            found = value(p.arch) if value is not None and name == "accuracy" else found
-            records.append(low(p.arch, float(found), fidelity, name))
-    return records
 
 
 # ---- what counts
@@ -129,10 +93,6 @@ class Scripted(Searcher):
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         taken, self.script = self.script[:n], self.script[n:]
         return taken
-
-
-def paid(history: History) -> list[tuple[tuple[int, ...], str, float | None]]:
-    return [(r.arch, r.objective, r.fidelity) for r in history.records()]
 
 
 def test_a_proposals_fidelity_is_of_the_objectives_that_have_some() -> None:
@@ -407,7 +367,7 @@ def test_full_trainings_are_never_exceeded(searcher: str, trainings: int) -> Non
     ],
 )
 def test_what_cannot_be_halved_is_refused_in_a_line(goals: Any, options: Any, message: str) -> None:
-    for make in (SuccessiveHalving, MOASHA):
+    for make in (SuccessiveHalving, MOASHA, MultiFidelitySearch):
         with pytest.raises(InvalidValue, match=message) as caught:
             make(SPACE, goals, **options)
         assert "\n" not in str(caught.value)

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nastk.oracles.base import Direction, FunctionOracle
+from nastk.errors import InvalidValue
+from nastk.history import History, Record
+from nastk.oracles.base import Direction, Evaluation, FunctionOracle, Oracle, exact
+from nastk.search.base import Objective, Proposal
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
 
@@ -48,3 +51,46 @@ def oracle(
 def objectives() -> list[FunctionOracle]:
     """Accuracy (to maximise) and latency (to minimise), both paid."""
     return [oracle("accuracy"), oracle("latency")]
+
+
+class Epochs(Oracle):
+    """The toy's accuracy: after f of 9 epochs, it has 9 - f points less and is a little out of order."""
+
+    space, name, unit, direction, source = Toy(), "accuracy", "%", "max", "toy"
+    fidelities = (1.0, 3.0, 9.0)
+
+    def __init__(self) -> None:
+        self.asked: list[float | None] = []
+        self.interrupt_after = 10**9
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        if fidelity not in (None, *self.fidelities):
+            raise InvalidValue(f"accuracy has fidelities 1, 3, 9; got {fidelity}")
+        self.asked += [fidelity] * len(archs)
+        if len(self.asked) == self.interrupt_after:
+            raise KeyboardInterrupt
+        epochs = fidelity or 9.0
+        return exact(accuracy(archs) - (9.0 - epochs) * (1.0 + 0.1 * archs[:, 2]))
+
+
+def low(arch: Any, value: float, fidelity: float | None = 1.0, objective: str = "accuracy") -> Record:
+    """A result, of the lowest fidelity if nothing else is said."""
+    return Record(tuple(int(v) for v in arch), objective, value, fidelity=fidelity)
+
+
+def answers(proposals: list[Proposal], value: Any = None) -> list[Record]:
+    """What a study would tell, the accuracy by `value` where that is given."""
+    truth = {"accuracy": Epochs(), "latency": oracle("latency")}
+    records = []
+    for p in proposals:
+        for name in p.objectives:
+            fidelity = Objective.of(truth[name]).at(p.fidelity)
+            found = truth[name].evaluate(p.arch, fidelity).value[0]
+            found = value(p.arch) if value is not None and name == "accuracy" else found
+            records.append(low(p.arch, float(found), fidelity, name))
+    return records
+
+
+def paid(history: History) -> list[tuple[tuple[int, ...], str, float | None]]:
+    """What was paid for, in order: architecture, objective, fidelity."""
+    return [(r.arch, r.objective, r.fidelity) for r in history.records()]

@@ -57,9 +57,13 @@ def prepare(options: RunOptions) -> Job:
         extra["contexts"] = parts.contexts(options, goals)
     if "front_size" in takes and options.verify:
         extra["front_size"] = options.verify
+    if "trainings" in takes:
+        extra["trainings"] = options.budget
     searcher: Searcher = SEARCHERS.create(
         options.searcher, space, goals, constraints=options.constraint, seed=options.seed, budget=budget, **extra
     )
+    if "trainings" in takes:
+        budget = searcher.budget
     history = open_history(options.storage, options.study or STUDY, settings(options, searcher))
     return Job(options, searcher, budget, history)
 

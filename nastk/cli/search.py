@@ -35,7 +35,9 @@ def search(
     predictor: Annotated[
         list[str] | None, option("--predictor", "[O=]P", "What learns what is paid for, or one objective of it.")
     ] = None,
-    budget: Annotated[Number, option("--budget", "N", "Evaluations of each objective that is paid for.  [50]")] = None,
+    budget: Annotated[
+        Number, option("--budget", "N", "Evaluations (full trainings) of each objective that is paid for.  [50]")
+    ] = None,
     measurements: Annotated[
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
     ] = None,

@@ -79,6 +79,8 @@ def save(predictor: Predictor, path: str | os.PathLike[str], notes: dict[str, An
     }
     if hasattr(predictor, "task_"):
         task = predictor.task_
+        if task.lower is not None:
+            raise Unsupported("a predictor that learned from a lower fidelity too cannot be written down")
         document["task"] = {
             "space": task.space.whole.name,
             "metric": task.metric,

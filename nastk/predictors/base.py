@@ -36,6 +36,8 @@ class Task:
         std: known noise of the values, ``(n,)``, or None.
         context: where looked-up features come from; its latencies never hold `device`.
         descriptor: numbers that describe the device, ``(m,)`` (its hardware counters, as in MAPLE), or None.
+        lower: what is known of the same metric at a lower fidelity (accuracy after fewer epochs): a predictor fitted to
+            that, or None. Only predictors with `uses_lower` look at it.
     """
 
     space: SearchSpace
@@ -49,6 +51,7 @@ class Task:
     std: Values | None = None
     context: Context = field(default_factory=Context)
     descriptor: Values | None = None
+    lower: Predictor | None = None
 
     def __post_init__(self) -> None:
         archs = self.space.as_archs(self.archs)
@@ -105,10 +108,12 @@ class Predictor(ABC):
     Attributes:
         scale: "metric" if predictions are in the metric's unit, "rank" if they only order.
         relaxable: whether :meth:`predict_relaxed` answers.
+        uses_lower: whether it learns from :attr:`Task.lower`.
     """
 
     scale: Literal["metric", "rank"] = "metric"
     relaxable: bool = False
+    uses_lower: bool = False
     task_: Task
 
     @abstractmethod

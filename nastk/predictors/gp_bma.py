@@ -46,20 +46,20 @@ LARGE, KEPT = 50_000, 4
 
 
 class _Candidate(NamedTuple):
-    """A process that may be averaged: its mix, whether it has the prior, its Cholesky factor."""
+    """A process that may be averaged: its mix, which guess is its mean, its Cholesky factor."""
 
     mix: NDArray[np.float64]
-    prior: bool
+    guess: int
     factor: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _Process:
-    """One of the averaged processes: ``mix`` of the kernels, ``(t,)``, whether with the prior, and what it learned."""
+    """One of the averaged processes: ``mix`` of the kernels, ``(t,)``, which guess is its mean, what it learned."""
 
     weight: float
     mix: NDArray[np.float64]
-    prior: bool
+    guess: int
     inverse: NDArray[np.float64]
     alpha: NDArray[np.float64]
 
@@ -76,7 +76,9 @@ class GPBMA(Predictor):
     normal scores, each space with equal weight. From `related` tasks it learns what their cells are worth, for targets
     whose cells have the same edges (`RelatedCells`). Both predictions, in equal parts as far as they apply to the
     target, are the prior mean of half of the processes; the other half has none, so that a prior that misleads costs
-    little. Without proxies in the target's context and without a related space there is no prior.
+    little. Without proxies in the target's context and without a related space there is no prior. What the task knows
+    of a lower fidelity (:attr:`Task.lower`) is the mean of as many processes again, times a slope that is learned: the
+    autoregressive model of Kennedy & O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
 
     Args:
         encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
@@ -103,6 +105,7 @@ class GPBMA(Predictor):
         self.encoding, self.warp = encoding, warp
         self.amplitudes, self.noises = tuple(amplitudes), tuple(noises)
 
+    uses_lower = True
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
@@ -185,18 +188,12 @@ class GPBMA(Predictor):
             raise InvalidValue("gp-bma needs at least one architecture")
         self.task_ = task
         self.features_ = _Features.of(task, self.encoding, self._learned_prior)
-        x, prior = self.features_(task.archs)
-        sign = 1.0 if task.direction == "max" else -1.0
-        self.x_, self.prior_ = x, None if prior is None else sign * prior
-        grams = np.stack([_kernel(a, a) for a in x])
-        warps = [
-            Warp.fit(kind, task.values, task.direction) for kind in (KINDS if self.warp == "auto" else (self.warp,))
-        ]
-        known = [warp for warp in warps if warp is not None]
-        if not known and np.ptp(task.values) == 0:
-            known = [Warp("identity", -sign, 0.0, float(task.values[0]), 1.0)]
-        if not known:
-            raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
+        if task.lower is not None:
+            kind = "identity" if self.warp == "auto" else self.warp
+            self.lower_warp_ = _warps(task.lower.task_, kind)[0]
+        self.x_, self.guesses_ = self._inputs(task.archs)
+        grams = np.stack([_kernel(a, a) for a in self.x_])
+        known = _warps(task, self.warp)
         z = np.stack([warp.forward(task.values) for warp in known])
         jacobians = np.array([warp.log_jacobian(task.values) for warp in known])
         found, evidences = self._processes(grams, z)
@@ -210,12 +207,11 @@ class GPBMA(Predictor):
         self, grams: NDArray[np.float64], z: NDArray[np.float64]
     ) -> tuple[list[_Candidate], NDArray[np.float64]]:
         """All processes, and their evidences ``(warps, processes)``."""
-        t, n = len(grams), grams.shape[1]
-        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(t)]
+        n = grams.shape[1]
+        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(len(grams))]
         found: list[_Candidate] = []
         evidences: list[NDArray[np.float64]] = []
-        for prior in (False,) if self.prior_ is None else (False, True):
-            mean = self.prior_ if prior and self.prior_ is not None else np.zeros(n)
+        for i, mean in enumerate(self.guesses_.T):
             rest = CONSTANT + SLOPE**2 * np.outer(mean, mean)
             right = (z - mean).T
             for mix in mixes:
@@ -224,17 +220,17 @@ class GPBMA(Predictor):
                     factor = np.linalg.cholesky(k + noise * np.eye(n))
                     half = solve_triangular(factor, right, lower=True, check_finite=False)
                     evidences.append(-0.5 * (half**2).sum(axis=0) - np.log(factor.diagonal()).sum())
-                    found.append(_Candidate(mix, prior, np.asarray(factor)))
+                    found.append(_Candidate(mix, i, np.asarray(factor)))
         return found, np.stack(evidences, axis=1)
 
     def _averaged(
         self, found: list[_Candidate], evidence: NDArray[np.float64], z: NDArray[np.float64]
     ) -> list[_Process]:
-        """The processes that matter; those with and without the prior have half of the weight each."""
+        """The processes that matter; those of each guess, and those without, have equal weights together."""
         weights = np.zeros(len(found))
-        with_prior = np.array([candidate.prior for candidate in found])
-        for kind in np.unique(with_prior):
-            rows = with_prior == kind
+        guesses = np.array([candidate.guess for candidate in found])
+        for guess in np.unique(guesses):
+            rows = guesses == guess
             share = np.exp(evidence[rows] - evidence[rows].max())
             weights[rows] = share / share.sum()
         weights /= weights.sum()
@@ -244,34 +240,40 @@ class GPBMA(Predictor):
         total = weights[kept].sum()
         processes = []
         for i in kept:
-            mix, prior, factor = found[i]
+            mix, guess, factor = found[i]
             inverse = solve_triangular(factor, np.eye(len(z)), lower=True, check_finite=False)
-            mean = self.prior_ if prior and self.prior_ is not None else 0.0
-            processes.append(_Process(weights[i] / total, mix, prior, inverse, inverse.T @ (inverse @ (z - mean))))
+            alpha = inverse.T @ (inverse @ (z - self.guesses_[:, guess]))
+            processes.append(_Process(weights[i] / total, mix, guess, inverse, alpha))
         return processes
 
     # ---- prediction
 
+    def _inputs(self, archs: Archs) -> tuple[list[Features], Features]:
+        """Features of each group, and means that the processes may have, ``(n, guesses)``: none (zeros) is the first,
+        then the prior and what the task knows of a lower fidelity, where there are such."""
+        x, prior = self.features_(archs)
+        guesses = [np.zeros(len(archs))]
+        if prior is not None:
+            guesses.append(prior if self.task_.direction == "max" else -prior)
+        if (lower := self.task_.lower) is not None:
+            guesses.append(self.lower_warp_.forward(lower.predict(archs).mean))
+        return x, np.stack(guesses, axis=1)
+
     def _moments(self, archs: Archs) -> tuple[Features, Features]:
         """Mean and standard deviation of the warped metric."""
         means, stds = [np.empty(0)], [np.empty(0)]
-        sign = 1.0 if self.task_.direction == "max" else -1.0
         for start in range(0, len(archs), 4096):
-            x, prior = self.features_(archs[start : start + 4096])
+            x, guesses = self._inputs(archs[start : start + 4096])
             kernels = np.stack([_kernel(a, b) for a, b in zip(x, self.x_, strict=True)])
             flat = kernels.reshape(len(kernels), -1)
-            guess = np.zeros(len(x[0])) if prior is None else sign * prior
-            sloped = 0.0 if self.prior_ is None else SLOPE**2 * np.outer(guess, self.prior_)
-            first, second = np.zeros(len(x[0])), np.zeros(len(x[0]))
+            sloped = [SLOPE**2 * np.outer(a, b) for a, b in zip(guesses.T, self.guesses_.T, strict=True)]
+            first, second = np.zeros(len(guesses)), np.zeros(len(guesses))
             for process in self.processes_:
+                mean = guesses[:, process.guess]
                 cross = (process.mix @ flat).reshape(kernels.shape[1:])
                 cross += CONSTANT
-                variance = np.full(len(first), process.mix.sum() + CONSTANT)
-                mean = np.zeros(len(first))
-                if process.prior:
-                    mean = guess
-                    cross += sloped
-                    variance += SLOPE**2 * mean**2
+                cross += sloped[process.guess]
+                variance = process.mix.sum() + CONSTANT + SLOPE**2 * mean**2
                 mean = mean + cross @ process.alpha
                 reached = cross @ process.inverse.T
                 variance -= np.einsum("ij,ij->i", reached, reached)
@@ -417,6 +419,21 @@ class _Prior(NamedTuple):
             found.append(lambda archs: trees(proxy_quantiles(task, self.proxies, archs, reference)))
         found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
         return found
+
+
+def _warps(task: Task, kind: str) -> list[Warp]:
+    """Transforms of a task's metric that can be applied to its values; the identity if all are equal.
+
+    Raises:
+        InvalidValue: none can.
+    """
+    fitted = [Warp.fit(k, task.values, task.direction) for k in (KINDS if kind == "auto" else (kind,))]
+    known = [warp for warp in fitted if warp is not None]
+    if not known and np.ptp(task.values) == 0:
+        known = [Warp("identity", 1.0 if task.direction == "min" else -1.0, 0.0, float(task.values[0]), 1.0)]
+    if not known:
+        raise InvalidValue(f"the warp {kind!r} cannot be applied to these values of {task.metric}")
+    return known
 
 
 def _standard(values: Features) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,75 @@ Array = NDArray[np.float64]
 
 ROUNDING = 1e-9
 """Sums of prices may be off by so much."""
+
+
+class Rungs(NamedTuple):
+    """Fidelities that are paid for.
+
+    Args:
+        staged: names of the objectives that have them.
+        fidelities: ascending, the last the target.
+        price: of an evaluation at each, ``(k,)``: in full trainings where the budget is one of those, else 1.
+    """
+
+    staged: tuple[str, ...]
+    fidelities: tuple[float, ...]
+    price: Array
+
+    @classmethod
+    def of(
+        cls,
+        searcher: str,
+        objectives: Sequence[Objective],
+        rungs: Sequence[float] | None,
+        eta: float,
+        trainings: float | None,
+    ) -> Rungs:
+        """Those of a search; arguments and errors as of :class:`RungSearch`.
+
+        Args:
+            searcher: its name, for messages.
+        """
+        if not eta > 1:
+            raise InvalidValue(f"eta must be more than 1; got {eta}")
+        if trainings is not None and not trainings > 0:
+            raise InvalidValue(f"trainings is a number above 0; got {trainings}")
+        staged = [o for o in objectives if o.paid and len(o.oracle.fidelities)]
+        fidelities = _fidelities(searcher, objectives, staged, rungs, eta)
+        price = np.ones(len(fidelities)) if trainings is None else np.array([staged[0].share(f) for f in fidelities])
+        return cls(tuple(o.name for o in staged), fidelities, price)
+
+
+def _fidelities(
+    searcher: str,
+    objectives: Sequence[Objective],
+    staged: Sequence[Objective],
+    rungs: Sequence[float] | None,
+    eta: float,
+) -> tuple[float, ...]:
+    targets = {o.target for o in staged}
+    sets = [{f for f in o.oracle.fidelities if f <= (o.target or 0)} for o in staged]
+    common = sorted(set.intersection(*sets)) if sets else []
+    if len(common) < 2 or len(targets) > 1:
+        have = {o.name: ", ".join(f"{f:g}" for f in sorted(s)) for o, s in zip(staged, sets, strict=True)}
+        said = "; ".join(f"{o.name} has {have.get(o.name, 'none')}" for o in objectives)
+        raise InvalidValue(
+            f"{searcher} needs an objective with two fidelities (training epochs) or more, the same for "
+            f"all that have some, as test_accuracy of nasbench201 has with 12 and 200; {said}"
+        )
+    if rungs is not None:
+        wanted = tuple(float(f) for f in rungs)
+        if len(wanted) < 2 or sorted(set(wanted)) != list(wanted) or wanted[-1] != common[-1]:
+            raise InvalidValue(f"rungs are two fidelities or more, ascending, the last {common[-1]:g}; got {rungs}")
+        if unknown := [f"{f:g}" for f in wanted if f not in common]:
+            known = ", ".join(f"{f:g}" for f in common)
+            raise InvalidValue(f"no fidelity {', '.join(unknown)}; there are {known}")
+        return wanted
+    chosen = [common[-1]]
+    for fidelity in reversed(common[:-1]):
+        if fidelity * eta <= chosen[-1]:
+            chosen.append(fidelity)
+    return tuple(reversed(chosen)) if len(chosen) > 1 else (common[0], common[-1])
 
 
 class RungSearch(Searcher):
@@ -53,50 +123,18 @@ class RungSearch(Searcher):
         trainings: float | None = None,
     ):
         super().__init__(space, objectives, constraints, seed, budget)
-        if not eta > 1:
-            raise InvalidValue(f"eta must be more than 1; got {eta}")
-        if trainings is not None and not trainings > 0:
-            raise InvalidValue(f"trainings is a number above 0; got {trainings}")
         self.eta, self.trainings = eta, trainings
-        staged = [o for o in self.objectives if o.paid and len(o.oracle.fidelities)]
-        self.staged = tuple(o.name for o in staged)
+        found = Rungs.of(type(self).__name__, self.objectives, rungs, eta, trainings)
+        self.staged, self.rungs, self._price = found
         self.once = tuple(name for name in self.paid if name not in self.staged)
-        self.rungs = self._rungs(staged, rungs)
         self._columns = {o.name: j for j, o in enumerate(self.objectives)}
-        self._price = np.ones(len(self.rungs))
         if trainings is not None:
-            self._price = np.array([staged[0].share(f) for f in self.rungs])
             self.budget = dict.fromkeys(self.paid, int(trainings / self._price[0] + ROUNDING))
         self._told: dict[str, list[dict[bytes, float]]] = {name: [{} for _ in self.rungs] for name in self.paid}
         self._begun: dict[bytes, None] = {}  # architectures with any training, in the order told
         self._awaited: list[Proposal] = []  # pending, and what this question has chosen so far
         self._tells = 0
         self._order: dict[int, tuple[int, list[bytes]]] = {}
-
-    def _rungs(self, staged: Sequence[Objective], rungs: Sequence[float] | None) -> tuple[float, ...]:
-        targets = {o.target for o in staged}
-        sets = [{f for f in o.oracle.fidelities if f <= (o.target or 0)} for o in staged]
-        common = sorted(set.intersection(*sets)) if sets else []
-        if len(common) < 2 or len(targets) > 1:
-            have = {o.name: ", ".join(f"{f:g}" for f in sorted(s)) for o, s in zip(staged, sets, strict=True)}
-            said = "; ".join(f"{o.name} has {have.get(o.name, 'none')}" for o in self.objectives)
-            raise InvalidValue(
-                f"{type(self).__name__} needs an objective with two fidelities (training epochs) or more, the same for "
-                f"all that have some, as test_accuracy of nasbench201 has with 12 and 200; {said}"
-            )
-        if rungs is not None:
-            wanted = tuple(float(f) for f in rungs)
-            if len(wanted) < 2 or sorted(set(wanted)) != list(wanted) or wanted[-1] != common[-1]:
-                raise InvalidValue(f"rungs are two fidelities or more, ascending, the last {common[-1]:g}; got {rungs}")
-            if unknown := [f"{f:g}" for f in wanted if f not in common]:
-                known = ", ".join(f"{f:g}" for f in common)
-                raise InvalidValue(f"no fidelity {', '.join(unknown)}; there are {known}")
-            return wanted
-        chosen = [common[-1]]
-        for fidelity in reversed(common[:-1]):
-            if fidelity * self.eta <= chosen[-1]:
-                chosen.append(fidelity)
-        return tuple(reversed(chosen)) if len(chosen) > 1 else (common[0], common[-1])
 
     @abstractmethod
     def _best_first(self, costs: Array, violation: Array) -> NDArray[np.int64]:
@@ -176,15 +214,21 @@ class RungSearch(Searcher):
 
     # ---- what can be paid for
 
+    def _spent(self) -> dict[str, float]:
+        """What was paid for each objective with fidelities."""
+        told = {name: zip(self._price, self._told[name], strict=True) for name in self.staged}
+        return {name: float(sum(price * len(keys) for price, keys in rungs)) for name, rungs in told.items()}
+
+    def progress(self) -> tuple[float, float] | None:
+        return None if self.trainings is None else (round(max(self._spent().values()), 2), self.trainings)
+
     def _left(self) -> float:
         """What is left of the budget, what is awaited taken off; infinite where there is none."""
-        spent = {}
+        spent = self._spent()
         for name in self.staged:
-            told = self._told[name]
-            spent[name] = float(sum(price * len(keys) for price, keys in zip(self._price, told, strict=True)))
             for proposal in self._awaited:
                 at = self._rung(proposal.fidelity)
-                if at is not None and name in proposal.objectives and key_of(proposal) not in told[at]:
+                if at is not None and name in proposal.objectives and key_of(proposal) not in self._told[name][at]:
                     spent[name] += float(self._price[at])
         if self.trainings is not None:
             return self.trainings - max(spent.values()) + ROUNDING

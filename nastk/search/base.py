@@ -362,6 +362,10 @@ class Searcher(ABC):
             chosen = np.concatenate([chosen, more])
         return chosen[:n]
 
+    def progress(self) -> tuple[float, float] | None:
+        """Spent and planned, of a budget that is no number of evaluations (full trainings, short ones their share)."""
+        return None
+
     # ---- saving
 
     def state(self) -> dict[str, Any]:

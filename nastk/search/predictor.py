@@ -158,6 +158,10 @@ class PredictorSearch(Searcher):
     def _paid_for(self, name: str) -> int:
         return self._counts.get(name, 0)
 
+    def _results(self, name: str) -> int:
+        """How many results a paid objective's predictor has to learn from, failures included."""
+        return self._paid_for(name)
+
     def _tell(self, records: Sequence[Record]) -> None:
         for record in records:
             self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
@@ -183,11 +187,14 @@ class PredictorSearch(Searcher):
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
     def _start(self) -> int:
-        planned = min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
-        start = self.start
+        planned, start = self._planned(), self.start
         if start is None:
             start = START if self._guesses is None else GUESSED if self.single else GUESSED_FRONT
         return max(1, min(start, planned // 2 if planned < 2 * start else planned))
+
+    def _planned(self) -> int:
+        """How many architectures the budget evaluates."""
+        return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
 
     def _first(self, n: int) -> Archs:
         """What is evaluated first, at most `n`: by the predictors' guesses where they have some, else spread."""
@@ -482,7 +489,7 @@ class PredictorSearch(Searcher):
         everything = self._everything()
         if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
             return self._pool(rng)  # what is best in one objective may break the constraints on the others
-        name, count = objective.name, self._paid_for(objective.name)
+        name, count = objective.name, self._results(objective.name)
         if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
             cost = objective.sign * self._fit(name).quantile(everything, -objective.sign)
             self._rankings[name] = count, np.argsort(cost, kind="stable")
@@ -543,22 +550,22 @@ class PredictorSearch(Searcher):
         return self.archs_[known], column[known]
 
     def _fit(self, name: str) -> Predictor:
-        archs, values = self._known(name)
-        if name in self._fitted and self._fitted[name][0] == len(values):
-            return self._fitted[name][1]
-        objective = next(o for o in self.objectives if o.name == name)
-        fitted = self._learned(objective, archs, values)
-        self._fitted[name] = (len(values), fitted)
-        return fitted
+        count = self._results(name)
+        if name not in self._fitted or self._fitted[name][0] != count:
+            objective = next(o for o in self.objectives if o.name == name)
+            self._fitted[name] = count, self._learned(objective, *self._known(name))
+        return self._fitted[name][1]
 
     def _learned(self, objective: Objective, archs: Archs, values: Array) -> Predictor:
         """The objective's predictor, fitted to these; one object may have been given for several: each fits a copy."""
+        return self.models[objective.name].adapt(self._task(objective, archs, values))
+
+    def _task(self, objective: Objective, archs: Archs, values: Array) -> Task:
         device = getattr(objective.oracle, "device", None)
-        task = Task(
+        return Task(
             self.space, archs, values, objective.name, objective.unit, objective.direction,
             device=device if isinstance(device, str) else None, context=self.contexts.get(objective.name, Context()),
         )  # fmt: skip
-        return self.models[objective.name].adapt(task)
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each paid objective that has enough values to be learned."""

@@ -1,0 +1,222 @@
+"""multi-fidelity: `predictor` with short trainings, which say what is worth a full one and what the others are like.
+
+What `predictor` proposes is trained briefly first, and in full if it still leads. The short trainings are learned from
+too: their predictor's answer is what the full one is expected to be a multiple of, by the autoregressive model of
+Kennedy & O'Hagan (Biometrika 2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue
+from nastk.history import Record
+from nastk.oracles.base import Oracle
+from nastk.predictors._autoregressive import adapted
+from nastk.predictors.base import Predictor, Task
+from nastk.search._rungs import ROUNDING, Rungs
+from nastk.search.base import Constraint, Objective, Proposal
+from nastk.search.predictor import GUESSED, GUESSED_FRONT, START, PredictorSearch
+from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+
+AHEAD = 3
+"""So many of the next best are trained briefly before something is trained in full."""
+
+
+class MultiFidelitySearch(PredictorSearch):
+    """Model-based search on rungs of fidelities.
+
+    An architecture begins at the lowest rung and climbs one at a time, each time that it is among the best by what is
+    known then; before one gets to the top, the :data:`AHEAD` next best have to have begun. Where the predictors have no
+    guess beforehand, :data:`START` architectures that are spread over the space begin, and the best of them go on.
+    Objectives without fidelities (a latency) are paid for with the full training, those with a few-shot predictor as in
+    `predictor`. Each evaluation is a training from scratch.
+
+    Args:
+        budget: evaluations of each paid objective, those of all fidelities together.
+        predictor, contexts, start, measurements: see :class:`PredictorSearch`; `start` counts full trainings. A
+            predictor that learns from :attr:`Task.lower`, as gp-bma does, is given the short trainings; any other
+            learns how full ones differ from a multiple of what it predicts of short ones.
+        rungs, eta: fidelities; see :class:`RungSearch`.
+        trainings: a budget in full trainings that replaces `budget`: an evaluation at fidelity f costs f / target of
+            one.
+
+    Raises:
+        InvalidValue: no evaluated objective has two fidelities, or they do not have them in common; rungs, eta or
+            trainings that cannot be used.
+    """
+
+    needs_fidelities = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Oracle | Objective],
+        constraints: Sequence[str | Constraint] = (),
+        seed: int = 0,
+        budget: dict[str, int] | None = None,
+        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        contexts: Mapping[str, Context] | None = None,
+        start: int | None = None,
+        measurements: int = 10,
+        rungs: Sequence[float] | None = None,
+        eta: float = 3.0,
+        trainings: float | None = None,
+    ):
+        super().__init__(
+            space, objectives, constraints, seed, budget, predictor, contexts, start=start, measurements=measurements
+        )
+        found = Rungs.of(type(self).__name__, self.objectives, rungs, eta, trainings)
+        self.staged, self.rungs, self._price = found
+        if learned := [name for name in self.staged if name in self.few_shot]:
+            raise InvalidValue(f"{learned[0]} has a few-shot predictor, which cannot learn from short trainings")
+        self.trainings = trainings
+        if trainings is not None:
+            self.budget |= dict.fromkeys(self.evaluated, int(trainings + ROUNDING))
+            self.budget |= dict.fromkeys(self.staged, int(trainings / self._price[0] + ROUNDING))
+        self._briefly: dict[str, list[dict[Hashable, Record]]] = {n: [{} for _ in self.rungs[1:]] for n in self.staged}
+        self._failed_briefly: set[Hashable] = set()
+        self._awaited: Sequence[Proposal] = ()
+        self._lower_models: dict[str, tuple[int, Predictor | None]] = {}
+
+    # ---- what was told
+
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Proposal]:
+        self._awaited = pending
+        return super().ask(n, pending)
+
+    def tell(self, records: Sequence[Record]) -> None:
+        super().tell(records)
+        for record in records:
+            if record.objective in self.staged and record.fidelity in self.rungs[:-1]:
+                key = self.space.keys(np.array([record.arch], dtype=np.int64))[0]
+                self._briefly[record.objective][self.rungs.index(record.fidelity)][key] = record
+                if not np.isfinite(record.value):
+                    self._failed_briefly.add(key)
+                    self._seen.add(key)
+
+    def _results(self, name: str) -> int:
+        return super()._results(name) + len(self._lower[name])
+
+    def _evaluated_keys(self, pending: Archs) -> set[Hashable]:
+        return super()._evaluated_keys(pending) | self._failed_briefly
+
+    def _left(self) -> float:
+        """What is left of the budget, what is awaited taken off; infinite where there is none."""
+        left = np.inf
+        for name, spent in self._spent().items():
+            awaited = sum(self._price_of(p.fidelity) for p in self._awaited if name in p.objectives)
+            limit = self.budget.get(name, np.inf) if self.trainings is None else self.trainings
+            left = min(left, limit - spent - awaited + ROUNDING)
+        return float(left)
+
+    def _spent(self) -> dict[str, float]:
+        """What was paid for each objective with fidelities."""
+        return {n: self._paid_for(n) + sum(self._price_of(f) for _, f in self._lower[n]) for n in self.staged}
+
+    def _price_of(self, fidelity: float | None) -> float:
+        """0 for a fidelity that is no rung: someone else paid for it."""
+        at = self.rungs[-1] if fidelity is None else fidelity
+        return float(self._price[self.rungs.index(at)]) if at in self.rungs else 0.0
+
+    def progress(self) -> tuple[float, float] | None:
+        return None if self.trainings is None else (round(max(self._spent().values()), 2), self.trainings)
+
+    # ---- proposals
+
+    def _planned(self) -> int:
+        if self.trainings is None:
+            return super()._planned() // len(self.rungs)
+        return int(self.trainings / self._price.sum() + ROUNDING)
+
+    def _start(self) -> int:
+        if self.start is None and self._guesses is None:
+            return max(1, min(GUESSED if self.single else GUESSED_FRONT, self._planned() // 2))
+        return super()._start()
+
+    def _first(self, n: int) -> Archs:
+        """As `predictor`; where nothing is guessed, what short trainings of a spread sample say is best."""
+        if self._guesses is not None or set(self.evaluated) != set(self.staged):
+            return super()._first(n)
+        plan = self._design(max(START, n))
+        keys = self.space.keys(plan)
+        begun = [self._briefly[name][0] for name in self.evaluated]
+        left = [i for i, key in enumerate(keys) if not all(key in told for told in begun)]
+        if left:
+            return plan[left]
+        told = [i for i, key in enumerate(keys) if key not in self._failed_briefly]
+        if not told:
+            return plan[:0]
+        values = np.array([[known[keys[i]].value for known in begun] for i in told])
+        guesses = -self.signs[self._evaluated_columns] * values
+        pool = plan[told]
+        return pool[np.argsort(-guesses[:, 0])[:n]] if self.single else self._guessed_front(pool, guesses, n)
+
+    def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
+        chosen = self._climbing(super()._ask(n, pending, rng))
+        if any(self._is_full(p) for p in chosen) and all(len(self._known(name)[1]) >= 2 for name in self.evaluated):
+            waiting = np.concatenate([pending, [p.arch for p in chosen]])
+            ahead = self._climbing(super()._ask(AHEAD, waiting, rng))
+            brief = [p for p in chosen + ahead if not self._is_full(p)]
+            chosen = brief + [p for p in chosen if self._is_full(p)]
+        return self._paid_by_what_is_left(chosen[:n])
+
+    def _is_full(self, proposal: Proposal) -> bool:
+        return proposal.fidelity is None and any(name in self.staged for name in proposal.objectives)
+
+    def _climbing(self, proposals: list[Proposal]) -> list[Proposal]:
+        """The same architectures, each at the rung that it has to take next."""
+        if not proposals:
+            return []
+        climbing = []
+        for proposal, key in zip(proposals, self.space.keys(np.stack([p.arch for p in proposals])), strict=True):
+            names = [name for name in self.staged if name in proposal.objectives]
+            missing = [i for name in names for i, told in enumerate(self._briefly[name]) if key not in told]
+            brief = Proposal(proposal.arch, tuple(names), self.rungs[min(missing)]) if missing else proposal
+            climbing.append(brief)
+        return climbing
+
+    def _paid_by_what_is_left(self, proposals: list[Proposal]) -> list[Proposal]:
+        """As many as can be paid; the last of what is left is for full trainings."""
+        left, full = self._left(), self._price_of(None)
+        paid = []
+        for p in proposals:
+            price = self._price_of(p.fidelity)
+            if p.fidelity is not None and left - price < full:
+                p, price = Proposal(p.arch, tuple(self.evaluated)), full
+            if any(name in self.staged for name in p.objectives):
+                if price > left:
+                    continue
+                left -= price
+            paid.append(p)
+        return paid
+
+    # ---- beliefs
+
+    def _learned(self, objective: Objective, archs: Archs, values: Array) -> Predictor:
+        task = replace(self._task(objective, archs, values), lower=self._lower_model(objective))
+        return adapted(self.models[objective.name], task)
+
+    def _lower_model(self, objective: Objective) -> Predictor | None:
+        """What is known of an objective at lower fidelities, each rung learned with the one below."""
+        if objective.name not in self.staged:
+            return None
+        count = len(self._lower[objective.name])
+        if self._lower_models.get(objective.name, (-1, None))[0] != count:
+            model: Predictor | None = None
+            for told in self._briefly[objective.name]:
+                known = [record for record in told.values() if np.isfinite(record.value)]
+                if len(known) >= 2:
+                    archs = np.array([record.arch for record in known], dtype=np.int64)
+                    values = np.array([record.value for record in known])
+                    task: Task = replace(self._task(objective, archs, values), lower=model)
+                    model = adapted(self.models[objective.name], task)
+            self._lower_models[objective.name] = count, model
+        return self._lower_models[objective.name][1]
