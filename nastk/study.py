@@ -21,7 +21,7 @@ from nastk.spaces.base import Archs, SearchSpace
 if TYPE_CHECKING:
     from nastk.result import Result
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float, float, str], None]
 
 HOPELESS = 5
 """If the first so many evaluations of an objective all fail, the run stops and says why."""
@@ -97,8 +97,8 @@ class Study:
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
         workers: evaluations under way at a time with an executor.
-        progress: called with (done, total, objective) after every evaluation; by what the searcher's :meth:`~Searcher.progress`
-            counts, or evaluations.
+        progress: called with (done, total, objective) after every evaluation, as the searcher's
+            :meth:`~Searcher.progress` counts, or in evaluations.
 
     Raises:
         InvalidValue: a budget, batch or number of workers that cannot be used.

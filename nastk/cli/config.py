@@ -26,8 +26,8 @@ class RunOptions:
         constraint: such as ``latency<=10``.
         searcher: its name.
         predictor: ``NAME`` for all that is learned, or ``OBJECTIVE=NAME``.
-        budget: evaluations of each objective that is paid for and not learned from few measurements; full trainings where
-            the searcher trains briefly too.
+        budget: evaluations of each objective that is paid for and not learned from few measurements; full
+            trainings where the searcher trains briefly too.
         measurements: measurements to which a few-shot predictor is adapted.
         verify: how many architectures of the proposed front are measured in the end.
         storage: URL of the database that keeps the history.

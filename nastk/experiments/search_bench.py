@@ -248,7 +248,7 @@ class _Clock:
 
         oracle._evaluate = timed  # type: ignore[method-assign]
 
-    def __call__(self, done: int, total: int, objective: str) -> None:
+    def __call__(self, done: float, total: float, objective: str) -> None:
         if objective:
             self.seconds.append(process_time() - self._start - self._oracles)
 
