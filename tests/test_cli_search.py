@@ -37,6 +37,11 @@ def accuracy(arch):
     with open(os.environ["TINY_LOG"], "a") as log:
         log.write(",".join(map(str, arch)) + "\\n")
     return 50.0 + 3.0 * float(arch.sum())
+
+def train(arch, epochs):
+    with open(os.environ["TINY_LOG"], "a") as log:
+        log.write(f"{','.join(map(str, arch))}@{epochs!r}\\n")
+    return 50.0 + 3.0 * float(arch.sum()) - 10.0 / epochs
 '''
 FILES = ["front.csv", "front.html", "front.png", "result.json"]
 
@@ -62,6 +67,45 @@ def asked(folder: Path) -> list[str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
+
+
+# ---- short trainings
+
+
+TRAIN = ["search", "--space", "tiny.py:Tiny", "--accuracy", "tiny.py:train", "--objective", "accuracy"]
+
+
+def test_own_short_trainings_cost_their_share_of_the_budget(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*TRAIN, "--searcher", "multi-fidelity", "--epochs", "2,20", "--budget", "5"]) == 0
+    epochs = [int(line.partition("@")[2]) for line in asked(tiny)]
+    assert set(epochs) == {2, 20}
+    assert 4.0 < sum(epochs) / 20 <= 5.0
+    assert pd.read_csv(tiny / "nastk-out" / "front.csv")["accuracy"].max() == 50.0 + 3.0 * 6 - 0.5
+
+
+def test_a_searcher_without_short_trainings_pays_for_full_ones(tiny: Path) -> None:
+    assert run([*TRAIN, "--searcher", "random", "--epochs", "2,20", "--budget", "4"]) == 0
+    assert [line.partition("@")[2] for line in asked(tiny)] == ["20"] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TRAIN, "tiny.py:train takes `epochs`: say for how many, such as --epochs 5,50"),
+        ([*TRAIN, "--epochs", "2,x"], "--epochs '2,x': write positive integers"),
+        ([*TRAIN, "--epochs", "20", "--searcher", "multi-fidelity"], "accuracy has 20"),
+        ([*ARGUMENTS, "--epochs", "2,20"], "tiny.py:accuracy does not take `epochs`"),
+        (["search", "--epochs", "2,20"], "--epochs are of your own function"),
+    ],
+)
+def test_epochs_that_do_not_fit_are_one_line(
+    tiny: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not (tiny / "nastk-out").exists()
 
 
 # ---- files

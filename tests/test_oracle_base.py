@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nastk
-from nastk.errors import InvalidArchitecture
+from nastk.errors import InvalidArchitecture, InvalidValue
 from nastk.oracles import Evaluation, FunctionOracle, Oracle
 from nastk.testing import check_oracle
 
@@ -137,3 +137,22 @@ def test_the_oracle_that_the_broken_ones_derive_from_is_sound():
 def test_the_kit_finds_what_is_broken(broken: type[Oracle], message: str):
     with pytest.raises(AssertionError, match=message):
         check_oracle(broken(), ARCHS)
+
+
+def test_a_function_takes_a_fidelity_as_it_was_given() -> None:
+    asked = []
+
+    def train(archs: np.ndarray, epochs: float) -> np.ndarray:
+        asked.append(epochs)
+        return archs.sum(axis=1) + epochs
+
+    made = FunctionOracle(SPACE, train, "accuracy", fidelities=(5, 50))
+    check_oracle(made, ARCHS)
+    assert made.evaluate(ARCHS, 5.0).value.tolist() == (SPACE.as_archs(ARCHS).sum(axis=1) + 5).tolist()
+    assert made(ARCHS).tolist() == (SPACE.as_archs(ARCHS).sum(axis=1) + 50).tolist()
+    assert {type(epochs) for epochs in asked} == {int}
+    assert made.source == "function train at 5, 50"
+    with pytest.raises(InvalidValue, match="accuracy has fidelities 5, 50; got 7"):
+        made.evaluate(ARCHS, 7.0)
+    with pytest.raises(InvalidValue, match="fidelities ascend"):
+        FunctionOracle(SPACE, train, "accuracy", fidelities=(50, 5))

@@ -38,6 +38,8 @@ class RunOptions:
         threads, batch, runtime: how latency is measured here.
         accuracy: a user's own accuracy function, ``file.py:function``, of one architecture's integers, or of the
             built network if its argument is called ``network`` or ``model``.
+        epochs: that this function gets as its second argument, ``epochs``, such as ``5,50``: the last is what counts,
+            the others are short trainings, for searchers that use them.
     """
 
     space: str = "nasbench201"
@@ -59,6 +61,7 @@ class RunOptions:
     batch: int = 1
     runtime: str = "torch"
     accuracy: str | None = None
+    epochs: str | None = None
 
     @classmethod
     def gather(cls, command_line: Mapping[str, Any], config: Path | None = None) -> RunOptions:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, cast
 
+from nastk.cli.bench import integers
 from nastk.cli.config import RunOptions
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, Unsupported
@@ -93,21 +95,31 @@ def _accuracy(options: RunOptions, space: SearchSpace) -> Oracle:
         function = load_object(options.accuracy)
         if not callable(function):
             raise InvalidValue(f"--accuracy {options.accuracy} is a {type(function).__name__}, not a function")
-        if _first_argument(function) in NETWORK:
+        arguments = _arguments(function)
+        epochs = [] if options.epochs is None else integers("--epochs", options.epochs)
+        second = arguments[1] if len(arguments) > 1 and arguments[1].name == "epochs" else None
+        if epochs and second is None:
+            raise InvalidValue(f"--epochs: {options.accuracy} does not take `epochs` as its second argument")
+        if not epochs and second is not None and second.default is second.empty:
+            raise InvalidValue(f"{options.accuracy} takes `epochs`: say for how many, such as --epochs 5,50")
+        if arguments and arguments[0].name in NETWORK:
             function = _of_network(function, space, options.seed)
-        return FunctionOracle(space, function, "accuracy", unit="%", direction="max", one_by_one=True, per_network=True)
+        return FunctionOracle(
+            space, function, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=epochs
+        )
+    if options.epochs is not None:
+        raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
     if options.dataset is not None:
         return benchmark(options).oracle("test_accuracy")
     return _shipped_accuracy(space)
 
 
-def _first_argument(function: Any) -> str | None:
-    import inspect
-
+def _arguments(function: Any) -> list[Parameter]:
+    """The arguments of a function; none of one that is written in C."""
     try:
-        return next(iter(inspect.signature(function).parameters), None)
-    except ValueError:  # written in C
-        return None
+        return list(signature(function).parameters.values())
+    except ValueError:
+        return []
 
 
 def _of_network(function: Any, space: SearchSpace, seed: int) -> Any:
@@ -117,9 +129,9 @@ def _of_network(function: Any, space: SearchSpace, seed: int) -> Any:
     import torch
 
     @wraps(function)
-    def of_architecture(arch: Archs) -> Any:
+    def of_architecture(arch: Archs, *epochs: float) -> Any:
         torch.manual_seed(seed)
-        return function(space.build(arch))
+        return function(space.build(arch), *epochs)
 
     return of_architecture
 

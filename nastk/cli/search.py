@@ -56,6 +56,9 @@ def search(
     accuracy: Annotated[
         Text, option("--accuracy", "FILE.py:FUNCTION", "Pay for accuracies by this function of a row or a network.")
     ] = None,
+    epochs: Annotated[
+        Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
+    ] = None,
 ) -> None:
     """Search a space for the front of accuracy against latency, or other objectives.
 

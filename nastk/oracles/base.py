@@ -95,11 +95,15 @@ class FunctionOracle(Oracle):
     Args:
         space: the space of its architectures.
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
-            returns one number.
+            returns one number. Where there are fidelities, its second argument is one of them.
         name, unit, direction, paid, per_network: see :class:`Oracle`.
         one_by_one: call the function once per architecture; one that raises gives NaN for that architecture only if
             `failures` says so.
         failures: exception types that mean "this architecture failed" (NaN) instead of an error of the program.
+        fidelities: such as epochs, ascending; the last is what counts, the others are for searchers that train briefly.
+
+    Raises:
+        InvalidValue: fidelities that do not ascend.
     """
 
     def __init__(
@@ -113,28 +117,45 @@ class FunctionOracle(Oracle):
         one_by_one: bool = False,
         failures: tuple[type[Exception], ...] = (),
         per_network: bool = False,
+        fidelities: Sequence[float] = (),
     ):
+        if list(fidelities) != sorted(set(fidelities)):
+            raise InvalidValue(f"fidelities ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
         self.paid, self.one_by_one, self.failures, self.per_network = paid, one_by_one, failures, per_network
-        self.source = f"function {getattr(function, '__name__', type(function).__name__)}"
+        self.fidelities = tuple(fidelities)
+        at = f" at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
+        self.source = f"function {getattr(function, '__name__', type(function).__name__)}{at}"
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         import time
 
-        if fidelity is not None:
-            raise InvalidValue(f"{self.name} has no fidelities")
+        at = self._second(fidelity)
         started = time.perf_counter()
         if self.one_by_one:
-            values = np.array([self._one(a) for a in archs], dtype=np.float64)
+            values = np.array([self._one(a, *at) for a in archs], dtype=np.float64)
         else:
-            values = np.asarray(self.function(archs), dtype=np.float64)
+            values = np.asarray(self.function(archs, *at), dtype=np.float64)
         if values.shape != (len(archs),):
             raise InvalidValue(f"{self.name}: the function gave shape {values.shape} for {len(archs)} architectures")
         seconds = (time.perf_counter() - started) / max(len(archs), 1)
         return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds))
 
-    def _one(self, arch: Archs) -> float:
+    def _second(self, fidelity: float | None) -> Sequence[float]:
+        """The function's second argument, if it has one, as it was given: whole epochs stay integers."""
+        if not self.fidelities:
+            if fidelity is not None:
+                raise InvalidValue(f"{self.name} has no fidelities")
+            return ()
+        if fidelity is None:
+            return self.fidelities[-1:]
+        if fidelity not in self.fidelities:
+            known = ", ".join(f"{f:g}" for f in self.fidelities)
+            raise InvalidValue(f"{self.name} has fidelities {known}; got {fidelity:g}")
+        return [f for f in self.fidelities if f == fidelity]
+
+    def _one(self, arch: Archs, *fidelity: float) -> float:
         try:
-            return float(self.function(arch))
+            return float(self.function(arch, *fidelity))
         except self.failures:
             return float("nan")
