@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, float, str], None]
 
+EQUAL = "an equal network"
+"""Source of a record that was not paid for, because an equal network's was."""
+
 HOPELESS = 5
 """If the first so many evaluations of an objective all fail, the run stops and says why."""
 
@@ -225,7 +228,7 @@ class Study:
         if found is None:
             return None
         row = tuple(int(v) for v in arch)
-        return Record(row, found.objective, found.value, found.std, 0.0, fidelity, "an equal network")
+        return Record(row, found.objective, found.value, found.std, 0.0, fidelity, EQUAL)
 
     def _remember(self, record: Record) -> None:
         objective = self._objectives.get(record.objective)

@@ -80,12 +80,17 @@ def test_own_short_trainings_cost_their_share_of_the_budget(tiny: Path, capsys: 
     epochs = [int(line.partition("@")[2]) for line in asked(tiny)]
     assert set(epochs) == {2, 20}
     assert 4.0 < sum(epochs) / 20 <= 5.0
+    said = f"Evaluations: {len(epochs)} of accuracy ({epochs.count(2)} at 2, {epochs.count(20)} at 20)."
+    assert said in capsys.readouterr().out
     assert pd.read_csv(tiny / "nastk-out" / "front.csv")["accuracy"].max() == 50.0 + 3.0 * 6 - 0.5
 
 
-def test_a_searcher_without_short_trainings_pays_for_full_ones(tiny: Path) -> None:
+def test_a_searcher_without_short_trainings_pays_for_full_ones(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run([*TRAIN, "--searcher", "random", "--epochs", "2,20", "--budget", "4"]) == 0
     assert [line.partition("@")[2] for line in asked(tiny)] == ["20"] * 4
+    assert "Evaluations: 4 of accuracy." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
