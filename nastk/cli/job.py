@@ -140,7 +140,7 @@ class Job:
     @cached_property
     def chart(self) -> Chart:
         """The picture of it, with the notes that a reader needs."""
-        notes = [*self._hypervolume_notes(), *self._fate_notes()]
+        notes = [*self._hypervolume_notes(), *self._fate_notes(), self._paid()]
         return chart_of(self.result, self.proposed, notes=notes, true_front=self._true_front, seed=self.options.seed)
 
     @cached_property
@@ -190,6 +190,22 @@ class Job:
             bounds = ", ".join(map(str, self.searcher.constraints))
             notes.append(f"Nothing that keeps {bounds} was found; shown is what breaks it least.")
         return notes
+
+    def _paid(self) -> str:
+        """What was paid for: how often each objective, at which fidelities, and what equal networks saved."""
+        records = self.history.records("search")
+        parts = []
+        for o in self.searcher.objectives:
+            fidelities = [o.target if r.fidelity is None else r.fidelity for r in records if r.objective == o.name]
+            if not fidelities:
+                continue
+            each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
+            parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
+        if not parts:
+            return "Nothing was paid for."
+        equal = sum(r.source == EQUAL for r in records)
+        saved = f"; {equal} of them known from equal networks" if equal else ""
+        return f"Evaluations: {', '.join(parts)}{saved}."
 
     # ---- files
 
@@ -242,25 +258,8 @@ class Job:
     def show(self, folder: Path) -> None:
         """A short table, what its values are, and where the files lie."""
         show_chart(self.chart)
-        typer.echo(self._paid())
         files = ", ".join(("front.html", "front.png", "front.csv", "result.json"))
         typer.echo(f"Took {self.seconds:.0f} s. Written to {folder}: {files}")
-
-    def _paid(self) -> str:
-        """What was paid for: how often each objective, at which fidelities, and what equal networks saved."""
-        records = self.history.records("search")
-        parts = []
-        for o in self.searcher.objectives:
-            fidelities = [o.target if r.fidelity is None else r.fidelity for r in records if r.objective == o.name]
-            if not fidelities:
-                continue
-            each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
-            parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
-        if not parts:
-            return "Nothing was paid for."
-        equal = sum(r.source == EQUAL for r in records)
-        saved = f"; {equal} of them known from equal networks" if equal else ""
-        return f"Evaluations: {', '.join(parts)}{saved}."
 
     # ---- Ctrl-C
 
