@@ -35,44 +35,30 @@ class Rungs(NamedTuple):
     price: Array
 
     @classmethod
-    def of(
-        cls,
-        searcher: str,
-        objectives: Sequence[Objective],
-        rungs: Sequence[float] | None,
-        eta: float,
-        trainings: float | None,
-    ) -> Rungs:
-        """Those of a search; arguments and errors as of :class:`RungSearch`.
-
-        Args:
-            searcher: its name, for messages.
-        """
+    def of(cls, searcher: Searcher, rungs: Sequence[float] | None, eta: float, trainings: float | None) -> Rungs:
+        """Those of a searcher; arguments and errors as of :class:`RungSearch`."""
         if not eta > 1:
             raise InvalidValue(f"eta must be more than 1; got {eta}")
         if trainings is not None and not trainings > 0:
             raise InvalidValue(f"trainings is a number above 0; got {trainings}")
-        staged = [o for o in objectives if o.paid and len(o.oracle.fidelities)]
-        fidelities = _fidelities(searcher, objectives, staged, rungs, eta)
+        staged = [o for o in searcher.objectives if o.paid and len(o.oracle.fidelities)]
+        fidelities = _fidelities(searcher, staged, rungs, eta)
         price = np.ones(len(fidelities)) if trainings is None else np.array([staged[0].share(f) for f in fidelities])
         return cls(tuple(o.name for o in staged), fidelities, price)
 
 
 def _fidelities(
-    searcher: str,
-    objectives: Sequence[Objective],
-    staged: Sequence[Objective],
-    rungs: Sequence[float] | None,
-    eta: float,
+    searcher: Searcher, staged: Sequence[Objective], rungs: Sequence[float] | None, eta: float
 ) -> tuple[float, ...]:
     targets = {o.target for o in staged}
     sets = [{f for f in o.oracle.fidelities if f <= (o.target or 0)} for o in staged]
     common = sorted(set.intersection(*sets)) if sets else []
     if len(common) < 2 or len(targets) > 1:
         have = {o.name: ", ".join(f"{f:g}" for f in sorted(s)) for o, s in zip(staged, sets, strict=True)}
-        said = "; ".join(f"{o.name} has {have.get(o.name, 'none')}" for o in objectives)
+        said = "; ".join(f"{o.name} has {have.get(o.name, 'none')}" for o in searcher.objectives)
+        name = type(searcher).__module__.rpartition(".")[2].replace("_", "-")
         raise InvalidValue(
-            f"{searcher} needs an objective with two fidelities (training epochs) or more, the same for "
+            f"{name} needs an objective with two fidelities (training epochs) or more, the same for "
             f"all that have some, as test_accuracy of nasbench201 has with 12 and 200; {said}"
         )
     if rungs is not None:
@@ -124,8 +110,7 @@ class RungSearch(Searcher):
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         self.eta, self.trainings = eta, trainings
-        found = Rungs.of(type(self).__name__, self.objectives, rungs, eta, trainings)
-        self.staged, self.rungs, self._price = found
+        self.staged, self.rungs, self._price = Rungs.of(self, rungs, eta, trainings)
         self.once = tuple(name for name in self.paid if name not in self.staged)
         self._columns = {o.name: j for j, o in enumerate(self.objectives)}
         if trainings is not None:

@@ -73,8 +73,7 @@ class MultiFidelitySearch(PredictorSearch):
         super().__init__(
             space, objectives, constraints, seed, budget, predictor, contexts, start=start, measurements=measurements
         )
-        found = Rungs.of(type(self).__name__, self.objectives, rungs, eta, trainings)
-        self.staged, self.rungs, self._price = found
+        self.staged, self.rungs, self._price = Rungs.of(self, rungs, eta, trainings)
         if learned := [name for name in self.staged if name in self.few_shot]:
             raise InvalidValue(f"{learned[0]} has a few-shot predictor, which cannot learn from short trainings")
         self.trainings = trainings
