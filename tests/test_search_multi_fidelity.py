@@ -12,6 +12,7 @@ from toy import Epochs, Toy, accuracy, answers, low, oracle, paid
 
 import nastk
 from nastk.errors import InvalidValue, Unsupported
+from nastk.experiments import search_bench
 from nastk.metrics import spearman
 from nastk.oracles.base import Oracle
 from nastk.predictors._autoregressive import Autoregressive, adapted
@@ -164,6 +165,19 @@ def test_short_trainings_save_full_ones() -> None:
             found.append(cost)
         costs[name] = np.mean(found)
     assert costs["multi-fidelity"] < 0.6 * costs["random"]
+
+
+@pytest.mark.data
+def test_a_benchmark_compares_it_by_full_trainings(nastk_home: object) -> None:
+    found = search_bench.compare(
+        dataset="cifar10", searchers=["multi-fidelity"], budget=5, seeds=1, workers=1, objectives=["test_accuracy"]
+    )
+    (trace,) = found.traces.values()
+    brief = trace.cost - np.arange(1, len(trace.cost) + 1)  # what short trainings cost before each full one
+    assert (np.diff(brief) >= -1e-9).all()
+    assert brief[0] == pytest.approx(0.06)
+    assert len(trace.cost) >= 3
+    assert trace.cost[-1] <= 5.0 + 1e-9
 
 
 def test_a_few_shot_predictor_of_what_has_fidelities_is_refused() -> None:
