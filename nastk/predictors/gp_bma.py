@@ -266,13 +266,14 @@ class GPBMA(Predictor):
             x, guesses = self._inputs(archs[start : start + 4096])
             kernels = np.stack([_kernel(a, b) for a, b in zip(x, self.x_, strict=True)])
             flat = kernels.reshape(len(kernels), -1)
-            sloped = [SLOPE**2 * np.outer(a, b) for a, b in zip(guesses.T, self.guesses_.T, strict=True)]
+            sloped = [SLOPE**2 * np.outer(a, b) for a, b in zip(guesses.T[1:], self.guesses_.T[1:], strict=True)]
             first, second = np.zeros(len(guesses)), np.zeros(len(guesses))
             for process in self.processes_:
                 mean = guesses[:, process.guess]
                 cross = (process.mix @ flat).reshape(kernels.shape[1:])
                 cross += CONSTANT
-                cross += sloped[process.guess]
+                if process.guess:
+                    cross += sloped[process.guess - 1]
                 variance = process.mix.sum() + CONSTANT + SLOPE**2 * mean**2
                 mean = mean + cross @ process.alpha
                 reached = cross @ process.inverse.T
