@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,7 @@ class Autoregressive(Predictor):
         spread = float(np.var(task.lower.task_.values)) or 1.0
         centred = lower - lower.mean()
         self.slope_ = float((centred @ task.values + spread) / (centred @ centred + spread))
-        self.difference_ = self.predictor.adapt(
-            Task(
-                task.space, task.archs, task.values - self.slope_ * lower, task.metric, task.unit, task.direction,
-                task.dataset, task.device, task.std, task.context, task.descriptor,
-            )
-        )  # fmt: skip
+        self.difference_ = self.predictor.adapt(replace(task, values=task.values - self.slope_ * lower, lower=None))
         return self
 
     def predict(self, archs: Any) -> Prediction:

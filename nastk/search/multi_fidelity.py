@@ -21,7 +21,7 @@ from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import Predictor, Task
 from nastk.search._rungs import ROUNDING, Rungs
 from nastk.search.base import Constraint, Objective, Proposal
-from nastk.search.predictor import GUESSED, GUESSED_FRONT, START, PredictorSearch
+from nastk.search.predictor import START, PredictorSearch
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -135,10 +135,9 @@ class MultiFidelitySearch(PredictorSearch):
             return super()._planned() // len(self.rungs)
         return int(self.trainings / self._price.sum() + ROUNDING)
 
-    def _start(self) -> int:
-        if self.start is None and self._guesses is None:
-            return max(1, min(GUESSED if self.single else GUESSED_FRONT, self._planned() // 2))
-        return super()._start()
+    @property
+    def _guessing(self) -> bool:
+        return True  # where the predictors have no guess, short trainings say
 
     def _first(self, n: int) -> Archs:
         """As `predictor`; where nothing is guessed, what short trainings of a spread sample say is best."""

@@ -132,10 +132,15 @@ class PredictorSearch(BeliefSearch):
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
     def _start(self) -> int:
-        planned, start = self._planned(), self.start
+        start = self.start
         if start is None:
-            start = START if self._guesses is None else GUESSED if self.single else GUESSED_FRONT
-        return max(1, min(start, planned // 2 if planned < 2 * start else planned))
+            start = START if not self._guessing else GUESSED if self.single else GUESSED_FRONT
+        return max(1, min(start, self._planned() // 2))
+
+    @property
+    def _guessing(self) -> bool:
+        """Whether something says which architectures are good before any of them is evaluated."""
+        return self._guesses is not None
 
     def _planned(self) -> int:
         """How many architectures the budget evaluates."""
