@@ -7,7 +7,7 @@ The whole comparison: nastk reproduce latency --methods examples/compare_my_pred
 import numpy as np
 
 import nastk
-from nastk.experiments import latency
+from nastk.bench import latency
 
 
 class Blend(nastk.FewShotPredictor):

@@ -79,7 +79,7 @@ class Result:
         for j, objective in enumerate(self.objectives):
             value, std, source = self._known(objective.name, archs)
             open_ = np.array([s == "" for s in source], dtype=bool)
-            if not objective.paid:
+            if not objective.expensive:
                 answer = objective.oracle.evaluate(archs, objective.fidelity)
                 value, std, source = answer.value, answer.std, [SOURCES[kind_of(objective.oracle)]] * len(archs)
             elif objective.name in believed and open_.any():
@@ -176,7 +176,13 @@ class Result:
         return {
             "space": self.space.name,
             "objectives": [
-                {"name": o.name, "unit": o.unit, "direction": o.direction, "paid": o.paid, "source": o.oracle.source}
+                {
+                    "name": o.name,
+                    "unit": o.unit,
+                    "direction": o.direction,
+                    "expensive": o.expensive,
+                    "source": o.oracle.source,
+                }
                 for o in self.objectives
             ],
             "constraints": [str(c) for c in self.constraints],

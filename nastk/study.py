@@ -123,9 +123,9 @@ class Study:
         if batch < 1 or workers < 1:
             raise InvalidValue(f"batch and workers must be at least 1; got {batch} and {workers}")
         self._objectives = {o.name: o for o in searcher.objectives}
-        self._payable = searcher.paid or tuple(self._objectives)
+        self._payable = searcher.expensive or tuple(self._objectives)
         self.budget = _by_objective(searcher.budget if budget is None else budget, self._payable)
-        if searcher.paid and (unsaid := [name for name in searcher.paid if name not in self.budget]):
+        if searcher.expensive and (unsaid := [name for name in searcher.expensive if name not in self.budget]):
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
         self._of_networks: dict[tuple[Hashable, str, float | None], Record] = {}
@@ -369,7 +369,7 @@ def search(
     if any(isinstance(o, str) for o in objectives):
         raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
     goals = [Objective.of(o) for o in objectives]
-    limits = _by_objective(budget, [o.name for o in goals if o.paid] or [o.name for o in goals])
+    limits = _by_objective(budget, [o.name for o in goals if o.expensive] or [o.name for o in goals])
     if predictor is not None:
         options["predictor"] = predictor
     made: Searcher = SEARCHERS.create(

@@ -72,13 +72,13 @@ def test_a_budget_beyond_the_space_ends_with_the_space() -> None:
 
 
 def test_free_objectives_cost_nothing() -> None:
-    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", paid=False)], searcher="random", budget=6)
+    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", expensive=False)], searcher="random", budget=6)
     assert result.history.counts() == {"accuracy": 6}
     assert set(result.front["latency_source"]) == {"computed"}
 
 
 def test_where_everything_is_free_the_budget_counts_architectures() -> None:
-    goals = [oracle("accuracy", paid=False), oracle("latency", paid=False)]
+    goals = [oracle("accuracy", expensive=False), oracle("latency", expensive=False)]
     result = nastk.search(SPACE, goals, searcher="random", budget=9)
     assert len({r.arch for r in result.history.records()}) == 9
     assert len(result.front)
@@ -154,7 +154,7 @@ def test_what_is_the_networks_is_not_paid_for_again_in_another_form(threads: boo
 def test_a_searcher_that_only_repeats_itself_ends_the_run() -> None:
     class Stuck(Searcher):
         def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-            return [Proposal(np.zeros(4, dtype=np.int64), self.paid)] * n
+            return [Proposal(np.zeros(4, dtype=np.int64), self.expensive)] * n
 
     assert len(Study(Stuck(SPACE, objectives()), 10).run().history) == 2
 
@@ -168,7 +168,7 @@ def test_fidelities_are_different_evaluations() -> None:
 
     class Twice(Searcher):
         def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-            return [Proposal(np.zeros(4, dtype=np.int64), self.paid, f) for f in (12.0, None, 12.0)]
+            return [Proposal(np.zeros(4, dtype=np.int64), self.expensive, f) for f in (12.0, None, 12.0)]
 
     history = Study(Twice(SPACE, [Epochs()]), 10).run().history
     assert [(r.fidelity, r.value) for r in history.records()] == [(12.0, 12.0), (None, 200.0)]

@@ -40,7 +40,10 @@ def accuracy(archs: Archs) -> Any:
 
 
 def oracle(
-    name: str, function: Callable[[Archs], Any] | None = None, direction: Direction | None = None, paid: bool = True
+    name: str,
+    function: Callable[[Archs], Any] | None = None,
+    direction: Direction | None = None,
+    expensive: bool = True,
 ) -> FunctionOracle:
     """`latency` or `accuracy`, or another function of the toy's architectures, as an oracle."""
     function = function or {"latency": latency, "accuracy": accuracy}[name]

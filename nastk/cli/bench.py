@@ -74,8 +74,9 @@ def search(
     json_file: Json = None,
 ) -> None:
     """Searchers on a table: regret, or hypervolume (MODNAS protocol), with its 95 % interval at each budget."""
+    from nastk.bench import figures as search_figures
+    from nastk.bench import search as search_bench
     from nastk.cli.progress import bar
-    from nastk.experiments import search_bench, search_figures
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -167,8 +168,8 @@ def zcp(
     json_file: Json = None,
 ) -> None:
     """Cost of each zero-cost proxy, and of all in one pass, against a plain forward and backward pass."""
+    from nastk.bench import proxy_agreement, proxy_cost
     from nastk.cli.progress import bar
-    from nastk.experiments import proxy_agreement, proxy_cost
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 

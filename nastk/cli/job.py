@@ -103,7 +103,7 @@ class Job:
         with bar(sum(self.budget.values()), "paying") as progress:
             most = max(self.budget.values(), default=1)
             batch = min(max(1, most // ROUNDS), BATCH)
-            if set(self.searcher.paid) <= set(self.searcher.few_shot):  # measurements alone: they take turns
+            if set(self.searcher.expensive) <= set(self.searcher.few_shot):  # measurements alone: they take turns
                 batch = max(1, most)
             budget = self.budget or self.options.budget  # where all is free: so many architectures
             study = Study(self.searcher, budget, self.history, batch, progress=_follow(progress))

@@ -194,7 +194,7 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
     """
     from nastk.predictors.factory import predictor
 
-    paid = [o.name for o in goals if o.paid]
+    paid = [o.name for o in goals if o.expensive]
     chosen: dict[str, Predictor | str] = {}
     target = None if is_live(options.device) else options.device
     if "latency" in paid and learns_few_shot(options.searcher):
@@ -212,7 +212,7 @@ def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objectiv
 
 def contexts(options: RunOptions, goals: Sequence[Objective]) -> dict[str, Context]:
     """Where features of a table's accuracy come from: its zero-cost proxies, if most of its architectures have them."""
-    if options.dataset is None or not any(goal.paid and goal.name == "accuracy" for goal in goals):
+    if options.dataset is None or not any(goal.expensive and goal.name == "accuracy" for goal in goals):
         return {}
     proxies = benchmark(options).search_proxies()
     return {} if proxies is None else {"accuracy": Context(proxies=proxies, dataset=options.dataset)}
@@ -224,7 +224,7 @@ def budgets(options: RunOptions, goals: Sequence[Objective], models: dict[str, P
     return {
         o.name: options.measurements if learns and isinstance(models.get(o.name), FewShotPredictor) else options.budget
         for o in goals
-        if o.paid
+        if o.expensive
     }
 
 

@@ -44,13 +44,13 @@ def latency(
     json_file: Json = None,
 ) -> None:
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published beside ours."""
+    from nastk.bench import latency as comparison
     from nastk.cli.progress import bar
-    from nastk.experiments import cross_space, latency_tables
-    from nastk.experiments import latency as comparison
     from nastk.files import writable_folder
     from nastk.report.curves import write_curves
     from nastk.report.rows import write_json
     from nastk.report.tables import show
+    from nastk.reproduce import cross_space, latency_tables
 
     wanted, named = words("--tasks", tasks), words("--methods", methods)
     counts = integers("--samples", samples)
@@ -140,13 +140,13 @@ def accuracy(
     json_file: Json = None,
 ) -> None:
     """Accuracy predictors: trainings against rank correlation, transfer between tasks, what each proxy is worth."""
+    from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar
     from nastk.errors import InvalidValue, UnknownName
-    from nastk.experiments import accuracy as comparison
-    from nastk.experiments import accuracy_figures, accuracy_transfer
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
+    from nastk.reproduce import accuracy_figures, accuracy_transfer
 
     known = ("sample-efficiency", "transfer", "proxy-removal")
     if experiment not in known:
@@ -227,12 +227,12 @@ def modnas(
     """MODNAS: one generator for many devices, beside random search, NSGA-II and enumeration of the same predictors."""
     from nastk.cli.progress import bar
     from nastk.errors import UnknownName
-    from nastk.experiments import modnas as comparison
-    from nastk.experiments import modnas_figures
     from nastk.files import writable_folder
     from nastk.generators.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
     from nastk.report.tables import show
+    from nastk.reproduce import modnas as comparison
+    from nastk.reproduce import modnas_figures
 
     if network not in HYPERNETWORKS:
         raise UnknownName("hypernetwork", network, HYPERNETWORKS)
@@ -317,11 +317,11 @@ def supernet(
 ) -> None:
     """MODNAS with a supernet on images and this machine, beside random search and NSGA-II at equal trainings."""
     from nastk.cli.progress import bar
-    from nastk.experiments import supernet_demo as demo
-    from nastk.experiments.supernet_devices import Setting
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
+    from nastk.reproduce import supernet_demo as demo
+    from nastk.reproduce.supernet_devices import Setting
 
     if json_file is not None:
         writable_folder(json_file.parent)

@@ -66,7 +66,7 @@ class Column:
     note: str = ""
 
     @property
-    def paid(self) -> bool:
+    def expensive(self) -> bool:
         """Whether a value costs a training or a measurement."""
         return self.kind in PAID
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Oracle(ABC):
         name: short name, used in constraints and column headings ("latency").
         unit: unit of the value ("ms", "%", "" for a count).
         direction: "min" or "max".
-        paid: whether asking costs something (a training, a measurement); a free oracle may be asked at will.
+        expensive: whether asking costs something (a training, a measurement); a free oracle may be asked at will.
         source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
         together: how many architectures are best asked at once (measurements that take turns); what is under way when
             a run is interrupted is lost.
@@ -54,12 +55,30 @@ class Oracle(ABC):
     name: str
     unit: str = ""
     direction: Direction = "min"
-    paid: bool = True
+    expensive: bool = True
     source: str = ""
     together: int = 1
     per_network: bool = False
     fidelities: Sequence[float] = ()
     fidelity: float | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if isinstance(old := vars(cls).get("paid"), bool):  # an oracle written for the old name
+            _renamed("paid")
+            cls.expensive = old
+            del cls.paid
+
+    @property
+    def paid(self) -> bool:
+        """Deprecated: the old name of :attr:`expensive`."""
+        _renamed("paid")
+        return self.expensive
+
+    @paid.setter
+    def paid(self, value: bool) -> None:
+        _renamed("paid")
+        self.expensive = value
 
     def evaluate(self, archs: Any, fidelity: float | None = None) -> Evaluation:
         """Ask for architectures (text, index, row or ``(n, d)`` array).
@@ -80,7 +99,11 @@ class Oracle(ABC):
 
     def __repr__(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
-        return f"<oracle {self.name}{unit}, {self.direction}imise, {'paid' if self.paid else 'free'}, {self.source}>"
+        return f"<oracle {self.name}{unit}, {self.direction}imise, {'expensive' if self.expensive else 'free'}, {self.source}>"
+
+
+def _renamed(old: str) -> None:
+    warnings.warn(f"{old} is now called expensive", DeprecationWarning, stacklevel=3)
 
 
 def exact(values: Any, cost: float = 0.0) -> Evaluation:
@@ -96,11 +119,12 @@ class FunctionOracle(Oracle):
         space: the space of its architectures.
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
             returns one number. Where there are fidelities, its second argument is one of them.
-        name, unit, direction, paid, per_network: see :class:`Oracle`.
+        name, unit, direction, expensive, per_network: see :class:`Oracle`.
         one_by_one: call the function once per architecture; one that raises gives NaN for that architecture only if
             `failures` says so.
         failures: exception types that mean "this architecture failed" (NaN) instead of an error of the program.
         fidelities: such as epochs, ascending; the last is what counts, the others are for searchers that train briefly.
+        paid: deprecated, the old name of `expensive`.
 
     Raises:
         InvalidValue: fidelities that do not ascend.
@@ -113,16 +137,20 @@ class FunctionOracle(Oracle):
         name: str,
         unit: str = "",
         direction: Direction = "min",
-        paid: bool = True,
+        expensive: bool = True,
         one_by_one: bool = False,
         failures: tuple[type[Exception], ...] = (),
         per_network: bool = False,
         fidelities: Sequence[float] = (),
+        paid: bool | None = None,
     ):
+        if paid is not None:
+            _renamed("paid")
+            expensive = paid
         if list(fidelities) != sorted(set(fidelities)):
             raise InvalidValue(f"fidelities ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
-        self.paid, self.one_by_one, self.failures, self.per_network = paid, one_by_one, failures, per_network
+        self.expensive, self.one_by_one, self.failures, self.per_network = expensive, one_by_one, failures, per_network
         self.fidelities = tuple(fidelities)
         at = f" at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
         self.source = f"function {getattr(function, '__name__', type(function).__name__)}{at}"

@@ -29,7 +29,7 @@ class Count(Oracle):
         build_options: of `SearchSpace.build` (classes, input size).
     """
 
-    paid = False
+    expensive = False
     unit = ""
 
     def __init__(self, space: SearchSpace, metric: str, **build_options: Any):

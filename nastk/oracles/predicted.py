@@ -32,7 +32,7 @@ class Predicted(Oracle):
         source: what the predictor was fitted on, for the reader.
     """
 
-    paid = False
+    expensive = False
 
     def __init__(
         self,

@@ -307,7 +307,7 @@ class TableOracle(Oracle):
         number, column = table.find(metric, dataset, device, fidelity, variant)
         self.table, self.column = table, column
         self.space = table.space
-        self.name, self.unit, self.direction, self.paid = metric, column.unit, column.direction, column.paid
+        self.name, self.unit, self.direction, self.expensive = metric, column.unit, column.direction, column.expensive
         self.dataset, self.device, self.fidelity = dataset, device, column.fidelity
         self.source = " ".join(p for p in ("table", table.name, column.dataset, device) if p)
         self._choice: dict[str, Any] = {"metric": metric, "dataset": dataset, "device": device, "variant": variant}
@@ -320,7 +320,7 @@ class TableOracle(Oracle):
             self._values[epochs] = self.table.values(**self._choice, fidelity=epochs)
         value = self._values[epochs][self.space.index(archs)]
         unknown = np.full(len(value), np.nan)
-        return Evaluation(value, unknown, unknown.copy() if self.paid else np.zeros(len(value)))
+        return Evaluation(value, unknown, unknown.copy() if self.expensive else np.zeros(len(value)))
 
 
 class Benchmark:
@@ -462,7 +462,7 @@ class CountingOracle(Oracle):
     def __init__(self, oracle: Oracle):
         self.oracle = oracle
         self.space, self.name, self.unit, self.direction = oracle.space, oracle.name, oracle.unit, oracle.direction
-        self.paid, self.source, self.per_network = oracle.paid, oracle.source, oracle.per_network
+        self.expensive, self.source, self.per_network = oracle.expensive, oracle.source, oracle.per_network
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.questions: list[tuple[Archs, float | None]] = []
 

@@ -40,4 +40,3 @@ def reference_values(task: Task, references: Archs) -> NDArray[np.float64]:
             f"{len(task)} measured ones; measure what choose(n) names"
         )
     return np.array([rows[row.tobytes()] for row in references])
-

@@ -36,9 +36,7 @@ class _Terms:
             self.scale.append(useful / np.where(useful, spread, 1.0) / np.sqrt(max(useful.sum(), 1)))
 
     def __call__(self, archs: Archs) -> list[Features]:
-        return [
-            (t.transform(archs) - c) * s for t, c, s in zip(self.terms, self.centre, self.scale, strict=True)
-        ]
+        return [(t.transform(archs) - c) * s for t, c, s in zip(self.terms, self.centre, self.scale, strict=True)]
 
 
 def fitted_terms(name: str | Encoding, task: Task, reference: Archs) -> list[Encoding]:

@@ -111,9 +111,7 @@ def write_curves(
 
         handles.append(Line2D([], [], marker="D", mfc="none", color="#3a3f47", lw=0))
         labels = [*labels, "published (colour: its method)"]
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=min(4, len(labels)), fontsize=8.5, frameon=False
-    )
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), fontsize=8.5, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
 

@@ -34,7 +34,7 @@ def kind_of(oracle: Oracle) -> Kind:
         return "estimate"
     if isinstance(oracle, TableOracle):
         return "table"
-    return "measured" if oracle.paid else "exact"
+    return "measured" if oracle.expensive else "exact"
 
 
 def chart_of(
@@ -84,7 +84,7 @@ def _title(searcher: Searcher) -> str:
 def _source_note(objective: Objective, front: Sequence[Point]) -> str:
     """Where the values of one objective come from, and for how many of the front."""
     label = Axis(objective.name, objective.unit).label
-    if not objective.paid:
+    if not objective.expensive:
         return f"{label}: {objective.oracle.source}."
     guessed = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
     if not guessed:
@@ -94,7 +94,7 @@ def _source_note(objective: Objective, front: Sequence[Point]) -> str:
 
 def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
     """Value and standard deviation of what was paid for, by objective and architecture."""
-    goals = {o.name: o for o in result.objectives if o.paid}
+    goals = {o.name: o for o in result.objectives if o.expensive}
     found: dict[str, dict[bytes, tuple[float, float]]] = {name: {} for name in goals}
     for record in result.history.records(purpose):
         if record.status == "ok" and record.objective in found and goals[record.objective].is_target(record.fidelity):
@@ -119,7 +119,7 @@ def _beliefs(searcher: Searcher, archs: Archs) -> dict[str, Prediction]:
         return {}
     beliefs = dict(searcher.estimate(archs))
     for objective in searcher.objectives:
-        if not objective.paid:
+        if not objective.expensive:
             answer = objective.oracle.evaluate(archs)
             beliefs[objective.name] = Prediction(answer.value, answer.std)
     return beliefs
@@ -160,7 +160,7 @@ def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> l
 
 
 def _believed(objective: Objective, belief: Prediction, i: int) -> Value:
-    kind = "estimate" if objective.paid else kind_of(objective.oracle)
+    kind = "estimate" if objective.expensive else kind_of(objective.oracle)
     return _value(float(belief.mean[i]), float(belief.std[i]), kind)
 
 

@@ -52,13 +52,14 @@ class BeliefSearch(Searcher):
         from nastk.predictors.factory import default_predictor
         from nastk.predictors.factory import predictor as named
 
-        given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
+        given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self.expensive, predictor)
         for name in given:
-            if name not in self.paid:
-                raise UnknownName("paid objective", name, self.paid)
+            if name not in self.expensive:
+                raise UnknownName("paid objective", name, self.expensive)
         directions, alone = {o.name: o.direction for o in self.objectives}, len(self.objectives) == 1
         models = {
-            name: named(given.get(name) or default_predictor(self.space, directions[name], alone)) for name in self.paid
+            name: named(given.get(name) or default_predictor(self.space, directions[name], alone))
+            for name in self.expensive
         }
         for name, model in models.items():
             if model.scale != "metric":
@@ -68,12 +69,12 @@ class BeliefSearch(Searcher):
     @property
     def few_shot(self) -> list[str]:
         """Paid objectives that a few-shot predictor learns."""
-        return [n for n in self.paid if isinstance(self.models[n], FewShotPredictor)]
+        return [n for n in self.expensive if isinstance(self.models[n], FewShotPredictor)]
 
     @property
     def evaluated(self) -> list[str]:
         """Paid objectives that are evaluated on every proposal after the start."""
-        return [n for n in self.paid if n not in self.few_shot]
+        return [n for n in self.expensive if n not in self.few_shot]
 
     @property
     def _evaluated_objectives(self) -> list[Objective]:
@@ -133,7 +134,7 @@ class BeliefSearch(Searcher):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each paid objective that has enough values to be learned."""
-        enough = [n for n in self.paid if len(self._known(n)[1]) >= 2]
+        enough = [n for n in self.expensive if len(self._known(n)[1]) >= 2]
         return {name: self._fit(name).predict(archs) for name in enough}
 
     # ---- what is believed
@@ -141,11 +142,11 @@ class BeliefSearch(Searcher):
     def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
         """Mean and standard deviation of every objective, ``(n, m)``; free objectives are asked, and are certain."""
         free = self._computed(archs)
-        predictions = {name: self._answer(name, archs) for name in self.paid}
+        predictions = {name: self._answer(name, archs) for name in self.expensive}
         mean = np.empty((len(archs), len(self.objectives)))
         std = np.zeros_like(mean)
         for j, o in enumerate(self.objectives):
-            if o.paid:
+            if o.expensive:
                 mean[:, j] = predictions[o.name].mean
                 std[:, j] = np.nan_to_num(predictions[o.name].std, nan=0.0)
             else:
@@ -168,7 +169,7 @@ class BeliefSearch(Searcher):
         if key not in self._free:
             if len(self._free) > 4:
                 self._free.pop(next(iter(self._free)))
-            self._free[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.paid}
+            self._free[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.expensive}
         return self._free[key]
 
     def _completed(self, archs: Archs) -> Array:

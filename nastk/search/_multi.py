@@ -40,7 +40,7 @@ class MultiObjectiveLearner(Learner):
         """Costs to minimise ``(n, m)``, their standard deviations ``(n, m)``, 0 where unknown, violations ``(n,)``."""
         values, std = np.empty((len(archs), len(self.objectives))), np.zeros((len(archs), len(self.objectives)))
         for j, objective in enumerate(self.objectives):
-            if objective.paid:
+            if objective.expensive:
                 answer = self._model(objective.name).predict(archs)
                 values[:, j], std[:, j] = answer.mean, np.nan_to_num(answer.std, nan=0.0)
             else:
@@ -63,7 +63,9 @@ class MultiObjectiveLearner(Learner):
         from nastk.search.pymoo import PymooSearch
 
         predicted = [
-            Objective(o.name, Predicted(self._model(o.name), self.space, o.name, o.unit, o.direction)) if o.paid else o
+            Objective(o.name, Predicted(self._model(o.name), self.space, o.name, o.unit, o.direction))
+            if o.expensive
+            else o
             for o in self.objectives
         ]
         algorithm = algorithm if len(predicted) > 1 else "ga"

@@ -139,7 +139,7 @@ class NastkSampler(BaseSampler):
             searcher.load_state({"asks": trial.number + (self._stream << 32)})
             rows = [space.row(_planned(t, search_space)) for t in trials if not t.state.is_finished()]
             under_way = np.array([row for row in rows if row is not None], dtype=np.int64).reshape(-1, space.d)
-            proposals = searcher.ask(1, [Proposal(row, searcher.paid) for row in under_way])
+            proposals = searcher.ask(1, [Proposal(row, searcher.expensive) for row in under_way])
             if not proposals:
                 return {}
             params = space.params(proposals[0].arch)

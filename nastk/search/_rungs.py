@@ -41,7 +41,7 @@ class Rungs(NamedTuple):
             raise InvalidValue(f"eta must be more than 1; got {eta}")
         if trainings is not None and not trainings > 0:
             raise InvalidValue(f"trainings is a number above 0; got {trainings}")
-        staged = [o for o in searcher.objectives if o.paid and len(o.oracle.fidelities)]
+        staged = [o for o in searcher.objectives if o.expensive and len(o.oracle.fidelities)]
         fidelities = _fidelities(searcher, staged, rungs, eta)
         price = np.ones(len(fidelities)) if trainings is None else np.array([staged[0].share(f) for f in fidelities])
         return cls(tuple(o.name for o in staged), fidelities, price)
@@ -111,11 +111,11 @@ class RungSearch(Searcher):
         super().__init__(space, objectives, constraints, seed, budget)
         self.eta, self.trainings = eta, trainings
         self.staged, self.rungs, self._price = Rungs.of(self, rungs, eta, trainings)
-        self.once = tuple(name for name in self.paid if name not in self.staged)
+        self.once = tuple(name for name in self.expensive if name not in self.staged)
         self._columns = {o.name: j for j, o in enumerate(self.objectives)}
         if trainings is not None:
-            self.budget = dict.fromkeys(self.paid, int(trainings / self._price[0] + ROUNDING))
-        self._told: dict[str, list[dict[bytes, float]]] = {name: [{} for _ in self.rungs] for name in self.paid}
+            self.budget = dict.fromkeys(self.expensive, int(trainings / self._price[0] + ROUNDING))
+        self._told: dict[str, list[dict[bytes, float]]] = {name: [{} for _ in self.rungs] for name in self.expensive}
         self._begun: dict[bytes, None] = {}  # architectures with any training, in the order told
         self._awaited: list[Proposal] = []  # pending, and what this question has chosen so far
         self._tells = 0
@@ -141,7 +141,7 @@ class RungSearch(Searcher):
         self._tells += 1
         begun = []
         for record in records:
-            if record.objective not in self.paid:
+            if record.objective not in self.expensive:
                 continue
             rung = self._rung(record.fidelity) if record.objective in self.staged else 0
             if rung is not None:
@@ -171,7 +171,7 @@ class RungSearch(Searcher):
         """Values ``(m, k)`` as known at a rung, in the objectives' units."""
         values = np.empty((len(keys), len(self.objectives)))
         for j, o in enumerate(self.objectives):
-            if o.paid:
+            if o.expensive:
                 told = self._told[o.name][rung if o.name in self.staged else 0]
                 values[:, j] = [told[key] for key in keys]
             elif keys:
@@ -236,7 +236,7 @@ class RungSearch(Searcher):
     def _started(self, n: int, rung: int, rng: np.random.Generator) -> list[Proposal]:
         """Up to `n` new random architectures at a rung."""
         awaited = np.array([p.arch for p in self._awaited], dtype=np.int64).reshape(-1, self.space.d)
-        return self._chosen([Proposal(a, self.paid, self.rungs[rung]) for a in self.fresh_random(n, awaited, rng)])
+        return self._chosen([Proposal(a, self.expensive, self.rungs[rung]) for a in self.fresh_random(n, awaited, rng)])
 
     def _promoted(self, keys: Sequence[bytes], rung: int) -> list[Proposal]:
         """These architectures at the rung after `rung`."""

@@ -57,11 +57,11 @@ class Learner(Searcher):
         if start < 2:
             raise InvalidValue(f"start is {start}; a predictor needs at least 2 architectures")
         self.start, self.candidates, self.contexts = start, candidates, dict(contexts or {})
-        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
+        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.expensive, predictor)
         for name in given:
-            if name not in self.paid:
-                raise UnknownName("paid objective", name, self.paid)
-        self.models = {name: named(given.get(name) or self.default_predictor) for name in self.paid}
+            if name not in self.expensive:
+                raise UnknownName("paid objective", name, self.expensive)
+        self.models = {name: named(given.get(name) or self.default_predictor) for name in self.expensive}
         for c in self.constraints:
             if c.objective in self.models and self.models[c.objective].scale != "metric":
                 raise InvalidValue(f"the predictor of {c.objective} only ranks; its constraint needs a metric's units")
@@ -112,7 +112,7 @@ class Learner(Searcher):
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each paid objective that has enough values to be learned."""
         columns = dict(zip([o.name for o in self.objectives], self.values_.T, strict=True))
-        enough = [n for n in self.paid if np.isfinite(columns[n]).sum() >= 2 and self.models[n].scale == "metric"]
+        enough = [n for n in self.expensive if np.isfinite(columns[n]).sum() >= 2 and self.models[n].scale == "metric"]
         return {name: self._model(name).predict(archs) for name in enough}
 
     # ---- candidates
@@ -147,7 +147,7 @@ class SurrogateSearch(Learner, SingleObjective):
         """
         first = self.objectives[0]
         std = np.zeros(len(archs))
-        if first.paid:
+        if first.expensive:
             answer = self._model(first.name).predict(archs)
             mean, std = first.sign * answer.mean, np.nan_to_num(answer.std, nan=0.0)
         else:
@@ -161,7 +161,7 @@ class SurrogateSearch(Learner, SingleObjective):
         values = np.zeros((len(archs), len(self.objectives)))
         for j, o in enumerate(self.objectives):
             if any(c.objective == o.name for c in self.constraints):
-                values[:, j] = self._model(o.name).predict(archs).mean if o.paid else o.oracle(archs)
+                values[:, j] = self._model(o.name).predict(archs).mean if o.expensive else o.oracle(archs)
         return self.violation(values)
 
     def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:

@@ -8,6 +8,7 @@ resumed run). It sees paid values only through ``tell``.
 from __future__ import annotations
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,8 +48,14 @@ class Objective:
         return self.oracle.unit
 
     @property
+    def expensive(self) -> bool:
+        return self.oracle.expensive
+
+    @property
     def paid(self) -> bool:
-        return self.oracle.paid
+        """Deprecated: the old name of :attr:`expensive`."""
+        warnings.warn("paid is now called expensive", DeprecationWarning, stacklevel=2)
+        return self.expensive
 
     @property
     def target(self) -> float | None:
@@ -176,7 +183,7 @@ class Searcher(ABC):
         self.constraints = [Constraint.parse(c, names) for c in constraints]
         self.seed = seed
         self.budget = dict(budget or {})
-        self.paid = tuple(o.name for o in self.objectives if o.paid)
+        self.expensive = tuple(o.name for o in self.objectives if o.expensive)
         self.signs = np.array([o.sign for o in self.objectives])
         self._asks = 0
         self._rows: dict[bytes, int] = {}
@@ -186,6 +193,12 @@ class Searcher(ABC):
         self._lower: dict[str, dict[tuple[bytes, float], float]] = {name: {} for name in names}
         self._failed: set[bytes] = set()
         self._seen: set[Hashable] = set()
+
+    @property
+    def paid(self) -> tuple[str, ...]:
+        """Deprecated: the old name of ``expensive``, the names of the expensive objectives."""
+        warnings.warn("paid is now called expensive", DeprecationWarning, stacklevel=2)
+        return self.expensive
 
     # ---- what a searcher does
 
@@ -231,7 +244,7 @@ class Searcher(ABC):
         if fresh.stop > fresh.start:
             self._seen.update(self.space.keys(self._archs[fresh]))
             for j, objective in enumerate(self.objectives):
-                if not objective.paid:
+                if not objective.expensive:
                     answer = objective.oracle.evaluate(self._archs[fresh], objective.fidelity)
                     self._values[fresh, j] = answer.value
         self._tell(final)
@@ -337,7 +350,7 @@ class Searcher(ABC):
 
     def propose(self, archs: Archs) -> list[Proposal]:
         """Each architecture with all that is paid for."""
-        return [Proposal(arch, self.paid) for arch in archs]
+        return [Proposal(arch, self.expensive) for arch in archs]
 
     def fresh_from(
         self, make: Callable[[int], Archs], n: int, pending: Archs, rng: np.random.Generator, tries: int = 10

@@ -73,7 +73,7 @@ class Modnas(MultiObjectiveLearner):
         """The first results up to a multiple of `every`; more where too few of them are known."""
         told, start = len(self.archs_), self._start()
         count = start + (told - start) // self.every * self.every if told > start else told
-        paid = [o.paid for o in self.objectives]
+        paid = [o.expensive for o in self.objectives]
         known = np.isfinite(self.values_[:, paid]).cumsum(axis=0).min(axis=1, initial=told)
         enough = np.flatnonzero(known >= 2)
         return min(max(count, int(enough[0]) + 1 if len(enough) else told), told)
@@ -82,7 +82,7 @@ class Modnas(MultiObjectiveLearner):
         """Trained on what the predictors say now."""
         from nastk.generators.pareto import ParetoGenerator
 
-        key = tuple(len(self._task(name)) for name in self.paid)
+        key = tuple(len(self._task(name)) for name in self.expensive)
         if key not in self._generators:
             generator = ParetoGenerator(
                 self.space,
@@ -102,7 +102,7 @@ class Modnas(MultiObjectiveLearner):
         from nastk.generators.costs import Cost
 
         if not self.constraints:
-            source = self._model(objective.name) if objective.paid else objective.oracle
+            source = self._model(objective.name) if objective.expensive else objective.oracle
             return Cost(self.space, source, objective.direction)
 
         def believed(archs: Archs) -> np.ndarray:

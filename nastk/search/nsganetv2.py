@@ -66,8 +66,8 @@ class NSGANetV2(MultiObjectiveLearner):
         if folds < 2:
             raise InvalidValue(f"cross-validation needs at least 2 folds; got {folds}")
         self.round, self.folds, self.population, self.generations = round, folds, population, generations
-        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.paid, predictor)
-        self._switched = [name for name in self.paid if given.get(name) is None]
+        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.expensive, predictor)
+        self._switched = [name for name in self.expensive if given.get(name) is None]
         self._best: dict[str, tuple[int, Predictor]] = {}
 
     def _fit(self, name: str, task: Task) -> Predictor:

@@ -137,7 +137,7 @@ class OptunaSearch(Searcher):
                     chosen = np.concatenate([chosen, arch[None]])
         finally:
             optuna.logging.set_verbosity(before)
-        return [Proposal(arch, self.paid) for arch in chosen]
+        return [Proposal(arch, self.expensive) for arch in chosen]
 
     def _suggested(self, study: optuna.Study, pending: Archs, rng: np.random.Generator) -> Archs | None:
         """A new architecture; None where the space is exhausted."""

@@ -43,7 +43,7 @@ class ParetoLocalSearch(Searcher):
         missing = self.start - len(self._rows) - len(pending)
         if missing > 0:
             fresh = self.fresh_random(min(n, missing), pending, rng)
-            return [Proposal(arch, self.paid) for arch in fresh]
+            return [Proposal(arch, self.expensive) for arch in fresh]
         chosen = np.empty((0, self.space.d), dtype=np.int64)
         self._update()
         for row in rng.permutation(self._archive).tolist():
@@ -63,7 +63,7 @@ class ParetoLocalSearch(Searcher):
         if len(chosen) < n:
             more = self.fresh_random(n - len(chosen), np.concatenate([pending, chosen]), rng)
             chosen = np.concatenate([chosen, more])
-        return [Proposal(arch, self.paid) for arch in chosen]
+        return [Proposal(arch, self.expensive) for arch in chosen]
 
     def _tell(self, records: Sequence[Record]) -> None:
         keys = (np.asarray(r.arch, dtype=np.int64).tobytes() for r in records)

@@ -203,7 +203,7 @@ class PredictorSearch(BeliefSearch):
 
     def _candidates_of_front(self) -> Archs:
         """The front as predicted now, on which measurements are best spent when nothing else is paid for."""
-        if any(len(self._known(n)[1]) < 2 for n in self.paid):
+        if any(len(self._known(n)[1]) < 2 for n in self.expensive):
             return np.empty((0, self.space.d), dtype=np.int64)
         return self.recommend()
 
@@ -500,7 +500,7 @@ class PredictorSearch(BeliefSearch):
         paid objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
         `front_size`.
         """
-        if any(len(self._known(n)[1]) < 2 for n in self.paid):
+        if any(len(self._known(n)[1]) < 2 for n in self.expensive):
             return super().recommend()
         predicted = not self.evaluated
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()

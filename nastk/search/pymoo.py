@@ -75,7 +75,7 @@ class PymooSearch(Searcher):
         if not len(chosen) and not len(pending):
             self._breed(rng)
             chosen = self._next(n, pending)
-        return [Proposal(arch, self.paid) for arch in chosen]
+        return [Proposal(arch, self.expensive) for arch in chosen]
 
     def _next(self, n: int, pending: Archs) -> Archs:
         """Take up to `n` new architectures from what is left of the generation."""

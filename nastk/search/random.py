@@ -12,4 +12,4 @@ class RandomSearch(Searcher):
     """Draws architectures uniformly, each network once, and pays for all of its objectives."""
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        return [Proposal(arch, self.paid) for arch in self.fresh_random(n, pending, rng)]
+        return [Proposal(arch, self.expensive) for arch in self.fresh_random(n, pending, rng)]

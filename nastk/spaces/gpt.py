@@ -222,9 +222,7 @@ class GPT(SearchSpace):
     def vocabulary(self, vocabulary: int = 50254, **options: Any) -> int | None:
         return vocabulary
 
-    def build(
-        self, arch: Archs, vocabulary: int = 50254, block_size: int = 1024, length: int = 64
-    ) -> torch.nn.Module:
+    def build(self, arch: Archs, vocabulary: int = 50254, block_size: int = 1024, length: int = 64) -> torch.nn.Module:
         """The network: tokens ``(batch, up to block_size)`` to logits ``(batch, tokens, vocabulary)``.
 
         `length` only matters for :meth:`statics` and :meth:`input_shape`.

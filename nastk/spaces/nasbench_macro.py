@@ -109,9 +109,7 @@ class NASBenchMacro(SearchSpace):
     def input_shape(self, input_size: int = 32, in_channels: int = 3, **options: Any) -> tuple[int, ...]:
         return (in_channels, input_size, input_size)
 
-    def build(
-        self, arch: Archs, num_classes: int = 10, input_size: int = 32, in_channels: int = 3
-    ) -> torch.nn.Module:
+    def build(self, arch: Archs, num_classes: int = 10, input_size: int = 32, in_channels: int = 3) -> torch.nn.Module:
         """The network: ``(batch, in_channels, input_size, input_size)`` to ``(batch, num_classes)``."""
         from nastk.spaces._nasbench_macro_network import Network
 

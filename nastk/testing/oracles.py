@@ -24,7 +24,7 @@ def check_oracle(oracle: Oracle, archs: Any, repeatable: bool = True) -> None:
         assert isinstance(getattr(oracle, attribute, None), str), f"{attribute} must be a string"
     assert oracle.name, "name is empty"
     assert oracle.direction in ("min", "max"), f"direction is {oracle.direction!r}, must be 'min' or 'max'"
-    assert isinstance(oracle.paid, bool), f"paid is {oracle.paid!r}, must be True or False"
+    assert isinstance(oracle.expensive, bool), f"paid is {oracle.expensive!r}, must be True or False"
     assert "\n" not in repr(oracle), "repr has several lines"
     archs = oracle.space.as_archs(archs)
     before = archs.copy()

@@ -28,8 +28,8 @@ class _Spy(Oracle):
     source = "toy"
     unit = ""
 
-    def __init__(self, space: SearchSpace, number: int, direction: Direction, paid: bool = True):
-        self.space, self.name, self.direction, self.paid = space, f"toy{number}", direction, paid
+    def __init__(self, space: SearchSpace, number: int, direction: Direction, expensive: bool = True):
+        self.space, self.name, self.direction, self.expensive = space, f"toy{number}", direction, expensive
         hot = int(space.sizes.sum())
         shared = np.random.default_rng(90).uniform(0.0, 1.0, hot)
         own = np.random.default_rng(91 + number).uniform(0.0, 1.0, hot)
@@ -42,7 +42,7 @@ class _Spy(Oracle):
         return 1.0 + self.space.one_hot(self.space.canonical(archs)) @ self._weights
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
-        assert self.open or not self.paid, "the searcher evaluates a paid oracle itself; only the study pays"
+        assert self.open or not self.expensive, "the searcher evaluates a paid oracle itself; only the study pays"
         cost = self.cost(archs)
         if fidelity is not None:
             assert fidelity in self.fidelities, f"the searcher asks for {fidelity}; fidelities are {self.fidelities}"
@@ -69,10 +69,10 @@ class _Bench:
         if needs_fidelities(make):
             self.oracles["toy0"].fidelities = RUNGS
         goals = [Objective.of(o) for o in self.oracles.values()]
-        self.paid = [o.name for o in goals if o.paid]
+        self.expensive = [o.name for o in goals if o.expensive]
         self.goals = {o.name: o for o in goals}
         self.staged = [name for name, o in self.oracles.items() if len(o.fidelities)]
-        limits = dict.fromkeys(self.paid, budget)
+        limits = dict.fromkeys(self.expensive, budget)
         self.searcher = make(space, goals, constraints=constraints, seed=seed, budget=limits)
         self.records: list[Record] = []
 
@@ -89,8 +89,9 @@ class _Bench:
             within = ((arch >= 0) & (arch < self.space.sizes)).all() and self.space.is_valid(arch[None])[0]
             assert within, f"a proposal is not a member of the space: {arch.tolist()}"
             assert p.objectives, "a proposal names no objective"
-            assert set(p.objectives) <= set(self.paid), (
-                f"a proposal names {sorted(set(p.objectives) - set(self.paid))}; paid objectives are {self.paid}"
+            assert set(p.objectives) <= set(self.expensive), (
+                f"a proposal names {sorted(set(p.objectives) - set(self.expensive))}; "
+                f"expensive objectives are {self.expensive}"
             )
             assert len(set(p.objectives)) == len(p.objectives), "a proposal names an objective twice"
         asked = self.evaluations(proposals)
@@ -244,7 +245,7 @@ def _check_batches(bench: Callable[..., _Bench], evaluations: int) -> None:
         done += 1
     other = bench()
     unasked = other.space.sample(6, 3, unique=True)
-    other.tell([r for a in unasked for r in other.pay(a, other.paid)])
+    other.tell([r for a in unasked for r in other.pay(a, other.expensive)])
     other.run(4)
 
 
@@ -303,7 +304,7 @@ def _check_directions(
     proposals = []
     for these in (directions, mirrored):
         one = bench(directions=these)
-        one.tell([r for a in archs for r in one.pay(a, one.paid)])
+        one.tell([r for a in archs for r in one.pay(a, one.expensive)])
         recommended = one.searcher.recommend()
         assert set(space.keys(recommended)) == one.front(archs), (
             f"told everything, recommend is not the non-dominated front (directions {', '.join(these)})"
@@ -314,7 +315,7 @@ def _check_directions(
     if learns:
         for direction in ("min", "max"):
             single = bench(directions=[direction])
-            single.tell([r for a in archs for r in single.pay(a, single.paid)])
+            single.tell([r for a in archs for r in single.pay(a, single.expensive)])
             chosen = np.array([p.arch for p in single.ask(4)], dtype=np.int64).reshape(-1, space.d)
             if len(chosen):  # some methods draw every other one at random
                 better = sorted(single.mean_cost(arch[None]) for arch in chosen)[: (len(chosen) + 1) // 2]
@@ -382,7 +383,7 @@ def _check_fidelities(bench: Callable[..., _Bench]) -> None:
     """What is known at a low fidelity only is neither recommended nor proposed at that fidelity again."""
     one = bench()
     archs = one.space.sample(6, 3, unique=True)
-    one.tell([r for a in archs for r in one.pay(a, one.paid, fidelity=RUNGS[0])])
+    one.tell([r for a in archs for r in one.pay(a, one.expensive, fidelity=RUNGS[0])])
     assert not len(one.searcher.recommend()), "recommend returned what is known at a low fidelity only"
     for record in reversed([r for a in archs[:2] for r in one.pay(a, one.staged)]):
         one.tell([record])

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nastk
+from nastk.bench import accuracy
 from nastk.data.fetch import Store
-from nastk.experiments import accuracy
 from nastk.metrics import kendall, spearman
 from nastk.oracles.table import benchmark
 from nastk.predictors.base import Task

@@ -165,7 +165,7 @@ class ZeroCost:
 
 
 class _Oracle(Oracle):
-    paid = False
+    expensive = False
 
     def __init__(self, zero_cost: ZeroCost, name: str):
         self.zero_cost, self.name, self.space = zero_cost, name, zero_cost.space

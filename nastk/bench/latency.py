@@ -1,0 +1,421 @@
+"""Few-shot latency prediction: every method on the literature's device sets, by one evaluation rule.
+
+A run draws source architectures, pretrains, and for each target device, number of samples and draw adapts a clean copy;
+its Spearman correlation is over all architectures of the table that were not sampled. The sources are exactly the
+task's. A seed fixes the source draw and the target draw; both are the same for every method that draws at random.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nastk.bench.latency_tasks import PUBLISHED, TASKS, DeviceSet, Figure
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import mean_ci, spearman
+from nastk.oracles.table import Benchmark, first_dataset
+from nastk.parallel import each
+from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
+from nastk.registry import PREDICTORS, SAMPLERS
+from nastk.samplers.base import sampler
+from nastk.spaces.base import Archs, SearchSpace
+
+DRAWS = 4
+"""Target draws for each pretraining of a method that is slow to pretrain."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A predictor with its options, as a comparison names it.
+
+    Args:
+        predictor: registered name, or a user's own as ``module:Class``.
+        options: of its constructor.
+        chooses: whether the predictor says what is measured (`Predictor.choose`); else it is drawn at random.
+        slow: whether one pretraining serves :data:`DRAWS` target draws.
+        lookups: what its encoding looks up: "zcp" (proxies of the table), "hwl" (latencies on the source devices).
+        least: target samples below which it does not answer.
+        scratch: the predictor learns from the target's samples alone.
+    """
+
+    predictor: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    chooses: bool = False
+    slow: bool = False
+    lookups: tuple[str, ...] = ()
+    least: int = 2
+    scratch: bool = False
+
+
+def _multi_predict(least: int = 2, chooses: bool = False, scratch: bool = False, **options: Any) -> Method:
+    lookups = tuple(part for part in ("zcp", "hwl") if part in options.get("encoding", ""))
+    return Method("multi-predict", options, chooses, not scratch, lookups, least, scratch)
+
+
+METHODS: dict[str, Method] = {
+    "few-shot-gp": Method("few-shot-gp", chooses=True),
+    "few-shot-gp-random": Method("few-shot-gp"),
+    "few-shot-gp-prior": Method("few-shot-gp", {"prior_weight": 5.0}, chooses=True),
+    "multi-predict": _multi_predict(),
+    "multi-predict-index": _multi_predict(representation="index"),
+    "multi-predict-sample": _multi_predict(representation="sample", chooses=True, least=10),
+    "multi-predict-zcp": _multi_predict(encoding="zcp"),
+    "multi-predict-hwl": _multi_predict(encoding="hwl"),
+    "multi-predict-vec+zcp": _multi_predict(encoding="vec+zcp"),
+    "multi-predict-vec+hwl": _multi_predict(encoding="vec+hwl"),
+    **{
+        f"multi-predict-{encoding}-scratch": _multi_predict(encoding=encoding, scratch=True)
+        for encoding in ("vec", "zcp", "hwl", "vec+hwl")
+    },
+    "help": Method("help", slow=True, chooses=True, least=20),
+    "nasflat": Method("nasflat", slow=True),
+    "maple": Method("maple", slow=True, chooses=True, least=10),
+    "brp-nas": Method("brp-nas", slow=True, scratch=True),
+    "lookup-table": Method("lookup-table", scratch=True),
+    "flops": Method("flops", scratch=True),
+}
+"""Methods by the names that the comparison gives them; any other registered predictor can be named too."""
+
+DEFAULT_METHODS = ("few-shot-gp", "multi-predict", "lookup-table", "flops")
+DEFAULT_TASKS = ("ND", "FD", "FA", "F1", "F2", "F3", "F4", "NA")
+
+
+class Score(NamedTuple):
+    """How well one device was predicted.
+
+    Args:
+        spearman: over all architectures not sampled.
+        trimmed: the same without the fastest and slowest tenth (HELP's own metric).
+        error: median relative error; NaN for methods that only order.
+        covered: share of true values in the 95 % intervals; NaN for methods without.
+        seconds: for adapting and predicting the whole table, on one thread.
+        pretraining: seconds for the pretraining that it is of, on one thread.
+    """
+
+    spearman: float
+    trimmed: float
+    error: float
+    covered: float
+    seconds: float
+    pretraining: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One pretraining: all draws, numbers of samples and devices that it serves."""
+
+    task: str
+    method: str
+    pretraining: int
+    draws: tuple[int, ...]
+    samples: tuple[int, ...]
+    source_samples: int
+    sampler: str | None
+
+
+def run(
+    tasks: Sequence[str] = DEFAULT_TASKS,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    samples: Sequence[int] = (3, 5, 10, 20),
+    seeds: int = 10,
+    source_samples: Sequence[int] | None = None,
+    sampler_name: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    partial: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Compare methods on device sets.
+
+    Args:
+        tasks: keys of `nastk.bench.latency_tasks.TASKS`.
+        methods: keys of :data:`METHODS`, or names of predictors.
+        samples: measurements of the target device.
+        seeds: draws 0 to ``seeds - 1``. Methods that are slow to pretrain share a pretraining among four draws, and
+            round up.
+        source_samples: architectures a source device; by default the papers' 900 (NAS-Bench-201) and 4,000 (FBNet).
+        sampler_name: what chooses the measurements for every method, instead of each one's own way.
+        workers: processes, by default one a core.
+        progress: called with (done, total) after each run.
+        partial: called with the rows so far if the comparison is interrupted.
+
+    Returns:
+        Tidy rows, one a task, method, number of samples, device and metric; device "*" is the mean over devices.
+
+    Raises:
+        UnknownName: no such task, method or sampler.
+        InvalidValue: nothing to run.
+    """
+    if not tasks or not methods or not samples or seeds < 1:
+        raise InvalidValue("a comparison needs at least one task, one method, one number of samples and one seed")
+    for task in tasks:
+        if task not in TASKS:
+            raise UnknownName("task", task, TASKS)
+    for method in methods:
+        find(method)
+    if sampler_name is not None:
+        SAMPLERS.get(sampler_name)
+    if min(samples) < 2:
+        raise InvalidValue(f"adapting to a device needs at least 2 samples; got {min(samples)}")
+    able = [task for task in tasks if not missing(task)[0]]
+    if not able:
+        lacking = ", ".join(dict.fromkeys(d for task in tasks for d in missing(task)[1]))
+        raise InvalidValue(f"no device of {', '.join(tasks)} can be run: the tables lack {lacking}; {CURE}")
+    jobs = []
+    for task in able:
+        for size in source_samples or [TASKS[task].source_samples]:
+            most = len(_table(TASKS[task].space).space.enumerate())
+            if size < 3 or size > most:
+                raise InvalidValue(f"source samples must be 3 to {most} for {task}; got {size}")
+            for method in methods:
+                each_draw = DRAWS if find(method).slow else 1
+                enough = tuple(k for k in sorted(set(samples)) if k >= find(method).least)
+                for number in range(-(-seeds // each_draw)):
+                    draws = tuple(range(number * each_draw, (number + 1) * each_draw))
+                    if enough:
+                        jobs.append(_Run(task, method, number, draws, enough, size, sampler_name))
+    jobs.sort(key=lambda job: not find(job.method).slow)  # the long ones first, so that no core waits at the end
+    found: dict[_Run, dict[tuple[int, int, str], Score]] = {}
+    try:
+        for job, scores in each(_pretrain_and_adapt, jobs, workers, progress):
+            found[job] = scores
+    except KeyboardInterrupt:
+        if partial and found:
+            partial(rows(found, methods))
+        raise
+    return rows(found, methods)
+
+
+CURE = "import EAGLE's files with: nastk data import eagle PATH"
+
+
+def find(method: str) -> Method:
+    """The method of this name; a predictor that has no entry of its own is run with its defaults."""
+    if method in METHODS:
+        return METHODS[method]
+    try:
+        PREDICTORS.get(method)
+    except UnknownName:
+        raise UnknownName("method", method, dict.fromkeys([*METHODS, *PREDICTORS.names()])) from None
+    return Method(method)
+
+
+def missing(task: str) -> tuple[bool, list[str]]:
+    """Whether a task cannot be run at all with the tables that are there, and the devices that they lack."""
+    known = set(_table(TASKS[task].space).devices())
+    sources, targets = ([d for d in part if d not in known] for part in (TASKS[task].sources, TASKS[task].targets))
+    return bool(sources) or len(targets) == len(TASKS[task].targets), [*sources, *targets]
+
+
+@lru_cache(maxsize=4)
+def _table(space: str) -> Benchmark:
+    return first_dataset(space)
+
+
+@lru_cache(maxsize=64)
+def _latency(space: str, device: str) -> np.ndarray:
+    return _table(space).values("latency", device=device)
+
+
+def _generator(*key: object) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32("/".join(map(str, key)).encode()))
+
+
+class _Sources:
+    """Latencies of source devices for samplers that look at them, from models of the source samples alone."""
+
+    def __init__(self, tasks: Sequence[Task]):
+        from nastk.predictors._source_models import SourceModels
+
+        self._models = SourceModels.fit(tasks)
+        self.names = self._models.names
+
+    def __call__(self, archs: Archs) -> np.ndarray:
+        return self._models(archs)
+
+
+def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
+    """Scores by (samples, draw, device)."""
+    devices, method = TASKS[job.task], find(job.method)
+    table = _table(devices.space)
+    whole = table.space.whole
+    archs = table.space.enumerate()
+    context = _context(table, devices, method)
+    rows = _generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)
+    sources = [_task(whole, archs, rows, devices.space, name, context) for name in devices.sources]
+    learner = make(method, seed=job.pretraining)
+    started = perf_counter()
+    if not method.scratch:
+        learner.pretrain(sources)
+    pretraining = perf_counter() - started
+    given = _Sources(sources) if job.sampler is not None and sampler(job.sampler).needs_sources else None
+    targets = [name for name in devices.targets if name in table.devices()]
+    scores = {}
+    for draw in job.draws:
+        for k in job.samples:
+            drawn = _generator("target", job.task, k, draw)
+            if job.sampler is not None:
+                chosen = sampler(job.sampler).choose(k, whole, archs, drawn, given, context)
+            elif method.chooses:
+                chosen = learner.choose(k, drawn, whole, archs, context)
+            else:
+                chosen = archs[drawn.choice(len(archs), k, replace=False)]
+            at = table.space.index(chosen)
+            for name in targets:
+                target = _task(whole, archs, at, devices.space, name, context)
+                started = perf_counter()
+                mine = learner.adapt(target)
+                predicted = mine.predict(archs)
+                seconds = perf_counter() - started
+                quality = _quality(predicted, mine.scale == "metric", at, _latency(devices.space, name))
+                scores[k, draw, name] = Score(*quality, seconds, pretraining)
+    return scores
+
+
+def make(method: Method, seed: int) -> Predictor:
+    """A fresh predictor of a method, with the seed where it takes one."""
+    import inspect
+
+    options = dict(method.options)
+    if "seed" in inspect.signature(PREDICTORS.get(method.predictor)).parameters:
+        options["seed"] = seed
+    made: Predictor = PREDICTORS.create(method.predictor, **options)
+    return made
+
+
+def _context(table: Benchmark, devices: DeviceSet, method: Method) -> Context:
+    return Context(
+        proxies=table.proxy_source() if "zcp" in method.lookups else None,
+        latencies=table.latency_source(devices.sources) if "hwl" in method.lookups else None,
+    )
+
+
+def _task(space: SearchSpace, archs: Archs, rows: Any, table: str, device: str, context: Context) -> Task:
+    values = _latency(table, device)[rows]
+    known = np.isfinite(values)
+    mine = context
+    if context.latencies is not None and device in context.latencies.names:
+        mine = Context(context.build_options, context.proxies, context.dataset, _Without(context.latencies, device))
+    return Task(space, archs[rows][known], values[known], "latency", "ms", "min", device=device, context=mine)
+
+
+class _Without:
+    """Latencies of other devices for a source task: its own device's column is unknown there."""
+
+    def __init__(self, source: Any, device: str):
+        self._source, self._column = source, list(source.names).index(device)
+        self.names = tuple("" if name == device else name for name in source.names)
+
+    def __call__(self, archs: Archs) -> np.ndarray:
+        values = np.array(self._source(archs), dtype=np.float64)
+        values[:, self._column] = np.nan
+        return values
+
+
+def _quality(
+    predicted: Prediction, units: bool, sampled: np.ndarray, truth: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Spearman, trimmed Spearman, median relative error and coverage over what was not sampled."""
+    test = np.setdiff1d(np.flatnonzero(np.isfinite(truth)), sampled)
+    mean, std, true = predicted.mean[test], predicted.std[test], truth[test]
+    low, high = np.quantile(true, [0.1, 0.9])
+    middle = (true >= low) & (true <= high)
+    return (
+        order(mean, true),
+        order(mean[middle], true[middle]),
+        float(np.median(np.abs(mean / true - 1.0))) if units else np.nan,
+        float((np.abs(mean - true) < 1.96 * std).mean()) if units and np.isfinite(std).all() else np.nan,
+    )
+
+
+def order(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Spearman correlation; zero for a prediction that is the same for all."""
+    return spearman(predicted, true) if np.ptp(predicted) > 0 else 0.0
+
+
+METRICS = {
+    "spearman": "spearman",
+    "spearman_trimmed": "trimmed",
+    "median_error": "error",
+    "covered95": "covered",
+    "seconds": "seconds",
+    "seconds_pretraining": "pretraining",
+}
+"""Metrics of the rows and the scores that they are."""
+
+
+def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Tidy rows of what was run."""
+    grouped: dict[tuple[str, str, int], dict[tuple[int, int, str], Score]] = {}
+    pretrainings: dict[tuple[str, str, int], int] = {}
+    for job, scores in found.items():
+        key = (job.task, job.method, job.source_samples)
+        grouped.setdefault(key, {}).update(scores)
+        pretrainings[key] = pretrainings.get(key, 0) + 1
+    order = {task: i for i, task in enumerate(TASKS)}
+    out = []
+    for task, method, size in sorted(grouped, key=lambda g: (order[g[0]], list(methods).index(g[1]), g[2])):
+        scores = grouped[task, method, size]
+        total = len(TASKS[task].sources) * size if measures_sources(method) else 0
+        for k in sorted({key[0] for key in scores}):
+            names = list(dict.fromkeys(d for n, _, d in scores if n == k))
+            draws = sorted({draw for n, draw, _ in scores if n == k})
+            for metric, attribute in METRICS.items():
+                table = np.array([[getattr(scores[k, s, d], attribute) for d in names] for s in draws])
+                if np.isnan(table).all():
+                    continue
+                for device, values in [*zip(names, table.T, strict=True), ("*", table.mean(axis=1))]:
+                    mean, half = mean_ci(values)
+                    out.append(
+                        {
+                            "experiment": "latency",
+                            "space": TASKS[task].space,
+                            "task": task,
+                            "method": method,
+                            "samples": k,
+                            "source_samples": size,
+                            "measurements": total + k,
+                            "device": device,
+                            "devices": len(names) if device == "*" else 1,
+                            "metric": metric,
+                            "mean": mean,
+                            "ci95": half,
+                            "seeds": len(draws),
+                            "pretrainings": pretrainings[task, method, size],
+                            **_reference(task, method, k, size, device, metric, len(names)),
+                        }
+                    )
+    return out
+
+
+def measures_sources(method: str) -> bool:
+    """Whether a method learns from source devices."""
+    made = PREDICTORS.get(find(method).predictor)
+    return not find(method).scratch and isinstance(made, type) and issubclass(made, FewShotPredictor)
+
+
+def _reference(
+    task: str, method: str, samples: int, size: int, device: str, metric: str, devices: int
+) -> dict[str, Any]:
+    """The published figure of the same method, or else the best one of any method, for the same task and samples."""
+    nothing: dict[str, Any] = {"reference": None, "reference_source": None}
+    if metric != "spearman" or (device == "*" and devices < len(TASKS[task].targets)):
+        return nothing
+    same = [
+        f
+        for f in PUBLISHED
+        if f.task == task and f.device == device and f.samples in (samples, None)
+        and (f.source_samples or TASKS[task].source_samples) == size
+    ]  # fmt: skip
+    own = [f for f in same if f.method == method]
+    best: list[Figure] = own[:1] or sorted((f for f in same if f.samples), key=lambda f: -f.value)[:1]
+    if not best:
+        return nothing
+    said = best[0].table if own else f"best published: {best[0].method}, {best[0].table}"
+    return {"reference": best[0].value, "reference_source": said}

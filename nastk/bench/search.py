@@ -1,0 +1,453 @@
+"""Sample efficiency of searchers on a table: regret or hypervolume after so many evaluations, over many seeds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, StorageError, UnknownName
+from nastk.metrics import mean_ci
+from nastk.oracles.table import CountingOracle, benchmark
+from nastk.parallel import each
+from nastk.predictors.base import Predictor, Task
+from nastk.predictors.factory import gp_bma_for_search
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.registry import SEARCHERS
+from nastk.search.base import Objective, Searcher, learns_few_shot
+from nastk.spaces.base import SearchSpace
+from nastk.study import Study
+
+Values = NDArray[np.float64]
+
+SEARCHED = ("random", "pymoo:nsga2", "pareto-local-search", "predictor")
+"""Compared by default where there are several objectives."""
+
+DUPLICATES = 0.995
+"""Where a target is itself a source, it and the sources that rank like it (Spearman) above this are left out."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One search. What it finds depends on nothing else."""
+
+    problem: Problem
+    searcher: str
+    seed: int
+    budget: int
+    sources: tuple[str, ...]
+    source_samples: int
+    measurements: int
+    batch: int
+    predictor: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a search did.
+
+    Args:
+        rows: rows of the problem's table in the order in which its first paid objective (of a searcher on fidelities:
+            the first that has some) was evaluated at its target fidelity, ``(n,)``.
+        measured: evaluations of each other paid objective by then, the most of them, ``(n,)``.
+        seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
+        cost: full trainings by then, this one included, ``(n,)``: a model, in which an evaluation at fidelity f costs
+            f / target and nothing is trained on from where a lower fidelity ended. Without fidelities 1, 2, 3 ...
+    """
+
+    rows: NDArray[np.int64]
+    measured: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def paid_for(self, n: float) -> int:
+        """How many of the rows cost at most `n` full trainings in all."""
+        return int(np.searchsorted(self.cost, n + 1e-9, side="right"))
+
+
+def compare(
+    space: str = "nasbench201",
+    dataset: str | None = None,
+    devices: Sequence[str] | None = None,
+    searchers: Sequence[str] = SEARCHED,
+    budget: int = 100,
+    seeds: int = 10,
+    sources: Sequence[str] | None = None,
+    source_samples: int = 900,
+    measurements: int = 10,
+    batch: int | None = None,
+    objectives: Sequence[str] | None = None,
+    report: str | None = None,
+    with_proxies: bool = False,
+    predictor: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+) -> Comparison:
+    """Run every searcher on every problem with every seed.
+
+    A searcher that can (its class says `learns_few_shot`) learns latency with few-shot-gp: it pays `measurements`
+    latencies of the device and the budget in the other objectives; any other pays the budget in all. A searcher that
+    takes contexts is given the table's zero-cost proxies where most architectures have them. A searcher on fidelities
+    pays the budget in full trainings, of which its short ones are their share, and measures what it starts.
+
+    Args:
+        space, dataset, devices, objectives, report, with_proxies: see `nastk.bench.problems.problems`.
+        searchers: names.
+        budget: evaluations of a run, in full trainings where there are fidelities.
+        seeds: repetitions 0 to ``seeds - 1``; a seed draws the source samples, the target samples and the search, and
+            adding a searcher changes no other's result.
+        sources: source devices of few-shot-gp, those that the table recommends if None. A target among them is left
+            out, with its likes.
+        source_samples: architectures a source device.
+        measurements: latencies that a searcher with a few-shot predictor pays.
+        batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
+        predictor: of what is expensive, for searchers that take one; by default their own. "gp-bma" has the prior that
+            ships for the space, as it has in the searcher `predictor`.
+        workers: processes, by default one a core.
+        progress: called with (done, total) after each run.
+        journal: a file that keeps every finished run; what it holds already is not run again.
+
+    Raises:
+        UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
+    """
+    if not searchers or budget < 1 or seeds < 1:
+        raise InvalidValue("a benchmark needs at least one searcher, one budget and one seed")
+    asked = problems(space, dataset, objectives, devices, report, with_proxies)
+    for name in searchers:
+        SEARCHERS.get(name)
+    table = benchmark(space).table
+    used = tuple(table.source_devices if sources is None else sources)
+    for device in used:
+        if device not in table.devices():
+            raise UnknownName("source device", device, table.devices())
+    for problem in asked:  # so that what is wrong with a problem is said before anything is run
+        scored = scores(problem)
+        for name in searchers:
+            if "trainings" in inspect.signature(SEARCHERS.get(name)).parameters:
+                goals = [goal.oracle(scored.table) for goal in problem.goals]
+                named = [Objective(n, o) for n, o in zip(_names(problem), goals, strict=True)]
+                SEARCHERS.create(name, scored.table.space, named)
+    batch = batch or (1 if len(asked[0].goals) == 1 else 5)
+    jobs = [
+        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "")
+        for seed in range(seeds)
+        for searcher in searchers
+        for problem in asked
+    ]
+    kept = _Journal(journal)
+    left = [job for job in jobs if job not in kept]
+
+    def follow(done: int, total: int) -> None:
+        if progress:
+            progress(len(jobs) - total + done, len(jobs))
+
+    for job, trace in each(_search, left, workers, follow):
+        kept.add(job, trace)
+    traces = {(job.problem, job.searcher, job.seed): kept[job] for job in jobs}
+    return Comparison(tuple(asked), tuple(dict.fromkeys(searchers)), seeds, budget, traces)
+
+
+def _search(job: _Run) -> Trace:
+    """One run; paid oracles are spied on."""
+    table = scores(job.problem).table
+    spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
+    goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
+    paid = [goal for goal in goals if goal.expensive]
+    if not paid:
+        raise InvalidValue(f"nothing of {job.problem.searched} is paid for; there is nothing to search")
+    seed = zlib.crc32(
+        f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
+    )
+    takes = inspect.signature(SEARCHERS.get(job.searcher)).parameters
+    options: dict[str, Any] = {}
+    budget = dict.fromkeys((goal.name for goal in paid), job.budget)
+    if "predictor" in takes:
+        latencies = [g for g in paid if g.name.startswith("latency")] if learns_few_shot(job.searcher) else []
+        learned = {goal.name: _latency_predictor(job, goal) for goal in latencies}
+        for name in learned if len(learned) < len(paid) else ():
+            budget[name] = min(job.measurements, job.budget)
+        models: dict[str, Any] = {} if len(learned) == len(paid) else dict(learned)
+        if job.predictor:
+            unlearned = [goal for goal in paid if goal.name not in models]
+            alone = len(goals) == 1
+            models |= {goal.name: _named(job.predictor, table.space, goal, alone) for goal in unlearned}
+        if models:
+            options["predictor"] = models
+    if "contexts" in takes and (proxies := table.search_proxies()) is not None:
+        learned_by_proxies = [goal.name for goal in paid if not goal.name.startswith("latency")]
+        options["contexts"] = dict.fromkeys(learned_by_proxies, Context(proxies=proxies, dataset=job.problem.dataset))
+    if "trainings" in takes:
+        options["trainings"] = job.budget
+    searcher: Searcher = SEARCHERS.create(job.searcher, table.space, goals, seed=seed, budget=budget, **options)
+    if "trainings" in takes:
+        budget = searcher.budget
+    clock = _Clock()
+    for spy in spies:
+        clock.leave_out(spy)
+    study = Study(searcher, budget, batch=job.batch, progress=clock)
+    history = study.run().history
+    counts = history.counts()
+    for goal, spy in zip(goals, spies, strict=True):
+        if goal.expensive and spy.count != counts.get(goal.name, 0):
+            raise RuntimeError(f"{job.searcher} saw values of {goal.name} that were not paid for")
+    records = history.records()
+    staged = searcher.needs_fidelities
+    main = next(goal for goal in paid if not staged or len(goal.oracle.fidelities))
+    trained = np.array([r.objective == main.name for r in records], dtype=bool)
+    evaluated = trained & [main.is_target(r.fidelity) for r in records]
+    archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, table.space.d)[evaluated]
+    others = [goal.name for goal in paid if goal is not main]
+    paid_for = [np.cumsum([r.objective == other for r in records]) for other in others]
+    measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *paid_for]), axis=0)
+    before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
+    cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
+    return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
+
+
+def _named(predictor: str, space: SearchSpace, goal: Objective, alone: bool) -> str | Predictor:
+    return gp_bma_for_search(space, goal.direction, alone) if predictor == "gp-bma" else predictor
+
+
+def _names(problem: Problem) -> list[str]:
+    """Names of the objectives in a search: their metrics, with the device where two are of one metric."""
+    metrics = [goal.metric for goal in problem.goals]
+    places = [g.device or f"{g.epochs or 0:g}" for g in problem.goals]
+    return [m if metrics.count(m) == 1 else f"{m}-{place}" for m, place in zip(metrics, places, strict=True)]
+
+
+class _Clock:
+    """CPU seconds at each record, without those that the oracles took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start, self._oracles = process_time(), 0.0
+
+    def leave_out(self, oracle: CountingOracle) -> None:
+        """Do not count what this oracle takes."""
+        evaluate = oracle._evaluate
+
+        def timed(archs: Any, fidelity: float | None) -> Any:
+            start = process_time()
+            try:
+                return evaluate(archs, fidelity)
+            finally:
+                self._oracles += process_time() - start
+
+        oracle._evaluate = timed  # type: ignore[method-assign]
+
+    def __call__(self, done: float, total: float, objective: str) -> None:
+        if objective:
+            self.seconds.append(process_time() - self._start - self._oracles)
+
+
+def _latency_predictor(job: _Run, goal: Objective) -> Predictor:
+    device = str(getattr(goal.oracle, "device", ""))
+    few = _pretrained(job.problem.space, job.problem.dataset, job.sources, job.source_samples, job.seed)
+    return few.without([device], DUPLICATES) if device in few.devices else few
+
+
+@lru_cache(maxsize=4)
+def _pretrained(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
+    """few-shot-gp on the sources, from samples that the seed draws."""
+    few = FewShotGP()
+    if not sources:
+        return few
+    table = benchmark(space, dataset=dataset)
+    whole = table.space.whole
+    archs = table.space.enumerate()
+    rng = np.random.default_rng([zlib.crc32(b"sources"), seed])
+    rows = rng.choice(len(archs), min(samples, len(archs)), replace=False)
+    values = {d: table.values("latency", device=d)[rows] for d in sources}
+    return few.pretrain([Task(whole, archs[rows], values[d], "latency", "ms", "min", device=d) for d in sources])
+
+
+# ---- runs on disk
+
+
+class _Journal:
+    """Finished runs by what they were asked for, a JSON object a line; a line that is cut off is no run."""
+
+    def __init__(self, path: str | os.PathLike[str] | None):
+        self.path = None if path is None else Path(path)
+        self._found: dict[str, Trace] = {}
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            if text and not text.endswith("\n"):
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(f"cannot use {self.path}: {error}") from error
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds", "cost"))
+                self._found[json.dumps(entry["run"], sort_keys=True)] = Trace(*columns)
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def __contains__(self, job: _Run) -> bool:
+        return _key(job) in self._found
+
+    def __getitem__(self, job: _Run) -> Trace:
+        return self._found[_key(job)]
+
+    def add(self, job: _Run, trace: Trace) -> None:
+        """Keep a run, on disk at once."""
+        self._found[_key(job)] = trace
+        if self.path is None:
+            return
+        entry = {"run": json.loads(_key(job)), **{k: v.tolist() for k, v in asdict(trace).items()}}
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+def _key(job: _Run) -> str:
+    return json.dumps(asdict(job), sort_keys=True)
+
+
+# ---- results
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs of searchers on problems that differ in their devices.
+
+    Args:
+        problems, searchers, seeds, budget: what was run.
+        traces: by problem, searcher and seed.
+    """
+
+    problems: tuple[Problem, ...]
+    searchers: tuple[str, ...]
+    seeds: int
+    budget: int
+    traces: Mapping[tuple[Problem, str, int], Trace]
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective, so that regret is what counts, and not hypervolume."""
+        return len(self.problems[0].goals) == 1
+
+    @property
+    def staged(self) -> bool:
+        """Whether a searcher trained at lower fidelities, so that evaluations are full trainings or their like."""
+        return any(len(t.cost) and t.cost[-1] != len(t.cost) for t in self.traces.values())
+
+    @property
+    def main_metric(self) -> str:
+        """What searchers are ranked by."""
+        return "regret" if self.single else "hypervolume"
+
+    def values(self, metric: str, searcher: str, problem: Problem, n: int) -> Values:
+        """A metric of each seed after `n` evaluations, or what costs as much by :class:`Trace`, ``(seeds,)``.
+
+        Args:
+            metric: "regret" (in the metric's unit) or "evaluations_to_best" and "evaluations_to_0.1" for one objective,
+                "hypervolume" or "igd_plus" for several; "overhead_ms", the searcher's own CPU time an evaluation.
+                Where nothing is known at the target fidelity yet, the hypervolume is 0 and the others are NaN.
+        """
+        runs = (self.traces[problem, searcher, seed] for seed in range(self.seeds))
+        return np.array([_value(metric, trace, scores(problem), n) for trace in runs])
+
+    def rows(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
+        """Tidy rows: one a searcher, device, budget and metric, and with device "*" the mean over several devices.
+
+        For one objective there are, at the largest budget, the medians of the evaluations until the best and until
+        within 0.1 of it: without interval, and NaN where half of the runs do not get there.
+        """
+        wanted = sorted({min(n, self.budget) for n in budgets})
+        timeless = ["regret", "overhead_ms"] if self.single else ["hypervolume", "igd_plus", "overhead_ms"]
+        return [
+            row
+            for searcher in self.searchers
+            for n in wanted
+            for metric in [*timeless, *(UNTIL if self.single and n == wanted[-1] else ())]
+            for row in self._rows(searcher, n, metric)
+        ]
+
+    def _rows(self, searcher: str, n: int, metric: str) -> list[dict[str, Any]]:
+        values = {p.device: self.values(metric, searcher, p, n) for p in self.problems}
+        facts = {p.device: (p.searched, p.reported, _reference(metric, scores(p))) for p in self.problems}
+        if len(self.problems) > 1 and metric not in UNTIL:
+            first = self.problems[0]
+            searched, reported = (", ".join(map(str, open_devices(g))) for g in (first.goals, first.report_goals()))
+            best = [reference for _, _, reference in facts.values() if reference is not None]
+            facts["*"] = (searched, reported, float(np.mean(best)) if best else None)
+            values["*"] = np.mean(list(values.values()), axis=0)
+        traces = [t for (_, name, _), t in self.traces.items() if name == searcher]
+        rows = []
+        for device, (searched, reported, reference) in facts.items():
+            mean, half = (_median(values[device]), float("nan")) if metric in UNTIL else _mean(values[device])
+            rows.append(
+                {
+                    "experiment": "search",
+                    "space": self.problems[0].space,
+                    "dataset": self.problems[0].dataset,
+                    "device": device,
+                    "method": searcher,
+                    "samples": n,
+                    "measurements": max(int(t.measured[: t.paid_for(n)].max(initial=0)) for t in traces),
+                    "metric": f"median_{metric}" if metric in UNTIL else metric,
+                    "mean": mean,
+                    "ci95": half,
+                    "seeds": self.seeds,
+                    "reference": reference,
+                    "reference_source": "" if reference is None else "best of the table",
+                    "searched": searched,
+                    "reported": reported,
+                }
+            )
+        return rows
+
+
+UNTIL = ("evaluations_to_best", "evaluations_to_0.1")
+
+
+def _value(metric: str, trace: Trace, scored: Scores, n: int) -> float:
+    count = trace.paid_for(n)
+    found, cost = trace.rows[:count], trace.cost[:count]
+    if metric == "overhead_ms":
+        return float(1000.0 * trace.seconds[:count].max(initial=0.0) / cost.max(initial=1.0))
+    if metric == "hypervolume" and not count:
+        return 0.0
+    if metric in UNTIL:
+        needed = scored.evaluations_until(found, 0.0 if metric.endswith("best") else 0.1) if count else np.inf
+        return float(cost[int(needed) - 1]) if np.isfinite(needed) else np.inf
+    if not count:
+        return float("nan")
+    if metric == "regret":
+        return float(scored.regrets(found)[-1])
+    return scored.hypervolume(found) if metric == "hypervolume" else scored.igd_plus(found)
+
+
+def _mean(values: Values) -> tuple[float, float]:
+    return mean_ci(values) if np.isfinite(values).all() else (float("nan"), float("nan"))
+
+
+def _median(values: Values) -> float:
+    middle = float(np.median(values))
+    return middle if np.isfinite(middle) else float("nan")
+
+
+def _reference(metric: str, scored: Scores) -> float | None:
+    if metric == "hypervolume":
+        return scored.best_hypervolume
+    return scored.best if metric == "regret" else None

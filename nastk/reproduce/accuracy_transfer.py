@@ -1,0 +1,216 @@
+"""Transfer of accuracy predictors between tasks and spaces (Multi-Predict, Section 4, Figures 9, 15, 18 and 19).
+
+Each method learns one source task and is adapted to one target with a few samples. What transfers looks at zero-cost
+proxies only, so that the space does not matter; its baseline has the target's architectures alone. The paper learns
+15 % of the source; so do we.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from nastk.bench.accuracy import seeded, sources_and_targets
+from nastk.data import suite_zero
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import mean_ci, spearman
+from nastk.parallel import each
+from nastk.predictors.base import Predictor, Task
+
+SHARE = 0.15
+METHODS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "transfer-mlp": ("transfer-mlp", {}, True),
+    "transfer-mlp-vec": ("transfer-mlp", {"encoding": "vec"}, False),
+    "gp-bma": ("gp-bma", {}, True),
+    "gp-bma-vec": ("gp-bma", {"encoding": "vec"}, False),
+}
+"""Predictor, its options, and whether it is pretrained on the source."""
+BASELINES = {"transfer-mlp": "transfer-mlp-vec", "gp-bma": "gp-bma-vec"}
+"""What each method that transfers is compared with."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    method: str
+    source: str
+    targets: tuple[str, ...]
+    draw: int
+    samples: int
+    without: tuple[str, ...] = ()
+
+
+def pairs(sources: Sequence[str] | None = None, targets: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """Source and target of all pairs of different tasks; names of tasks, or of spaces for all of theirs.
+
+    Raises:
+        UnknownName: no such task or space.
+    """
+    return [(s, t) for s in _expanded(sources) for t in _expanded(targets) if s != t]
+
+
+def _expanded(names: Sequence[str] | None) -> list[str]:
+    if names is None:
+        return list(suite_zero.NAMES)
+    found = []
+    for name in names:
+        mine = [task for task in suite_zero.NAMES if name in (task, task.partition("/")[0])]
+        if not mine:
+            raise UnknownName("task or space", name, [*suite_zero.DATASETS, *suite_zero.NAMES])
+        found += mine
+    return list(dict.fromkeys(found))
+
+
+def run(
+    methods: Sequence[str] = ("transfer-mlp",),
+    sources: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    samples: int = 10,
+    seeds: int = 10,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Methods that transfer, each beside its baseline, on pairs of tasks.
+
+    Args:
+        methods: keys of :data:`BASELINES`.
+        sources, targets: tasks ("nasbench201/svhn") or spaces; by default all 28.
+        samples: accuracies of the target.
+        seeds: draws 0 to ``seeds - 1`` of source and target samples.
+
+    Returns:
+        Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline; ``pairs_won`` is
+        the share of pairs whose mean improvement is positive.
+    """
+    for method in methods:
+        if method not in BASELINES:
+            raise UnknownName("method that transfers", method, BASELINES)
+    wanted = pairs(sources, targets)
+    if not wanted or samples < 2 or seeds < 1:
+        raise InvalidValue("transfer needs a pair of different tasks, at least 2 samples and a seed")
+    ends = tuple(dict.fromkeys(target for _, target in wanted))
+    jobs = []
+    for draw in range(seeds):
+        for method in methods:
+            for source in dict.fromkeys(source for source, _ in wanted):
+                mine = tuple(t for t in ends if (source, t) in set(wanted))
+                jobs.append(_Run(method, source, mine, draw, samples))
+            jobs.append(_Run(BASELINES[method], "", ends, draw, samples))
+    found = dict(each(_scores, jobs, workers, progress))
+    return _rows(found, methods, wanted, seeds, samples)
+
+
+def run_removal(
+    sources: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    samples: int = 10,
+    seeds: int = 3,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """What each common proxy is worth: transfer-mlp without it, in the mean over the pairs (Figure 15)."""
+    wanted = pairs(sources, targets)
+    if not wanted or samples < 2 or seeds < 1:
+        raise InvalidValue("transfer needs a pair of different tasks, at least 2 samples and a seed")
+    removals: list[tuple[str, ...]] = [(), *((name,) for name in suite_zero.COMMON)]
+    jobs = [
+        _Run("transfer-mlp", source, tuple(t for s, t in wanted if s == source), draw, samples, removed)
+        for draw in range(seeds)
+        for removed in removals
+        for source in dict.fromkeys(source for source, _ in wanted)
+    ]
+    found = dict(each(_scores, jobs, workers, progress))
+    rows = []
+    for removed in removals:
+        values = [
+            np.mean(
+                [
+                    v
+                    for job, scores in found.items()
+                    if (job.draw, job.without) == (draw, removed)
+                    for v in scores.values()
+                ]
+            )
+            for draw in range(seeds)
+        ]
+        row = _row("*", "*", "transfer-mlp", samples, "spearman", np.array(values), "proxy-removal")
+        rows.append({**row, "removed": removed[0] if removed else "nothing"})
+    return rows
+
+
+def _scores(job: _Run) -> dict[str, float]:
+    """Spearman correlation on each target, over all architectures that were not sampled."""
+    name, options, transfers = METHODS[job.method]
+    options = {**options, **({"without": job.without} if job.without else {})}
+    made = seeded(name, options, job.draw)
+    tasks = sources_and_targets()
+    if transfers:
+        source = tasks[job.source]
+        rng = np.random.default_rng([job.draw, crc32(job.source.encode())])
+        rows = rng.choice(len(source), max(20, round(SHARE * len(source))), replace=False)
+        made.pretrain([source.subset(rows)])
+    return {target: _score(made, tasks[target], job) for target in job.targets}
+
+
+def _score(made: Predictor, task: Task, job: _Run) -> float:
+    rng = np.random.default_rng([1, job.draw, crc32(f"{task.space.name}/{task.dataset}".encode())])
+    order = rng.permutation(len(task))  # the same samples for every method and source
+    seen, others = order[: job.samples], order[job.samples :]
+    if np.ptp(task.values[seen]) == 0:
+        return 0.0
+    guess = made.adapt(task.subset(seen)).predict(task.archs[others]).mean
+    return spearman(guess, task.values[others]) if np.ptp(guess) > 0 else 0.0
+
+
+def _rows(
+    found: dict[_Run, dict[str, float]],
+    methods: Sequence[str],
+    wanted: Sequence[tuple[str, str]],
+    seeds: int,
+    samples: int,
+) -> list[dict[str, Any]]:
+    rows = []
+    for method in methods:
+        mine = {(j.source, j.draw): scores for j, scores in found.items() if j.method == method}
+        base = {j.draw: scores for j, scores in found.items() if j.method == BASELINES[method]}
+        gains = []
+        for source, target in wanted:
+            values = np.array([mine[source, draw][target] for draw in range(seeds)])
+            gain = values - np.array([base[draw][target] for draw in range(seeds)])
+            rows.append(_row(source, target, method, samples, "spearman", values))
+            rows.append(_row(source, target, method, samples, "improvement", gain))
+            gains.append(gain.mean())
+        for target in dict.fromkeys(target for _, target in wanted):
+            values = np.array([base[draw][target] for draw in range(seeds)])
+            rows.append(_row("", target, BASELINES[method], samples, "spearman", values))
+        won = _row("*", "*", method, samples, "pairs_won", np.array([float(np.mean(np.array(gains) > 0))]))
+        rows.append({**won, "seeds": seeds})
+    return rows
+
+
+def _row(
+    source: str,
+    target: str,
+    method: str,
+    samples: int,
+    metric: str,
+    values: np.ndarray,
+    experiment: str = "transfer",
+) -> dict[str, Any]:
+    mean, half = mean_ci(values)
+    return {
+        "experiment": experiment,
+        "source": source,
+        "task": target,
+        "method": method,
+        "samples": samples,
+        "metric": metric,
+        "mean": mean,
+        "ci95": half,
+        "seeds": len(values),
+        "reference": None,
+        "reference_source": None,
+    }

@@ -1,0 +1,167 @@
+"""Latency predictors that move between search spaces (Multi-Predict, Section 4; Figures 7, 20 and 21).
+
+For each device that both tables have, a predictor on ``hwl`` (or ``zcp``) alone learns the device's latency in one
+space from a hundred architectures and is adapted to the same device in the other space with a few. ``hwl`` holds the
+latencies on the sixteen other common devices that rank the source architectures least like the target. The baseline
+is the same network trained on the few samples alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nastk.bench import latency
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import mean_ci, spearman
+from nastk.parallel import each
+from nastk.predictors.base import Task
+
+PAIRS = {"NB201-FBNet": ("nasbench201", "fbnet"), "FBNet-NB201": ("fbnet", "nasbench201")}
+"""Source and target space of each task."""
+
+SOURCE_SAMPLES = 100
+OTHERS = 16
+"""Devices that ``hwl`` holds."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    task: str
+    method: str
+    device: str
+    draw: int
+    samples: tuple[int, ...]
+    source_samples: int
+
+
+def common_devices() -> list[str]:
+    """Devices that both tables have."""
+    first, second = (latency._table(space).devices() for space in PAIRS["NB201-FBNet"])
+    return [device for device in first if device in second]
+
+
+def run(
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    samples: Sequence[int] = (2, 4, 5, 10, 15, 20, 30, 40),
+    seeds: int = 10,
+    source_samples: Sequence[int] | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Compare methods across spaces; tidy rows like those of `nastk.bench.latency.run`.
+
+    Raises:
+        InvalidValue: a method whose encoding belongs to one space.
+    """
+    for task in tasks:
+        if task not in PAIRS:
+            raise UnknownName("pair of spaces", task, PAIRS)
+    able = [m for m in methods if movable(m)]
+    if not able:
+        known = ", ".join(name for name in latency.METHODS if movable(name))
+        raise InvalidValue(f"none of {', '.join(methods)} moves between search spaces; those that do: {known}")
+    if min(samples) < 2:
+        raise InvalidValue(f"adapting to a device needs at least 2 samples; got {min(samples)}")
+    jobs = [
+        _Run(task, method, device, draw, tuple(sorted(set(samples))), size)
+        for task in tasks
+        for size in source_samples or [SOURCE_SAMPLES]
+        for method in able
+        for draw in range(seeds)
+        for device in common_devices()
+    ]
+    found: dict[_Run, dict[int, float]] = dict(each(_transfer, jobs, workers, progress))
+    return _rows(found, seeds)
+
+
+def movable(method: str) -> bool:
+    """Whether a method works across spaces: its features mean the same in both, or it learns nothing beforehand."""
+    encoding = latency.find(method).options.get("encoding", "vec")
+    return "vec" not in str(encoding).split("+") or latency.find(method).scratch
+
+
+def _transfer(job: _Run) -> dict[int, float]:
+    """Spearman by number of samples."""
+    method = latency.find(job.method)
+    tables = [latency._table(space) for space in PAIRS[job.task]]
+    archs = [table.space.enumerate() for table in tables]
+    spaces = [table.space for table in tables]
+    truth = [latency._latency(space, job.device) for space in PAIRS[job.task]]
+    drawn = latency._generator("sources", job.task, job.device, job.draw)
+    rows = drawn.choice(len(archs[0]), job.source_samples, replace=False)
+    contexts = []
+    names = _least_alike(PAIRS[job.task][0], job.device, rows)
+    for table in tables:
+        contexts.append(
+            Context(
+                proxies=table.proxy_source() if "zcp" in method.lookups else None,
+                latencies=table.latency_source(names) if "hwl" in method.lookups else None,
+            )
+        )
+    learner = latency.make(method, seed=job.draw)
+    if not method.scratch:
+        source = Task(
+            spaces[0], archs[0][rows], truth[0][rows], "latency", "ms", device=job.device, context=contexts[0]
+        )
+        learner.pretrain([source])
+    scores = {}
+    for k in job.samples:
+        at = latency._generator("target", job.task, job.device, k, job.draw).choice(len(archs[1]), k, replace=False)
+        target = Task(spaces[1], archs[1][at], truth[1][at], "latency", "ms", device=job.device, context=contexts[1])
+        if np.ptp(target.values) == 0:  # a coarse clock and two samples: nothing to learn
+            scores[k] = 0.0
+            continue
+        rest = np.setdiff1d(np.arange(len(archs[1])), at)
+        scores[k] = latency.order(learner.adapt(target).predict(archs[1]).mean[rest], truth[1][rest])
+    return scores
+
+
+def _least_alike(space: str, device: str, rows: np.ndarray) -> list[str]:
+    """The common devices that rank the source architectures least like `device`."""
+    mine = latency._latency(space, device)[rows]
+    others = [d for d in common_devices() if d != device]
+    alike = {d: spearman(latency._latency(space, d)[rows], mine) for d in others}
+    return sorted(sorted(others, key=lambda d: alike[d])[:OTHERS])
+
+
+def _rows(found: dict[_Run, dict[int, float]], seeds: int) -> list[dict[str, Any]]:
+    out = []
+    groups = dict.fromkeys((job.task, job.source_samples, job.method) for job in found)
+    for task, size, method in groups:
+        mine = {
+            (job.device, job.draw): scores
+            for job, scores in found.items()
+            if (job.task, job.source_samples, job.method) == (task, size, method)
+        }
+        devices = list(dict.fromkeys(device for device, _ in mine))
+        for k in next(iter(mine.values())):
+            table = np.array([[mine[d, s][k] for d in devices] for s in range(seeds)])
+            for device, values in [*zip(devices, table.T, strict=True), ("*", table.mean(axis=1))]:
+                mean, half = mean_ci(values)
+                out.append(
+                    {
+                        "experiment": "latency",
+                        "space": PAIRS[task][1],
+                        "task": task,
+                        "method": method,
+                        "samples": k,
+                        "source_samples": size,
+                        "measurements": k + (0 if latency.find(method).scratch else size),
+                        "device": device,
+                        "devices": len(devices) if device == "*" else 1,
+                        "metric": "spearman",
+                        "mean": mean,
+                        "ci95": half,
+                        "seeds": seeds,
+                        "pretrainings": seeds,
+                        "reference": None,
+                        "reference_source": None,
+                    }
+                )
+    return out

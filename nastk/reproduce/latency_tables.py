@@ -1,0 +1,159 @@
+"""The comparison of latency predictors as the papers print it: their tables beside our figures, and their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nastk.bench.latency_tasks import PUBLISHED, TASKS, Figure
+from nastk.report.curves import Curve, Panel
+
+Rows = Sequence[dict[str, Any]]
+LAST = "NASFLAT, task table"
+
+
+def tables(rows: Rows) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Titles and rows: for each published table that something was run of, "published / ours" in every cell."""
+    ours = {
+        (r["task"], r["method"], r["samples"], r["source_samples"], r["device"]): r
+        for r in rows
+        if r["metric"] == "spearman"
+    }
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    found = []
+    for title in dict.fromkeys(f.table for f in PUBLISHED):
+        figures = [f for f in PUBLISHED if f.table == title]
+        lines = _by_task(figures, ours, methods) if title == LAST else _by_device(figures, ours, methods)
+        if lines:
+            found.append((f"{title}: Spearman, published / ours", lines))
+    return found
+
+
+def _cell(published: float | None, row: dict[str, Any] | None) -> str:
+    theirs = "-" if published is None else f"{published:.3f}".rstrip("0").ljust(4, "0")
+    mine = "-" if row is None else f"{row['mean']:.3f} ±{row['ci95']:.3f}"
+    return f"{theirs} / {mine}"
+
+
+def _by_device(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a task, method and number of samples, a column a device."""
+    devices = list(dict.fromkeys(f.device for f in figures))
+    keys = dict.fromkeys((f.task, f.method, f.samples, f.source_samples) for f in figures)
+    lines = []
+    for task in dict.fromkeys(f.task for f in figures):
+        asked = [k for k in keys if k[0] == task]
+        for k in sorted({key[2] for key in ours if key[0] == task}):
+            known = {(m, s) for _, m, n, s in asked if n in (k, None)}
+            for method in methods:
+                sizes = [s for m, s in known if m == method] or ([None] if method == "few-shot-gp" else [])
+                for size in sizes:
+                    full = size or TASKS[task].source_samples
+                    if (task, method, k, full, "*") not in ours:
+                        continue
+                    line: dict[str, Any] = {"task": task, "method": method, "samples": k}
+                    if any(f.source_samples for f in figures):
+                        line["source samples"] = full
+                    for device in devices:
+                        theirs = [
+                            f.value
+                            for f in figures
+                            if f.task == task and f.method == method and f.samples in (k, None)
+                            and f.source_samples == size and f.device == device
+                        ]  # fmt: skip
+                        line["mean" if device == "*" else device] = _cell(
+                            theirs[0] if theirs else None, ours.get((task, method, k, full, device))
+                        )
+                    lines.append(line)
+    return lines
+
+
+def _by_task(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a method, a column a task (with an asterisk where not all its devices were there)."""
+    samples = max(f.samples for f in figures if f.samples)
+    theirs = {(f.task, f.method): f.value for f in figures}
+    lines = []
+    for method in dict.fromkeys([*(f.method for f in figures), *methods]):
+        line: dict[str, Any] = {"method": method, "samples": samples}
+        run = 0
+        for task in dict.fromkeys(f.task for f in figures):
+            full = TASKS[task].source_samples
+            known = [ours[task, m, samples, full, "*"] for m in methods if (task, m, samples, full, "*") in ours]
+            if not known:
+                continue
+            row = ours.get((task, method, samples, full, "*"))
+            run += row is not None
+            partial = known[0]["devices"] < len(TASKS[task].targets)
+            line[task + "*" * partial] = _cell(theirs.get((task, method)), row)
+        if len(line) > 2 and (run or method not in methods):
+            lines.append(line)
+    return lines
+
+
+def curves(rows: Rows, against: str = "samples") -> list[Panel]:
+    """A panel a task: mean Spearman over its devices against ``samples`` or total ``measurements``."""
+    means = [r for r in rows if r["metric"] == "spearman" and r["device"] == "*"]
+    panels = []
+    for task in dict.fromkeys(r["task"] for r in means):
+        mine = [r for r in means if r["task"] == task]
+        several = len({r["source_samples"] for r in mine if r["measurements"] > r["samples"]}) > 1
+        lines, seen = [], set()
+        for r in mine:
+            size = r["source_samples"] if several and against == "samples" and r["measurements"] > r["samples"] else 0
+            if (r["method"], size) in seen:
+                continue
+            seen.add((r["method"], size))
+            points = [p for p in mine if p["method"] == r["method"] and size in (0, p["source_samples"])]
+            points = sorted(points, key=lambda p: p[against])
+            label = f"{r['method']}, {size} source samples" if size else r["method"]
+            x, mean, half = ([p[key] for p in points] for key in (against, "mean", "ci95"))
+            lines.append(Curve(label, x, mean, half))
+        published = [
+            (f.method, float(f.samples), f.value)
+            for f in PUBLISHED
+            if f.task == task and f.device == "*" and f.samples and not f.source_samples
+            and against == "samples" and f.samples <= max(r["samples"] for r in mine)
+        ]  # fmt: skip
+        panels.append(Panel(task, lines, published))
+    return panels
+
+
+def devices(rows: Rows, task: str) -> list[Panel]:
+    """A panel a device of one task: Spearman against samples."""
+    mine = [r for r in rows if r["task"] == task and r["metric"] == "spearman" and r["device"] != "*"]
+    panels = []
+    for device in dict.fromkeys(r["device"] for r in mine):
+        lines = []
+        for method in dict.fromkeys(r["method"] for r in mine):
+            points = sorted(
+                (r for r in mine if r["device"] == device and r["method"] == method), key=lambda r: r["samples"]
+            )
+            if points:
+                x, mean, half = ([p[key] for p in points] for key in ("samples", "mean", "ci95"))
+                lines.append(Curve(method, x, mean, half))
+        panels.append(Panel(device, lines))
+    return panels
+
+
+def means(rows: Rows) -> list[dict[str, Any]]:
+    """A row a task, method and number of samples: mean Spearman, the same without the fastest and slowest tenth, median
+    relative error, share of true values in the 95 % intervals, and seconds for adapting and predicting the table."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for r in rows:
+        if r["device"] != "*":
+            continue
+        key = (r["task"], r["method"], r["source_samples"], r["samples"])
+        columns = ("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "s", "draws")
+        start = {"task": r["task"], "method": r["method"], "samples": r["samples"], **dict.fromkeys(columns)}
+        line = found.setdefault(key, start)
+        if r["metric"] == "spearman":
+            line |= {"measurements": r["measurements"], "spearman": r["mean"], "ci95": r["ci95"]}
+            line |= {"best known": r["reference"], "draws": r["seeds"]}
+        elif r["metric"] == "spearman_trimmed":
+            line["trimmed"] = r["mean"]
+        elif r["metric"] == "median_error":
+            line["error"] = r["mean"]
+        elif r["metric"] == "covered95":
+            line["covered"] = r["mean"]
+        elif r["metric"] == "seconds":
+            line["s"] = r["mean"]
+    return list(found.values())

@@ -1,0 +1,168 @@
+"""The benchmark of searchers: tidy rows, paid values only, results that do not depend on what else is compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nastk.bench import figures as search_figures
+from nastk.bench import problems as search_problems
+from nastk.bench import search as search_bench
+from nastk.bench.problems import Goal, problems
+from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import ModnasProtocol
+from nastk.oracles.table import benchmark
+
+pytestmark = pytest.mark.data
+
+COLUMNS = {
+    "experiment", "space", "dataset", "device", "method", "samples", "measurements", "metric", "mean", "ci95", "seeds",
+    "reference", "reference_source",
+}  # fmt: skip
+
+
+TEST = ["test_accuracy", "latency"]
+
+
+def _run(searchers: list[str], budgets: tuple[int, ...] = (8, 12), **options: Any) -> list[dict[str, Any]]:
+    settings: dict[str, Any] = {"seeds": 2, "workers": 1}
+    if "objectives" not in options:
+        settings |= {"devices": ["fpga", "eyeriss"], "objectives": TEST}
+    found = search_bench.compare(searchers=searchers, budget=max(budgets), **{**settings, **options})
+    rows = found.rows(budgets)
+    assert all(row.pop("mean") >= 0 for row in rows if row["metric"] == "overhead_ms")
+    return [row for row in rows if row["metric"] != "overhead_ms"]
+
+
+def _only(rows: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["metric"] == metric]
+
+
+def test_rows_are_tidy_and_a_method_does_not_change_another(nastk_home: object) -> None:
+    rows = _run(["random", "pareto-local-search"])
+    assert len(rows) == 2 * 2 * 3 * 2, "searchers x budgets x (devices and their mean) x metrics"
+    assert all(set(row) >= COLUMNS for row in rows)
+    alone = [row for row in rows if row["method"] == "random"]
+    assert _run(["random"]) == alone
+    volumes = _only(alone, "hypervolume")
+    mean = next(r for r in volumes if r["device"] == "*" and r["samples"] == 12)
+    parts = [r["mean"] for r in volumes if r["device"] != "*" and r["samples"] == 12]
+    assert mean["mean"] == pytest.approx(sum(parts) / 2)
+    assert mean["measurements"] == 12
+    assert mean["searched"] == "test_accuracy, latency"
+    assert all(0 < r["mean"] <= r["reference"] <= 1 for r in volumes)
+    by_budget = {r["samples"]: r["mean"] for r in volumes if r["device"] == "*"}
+    assert by_budget[12] >= by_budget[8]
+
+
+def test_the_predictor_pays_few_latencies_and_learns_from_the_named_sources_only(nastk_home: object) -> None:
+    rows = _run(["predictor"], (10,), devices=["fpga"], objectives=TEST, seeds=1, measurements=4, sources=["pixel3"])
+    assert {r["measurements"] for r in rows} <= {3, 4}, "a share is kept for what is proposed later"
+    table = benchmark("nasbench201").table
+    assert len(table.source_devices) == 9
+    assert set(table.target_devices) == {"titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss"}
+    assert not set(table.source_devices) & set(table.target_devices)
+
+
+def test_several_processes_give_the_same_rows(nastk_home: object) -> None:
+    assert _run(["random"], workers=2) == _run(["random"])
+
+
+def test_one_objective_is_scored_by_regret_and_by_evaluations_until_the_best(nastk_home: object) -> None:
+    rows = _run(["random"], (5, 40), objectives=["test_accuracy"], with_proxies=True)
+    assert [r["metric"] for r in rows] == [
+        "regret", "regret", "median_evaluations_to_best", "median_evaluations_to_0.1"
+    ]  # fmt: skip
+    assert rows[0]["reference"] == pytest.approx(94.3733, abs=1e-4)
+    assert rows[0]["mean"] >= rows[1]["mean"] > 0
+    assert rows[2]["mean"] != rows[2]["mean"], "random search does not find the best of 9,445 in 40"
+
+
+def test_what_is_reported_may_be_another_accuracy_than_what_is_searched(nastk_home: object) -> None:
+    (problem,) = problems("nasbench201", "ImageNet16-120", devices=[])
+    assert (problem.searched, problem.reported) == ("val_accuracy", "test_accuracy")
+    scored = search_problems.Scores(problem)
+    everything = np.arange(15625)
+    regrets = scored.regrets(np.random.default_rng(0).permutation(everything))
+    table = benchmark("nasbench201", dataset="ImageNet16-120")
+    leader = np.argmax(table.values("val_accuracy"))
+    test = table.values("test_accuracy")
+    assert regrets[-1] == pytest.approx(test.max() - test[leader])
+    assert regrets[-1] > 0
+    assert regrets.min() < regrets[-1], "the report of the best by validation can get worse"
+
+
+def test_hypervolume_is_the_modnas_protocols_for_any_objectives(nastk_home: object) -> None:
+    (problem,) = problems("nasbench201", "cifar10", ["test_accuracy", "latency:fpga"])
+    scored = search_problems.Scores(problem)
+    table = benchmark("nasbench201", dataset="cifar10")
+    theirs = ModnasProtocol(100 - table.values("test_accuracy"), table.values("latency", device="fpga"))
+    rows = np.random.default_rng(0).choice(15625, 30)
+    assert scored.hypervolume(rows) == pytest.approx(theirs.hypervolume(rows))
+    assert scored.best_hypervolume == pytest.approx(theirs.front_hypervolume())
+    assert scored.igd_plus(rows) == pytest.approx(theirs.igd_plus(rows))
+
+
+def test_a_table_without_accuracies_is_searched_for_capacity_against_latency(nastk_home: object) -> None:
+    (problem,) = problems("fbnet", devices=["fpga"])
+    assert problem.searched == "max:params, latency:fpga"
+    rows = _run(["random"], space="fbnet", devices=["fpga"], objectives=None)
+    assert all(0 < r["mean"] < r["reference"] for r in _only(rows, "hypervolume"))
+
+
+def test_finished_runs_are_not_repeated(nastk_home: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = tmp_path / "runs.jsonl"
+    rows = _run(["random"], journal=journal)
+    half = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(half[:3]) + half[3][:40])  # the last run was cut off while it was written
+    done = []
+    searched = search_bench._search
+    monkeypatch.setattr(search_bench, "_search", lambda job: done.append(job) or searched(job))
+    assert _run(["random"], journal=journal) == rows
+    assert len(done) == 1
+    monkeypatch.setattr(search_bench, "_search", None)
+    assert _run(["random"], journal=journal) == rows, "what was cut off and then added is whole"
+
+
+def test_ranks_pictures_and_page(nastk_home: object, tmp_path: Path) -> None:
+    found = search_bench.compare(
+        searchers=["random", "pareto-local-search"], budget=12, seeds=6, workers=1, objectives=TEST, devices=["fpga"]
+    )
+    lines = search_figures.ranks(found, 12)
+    assert [line["mean rank"] for line in lines] == sorted(line["mean rank"] for line in lines)
+    assert sum(line["mean rank"] for line in lines) == pytest.approx(3)
+    first, second = (line["method"] for line in lines)
+    assert 0 < lines[0][f"p against {second}"] <= 1
+    assert lines[0][f"p against {second}"] == lines[1][f"p against {first}"]
+    names = search_figures.draw(found, tmp_path)
+    search_figures.write_page(found, found.rows([6, 12]), tmp_path / "report.html", [tmp_path / n for n in names])
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 3
+    assert "test accuracy itself is the objective" in page
+
+
+def test_bad_input_is_refused_before_any_run(nastk_home: object) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'random'"):
+        _run(["randm"])
+    with pytest.raises(UnknownName, match="did you mean 'fpga'"):
+        _run(["random"], devices=["fpgaa"])
+    with pytest.raises(UnknownName, match="source device"):
+        _run(["random"], sources=["nope"])
+    with pytest.raises(InvalidValue, match="at least one"):
+        _run([])
+    with pytest.raises(InvalidValue, match="METRIC:DEVICE"):
+        _run(["random"], objectives=["a b"])
+    with pytest.raises(UnknownName, match="metric"):
+        _run(["random"], objectives=["nope"])
+    with pytest.raises(InvalidValue, match="leaves its device open"):
+        _run(["random"], objectives=["test_accuracy"], devices=["fpga"])
+    with pytest.raises(InvalidValue, match="has fidelities 200, 12"):
+        _run(["random"], objectives=["test_accuracy@13"])
+
+
+@pytest.mark.parametrize("text", ["latency:pixel3", "val_accuracy@12", "max:params", "min:energy:edgegpu"])
+def test_an_objective_is_written_as_it_is_read(text: str) -> None:
+    assert str(Goal.parse(text)) == text
