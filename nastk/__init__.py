@@ -28,7 +28,7 @@ _PUBLIC = {
     "Predictor": "nastk.predictors.base",
     "predictor": "nastk.predictors.factory",
     "Proposal": "nastk.search.base",
-    "Record": "nastk.history",
+    "Record": "nastk.evaluation",
     "Result": "nastk.result",
     "Sampler": "nastk.samplers.base",
     "sampler": "nastk.samplers.base",
@@ -91,7 +91,8 @@ if TYPE_CHECKING:
     )
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
-    from nastk.history import History, Record
+    from nastk.evaluation import Record
+    from nastk.history import History
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.table import benchmark
     from nastk.oracles.zerocost import zcp

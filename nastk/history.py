@@ -1,63 +1,26 @@
-"""The history: append-only records of what was paid for. In memory, or durable in a database."""
+"""The history: append-only records of evaluations, in memory; `nastk.storage` keeps them in a database."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from time import time
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from nastk.errors import InvalidValue
+from nastk.evaluation import Purpose, Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nastk.spaces.base import SearchSpace
 
-Purpose = Literal["search", "verify"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One evaluation of one objective on one architecture.
-
-    Args:
-        arch: the row of integers.
-        objective: name of the objective.
-        value: in the objective's unit; NaN if it failed.
-        std: its standard deviation, NaN where unknown.
-        cost: seconds it took, NaN where unknown.
-        fidelity: what was paid for (training epochs); None where the objective was evaluated as it stands.
-        source: where the value comes from ("measured on ...", "table ...").
-        status: "ok" or "failed".
-        reason: why it failed.
-        purpose: "search", or "verify" for measurements that check a front and are not part of the budget.
-        time: when it was recorded, seconds since 1970.
-    """
-
-    arch: tuple[int, ...]
-    objective: str
-    value: float
-    std: float = float("nan")
-    cost: float = float("nan")
-    fidelity: float | None = None
-    source: str = ""
-    status: Literal["ok", "failed"] = "ok"
-    reason: str = ""
-    purpose: Purpose = "search"
-    time: float = field(default_factory=time)
-
-    @property
-    def key(self) -> tuple[tuple[int, ...], str, float | None, str]:
-        """What can be recorded only once."""
-        return self.arch, self.objective, self.fidelity, self.purpose
-
 
 class History:
     """Records in the order in which they were made, in memory.
 
-    An architecture is recorded once an objective, fidelity and purpose; a second record of it is refused.
+    There is one record for each architecture, objective, fidelity and purpose; a second one is refused. A storage
+    backend of your own is a subclass that fills itself by `_keep` when it is opened and overrides `_store`; give an
+    instance as ``storage`` to :func:`nastk.search`.
     """
 
     def __init__(self) -> None:
@@ -126,27 +89,3 @@ class History:
 
     def __len__(self) -> int:
         return len(self._records)
-
-
-def open_history(storage: str | None = None, study: str = "nastk", config: dict[str, Any] | None = None) -> History:
-    """A history in memory (no `storage`), or durable in a database.
-
-    Args:
-        storage: SQLAlchemy URL, such as ``sqlite:///run.db``.
-        study: one database holds many studies by name.
-        config: what makes the study what it is (space, objectives, searcher, seed ...); a study that exists is opened
-            only with the same one. The budget is no part of it.
-
-    Raises:
-        InvalidValue: the study exists with another configuration, or the configuration is no JSON.
-        StorageError: the database cannot be opened, read or written.
-    """
-    if storage is None:
-        return History()
-    from nastk.storage import DurableHistory
-
-    try:
-        plain = json.loads(json.dumps(config or {}, sort_keys=True))
-    except (TypeError, ValueError) as error:
-        raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
-    return DurableHistory(storage, study, plain)

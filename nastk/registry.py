@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -43,10 +44,13 @@ class Registry:
         kind: singular, for messages ("predictor").
         package: folder of the package that holds the entries ("nastk.predictors").
         base: dotted path of the class that an entry's class derives from.
+        shared: names of files that are no entries, but what entries are made of; ``base``, ``factory`` and names that
+            begin with an underscore never are.
     """
 
-    def __init__(self, kind: str, package: str, base: str):
+    def __init__(self, kind: str, package: str, base: str, shared: Collection[str] = ()):
         self.kind, self.package, self._base = kind, package, base
+        self._shared = {"base", "factory", *shared}
         self.group = package if package.startswith("nastk.") else f"nastk.{package}"
 
     @cached_property
@@ -58,7 +62,7 @@ class Registry:
             stem = path.stem
             if path.is_dir():
                 path = path / "__init__.py"
-            if path.suffix != ".py" or stem in ("base", "factory") or stem.startswith("_") or not path.is_file():
+            if path.suffix != ".py" or stem in self._shared or stem.startswith("_") or not path.is_file():
                 continue
             text = path.read_text(encoding="utf-8")
             family, docstring = _FAMILY.search(text), _DOCSTRING.match(text)
@@ -184,7 +188,10 @@ def _load_file(file: Path) -> ModuleType:
 SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
 ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
-SEARCHERS = Registry("searcher", "nastk.search", "nastk.search.base.Searcher")
+SEARCHERS = Registry(
+    "searcher", "nastk.search", "nastk.search.base.Searcher",
+    shared=("acquisition", "candidates", "defaults", "first_designs", "models"),
+)  # fmt: skip
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
 PROXIES = Registry("proxy", "nastk.oracles.zerocost", "nastk.oracles.zerocost.base.Proxy")
 REGISTRIES = {

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
+from nastk.evaluation import evaluate_together
 from nastk.files import write_text
 from nastk.history import History
+from nastk.metrics import hypervolume, nondominated
 from nastk.search.base import Searcher
 from nastk.spaces.base import Archs
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from nastk.report.chart import Chart
 
 
-SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "exact": "computed"}
+SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "computed": "computed"}
+"""Kinds of values as the columns ``<name>_source`` call them."""
 
 
 class Result:
@@ -34,12 +37,14 @@ class Result:
         searcher: what searched; it has the space, objectives and constraints.
         history: every record.
         verification: predicted against measured, after :meth:`verify`; None before.
+        proposed: what the searcher proposed as the front, ``(n, d)``, where :meth:`settle` left some of it out.
     """
 
     def __init__(self, searcher: Searcher, history: History):
         self.searcher, self.history = searcher, history
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
+        self.proposed: Archs | None = None
 
     # ---- values
 
@@ -68,8 +73,6 @@ class Result:
         """The best that is known of some architectures; columns as in :attr:`front`, sorted by the last objective."""
         import pandas as pd
 
-        from nastk.report.front import kind_of
-
         archs = self.space.as_archs(archs)
         columns: dict[str, Any] = {"arch": self.space.format_all(archs) if len(archs) else []}
         with contextlib.suppress(Unsupported):
@@ -81,7 +84,7 @@ class Result:
             open_ = np.array([s == "" for s in source], dtype=bool)
             if not objective.expensive:
                 answer = objective.oracle.evaluate(archs, objective.fidelity)
-                value, std, source = answer.value, answer.std, [SOURCES[kind_of(objective.oracle)]] * len(archs)
+                value, std, source = answer.value, answer.std, [SOURCES[objective.oracle.kind]] * len(archs)
             elif objective.name in believed and open_.any():
                 prediction = believed[objective.name]
                 value = np.where(open_, prediction.mean, value)
@@ -95,7 +98,7 @@ class Result:
         return table.sort_values(self.objectives[-1].name, kind="stable", ignore_index=True)
 
     def _known(self, name: str, archs: Archs) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-        """What was paid for, verification before search; "" as source where nothing is known."""
+        """What was evaluated, verification before search; "" as source where nothing is known."""
         value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
         source = [""] * len(archs)
         objective = next(o for o in self.objectives if o.name == name)
@@ -104,14 +107,12 @@ class Result:
                 record = self.history.find(arch, name, objective.fidelity, purpose)
                 if record is not None and record.status == "ok":
                     value[i], std[i] = record.value, record.std
-                    source[i] = "table" if record.source.startswith("table") else "measured"
+                    source[i] = SOURCES[record.kind]
                     break
         return value, std, source
 
     def hypervolume(self, reference: Any) -> float:
         """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units."""
-        from nastk.metrics import hypervolume
-
         costs = self.front[[o.name for o in self.objectives]].to_numpy(dtype=float) * self.searcher.signs
         return hypervolume(costs, np.asarray(reference, dtype=float) * self.searcher.signs)
 
@@ -120,17 +121,15 @@ class Result:
     def verify(
         self, archs: Archs | None = None, progress: Callable[[int, int, str], None] | None = None
     ) -> pd.DataFrame:
-        """Pay for what is only predicted of the front, or of `archs`, beyond the budget, and compare.
+        """Evaluate what is only predicted of the front, or of `archs`, beyond the budget, and compare.
 
-        What an earlier call, or the run that this one resumes, paid for is compared without paying again.
+        What an earlier call, or the run that this one resumes, evaluated is compared and not evaluated again.
 
         Returns:
             One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
             ``measured`` (NaN where it failed), ``error`` (relative). Kept in :attr:`verification`.
         """
         import pandas as pd
-
-        from nastk.study import evaluate_together
 
         archs = self.front_archs if archs is None else self.space.as_archs(archs)
         believed = self.searcher.estimate(archs) if len(archs) else {}
@@ -143,9 +142,9 @@ class Result:
         done = 0
         for o in self.objectives:
             mine = [i for i, of in jobs if of is o]
-            unpaid = [i for i in mine if self.history.find(archs[i], o.name, o.fidelity, "verify") is None]
-            for start in range(0, len(unpaid), o.oracle.together):
-                group = archs[unpaid[start : start + o.oracle.together]]
+            missing = [i for i in mine if self.history.find(archs[i], o.name, o.fidelity, "verify") is None]
+            for start in range(0, len(missing), o.oracle.together):
+                group = archs[missing[start : start + o.oracle.together]]
                 self.history.add(evaluate_together(o, group, o.fidelity, "verify"))
                 done += len(group)
                 if progress is not None:
@@ -168,6 +167,40 @@ class Result:
         columns = ["arch", "objective", "predicted", "predicted_std", "measured", "error"]
         self.verification = pd.DataFrame(rows, columns=columns)
         return self.verification
+
+    def settle(self, n: int, progress: Callable[[int, int, str], None] | None = None) -> Archs:
+        """Verify the proposed front, and leave out what that showed to be dominated or beyond a constraint.
+
+        Args:
+            n: verify at most this many of the front, evenly along its last objective.
+            progress: called with (done, total, objective).
+
+        Returns:
+            The front, ``(m, d)``, now :attr:`front_archs`; never empty where something was proposed, which is in
+            :attr:`proposed`.
+        """
+        self.proposed = self._along(self.front_archs)
+        some = self.proposed
+        if len(some) > n:
+            some = some[np.unique(np.linspace(0, len(some) - 1, n).round().astype(int))] if n else some[:0]
+        self.verify(some, progress)
+        self.front_archs = self._undominated(self.proposed)
+        return self.front_archs
+
+    def _along(self, archs: Archs) -> Archs:
+        """In the order of the last objective, by what is known or predicted."""
+        return self.space.as_archs(list(self.describe(archs)["arch"])) if len(archs) else archs
+
+    def _undominated(self, archs: Archs) -> Archs:
+        if not len(archs):
+            return archs
+        table = self.describe(archs)
+        archs = self.space.as_archs(list(table["arch"]))
+        values = table[[o.name for o in self.objectives]].to_numpy(dtype=float)
+        known = np.isfinite(values).all(axis=1)
+        violation = np.where(known, self.searcher.violation(np.nan_to_num(values)), np.inf)
+        fine = np.flatnonzero(violation <= 0)
+        return archs[fine[nondominated(values[fine] * self.searcher.signs)]] if len(fine) else archs
 
     # ---- files
 
@@ -202,7 +235,7 @@ class Result:
         write_text(path, self.front.to_csv(index=False))
 
     def chart(self, notes: Sequence[str] = ()) -> Chart:
-        """What the pictures show: the front, what was paid for, and estimates of the rest."""
+        """What the pictures show: the front, what was evaluated, and estimates of the rest."""
         from nastk.report.front import chart_of
 
         return chart_of(self, notes=notes)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from nastk.errors import InvalidValue, StorageError
-from nastk.history import History, Record
+from nastk.evaluation import Kind, Record
+from nastk.history import History
 
 BUSY = 5.0
 """Seconds to wait for another process that is writing to a SQLite file."""
@@ -43,6 +44,7 @@ _RECORDS = sa.Table(
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("time", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False, server_default=""),  # "" in databases of before it existed
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
 
@@ -50,7 +52,7 @@ _RECORDS = sa.Table(
 class DurableHistory(History):
     """A history whose records are committed to a database before `add` returns.
 
-    See :func:`nastk.history.open_history` for arguments and errors.
+    See :func:`open_history` for arguments and errors.
     """
 
     def __init__(self, storage: str, study: str, config: dict[str, Any]):
@@ -70,6 +72,7 @@ class DurableHistory(History):
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
         with self._guarded():
             _SCHEMA.create_all(self._engine)
+            self._add_missing_columns()
         self._id = self._open(config)
         self._load()
 
@@ -92,6 +95,15 @@ class DurableHistory(History):
             )
         return int(found.id)
 
+    def _add_missing_columns(self) -> None:
+        """Bring a database of an earlier version up to date."""
+        have = {column["name"] for column in sa.inspect(self._engine).get_columns(_RECORDS.name)}
+        if "kind" not in have:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    sa.text(f"ALTER TABLE {_RECORDS.name} ADD COLUMN kind VARCHAR(10) NOT NULL DEFAULT ''")
+                )
+
     def _load(self) -> None:
         with self._guarded(), self._engine.connect() as connection:
             state = connection.execute(sa.select(_STUDIES.c.state).where(_STUDIES.c.id == self._id)).scalar_one()
@@ -100,7 +112,7 @@ class DurableHistory(History):
                 Record(
                     tuple(int(v) for v in row.arch.split(",")), row.objective, _number(row.value), _number(row.std),
                     _number(row.cost), float(row.fidelity) if row.fidelity else None, row.source, row.status,
-                    row.reason, row.purpose, row.time,
+                    row.reason, row.purpose, row.time, _kind(row),
                 )
                 for row in rows
             ]  # fmt: skip
@@ -124,6 +136,7 @@ class DurableHistory(History):
                         status=record.status,
                         reason=record.reason,
                         time=record.time,
+                        kind=record.kind,
                     )
                 )
             if state is not None:
@@ -161,9 +174,36 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
         cursor.close()
 
 
+def _kind(row: Any) -> Kind:
+    """The kind as recorded; in databases of before it was, what the source said."""
+    return row.kind or ("table" if row.source.startswith("table") else "measured")
+
+
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
 def _null(value: float) -> float | None:
     return None if value != value else float(value)
+
+
+def open_history(storage: str | None = None, study: str = "nastk", config: dict[str, Any] | None = None) -> History:
+    """A history in memory (no `storage`), or durable in a database.
+
+    Args:
+        storage: SQLAlchemy URL, such as ``sqlite:///run.db``.
+        study: one database holds many studies by name.
+        config: what makes the study what it is (space, objectives, searcher, seed ...); a study that exists is opened
+            only with the same one. The budget is no part of it.
+
+    Raises:
+        InvalidValue: the study exists with another configuration, or the configuration is no JSON.
+        StorageError: the database cannot be opened, read or written.
+    """
+    if storage is None:
+        return History()
+    try:
+        plain = json.loads(json.dumps(config or {}, sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
+    return DurableHistory(storage, study, plain)

@@ -8,72 +8,25 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from pickle import PicklingError
+from typing import Any
 
 import numpy as np
 
 from nastk.errors import InvalidValue, NastkError
-from nastk.history import History, Purpose, Record, open_history
-from nastk.oracles.base import Evaluation, Oracle
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
-from nastk.spaces.base import Archs, SearchSpace
-
-if TYPE_CHECKING:
-    from nastk.result import Result
+from nastk.evaluation import Record, evaluate, evaluate_together, of_isomorphic
+from nastk.history import History
+from nastk.result import Result
+from nastk.search.base import Objective, Proposal, Searcher
+from nastk.spaces.base import Archs
 
 Progress = Callable[[float, float, str], None]
 
-EQUAL = "an equal network"
-"""Source of a record that was not paid for, because an equal network's was."""
-
 HOPELESS = 5
-"""If the first so many evaluations of an objective all fail, the run stops and says why."""
+"""If the first HOPELESS evaluations of an objective all fail, the run stops and says why."""
 
 FRUITLESS = 20
-"""A searcher that so many times running proposes only what is known or beyond the budget is not asked again."""
-
-
-def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search") -> Record:
-    """Pay for one objective of one architecture; an oracle's failure is a record, an error of the user's is raised."""
-    return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose)[0]
-
-
-def evaluate_together(
-    objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search"
-) -> list[Record]:
-    """Pay for one objective of several architectures ``(n, d)`` in one question; see :func:`evaluate`."""
-    oracle = objective.oracle
-    try:
-        answer = oracle.evaluate(archs, fidelity)
-    except NastkError:
-        raise
-    except Exception as error:
-        if len(archs) > 1:  # one of them may be to blame
-            return [evaluate(objective, arch, fidelity, purpose) for arch in archs]
-        text = (str(error).splitlines() or [""])[0]
-        answer = Evaluation(*(np.full(1, np.nan) for _ in range(3)))
-        reasons = {oracle.space.format(archs[0]): f"{type(error).__name__}: {text}"}
-    else:
-        reasons = getattr(oracle, "reasons", {})
-    records = []
-    for i, arch in enumerate(archs):
-        value = float(answer.value[i])
-        ok = bool(np.isfinite(value))
-        records.append(
-            Record(
-                tuple(int(v) for v in arch),
-                objective.name,
-                value if ok else float("nan"),
-                float(answer.std[i]),
-                float(answer.cost[i]),
-                fidelity,
-                oracle.source,
-                "ok" if ok else "failed",
-                "" if ok else reasons.get(oracle.space.format(arch), "no value"),
-                purpose,
-            )
-        )
-    return records
+"""Consecutive proposals without anything new and affordable, after which the searcher is not asked again."""
 
 
 @dataclass(eq=False)
@@ -89,13 +42,13 @@ class Study:
 
     An evaluation that raises is a failed record with its reason, and the run goes on; an error that nastk raises on
     purpose ends it. What was proposed when a run ended is evaluated first when it is resumed, so that the same
-    architectures are paid for as without the interruption.
+    architectures are evaluated as without the interruption.
 
     Args:
         searcher: proposes; it has the space, the objectives and the constraints.
-        budget: evaluations of each paid objective, in all or by name; failures count, and so does each fidelity, low
-            or high, as one. By default the searcher's own.
-            Where no objective is paid, a number of architectures.
+        budget: evaluations of each expensive objective, in all or by name; failures count, and so does each fidelity,
+            low or high, as one. By default the searcher's own. Where no objective is expensive, a number of
+            architectures.
         history: where records go; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
@@ -123,8 +76,8 @@ class Study:
         if batch < 1 or workers < 1:
             raise InvalidValue(f"batch and workers must be at least 1; got {batch} and {workers}")
         self._objectives = {o.name: o for o in searcher.objectives}
-        self._payable = searcher.expensive or tuple(self._objectives)
-        self.budget = _by_objective(searcher.budget if budget is None else budget, self._payable)
+        self._evaluable = searcher.expensive or tuple(self._objectives)
+        self.budget = budget_by_objective(searcher.budget if budget is None else budget, self._evaluable)
         if searcher.expensive and (unsaid := [name for name in searcher.expensive if name not in self.budget]):
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
@@ -135,11 +88,9 @@ class Study:
         """Spend what is left of the budget.
 
         Raises:
-            NastkError: nothing can be evaluated; what was paid for is in the history.
-            KeyboardInterrupt: as it came; what was paid for is in the history, and the same study goes on from there.
+            NastkError: nothing can be evaluated; what was evaluated is in the history.
+            KeyboardInterrupt: as it came; what was evaluated is in the history, and the same study goes on from there.
         """
-        from nastk.result import Result
-
         self._resume()
         self._report("")
         if self.executor is None:
@@ -149,7 +100,7 @@ class Study:
         return Result(self.searcher, self.history)
 
     def remaining(self) -> dict[str, int]:
-        """Evaluations of each paid objective that the budget still allows."""
+        """Evaluations of each expensive objective that the budget still allows."""
         spent = self.history.counts("search")
         return {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
 
@@ -205,30 +156,36 @@ class Study:
                     self._record(running.pop(job), record)
         except BrokenExecutor as error:
             raise NastkError(f"a worker ended without an answer: {error}") from error
+        except (PicklingError, AttributeError) as error:  # CPython 3.11 raises either for a local function
+            if isinstance(error, AttributeError) and "pickle" not in str(error):
+                raise
+            raise NastkError(
+                f"an objective cannot be sent to a worker process: {error}; define its function at the top level of a "
+                "module, or give an executor of threads"
+            ) from error
         finally:
             for job in running:
                 job.cancel()
-            for job, entry in running.items():  # what is paid for is kept, whatever else went wrong
+            for job, entry in running.items():  # an evaluation that was made is kept, whatever else went wrong
                 if job.done() and not job.cancelled() and job.exception() is None:
                     with suppress(NastkError):
                         self._record(entry, job.result())
 
     def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
-        """Records of `archs`; where an oracle's value is the network's, one of an equal network is not paid for."""
+        """Records of `archs`; where isomorphic architectures have one value, each network is evaluated once."""
         found = [self._of_equal(objective, arch, fidelity) for arch in archs]
         fresh = archs[[record is None for record in found]]
-        paid = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
-        return [next(paid) if record is None else record for record in found]
+        answers = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
+        return [next(answers) if record is None else record for record in found]
 
     def _of_equal(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
-        """What is known of an equal network, as this architecture's record."""
+        """The record that this architecture takes over from an isomorphic one, if there is one."""
         if not objective.oracle.per_network:
             return None
         found = self._of_networks.get(self._network_key(arch, objective.name, fidelity))
         if found is None:
             return None
-        row = tuple(int(v) for v in arch)
-        return Record(row, found.objective, found.value, found.std, 0.0, fidelity, EQUAL)
+        return of_isomorphic(found, arch.tolist())
 
     def _remember(self, record: Record) -> None:
         objective = self._objectives.get(record.objective)
@@ -240,7 +197,7 @@ class Study:
         return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
 
     def _ask(self, n: int) -> list[_Open]:
-        """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to pay for."""
+        """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to evaluate."""
         for _ in range(FRUITLESS):
             if not any(self._affordable().values()):
                 return []
@@ -263,7 +220,7 @@ class Study:
         cut: list[_Open] = []
         for proposal in proposals:
             names: list[str] = []
-            for name in proposal.objectives or self._payable:
+            for name in proposal.objectives or self._evaluable:
                 known = self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is not None
                 if not known and left.get(name, 0) > 0 and self._key(proposal, name) not in taken:
                     left[name] -= 1
@@ -306,97 +263,19 @@ class Study:
             raise NastkError(f"all of the first {HOPELESS} evaluations of {last.objective} failed; last: {last.reason}")
 
 
-def _by_objective(budget: int | Mapping[str, int], payable: Sequence[str]) -> dict[str, int]:
-    limits = dict(budget) if isinstance(budget, Mapping) else dict.fromkeys(payable, budget)
+def budget_by_objective(budget: int | Mapping[str, int], evaluable: Sequence[str]) -> dict[str, int]:
+    """A budget, in all or by name, as evaluations of each objective that may be evaluated.
+
+    Raises:
+        InvalidValue: it names another objective, or is no whole number of 0 or more.
+    """
+    limits = dict(budget) if isinstance(budget, Mapping) else dict.fromkeys(evaluable, budget)
     for name, limit in limits.items():
-        if name not in payable:
+        if name not in evaluable:
             raise InvalidValue(
-                f"the budget names {name!r}, which is not a paid objective (paid: {', '.join(payable) or 'none'})"
+                f"the budget names {name!r}, which is not an expensive objective "
+                f"(expensive: {', '.join(evaluable) or 'none'})"
             )
         if not isinstance(limit, Integral) or limit < 0:
             raise InvalidValue(f"a budget is a whole number of evaluations, 0 or more; got {limit!r} for {name}")
-    return {name: int(limits[name]) for name in payable if name in limits}
-
-
-def search(
-    space: SearchSpace | str,
-    objectives: Sequence[Oracle | Objective],
-    searcher: str = "predictor",
-    predictor: Any = None,
-    constraints: Sequence[str | Constraint] = (),
-    budget: int | Mapping[str, int] = 50,
-    measurements: int = 10,
-    seed: int = 0,
-    storage: str | None = None,
-    study: str = "nastk",
-    batch: int = 1,
-    executor: Executor | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-    config: dict[str, Any] | None = None,
-    **options: Any,
-) -> Result:
-    """Search a space; what ``nastk.search(...)`` calls.
-
-    Args:
-        space: a space or its name.
-        objectives: oracles, the paid ones within the budget and the free ones at will.
-        searcher: name of the searcher.
-        predictor: for searchers that learn: a name, a predictor, or one by objective.
-        constraints: such as ``latency<=10``.
-        budget: evaluations of each paid objective, whatever their fidelity.
-        measurements: evaluations of a paid objective that a few-shot predictor learns, unless `budget` names it.
-        seed: fixes everything that is drawn.
-        storage, study: keep the history in a database and resume from it; see `nastk.history.open_history`.
-        batch, executor, workers, progress: see :class:`Study`.
-        config: further settings that make the study what it is, for objects that have no name (a predictor of your
-            own).
-        options: of the searcher.
-
-    Raises:
-        UnknownName: no such space, searcher or predictor.
-        InvalidValue: an argument that cannot be used.
-
-    Example::
-
-        >>> result = nastk.search(space, [accuracy, latency], budget=50, seed=0)
-        >>> result.front
-    """
-    from nastk.registry import SEARCHERS
-    from nastk.spaces.factory import space as named
-
-    space = named(space)
-    if any(isinstance(o, str) for o in objectives):
-        raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
-    goals = [Objective.of(o) for o in objectives]
-    limits = _by_objective(budget, [o.name for o in goals if o.expensive] or [o.name for o in goals])
-    if predictor is not None:
-        options["predictor"] = predictor
-    made: Searcher = SEARCHERS.create(
-        searcher, space, goals, constraints=constraints, seed=seed, budget=limits, **options
-    )
-    for name in made.few_shot:
-        if not isinstance(budget, Mapping) or name not in budget:
-            limits[name] = made.budget[name] = measurements
-    limits |= made.budget
-    settings = {
-        "space": space.name,
-        "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in goals],
-        "constraints": [str(c) for c in made.constraints],
-        "searcher": searcher,
-        "seed": seed,
-        "options": {name: value for name, value in options.items() if _plain(value)},
-        **(config or {}),
-    }
-    history = open_history(storage, study, settings)
-    try:
-        return Study(made, limits, history, batch, executor, workers, progress).run()
-    finally:
-        history.close()
-
-
-def _plain(value: Any) -> bool:
-    """Whether a searcher's option can be written down to tell one study from another."""
-    if isinstance(value, Mapping):
-        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
-    return value is None or isinstance(value, (bool, int, float, str))
+    return {name: int(limits[name]) for name in evaluable if name in limits}

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from toy import Toy
 
 from nastk.errors import InvalidValue, StorageError
-from nastk.history import History, Record, open_history
+from nastk.evaluation import Record
+from nastk.history import History
+from nastk.storage import open_history
 
 FULL = Record((0, 1, 2, 0), "latency", 3.25, 0.125, 1.5, 108.0, "measured on x", time=5.0)
 FAILED = Record((1, 1, 2, 0), "latency", math.nan, status="failed", reason="no GPU", time=6.0)

@@ -17,7 +17,8 @@ from toy import Toy, accuracy, latency, objectives, oracle
 
 import nastk
 from nastk.errors import InvalidValue, NastkError, StorageError, UnknownName
-from nastk.history import History, Record
+from nastk.evaluation import Record
+from nastk.history import History
 from nastk.oracles.base import Oracle
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.search.random import RandomSearch

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import InvalidValue
-from nastk.history import History, Record
+from nastk.evaluation import Record
+from nastk.history import History
 from nastk.oracles.base import Direction, Evaluation, FunctionOracle, Oracle, exact
 from nastk.search.base import Objective, Proposal
 from nastk.spaces.base import Archs, Choice, SearchSpace

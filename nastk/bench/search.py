@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import zlib
@@ -16,19 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk import run
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
-from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.metrics import mean_ci
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
-from nastk.predictors.factory import gp_bma_for_search
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
-from nastk.search.base import Objective, Searcher, learns_few_shot
-from nastk.spaces.base import SearchSpace
-from nastk.study import Study
+from nastk.search.base import Objective, searcher_class
 
 Values = NDArray[np.float64]
 
@@ -59,9 +55,9 @@ class Trace:
     """What a search did.
 
     Args:
-        rows: rows of the problem's table in the order in which its first paid objective (of a searcher on fidelities:
+        rows: rows of the problem's table in the order in which its first expensive objective (on fidelities:
             the first that has some) was evaluated at its target fidelity, ``(n,)``.
-        measured: evaluations of each other paid objective by then, the most of them, ``(n,)``.
+        measured: evaluations of each other expensive objective by then, the most of them, ``(n,)``.
         seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
         cost: full trainings by then, this one included, ``(n,)``: a model, in which an evaluation at fidelity f costs
             f / target and nothing is trained on from where a lower fidelity ended. Without fidelities 1, 2, 3 ...
@@ -72,7 +68,7 @@ class Trace:
     seconds: NDArray[np.float64]
     cost: NDArray[np.float64]
 
-    def paid_for(self, n: float) -> int:
+    def within(self, n: float) -> int:
         """How many of the rows cost at most `n` full trainings in all."""
         return int(np.searchsorted(self.cost, n + 1e-9, side="right"))
 
@@ -136,7 +132,7 @@ def compare(
     for problem in asked:  # so that what is wrong with a problem is said before anything is run
         scored = scores(problem)
         for name in searchers:
-            if "trainings" in inspect.signature(SEARCHERS.get(name)).parameters:
+            if searcher_class(name).needs_fidelities:
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
                 named = [Objective(n, o) for n, o in zip(_names(problem), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
@@ -161,64 +157,50 @@ def compare(
 
 
 def _search(job: _Run) -> Trace:
-    """One run; paid oracles are spied on."""
+    """One run; spies count what the searcher saw of its expensive objectives."""
     table = scores(job.problem).table
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
     goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
-    paid = [goal for goal in goals if goal.expensive]
-    if not paid:
-        raise InvalidValue(f"nothing of {job.problem.searched} is paid for; there is nothing to search")
+    expensive = [goal for goal in goals if goal.expensive]
+    if not expensive:
+        raise InvalidValue(f"nothing of {job.problem.searched} is expensive; there is nothing to search")
     seed = zlib.crc32(
         f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
     )
-    takes = inspect.signature(SEARCHERS.get(job.searcher)).parameters
-    options: dict[str, Any] = {}
-    budget = dict.fromkeys((goal.name for goal in paid), job.budget)
-    if "predictor" in takes:
-        latencies = [g for g in paid if g.name.startswith("latency")] if learns_few_shot(job.searcher) else []
-        learned = {goal.name: _latency_predictor(job, goal) for goal in latencies}
-        for name in learned if len(learned) < len(paid) else ():
-            budget[name] = min(job.measurements, job.budget)
-        models: dict[str, Any] = {} if len(learned) == len(paid) else dict(learned)
-        if job.predictor:
-            unlearned = [goal for goal in paid if goal.name not in models]
-            alone = len(goals) == 1
-            models |= {goal.name: _named(job.predictor, table.space, goal, alone) for goal in unlearned}
-        if models:
-            options["predictor"] = models
-    if "contexts" in takes and (proxies := table.search_proxies()) is not None:
-        learned_by_proxies = [goal.name for goal in paid if not goal.name.startswith("latency")]
-        options["contexts"] = dict.fromkeys(learned_by_proxies, Context(proxies=proxies, dataset=job.problem.dataset))
-    if "trainings" in takes:
-        options["trainings"] = job.budget
-    searcher: Searcher = SEARCHERS.create(job.searcher, table.space, goals, seed=seed, budget=budget, **options)
-    if "trainings" in takes:
-        budget = searcher.budget
+    kind = searcher_class(job.searcher)
+    latencies = [goal for goal in expensive if goal.oracle.few_shot] if kind.learns_few_shot else []
+    # A search for latencies alone would be over after a few measurements: there they are learned like all else, so
+    # that budgets mean the same for every searcher.
+    few = bool(latencies) and len(latencies) < len(expensive)
+    models: dict[str, Any] = {goal.name: _latency_predictor(job, goal) for goal in latencies} if few else {}
+    if job.predictor and kind.learns:
+        models |= {goal.name: job.predictor for goal in expensive if goal.name not in models}
+    measurements = min(job.measurements, job.budget) if few else None
+    described = run.describe_objects(
+        table.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
+        verify=0, seed=seed,
+    )  # fmt: skip
+    search = run.compose(*described)
     clock = _Clock()
     for spy in spies:
         clock.leave_out(spy)
-    study = Study(searcher, budget, batch=job.batch, progress=clock)
-    history = study.run().history
+    history = search.search(progress=clock).history
     counts = history.counts()
     for goal, spy in zip(goals, spies, strict=True):
         if goal.expensive and spy.count != counts.get(goal.name, 0):
-            raise RuntimeError(f"{job.searcher} saw values of {goal.name} that were not paid for")
+            raise RuntimeError(f"{job.searcher} saw values of {goal.name} that the study did not evaluate")
     records = history.records()
-    staged = searcher.needs_fidelities
-    main = next(goal for goal in paid if not staged or len(goal.oracle.fidelities))
+    staged = kind.needs_fidelities
+    main = next(goal for goal in expensive if not staged or len(goal.oracle.fidelities))
     trained = np.array([r.objective == main.name for r in records], dtype=bool)
     evaluated = trained & [main.is_target(r.fidelity) for r in records]
     archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, table.space.d)[evaluated]
-    others = [goal.name for goal in paid if goal is not main]
-    paid_for = [np.cumsum([r.objective == other for r in records]) for other in others]
-    measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *paid_for]), axis=0)
+    others = [goal.name for goal in expensive if goal is not main]
+    counted = [np.cumsum([r.objective == other for r in records]) for other in others]
+    measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *counted]), axis=0)
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
     return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
-
-
-def _named(predictor: str, space: SearchSpace, goal: Objective, alone: bool) -> str | Predictor:
-    return gp_bma_for_search(space, goal.direction, alone) if predictor == "gp-bma" else predictor
 
 
 def _names(problem: Problem) -> list[str]:
@@ -404,7 +386,7 @@ class Comparison:
                     "device": device,
                     "method": searcher,
                     "samples": n,
-                    "measurements": max(int(t.measured[: t.paid_for(n)].max(initial=0)) for t in traces),
+                    "measurements": max(int(t.measured[: t.within(n)].max(initial=0)) for t in traces),
                     "metric": f"median_{metric}" if metric in UNTIL else metric,
                     "mean": mean,
                     "ci95": half,
@@ -422,7 +404,7 @@ UNTIL = ("evaluations_to_best", "evaluations_to_0.1")
 
 
 def _value(metric: str, trace: Trace, scored: Scores, n: int) -> float:
-    count = trace.paid_for(n)
+    count = trace.within(n)
     found, cost = trace.rows[:count], trace.cost[:count]
     if metric == "overhead_ms":
         return float(1000.0 * trace.seconds[:count].max(initial=0.0) / cost.max(initial=1.0))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nastk.cli.options import Json
+from nastk.cli.options import Json, integers, words
 
 app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real tables, over many seeds.")
 
@@ -219,23 +219,3 @@ def zcp(
         if r["metric"] != "seconds"
     ]
     show(shown, title=f"{space}, batch {batch_size}, {networks} networks, one thread: cost in forward+backward passes")
-
-
-def words(option: str, text: str) -> list[str]:
-    """The names in a text like ``a,b,c``."""
-    from nastk.errors import InvalidValue
-
-    found = [part.strip() for part in text.split(",")]
-    if not all(found):
-        raise InvalidValue(f"{option} {text!r}: write names with commas between, such as a,b")
-    return found
-
-
-def integers(option: str, text: str) -> list[int]:
-    """The positive integers in a text like ``20,50``, ascending."""
-    from nastk.errors import InvalidValue
-
-    found = words(option, text)
-    if not all(part.isdigit() and int(part) > 0 for part in found):
-        raise InvalidValue(f"{option} {text!r}: write positive integers with commas between, such as 20,50")
-    return sorted({int(part) for part in found})

@@ -1,4 +1,4 @@
-"""The options of ``nastk search``: defaults, then ``--config run.toml``, then the command line."""
+"""The options of ``nastk search``: those of ``--config run.toml``, then the command line."""
 
 from __future__ import annotations
 
@@ -6,66 +6,57 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nastk.cli.options import integers
 from nastk.errors import InvalidValue, UnknownName
 
-LISTS = ("objective", "constraint", "predictor")
-COUNTS = ("budget", "measurements", "verify", "threads", "batch")
+if TYPE_CHECKING:
+    from nastk.run import SearchDescription
+
+LEAST = {"budget": 1, "measurements": 1, "verify": 0, "threads": 1, "batch": 1}
+"""Numbers that have a least value."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What one search is asked to do; each field is the long name of an option.
+    """What one search is asked to do; each field is the long name of an option, None or empty where it is not given.
+
+    The defaults are those of :func:`nastk.run.describe`, whose arguments most of these are.
 
     Args:
-        space: name of a space, or ``file.py:Class``.
-        dataset: data set of a fetched table whose accuracies are paid for; None for the shipped predictor.
-        device: "this" for this machine, else a device of a fetched table.
-        objective: names of the objectives.
-        constraint: such as ``latency<=10``.
-        searcher: its name.
-        predictor: ``NAME`` for all that is learned, or ``OBJECTIVE=NAME``.
-        budget: evaluations of each objective that is paid for and not learned from few measurements; full
-            trainings where the searcher trains briefly too.
-        measurements: measurements to which a few-shot predictor is adapted.
-        verify: how many architectures of the proposed front are measured in the end.
+        objective, constraint, predictor: its `objectives`, `constraints` and `predictors`.
+        epochs: numbers with commas between, such as ``5,50``.
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
         out: folder of the results.
-        seed: fixes everything drawn.
         json: file for tidy rows.
-        threads, batch, runtime: how latency is measured here.
-        accuracy: a user's own accuracy function, ``file.py:function``, of one architecture's integers, or of the
-            built network if its argument is called ``network`` or ``model``.
-        epochs: that this function gets as its second argument, ``epochs``, such as ``5,50``: the last is what counts,
-            the others are short trainings, for searchers that use them.
     """
 
-    space: str = "nasbench201"
+    space: str | None = None
     dataset: str | None = None
-    device: str = "this"
-    objective: list[str] = field(default_factory=lambda: ["accuracy", "latency"])
+    device: str | None = None
+    objective: list[str] = field(default_factory=list)
     constraint: list[str] = field(default_factory=list)
-    searcher: str = "predictor"
+    searcher: str | None = None
     predictor: list[str] = field(default_factory=list)
-    budget: int = 50
-    measurements: int = 10
-    verify: int = 12
+    budget: int | None = None
+    measurements: int | None = None
+    verify: int | None = None
     storage: str | None = None
     study: str | None = None
     out: str = "nastk-out"
-    seed: int = 0
+    seed: int | None = None
     json: str | None = None
-    threads: int = 1
-    batch: int = 1
-    runtime: str = "torch"
+    threads: int | None = None
+    batch: int | None = None
+    runtime: str | None = None
     accuracy: str | None = None
     epochs: str | None = None
 
     @classmethod
     def gather(cls, command_line: Mapping[str, Any], config: Path | None = None) -> RunOptions:
-        """Options from the command line (None where not given) over those of a file over the defaults.
+        """Options from the command line (None where not given) over those of a file.
 
         Raises:
             InvalidValue: the file cannot be read, or a value is of the wrong type.
@@ -74,10 +65,29 @@ class RunOptions:
         chosen = read_config(config) if config is not None else {}
         chosen.update({name: value for name, value in command_line.items() if value not in (None, [])})
         options = replace(cls(), **chosen)
-        for name in COUNTS:
-            if getattr(options, name) < (0 if name == "verify" else 1):
-                raise InvalidValue(f"--{name} must be at least {0 if name == 'verify' else 1}")
+        for name, least in LEAST.items():
+            value = getattr(options, name)
+            if value is not None and value < least:
+                raise InvalidValue(f"--{name} must be at least {least}")
         return options
+
+    def describe(self) -> SearchDescription:
+        """The search that these options ask for.
+
+        Raises:
+            NastkError: an objective that cannot be had with them.
+        """
+        from nastk import run
+
+        given = {name: value for name, value in vars(self).items() if value not in (None, [])}
+        for name in ("out", "json", "storage", "study"):
+            given.pop(name, None)
+        for one in ("objective", "constraint", "predictor"):
+            if one in given:
+                given[f"{one}s"] = given.pop(one)
+        if "epochs" in given:
+            given["epochs"] = integers("--epochs", given["epochs"])
+        return run.describe(**given)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -107,7 +117,7 @@ def _typed(file: str, key: str, kind: str, value: Any) -> Any:
         if isinstance(values, list) and all(isinstance(v, str) for v in values):
             return values
         raise InvalidValue(f"{file}: {key} must be a text or a list of texts; got {value!r}")
-    wanted, word = (int, "an integer") if kind == "int" else (str, "a text")
+    wanted, word = (int, "an integer") if kind.startswith("int") else (str, "a text")
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise InvalidValue(f"{file}: {key} must be {word}; got {value!r}")
     return value

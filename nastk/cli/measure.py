@@ -39,7 +39,7 @@ def measure(
     json_file: Json = None,
 ) -> None:
     """Measure architectures on this machine: median latency, spread, repeats, peak memory; counts beside."""
-    from nastk.cli.objectives import read_archs
+    from nastk.cli.inputs import read_archs
     from nastk.errors import InvalidValue
     from nastk.oracles.latency import Latency
     from nastk.report.rows import write_csv, write_json
@@ -96,17 +96,17 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
     """
     import numpy as np
 
-    from nastk.cli.objectives import latency_predictor
     from nastk.cli.progress import bar
     from nastk.metrics import spearman
     from nastk.predictors.base import Task
+    from nastk.search.defaults import latency_predictor
 
     few = latency_predictor(space)
     rows = []
     with bar(runs * (adapt + test), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
         for run in range(runs):
-            chosen = few.choose(adapt, seed=[seed, run], space=space)
+            chosen = few.choose(adapt, seed=np.random.default_rng([seed, run]), space=space)
             taken = set(space.keys(chosen))
             enough = min(test + 20 * adapt, space.size)
             drawn = space.sample(enough, np.random.default_rng([seed, run, 1]), unique=True)

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from nastk.errors import InvalidValue
+
 Space = Annotated[
     str, typer.Option("--space", metavar="S", help="Search space: a name (nastk list spaces) or file.py:Class.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write tidy rows to this file.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Fixes everything that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of a measured network.")]
 Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Inputs per forward pass when measuring.")]
 Runtime = Annotated[str, typer.Option("--runtime", metavar="torch|onnx", help="What runs the network when measuring.")]
@@ -26,3 +28,19 @@ ArchsOption = Annotated[
 
 class Interrupted(Exception):
     """Ctrl-C during a command that knows what it saved and how to go on; the message says it."""
+
+
+def words(option: str, text: str) -> list[str]:
+    """The names in a text like ``a,b,c``."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise InvalidValue(f"{option} {text!r}: write names with commas between, such as a,b")
+    return found
+
+
+def integers(option: str, text: str) -> list[int]:
+    """The positive integers in a text like ``20,50``, ascending."""
+    found = words(option, text)
+    if not all(part.isdigit() and int(part) > 0 for part in found):
+        raise InvalidValue(f"{option} {text!r}: write positive integers with commas between, such as 20,50")
+    return sorted({int(part) for part in found})

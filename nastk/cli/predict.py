@@ -35,12 +35,14 @@ def predict(
     json_file: Json = None,
 ) -> None:
     """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
-    from nastk.cli.objectives import latency_predictor, read_archs, read_measurements, shipped
+    from nastk.cli.inputs import read_archs, read_measurements
     from nastk.errors import InvalidValue
     from nastk.predictors.base import Task
     from nastk.predictors.factory import predictor as named_predictor
+    from nastk.predictors.factory import weights
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
+    from nastk.search.defaults import latency_predictor
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
@@ -49,8 +51,8 @@ def predict(
         raise InvalidValue("say what to predict: architectures as arguments, or --all, and not both")
     if not wanted and not space.enumerable:
         raise InvalidValue(f"{space.name} is too large to predict as a whole; name architectures as arguments")
-    if pretrained and f"{predictor}-{space.name}" not in shipped():
-        have = ", ".join(sorted(shipped()))
+    if pretrained and f"{predictor}-{space.name}" not in weights():
+        have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} ship, only {have}; leave --pretrained out")
     measured, values = read_measurements(space, measurements)
     asked = read_archs(space, wanted) if wanted else space.enumerate()

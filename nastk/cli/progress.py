@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -11,3 +12,13 @@ def bar(total: int | None, what: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+
+
+def follow(progress: Any) -> Callable[[float, float, str], None]:
+    """Moves a bar to (done, total, what) as studies report it."""
+
+    def move(done: float, total: float, label: str) -> None:
+        progress.total, progress.n = total, done
+        progress.set_postfix_str(label, refresh=True)
+
+    return move

@@ -15,10 +15,10 @@ def report(
     png_file: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture.")] = None,
 ) -> None:
     """Show a saved result again; with --html or --png, draw it."""
-    from nastk.cli.job import show_chart
     from nastk.errors import DataError
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
+    from nastk.report.summary import show_chart
 
     try:
         content = json.loads(result.read_text(encoding="utf-8"))
@@ -36,4 +36,4 @@ def report(
         write_html(chart, html_file)
     if png_file is not None:
         write_png(chart, png_file)
-    show_chart(chart)
+    show_chart(chart, typer.echo)

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.bench import integers, words
-from nastk.cli.options import Interrupted, Json
+from nastk.cli.options import Interrupted, Json, integers, words
 
 app = typer.Typer(no_args_is_help=True, help="Run the papers' comparisons anew, their figures beside ours.")
 

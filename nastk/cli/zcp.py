@@ -44,8 +44,8 @@ def zcp(
 
     import numpy as np
 
-    from nastk.cli.bench import words
-    from nastk.cli.objectives import read_archs
+    from nastk.cli.inputs import read_archs
+    from nastk.cli.options import words
     from nastk.cli.progress import bar
     from nastk.errors import InvalidValue
     from nastk.files import writable_folder

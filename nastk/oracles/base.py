@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
+from nastk.evaluation import Kind
 from nastk.spaces.base import Archs, SearchSpace
 
 Direction = Literal["min", "max"]
@@ -48,7 +49,12 @@ class Oracle(ABC):
         per_network: whether equal networks (`SearchSpace.keys`), however written, have one value, as accuracies have: a
             study pays for it once.
         fidelities: what `evaluate` takes as its fidelity (training epochs), ascending; empty where there is one only.
-        fidelity: what is paid for where none is named; None for the highest.
+        fidelity: what is evaluated where none is named; None for the highest.
+        kind: what sort of value it answers, a field of every record: "measured" (a training, a measurement), "table",
+            "estimate" or "computed". By default "measured" if it is expensive, else "computed".
+        dataset, device: what its values were obtained on, where that applies; a predictor that learned from the same
+            device is refused.
+        few_shot: whether few-shot latency predictors may learn it from a few evaluations.
     """
 
     space: SearchSpace
@@ -61,6 +67,25 @@ class Oracle(ABC):
     per_network: bool = False
     fidelities: Sequence[float] = ()
     fidelity: float | None = None
+    dataset: str | None = None
+    device: str | None = None
+    few_shot: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What sort of value it answers."""
+        return "measured" if self.expensive else "computed"
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, by names, JSON-able; with ``oracle`` first: how it can be made again, or "object" if it cannot.
+
+        `nastk.run` makes oracles of what it knows from such a description.
+        """
+        return {"oracle": "object", "name": self.name, "direction": self.direction, "source": self.source}
+
+    def search_proxies(self) -> Any:
+        """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""
+        return None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -99,7 +124,8 @@ class Oracle(ABC):
 
     def __repr__(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
-        return f"<oracle {self.name}{unit}, {self.direction}imise, {'expensive' if self.expensive else 'free'}, {self.source}>"
+        cost = "expensive" if self.expensive else "free"
+        return f"<oracle {self.name}{unit}, {self.direction}imise, {cost}, {self.source}>"
 
 
 def _renamed(old: str) -> None:

@@ -40,6 +40,9 @@ class Count(Oracle):
         self.space, self.name, self.build_options = space, metric, build_options
         self.source = "closed form" if self._closed_form else "counted in the built network"
 
+    def describe(self) -> dict[str, Any]:
+        return {"oracle": "count", "metric": self.name, "direction": self.direction, **self.build_options}
+
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
             raise InvalidValue(f"{self.name} has no fidelities")

@@ -82,6 +82,7 @@ class Latency(Oracle):
 
     name = "latency"
     unit = "ms"
+    few_shot = True
 
     def __init__(
         self,
@@ -126,6 +127,10 @@ class Latency(Oracle):
             f"{threads} thread{'s' * (threads > 1)}"
         )
         torch.zeros(1, device=self._device)
+
+    def describe(self) -> dict[str, Any]:
+        where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
+        return {"oracle": "latency", **where, **self.build_options}
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:

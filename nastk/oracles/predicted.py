@@ -30,9 +30,11 @@ class Predicted(Oracle):
         space: the space of its architectures.
         name, unit, direction: see :class:`Oracle`.
         source: what the predictor was fitted on, for the reader.
+        weights: name of the shipped weights that the predictor is, if it is.
     """
 
     expensive = False
+    kind = "estimate"
 
     def __init__(
         self,
@@ -42,9 +44,13 @@ class Predicted(Oracle):
         unit: str = "",
         direction: Direction = "min",
         source: str = "predicted",
+        weights: str | None = None,
     ):
-        self.predictor, self.space = predictor, space
+        self.predictor, self.space, self.weights = predictor, space, weights
         self.name, self.unit, self.direction, self.source = name, unit, direction, source
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() if self.weights is None else {"oracle": "shipped", "weights": self.weights}
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:

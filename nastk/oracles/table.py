@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
 from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import InvalidArchitecture, InvalidValue, UnknownName, Unsupported
+from nastk.evaluation import Kind
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.registry import SPACES
 from nastk.spaces._pool import Pool
@@ -105,6 +106,12 @@ class Table:
         self.content = content
         self.name = content.name
         self._whole = space
+        self._home: str | None = None
+        self._stored = False
+
+    def __reduce__(self) -> Any:
+        # A worker process opens the stored table again: a name is sent, and not megabytes with every evaluation.
+        return (_opened, (self.name, self._home)) if self._stored else super().__reduce__()
 
     @classmethod
     def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
@@ -116,11 +123,12 @@ class Table:
             UnknownName: no such table, and nothing was imported under the name.
             DataError: not fetched, or damaged; the message has the command that puts it right.
         """
-        content = imported.load(name, Store(home))
-        if name not in SPACES.entries:
-            return cls(content)
-        space: SearchSpace = SPACES.create(name)
-        return cls(_in_official_order(content, space), space)
+        store = Store(home)
+        content = imported.load(name, store)
+        space: SearchSpace | None = SPACES.create(name) if name in SPACES.entries else None
+        table = cls(content if space is None else _in_official_order(content, space), space)
+        table._home, table._stored = str(store.home), True
+        return table
 
     @property
     def columns(self) -> list[Column]:
@@ -285,6 +293,12 @@ class Table:
         return f"<table {self.name}: {len(self)} architectures, {len(self.columns)} columns>"
 
 
+@lru_cache(maxsize=4)
+def _opened(name: str, home: str | None) -> Table:
+    """The stored table, opened once a process."""
+    return Table.load(name, home)
+
+
 class TableOracle(Oracle):
     """One metric of a table.
 
@@ -305,7 +319,7 @@ class TableOracle(Oracle):
         variant: str | None = None,
     ):
         number, column = table.find(metric, dataset, device, fidelity, variant)
-        self.table, self.column = table, column
+        self.table, self.column, self.few_shot = table, column, metric == "latency"
         self.space = table.space
         self.name, self.unit, self.direction, self.expensive = metric, column.unit, column.direction, column.expensive
         self.dataset, self.device, self.fidelity = dataset, device, column.fidelity
@@ -313,6 +327,27 @@ class TableOracle(Oracle):
         self._choice: dict[str, Any] = {"metric": metric, "dataset": dataset, "device": device, "variant": variant}
         self._values = {column.fidelity: table.content.values(number)}
         self.fidelities = table.fidelities(**self._choice)
+
+    kind = "table"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The table knows its space and values: where it is opened again, only their names are sent.
+        left_out = ("space", "_values") if self.table._stored else ()
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "space" not in state:
+            self.space, self._values = self.table.space, {}
+
+    def describe(self) -> dict[str, Any]:
+        where = {"dataset": self.dataset, "device": self.device, "variant": self._choice["variant"]}
+        what = {"metric": self.name, "fidelity": self.fidelity, "direction": self.direction}
+        return {"oracle": "table", "table": self.table.name, **what, **where}
+
+    def search_proxies(self) -> TableProxies | None:
+        """Zero-cost proxies that a search may look up; see :meth:`Benchmark.search_proxies`."""
+        return Benchmark(self.table, self.dataset).search_proxies()
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         epochs = self.fidelity if fidelity is None else fidelity
@@ -464,12 +499,23 @@ class CountingOracle(Oracle):
         self.space, self.name, self.unit, self.direction = oracle.space, oracle.name, oracle.unit, oracle.direction
         self.expensive, self.source, self.per_network = oracle.expensive, oracle.source, oracle.per_network
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
+        self.dataset, self.device, self.few_shot = oracle.dataset, oracle.device, oracle.few_shot
         self.questions: list[tuple[Archs, float | None]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name == "oracle":
             raise AttributeError(name)
         return getattr(self.oracle, name)
+
+    @property
+    def kind(self) -> Kind:
+        return self.oracle.kind
+
+    def describe(self) -> dict[str, Any]:
+        return self.oracle.describe()
+
+    def search_proxies(self) -> Any:
+        return self.oracle.search_proxies()
 
     @property
     def asked(self) -> Archs:

@@ -173,10 +173,10 @@ class Predictor(ABC):
         prediction = self.predict(archs)
         return prediction.mean + z * np.nan_to_num(prediction.std, nan=0.0)
 
-    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
-        """How good architectures ``(n, d)`` are before anything was evaluated, without unit, the more the better.
+    def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+        """How good architectures ``(n, d)`` are before anything was evaluated: unitless prior scores, higher is better.
 
-        None for predictors that know nothing beforehand.
+        None for predictors that have no prior.
         """
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nastk.errors import DataError, InvalidValue, UnknownName
 from nastk.oracles.base import Direction
@@ -13,13 +13,6 @@ from nastk.registry import PREDICTORS
 from nastk.spaces.base import SearchSpace
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
-"""Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good."""
-FRONT_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Noise variances of gp-bma in a search of a front, whose samples differ far more from each other than the most
-accurate of them do."""
-SEARCH_WARP = "distance"
-"""In a search the differences near the best matter, also where a few bad samples dominate the variance."""
 
 
 def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Any:
@@ -55,26 +48,6 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
     if not isinstance(made, Predictor):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a predictor")
     return made
-
-
-def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
-    """What learns an expensive objective where none is named.
-
-    gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
-    fronts are better on HW-GPT-Bench.
-    """
-    if alone or shipped_prior(space, direction) is not None:
-        return gp_bma_for_search(space, direction, alone)
-    return cast(Predictor, predictor("gp"))
-
-
-def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
-    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
-    found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
-    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
-    if not alone:
-        found.noises = FRONT_NOISES
-    return cast(Predictor, found)
 
 
 def shipped_prior(space: SearchSpace, direction: Direction) -> str | None:

@@ -293,7 +293,7 @@ class GPBMA(Predictor):
         mean, std = self._moments(self._checked(archs))
         return np.asarray(self.warp_.backward(mean + z * std))
 
-    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+    def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
         task = Task(space, archs[:1], np.zeros(1), context=context)
         if not self._learned_prior.opinions(task, archs):

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nastk.errors import DataError
-
-Kind = Literal["measured", "table", "estimate", "exact"]
+from nastk.evaluation import Kind
 
 KINDS: dict[str, str] = {
     "measured": "measured",
     "table": "table value",
     "estimate": "estimate",
-    "exact": "computed exactly",
+    "computed": "computed exactly",
 }
 
 
@@ -60,7 +59,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Point:
-    """One architecture of the front (or paid for on the way).
+    """One architecture of the front, or evaluated on the way.
 
     Args:
         arch: its text form.
@@ -75,7 +74,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The architectures that were not paid for: texts and estimates, ``values[name][i]`` of ``archs[i]``."""
+    """The architectures that were not evaluated: texts and estimates, ``values[name][i]`` of ``archs[i]``."""
 
     archs: list[str] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -89,7 +88,7 @@ class Chart:
         title: what was searched.
         axes: the objectives; the first two are drawn, the HTML lets the reader choose.
         front: best first objective first.
-        paid: what was paid for and did not make the front.
+        evaluated: what was evaluated and is not in the front.
         cloud: estimates of the rest.
         true_front: the table's own front, where it is known: values by name.
         notes: sentences below the title: sources, how far prediction and measurement lie apart.
@@ -98,7 +97,7 @@ class Chart:
     title: str
     axes: list[Axis]
     front: list[Point]
-    paid: list[Point] = field(default_factory=list)
+    evaluated: list[Point] = field(default_factory=list)
     cloud: Cloud = field(default_factory=Cloud)
     true_front: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -128,7 +127,7 @@ class Chart:
                 title=str(content["title"]),
                 axes=[Axis(**a) for a in content["axes"]],
                 front=_points(content["front"]),
-                paid=_points(content["paid"]),
+                evaluated=_points(content["evaluated"] if "evaluated" in content else content["paid"]),
                 cloud=Cloud(**content["cloud"]),
                 true_front=dict(content["true_front"]),
                 notes=[str(n) for n in content["notes"]],
@@ -138,11 +137,9 @@ class Chart:
 
 
 def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
-    return [
-        Point(
-            row["arch"],
-            {name: Value(**v) for name, v in row["shown"].items()},
-            {name: Value(**v) for name, v in row["predicted"].items()},
-        )
-        for row in rows
-    ]
+    return [Point(row["arch"], _values(row["shown"]), _values(row["predicted"])) for row in rows]
+
+
+def _values(content: dict[str, Any]) -> dict[str, Value]:
+    """Values by name; files of before 0.1 call what is computed exact."""
+    return {n: Value(**{**v, "kind": "computed" if v["kind"] == "exact" else v["kind"]}) for n, v in content.items()}

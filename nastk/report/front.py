@@ -1,4 +1,4 @@
-"""The chart of a result: its front, what it paid for, and what its predictors believe of the rest."""
+"""The chart of a result: its front, what it evaluated, and what its predictors say of the rest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.oracles.base import Oracle
-from nastk.oracles.predicted import Predicted
-from nastk.oracles.table import CountingOracle, TableOracle
+from nastk.evaluation import Kind
 from nastk.predictors.base import Prediction
-from nastk.report.chart import Axis, Chart, Cloud, Kind, Point, Value
+from nastk.report.chart import Axis, Chart, Cloud, Point, Value
 from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -21,20 +19,9 @@ if TYPE_CHECKING:
     from nastk.result import Result
 
 CLOUD = 5_000
-"""At most so many architectures are drawn in grey."""
+"""Architectures to draw in grey at the most; more make the page slow and show nothing else."""
 
 Z95 = 1.96
-
-
-def kind_of(oracle: Oracle) -> Kind:
-    """What sort of values an oracle answers."""
-    while isinstance(oracle, CountingOracle):
-        oracle = oracle.oracle
-    if isinstance(oracle, Predicted):
-        return "estimate"
-    if isinstance(oracle, TableOracle):
-        return "table"
-    return "measured" if oracle.expensive else "exact"
 
 
 def chart_of(
@@ -53,7 +40,7 @@ def chart_of(
         title: by default the space and its objectives.
         notes: further sentences for the reader.
         true_front: of the table, where it is known: values by objective.
-        seed: fixes which architectures stand for the rest where there are too many to draw.
+        seed: random seed of the sample that stands for the rest where there are too many to draw.
     """
     searcher = result.searcher
     told = _values(result, "search")
@@ -66,7 +53,7 @@ def chart_of(
         title=title or _title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
         front=_points(searcher, front, told, verified),
-        paid=_points(searcher, np.unique(others, axis=0), told, verified),
+        evaluated=_points(searcher, np.unique(others, axis=0), told, verified),
         cloud=_cloud(searcher, _sample(searcher.space, seed)),
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
     )
@@ -93,7 +80,7 @@ def _source_note(objective: Objective, front: Sequence[Point]) -> str:
 
 
 def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
-    """Value and standard deviation of what was paid for, by objective and architecture."""
+    """Value and standard deviation of what was evaluated, by objective and architecture."""
     goals = {o.name: o for o in result.objectives if o.expensive}
     found: dict[str, dict[bytes, tuple[float, float]]] = {name: {} for name in goals}
     for record in result.history.records(purpose):
@@ -113,23 +100,23 @@ def _sample(space: SearchSpace, seed: int) -> Archs:
     return everything[np.sort(rows)]
 
 
-def _beliefs(searcher: Searcher, archs: Archs) -> dict[str, Prediction]:
-    """What is computed or believed of architectures, by objective, without paying."""
+def _predict(searcher: Searcher, archs: Archs) -> dict[str, Prediction]:
+    """What is computed or predicted of architectures, by objective, without an evaluation."""
     if not len(archs):
         return {}
-    beliefs = dict(searcher.estimate(archs))
+    predictions = dict(searcher.estimate(archs))
     for objective in searcher.objectives:
         if not objective.expensive:
             answer = objective.oracle.evaluate(archs)
-            beliefs[objective.name] = Prediction(answer.value, answer.std)
-    return beliefs
+            predictions[objective.name] = Prediction(answer.value, answer.std)
+    return predictions
 
 
 def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
-    beliefs = _beliefs(searcher, archs)
-    if {o.name for o in searcher.objectives} - set(beliefs):
+    predictions = _predict(searcher, archs)
+    if {o.name for o in searcher.objectives} - set(predictions):
         return Cloud()
-    values = {name: [float(f"{v:.5g}") for v in beliefs[name].mean] for name in beliefs}
+    values = {name: [float(f"{v:.5g}") for v in predictions[name].mean] for name in predictions}
     return Cloud(searcher.space.format_all(archs), values)
 
 
@@ -138,30 +125,30 @@ Known = Mapping[str, Mapping[bytes, tuple[float, float]]]
 
 def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> list[Point]:
     """What is known of each architecture; a prediction is shown beside a value that came after it only."""
-    beliefs = _beliefs(searcher, archs)
+    predictions = _predict(searcher, archs)
     points = []
     for i, arch in enumerate(archs):
         key = arch.tobytes()
         shown: dict[str, Value] = {}
         predicted: dict[str, Value] = {}
         for objective in searcher.objectives:
-            name, kind = objective.name, kind_of(objective.oracle)
-            belief = _believed(objective, beliefs[name], i) if name in beliefs else None
+            name, kind = objective.name, objective.oracle.kind
+            prediction = _predicted(objective, predictions[name], i) if name in predictions else None
             if key in told.get(name, {}):
                 shown[name] = _value(*told[name][key], kind)
             elif key in verified.get(name, {}):
                 shown[name] = _value(*verified[name][key], kind)
-                if belief is not None:
-                    predicted[name] = belief
-            elif belief is not None:
-                shown[name] = belief
+                if prediction is not None:
+                    predicted[name] = prediction
+            elif prediction is not None:
+                shown[name] = prediction
         points.append(Point(searcher.space.format(arch), shown, predicted))
     return sorted(points, key=lambda p: next(iter(p.shown.values())).value if p.shown else 0.0)
 
 
-def _believed(objective: Objective, belief: Prediction, i: int) -> Value:
-    kind = "estimate" if objective.expensive else kind_of(objective.oracle)
-    return _value(float(belief.mean[i]), float(belief.std[i]), kind)
+def _predicted(objective: Objective, prediction: Prediction, i: int) -> Value:
+    kind = "estimate" if objective.expensive else objective.oracle.kind
+    return _value(float(prediction.mean[i]), float(prediction.std[i]), kind)
 
 
 def _value(value: float, std: float, kind: Kind) -> Value:
@@ -172,9 +159,9 @@ def _value(value: float, std: float, kind: Kind) -> Value:
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
-    """How far prediction and what was paid for lie apart, for one objective.
+    """How far prediction and evaluation lie apart, for one objective.
 
-    Over the architectures proposed as the front whose values were paid for after they had been predicted.
+    Over the architectures proposed as the front whose values were evaluated after they had been predicted.
 
     Returns:
         How many architectures have both (``n``), Spearman's correlation, the median error in %, and the share of values
@@ -182,7 +169,7 @@ def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
     """
     from scipy.stats import spearmanr
 
-    points = [*chart.front, *chart.paid]
+    points = [*chart.front, *chart.evaluated]
     pairs = [(p.predicted[name], p.shown[name].value) for p in points if name in p.predicted]
     if len(pairs) < 3:
         return None

@@ -12,7 +12,7 @@ from nastk.report.chart import KINDS, Axis, Chart, Point, Value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GREY, FRONT, PAID, TRUE = "#b4b9c2", "#d1495b", "#2e6f95", "#3a3f47"
+GREY, FRONT, EVALUATED, TRUE = "#b4b9c2", "#d1495b", "#2e6f95", "#3a3f47"
 
 
 def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> None:
@@ -42,9 +42,20 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
     if x in chart.true_front and y in chart.true_front:
         pairs = sorted(zip(chart.true_front[x], chart.true_front[y], strict=True))
         axes.plot(*zip(*pairs, strict=True), color=TRUE, lw=1, ls=(0, (4, 3)), label="true front of the table")
-    paid = [p for p in chart.paid if x in p.shown and y in p.shown]
-    if paid:
-        _markers(axes, paid, x, y, marker="o", s=20, facecolors="none", edgecolors=PAID, linewidths=1, label="paid for")
+    evaluated = [p for p in chart.evaluated if x in p.shown and y in p.shown]
+    if evaluated:
+        _markers(
+            axes,
+            evaluated,
+            x,
+            y,
+            marker="o",
+            s=20,
+            facecolors="none",
+            edgecolors=EVALUATED,
+            linewidths=1,
+            label="evaluated",
+        )
     front = sorted((p for p in chart.front if x in p.shown and y in p.shown), key=lambda p: p.shown[x].value)
     if front:
         _intervals(axes, front, x, y)
@@ -61,7 +72,7 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
 
 
 def _front_markers(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
-    """Filled where both coordinates were paid for or are as good as that, hollow where the first is an estimate."""
+    """Filled where both coordinates were evaluated or computed, hollow where the first is an estimate."""
     known = [p for p in front if p.shown[x].kind != "estimate"]
     guessed = [p for p in front if p.shown[x].kind == "estimate"]
     if known:
@@ -113,7 +124,7 @@ def view(chart: Chart, name: str) -> tuple[float, float] | None:
     import numpy as np
 
     axis = next(a for a in chart.axes if a.name == name)
-    points = [v for p in [*chart.front, *chart.paid] for v in _reach(p, name)] + chart.true_front.get(name, [])
+    points = [v for p in [*chart.front, *chart.evaluated] for v in _reach(p, name)] + chart.true_front.get(name, [])
     cloud = np.asarray(chart.cloud.values.get(name, []), dtype=float)
     inner = np.asarray(points, dtype=float)
     if len(cloud) and axis.direction == "max":

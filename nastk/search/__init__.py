@@ -27,7 +27,7 @@ class _CallablePackage(ModuleType):
     """Lets ``nastk.search`` be both the package of searchers and the function that runs one."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        from nastk.study import search
+        from nastk.run import search
 
         return search(*args, **options)
 

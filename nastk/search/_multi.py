@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.predicted import Predicted
 from nastk.search._surrogate import Learner
 from nastk.search.base import Objective

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nastk.errors import InvalidValue, Unsupported
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import FunctionOracle
 from nastk.predictors.base import Predictor
 from nastk.registry import SEARCHERS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, SearchSpace

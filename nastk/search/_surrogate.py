@@ -1,20 +1,20 @@
-"""What searchers share that learn what they pay for: a start at random, predictors, candidates."""
+"""What searchers share that learn expensive objectives: a random start, their models, candidates."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
+from nastk.predictors.base import Prediction, Predictor
 from nastk.search._single import SingleObjective
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -27,16 +27,18 @@ class Learner(Searcher):
     """Evaluates `start` random architectures, then what :meth:`_choose` makes of the predictors' answers.
 
     Args:
-        predictor: of every paid objective, or one by objective: a name or a predictor.
+        predictor: of every expensive objective, or one by objective: a name or a predictor.
         contexts: context of the features by objective (source of proxies, build options).
         start: random architectures before the first fit.
-        candidates: at most so many architectures are scored where the whole space is.
+        candidates: score at most this many architectures where the whole space is scored.
 
     Raises:
-        UnknownName: no such predictor, or an objective that is not paid for.
-        InvalidValue: a few-shot predictor that was not pretrained.
+        UnknownName: no such predictor, or an objective that is not expensive.
+        InvalidValue: a few-shot predictor that was not pretrained, or has learned from the device that is searched
+            for.
     """
 
+    learns = True
     default_predictor = "gp"
 
     def __init__(
@@ -46,30 +48,23 @@ class Learner(Searcher):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         candidates: int = 20_000,
     ):
-        from nastk.predictors.factory import predictor as named
-
         super().__init__(space, objectives, constraints, seed, budget)
         if start < 2:
             raise InvalidValue(f"start is {start}; a predictor needs at least 2 architectures")
-        self.start, self.candidates, self.contexts = start, candidates, dict(contexts or {})
-        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.expensive, predictor)
-        for name in given:
-            if name not in self.expensive:
-                raise UnknownName("paid objective", name, self.expensive)
-        self.models = {name: named(given.get(name) or self.default_predictor) for name in self.expensive}
-        for c in self.constraints:
-            if c.objective in self.models and self.models[c.objective].scale != "metric":
-                raise InvalidValue(f"the predictor of {c.objective} only ranks; its constraint needs a metric's units")
-        self._fitted: dict[str, tuple[int, Predictor]] = {}
+        self.start, self.candidates = start, candidates
+        self.models = self._make_models(predictor, contexts)
+
+    def _make_models(self, predictor: Predictors, contexts: Mapping[str, Context] | None) -> Models:
+        return Models(self, predictor, contexts, lambda objective: self.default_predictor)
 
     @abstractmethod
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """Up to `n` new architectures, once every paid objective has at least two values."""
+        """Up to `n` new architectures, once every expensive objective has at least two values."""
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         missing = self._start() - len(self.archs_) - len(pending)
@@ -82,37 +77,20 @@ class Learner(Searcher):
     def _start(self) -> int:
         return max(2, min(self.start, min(self.budget.values(), default=10**9) // 2))
 
-    # ---- beliefs
+    # ---- what is learned
 
     def _learned(self) -> int:
         """How many of the architectures, the first told, the predictors learn from."""
         return len(self.archs_)
 
-    def _task(self, name: str) -> Task:
-        """All that is known of one paid objective, as far as it is learned from."""
-        column = self.values_[: self._learned(), [o.name for o in self.objectives].index(name)]
-        known = np.isfinite(column)
-        objective = next(o for o in self.objectives if o.name == name)
-        context = self.contexts.get(name, Context())
-        archs = self.archs_[: len(column)][known]
-        return Task(self.space, archs, column[known], name, objective.unit, objective.direction, context=context)
-
     def _model(self, name: str) -> Predictor:
-        """The predictor of one paid objective, fitted to what is known of it."""
-        task = self._task(name)
-        if name not in self._fitted or self._fitted[name][0] != len(task):
-            self._fitted[name] = len(task), self._fit(name, task)
-        return self._fitted[name][1]
-
-    def _fit(self, name: str, task: Task) -> Predictor:
-        model = self.models[name]
-        pretrained = isinstance(model, FewShotPredictor) or getattr(model, "trees_", None) is not None
-        return model.adapt(task) if pretrained else deepcopy(model).fit(task)
+        """The predictor of one expensive objective, fitted to what is learned from."""
+        return self.models.fitted(name, self._learned())
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
-        """What the predictors say of each paid objective that has enough values to be learned."""
-        columns = dict(zip([o.name for o in self.objectives], self.values_.T, strict=True))
-        enough = [n for n in self.expensive if np.isfinite(columns[n]).sum() >= 2 and self.models[n].scale == "metric"]
+        """What the predictors say of each expensive objective that has enough values to be learned."""
+        units = [name for name, model in self.models.templates.items() if model.scale == "metric"]
+        enough = [name for name in units if len(self.models.known(name)[1]) >= 2]
         return {name: self._model(name).predict(archs) for name in enough}
 
     # ---- candidates

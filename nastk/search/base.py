@@ -12,13 +12,14 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue, UnknownName
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
@@ -160,10 +161,18 @@ class Searcher(ABC):
     nor recommended, nor seen: a searcher that knows no fidelities may still propose it, to be paid for in full.
     """
 
+    learns: bool = False
+    """Whether the constructor takes `predictor` and `contexts`: what learns the expensive objectives, from which
+    features."""
+    reads_contexts: bool = False
+    """Whether the constructor takes `contexts` although nothing is learned; true of every searcher that learns."""
     learns_few_shot: bool = False
-    """Whether a few-shot predictor may learn a paid objective from fewer evaluations than the others have."""
-    needs_fidelities = False
-    """Whether an objective must have fidelities, such as accuracies after few and after many epochs."""
+    """Whether a few-shot predictor may learn an expensive objective from fewer evaluations than the others have."""
+    needs_fidelities: bool = False
+    """Whether an objective must have fidelities, such as accuracies after few and after many epochs. The constructor
+    then takes `trainings`, a budget in full trainings."""
+    thins_front: bool = False
+    """Whether the constructor takes `front_size`: how many architectures to recommend where predictions decide."""
 
     def __init__(
         self,
@@ -398,6 +407,15 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def learns_few_shot(searcher: str) -> bool:
-    """Whether the searcher called so can learn an objective from fewer evaluations than the others have."""
-    return bool(getattr(SEARCHERS.get(searcher), "learns_few_shot", False))
+def searcher_class(name: str) -> type[Searcher]:
+    """The class of the searcher called `name`, whose attributes say what it can and what it takes.
+
+    Raises:
+        UnknownName: no such searcher.
+    """
+    made = SEARCHERS.get(name)
+    while isinstance(made, partial):
+        made = made.func
+    if not (isinstance(made, type) and issubclass(made, Searcher)):
+        raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a class derived from nastk.Searcher")
+    return made

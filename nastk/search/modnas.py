@@ -11,9 +11,9 @@ from scipy.stats import norm, qmc
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
 from nastk.search._multi import MultiObjectiveLearner
 from nastk.search.base import Constraint, Objective
+from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Modnas(MultiObjectiveLearner):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         candidates: int = 20_000,
@@ -82,7 +82,7 @@ class Modnas(MultiObjectiveLearner):
         """Trained on what the predictors say now."""
         from nastk.generators.pareto import ParetoGenerator
 
-        key = tuple(len(self._task(name)) for name in self.expensive)
+        key = tuple(len(self.models.known(name, self._learned())[1]) for name in self.expensive)
         if key not in self._generators:
             generator = ParetoGenerator(
                 self.space,

@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import Oracle
 from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import Predictor, Task
 from nastk.search._rungs import ROUNDING, Rungs
 from nastk.search.base import Constraint, Objective, Proposal
+from nastk.search.models import Predictors
 from nastk.search.predictor import START, PredictorSearch
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 
 AHEAD = 3
-"""So many of the next best are trained briefly before something is trained in full."""
+"""Next best candidates to train briefly before something is trained in full."""
 
 
 class MultiFidelitySearch(PredictorSearch):
@@ -35,7 +36,7 @@ class MultiFidelitySearch(PredictorSearch):
 
     An architecture begins at the lowest rung and climbs one at a time, each time that it is among the best by what is
     known then; before one gets to the top, the :data:`AHEAD` next best have to have begun. Where the predictors have no
-    guess beforehand, :data:`START` architectures that are spread over the space begin, and the best of them go on.
+    prior, :data:`START` architectures that are spread over the space begin, and the best of them go on.
     Objectives without fidelities (a latency) are paid for with the full training, those with a few-shot predictor as in
     `predictor`. Each evaluation is a training from scratch.
 
@@ -62,7 +63,7 @@ class MultiFidelitySearch(PredictorSearch):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int | None = None,
         measurements: int = 10,
@@ -118,7 +119,7 @@ class MultiFidelitySearch(PredictorSearch):
 
     def _spent(self) -> dict[str, float]:
         """What was paid for each objective with fidelities."""
-        return {n: self._paid_for(n) + sum(self._price_of(f) for _, f in self._lower[n]) for n in self.staged}
+        return {n: self._count(n) + sum(self._price_of(f) for _, f in self._lower[n]) for n in self.staged}
 
     def _price_of(self, fidelity: float | None) -> float:
         """0 for a fidelity that is no rung: someone else paid for it."""
@@ -136,14 +137,14 @@ class MultiFidelitySearch(PredictorSearch):
         return int(self.trainings / self._price.sum() + ROUNDING)
 
     @property
-    def _guessing(self) -> bool:
-        return True  # where the predictors have no guess, short trainings say
+    def _has_prior(self) -> bool:
+        return True  # where the predictors have no prior, short trainings say what is good
 
     def _first(self, n: int) -> Archs:
-        """As `predictor`; where nothing is guessed, what short trainings of a spread sample say is best."""
-        if self._guesses is not None or set(self.evaluated) != set(self.staged):
+        """As `predictor`; where there is no prior, what short trainings of a spread sample say is best."""
+        if self._prior is not None or set(self.evaluated) != set(self.staged):
             return super()._first(n)
-        plan = self._design(max(START, n))
+        plan = self._spread_design(max(START, n))
         keys = self.space.keys(plan)
         begun = [self._briefly[name][0] for name in self.evaluated]
         left = [i for i, key in enumerate(keys) if not all(key in told for told in begun)]
@@ -153,13 +154,15 @@ class MultiFidelitySearch(PredictorSearch):
         if not told:
             return plan[:0]
         values = np.array([[known[keys[i]].value for known in begun] for i in told])
-        guesses = -self.signs[self._evaluated_columns] * values
+        scores = -self.signs[self._evaluated_columns] * values
         pool = plan[told]
-        return pool[np.argsort(-guesses[:, 0])[:n]] if self.single else self._guessed_front(pool, guesses, n)
+        return pool[np.argsort(-scores[:, 0])[:n]] if self.single else self._scored_front(pool, scores, n)
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         chosen = self._climbing(super()._ask(n, pending, rng))
-        if any(self._is_full(p) for p in chosen) and all(len(self._known(name)[1]) >= 2 for name in self.evaluated):
+        if any(self._is_full(p) for p in chosen) and all(
+            len(self.models.known(name)[1]) >= 2 for name in self.evaluated
+        ):
             waiting = np.concatenate([pending, [p.arch for p in chosen]])
             ahead = self._climbing(super()._ask(AHEAD, waiting, rng))
             brief = [p for p in chosen + ahead if not self._is_full(p)]
@@ -196,25 +199,21 @@ class MultiFidelitySearch(PredictorSearch):
             paid.append(p)
         return paid
 
-    # ---- beliefs
+    # ---- what is learned
 
-    def _learned(self, objective: Objective, archs: Archs, values: Array) -> Predictor:
-        task = replace(self._task(objective, archs, values), lower=self._lower_model(objective))
-        return adapted(self.models[objective.name], task)
-
-    def _lower_model(self, objective: Objective) -> Predictor | None:
+    def _lower_model(self, name: str) -> Predictor | None:
         """What is known of an objective at lower fidelities, each rung learned with the one below."""
-        if objective.name not in self.staged:
+        if name not in self.staged:
             return None
-        count = len(self._lower[objective.name])
-        if self._lower_models.get(objective.name, (-1, None))[0] != count:
+        count = len(self._lower[name])
+        if self._lower_models.get(name, (-1, None))[0] != count:
             model: Predictor | None = None
-            for told in self._briefly[objective.name]:
+            for told in self._briefly[name]:
                 known = [record for record in told.values() if np.isfinite(record.value)]
                 if len(known) >= 2:
                     archs = np.array([record.arch for record in known], dtype=np.int64)
                     values = np.array([record.value for record in known])
-                    task: Task = replace(self._task(objective, archs, values), lower=model)
-                    model = adapted(self.models[objective.name], task)
-            self._lower_models[objective.name] = count, model
-        return self._lower_models[objective.name][1]
+                    task: Task = replace(self.models.task(name, archs, values), lower=model)
+                    model = adapted(self.models.templates[name], task)
+            self._lower_models[name] = count, model
+        return self._lower_models[name][1]

@@ -8,9 +8,9 @@ import numpy as np
 
 from nastk.encodings.base import Context
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
 from nastk.search._surrogate import SurrogateSearch
 from nastk.search.base import Constraint, Objective
+from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 
@@ -35,7 +35,7 @@ class MultiPredictSearch(SurrogateSearch):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         candidates: int = 20_000,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from nastk.predictors.base import Predictor, Task
 from nastk.predictors.sklearn import SklearnRegressor
 from nastk.search._multi import MultiObjectiveLearner
 from nastk.search.base import Constraint, Objective
+from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 
@@ -29,6 +29,43 @@ def surrogates() -> tuple[Predictor, ...]:
         SklearnRegressor("KernelRidge", kernel="rbf", alpha=0.01),
         GP(),
     )
+
+
+class _Switched(Models):
+    """Models of which those that nobody chose are chosen by cross-validation (the paper, Section 3.2)."""
+
+    def __init__(self, searcher: NSGANetV2, predictor: Predictors, contexts: Mapping[str, Context] | None):
+        super().__init__(searcher, predictor, contexts, lambda objective: "gp")
+        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.templates, predictor)
+        self._switched = [name for name in self.templates if given.get(name) is None]
+        self._round, self._folds, self._seed = searcher.round, searcher.folds, searcher.seed
+        self._best: dict[str, tuple[int, Predictor]] = {}
+
+    def _fit(self, name: str, task: Task) -> Predictor:
+        if name not in self._switched:
+            return super()._fit(name, task)
+        turn = len(task) // self._round
+        if name not in self._best or self._best[name][0] != turn:
+            first = task.subset(np.arange(min(max(turn * self._round, 2), len(task))))
+            self._best[name] = turn, self._switch(first)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # perceptrons that were stopped early
+            return self._best[name][1].adapt(task)
+
+    def _switch(self, task: Task) -> Predictor:
+        """The surrogate whose predictions of held-out folds rank best."""
+        folds = np.random.default_rng([self._seed, 8]).permutation(len(task)) % min(self._folds, len(task))
+        scores = []
+        for model in (known := surrogates()):
+            predicted = np.empty(len(task))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for fold in np.unique(folds):
+                    held = folds == fold
+                    predicted[held] = model.adapt(task.subset(~held)).predict(task.archs[held]).mean
+            tau = kendall(predicted, task.values)
+            scores.append(tau if np.isfinite(tau) else -1.0)
+        return known[int(np.argmax(scores))]
 
 
 class NSGANetV2(MultiObjectiveLearner):
@@ -53,7 +90,7 @@ class NSGANetV2(MultiObjectiveLearner):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 20,
         candidates: int = 20_000,
@@ -62,39 +99,14 @@ class NSGANetV2(MultiObjectiveLearner):
         population: int = 40,
         generations: int = 20,
     ):
-        super().__init__(space, objectives, constraints, seed, budget, predictor, contexts, start, candidates)
         if folds < 2:
             raise InvalidValue(f"cross-validation needs at least 2 folds; got {folds}")
-        self.round, self.folds, self.population, self.generations = round, folds, population, generations
-        given = predictor if isinstance(predictor, Mapping) else dict.fromkeys(self.expensive, predictor)
-        self._switched = [name for name in self.expensive if given.get(name) is None]
-        self._best: dict[str, tuple[int, Predictor]] = {}
+        self.round, self.folds = round, folds
+        super().__init__(space, objectives, constraints, seed, budget, predictor, contexts, start, candidates)
+        self.population, self.generations = population, generations
 
-    def _fit(self, name: str, task: Task) -> Predictor:
-        if name not in self._switched:
-            return super()._fit(name, task)
-        turn = len(task) // self.round
-        if name not in self._best or self._best[name][0] != turn:
-            first = task.subset(np.arange(min(max(turn * self.round, 2), len(task))))
-            self._best[name] = turn, self._switch(first)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # perceptrons that were stopped early
-            return deepcopy(self._best[name][1]).fit(task)
-
-    def _switch(self, task: Task) -> Predictor:
-        """The surrogate whose predictions of held-out folds rank best."""
-        folds = np.random.default_rng([self.seed, 8]).permutation(len(task)) % min(self.folds, len(task))
-        scores = []
-        for model in (known := surrogates()):
-            predicted = np.empty(len(task))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for fold in np.unique(folds):
-                    held = folds == fold
-                    predicted[held] = deepcopy(model).fit(task.subset(~held)).predict(task.archs[held]).mean
-            tau = kendall(predicted, task.values)
-            scores.append(tau if np.isfinite(tau) else -1.0)
-        return known[int(np.argmax(scores))]
+    def _make_models(self, predictor: Predictors, contexts: Mapping[str, Context] | None) -> Models:
+        return _Switched(self, predictor, contexts)
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         known, known_costs, _ = self.complete()

@@ -10,9 +10,9 @@ import numpy as np
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
 from nastk.search._multi import MultiObjectiveLearner, by_dominance
 from nastk.search.base import Constraint, Objective
+from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 ALGORITHMS = ("nsga2", "sms-emoa", "spea2")
@@ -41,7 +41,7 @@ class OFA2(MultiObjectiveLearner):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int | None = None,
         candidates: int = 20_000,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher

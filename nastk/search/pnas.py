@@ -9,9 +9,9 @@ import numpy as np
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
 from nastk.search._surrogate import SurrogateSearch
 from nastk.search.base import Constraint, Objective, Proposal
+from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 
@@ -41,7 +41,7 @@ class PNAS(SurrogateSearch):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         candidates: int = 20_000,

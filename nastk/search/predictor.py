@@ -1,13 +1,13 @@
-"""predictor: learns what is paid for, computes what is free, and pays where the front is expected to grow most.
+"""predictor: learns what is expensive, computes what is free, evaluates where the front is expected to grow most.
 
 Several objectives: expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the
 enumerated space or an evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang &
-Golovin, ICML 2020); one proposal in five is what could be best in an expensive objective alone. One objective: an upper
-confidence bound (Srinivas et al., ICML 2010) that becomes less optimistic. Both start at what zero-cost proxies say
-where the predictor has learned what they are worth: at what they rank first, or at the front by them. A latency with a
-few-shot predictor is measured a few times at the start, on architectures chosen target-blind. A network that was
-evaluated is proposed again in another form where that may be faster: equal cells can be written in many ways whose
-latencies differ several times, and ten measurements do not tell the fastest.
+Golovin, ICML 2020); every `ALONE`-th proposal optimises a single expensive objective. One objective: an upper
+confidence bound (Srinivas et al., ICML 2010) whose optimism decays. Both start at what the predictors' priors say,
+where they have learned what zero-cost proxies are worth. A latency with a few-shot predictor is measured a few times at
+the start, on architectures chosen before anything of the device is known. An evaluated network is proposed again in an
+isomorphic encoding where that may be faster: encodings of one cell differ several times in latency, and ten
+measurements do not tell which is the fastest.
 """
 
 from __future__ import annotations
@@ -17,70 +17,89 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
 
 from nastk.encodings.base import Context
-from nastk.metrics import nondominated, orthant_directions, orthant_volume, reach
+from nastk.errors import InvalidValue
+from nastk.evaluation import Record
+from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
-from nastk.predictors.few_shot_gp import FewShotGP
-from nastk.search._beliefs import BeliefSearch
-from nastk.search.base import Constraint, Objective, Proposal
+from nastk.predictors.base import Prediction, Predictor
+from nastk.search import acquisition, candidates, first_designs
+from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.defaults import default_predictor
+from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 START = 10
-"""First evaluations where no predictor has a guess."""
-GUESSED, TOP, GUESSES = 2, 0.01, 20_000
-"""First evaluations of one objective whose predictor has a guess; the share of the space, best by the guess, that they
-are drawn from; random architectures that stand for a space that cannot be listed."""
-GUESSED_FRONT = 6
-"""First evaluations of several objectives whose predictors have a guess: the front by it."""
-OPTIMISM = (1.5, 0.3, 40.0)
-"""Standard deviations that are added to what one objective may be: at the start, at the end, and the evaluations in
-which one of them goes."""
+"""First evaluations where no predictor has a prior."""
+PRIOR_START = 2
+"""First evaluations of one objective whose predictor has a prior: two are the least that can be learned from."""
+PRIOR_FRONT_START = 6
+"""First evaluations of several objectives whose predictors have priors: the front by prior scores, thinned to this."""
+PRIOR_POOL = 20_000
+"""Random architectures that stand for a space too large to list when prior scores are compared."""
+OPTIMISM_START = 1.5
+"""Standard deviations added to what one objective may be, at the start."""
+OPTIMISM_END = 0.3
+"""Standard deviations added at the end; with 0 the search would be greedy."""
+OPTIMISM_DECAY = 40.0
+"""Evaluations in which the optimism falls by one standard deviation."""
 ALONE = 5
-"""With several objectives, each so many proposals one is what could be best in an expensive one alone. That end of the
-front is the hardest to find, and the expected hypervolume, which adds little there, leaves it."""
-SHORTLIST, FORMS = 1000, 6
-"""With several objectives, so many candidates are compared by draws, and so many ways to write one network."""
-EXPLORATION = (0.5, 0.1)
-"""With several objectives, what the standard deviations of what is learned are multiplied by: without and with a guess
-beforehand, which has explored already."""
+"""With several objectives, every ALONE-th proposal optimises a single expensive one. That end of the front is the
+hardest to find, and expected hypervolume, which grows little there, leaves it out."""
+SHORTLIST = 1000
+"""With several objectives, candidates that are compared by joint draws, which cost the cube of their number."""
+ENCODINGS = 6
+"""Isomorphic encodings of one network to keep in the shortlist, or one fast network would fill it."""
+EXPLORATION = 0.5
+"""With several objectives, factor on the predictors' standard deviations: expected improvement rewards uncertainty by
+itself, and less of it makes a search of some tens of evaluations more greedy."""
+PRIOR_EXPLORATION = 0.1
+"""The same where the predictors have priors, which stand for exploration."""
 DEVIATION = 0.7
-"""Share of their deviation from the mean that the joint draws of a few-shot predictor keep."""
+"""Share of their deviation from the mean that the joint draws of a few-shot predictor keep; less is greedier."""
 SCREENS = (0.0, 0.5, 1.5)
-"""Standard deviations that candidates are believed better by when they are screened for that, in turn: those that are
-expected to improve the front, those that are likely to, and those that might."""
-SCREENED, REFRESH = 3000, 10
-"""With one objective, so many architectures of a listed space are scored again at every evaluation; all of it each so
-many evaluations."""
+"""Standard deviations by which candidates are believed better when they are screened, in turn: those that are expected
+to improve the front, those that are likely to, and those that might."""
+SCREENED = 3000
+"""With one objective, architectures of a listed space that are scored at every evaluation: those that ranked first
+when all were last scored."""
+REFRESH = 10
+"""Evaluations after which the whole space is scored again."""
 
 
-class PredictorSearch(BeliefSearch):
+class PredictorSearch(Searcher):
     """Model-based search, the default.
 
     Args:
-        predictor: learns the paid objectives: a name, or one by objective (`{"latency": few_shot, "accuracy": "gp"}`).
-            By default gp-bma for one objective, or where a prior ships for the space and it is maximised; else gp. A
-            pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
+        predictor: learns the expensive objectives: a name, or one by objective (`{"latency": few_shot, "accuracy":
+            "gp"}`). By default gp-bma for one objective, or where a prior ships for the space and it is maximised; else
+            gp. A pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
-            :data:`START`; where the predictors have a guess beforehand, :data:`GUESSED` of one objective and
-            :data:`GUESSED_FRONT` of several.
-        measurements: how many evaluations objectives with a few-shot predictor get, where the budget does not say.
+            :data:`START`; where the predictors have priors, :data:`PRIOR_START` of one objective and
+            :data:`PRIOR_FRONT_START` of several.
+        measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
         refine: the share of them that is kept for architectures proposed later, the least certain first.
-        candidates: at most so many architectures are scored a round; a larger space is scored on an evolved pool.
-        generations: how often that pool evolves.
-        directions: number of directions of the hypervolume.
-        draws: number of draws of the expectation.
-        front_size: at most so many architectures are recommended where predictions alone decide.
-        exploration: multiplies the predictors' standard deviations when the next architectures are chosen, by default
-            by :data:`EXPLORATION`; not those of few-shot predictors, which draw jointly.
+        candidates: score at most this many architectures a round; a larger space is scored on an evolved pool.
+        generations: of that pool.
+        directions: of the hypervolume.
+        draws: of the expectation.
+        front_size: recommend at most this many architectures where predictions alone decide.
+        exploration: factor on the predictors' standard deviations when the next architectures are chosen, by default
+            :data:`EXPLORATION` or :data:`PRIOR_EXPLORATION`; not on few-shot predictors, which are drawn jointly.
+
+    Raises:
+        InvalidValue: a predictor only ranks, or has learned from the device that is searched for.
+        UnknownName: no such predictor, or an objective that is not expensive.
     """
 
+    learns = True
     learns_few_shot = True
+    thins_front = True
 
     def __init__(
         self,
@@ -89,7 +108,7 @@ class PredictorSearch(BeliefSearch):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int | None = None,
         measurements: int = 10,
@@ -101,129 +120,246 @@ class PredictorSearch(BeliefSearch):
         front_size: int = 24,
         exploration: float | None = None,
     ):
-        super().__init__(space, objectives, constraints, seed, budget, predictor, contexts, measurements)
+        super().__init__(space, objectives, constraints, seed, budget)
         self.start, self.candidates, self.generations, self.front_size = start, candidates, generations, front_size
         self.refine, self.exploration = refine, exploration
-        m = len(self.objectives)
-        self._directions, self._volume = orthant_directions(directions, m, seed), orthant_volume(m)
-        self._normal = norm.ppf(qmc.Sobol(max(m, 1), seed=seed + 1).random(draws).clip(1e-3, 1 - 1e-3))
-        self._rankings: dict[str, tuple[int, NDArray[np.int64]]] = {}
+        alone = len(self.objectives) == 1
+        self.models = Models(
+            self, predictor, contexts, lambda o: default_predictor(space, o.direction, alone), self._lower_model
+        )
+        for name, model in self.models.templates.items():
+            if model.scale != "metric":
+                raise InvalidValue(f"the predictor of {name} only ranks; a search needs one in the metric's units")
+        for name in self.few_shot:
+            self.budget.setdefault(name, measurements)
+        self._volume = acquisition.DirectionalHypervolume(len(self.objectives), directions, seed)
+        self._normal = acquisition.quasi_normal(draws, len(self.objectives), seed + 1)
+        self._counts: dict[str, int] = {}
+        self._computed: dict[bytes, dict[str, Array]] = {}
+        self._rankings: dict[str, tuple[int, Rows]] = {}
+
+    def _lower_model(self, name: str) -> Predictor | None:
+        """What is known of an objective at lower fidelities: here nothing."""
+        return None
+
+    # ---- which objectives are learned how
+
+    @property
+    def few_shot(self) -> list[str]:
+        """Expensive objectives that a few-shot predictor learns."""
+        return self.models.few_shot
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Expensive objectives that are evaluated on every proposal after the start."""
+        return [name for name in self.expensive if name not in self.few_shot]
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective, and it is evaluated."""
+        return len(self.objectives) == 1 and bool(self.evaluated)
+
+    @property
+    def _evaluated_objectives(self) -> list[Objective]:
+        return [o for o in self.objectives if o.name in self.evaluated]
+
+    @property
+    def _evaluated_columns(self) -> Rows:
+        return np.array([j for j, o in enumerate(self.objectives) if o.name in self.evaluated], dtype=np.int64)
+
+    # ---- what was told
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
+
+    def _count(self, name: str) -> int:
+        """Evaluations of an objective so far, failures included."""
+        return self._counts.get(name, 0)
+
+    def _results(self, name: str) -> int:
+        """Results that an objective's predictor has to learn from, failures included."""
+        return self._count(name)
+
+    def _values_of(self, arch: Archs) -> Array:
+        """What was told of an architecture, ``(m,)``, NaN where nothing."""
+        row = self._rows.get(np.ascontiguousarray(arch).tobytes())
+        return np.full(len(self.objectives), np.nan) if row is None else np.array(self._values[row])
+
+    def _evaluated_archs(self) -> Archs:
+        """Architectures on which every evaluated objective is known."""
+        return self.archs_[np.isfinite(self.values_[:, self._evaluated_columns]).all(axis=1)]
+
+    def _learnable(self, names: Sequence[str]) -> bool:
+        """Whether each of these objectives has two values, without which no predictor can be fitted."""
+        return all(len(self.models.known(name)[1]) >= 2 for name in names)
+
+    # ---- predictions
+
+    def estimate(self, archs: Archs) -> dict[str, Prediction]:
+        """What the predictors say of each expensive objective that has enough values to be learned."""
+        enough = [name for name in self.expensive if self._learnable([name])]
+        return {name: self.models.fitted(name).predict(archs) for name in enough}
+
+    def _predict(self, archs: Archs) -> tuple[Array, Array]:
+        """Mean and standard deviation of every objective, ``(n, m)``; free objectives are computed, and certain."""
+        free = self._compute(archs)
+        predictions = {name: self.models.predict(name, archs) for name in self.expensive}
+        mean = np.empty((len(archs), len(self.objectives)))
+        std = np.zeros_like(mean)
+        for j, o in enumerate(self.objectives):
+            if o.expensive:
+                mean[:, j] = predictions[o.name].mean
+                std[:, j] = np.nan_to_num(predictions[o.name].std, nan=0.0)
+            else:
+                mean[:, j] = free[o.name]
+        return mean, std
+
+    def _compute(self, archs: Archs) -> dict[str, Array]:
+        """Values ``(n,)`` of the free objectives; the candidates last asked about are not computed twice."""
+        key = archs.tobytes()
+        if key not in self._computed:
+            if len(self._computed) > 4:
+                self._computed.pop(next(iter(self._computed)))
+            self._computed[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.expensive}
+        return self._computed[key]
+
+    def _complete_by_prediction(self, archs: Archs) -> Array:
+        """Values ``(n, m)``, as told where they were evaluated and as predicted elsewhere."""
+        if not len(archs):
+            return np.empty((0, len(self.objectives)))
+        mean, _ = self._predict(archs)
+        told = np.array([self._values_of(arch) for arch in archs])
+        return np.where(np.isfinite(told), told, mean)
+
+    def _known_beforehand(self, archs: Archs) -> dict[str, Array]:
+        """Values of the objectives that are known without an evaluation: free ones, and those that a few-shot
+        predictor has learned by now."""
+        learned = [name for name in self.few_shot if self._learnable([name])]
+        return self._compute(archs) | {name: self.models.predict(name, archs).mean for name in learned}
+
+    def _feasibility(self, mean: Array, std: Array) -> Array:
+        names = [o.name for o in self.objectives]
+        return acquisition.feasibility(mean, std, [(names.index(c.objective), c) for c in self.constraints])
 
     # ---- proposals
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        proposals = self._measurements(n, pending)
+        proposals = self._first_measurements(n, pending)
         if proposals:
             return proposals
         if not self.evaluated:
-            return [Proposal(a, (name,)) for name, a in self._doubtful(self._candidates_of_front(), n, pending)]
+            return [Proposal(a, (name,)) for name, a in self._least_certain(self._predicted_front(), n, pending)]
         names = tuple(self.evaluated)
-        done = min(self._paid_for(name) for name in names) + len(pending)
+        done = min(self._count(name) for name in names) + len(pending)
         start = self._start()
         if done < start:
             plan = self._first(start)
             fresh = plan[self._not_evaluated(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
-        if any(len(self._known(name)[1]) < 2 for name in names):
+        if not self._learnable(names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
-        chosen = self._promising(self.objectives[0], n, pending, rng) if self.single else self._mixed(n, pending, rng)
-        also = {a.tobytes(): name for name, a in self._doubtful(chosen, 1, pending)}
+        if self.single:
+            chosen = self._maximise_bound(self.objectives[0], n, pending, rng)
+        else:
+            chosen = self._next_batch(n, pending, rng)
+        also = {a.tobytes(): name for name, a in self._least_certain(chosen, 1, pending)}
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
+
+    def _first_measurements(self, n: int, pending: Archs) -> list[Proposal]:
+        """Architectures on which an objective with a few-shot predictor is still to be measured."""
+        proposals: list[Proposal] = []
+        waiting = {a.tobytes() for a in pending}
+        columns = {o.name: j for j, o in enumerate(self.objectives)}
+        for name in self.few_shot:
+            planned = min(max(2, round(self.budget[name] * (1.0 - self.refine))), self.budget[name])
+            plan = self.models.templates[name].choose(
+                planned,
+                space=self.space,
+                seed=np.random.default_rng([self.seed, 1]),
+                context=self.models.contexts.get(name),
+            )
+            for arch in plan:
+                row = self._rows.get(arch.tobytes())
+                told = row is not None and np.isfinite(self._values[row][columns[name]])
+                tried = told or (row is not None and arch.tobytes() in self._failed)
+                if not tried and arch.tobytes() not in waiting and self._count(name) + len(proposals) < planned:
+                    proposals.append(Proposal(arch, (name,)))
+        return proposals[:n]
+
+    def _least_certain(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
+        """Measurements that were kept for later, each on the least certain of `archs`: objective and architecture."""
+        chosen: list[tuple[str, Archs]] = []
+        waiting = {a.tobytes() for a in pending}
+        for name in self.few_shot:
+            left = min(n, self.budget[name] - self._count(name) - len(pending) * (not self.evaluated))
+            if left <= 0 or not len(archs) or not self._learnable([name]):
+                continue
+            known = {a.tobytes() for a in self.models.known(name)[0]} | self._failed | waiting
+            fresh = np.array([a for a in archs if a.tobytes() not in known], dtype=np.int64)
+            if len(fresh):
+                predicted = self.models.fitted(name).predict(fresh)
+                uncertain = np.argsort(-predicted.std / np.abs(predicted.mean))[:left]
+                chosen += [(name, a) for a in fresh[uncertain]]
+        return chosen
+
+    def _predicted_front(self) -> Archs:
+        """The front as predicted now, on which measurements are best spent when nothing else is evaluated."""
+        return self.recommend() if self._learnable(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
+
+    # ---- the start
 
     def _start(self) -> int:
         start = self.start
         if start is None:
-            start = START if not self._guessing else GUESSED if self.single else GUESSED_FRONT
+            start = START if not self._has_prior else PRIOR_START if self.single else PRIOR_FRONT_START
         return max(1, min(start, self._planned() // 2))
 
     @property
-    def _guessing(self) -> bool:
+    def _has_prior(self) -> bool:
         """Whether something says which architectures are good before any of them is evaluated."""
-        return self._guesses is not None
+        return self._prior is not None
 
     def _planned(self) -> int:
         """How many architectures the budget evaluates."""
         return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
 
     def _first(self, n: int) -> Archs:
-        """What is evaluated first, at most `n`: by the predictors' guesses where they have some, else spread."""
-        if self._guesses is None:
-            return self._design(n)
-        return self._guessed_best(*self._guesses, n) if self.single else self._guessed_front(*self._guesses, n)
+        """What is evaluated first, at most `n`: by the predictors' priors where they have some, else spread."""
+        if self._prior is None:
+            return self._spread_design(n)
+        pool, scores = self._prior
+        if self.single:
+            rng = np.random.default_rng([self.seed, 2])
+            return first_designs.prior_best(self.space, pool, scores[:, 0], n, rng)
+        return self._scored_front(pool, scores, n)
 
     @cached_property
-    def _guesses(self) -> tuple[Archs, Array] | None:
-        """Architectures, and how good the evaluated objectives are guessed to be, ``(n, evaluated)``, the more the
-        better; None where one of their predictors has no guess."""
-        evaluated = self._evaluated_objectives
-        if any(o.direction == "min" for o in evaluated):  # a guess is of quality, which is maximised
+    def _prior(self) -> tuple[Archs, Array] | None:
+        """Architectures and prior scores of the evaluated objectives, ``(n, evaluated)``, higher is better; None where
+        one of their predictors has no prior."""
+        if any(o.direction == "min" for o in self._evaluated_objectives):  # a prior scores quality, which is maximised
             return None
-        pool = self._everything()
+        pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:
-            pool = self.space.sample(GUESSES, np.random.default_rng([self.seed, 4]))
-        contexts = [self.contexts.get(o.name, Context()) for o in evaluated]
-        asked = [self.models[o.name].guess(self.space, pool, c) for o, c in zip(evaluated, contexts, strict=True)]
-        guesses = [guess for guess in asked if guess is not None]
-        return (pool, np.stack(guesses, axis=1)) if len(guesses) == len(evaluated) else None
+            pool = self.space.sample(PRIOR_POOL, np.random.default_rng([self.seed, 4]))
+        scores = self.models.prior_scores(self.evaluated, pool)
+        return None if scores is None else (pool, scores)
 
-    def _measurements(self, n: int, pending: Archs) -> list[Proposal]:
-        """Architectures on which an objective with a few-shot predictor is still to be measured."""
-        out: list[Proposal] = []
-        waiting = {a.tobytes() for a in pending}
-        for name in self.few_shot:
-            model = self.models[name]
-            planned = max(2, round(self.budget[name] * (1.0 - self.refine)))
-            planned = min(planned, self.budget[name])
-            choose = getattr(model, "choose", None) or FewShotGP().choose
-            rng = np.random.default_rng([self.seed, 1])
-            plan = choose(planned, seed=rng, space=self.space, context=self.contexts.get(name))
-            column = [o.name for o in self.objectives].index(name)
-            for arch in plan:
-                row = self._rows.get(arch.tobytes())
-                tried = row is not None and (np.isfinite(self._values[row][column]) or arch.tobytes() in self._failed)
-                if not tried and arch.tobytes() not in waiting and self._paid_for(name) + len(out) < planned:
-                    out.append(Proposal(arch, (name,)))
-        return out[:n]
-
-    def _doubtful(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
-        """Measurements that are left for later, each on the least certain of `archs`: objective and architecture."""
-        out: list[tuple[str, Archs]] = []
-        waiting = {a.tobytes() for a in pending}
-        for name in self.few_shot:
-            left = min(n, self.budget[name] - self._paid_for(name) - len(pending) * (not self.evaluated))
-            if left <= 0 or not len(archs) or len(self._known(name)[1]) < 2:
-                continue
-            known = {a.tobytes() for a in self._known(name)[0]} | self._failed | waiting
-            fresh = np.array([a for a in archs if a.tobytes() not in known], dtype=np.int64)
-            if len(fresh):
-                belief = self._fit(name).predict(fresh)
-                out += [(name, a) for a in fresh[np.argsort(-belief.std / np.abs(belief.mean))[:left]]]
-        return out
-
-    def _candidates_of_front(self) -> Archs:
-        """The front as predicted now, on which measurements are best spent when nothing else is paid for."""
-        if any(len(self._known(n)[1]) < 2 for n in self.expensive):
-            return np.empty((0, self.space.d), dtype=np.int64)
-        return self.recommend()
-
-    def _design(self, n: int) -> Archs:
-        """The first architectures to evaluate: spread over the space, each network once, in its cheapest form."""
-        context = next((self.contexts[name] for name in self.evaluated if name in self.contexts), None)
+    def _spread_design(self, n: int) -> Archs:
+        """The first architectures to evaluate: spread over the space, each network once, in its cheapest encoding."""
+        context = next((self.models.contexts[name] for name in self.evaluated if name in self.models.contexts), None)
         rng = np.random.default_rng([self.seed, 2])
-        drawn = self.space.sample(min(1200, 4 * self.space.size), rng)
-        networks = np.unique(self.space.canonical(drawn), axis=0)
-        if len(networks) > n:
-            networks = FewShotGP().choose(n, seed=rng, space=self.space, candidates=networks, context=context)
-        return self._cheapest_forms(networks)
+        return self._cheapest_encodings(first_designs.spread_design(self.space, n, context, rng))
 
-    def _guessed_front(self, pool: Archs, guesses: Array, n: int) -> Archs:
-        """The front of `pool` by guesses and what the other objectives are known to be, thinned to `n`."""
-        known = self._beforehand(pool)
-        if len(known) + guesses.shape[1] < len(self.objectives):
-            return self._design(n)
+    def _scored_front(self, pool: Archs, scores: Array, n: int) -> Archs:
+        """The front of `pool` by scores of the evaluated objectives and what is known of the others."""
+        known = self._known_beforehand(pool)
+        if len(known) + scores.shape[1] < len(self.objectives):
+            return self._spread_design(n)
         costs = np.empty((len(pool), len(self.objectives)))
-        costs[:, self._evaluated_columns] = -guesses
+        costs[:, self._evaluated_columns] = -scores
         for j, o in enumerate(self.objectives):
             if o.name in known:
                 costs[:, j] = o.sign * known[o.name]
@@ -231,111 +367,74 @@ class PredictorSearch(BeliefSearch):
         for c in self.constraints:
             if c.objective in known:
                 broken |= c.violation(known[c.objective]) > 0
-        allowed = np.flatnonzero(~broken) if not broken.all() else np.arange(len(pool))
-        front = allowed[nondominated(costs[allowed])]
-        front = front[self._one_of_each(pool[front])]
-        return pool[front[self._spread(costs[front], min(n, len(front)))]]
+        return first_designs.prior_front(self.space, pool, costs, broken, n, self._volume)
 
-    def _beforehand(self, archs: Archs) -> dict[str, Array]:
-        """Values of the objectives that are known without paying: free ones, and those that a few-shot predictor has
-        learned by now."""
-        learned = [name for name in self.few_shot if len(self._known(name)[1]) >= 2]
-        return self._computed(archs) | {name: self._answer(name, archs).mean for name in learned}
+    def _cheapest_encodings(self, archs: Archs) -> Archs:
+        """For each architecture the isomorphic one of least cost, as far as costs are known without an evaluation."""
 
-    def _one_of_each(self, archs: Archs) -> NDArray[np.int64]:
-        """Rows of `archs`, in their order: the first of each network."""
-        _, first = np.unique(self.space.canonical(archs), axis=0, return_index=True)
-        return np.sort(first)
+        def cost(members: Archs) -> Array | None:
+            known = self._known_beforehand(members)
+            signs = {o.name: o.sign for o in self.objectives}
+            scaled = [signs[name] * v / max(float(np.ptp(v)), 1e-12) for name, v in known.items()]
+            return np.asarray(np.sum(scaled, axis=0)) if scaled else None
 
-    def _cheapest_forms(self, archs: Archs) -> Archs:
-        """For each architecture the equal network with the least costs, as far as they are known without paying.
+        return candidates.cheapest_encodings(self.space, archs, cost, self.candidates)
 
-        The ways to write the same cell differ in latency.
-        """
-        if not len(archs) or not self.space.enumerable or self.space.size > self.candidates:
-            return archs
-        everything = self.space.enumerate()
-        keys = self.space.keys(archs)
-        wanted = set(keys)
-        equal: dict[Hashable, list[int]] = {}
-        for i, key in enumerate(self.space.keys(everything)):
-            if key in wanted:
-                equal.setdefault(key, []).append(i)
-        members = everything[[i for rows in equal.values() for i in rows]]
-        known = self._beforehand(members)
-        if not known:
-            return archs
-        signs = {o.name: o.sign for o in self.objectives}
-        total = np.sum([signs[n] * v / max(float(np.ptp(v)), 1e-12) for n, v in known.items()], axis=0)
-        start, best = 0, {}
-        for key, rows in equal.items():
-            best[key] = members[start + int(np.argmin(total[start : start + len(rows)]))]
-            start += len(rows)
-        return np.array([best[key] for key in keys])
+    # ---- several objectives
 
-    def _not_evaluated(self, archs: Archs, pending: Archs) -> NDArray[np.int64]:
-        """Rows of `archs` whose networks have neither been evaluated nor are pending; equal ones among them stay."""
-        seen = self._evaluated_keys(pending)
-        return np.flatnonzero([key not in seen for key in self.space.keys(archs)])
-
-    def _evaluated_keys(self, pending: Archs) -> set[Hashable]:
-        """Keys of the networks that have been evaluated, successfully or not, or are pending."""
-        archs, values = self.archs_, self.values_[:, self._evaluated_columns]
-        tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs], dtype=bool)
-        return set(self.space.keys(archs[tried])) | set(self.space.keys(pending))
-
-    def _mixed(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What is expected to improve the front, and one in :data:`ALONE` that could be best in one objective."""
+    def _next_batch(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """What is expected to improve the front; every :data:`ALONE`-th optimises one expensive objective."""
         evaluated = self._evaluated_objectives
-        done = min(self._paid_for(o.name) for o in evaluated) + len(pending)
+        done = min(self._count(o.name) for o in evaluated) + len(pending)
         turns = [i // ALONE for i in range(done, done + n) if i % ALONE == ALONE - 1]
-        chosen = self._improving(n - len(turns), pending, rng) if n > len(turns) else pending[:0]
+        chosen = self._improve_front(n - len(turns), pending, rng) if n > len(turns) else pending[:0]
         for turn in turns:
             waiting = np.concatenate([pending, chosen])
-            best = self._promising(evaluated[turn % len(evaluated)], 1, waiting, rng)
-            chosen = np.concatenate([chosen, self._cheapest_forms(best)])
+            best = self._maximise_bound(evaluated[turn % len(evaluated)], 1, waiting, rng)
+            chosen = np.concatenate([chosen, self._cheapest_encodings(best)])
         return chosen
 
-    def _improving(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """Greedy batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
+    def _improve_front(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """A batch of the largest expected hypervolume improvement, weighted by the probability of feasibility."""
         pool = self._pool(rng)
         keys, seen = self.space.keys(pool), self._evaluated_keys(pending)
         fresh = np.flatnonzero([key not in seen for key in keys])
-        again, told = self._other_forms(pool, keys, pending)
+        again, told = self._other_encodings(pool, keys, pending)
         if not len(fresh) + len(again):
             return pool[:0]
-        mean, std = self._beliefs(pool)  # of all: a listed space's features are kept
+        mean, std = self._predict(pool)  # of all: predictors keep the features of a listed space
         known = np.ix_(again, self._evaluated_columns)
         mean[known], std[known] = told, 0.0
         rows, repeated = np.concatenate([fresh, again]), np.repeat([False, True], [len(fresh), len(again)])
-        pool, mean, std, networks = pool[rows], mean[rows], std[rows], _numbers(keys)[rows]
+        pool, mean, std, networks = pool[rows], mean[rows], std[rows], candidates.number_networks(keys)[rows]
         low, high = self._range(mean)
-        exploration = EXPLORATION[self._guesses is not None] if self.exploration is None else self.exploration
-        costs, spread = (mean * self.signs - low) / (high - low), exploration * std / (high - low)
-        front = self._reach((self._front_costs(pending) - low) / (high - low)).max(axis=0, initial=0.0)
+        costs = (mean * self.signs - low) / (high - low)
+        front = self._volume.front((self._front_costs(pending) - low) / (high - low))
         feasible = self._feasibility(mean, std)
+
+        # Joint draws of all candidates are out of reach: a shortlist is screened by what the front gains if a
+        # candidate is as good as predicted, or better by some standard deviations.
         hopes = [costs - screen * std / (high - low) for screen in SCREENS]
-        gains = [self._gain(self._reach(hoped), front) * np.maximum(feasible, 1e-3) for hoped in hopes]
-        short = _in_turn([_best_forms(networks, gain) for gain in gains])[: max(SHORTLIST, 8 * n)]
-        pool, costs, spread = pool[short], costs[short], spread[short]
-        feasible, repeated, networks = feasible[short], repeated[short], networks[short]
-        sure, fronts = self._drawn(pool, costs, pending, low, high, rng)
-        drawn = [self._reach(c + spread * z) for c, z in zip(sure, self._normal * self._varied, strict=True)]
-        left = np.ones(len(pool), dtype=bool)
-        chosen: list[int] = []
-        while len(chosen) < n and left.any():
-            gain = np.mean([self._gain(r, f) for r, f in zip(drawn, fronts, strict=True)], axis=0) * feasible
-            if gain[left].max() <= 0:  # nothing is expected to improve: the most promising that is left
-                gain = feasible - 1e-3 * costs.sum(axis=1)
-            best = int(np.argmax(np.where(left, gain, -np.inf)))
-            chosen.append(best)
-            left &= np.arange(len(left)) != best if repeated[best] else networks != networks[best]
-            fronts = [np.maximum(f, self._reach(c[[best]])[0]) for c, f in zip(sure, fronts, strict=True)]
+        gains = [self._volume.gain(self._volume.reach(h), front) * np.maximum(feasible, 1e-3) for h in hopes]
+        rankings = [candidates.best_encodings(networks, gain, ENCODINGS) for gain in gains]
+        short = candidates.take_turns(rankings)[: max(SHORTLIST, 8 * n)]
+
+        exploration = self.exploration
+        if exploration is None:
+            exploration = PRIOR_EXPLORATION if self._prior is not None else EXPLORATION
+        pool, costs, deviation = pool[short], costs[short], exploration * std[short] / (high - low)
+        drawn, fronts = self._draw_costs(pool, costs, pending, low, high, rng)
+        # Few-shot objectives vary jointly in the draws; the others candidate by candidate, around their means.
+        vary = np.array([float(o.name not in self.few_shot) for o in self.objectives])
+        noise = [deviation * z for z in self._normal * vary]
+        chosen = acquisition.expected_improvement_batch(
+            self._volume, costs, drawn, noise, fronts, feasible[short], networks[short], repeated[short], n
+        )
         return pool[chosen]
 
-    def _other_forms(self, pool: Archs, keys: Sequence[Hashable], pending: Archs) -> tuple[NDArray[np.int64], Array]:
-        """Rows of `pool` that are other forms of evaluated networks, where forms differ and a few-shot predictor learns
-        in what; and what those networks were evaluated to, ``(rows, evaluated objectives)``.
+    def _other_encodings(self, pool: Archs, keys: Sequence[Hashable], pending: Archs) -> tuple[Rows, Array]:
+        """Rows of `pool` that are isomorphic to evaluated networks, where encodings differ and a few-shot predictor
+        learns in what; and what those networks were evaluated to, ``(rows, evaluated objectives)``.
 
         Args:
             keys: of the pool's networks.
@@ -346,7 +445,7 @@ class PredictorSearch(BeliefSearch):
         archs = self._evaluated_archs()
         told: dict[Hashable, list[Array]] = {}
         for key, arch in zip(self.space.keys(archs), archs, strict=True):
-            told.setdefault(key, []).append(self._told(arch)[columns])
+            told.setdefault(key, []).append(self._values_of(arch)[columns])
         done = {a.tobytes() for a in archs} | self._failed
         for key in self.space.keys(pending):
             told.pop(key, None)
@@ -354,200 +453,140 @@ class PredictorSearch(BeliefSearch):
         values = [np.mean(told[keys[i]], axis=0) for i in again]
         return np.array(again, dtype=np.int64), np.reshape(values, (len(again), len(columns)))
 
-    @property
-    def _varied(self) -> Array:
-        """Which objectives vary on their own in a draw, ``(m,)``: those that no few-shot predictor draws jointly."""
-        return np.array([float(o.name not in self.few_shot) for o in self.objectives])
-
-    def _drawn(
+    def _draw_costs(
         self, pool: Archs, costs: Array, pending: Archs, low: Array, high: Array, rng: np.random.Generator
     ) -> tuple[list[Array], list[Array]]:
-        """For each draw the scaled costs ``(n, m)`` of candidates, and the reach ``(directions,)`` of what is known.
+        """For each draw the scaled costs ``(n, m)`` of candidates, and the reach ``(k,)`` of the known front.
 
-        What a few-shot predictor says of candidates and of what was evaluated, but not on this objective, is one joint
-        draw of the same function (Daulton et al., NeurIPS 2021); other objectives have their means.
+        What a few-shot predictor says of candidates and of evaluated architectures that it was not measured on is one
+        joint draw of the same function (Daulton et al., NeurIPS 2021): a device on which all is slower than predicted
+        moves both, and improves nothing. Other objectives have their means.
         """
         known = np.concatenate([self._evaluated_archs(), pending])
-        values = self._completed(known)
+        values = self._complete_by_prediction(known)
         kept = np.isfinite(values).all(axis=1)
         known, values = known[kept], values[kept]
         names = [o.name for o in self.objectives]
-        columns = [names.index(name) for name in self.few_shot if len(self._known(name)[1]) >= 2]
-        told = np.array([np.isfinite(self._told(arch)) for arch in known]).reshape(-1, len(names))
+        columns = [names.index(name) for name in self.few_shot if self._learnable([name])]
+        told = np.array([np.isfinite(self._values_of(arch)) for arch in known]).reshape(-1, len(names))
         everything = np.concatenate([pool, known])
-        draws = {j: self._tempered(self._fit(names[j]), everything, rng) for j in columns}
-        sure, fronts = [], []
-        for i in range(len(self._normal)):
+        count = len(self._normal)
+        draws = {j: self.models.draw(names[j], everything, count, rng, DEVIATION) for j in columns}
+        drawn, fronts = [], []
+        for i in range(count):
             here, there = costs.copy(), values.copy()
-            for j, drawn in draws.items():
-                here[:, j] = (drawn[i, : len(pool)] * self.signs[j] - low[j]) / (high[j] - low[j])
-                there[:, j] = np.where(told[:, j], values[:, j], drawn[i, len(pool) :])
+            for j, values_drawn in draws.items():
+                here[:, j] = (values_drawn[i, : len(pool)] * self.signs[j] - low[j]) / (high[j] - low[j])
+                there[:, j] = np.where(told[:, j], values[:, j], values_drawn[i, len(pool) :])
             scaled = (there * self.signs - low) / (high - low)
-            sure.append(here)
-            fronts.append(self._reach(scaled[self.violation(there) <= 0]).max(axis=0, initial=0.0))
-        return sure, fronts
+            drawn.append(here)
+            fronts.append(self._volume.front(scaled[self.violation(there) <= 0]))
+        return drawn, fronts
 
-    def _tempered(self, model: Predictor, archs: Archs, rng: np.random.Generator) -> Array:
-        """Joint draws ``(draws, n)`` of measurements, :data:`DEVIATION` as far from the mean."""
-        mean = model.predict(archs).mean
-        drawn: Array = model.sample(archs, len(self._normal), rng)
-        return mean + DEVIATION * (drawn - mean)
+    def _range(self, mean: Array) -> tuple[Array, Array]:
+        """Least and greatest cost of each objective over what is predicted and what was told."""
+        values = np.concatenate([mean, self.values_]) * self.signs
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        return low, np.where(high > low, high, low + 1.0)
+
+    def _front_costs(self, pending: Archs) -> Array:
+        """Costs of what was evaluated within the constraints, and of what is pending as predicted, ``(n, m)``."""
+        values = self._complete_by_prediction(self._evaluated_archs())
+        if len(pending):
+            values = np.concatenate([values, self._complete_by_prediction(pending)])
+        values = values[np.isfinite(values).all(axis=1)]
+        return (values * self.signs)[self.violation(values) <= 0]
 
     # ---- one objective
 
-    @property
-    def single(self) -> bool:
-        """Whether there is one objective, and it is evaluated."""
-        return len(self.objectives) == 1 and bool(self.evaluated)
+    def _maximise_bound(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
+        """A batch of the best by an optimistic quantile of one objective.
 
-    def _guessed_best(self, pool: Archs, guesses: Array, n: int) -> Archs:
-        """At most `n` of `pool`, drawn among what the guess ranks first."""
-        best = pool[np.argsort(-guesses[:, 0], kind="stable")[: max(round(len(pool) * TOP), 10 * n)]]
-        best = best[self._one_of_each(best)]
-        return best[np.random.default_rng([self.seed, 2]).permutation(len(best))[:n]]
-
-    def _promising(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What could be best in an objective, one after another; of those chosen before, the median is believed
-        meanwhile."""
-        told, values = self._known(objective.name)
-        optimism = max(OPTIMISM[1], OPTIMISM[0] - len(told) / OPTIMISM[2])
-        pool = self._screened(objective, rng)
+        What is pending or chosen before is taken to be worth its median (the kriging believer, Ginsbourger et al.
+        2010), so that a batch does not hold near-copies.
+        """
+        name = objective.name
+        told, values = self.models.known(name)
+        optimism = max(OPTIMISM_END, OPTIMISM_START - len(told) / OPTIMISM_DECAY)
+        pool = self._screen(objective, rng)
         chosen = np.empty((0, self.space.d), dtype=np.int64)
-        model = self._fit(objective.name)
+        model = self.models.fitted(name)
         for _ in range(n):
             waiting = np.concatenate([pending, chosen])
             if len(waiting):
-                believed = self._fit(objective.name).quantile(waiting, 0.0)
-                model = self._learned(objective, np.concatenate([told, waiting]), np.concatenate([values, believed]))
+                believed = self.models.fitted(name).quantile(waiting, 0.0)
+                model = self.models.learn(name, np.concatenate([told, waiting]), np.concatenate([values, believed]))
             left = pool[self._not_evaluated(pool, waiting)]
             if not len(left):
                 break
             cost = objective.sign * model.quantile(left, -objective.sign * optimism)
             if self.constraints:
-                likely = self._feasibility(*self._beliefs(left))
+                likely = self._feasibility(*self._predict(left))
                 cost = np.where(likely >= min(0.5, float(likely.max())), cost, np.inf)
             chosen = np.concatenate([chosen, left[[int(np.argmin(cost))]]])
         return chosen
 
-    def _screened(self, objective: Objective, rng: np.random.Generator) -> Archs:
-        """Candidates: of a space that can be listed, what looked good when all of it was last scored, and some more."""
-        everything = self._everything()
+    def _screen(self, objective: Objective, rng: np.random.Generator) -> Archs:
+        """Candidates: of a listed space, what ranked first when all of it was last scored, and some others."""
+        everything = candidates.whole_space(self.space, self.candidates)
         if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
             return self._pool(rng)  # what is best in one objective may break the constraints on the others
         name, count = objective.name, self._results(objective.name)
         if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
-            cost = objective.sign * self._fit(name).quantile(everything, -objective.sign)
+            cost = objective.sign * self.models.fitted(name).quantile(everything, -objective.sign)
             self._rankings[name] = count, np.argsort(cost, kind="stable")
         order = self._rankings[name][1]
         some = rng.choice(order[SCREENED:], min(SCREENED // 4, len(order) - SCREENED), replace=False)
         return everything[np.concatenate([order[:SCREENED], some])]
 
-    def _everything(self) -> Archs | None:
-        return self.space.enumerate() if self.space.enumerable and self.space.size <= self.candidates else None
-
-    # ---- hypervolume by directions
-
-    def _reach(self, costs: Array) -> Array:
-        """How far each point ``(n, m)`` of normalised costs pushes along each direction, ``(n, directions)``."""
-        return reach(costs, self._directions)
-
-    def _gain(self, reached: Array, front: Array) -> Array:
-        """Hypervolume ``(n,)`` that points add, by their reach ``(n, directions)``, to a front known by its own."""
-        m = len(self.objectives)
-        gain: Array = self._volume * np.maximum(reached**m - front**m, 0.0).mean(axis=1)
-        return gain
-
-    def _range(self, mean: Array) -> tuple[Array, Array]:
-        """Least and greatest cost of each objective over what is predicted and what was paid for."""
-        values = np.concatenate([mean, self.values_]) * self.signs
-        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        return low, np.where(high > low, high, low + 1.0)
-
-    def _front_costs(self, pending: Archs = np.empty((0, 0), dtype=np.int64)) -> Array:
-        """Costs of what was evaluated within the constraints, and of what is pending as predicted, ``(n, m)``."""
-        values = self._completed(self._evaluated_archs())
-        if len(pending):
-            values = np.concatenate([values, self._completed(pending)])
-        values = values[np.isfinite(values).all(axis=1)]
-        return (values * self.signs)[self.violation(values) <= 0]
-
     # ---- candidates and the result
 
     def _pool(self, rng: np.random.Generator) -> Archs:
-        """Candidates: the whole space, or a pool evolved on the beliefs where that is too large."""
-        if self.space.enumerable and self.space.size <= self.candidates:
-            return self.space.enumerate()
+        """Candidates: the whole space, or a pool evolved on the predictions where that is too large."""
+        everything = candidates.whole_space(self.space, self.candidates)
+        if everything is not None:
+            return everything
         size = min(2000, self.candidates)
-        pool = np.concatenate([self.space.sample(size, rng), self._evaluated_archs()])
-        for _ in range(self.generations):
-            mean, std = self._beliefs(pool)
+
+        def score(archs: Archs) -> tuple[Array, Array]:
+            mean, std = self._predict(archs)
             low, high = self._range(mean)
-            optimistic = (mean * self.signs - std - low) / (high - low)
-            broken = 1.0 - self._feasibility(mean, std)
-            order = np.lexsort((optimistic @ np.full(optimistic.shape[1], 1.0), broken > 0.5))
-            front = np.flatnonzero(nondominated(np.column_stack([optimistic, broken])))
-            parents = pool[np.unique(np.concatenate([front[: size // 4], order[: size // 10]]))]
-            pick = rng.integers(0, len(parents), (2, size // 2))
-            children = self.space.mutate(self.space.crossover(parents[pick[0]], parents[pick[1]], rng), rng)
-            mutants = self.space.mutate(parents[rng.integers(0, len(parents), size // 2)], rng)
-            pool = np.unique(np.concatenate([parents, children, mutants]), axis=0)
-        return pool
+            return (mean * self.signs - std - low) / (high - low), 1.0 - self._feasibility(mean, std)
+
+        start = np.concatenate([self.space.sample(size, rng), self._evaluated_archs()])
+        return candidates.evolve(self.space, start, score, size, self.generations, rng)
+
+    def _not_evaluated(self, archs: Archs, pending: Archs) -> Rows:
+        """Rows of `archs` whose networks have neither been evaluated nor are pending; isomorphic ones among them
+        stay."""
+        seen = self._evaluated_keys(pending)
+        return np.flatnonzero([key not in seen for key in self.space.keys(archs)])
+
+    def _evaluated_keys(self, pending: Archs) -> set[Hashable]:
+        """Keys of the networks that have been evaluated, successfully or not, or are pending."""
+        archs, values = self.archs_, self.values_[:, self._evaluated_columns]
+        tried = np.isfinite(values).any(axis=1) | np.array([a.tobytes() in self._failed for a in archs], dtype=bool)
+        return set(self.space.keys(archs[tried])) | set(self.space.keys(pending))
 
     def recommend(self) -> Archs:
-        """The front by what was paid for, completed by predictions.
+        """The front by what was evaluated, completed by predictions.
 
         Where some objective is evaluated on each proposal, only architectures evaluated so are recommended; where all
-        paid objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
+        expensive objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
         `front_size`.
         """
-        if any(len(self._known(n)[1]) < 2 for n in self.expensive):
+        if not self._learnable(self.expensive):
             return super().recommend()
         predicted = not self.evaluated
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
         if not len(pool):
             return pool
-        values = self._completed(pool)
+        values = self._complete_by_prediction(pool)
         violation = self.violation(values)
         if not (violation <= 0).any():
             return pool[[int(np.argmin(violation))]]
         pool, costs = pool[violation <= 0], (values * self.signs)[violation <= 0]
         keep = np.flatnonzero(nondominated(costs))
         if predicted and len(keep) > self.front_size:
-            keep = keep[self._spread(costs[keep], self.front_size)]
+            keep = keep[self._volume.subset(costs[keep], self.front_size)]
         return pool[keep]
-
-    def _spread(self, costs: Array, n: int) -> list[int]:
-        """The `n` points whose hypervolume, within the range of these points, is greatest, chosen greedily."""
-        low, high = costs.min(axis=0), costs.max(axis=0)
-        scaled = (costs - low) / np.where(high > low, high - low, 1.0) / 1.1
-        chosen: list[int] = []
-        reached, front = self._reach(scaled), np.zeros(len(self._directions))
-        for _ in range(n):
-            gain = self._gain(reached, front)
-            gain[chosen] = -1.0
-            chosen.append(int(np.argmax(gain)))
-            front = np.maximum(front, reached[chosen[-1]])
-        return chosen
-
-
-def _numbers(keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    """A number for each key, ``(n,)``, equal for equal keys."""
-    number: dict[Hashable, int] = {}
-    return np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
-
-
-def _best_forms(networks: NDArray[np.int64], gain: Array) -> NDArray[np.int64]:
-    """Rows by falling gain, at most :data:`FORMS` of each network."""
-    order = np.argsort(-gain, kind="stable")
-    which = networks[order]
-    by_network = np.argsort(which, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[by_network] = np.arange(len(order)) - np.searchsorted(which[by_network], which[by_network])
-    return np.asarray(order[place < FORMS])
-
-
-def _in_turn(rankings: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The first of each ranking, the second of each, and so on, each row once; the rankings are of one length."""
-    together = np.stack(rankings, axis=1).ravel()
-    _, first = np.unique(together, return_index=True)
-    return np.asarray(together[np.sort(first)])

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
-from nastk.predictors.base import Predictor
 from nastk.search._multi import MultiObjectiveLearner
 from nastk.search.base import Constraint, Objective
+from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ class Scalarised(MultiObjectiveLearner):
         constraints: Sequence[str | Constraint] = (),
         seed: int = 0,
         budget: dict[str, int] | None = None,
-        predictor: str | Predictor | Mapping[str, str | Predictor] | None = None,
+        predictor: Predictors = None,
         contexts: Mapping[str, Context] | None = None,
         start: int = 10,
         candidates: int = 20_000,

@@ -30,6 +30,8 @@ class ZeroCostSearch(SingleObjective):
         candidates: random architectures that are ranked where the space is larger or proxies are computed live.
     """
 
+    reads_contexts = True
+
     def __init__(
         self,
         space: SearchSpace,

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import Direction, Evaluation, Oracle, exact
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces._pool import Pool

@@ -13,7 +13,7 @@ from toy import Toy, latency, objectives, oracle
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
 from nastk.search._single import SingleObjective

@@ -15,7 +15,7 @@ from toy import Epochs, Toy, accuracy, answers, latency, low, oracle, paid
 import nastk
 from nastk.bench import search as search_bench
 from nastk.errors import InvalidValue
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.oracles.base import Oracle
 from nastk.report.front import chart_of
 from nastk.search.base import Objective, Proposal, Searcher

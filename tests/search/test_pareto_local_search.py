@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy import Toy, accuracy, latency, objectives, oracle
 
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.search.pareto_local_search import ParetoLocalSearch
 from nastk.spaces.base import Archs
 from nastk.study import Study

@@ -9,7 +9,7 @@ import pytest
 from toy import Toy, accuracy, latency, objectives, oracle
 
 from nastk.errors import InvalidValue, UnknownName
-from nastk.history import Record
+from nastk.evaluation import Record
 from nastk.metrics import hypervolume
 from nastk.registry import SEARCHERS
 from nastk.search.pymoo import ALGORITHMS, PymooSearch

@@ -1,0 +1,214 @@
+"""What a run has to say at its end: a chart with notes, tidy rows, files, a table for the screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nastk.evaluation import EQUAL
+from nastk.files import write_text
+from nastk.metrics import ModnasProtocol, nondominated
+from nastk.report.chart import KINDS, Chart
+from nastk.report.front import agreement, chart_of
+from nastk.report.rows import write_json
+from nastk.report.tables import number, show
+from nastk.result import Result
+from nastk.search.base import Objective
+
+FILES = ("front.html", "front.png", "front.csv", "result.json")
+
+
+class Summary:
+    """The end of a search.
+
+    Args:
+        result: what was found.
+        about: how the search was asked for, JSON-able; stored in ``result.json``.
+        seed: random seed of what is drawn in the picture.
+    """
+
+    def __init__(self, result: Result, about: dict[str, Any], seed: int = 0):
+        self.result, self.about, self.seed = result, about, seed
+        self.searcher, self.space = result.searcher, result.space
+
+    @cached_property
+    def chart(self) -> Chart:
+        """The picture of it, with the notes that a reader needs."""
+        notes = [*self._hypervolume_notes(), *self._fate_notes(), self._evaluations()]
+        return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
+
+    # ---- the table's true front
+
+    @property
+    def _on_table(self) -> tuple[Objective, Objective] | None:
+        """An accuracy and a latency, if both are of a table: MODNAS's protocol is about these."""
+        of_table = [o for o in self.searcher.objectives if o.oracle.kind == "table"]
+        accuracy = next((o for o in of_table if "accuracy" in o.oracle.name), None)
+        latency = next((o for o in of_table if o.oracle.name == "latency"), None)
+        return None if accuracy is None or latency is None else (accuracy, latency)
+
+    @cached_property
+    def _protocol(self) -> tuple[ModnasProtocol, Any, Any] | None:
+        """MODNAS's protocol over the table, the rows it covers and their values; None where there is no table."""
+        if self._on_table is None:
+            return None
+        everything = self.space.enumerate()
+        values = np.column_stack([o.oracle(everything) for o in self._on_table])
+        known = np.flatnonzero(np.isfinite(values).all(axis=1))
+        return ModnasProtocol(100.0 - values[known, 0], values[known, 1]), known, values[known]
+
+    @cached_property
+    def hypervolume(self) -> dict[str, float]:
+        """Hypervolume of the front by MODNAS's protocol, and of the table's true front; empty without a table."""
+        if self._protocol is None:
+            return {}
+        protocol, known, _ = self._protocol
+        rows = np.flatnonzero(np.isin(known, self.space.index(self.result.front_archs)))
+        return {"hypervolume": protocol.hypervolume(rows), "true_front": protocol.front_hypervolume()}
+
+    @cached_property
+    def _true_front(self) -> dict[str, list[float]]:
+        if self._protocol is None or self._on_table is None:
+            return {}
+        protocol, _, values = self._protocol
+        kept = values[protocol.kept]
+        best = kept[nondominated(kept * np.array([-1.0, 1.0]))]
+        return {o.name: best[:, j].tolist() for j, o in enumerate(self._on_table)}
+
+    # ---- notes
+
+    def _hypervolume_notes(self) -> list[str]:
+        if not self.hypervolume:
+            return []
+        found, true = self.hypervolume["hypervolume"], self.hypervolume["true_front"]
+        return [f"Hypervolume by the MODNAS protocol: {found:.4f}; the table's true front has {true:.4f}."]
+
+    def _fate_notes(self) -> list[str]:
+        notes = []
+        proposed, front = self.result.proposed, self.result.front_archs
+        if proposed is not None and len(proposed) > len(front):
+            notes.append(
+                f"{len(proposed) - len(front)} of the {len(proposed)} proposed architectures left the front when they "
+                "were measured."
+            )
+        if self.searcher.constraints and not self.result.feasible:
+            bounds = ", ".join(map(str, self.searcher.constraints))
+            notes.append(f"Nothing that keeps {bounds} was found; showing the least-violating architecture.")
+        return notes
+
+    def _evaluations(self) -> str:
+        """How often each objective was evaluated, at which fidelities, and what isomorphic architectures saved."""
+        records = self.result.history.records("search")
+        parts = []
+        for o in self.searcher.objectives:
+            fidelities = [o.target if r.fidelity is None else r.fidelity for r in records if r.objective == o.name]
+            if not fidelities:
+                continue
+            each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
+            parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
+        if not parts:
+            return "Nothing was evaluated."
+        equal = sum(r.source == EQUAL for r in records)
+        saved = f"; {equal} of them known from equal networks" if equal else ""
+        return f"Evaluations: {', '.join(parts)}{saved}."
+
+    # ---- files
+
+    def write(self, folder: Path, json_file: str | None = None) -> None:
+        """Write :data:`FILES`, and tidy rows to `json_file`, each whole or not at all."""
+        from nastk.report import write_html, write_png
+
+        content = {
+            **self.about,
+            **self.result.to_dict(),
+            "hypervolume": self.hypervolume,
+            "chart": self.chart.to_dict(),
+        }
+        self.result.to_csv(folder / "front.csv")
+        write_text(folder / "result.json", json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+        write_html(self.chart, folder / "front.html")
+        write_png(self.chart, folder / "front.png")
+        if json_file is not None:
+            write_json(json_file, self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Tidy rows: one a metric of the run."""
+        spent = self.result.history.counts("search")
+        latencies = {o.name for o in self.searcher.objectives if o.oracle.few_shot}
+        of = [o.oracle for o in self.searcher.objectives]
+        common = {
+            "experiment": "search",
+            "space": self.space.name,
+            "dataset": next((o.dataset for o in of if o.dataset), None),
+            "device": next((o.device for o in of if o.device), None),
+            "method": self.about.get("search", {}).get("searcher"),
+            "samples": max((n for name, n in spent.items() if name not in latencies), default=0),
+            "measurements": max((n for name, n in spent.items() if name in latencies), default=0),
+        }
+        metrics: list[tuple[str, float, float | None]] = [("front_size", float(len(self.result.front_archs)), None)]
+        if self.hypervolume:
+            metrics.append(("hypervolume", self.hypervolume["hypervolume"], self.hypervolume["true_front"]))
+        for objective in self.searcher.objectives:
+            found = agreement(self.chart, objective.name)
+            for metric in ("spearman", "median_error_percent"):
+                if found is not None:
+                    metrics.append((f"{objective.name}_{metric}", found[metric], None))
+        return [
+            {**common, "metric": name, "mean": value, "ci95": None, "seeds": 1}
+            | ({} if reference is None else {"reference": reference, "reference_source": "true front of the table"})
+            for name, value, reference in metrics
+        ]
+
+
+# ---- the screen
+
+
+def show_chart(chart: Chart, say: Callable[[str], None]) -> None:
+    """A front as a table, and its notes.
+
+    Args:
+        say: prints a line.
+    """
+    rows = _table(chart)
+    if rows:
+        show(rows, title=chart.title, shorten=("architecture",))
+    else:
+        say(f"{chart.title}: no architecture could be evaluated")
+    say("")
+    for note in chart.notes:
+        say(note)
+
+
+def _table(chart: Chart) -> list[dict[str, Any]]:
+    """Rows for the screen: the kind of a value stands in the heading where a column has one kind only."""
+    rows: list[dict[str, Any]] = [{"architecture": p.arch} for p in chart.front]
+    for axis in chart.axes:
+        kinds = {p.shown[axis.name].kind for p in chart.front if axis.name in p.shown}
+        heading = f"{axis.label} {KINDS[next(iter(kinds))]}" if len(kinds) == 1 else axis.label
+        for row, point in zip(rows, chart.front, strict=True):
+            value = point.shown.get(axis.name)
+            if value is None:
+                row[heading] = None
+            elif len(kinds) == 1:
+                row[heading] = value.value
+            else:
+                row[heading] = f"{number(value.value)} {KINDS[value.kind]}"
+        if any(axis.name in p.predicted for p in chart.front):
+            for row, point in zip(rows, chart.front, strict=True):
+                row["predicted"] = point.predicted[axis.name].value if axis.name in point.predicted else None
+    return rows
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return value

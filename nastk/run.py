@@ -1,0 +1,689 @@
+"""One way into a search: from its description to a study. Names become objects here, and defaults are decided.
+
+``nastk.search(...)``, ``nastk search`` and ``nastk bench search`` all come through :func:`compose`, so that the same
+search asked in three ways is the same search, row by row, and each can resume what another began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field, replace
+from inspect import Parameter, signature
+from typing import Any
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.history import History
+from nastk.oracles.base import FunctionOracle, Oracle
+from nastk.oracles.counts import COUNTED
+from nastk.predictors.base import FewShotPredictor, Predictor
+from nastk.registry import SEARCHERS, load_object
+from nastk.result import Result
+from nastk.search.base import Constraint, Objective, Searcher, searcher_class
+from nastk.search.models import Predictors
+from nastk.spaces.base import Archs, SearchSpace
+from nastk.study import Progress, Study, budget_by_objective
+
+STUDY = "nastk"
+"""Name of a study in its storage where none is given."""
+ACCURACY_DATASET = "cifar10"
+"""Data set of the shipped accuracy estimates where none is named."""
+NETWORK_ARGUMENTS = ("network", "model")
+"""A user's function whose first argument has one of these names is given the built network."""
+LARGEST_BATCH = 5
+"""Proposals to ask for at a time in a search of several objectives: each question refits, which costs seconds."""
+LEAST_ROUNDS = 10
+"""Rounds that a budget is divided into at the least: with fewer, a search would hardly learn from its results."""
+
+
+@dataclass(frozen=True)
+class SearchDescription:
+    """One search, described by what JSON can hold.
+
+    Args:
+        space: its name, or ``file.py:Class``.
+        objectives: each ``{"name", "fidelity", "oracle"}``: the name in constraints and columns, the fidelity to
+            evaluate or None for the highest, and what :meth:`nastk.Oracle.describe` says.
+        constraints: such as ``latency<=10``.
+        searcher: its name.
+        predictors: names by expensive objective; an objective that is left out gets the default.
+        options: further arguments of the searcher.
+        budget: evaluations of each expensive objective, in all or by name; full trainings where the searcher also
+            trains briefly. Where no objective is expensive, a number of architectures.
+        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it. None: no
+            objective is learned so by default.
+        batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
+            several.
+        verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
+        seed: random seed.
+    """
+
+    space: str
+    objectives: tuple[Mapping[str, Any], ...]
+    constraints: tuple[str, ...] = ()
+    searcher: str = "predictor"
+    predictors: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: int | Mapping[str, int] = 50
+    measurements: int | None = 10
+    batch: int | None = None
+    verify: int = 12
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SearchDescription:
+        """The inverse of :meth:`to_dict`."""
+        lists = {name: tuple(content[name]) for name in ("objectives", "constraints") if name in content}
+        return cls(**{**content, **lists})
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What a description names but cannot make: a user's own space, oracles and predictors.
+
+    Args:
+        space: the space.
+        oracles: by the name of their objective.
+        predictors: by the name of the objective that they learn.
+        contexts: of features, by objective; where given they replace what the oracles' tables have.
+        options: of the searcher, such as objects that JSON cannot hold.
+    """
+
+    space: SearchSpace | None = None
+    oracles: Mapping[str, Oracle] = field(default_factory=dict)
+    predictors: Mapping[str, Predictor] = field(default_factory=dict)
+    contexts: Mapping[str, Context] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """A search that is ready to start or to be resumed.
+
+    Attributes:
+        description: what was asked for.
+        searcher, history: made or opened for it.
+        budget: evaluations of each expensive objective.
+        identity: what makes the study what it is.
+        result: what was found, after :meth:`search`.
+    """
+
+    result: Result
+
+    def __init__(self, description: SearchDescription, searcher: Searcher, budget: dict[str, int], history: History):
+        self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
+        self.identity = identity(description, searcher)
+
+    @property
+    def batch(self) -> int:
+        """Proposals to ask for at a time."""
+        if self.description.batch is not None:
+            return self.description.batch
+        most = max(self.budget.values(), default=1)
+        if self.searcher.expensive and set(self.searcher.expensive) <= set(self.searcher.few_shot):
+            return max(1, most)  # measurements alone: they take turns, which makes them comparable
+        if len(self.searcher.objectives) == 1:
+            return 1
+        return min(max(1, most // LEAST_ROUNDS), LARGEST_BATCH)
+
+    def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
+        """Spend what is left of the budget; arguments and errors as of :class:`nastk.Study`."""
+        study = Study(self.searcher, self.budget, self.history, self.batch, executor, workers, progress)
+        self.result = study.run()
+        return self.result
+
+    def verify(self, progress: Progress | None = None) -> Result:
+        """Evaluate what is only predicted of the proposed front; see :meth:`nastk.Result.settle`."""
+        if self.description.verify:
+            self.result.settle(self.description.verify, progress)
+        return self.result
+
+    def save(self, storage: str, study: str = STUDY) -> None:
+        """Copy the history into a database from which the same search can be resumed.
+
+        Args:
+            storage: SQLAlchemy URL.
+        """
+        from nastk.storage import open_history
+
+        saved = open_history(storage, study, self.identity)
+        saved.add(self.history.records(), self.history.state())
+        saved.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.history.close()
+
+
+# ---- from a description to a study
+
+
+def compose(
+    description: SearchDescription,
+    objects: Objects | None = None,
+    storage: str | History | None = None,
+    study: str = STUDY,
+) -> Run:
+    """Everything up to the first evaluation: names resolved, defaults decided, the history opened.
+
+    Defaults: a latency is learned by a few-shot predictor with the weights that ship for the space, the target device
+    and its near-duplicates left out, where the searcher can; other expensive objectives of a table are learned with
+    its zero-cost proxies among the features.
+
+    Args:
+        description: of the search.
+        objects: what it names but cannot make.
+        storage: keep the history in this database (SQLAlchemy URL), or in this history.
+        study: its name there.
+
+    Raises:
+        NastkError: whatever a user can get wrong.
+    """
+    objects = objects or Objects()
+    kind = searcher_class(description.searcher)
+    if (description.predictors or objects.predictors) and not kind.learns:
+        raise InvalidValue(f"the searcher {description.searcher!r} learns nothing; leave out the predictor")
+    names = [str(entry["name"]) for entry in description.objectives]
+    for text in description.constraints:
+        Constraint.parse(text, names)
+    tables: dict[str, Any] = {}
+    space = objects.space or _space(description, tables)
+    goals = [
+        Objective(
+            entry["name"],
+            objects.oracles.get(entry["name"]) or _oracle(entry["oracle"], space, tables, description.seed),
+            entry.get("fidelity"),
+        )
+        for entry in description.objectives
+    ]
+    options: dict[str, Any] = {**description.options, **objects.options}
+    if kind.learns:
+        options["predictor"] = _predictors(description, objects, kind, space, goals)
+    if kind.learns or kind.reads_contexts:
+        options["contexts"] = _contexts(goals) if objects.contexts is None else objects.contexts
+    limits = _limits(description, kind, goals, options.get("predictor", {}))
+    if kind.needs_fidelities and isinstance(description.budget, int):
+        options.setdefault("trainings", description.budget)
+    if kind.thins_front and description.verify:
+        options.setdefault("front_size", description.verify)
+    searcher: Searcher = SEARCHERS.create(
+        description.searcher, space, goals, constraints=description.constraints, seed=description.seed,
+        budget=limits, **options,
+    )  # fmt: skip
+    limits |= searcher.budget
+    run = Run(description, searcher, limits, History())
+    if isinstance(storage, History):
+        run.history = storage
+    elif storage is not None:
+        from nastk.storage import open_history
+
+        run.history = open_history(storage, study, run.identity)
+    return run
+
+
+def identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
+    """What makes a study what it is, JSON-able; a study is resumed only by the same. The budget is no part of it."""
+    return {
+        "space": searcher.space.name,
+        "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in searcher.objectives],
+        "constraints": [str(c) for c in searcher.constraints],
+        "searcher": description.searcher,
+        "predictors": dict(description.predictors),
+        "options": dict(description.options),
+        "seed": description.seed,
+    }
+
+
+def _space(description: SearchDescription, tables: dict[str, Any]) -> SearchSpace:
+    """The space to search: as far as a table is asked, the architectures that it holds."""
+    for entry in description.objectives:
+        if entry["oracle"].get("oracle") == "table":
+            found: SearchSpace = _table(entry["oracle"]["table"], tables).space
+            return found
+    from nastk.spaces.factory import space
+
+    return space(description.space)
+
+
+def _table(name: str, tables: dict[str, Any]) -> Any:
+    if name not in tables:
+        from nastk.oracles.table import benchmark
+
+        tables[name] = benchmark(name)
+    return tables[name]
+
+
+def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any], seed: int) -> Oracle:
+    """The oracle of a description; see :meth:`nastk.Oracle.describe`."""
+    rest = dict(facts)
+    what = rest.pop("oracle")
+    if what == "table":
+        direction, metric = rest.pop("direction", None), rest.pop("metric")
+        found: Oracle = _table(rest.pop("table"), tables).oracle(metric, **rest)
+        if direction is not None:
+            found.direction = direction
+        return found
+    if what == "count":
+        from nastk.oracles.counts import Count
+
+        direction = rest.pop("direction", "min")
+        found = Count(space, **rest)
+        found.direction = direction
+        return found
+    if what == "latency":
+        from nastk.oracles.latency import Latency
+
+        return Latency(space, **rest)
+    if what == "shipped":
+        return _shipped(space, str(rest["weights"]))
+    if what == "function":
+        return _function(space, str(rest["function"]), rest.get("epochs", ()), seed)
+    raise InvalidValue(f"the objective {rest.get('name', '?')!r} is an object that its description cannot make again")
+
+
+def _shipped(space: SearchSpace, stem: str) -> Oracle:
+    from nastk.oracles.predicted import Predicted
+    from nastk.predictors.factory import predictor, weights
+
+    notes = weights()[stem]
+    dataset, whole = notes["dataset"], space.whole
+    fitted = predictor(stem.removesuffix(f"-{whole.name}-{dataset}"), pretrained=f"{whole.name}-{dataset}")
+    error = notes.get("held_out", {}).get("median_absolute_error")
+    quality = "" if error is None else f", median error {error:.2f} % on architectures it never saw"
+    return Predicted(
+        fitted, space, "accuracy", "%", "max", f"estimate of the shipped predictor {stem}{quality}", weights=stem
+    )
+
+
+def _function(space: SearchSpace, path: str, epochs: Sequence[float], seed: int) -> Oracle:
+    function = load_object(path)
+    if not callable(function):
+        raise InvalidValue(f"--accuracy {path} is a {type(function).__name__}, not a function")
+    arguments = _arguments(function)
+    second = arguments[1] if len(arguments) > 1 and arguments[1].name == "epochs" else None
+    if epochs and second is None:
+        raise InvalidValue(f"--epochs: {path} does not take `epochs` as its second argument")
+    if not epochs and second is not None and second.default is second.empty:
+        raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
+    if arguments and arguments[0].name in NETWORK_ARGUMENTS:
+        function = _OfNetwork(function, space, seed)
+    return FunctionOracle(
+        space, function, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)
+    )
+
+
+def _arguments(function: Any) -> list[Parameter]:
+    """The arguments of a function; none of one that is written in C."""
+    try:
+        return list(signature(function).parameters.values())
+    except ValueError:
+        return []
+
+
+class _OfNetwork:
+    """A function of the built network as one of the architecture; the seed fixes weights and what is drawn after.
+
+    A class, and not a closure, so that it can be sent to a worker process.
+    """
+
+    def __init__(self, function: Callable[..., Any], space: SearchSpace, seed: int):
+        self.function, self.space, self.seed = function, space, seed
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, arch: Archs, *epochs: float) -> Any:
+        import torch
+
+        torch.manual_seed(self.seed)
+        return self.function(self.space.build(arch), *epochs)
+
+
+def _predictors(
+    description: SearchDescription,
+    objects: Objects,
+    kind: type[Searcher],
+    space: SearchSpace,
+    goals: Sequence[Objective],
+) -> dict[str, Predictor]:
+    """Predictors of expensive objectives: as asked for, and few-shot where the searcher can learn by it.
+
+    For the others the searcher has a default of its own.
+    """
+    from nastk.search.defaults import latency_predictor, predictor_for_search
+
+    expensive = {o.name: o for o in goals if o.expensive}
+    for name in {*description.predictors, *objects.predictors}:
+        if name not in expensive:
+            raise UnknownName("expensive objective", name, expensive)
+    chosen: dict[str, Predictor] = {}
+    for name, objective in expensive.items():
+        if name in objects.predictors:
+            chosen[name] = objects.predictors[name]
+        elif name in description.predictors:
+            chosen[name] = predictor_for_search(
+                description.predictors[name], space, objective.oracle, alone=len(goals) == 1
+            )
+        elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
+            chosen[name] = latency_predictor(space, objective.oracle.device)
+    return chosen
+
+
+def _contexts(goals: Sequence[Objective]) -> dict[str, Context]:
+    """Where features of a table's accuracies and energies come from: its zero-cost proxies, where most have them."""
+    contexts: dict[str, Context] = {}
+    known: dict[tuple[Any, Any], Context | None] = {}
+    for objective in goals:
+        oracle = objective.oracle
+        if not objective.expensive or oracle.few_shot:
+            continue
+        of = oracle.describe().get("table"), oracle.dataset
+        if of not in known:
+            proxies = oracle.search_proxies()
+            known[of] = None if proxies is None else Context(proxies=proxies, dataset=oracle.dataset)
+        if (context := known[of]) is not None:
+            contexts[objective.name] = context
+    return contexts
+
+
+def _limits(
+    description: SearchDescription, kind: type[Searcher], goals: Sequence[Objective], models: Mapping[str, Predictor]
+) -> dict[str, int]:
+    """Evaluations of each expensive objective: few-shot ones their measurements, where the searcher can."""
+    budget = description.budget
+    limits = budget_by_objective(budget, [o.name for o in goals if o.expensive] or [o.name for o in goals])
+    if kind.learns_few_shot and description.measurements is not None:
+        few_shot = [name for name, model in models.items() if isinstance(model, FewShotPredictor)]
+        said = budget if isinstance(budget, Mapping) else {}
+        limits |= {name: description.measurements for name in few_shot if name not in said}
+    return limits
+
+
+# ---- from objects to a description
+
+
+def search(
+    space: SearchSpace | str,
+    objectives: Sequence[Oracle | Objective],
+    searcher: str = "predictor",
+    predictor: Predictors = None,
+    constraints: Sequence[str | Constraint] = (),
+    budget: int | Mapping[str, int] = 50,
+    measurements: int | None = 10,
+    seed: int = 0,
+    storage: str | History | None = None,
+    study: str = STUDY,
+    batch: int | None = None,
+    verify: int = 12,
+    executor: Executor | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Search a space for the front of some objectives: ``nastk.search``.
+
+    The same search as ``nastk search`` runs with the same names: each can resume what the other began.
+
+    Args:
+        space: a space or its name.
+        objectives: oracles; expensive ones are evaluated within the budget, free ones at will.
+        searcher: name of the searcher.
+        predictor: for searchers that learn: a name, a predictor, or one by expensive objective. By default a latency
+            (of a table, or measured here) is learned by few-shot-gp where the searcher can, and what else is expensive
+            by the searcher's own predictor.
+        constraints: such as ``latency<=10``, in the objective's unit.
+        budget: evaluations of each expensive objective, in all or by name; in all it counts full trainings where the
+            searcher also trains briefly.
+        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; None for
+            no few-shot predictor by default.
+        seed: random seed.
+        storage: SQLAlchemy URL of the database that keeps the history and from which the search is resumed, or a
+            history of your own.
+        study: name of the study in that database.
+        batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
+        verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
+        executor: evaluates in parallel where given; results are told in the order in which they come in.
+        workers: evaluations under way at a time with an executor.
+        progress: called with (done, total, objective) after every evaluation.
+        options: further arguments of the searcher.
+
+    Returns:
+        The front, the records, and predictions of the rest.
+
+    Raises:
+        UnknownName: no such space, searcher or predictor.
+        InvalidValue: an argument that cannot be used; a predictor that learned from the device that is searched for;
+            a study that was begun with other settings.
+        StorageError: the database cannot be used.
+        NastkError: nothing can be evaluated.
+
+    Example::
+
+        >>> result = nastk.search(space, [accuracy, latency], budget=50, seed=0)
+        >>> result.front
+    """
+    from nastk.spaces.factory import space as named
+
+    space = named(space)
+    if any(isinstance(o, str) for o in objectives):
+        raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
+    goals = [Objective.of(o) for o in objectives]
+    description, objects = describe_objects(
+        space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options
+    )
+    run = compose(description, objects, storage, study)
+    try:
+        run.search(progress, executor, workers)
+        return run.verify(progress)
+    finally:
+        run.close()
+
+
+def describe_objects(
+    space: SearchSpace,
+    goals: Sequence[Objective],
+    searcher: str = "predictor",
+    predictor: Predictors = None,
+    constraints: Sequence[str | Constraint] = (),
+    budget: int | Mapping[str, int] = 50,
+    measurements: int | None = 10,
+    batch: int | None = None,
+    verify: int = 12,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[SearchDescription, Objects]:
+    """The description of a search that is given as objects, and the objects; arguments as of :func:`search`."""
+    given = dict(options or {})
+    contexts = given.pop("contexts", None)
+    expensive = [o.name for o in goals if o.expensive]
+    if isinstance(predictor, Mapping):
+        models = dict(predictor)
+    else:
+        models = {} if predictor is None else dict.fromkeys(expensive, predictor)
+    plain = {name: value for name, value in given.items() if _is_plain(value)}
+    description = SearchDescription(
+        space.whole.name,
+        tuple({"name": o.name, "fidelity": o.fidelity, "oracle": o.oracle.describe()} for o in goals),
+        tuple(str(c) for c in constraints),
+        searcher,
+        {name: model if isinstance(model, str) else _described(model) for name, model in models.items()},
+        plain,
+        budget if isinstance(budget, int) else dict(budget),
+        measurements,
+        batch,
+        verify,
+        seed,
+    )
+    objects = Objects(
+        space,
+        {o.name: o.oracle for o in goals},
+        {name: model for name, model in models.items() if not isinstance(model, str)},
+        contexts,
+        {name: value for name, value in given.items() if name not in plain},
+    )
+    return description, objects
+
+
+def _described(predictor: Predictor) -> str:
+    """A predictor object as a text that tells it from others: its name, what differs from the defaults, its sources."""
+    from nastk.predictors._storage import constructor_options, registered_name
+
+    defaults = {p.name: p.default for p in signature(type(predictor)).parameters.values()}
+    try:
+        options = constructor_options(predictor)
+    except AttributeError:  # a class of the user's that does not keep its arguments
+        options = {}
+    own = [f"{name}={value!r}" for name, value in options.items() if repr(defaults.get(name)) != repr(value)]
+    devices = getattr(predictor, "devices", ())
+    own += [f"sources={','.join(devices)}"] if devices else []
+    return registered_name(predictor) + (f"({', '.join(own)})" if own else "")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a searcher's option can be written down to tell one study from another."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+# ---- from names to a description
+
+
+def is_live(device: str) -> bool:
+    """Whether a device is one of this machine, to be measured, rather than a column of a table."""
+    return device in ("this", "cpu", "mps") or device.partition(":")[0] == "cuda"
+
+
+def describe(
+    space: str = "nasbench201",
+    dataset: str | None = None,
+    device: str = "this",
+    objectives: Sequence[str] = ("accuracy", "latency"),
+    constraints: Sequence[str] = (),
+    searcher: str = "predictor",
+    predictors: Sequence[str] = (),
+    budget: int = 50,
+    measurements: int = 10,
+    verify: int = 12,
+    seed: int = 0,
+    threads: int = 1,
+    batch: int = 1,
+    runtime: str = "torch",
+    accuracy: str | None = None,
+    epochs: Sequence[float] = (),
+) -> SearchDescription:
+    """The description of a search that is given as names, as ``nastk search`` has them.
+
+    Args:
+        space, searcher, budget, measurements, verify, seed: see :class:`SearchDescription`.
+        dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates.
+        device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
+        objectives: accuracy, latency, params, flops, or a table's metric. With a table, "accuracy" stands for
+            "test_accuracy", also in `constraints` and `predictors`.
+        constraints: such as ``latency<=10``.
+        predictors: ``NAME`` for all that is expensive, or ``OBJECTIVE=NAME``.
+        threads, batch, runtime: how latency is measured here.
+        accuracy: a user's accuracy function, ``file.py:function``.
+        epochs: that this function is given, ascending; the last is what counts.
+
+    Raises:
+        NastkError: an objective that cannot be had with these names; the message says what would make it so.
+    """
+    kind = searcher_class(searcher)
+    if predictors and not kind.learns:
+        raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
+    if epochs and accuracy is None:
+        raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
+    for text in constraints:
+        Constraint.parse(text, objectives)
+    measured = {"runtime": runtime, "threads": threads, "batch": batch}
+    entries, called = [], {}
+    for name in objectives:
+        entry = _describe_objective(name, space, dataset, device, measured, accuracy, epochs)
+        entries.append(entry)
+        called[name] = entry["name"]
+    bounds = [str(replace(c, objective=called[c.objective])) for c in map(Constraint.parse, constraints)]
+    description = SearchDescription(
+        space, tuple(entries), tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed
+    )
+    return replace(description, predictors=_named_predictors(predictors, description, called))
+
+
+def _describe_objective(
+    name: str,
+    space: str,
+    dataset: str | None,
+    device: str,
+    measured: Mapping[str, Any],
+    accuracy: str | None,
+    epochs: Sequence[float],
+) -> dict[str, Any]:
+    live = is_live(device)
+
+    def entry(name: str, **oracle: Any) -> dict[str, Any]:
+        return {"name": name, "fidelity": None, "oracle": oracle}
+
+    def column(metric: str, device: str | None = None) -> dict[str, Any]:
+        where = {"dataset": dataset, "device": device}
+        return entry(metric, oracle="table", table=space, metric=metric, **where)
+
+    if name == "accuracy" and accuracy is not None:
+        return entry("accuracy", oracle="function", function=accuracy, epochs=tuple(epochs))
+    if name == "accuracy" and dataset is not None:
+        return column("test_accuracy")
+    if name == "accuracy":
+        return entry("accuracy", oracle="shipped", weights=_shipped_weights(space))
+    if name == "latency":
+        return entry("latency", oracle="latency", device=device, **measured) if live else column("latency", device)
+    if name in COUNTED:
+        return entry(name, oracle="count", metric=name)
+    if dataset is None and live:
+        known = ", ".join(("accuracy", "latency", *COUNTED))
+        raise InvalidValue(f"objective {name!r}: without --dataset or --device of a fetched table there are {known}")
+    from nastk.oracles.table import benchmark
+
+    table = benchmark(space, dataset=dataset).table
+    per_device = not live and name in table.metrics() and bool(table.devices(metric=name))
+    return column(name, device if per_device else None)
+
+
+def _shipped_weights(space: str) -> str:
+    """Name of the accuracy estimates that ship for a space."""
+    from nastk.predictors.factory import weights
+    from nastk.spaces.factory import space as named
+
+    whole = named(space).whole
+    for stem, notes in weights().items():
+        about = notes.get("space"), notes.get("dataset")
+        if about == (whole.name, ACCURACY_DATASET) and "accuracy" in notes["metric"]:
+            return stem
+    raise Unsupported(
+        f"no accuracy predictor ships for {whole.name}; bring --accuracy my_file.py:evaluate, or leave accuracy out "
+        "with --objective flops --objective latency and the like"
+    )
+
+
+def _named_predictors(
+    texts: Sequence[str], description: SearchDescription, called: Mapping[str, str]
+) -> dict[str, str]:
+    """Names by expensive objective, from ``NAME`` and ``OBJECTIVE=NAME``; each must exist."""
+    from nastk.predictors.factory import predictor
+
+    free = ("count", "shipped")
+    expensive = [str(e["name"]) for e in description.objectives if e["oracle"]["oracle"] not in free]
+    chosen: dict[str, str] = {}
+    for text in texts:
+        before, equals, after = text.partition("=")
+        objective, name = (called.get(before, before), after) if equals else ("", text)
+        if equals and objective not in expensive:
+            have = ", ".join(expensive) or "none"
+            raise InvalidValue(
+                f"--predictor {text}: {before} is not an expensive objective of this search (expensive: {have})"
+            )
+        predictor(name)
+        chosen |= dict.fromkeys([objective] if equals else expensive, name)
+    return chosen

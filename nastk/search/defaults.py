@@ -1,0 +1,72 @@
+"""Which predictor learns an expensive objective of a search where a name, or none, says."""
+
+from __future__ import annotations
+
+from nastk.oracles.base import Direction, Oracle
+from nastk.predictors.base import Predictor
+from nastk.predictors.factory import predictor, shipped_prior, weights
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.predictors.gp_bma import GPBMA
+from nastk.spaces.base import SearchSpace
+
+FEW_SHOT = "few-shot-gp"
+"""Learns a latency from few measurements where a searcher can."""
+DUPLICATES = 0.99
+"""Source devices that rank architectures this alike (Spearman) are the same device for the question of leaks."""
+SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
+"""Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good: the
+function varies more over the space than among them."""
+FRONT_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Noise variances of gp-bma in a search of a front, whose samples differ far more from each other than the most
+accurate of them do."""
+SEARCH_WARP = "distance"
+"""In a search the differences near the best matter, also where a few bad samples dominate the variance."""
+
+
+def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+    """What learns an expensive objective where none is named.
+
+    gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
+    fronts are better on HW-GPT-Bench.
+    """
+    if alone or shipped_prior(space, direction) is not None:
+        return gp_bma_for_search(space, direction, alone)
+    return predictor("gp")
+
+
+def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
+    found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
+    assert isinstance(found, GPBMA)
+    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
+    if not alone:
+        found.noises = FRONT_NOISES
+    return found
+
+
+def latency_predictor(space: SearchSpace, device: str | None = None, name: str = FEW_SHOT) -> Predictor:
+    """A few-shot latency predictor, with the shipped weights where the space has some.
+
+    Args:
+        device: of a table, if that is the target: it, and source devices that rank like it, are left out.
+        name: of the predictor.
+    """
+    whole = space.whole
+    if f"{name}-{whole.name}" not in weights():
+        return predictor(name)
+    few = predictor(name, pretrained=whole.name)
+    return few.without([device], duplicates=DUPLICATES) if device and isinstance(few, FewShotGP) else few
+
+
+def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: bool) -> Predictor:
+    """The predictor called `name` as a search uses it: with the weights that ship for the space, the target left out.
+
+    Args:
+        oracle: of the objective that it learns.
+        alone: whether that is the search's only objective.
+    """
+    if name == FEW_SHOT:
+        return latency_predictor(space, oracle.device)
+    if name == "gp-bma":
+        return gp_bma_for_search(space, oracle.direction, alone)
+    return predictor(name)

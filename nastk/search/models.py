@@ -1,0 +1,200 @@
+"""What a search knows of each expensive objective: its task so far, the predictor that learns it, and its answers.
+
+Every searcher that learns holds one :class:`Models`. Nothing else fits a predictor in a search, so that protection
+against leaks is here, once: a predictor that learned from the device that is searched for is refused before anything
+is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue, UnknownName
+from nastk.predictors._autoregressive import adapted
+from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
+from nastk.predictors.factory import predictor as named
+from nastk.search.base import Objective, Searcher
+from nastk.spaces.base import Archs
+
+Array = NDArray[np.float64]
+
+Predictors = str | Predictor | Mapping[str, str | Predictor] | None
+"""What learns the expensive objectives: a name or a predictor for all, or one by objective; None for the default."""
+
+ANSWERS = 8
+"""Answers of few-shot predictors to remember. A round asks a handful of times about the same candidates."""
+
+
+class Models:
+    """Predictors of a search's expensive objectives, fitted to what the searcher was told.
+
+    A fit is kept until there are other results to learn from. One predictor object may serve several objectives: each
+    fits a copy, and the object that was given stays as it was.
+
+    Args:
+        searcher: whose objectives and told values they are.
+        predictor: of every expensive objective, or one by objective: a name or a predictor.
+        contexts: context of the features by objective (source of proxies, build options).
+        default: the predictor of an objective for which none is given.
+        lower: what is known of an objective at lower fidelities: by its name, a fitted predictor or None. It must be
+            the same object as long as nothing new is known.
+
+    Attributes:
+        templates: the predictor of each expensive objective, as given: pretrained, perhaps, but not fitted.
+        few_shot: names of the objectives that a few-shot predictor learns.
+
+    Raises:
+        UnknownName: no such predictor, or an objective that is not expensive.
+        InvalidValue: a predictor learned from the device that is searched for, or a context holds its latencies; or
+            an objective has a constraint, and its predictor only ranks.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        predictor: Predictors,
+        contexts: Mapping[str, Context] | None,
+        default: Callable[[Objective], str | Predictor],
+        lower: Callable[[str], Predictor | None] | None = None,
+    ):
+        self._searcher, self._lower = searcher, lower
+        self._objectives = {o.name: o for o in searcher.objectives if o.expensive}
+        self._columns = {o.name: j for j, o in enumerate(searcher.objectives)}
+        self.contexts = dict(contexts or {})
+        given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self._objectives, predictor)
+        for name in given:
+            if name not in self._objectives:
+                raise UnknownName("expensive objective", name, self._objectives)
+        self.templates: dict[str, Predictor] = {
+            name: named(given.get(name) or default(objective)) for name, objective in self._objectives.items()
+        }
+        self.few_shot = [name for name, model in self.templates.items() if isinstance(model, FewShotPredictor)]
+        self._fits: dict[str, tuple[int, Predictor | None, Predictor]] = {}
+        self._answers: dict[tuple[str, int, bytes], Prediction] = {}
+        for name in self.templates:
+            self._refuse_leaks(name)
+        for c in searcher.constraints:
+            if c.objective in self.templates and self.templates[c.objective].scale != "metric":
+                raise InvalidValue(f"the predictor of {c.objective} only ranks; its constraint needs a metric's units")
+
+    def _refuse_leaks(self, name: str) -> None:
+        """Refuse a predictor or a context that has seen the device on which an objective is to be evaluated.
+
+        A predictor that moves between spaces may know the same device from another space: that is no leak.
+        """
+        device, model = self._objectives[name].oracle.device, self.templates[name]
+        if device is None:
+            return
+        if isinstance(model, FewShotPredictor) and device in model.devices:
+            same = model.source_space is None or model.source_space.choices == self._searcher.space.choices
+            if same:
+                raise InvalidValue(
+                    f"the predictor of {name} has learned from {device}, the device that is searched for, and would "
+                    f"leak its values; leave it out of the sources, as few-shot-gp's .without([{device!r}]) does"
+                )
+        latencies = self.contexts.get(name, Context()).latencies
+        if latencies is not None and device in latencies.names:
+            raise InvalidValue(
+                f"the context of {name} holds latencies of {device}, the device that is searched for: they would leak"
+            )
+
+    # ---- tasks
+
+    def context(self, name: str) -> Context:
+        """Where the features of an objective are looked up."""
+        return self.contexts.get(name, Context())
+
+    def known(self, name: str, first: int | None = None) -> tuple[Archs, Array]:
+        """Architectures ``(m, d)`` and values ``(m,)`` that were told of an objective, failures left out.
+
+        Args:
+            first: only of this many architectures, in the order first told.
+        """
+        column = self._searcher.values_[:first, self._columns[name]]
+        known = np.isfinite(column)
+        return self._searcher.archs_[: len(column)][known], column[known]
+
+    def task(self, name: str, archs: Archs, values: Array) -> Task:
+        """These values of an objective as a task, with its device and context."""
+        objective = self._objectives[name]
+        oracle = objective.oracle
+        return Task(
+            self._searcher.space, archs, values, name, objective.unit, objective.direction,
+            dataset=oracle.dataset, device=oracle.device, context=self.context(name),
+        )  # fmt: skip
+
+    # ---- fits
+
+    def fitted(self, name: str, first: int | None = None) -> Predictor:
+        """The predictor of an objective, fitted to what is known of it (`first`: see :meth:`known`)."""
+        archs, values = self.known(name, first)
+        lower = self._lower_of(name)
+        if name in self._fits:
+            count, below, model = self._fits[name]
+            if count == len(values) and below is lower:
+                return model
+        model = self.learn(name, archs, values)
+        self._fits[name] = len(values), lower, model
+        return model
+
+    def learn(self, name: str, archs: Archs, values: Array) -> Predictor:
+        """The predictor of an objective fitted to these values, which need not be what was told; not kept."""
+        return self._fit(name, replace(self.task(name, archs, values), lower=self._lower_of(name)))
+
+    def _lower_of(self, name: str) -> Predictor | None:
+        return self._lower(name) if self._lower else None
+
+    def _fit(self, name: str, task: Task) -> Predictor:
+        """For searchers that choose the predictor anew."""
+        return adapted(self.templates[name], task)
+
+    # ---- answers
+
+    def predict(self, name: str, archs: Archs) -> Prediction:
+        """Mean and standard deviation of an objective, each ``(n,)``.
+
+        Answers of few-shot predictors, which seldom get a new value, are remembered for the candidates last asked
+        about.
+        """
+        model = self.fitted(name)
+        if name not in self.few_shot:
+            return model.predict(archs)
+        key = name, len(self.known(name)[1]), archs.tobytes()
+        answer = self._answers.pop(key, None) or model.predict(archs)
+        if len(self._answers) > ANSWERS:
+            self._answers.pop(next(iter(self._answers)))
+        self._answers[key] = answer
+        return answer
+
+    def draw(self, name: str, archs: Archs, n: int, rng: np.random.Generator, spread: float = 1.0) -> Array:
+        """Joint draws ``(n, n_archs)`` of an objective from its predictor.
+
+        Args:
+            spread: what their deviation from the mean is multiplied by.
+        """
+        model = self.fitted(name)
+        mean = model.predict(archs).mean
+        drawn: Array = model.sample(archs, n, rng)
+        return mean + spread * (drawn - mean)
+
+    def prior_scores(self, names: list[str], archs: Archs) -> Array | None:
+        """How good architectures are by the predictors' priors, before any value is known.
+
+        Returns:
+            Unitless scores ``(n, len(names))``, higher is better; None where one of the predictors has no prior, or
+            an objective is minimised (a prior scores quality).
+        """
+        scores = []
+        for name in names:
+            if self._objectives[name].direction == "min":
+                return None
+            score = self.templates[name].prior_score(self._searcher.space, archs, self.context(name))
+            if score is None:
+                return None
+            scores.append(score)
+        return np.stack(scores, axis=1) if scores else np.empty((len(archs), 0))
