@@ -14,10 +14,19 @@ from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors.base import Task
-from nastk.predictors.factory import default_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.ridge import Ridge
-from nastk.search.predictor import ALONE, EXPLORATION, FORMS, GUESSED_FRONT, START, PredictorSearch, _best_forms
+from nastk.search.candidates import best_encodings
+from nastk.search.defaults import default_predictor
+from nastk.search.predictor import (
+    ALONE,
+    ENCODINGS,
+    EXPLORATION,
+    PRIOR_EXPLORATION,
+    PRIOR_FRONT_START,
+    START,
+    PredictorSearch,
+)
 
 
 def _quality(space: nastk.SearchSpace) -> nastk.FunctionOracle:
@@ -102,11 +111,11 @@ def test_rows_that_build_the_same_network_do_not_come_again(monkeypatch: pytest.
 def test_of_each_network_the_best_few_forms_are_compared() -> None:
     rng = np.random.default_rng(0)
     networks, gain = rng.integers(0, 20, 500), rng.random(500)
-    rows = _best_forms(networks, gain)
+    rows = best_encodings(networks, gain, ENCODINGS)
     assert (np.diff(gain[rows]) <= 0).all()
     for network in range(20):
         mine = np.flatnonzero(networks == network)
-        assert set(rows[networks[rows] == network]) == set(mine[np.argsort(-gain[mine])[:FORMS]])
+        assert set(rows[networks[rows] == network]) == set(mine[np.argsort(-gain[mine])[:ENCODINGS]])
 
 
 def test_no_network_is_paid_twice_and_no_value_is_seen_unpaid() -> None:
@@ -138,7 +147,7 @@ def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
 class Guesser(Ridge):
     """Knows the qualities of the test beforehand."""
 
-    def guess(self, space, archs, context):  # type: ignore[no-untyped-def]
+    def prior_score(self, space, archs, context):  # type: ignore[no-untyped-def]
         return _quality(space)(archs)
 
 
@@ -148,16 +157,16 @@ def test_several_objectives_start_at_the_front_by_the_predictors_guesses() -> No
     everything = space.enumerate()
     costs = np.column_stack([-quality(everything), time(everything)])
     worst, rng = costs.max(axis=0), np.random.default_rng(0)
-    by_chance = np.mean([hypervolume(costs[rng.choice(len(costs), GUESSED_FRONT)], worst) for _ in range(20)])
+    by_chance = np.mean([hypervolume(costs[rng.choice(len(costs), PRIOR_FRONT_START)], worst) for _ in range(20)])
     for paid, least in ((False, 0.9 * hypervolume(costs, worst)), (True, by_chance)):
         time.expensive = paid
         predictor = {"quality": Guesser()} | ({"latency": FewShotGP()} if paid else {})
-        result = nastk.search(space, [quality, time], predictor=predictor, budget=12, batch=GUESSED_FRONT)
-        first = np.array([r.arch for r in result.history.records() if r.objective == "quality"])[:GUESSED_FRONT]
+        result = nastk.search(space, [quality, time], predictor=predictor, budget=12, batch=PRIOR_FRONT_START)
+        first = np.array([r.arch for r in result.history.records() if r.objective == "quality"])[:PRIOR_FRONT_START]
         mine = np.column_stack([-quality(first), time(first)])
-        assert len(set(space.keys(first))) == GUESSED_FRONT
+        assert len(set(space.keys(first))) == PRIOR_FRONT_START
         if not paid:
-            assert nondominated(np.concatenate([mine, costs]))[:GUESSED_FRONT].all(), "both are known exactly"
+            assert nondominated(np.concatenate([mine, costs]))[:PRIOR_FRONT_START].all(), "both are known exactly"
         assert hypervolume(mine, worst) > least
 
 
@@ -167,7 +176,7 @@ def test_the_guessed_front_keeps_constraints_on_what_is_known() -> None:
     time.expensive = False
     bound = float(np.quantile(time(space.enumerate()), 0.3))
     result = nastk.search(
-        space, [quality, time], predictor=Guesser(), constraints=[f"latency<={bound}"], budget=GUESSED_FRONT
+        space, [quality, time], predictor=Guesser(), constraints=[f"latency<={bound}"], budget=PRIOR_FRONT_START
     )
     assert (time(result.searcher.archs_) <= bound).all()
 
@@ -176,7 +185,7 @@ def test_where_a_prior_has_a_guess_less_is_explored() -> None:
     space = nastk.space("nasbench201")
     for accuracy, same in (("gp-bma", [False, True]), ("gp", [True, False])):
         by_default = _told(space, accuracy, None)
-        assert [_told(space, accuracy, e) == by_default for e in EXPLORATION] == same
+        assert [_told(space, accuracy, e) == by_default for e in (EXPLORATION, PRIOR_EXPLORATION)] == same
 
 
 def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[tuple[int, ...]]:
@@ -193,13 +202,13 @@ def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective
 ) -> None:
     space = nastk.space("nasbench201")
     asked: list[str] = []
-    promising = PredictorSearch._promising
+    maximise = PredictorSearch._maximise_bound
 
     def followed(self, objective, n, pending, rng):  # type: ignore[no-untyped-def]
         asked.append(objective.name)
-        return promising(self, objective, n, pending, rng)
+        return maximise(self, objective, n, pending, rng)
 
-    monkeypatch.setattr(PredictorSearch, "_promising", followed)
+    monkeypatch.setattr(PredictorSearch, "_maximise_bound", followed)
     for batch in (1, 4, 5):
         asked.clear()
         budget = START + 4 * ALONE
@@ -224,7 +233,7 @@ def test_proposals_for_one_objective_keep_the_constraints_on_the_others() -> Non
     )
     assert (size(result.searcher.archs_)[START:] <= bound).all()
     searcher = result.searcher
-    screened = searcher._screened(searcher.objectives[0], np.random.default_rng(0))
+    screened = searcher._screen(searcher.objectives[0], np.random.default_rng(0))
     assert len(screened) == space.size, "the best by quality alone are too large"
 
 
