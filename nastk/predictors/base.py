@@ -173,7 +173,7 @@ class Predictor(ABC):
         prediction = self.predict(archs)
         return prediction.mean + z * np.nan_to_num(prediction.std, nan=0.0)
 
-    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+    def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """How good architectures ``(n, d)`` are before anything was evaluated, without unit, the more the better.
 
         None for predictors that know nothing beforehand.

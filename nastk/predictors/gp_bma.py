@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from nastk.encodings.base import Context, Features
 from nastk.errors import InvalidValue
+from nastk.gaussian import Observations, Posterior, greedy_design
 from nastk.oracles.base import Values
 from nastk.predictors._cache import Cache
 from nastk.predictors._gp_bma_features import LearnedPrior, ScaledFeatures
@@ -52,7 +52,7 @@ class _Candidate(NamedTuple):
 
     mix: NDArray[np.float64]
     guess: int
-    factor: NDArray[np.float64]
+    observations: Observations[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class _Process:
     weight: float
     mix: NDArray[np.float64]
     guess: int
-    inverse: NDArray[np.float64]
-    alpha: NDArray[np.float64]
+    posterior: Posterior[NDArray[np.float64]]
 
 
 class GPBMA(Predictor):
@@ -182,14 +181,7 @@ class GPBMA(Predictor):
         k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
         if prior is not None:
             k += SLOPE**2 * np.outer(prior, prior)
-        chosen: list[int] = []
-        for _ in range(n):
-            gain = (k**2).sum(axis=0) / (k.diagonal() + NOISES[1])
-            gain[chosen] = -np.inf
-            chosen.append(int(np.argmax(gain)))
-            column = k[:, chosen[-1]] / np.sqrt(k[chosen[-1], chosen[-1]] + NOISES[1])
-            k -= np.outer(column, column)
-        return pool[chosen]
+        return pool[greedy_design(n, k, NOISES[1])]
 
     # ---- fitting
 
@@ -231,10 +223,9 @@ class GPBMA(Predictor):
             for mix in mixes:
                 k = np.tensordot(mix, grams, axes=1) + rest
                 for noise in self.noises:
-                    factor = np.linalg.cholesky(k + noise * np.eye(n))
-                    half = solve_triangular(factor, right, lower=True, check_finite=False)
-                    evidences.append(-0.5 * (half**2).sum(axis=0) - np.log(factor.diagonal()).sum())
-                    found.append(_Candidate(mix, i, np.asarray(factor)))
+                    observations = Observations.of(k + noise * np.eye(n))
+                    evidences.append(observations.log_evidence(right))
+                    found.append(_Candidate(mix, i, observations))
         return found, np.stack(evidences, axis=1)
 
     def _averaged(
@@ -254,10 +245,9 @@ class GPBMA(Predictor):
         total = weights[kept].sum()
         processes = []
         for i in kept:
-            mix, guess, factor = found[i]
-            inverse = solve_triangular(factor, np.eye(len(z)), lower=True, check_finite=False)
-            alpha = inverse.T @ (inverse @ (z - self.guesses_[:, guess]))
-            processes.append(_Process(weights[i] / total, mix, guess, inverse, alpha))
+            mix, guess, observations = found[i]
+            posterior = observations.inverted().condition(z - self.guesses_[:, guess])
+            processes.append(_Process(weights[i] / total, mix, guess, posterior))
         return processes
 
     # ---- prediction
@@ -288,10 +278,8 @@ class GPBMA(Predictor):
                 cross += CONSTANT
                 if process.guess:
                     cross += sloped[process.guess - 1]
-                variance = process.mix.sum() + CONSTANT + SLOPE**2 * mean**2
-                mean = mean + cross @ process.alpha
-                reached = cross @ process.inverse.T
-                variance -= np.einsum("ij,ij->i", reached, reached)
+                variance = process.posterior.variance(cross, process.mix.sum() + CONSTANT + SLOPE**2 * mean**2)
+                mean = mean + process.posterior.mean(cross)
                 first += process.weight * mean
                 second += process.weight * (np.maximum(variance, 1e-10) + mean**2)
             means.append(first)
@@ -307,7 +295,7 @@ class GPBMA(Predictor):
         mean, std = self._moments(self._checked(archs))
         return np.asarray(self.warp_.backward(mean + z * std))
 
-    def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
+    def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
         task = Task(space, archs[:1], np.zeros(1), context=context)
         if not self._learned_prior.applies(task):

@@ -163,7 +163,7 @@ class PredictorSearch(BeliefSearch):
         if pool is None:
             pool = self.space.sample(GUESSES, np.random.default_rng([self.seed, 4]))
         contexts = [self.contexts.get(o.name, Context()) for o in evaluated]
-        asked = [self.models[o.name].guess(self.space, pool, c) for o, c in zip(evaluated, contexts, strict=True)]
+        asked = [self.models[o.name].prior_score(self.space, pool, c) for o, c in zip(evaluated, contexts, strict=True)]
         guesses = [guess for guess in asked if guess is not None]
         return (pool, np.stack(guesses, axis=1)) if len(guesses) == len(evaluated) else None
 

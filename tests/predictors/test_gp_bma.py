@@ -182,7 +182,7 @@ def test_what_it_computes_is_kept_by_itself_and_never_pickled(
     wanted = fitted.predict(everything)
     assert computed == [len(everything)]
     again = deepcopy(made).fit(task.subset(np.arange(20)))
-    made.guess(cells, everything, Context(proxies=proxies))
+    made.prior_score(cells, everything, Context(proxies=proxies))
     made.adapt(task).predict(everything)
     assert computed == [len(everything)], "the template, its copies and deep copies share what was computed"
     assert len(again.predict(everything).mean) == len(everything)
@@ -197,13 +197,13 @@ def test_another_pretraining_or_another_context_takes_other_features(cells: nast
     made = nastk.predictor("gp-bma", encoding="vec").pretrain([_task(Toy(), ("good", "useless"), 60)])
     archs = cells.sample(50, 0, unique=True)
     contexts = [Context(proxies=Proxies(cells, names)) for names in (("good",), ("useless",))]
-    scores = [made.guess(cells, archs, context) for context in contexts]
+    scores = [made.prior_score(cells, archs, context) for context in contexts]
     assert spearman(*scores) < 0.9
     source = _task(Toy(), ("good",), 60)
     reverse = Task(source.space, source.archs, -source.values, "accuracy", "%", "max", context=source.context)
     other = copy(made).pretrain([reverse])
-    assert not np.array_equal(other.guess(cells, archs, contexts[0]), scores[0])
-    assert np.array_equal(made.guess(cells, archs, contexts[0]), scores[0]), "what it was copied from stays"
+    assert not np.array_equal(other.prior_score(cells, archs, contexts[0]), scores[0])
+    assert np.array_equal(made.prior_score(cells, archs, contexts[0]), scores[0]), "what it was copied from stays"
 
 
 MICRO = nastk.space("transbench101-micro")
@@ -229,25 +229,25 @@ def test_a_related_space_is_a_prior_without_proxies(cells: nastk.SearchSpace, tm
     source = _task(Toy(), ("good",), 60)
     prior = nastk.predictor("gp-bma").pretrain([source], _related())
     archs = cells.sample(300, 1, unique=True)
-    guess = prior.guess(cells, archs, Context())
+    guess = prior.prior_score(cells, archs, Context())
     assert spearman(guess, _worth(archs)) > 0.9
-    assert prior.guess(Toy(), Toy().sample(3, 0), Context()) is None, "other edges"
-    assert nastk.predictor("gp-bma").pretrain([source]).guess(cells, archs, Context()) is None
+    assert prior.prior_score(Toy(), Toy().sample(3, 0), Context()) is None, "other edges"
+    assert nastk.predictor("gp-bma").pretrain([source]).prior_score(cells, archs, Context()) is None
     task = Task(cells, archs, _worth(archs), "accuracy", "%", "max")
     few, rest = task.subset(np.arange(5)), task.subset(np.arange(5, 300))
     helped, alone = (p.adapt(few).predict(rest.archs).mean for p in (prior, nastk.predictor("gp-bma")))
     assert spearman(helped, rest.values) > spearman(alone, rest.values) + 0.1
     prior.save(tmp_path / "prior")
-    assert np.allclose(load(tmp_path / "prior").guess(cells, archs, Context()), guess, rtol=1e-9)
+    assert np.allclose(load(tmp_path / "prior").prior_score(cells, archs, Context()), guess, rtol=1e-9)
     cells_alone = nastk.Pool(cells, archs)
-    assert spearman(prior.guess(cells_alone, archs, Context()), guess) > 0.999
+    assert spearman(prior.prior_score(cells_alone, archs, Context()), guess) > 0.999
 
 
 def test_related_cells_and_proxies_count_the_same(cells: nastk.SearchSpace) -> None:
     target = _task(cells, ("good",), 200)
     source = _task(Toy(), ("good",), 60)
     by_proxies, by_cells, both = (
-        nastk.predictor("gp-bma").pretrain([source], related).guess(cells, target.archs, context)
+        nastk.predictor("gp-bma").pretrain([source], related).prior_score(cells, target.archs, context)
         for related, context in (([], target.context), (_related(), Context()), (_related(), target.context))
     )
     assert spearman(both, by_proxies + by_cells) > 0.999

@@ -138,7 +138,7 @@ def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
 class Guesser(Ridge):
     """Knows the qualities of the test beforehand."""
 
-    def guess(self, space, archs, context):  # type: ignore[no-untyped-def]
+    def prior_score(self, space, archs, context):  # type: ignore[no-untyped-def]
         return _quality(space)(archs)
 
 

@@ -118,7 +118,7 @@ def test_predictor_starts_at_what_its_prior_ranks_first() -> None:
     from nastk.predictors.gp_bma import GPBMA
 
     class Knows(GPBMA):
-        def guess(self, space: SearchSpace, archs: Archs, context: Context) -> Any:
+        def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Any:
             return height(archs)
 
     archs = _run("predictor", 8, predictor=Knows())
