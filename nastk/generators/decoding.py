@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,52 +33,87 @@ def log_softmax(logits: Array, sizes: NDArray[np.int64]) -> Array:
     return out
 
 
-def likeliest(space: SearchSpace, logits: Array, distinct: bool = False, seed: int = 0) -> Archs:
-    """The most probable member for each row of logits ``(n, S)``, ``(n, d)``.
+class Decoder:
+    """From logits to members of one space.
 
     Args:
-        distinct: a member that an earlier row has taken is left to it: the row takes its next best, as far as the
-            space and one changed choice go.
-        seed: of draws where the likeliest combination is no member.
-
-    Raises:
-        Unsupported: of many draws none is a member.
+        space: the members'. One that is no product of its choices is searched whole up to :data:`LISTED` members; what
+            that takes is computed once, and left out of pickles.
     """
-    log_p = log_softmax(logits, space.sizes)
-    if _listed(space):
-        members = space.enumerate()
-        ranked = ([members[i] for i in _best(row, len(logits))] for row in _scores(space, log_p))
-    else:
+
+    def __init__(self, space: SearchSpace):
+        self.space = space
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"space": self.space}
+
+    def likeliest(self, logits: Array, distinct: bool = False, seed: int = 0) -> Archs:
+        """The most probable member for each row of logits ``(n, S)``, ``(n, d)``.
+
+        Args:
+            distinct: a member that an earlier row has taken is left to it: the row takes its next best, as far as the
+                space and one changed choice go.
+            seed: of draws where the likeliest combination is no member.
+
+        Raises:
+            Unsupported: of many draws none is a member.
+        """
+        space = self.space
+        log_p = log_softmax(logits, space.sizes)
+        if self._listed:
+            members = space.enumerate()
+            ranked = ([members[i] for i in _best(row, len(logits))] for row in self._scores(log_p))
+        else:
+            rng = np.random.default_rng(seed)
+            ranked = (_ranked(space, row, distinct, rng) for row in log_p)
+        taken: set[bytes] = set()
+        chosen = []
+        for candidates in ranked:
+            fresh = (a for a in candidates if not distinct or a.tobytes() not in taken)
+            arch = next(fresh, candidates[0])
+            taken.add(arch.tobytes())
+            chosen.append(arch)
+        return np.array(chosen, dtype=np.int64).reshape(-1, space.d)
+
+    def sample(self, logits: Array, k: int, seed: int = 0, temperature: float = 1.0) -> Archs:
+        """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``.
+
+        Args:
+            temperature: divides the logits before drawing; the higher, the more diverse.
+        """
+        space = self.space
+        log_p = log_softmax(logits / temperature, space.sizes)
         rng = np.random.default_rng(seed)
-        ranked = (_ranked(space, row, distinct, rng) for row in log_p)
-    taken: set[bytes] = set()
-    chosen = []
-    for candidates in ranked:
-        fresh = (a for a in candidates if not distinct or a.tobytes() not in taken)
-        arch = next(fresh, candidates[0])
-        taken.add(arch.tobytes())
-        chosen.append(arch)
-    return np.array(chosen, dtype=np.int64).reshape(-1, space.d)
+        if self._listed:
+            scores = self._scores(log_p)
+            scores += rng.gumbel(size=scores.shape)  # the k largest are draws without replacement
+            drawn = space.enumerate()[np.unique([_best(row, k) for row in scores])]
+        else:
+            drawn = _draws(space, log_p, k, rng)
+            drawn = drawn[space.is_valid(drawn)]
+        return np.unique(np.concatenate([self.likeliest(logits, seed=seed), drawn]), axis=0)
 
+    @property
+    def _listed(self) -> bool:
+        """Whether the space is no product of its choices, but small enough to look at every member."""
+        space = self.space
+        return space.enumerable and space.size <= LISTED and space.size < prod(int(s) for s in space.sizes)
 
-def _listed(space: SearchSpace) -> bool:
-    """Whether the space is no product of its choices, but small enough to look at every member."""
-    return space.enumerable and space.size <= LISTED and space.size < prod(int(s) for s in space.sizes)
+    def _scores(self, log_p: Array) -> Array:
+        """Log probability of every member, ``(n, members)``."""
+        return np.asarray(log_p @ self._weighted_one_hots.T)
 
+    @cached_property
+    def _weighted_one_hots(self) -> Array:
+        """One-hots of every member, ``(members, S)``, whose choices that make no difference have no weight.
 
-def _scores(space: SearchSpace, log_p: Array) -> Array:
-    """Log probability of every member, ``(n, members)``.
-
-    Choices that make no difference to a member are taken to be as likely as its others are in the mean; or, where the
-    members are a sample of a large space and none is what was meant, those with few choices would always be nearest.
-    """
-    kept = vars(space).setdefault("_counted_one_hots", None)
-    if kept is None:
+        Those are taken to be as likely as the member's others are in the mean; or, where the members are a sample of a
+        large space and none is what was meant, those with few choices would always be nearest.
+        """
+        space = self.space
         matters = _matters(space)
         share = space.d / np.maximum(matters.sum(axis=1, keepdims=True), 1)
-        kept = space.one_hot(space.enumerate()) * np.repeat(matters * share, space.sizes, axis=1)
-        vars(space)["_counted_one_hots"] = kept
-    return np.asarray(log_p @ kept.T)
+        return space.one_hot(space.enumerate()) * np.repeat(matters * share, space.sizes, axis=1)
 
 
 def _matters(space: SearchSpace) -> NDArray[np.bool_]:
@@ -133,24 +170,6 @@ def _draws(space: SearchSpace, log_p: Array, k: int, rng: np.random.Generator) -
         out[:, j] = np.minimum((cumulative[:, None] < uniform).sum(axis=2), size - 1).ravel()
         start += size
     return out
-
-
-def sampled(space: SearchSpace, logits: Array, k: int, seed: int = 0, temperature: float = 1.0) -> Archs:
-    """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``.
-
-    Args:
-        temperature: divides the logits before drawing; the higher, the more diverse.
-    """
-    log_p = log_softmax(logits / temperature, space.sizes)
-    rng = np.random.default_rng(seed)
-    if _listed(space):
-        scores = _scores(space, log_p)
-        scores += rng.gumbel(size=scores.shape)  # the k largest are draws without replacement
-        drawn = space.enumerate()[np.unique([_best(row, k) for row in scores])]
-    else:
-        drawn = _draws(space, log_p, k, rng)
-        drawn = drawn[space.is_valid(drawn)]
-    return np.unique(np.concatenate([likeliest(space, logits, seed=seed), drawn]), axis=0)
 
 
 def directions(n: int, objectives: int, seed: int = 0) -> Array:

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
 from nastk.files import atomic_path, write_text
 from nastk.generators._landscapes import Distilled, Grid, labelled, one_hots, respelled
 from nastk.generators.costs import Cost, CostLike, Device, scaled
-from nastk.generators.decoding import greedy, likeliest, sampled
+from nastk.generators.decoding import Decoder, greedy
 from nastk.generators.device_gradients import combine, descend
 from nastk.generators.discretisers import Exact, discretiser
 from nastk.generators.hypernetworks import Hypernetwork, hypernetwork
@@ -126,6 +127,10 @@ class ParetoGenerator:
         self.entropy, self.alignment, self.penalty = entropy, alignment, penalty
         self.labels, self.distillation_steps = labels, distillation_steps
         self.warm_start, self.seed, self.device = warm_start, seed, device
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.space)
 
     # ---- devices
 
@@ -443,7 +448,7 @@ class ParetoGenerator:
             UnknownName: no such device.
             Unsupported: in a space that is no product of its choices, nothing that is drawn is a member.
         """
-        return likeliest(self.space, self.logits(device, preferences, budgets), distinct, self.seed)
+        return self._decoder.likeliest(self.logits(device, preferences, budgets), distinct, self.seed)
 
     def candidates(
         self,
@@ -462,7 +467,7 @@ class ParetoGenerator:
             seed: of the draws.
             temperature: divides the logits before drawing; the higher, the more diverse.
         """
-        return sampled(self.space, self.logits(device, preferences, budgets), samples, seed, temperature)
+        return self._decoder.sample(self.logits(device, preferences, budgets), samples, seed, temperature)
 
     def decode(
         self,

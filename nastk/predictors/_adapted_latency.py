@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings._latency_blocks import COMPILED
+from nastk.gaussian import explained_variance, left_out_residuals
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Seed
 
@@ -169,7 +170,7 @@ class AdaptedLatency(Predictor):
             heavy = np.argsort(-q)[:4]
             for c in heavy:
                 reach = np.tensordot(fit.weights[c], cross, axes=1)
-                left = fit.weights[c] @ self_norm - ((reach @ fit.inverse[c]) * reach).sum(axis=1)
+                left = fit.weights[c] @ self_norm - explained_variance(reach, fit.inverse[c])
                 here = reach @ fit.alpha[c] + fit.offset[c]
                 spread_z += q[c] * (fit.variance[c] * (np.maximum(left, 0.0) + fit.noise[c]) + (here - mean) ** 2)
             std = np.sqrt(spread_z / q[heavy].sum()) * fit.spread
@@ -232,7 +233,7 @@ class AdaptedLatency(Predictor):
             z = (y - fit.centre) / fit.spread
             reach = np.einsum("cb,bni->cni", fit.weights, cross)
             mean = np.einsum("cni,ci->cn", reach, fit.alpha) + fit.offset[:, None]
-            left = fit.weights @ self_norm - ((reach @ fit.inverse) * reach).sum(axis=2)
+            left = fit.weights @ self_norm - explained_variance(reach, fit.inverse)
             variance = fit.variance[:, None] * (np.maximum(left, 0.0) + fit.noise[:, None])
             density = -0.5 * (np.log(2 * np.pi * variance) + (z - mean) ** 2 / variance) - np.log(fit.spread)
             density -= y if fit.log else 0.0
@@ -248,7 +249,8 @@ class AdaptedLatency(Predictor):
         for fit, posterior in zip(self.fits_, self.posterior_, strict=True):
             y = self._modelled(fit.log)
             z = (y - fit.centre) / fit.spread
-            values = (z - fit.alpha / np.einsum("cii->ci", fit.inverse)) * fit.spread + fit.centre
+            residuals = left_out_residuals(fit.alpha, np.einsum("cii->ci", fit.inverse))
+            values = (z - residuals) * fit.spread + fit.centre
             low, high = y.min(), y.max()
             room = 3.0 if fit.log else high - low
             values = np.clip(values, low - room, high + room)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 import nastk.spaces.factory as spaces
 from nastk.errors import InvalidValue
+from nastk.gaussian import Observations
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors.base import Task
 from nastk.registry import SPACES
@@ -73,7 +73,7 @@ class RelatedCells:
             cells, mean = cells[drawn], mean[drawn]
         hot = space.one_hot(cells)
         gram = _kernel(hot, hot, space.d) + NOISE * np.eye(len(cells))
-        return cls(space, cells, np.asarray(cho_solve(cho_factor(gram), mean - mean.mean())))
+        return cls(space, cells, Observations.of(gram).weights(mean - mean.mean()))
 
     @staticmethod
     def usable(space: SearchSpace) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nastk.gaussian import left_out_residuals
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -207,7 +208,7 @@ def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
             for noise in NOISES:
                 alpha = vectors @ (projected / (eigenvalues + noise)[:, None])
                 diagonal = ((vectors**2) / (eigenvalues + noise)).sum(axis=1)
-                left_out = np.apply_along_axis(rankdata, 0, z - alpha / diagonal[:, None])
+                left_out = np.apply_along_axis(rankdata, 0, z - left_out_residuals(alpha, diagonal[:, None]))
                 for j in range(len(values)):
                     quality = float(np.corrcoef(left_out[:, j], ranks[:, j])[0, 1])
                     if quality > best[j]["quality"] + (1e-4 if mix else 0.0):

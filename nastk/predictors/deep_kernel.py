@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nastk.encodings.base import Context, encoding, some_archs
 from nastk.errors import InvalidValue
+from nastk.gaussian import Observations
 from nastk.predictors._normal_scores import Scale
 from nastk.predictors._stacked_gcn import seeded
 from nastk.predictors.base import Prediction, Predictor, Task
@@ -191,8 +192,7 @@ class DeepKernel(Predictor):
     def _condition(self, x: Tensor, z: Tensor) -> None:
         with torch.no_grad():
             self.known_ = self.network_.features(x)
-            self.factor_ = self.network_.factor(self.known_)
-            self.alpha_ = torch.cholesky_solve(z[:, None], self.factor_)[:, 0]
+            self.posterior_ = self.network_.observations(self.known_).condition(z)
 
     def _posterior(self, archs: Archs) -> tuple[Array, Array]:
         """Mean and standard deviation on the standard scale, each ``(n,)``."""
@@ -200,10 +200,9 @@ class DeepKernel(Predictor):
         with torch.no_grad():
             for start in range(0, len(archs), 1024):
                 features = self.network_.features(self._inputs(archs[start : start + 1024]))
-                cross = self.network_.between(features, self.known_)
-                half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
-                variance = self.network_.prior(features) - (half**2).sum(0)
-                means.append((cross @ self.alpha_).cpu().numpy())
+                cross = self.network_.covariance(features, self.known_)
+                variance = self.posterior_.variance(cross, self.network_.prior(features))
+                means.append(self.posterior_.mean(cross).cpu().numpy())
                 stds.append(variance.clamp_min(1e-10).sqrt().cpu().numpy())
         return np.concatenate(means), np.concatenate(stds)
 
@@ -217,13 +216,10 @@ class DeepKernel(Predictor):
         """Joint draws for up to a few thousand architectures, ``(n, n_archs)``."""
         with torch.no_grad():
             features = self.network_.features(self._inputs(self._checked(archs)))
-            cross = self.network_.between(features, self.known_)
-            half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
-            values, vectors = torch.linalg.eigh(self.network_.between(features, features) - half.T @ half)
-            root = (vectors * values.clamp_min(0).sqrt()).cpu().numpy()
-            mean = (cross @ self.alpha_).cpu().numpy()
-        normal = np.random.default_rng(seed).standard_normal((n, len(mean)))
-        return self.warp_.backward(mean + normal @ root.T)
+            cross = self.network_.covariance(features, self.known_)
+            prior = self.network_.covariance(features, features)
+            draws = self.posterior_.draw(cross, prior, n, np.random.default_rng(seed))
+        return self.warp_.backward(draws)
 
     # ---- storage
 
@@ -295,7 +291,7 @@ class _Kernel(nn.Module):
         lengths = self.logs[3:].exp()
         return torch.cat([learned / (lengths[0] * learned.shape[-1] ** 0.5), x / lengths[1]], dim=-1)
 
-    def between(self, a: Tensor, b: Tensor) -> Tensor:
+    def covariance(self, a: Tensor, b: Tensor) -> Tensor:
         """Kernel ``(..., n, m)`` of features, without noise."""
         inner = a @ b.transpose(-1, -2)
         squared = (a * a).sum(-1)[..., :, None] + (b * b).sum(-1)[..., None, :] - 2.0 * inner
@@ -307,16 +303,14 @@ class _Kernel(nn.Module):
         amplitude, linear = self.logs[:2].exp()
         return amplitude + linear * (a * a).sum(-1) + 1.0
 
-    def factor(self, features: Tensor) -> Tensor:
-        """Cholesky factor ``(..., n, n)`` of the kernel with noise."""
+    def observations(self, features: Tensor) -> Observations[Tensor]:
+        """Noisy observations of architectures with these features, ``(..., n, f)``."""
         noise = (self.logs[2].exp() + JITTER) * torch.eye(features.shape[-2]).to(features)
-        return torch.linalg.cholesky(self.between(features, features) + noise)
+        return Observations.of(self.covariance(features, features) + noise)
 
     def evidence(self, x: Tensor, z: Tensor) -> Tensor:
         """Log marginal likelihood ``(...)`` of values ``(..., n)`` at inputs ``(..., n, k)``, up to a constant."""
-        factor = self.factor(self.features(x))
-        half = torch.linalg.solve_triangular(factor, z[..., None], upper=False)
-        return -0.5 * (half**2).sum((-1, -2)) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.observations(self.features(x)).log_evidence(z[..., None])[..., 0]
 
 
 def _start() -> Tensor:

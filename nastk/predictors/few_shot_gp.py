@@ -18,12 +18,16 @@ from nastk.encodings._latency_blocks import LatencyBlocks
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors._adapted_latency import AdaptedLatency
+from nastk.predictors._cache import Cache
 from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.samplers.a_optimal import AOptimal
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
+
+CACHED = 4
+"""Settings (space, build options) whose feature blocks one predictor keeps."""
 
 
 class FewShotGP(FewShotPredictor):
@@ -120,15 +124,13 @@ class FewShotGP(FewShotPredictor):
         self.sources_ = sources
         self.devices_ = () if sources is None else sources.devices
         self.source_space = None if sources is None else sources.space
-        self._blocks: dict[str, LatencyBlocks] = {}
+        self._blocks: Cache[LatencyBlocks] = Cache(CACHED)
 
     def features(self, space: SearchSpace, context: Context | None = None) -> LatencyBlocks:
         """What turns architectures of a space into the kernel's feature blocks."""
         space = space.whole
         key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
-        if key not in self._blocks:
-            self._blocks[key] = LatencyBlocks(space, self.sources_, context)
-        return self._blocks[key]
+        return self._blocks.find(key, lambda: LatencyBlocks(space, self.sources_, context))
 
     # ---- which architectures to measure
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Encoding, Features, encoding
 from nastk.errors import InvalidValue
+from nastk.gaussian import Observations, Posterior
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -108,10 +109,8 @@ class GP(Predictor):
                 best = (evidence, warp, theta)
         if best is None:
             raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
-        self.evidence_, self.warp_, self.theta_ = best
-        self._factorise()
-        z = self._tensor(self.warp_.forward(task.values))
-        self.alpha_ = torch.cholesky_solve(z[:, None], self.factor_)[:, 0]
+        _, self.warp_, self.theta_ = best
+        self.posterior_ = self._observations().condition(self._tensor(self.warp_.forward(task.values)))
         return self
 
     def _prepare(self, task: Task, archs: Archs) -> None:
@@ -123,9 +122,9 @@ class GP(Predictor):
         self.x_ = [self._tensor(f) for f in self.terms_(archs)]
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        if not hasattr(self, "alpha_"):
+        if not hasattr(self, "posterior_"):
             return None
-        arrays = {"archs": self.archs_.astype(np.int16), "alpha": self.alpha_, "theta": self.theta_}
+        arrays = {"archs": self.archs_.astype(np.int16), "alpha": self.posterior_.alpha, "theta": self.theta_}
         return {"warp": asdict(self.warp_)}, {k: np.asarray(v) for k, v in arrays.items()}
 
     def restore(
@@ -134,8 +133,8 @@ class GP(Predictor):
         assert task is not None
         self._prepare(task, arrays["archs"].astype(np.int64))
         self.warp_ = Warp(**facts["warp"])
-        self.theta_, self.alpha_ = self._tensor(arrays["theta"]), self._tensor(arrays["alpha"])
-        self._factorise()
+        self.theta_ = self._tensor(arrays["theta"])
+        self.posterior_ = Posterior(self._observations(), self._tensor(arrays["alpha"]))
         return self
 
     # ---- kernel
@@ -173,9 +172,7 @@ class GP(Predictor):
 
         def evidence() -> torch.Tensor:
             k = self._kernel(grams, theta) + (theta[-1].exp() + JITTER) * eye + CONSTANT
-            factor = torch.linalg.cholesky(k)
-            half = torch.linalg.solve_triangular(factor, z[:, None], upper=False)
-            return -0.5 * (half**2).sum() - factor.diagonal().log().sum() - 0.5 * len(z) * float(np.log(2 * np.pi))
+            return Observations.of(k).log_evidence(z[:, None])[0] - 0.5 * len(z) * float(np.log(2 * np.pi))
 
         def objective_value() -> torch.Tensor:
             return -evidence() + 0.5 * (((theta - prior) / width) ** 2).sum()
@@ -210,10 +207,10 @@ class GP(Predictor):
             total.add_(inner.mul_(-0.5 / length[i] ** 2).exp_(), alpha=amplitude[i])
         return total
 
-    def _factorise(self) -> None:
+    def _observations(self) -> Observations[torch.Tensor]:
         k = self._cross(self.x_, self.x_)
         k.diagonal().add_(self.theta_[-1].exp() + JITTER)
-        self.factor_ = torch.linalg.cholesky(k)
+        return Observations.of(k)
 
     # ---- prediction
 
@@ -226,9 +223,8 @@ class GP(Predictor):
             x = [self._tensor(f[start : start + 1024]) for f in features]
             cross = self._cross(x, self.x_)
             prior = amplitude + CONSTANT + sum(linear[i] * (f * f).sum(1) for i, f in enumerate(x))
-            half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
-            means.append((cross @ self.alpha_).cpu().numpy())
-            stds.append((prior - (half**2).sum(0)).clamp_min(1e-10).sqrt().cpu().numpy())
+            means.append(self.posterior_.mean(cross).cpu().numpy())
+            stds.append(self.posterior_.variance(cross, prior).clamp_min(1e-10).sqrt().cpu().numpy())
         return np.concatenate(means), np.concatenate(stds)
 
     def predict(self, archs: Any) -> Prediction:
@@ -240,8 +236,5 @@ class GP(Predictor):
         """Joint draws for up to a few thousand architectures, shape ``(n, n_archs)``."""
         x = [self._tensor(f) for f in self.terms_(self._checked(archs))]
         cross = self._cross(x, self.x_)
-        half = torch.linalg.solve_triangular(self.factor_, cross.T, upper=False)
-        values, vectors = torch.linalg.eigh(self._cross(x, x) - half.T @ half)
-        root = (vectors * values.clamp_min(0).sqrt()).cpu().numpy()
-        normal = np.random.default_rng(seed).standard_normal((n, len(cross)))
-        return self.warp_.backward((cross @ self.alpha_).cpu().numpy() + normal @ root.T)
+        draws = self.posterior_.draw(cross, self._cross(x, x), n, np.random.default_rng(seed))
+        return self.warp_.backward(draws)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
-from nastk.encodings.base import Context, Encoding, Features, encoding, some_archs
+from nastk.encodings.base import Context, Features
 from nastk.errors import InvalidValue
+from nastk.gaussian import Observations, Posterior, greedy_design
 from nastk.oracles.base import Values
+from nastk.predictors._cache import Cache
+from nastk.predictors._gp_bma_features import LearnedPrior, ScaledFeatures
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
@@ -41,8 +42,9 @@ greatest weight."""
 POOL = 600
 """Random candidates among which samples are chosen."""
 KINDS = ("identity", "distance")
-LARGE, KEPT = 50_000, 4
-"""Spaces up to this size keep the features of all their architectures in memory, for so many settings."""
+CACHED = 4
+"""Settings (space, encoding, context) whose features one predictor keeps; a benchmark of three data sets of one space
+needs three."""
 
 
 class _Candidate(NamedTuple):
@@ -50,7 +52,7 @@ class _Candidate(NamedTuple):
 
     mix: NDArray[np.float64]
     guess: int
-    factor: NDArray[np.float64]
+    observations: Observations[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,7 @@ class _Process:
     weight: float
     mix: NDArray[np.float64]
     guess: int
-    inverse: NDArray[np.float64]
-    alpha: NDArray[np.float64]
+    posterior: Posterior[NDArray[np.float64]]
 
 
 class GPBMA(Predictor):
@@ -104,6 +105,7 @@ class GPBMA(Predictor):
     ):
         self.encoding, self.warp = encoding, warp
         self.amplitudes, self.noises = tuple(amplitudes), tuple(noises)
+        self._cache: Cache[ScaledFeatures] = Cache(CACHED)
 
     uses_lower = True
     trees_: MonotoneTrees | None = None
@@ -133,11 +135,21 @@ class GPBMA(Predictor):
         self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
         self.proxies_ = tuple(names)
         self.related_ = tuple(RelatedCells.fit_each(related))
+        self._cache = Cache(CACHED)
         return self
 
     @property
-    def _learned_prior(self) -> _Prior:
-        return _Prior(self.trees_, self.proxies_, self.related_)
+    def _learned_prior(self) -> LearnedPrior:
+        return LearnedPrior(self.trees_, self.proxies_, self.related_)
+
+    def _features(self, task: Task) -> ScaledFeatures:
+        """The features of a task's space and context; its architectures and values do not matter."""
+        prior, name, context = self._learned_prior, self.encoding, task.context
+        if not isinstance(name, str):
+            return ScaledFeatures(task, name, prior)
+        # what is kept holds the space and the sources, so that no other object can come to have their ids
+        key = (id(task.space), name, id(context.proxies), id(context.latencies), repr(context.build_options))
+        return self._cache.find(key, lambda: ScaledFeatures(task, name, prior))
 
     # ---- samples
 
@@ -165,29 +177,23 @@ class GPBMA(Predictor):
         most = space.size if candidates is None else len(candidates)
         pool = super().choose(max(n, min(POOL, most)), seed, space, candidates)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
-        x, prior = _Features.of(task, self.encoding, self._learned_prior)(pool)
+        x, prior = self._features(task)(pool)
         k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
         if prior is not None:
             k += SLOPE**2 * np.outer(prior, prior)
-        chosen: list[int] = []
-        for _ in range(n):
-            gain = (k**2).sum(axis=0) / (k.diagonal() + NOISES[1])
-            gain[chosen] = -np.inf
-            chosen.append(int(np.argmax(gain)))
-            column = k[:, chosen[-1]] / np.sqrt(k[chosen[-1], chosen[-1]] + NOISES[1])
-            k -= np.outer(column, column)
-        return pool[chosen]
+        return pool[greedy_design(n, k, NOISES[1])]
 
     # ---- fitting
 
     def adapt(self, task: Task) -> GPBMA:
+        """A copy fitted to a task; it shares this one's prior and cache of features."""
         return copy(self).fit(task)
 
     def fit(self, task: Task) -> GPBMA:
         if not len(task):
             raise InvalidValue("gp-bma needs at least one architecture")
         self.task_ = task
-        self.features_ = _Features.of(task, self.encoding, self._learned_prior)
+        self.features_ = self._features(task)
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
             self.lower_warp_ = _warps(task.lower.task_, kind)[0]
@@ -217,10 +223,9 @@ class GPBMA(Predictor):
             for mix in mixes:
                 k = np.tensordot(mix, grams, axes=1) + rest
                 for noise in self.noises:
-                    factor = np.linalg.cholesky(k + noise * np.eye(n))
-                    half = solve_triangular(factor, right, lower=True, check_finite=False)
-                    evidences.append(-0.5 * (half**2).sum(axis=0) - np.log(factor.diagonal()).sum())
-                    found.append(_Candidate(mix, i, np.asarray(factor)))
+                    observations = Observations.of(k + noise * np.eye(n))
+                    evidences.append(observations.log_evidence(right))
+                    found.append(_Candidate(mix, i, observations))
         return found, np.stack(evidences, axis=1)
 
     def _averaged(
@@ -240,10 +245,9 @@ class GPBMA(Predictor):
         total = weights[kept].sum()
         processes = []
         for i in kept:
-            mix, guess, factor = found[i]
-            inverse = solve_triangular(factor, np.eye(len(z)), lower=True, check_finite=False)
-            alpha = inverse.T @ (inverse @ (z - self.guesses_[:, guess]))
-            processes.append(_Process(weights[i] / total, mix, guess, inverse, alpha))
+            mix, guess, observations = found[i]
+            posterior = observations.inverted().condition(z - self.guesses_[:, guess])
+            processes.append(_Process(weights[i] / total, mix, guess, posterior))
         return processes
 
     # ---- prediction
@@ -274,10 +278,8 @@ class GPBMA(Predictor):
                 cross += CONSTANT
                 if process.guess:
                     cross += sloped[process.guess - 1]
-                variance = process.mix.sum() + CONSTANT + SLOPE**2 * mean**2
-                mean = mean + cross @ process.alpha
-                reached = cross @ process.inverse.T
-                variance -= np.einsum("ij,ij->i", reached, reached)
+                variance = process.posterior.variance(cross, process.mix.sum() + CONSTANT + SLOPE**2 * mean**2)
+                mean = mean + process.posterior.mean(cross)
                 first += process.weight * mean
                 second += process.weight * (np.maximum(variance, 1e-10) + mean**2)
             means.append(first)
@@ -296,9 +298,9 @@ class GPBMA(Predictor):
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
         task = Task(space, archs[:1], np.zeros(1), context=context)
-        if not self._learned_prior.opinions(task, archs):
+        if not self._learned_prior.applies(task):
             return None
-        return _Features.of(task, self.encoding, self._learned_prior)(archs)[1]
+        return self._features(task)(archs)[1]
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
         """Draws ``(n, n_archs)``, independent between architectures."""
@@ -325,6 +327,7 @@ class GPBMA(Predictor):
         self.related_ = tuple(
             RelatedCells.of_arrays(name, _under(f"related.{name}.", arrays)) for name in facts.get("related", [])
         )
+        self._cache = Cache(CACHED)
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
 
 
@@ -348,80 +351,6 @@ def _mixes(t: int) -> NDArray[np.float64]:
     return np.concatenate([np.full((1, t), 1.0 / t), main])
 
 
-class _Features:
-    """Scaled features of each group, and the prior mean, of the architectures of one space.
-
-    Those of all architectures of a small space are computed once and kept as long as the space is.
-    """
-
-    def __init__(self, task: Task, name: str | Encoding, prior: _Prior):
-        self.task, self.prior = task.subset([0]), prior
-        space = task.space
-        reference = some_archs(space)
-        if len(reference) > 4000:
-            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
-        self.groups = _groups(task, name, reference)
-        self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
-        self.opinions = prior.opinions(self.task, reference)
-        self.standards = [_standard(opinion(reference)) for opinion in self.opinions]
-        self.centre, self.spread = _standard(self._guess(reference)) if self.opinions else (0.0, 1.0)
-        self.all: tuple[list[Features], Features | None] | None = None
-        if space.enumerable and space.size <= LARGE:
-            self.all = self._compute(space.enumerate())
-
-    @classmethod
-    def of(cls, task: Task, name: str | Encoding, prior: _Prior) -> _Features:
-        kept: dict[Any, _Features] = vars(task.space).setdefault("_gp_bma_features", {})
-        context = task.context
-        key = (str(name), id(context.proxies), id(context.latencies), repr(context.build_options), *prior.key)
-        if not isinstance(name, str):
-            return cls(task, name, prior)
-        if key not in kept:
-            while len(kept) >= KEPT:
-                del kept[next(iter(kept))]
-            kept[key] = cls(task, name, prior)  # holds the context and the prior, so that ids stay theirs
-        return kept[key]
-
-    def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
-        if self.all is None or not len(archs):
-            return self._compute(archs)
-        rows = self.task.space.index(archs)
-        return [features[rows] for features in self.all[0]], None if self.all[1] is None else self.all[1][rows]
-
-    def _compute(self, archs: Archs) -> tuple[list[Features], Features | None]:
-        groups = []
-        for terms, scaling in zip(self.groups, self.scaling, strict=True):
-            parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
-            groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
-        return groups, (self._guess(archs) - self.centre) / self.spread if self.opinions else None
-
-    def _guess(self, archs: Archs) -> Features:
-        """The mean of all opinions, each standardised over the space."""
-        standardised = [(o(archs) - c) / s for o, (c, s) in zip(self.opinions, self.standards, strict=True)]
-        return np.asarray(np.mean(standardised, axis=0))
-
-
-class _Prior(NamedTuple):
-    """What was learned from tasks of other spaces."""
-
-    trees: MonotoneTrees | None
-    proxies: tuple[str, ...]
-    related: tuple[RelatedCells, ...]
-
-    @property
-    def key(self) -> tuple[int, ...]:
-        return (id(self.trees), *map(id, self.related))
-
-    def opinions(self, task: Task, reference: Archs) -> list[Callable[[Archs], Features]]:
-        """Guesses of a metric, up to its scale, that apply to the task's space and context."""
-        found: list[Callable[[Archs], Features]] = []
-        trees, source = self.trees, task.context.proxies
-        if trees is not None and source is not None and set(source.names) & set(self.proxies):
-            found.append(lambda archs: trees(proxy_quantiles(task, self.proxies, archs, reference)))
-        found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
-        return found
-
-
 def _warps(task: Task, kind: str) -> list[Warp]:
     """Transforms of a task's metric that can be applied to its values; the identity if all are equal.
 
@@ -435,34 +364,3 @@ def _warps(task: Task, kind: str) -> list[Warp]:
     if not known:
         raise InvalidValue(f"the warp {kind!r} cannot be applied to these values of {task.metric}")
     return known
-
-
-def _standard(values: Features) -> tuple[float, float]:
-    """Centre and spread, the latter one if there is none."""
-    return float(values.mean()), float(values.std()) or 1.0
-
-
-def _scaling(features: Features) -> tuple[Features, Features]:
-    """Centre and scale for which two architectures differ by a squared distance of two in the mean."""
-    spread = features.std(axis=0)
-    useful = spread > 1e-9
-    scale = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
-    return features.mean(axis=0), np.asarray(scale)
-
-
-def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
-    """Groups of fitted encodings, each a kernel."""
-    if name != "auto":
-        whole = encoding(name).fit(task.space, task.context, reference)
-        return [[term] for term in getattr(whole, "terms", [whole])]
-    written = ["vec", "counts"]
-    if task.space.statics(reference[:1], **task.context.build_options):
-        written.append("quantiles:statics")
-    names = [written]
-    if not np.array_equal(task.space.canonical(reference), reference):
-        names.append([f"canonical:{n}" if n != "quantiles:statics" else "quantiles:canonical:statics" for n in written])
-    names.append(["path-counts"])
-    if task.context.proxies is not None:
-        names.append(["quantiles:zcp"])
-    fitted = [[encoding(n).fit(task.space, task.context, reference) for n in group] for group in names]
-    return [group for group in fitted if any(term.names_ for term in group)]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings._latency_blocks import COMPILED, LatencyBlocks
 from nastk.encodings.base import Context, LatencySource
+from nastk.gaussian import greedy_design
 from nastk.samplers.base import Sampler
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -56,15 +57,5 @@ class Design(Sampler):
         features = blocks.weighted(weights)
         features = np.concatenate([features, np.full((len(archs), 1), np.sqrt(OFFSET))], axis=1)
         floor = self.noise * float((features**2).sum(axis=1).mean())
-        covariance = features @ features.T
-        chosen: list[int] = []
         useless = ~space.connected(archs)  # nobody wants their latency; a compiler may leave nothing to measure
-        for _ in range(n):
-            gain = self.gain(covariance, floor)
-            gain[useless & (len(archs) - useless.sum() >= n)] = -np.inf
-            gain[chosen] = -np.inf
-            i = int(np.argmax(gain))
-            chosen.append(i)
-            column = covariance[:, i] / np.sqrt(covariance[i, i] + floor)
-            covariance = covariance - np.outer(column, column)
-        return np.array(chosen, dtype=np.int64)
+        return greedy_design(n, features @ features.T, floor, self.gain, useless)

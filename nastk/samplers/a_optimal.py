@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nastk.gaussian import variance_reduction
 from nastk.samplers._design import Array, Design
 
 
@@ -9,4 +10,4 @@ class AOptimal(Design):
     """Each pick lowers the summed posterior variance of the candidates by the most: spread, not extreme."""
 
     def gain(self, covariance: Array, floor: float) -> Array:
-        return (covariance**2).sum(axis=0) / (covariance.diagonal() + floor)
+        return variance_reduction(covariance, floor)

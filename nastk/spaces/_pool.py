@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,17 @@ class Pool(SearchSpace):
         self.name = name or f"{space.name}-pool"
         self.choices, self.forms_differ = space.choices, space.forms_differ
         self.datasets = space.datasets  # type: ignore[misc]  # of this pool
-        self._place = {row.tobytes(): i for i, row in enumerate(self.members)}
+
+    @cached_property
+    def _place(self) -> dict[bytes, int]:
+        return {row.tobytes(): i for i, row in enumerate(self.members)}
+
+    @cached_property
+    def _canonical_places(self) -> NDArray[np.int64]:
+        """For each member, the first that is the same network."""
+        first: dict[Hashable, int] = {}
+        keys = self.space.keys(self.members)
+        return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.int64)
 
     @property
     def whole(self) -> SearchSpace:
@@ -99,10 +110,7 @@ class Pool(SearchSpace):
 
     def canonical(self, archs: Archs) -> Archs:
         """The first member that is the same network."""
-        if not hasattr(self, "_canonical"):
-            first: dict[Hashable, int] = {}
-            self._canonical = np.array([first.setdefault(k, i) for i, k in enumerate(self.space.keys(self.members))])
-        return self.members[self._canonical[self.index(archs)]]
+        return self.members[self._canonical_places[self.index(archs)]]
 
     def compiled(self, archs: Archs) -> Archs:
         return self.space.compiled(archs)

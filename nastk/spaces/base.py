@@ -536,5 +536,10 @@ class SearchSpace(ABC):
         """Number of tokens where inputs are tokens ``(length,)``; None where they are images and the like."""
         return None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: nothing that the space computed for itself and can compute again."""
+        cls = type(self)
+        return {k: v for k, v in vars(self).items() if not isinstance(getattr(cls, k, None), cached_property)}
+
     def __repr__(self) -> str:
         return f"<space {self.name}: {self.d} choices, {self.size:.6g} architectures>"

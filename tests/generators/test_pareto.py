@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from toy import Toy, oracle
 from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
 from nastk.generators import Cost, Device, Limit, ParetoGenerator, load, rays
 from nastk.generators._landscapes import Grid, respelled
-from nastk.generators.decoding import greedy, likeliest, log_softmax, sampled
+from nastk.generators.decoding import Decoder, greedy, log_softmax
 from nastk.metrics import hypervolume, nondominated
 from nastk.predictors.base import Task
 from nastk.predictors.mlp import MLP
@@ -358,8 +359,8 @@ def test_the_likeliest_is_the_argmax_and_distinct_ones_follow_by_probability() -
     logits = np.random.default_rng(0).normal(size=(1, 12))
     p = np.exp(log_softmax(logits, SPACE.sizes) @ HOT.T)[0]
     assert p.sum() == pytest.approx(1)
-    assert np.array_equal(likeliest(SPACE, logits)[0], ARCHS[np.argmax(p)])
-    several = likeliest(SPACE, np.repeat(logits, 3, 0), distinct=True)
+    assert np.array_equal(Decoder(SPACE).likeliest(logits)[0], ARCHS[np.argmax(p)])
+    several = Decoder(SPACE).likeliest(np.repeat(logits, 3, 0), distinct=True)
     best_neighbours = [a for a in ARCHS[np.argsort(-p)] if (a != ARCHS[np.argmax(p)]).sum() <= 1][:3]
     assert np.array_equal(several, best_neighbours)
 
@@ -383,10 +384,19 @@ def test_where_most_combinations_are_no_members_draws_find_one_or_say_so() -> No
 
     logits = np.random.default_rng(0).normal(size=(20, 12))
     logits[:, 0] += 5.0
-    assert Even().is_valid(likeliest(Even(), logits)).all()
-    assert Even().is_valid(sampled(Even(), logits, 10)).all()
+    assert Even().is_valid(Decoder(Even()).likeliest(logits)).all()
+    assert Even().is_valid(Decoder(Even()).sample(logits, 10)).all()
     with pytest.raises(Unsupported, match="none belongs"):
-        likeliest(Empty(), logits)
+        Decoder(Empty()).likeliest(logits)
+
+
+def test_what_decoding_computes_of_a_pool_stays_out_of_the_pool() -> None:
+    pool = Pool(SPACE, ARCHS[:50])
+    decoder, before = Decoder(pool), len(pickle.dumps(pool))
+    found = decoder.likeliest(np.random.default_rng(0).normal(size=(3, 12)))
+    assert pool.is_valid(found).all()
+    assert len(pickle.dumps(pool)) == before
+    assert np.array_equal(pickle.loads(pickle.dumps(pool)).enumerate(), pool.enumerate())
 
 
 # ---- devices, errors, files

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
@@ -100,6 +103,20 @@ def test_adapting_leaves_the_pretrained_predictor_as_it_was(few: FewShotGP) -> N
     few.adapt(Task(space, archs, _latency(space, archs, 12), "latency", device="other"))
     assert np.array_equal(few.adapt(task).predict(archs).mean, first)
     assert np.array_equal(few.sources_(archs), before)
+
+
+def test_features_that_were_computed_are_shared_with_copies_but_never_pickled(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs, everything = few.choose(10, seed=0), space.enumerate()
+    mine = few.adapt(Task(space, archs, _latency(space, archs, 9), "latency", "ms", device="mine"))
+    before = len(pickle.dumps(mine))
+    wanted = mine.predict(everything)
+    assert len(pickle.dumps(mine)) == before
+    assert len(pickle.dumps(space)) < 1000
+    assert deepcopy(few).features(space) is few.features(space)
+    again = pickle.loads(pickle.dumps(mine)).predict(everything)
+    assert np.array_equal(again.mean, wanted.mean)
+    assert np.array_equal(again.std, wanted.std)
 
 
 def test_a_source_device_as_target_would_leak_and_is_refused(few: FewShotGP) -> None:

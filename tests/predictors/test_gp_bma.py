@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy, deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ from toy import Toy
 
 import nastk
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue
+from nastk.errors import DataError, InvalidValue
 from nastk.metrics import spearman
 from nastk.predictors import gp_bma, load
+from nastk.predictors._gp_bma_features import ScaledFeatures
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors.base import Task
@@ -156,6 +159,51 @@ def test_a_prior_is_saved_without_pickle(cells: nastk.SearchSpace, tmp_path: Pat
     assert np.allclose(again.predict(target.archs).mean, wanted, rtol=1e-9)
     prior = load(tmp_path / "prior")
     assert np.allclose(prior.adapt(target).predict(target.archs).mean, wanted, rtol=1e-9)
+
+
+def test_what_it_computes_is_kept_by_itself_and_never_pickled(
+    cells: nastk.SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the table's proxies where it was fetched, else with toy ones."""
+    target = _task(cells, ("good", "useless"), 40)
+    try:
+        table = nastk.benchmark("nasbench201", dataset="cifar10")
+    except DataError:
+        proxies, prior = target.context.proxies, [_task(Toy(), ("good", "useless"), 60)]
+        made = nastk.predictor("gp-bma").pretrain(prior)
+    else:
+        proxies, made = table.nearest_proxies(), nastk.predictor("gp-bma", pretrained="nasbench201")
+    task = Task(cells, target.archs, target.values, "accuracy", "%", "max", context=Context(proxies=proxies))
+    everything = cells.enumerate()
+    computed: list[int] = []
+    compute = ScaledFeatures._compute
+    monkeypatch.setattr(ScaledFeatures, "_compute", lambda f, archs: computed.append(len(archs)) or compute(f, archs))
+    fitted = made.adapt(task)
+    wanted = fitted.predict(everything)
+    assert computed == [len(everything)]
+    again = deepcopy(made).fit(task.subset(np.arange(20)))
+    made.prior_score(cells, everything, Context(proxies=proxies))
+    made.adapt(task).predict(everything)
+    assert computed == [len(everything)], "the template, its copies and deep copies share what was computed"
+    assert len(again.predict(everything).mean) == len(everything)
+    assert len(pickle.dumps(cells)) < 1000
+    assert len(pickle.dumps(made)) < 1_500_000, "no features of 15,625 architectures"
+    loaded = pickle.loads(pickle.dumps(fitted)).predict(everything)
+    assert np.array_equal(loaded.mean, wanted.mean)
+    assert np.array_equal(loaded.std, wanted.std)
+
+
+def test_another_pretraining_or_another_context_takes_other_features(cells: nastk.SearchSpace) -> None:
+    made = nastk.predictor("gp-bma", encoding="vec").pretrain([_task(Toy(), ("good", "useless"), 60)])
+    archs = cells.sample(50, 0, unique=True)
+    contexts = [Context(proxies=Proxies(cells, names)) for names in (("good",), ("useless",))]
+    scores = [made.prior_score(cells, archs, context) for context in contexts]
+    assert spearman(*scores) < 0.9
+    source = _task(Toy(), ("good",), 60)
+    reverse = Task(source.space, source.archs, -source.values, "accuracy", "%", "max", context=source.context)
+    other = copy(made).pretrain([reverse])
+    assert not np.array_equal(other.prior_score(cells, archs, contexts[0]), scores[0])
+    assert np.array_equal(made.prior_score(cells, archs, contexts[0]), scores[0]), "what it was copied from stays"
 
 
 MICRO = nastk.space("transbench101-micro")

@@ -1,5 +1,7 @@
 """What spaces inherit, and that the conformance kit sees what is broken."""
 
+import pickle
+
 import numpy as np
 import pytest
 from graph_toys import Line, LineByGraph, Wires, WiresByGraph
@@ -441,3 +443,13 @@ class GraphsLookAround(Line):
 def test_the_kit_finds_what_is_broken(broken: type[nastk.SearchSpace], message: str):
     with pytest.raises(AssertionError, match=message):
         check_space(broken())
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "transbench101-micro", "transbench101-macro", "fbnet"])
+def test_what_a_space_computed_is_not_pickled(name):
+    space = nastk.space(name)
+    archs = space.sample(5, 0)
+    keys = space.keys(archs)
+    space.graphs(archs)
+    assert len(pickle.dumps(space)) < 1000
+    assert pickle.loads(pickle.dumps(space)).keys(archs) == keys

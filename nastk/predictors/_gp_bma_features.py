@@ -1,0 +1,148 @@
+"""What gp-bma's kernels and prior means read: scaled groups of features, and the prior scores of architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from nastk.encodings.base import Encoding, Features, encoding, some_archs
+from nastk.predictors._monotone_trees import MonotoneTrees
+from nastk.predictors._proxy_quantiles import proxy_quantiles
+from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors.base import Task
+from nastk.spaces.base import Archs
+
+TABULATED = 50_000
+"""Spaces up to this size have the features of all their architectures computed once: a search asks for all of them at
+every evaluation."""
+REFERENCE = 4000
+"""Architectures, at most, that centres and scales are taken from."""
+
+
+class PriorScore(Protocol):
+    """Scores architectures before anything was evaluated, ``(n, d)`` to ``(n,)``, up to scale; higher is better."""
+
+    def __call__(self, archs: Archs, /) -> Features: ...
+
+
+@dataclass(frozen=True)
+class _ProxyScore:
+    """The prior score that the proxies of the task's context give; a class, so that a fitted predictor pickles."""
+
+    trees: MonotoneTrees
+    proxies: tuple[str, ...]
+    task: Task
+    reference: Archs
+
+    def __call__(self, archs: Archs, /) -> Features:
+        return self.trees(proxy_quantiles(self.task, self.proxies, archs, self.reference))
+
+
+class LearnedPrior(NamedTuple):
+    """What was learned from tasks of other spaces.
+
+    Args:
+        trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
+        proxies: names of the proxies.
+        related: what cells of other spaces with the same edges are worth.
+    """
+
+    trees: MonotoneTrees | None
+    proxies: tuple[str, ...]
+    related: tuple[RelatedCells, ...]
+
+    def applies(self, task: Task) -> bool:
+        """Whether anything of it scores architectures of the task's space, given the task's context."""
+        return bool(self.scores(task, task.archs))
+
+    def scores(self, task: Task, reference: Archs) -> list[PriorScore]:
+        """Prior scores that apply to the task's space and context; quantiles are taken within `reference`."""
+        found: list[PriorScore] = []
+        source = task.context.proxies
+        if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
+            found.append(_ProxyScore(self.trees, self.proxies, task, reference))
+        found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
+        return found
+
+
+class ScaledFeatures:
+    """Scaled features of each group, and the prior score, of the architectures of one space.
+
+    Those of all architectures of a small space are computed at the first use and kept. Nothing else changes after
+    construction, so that deep copies share the object; pickles leave out what was kept.
+    """
+
+    def __init__(self, task: Task, name: str | Encoding, prior: LearnedPrior):
+        self.task = task.subset([0])
+        reference = some_archs(task.space)
+        if len(reference) > REFERENCE:
+            reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
+        self.groups = _groups(task, name, reference)
+        self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
+        self.scores = prior.scores(self.task, reference)
+        self.standards = [_standard(score(reference)) for score in self.scores]
+        self.centre, self.spread = _standard(self._mean_score(reference)) if self.scores else (0.0, 1.0)
+        self._table: tuple[list[Features], Features | None] | None = None
+
+    def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
+        """Features of each group, each ``(n, k)``, and standardised prior scores ``(n,)`` or None."""
+        space = self.task.space
+        if not len(archs) or not space.enumerable or space.size > TABULATED:
+            return self._compute(archs)
+        if self._table is None:
+            self._table = self._compute(space.enumerate())
+        rows = space.index(archs)
+        groups, prior = self._table
+        return [features[rows] for features in groups], None if prior is None else prior[rows]
+
+    def _compute(self, archs: Archs) -> tuple[list[Features], Features | None]:
+        groups = []
+        for terms, scaling in zip(self.groups, self.scaling, strict=True):
+            parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
+            groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
+        return groups, (self._mean_score(archs) - self.centre) / self.spread if self.scores else None
+
+    def _mean_score(self, archs: Archs) -> Features:
+        """The mean of all prior scores, each standardised over the space."""
+        standardised = [(score(archs) - c) / s for score, (c, s) in zip(self.scores, self.standards, strict=True)]
+        return np.asarray(np.mean(standardised, axis=0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_table": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScaledFeatures:
+        return self
+
+
+def _standard(values: Features) -> tuple[float, float]:
+    """Centre and spread, the latter one if there is none."""
+    return float(values.mean()), float(values.std()) or 1.0
+
+
+def _scaling(features: Features) -> tuple[Features, Features]:
+    """Centre and scale for which two architectures differ by a squared distance of two in the mean."""
+    spread = features.std(axis=0)
+    useful = spread > 1e-9
+    scale = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
+    return features.mean(axis=0), np.asarray(scale)
+
+
+def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
+    """Groups of fitted encodings, each a kernel."""
+    if name != "auto":
+        whole = encoding(name).fit(task.space, task.context, reference)
+        return [[term] for term in getattr(whole, "terms", [whole])]
+    written = ["vec", "counts"]
+    if task.space.statics(reference[:1], **task.context.build_options):
+        written.append("quantiles:statics")
+    names = [written]
+    if not np.array_equal(task.space.canonical(reference), reference):
+        names.append([f"canonical:{n}" if n != "quantiles:statics" else "quantiles:canonical:statics" for n in written])
+    names.append(["path-counts"])
+    if task.context.proxies is not None:
+        names.append(["quantiles:zcp"])
+    fitted = [[encoding(n).fit(task.space, task.context, reference) for n in group] for group in names]
+    return [group for group in fitted if any(term.names_ for term in group)]
