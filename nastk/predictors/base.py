@@ -138,18 +138,19 @@ class Predictor(ABC):
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures to measure before :meth:`adapt`, ``(n, d)``, drawn at random unless the method knows better.
 
         Args:
             n: how many.
-            seed: of the draw.
             space: where to choose.
-            candidates: choose among these instead of the whole space.
+            candidates: choose among these instead of the whole space, ``(m, d)``.
+            seed: random seed of the draw.
             context: where looked-up features come from.
 
         Raises:
@@ -263,15 +264,16 @@ class FewShotPredictor(Predictor):
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures to measure before :meth:`adapt`, ``(n, d)``: references, where there are any, then random ones.
 
         Args:
-            n, seed, candidates, context: see :meth:`Predictor.choose`.
+            n, candidates, seed, context: see :meth:`Predictor.choose`.
             space: where to choose, the sources' by default.
 
         Raises:
@@ -280,12 +282,12 @@ class FewShotPredictor(Predictor):
         self._check_pretrained()
         space = space or self.source_space
         if not len(self.references_):
-            return super().choose(n, seed, space, candidates, context)
+            return super().choose(n, space, candidates=candidates, seed=seed, context=context)
         known = {row.tobytes() for row in self.references_}
         if candidates is not None:
             candidates = candidates[np.array([row.tobytes() not in known for row in candidates], dtype=bool)]
         more = n if candidates is None else max(n - len(self.references_), 0)  # random ones may be references
-        others = super().choose(more, seed, space, candidates, context)
+        others = super().choose(more, space, candidates=candidates, seed=seed, context=context)
         fresh = others[np.array([row.tobytes() not in known for row in others], dtype=bool)]
         return np.concatenate([self.references_, fresh])[:n]
 

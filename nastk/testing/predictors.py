@@ -49,7 +49,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
         assert pretrained.pretrain(sources) is pretrained, "pretrain must return the predictor itself"
         assert isinstance(pretrained, FewShotPredictor)
         assert pretrained.devices == ("source-0", "source-1", "source-2"), "devices must name the sources"
-        task = example_task(space, seed=seed, archs=pretrained.choose(24, seed))
+        task = example_task(space, seed=seed, archs=pretrained.choose(24, seed=seed))
     else:
         task = example_task(space, seed=seed)
 

@@ -113,7 +113,7 @@ def test_scores_have_the_unit_and_the_sign_of_their_metric(suite_home: object, n
     expected = {"room_layout": "negative loss", "segmentsemantic": "accuracy of pixels", "normal": "structural"}
     for task, metric in expected.items():
         table = benchmark(name, dataset=task)
-        column = table.table.find("val_accuracy", task)[1]
+        column = table.table.find("val_accuracy", dataset=task)[1]
         assert metric in column.note
         assert column.direction == "max"
         assert column.unit == ("%" if task == "segmentsemantic" else "")
@@ -248,7 +248,7 @@ def test_the_official_file_becomes_two_tables(official_file: Path, tmp_path: Pat
     brought = imported.bring("transbench101-pth", [official_file], store=Store(tmp_path / "home"))
     assert sorted(b.space for b in brought) == ["transbench101-macro", "transbench101-micro"]
     table = Table.load("transbench101-macro", tmp_path / "home")
-    assert table.values("val_accuracy", "room_layout").tolist() == [-0.7]
+    assert table.values("val_accuracy", dataset="room_layout").tolist() == [-0.7]
 
 
 @pytest.mark.parametrize(
