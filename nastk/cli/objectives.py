@@ -180,7 +180,7 @@ def latency_predictor(space: SearchSpace, device: str | None = None, name: str =
     if f"{name}-{whole.name}" not in shipped():
         return predictor(name)
     few = pretrained(name, whole.name)
-    return few.without([device], duplicates=DUPLICATE) if device and hasattr(few, "without") else few
+    return few.without([device], duplicates=DUPLICATE) if device else few
 
 
 def predictors(options: RunOptions, space: SearchSpace, goals: Sequence[Objective]) -> dict[str, Predictor | str]:

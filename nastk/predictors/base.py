@@ -8,7 +8,7 @@ which gives another predictor and leaves the pretrained one as it was.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -135,6 +135,21 @@ class Predictor(ABC):
         """A copy of this predictor fitted to a task; this one stays as it is."""
         return deepcopy(self).fit(task)
 
+    def without(self, devices: Iterable[str], duplicates: float | None = None) -> Predictor:
+        """This predictor as if these source devices had never been seen, so that they can be targets.
+
+        Args:
+            devices: names; one that is no source is ignored.
+            duplicates: leave out as well every source whose latencies rank the architectures like one of them
+                (Spearman correlation above this).
+
+        Raises:
+            Unsupported: the method learned its source devices together and cannot take one out again.
+        """
+        if self.template is not self:
+            raise Unsupported(f"{type(self).__name__} has been adapted; leave source devices out before that")
+        return self
+
     def choose(
         self,
         n: int,
@@ -257,6 +272,16 @@ class FewShotPredictor(Predictor):
     def fit(self, task: Task) -> Predictor:
         """Adapt; here for the contract of :class:`Predictor`."""
         return self.adapt(task)
+
+    def without(self, devices: Iterable[str], duplicates: float | None = None) -> Predictor:
+        """See :meth:`Predictor.without`; few-shot-gp, whose sources are separate models, can take some out."""
+        left_out = sorted(set(devices) & set(self.devices))
+        if left_out or (duplicates is not None and self.devices):
+            raise Unsupported(
+                f"{type(self).__name__} learns its source devices together; pretrain another without "
+                + (", ".join(left_out) or "the duplicates")
+            )
+        return self
 
     def predict(self, archs: Any) -> Prediction:
         raise InvalidValue("a few-shot predictor is not a device's; call adapt(task) and predict with what it returns")

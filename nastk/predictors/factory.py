@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nastk.errors import DataError, InvalidValue, UnknownName
 from nastk.oracles.base import Direction
@@ -22,7 +22,7 @@ SEARCH_WARP = "distance"
 """In a search the differences near the best matter, also where a few bad samples dominate the variance."""
 
 
-def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Any:
+def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Predictor:
     """The predictor called `name`.
 
     Args:
@@ -50,7 +50,7 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
             stem = Path(pretrained)
         return load(stem)
     made = PREDICTORS.get(name)
-    if not isinstance(made, Predictor):
+    if not isinstance(made, Predictor):  # module:object may name a predictor that is ready to use
         made = PREDICTORS.create(name, **options)
     if not isinstance(made, Predictor):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a predictor")
@@ -65,16 +65,19 @@ def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> 
     """
     if alone or shipped_prior(space, direction) is not None:
         return gp_bma_for_search(space, direction, alone)
-    return cast(Predictor, predictor("gp"))
+    return predictor("gp")
 
 
 def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
     """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
+    from nastk.predictors.gp_bma import GPBMA
+
     found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
+    assert isinstance(found, GPBMA)
     found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     if not alone:
         found.noises = FRONT_NOISES
-    return cast(Predictor, found)
+    return found
 
 
 def shipped_prior(space: SearchSpace, direction: Direction) -> str | None:

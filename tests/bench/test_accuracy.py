@@ -169,5 +169,5 @@ def test_transfer_mlp_moves_between_spaces_and_is_saved(tmp_path: Path) -> None:
     assert np.allclose(again.predict(target.archs).mean, guess, rtol=1e-6)
     with pytest.raises(InvalidValue, match="zcp only"):
         nastk.predictor("transfer-mlp", encoding="vec").pretrain([target])
-    blind = nastk.predictor("transfer-mlp", without=("size",)).pretrain([_proxied(Toy(), 60)])
+    blind = nastk.predictor("transfer-mlp", without_proxies=("size",)).pretrain([_proxied(Toy(), 60)])
     assert blind.proxies_ == ("noise",)
