@@ -38,6 +38,10 @@ class Task:
         descriptor: numbers that describe the device, ``(m,)`` (its hardware counters, as in MAPLE), or None.
         lower: what is known of the same metric at a lower fidelity (accuracy after fewer epochs): a predictor fitted to
             that, or None. Only predictors with `uses_lower` look at it.
+
+    Raises:
+        InvalidArchitecture: architectures that are no members of the space.
+        InvalidValue: values of another number or not finite, or a context with latencies of the task's own device.
     """
 
     space: SearchSpace
@@ -79,7 +83,14 @@ class Task:
 
     @classmethod
     def measure(cls, oracle: Oracle, archs: Any, device: str | None = None, **options: Any) -> Task:
-        """Ask an oracle; architectures that failed are left out."""
+        """The task of what an oracle answers now; architectures that failed are left out.
+
+        Args:
+            oracle: of the metric; name, unit and direction are the oracle's.
+            archs: texts, indices, rows or an ``(n, d)`` array.
+            device: name of the device that the values are of.
+            options: further arguments of :class:`Task`.
+        """
         archs = oracle.space.as_archs(archs)
         answer = oracle.evaluate(archs)
         known = np.isfinite(answer.value)
@@ -96,7 +107,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Mean and standard deviation for ``n`` architectures, each ``(n,)``; std is NaN where a method has none."""
+    """What a predictor answers for ``n`` architectures.
+
+    Args:
+        mean: ``(n,)``, in the unit of the task's metric; of a ranker (`Predictor.scale`) without unit.
+        std: standard deviation in the same unit, ``(n,)``; NaN where a method has none.
+    """
 
     mean: Values
     std: Values
@@ -284,6 +300,11 @@ class FewShotPredictor(Predictor):
         return self
 
     def predict(self, archs: Any) -> Prediction:
+        """Refused; ask the predictor that :meth:`adapt` returns.
+
+        Raises:
+            InvalidValue: always.
+        """
         raise InvalidValue("a few-shot predictor is not a device's; call adapt(task) and predict with what it returns")
 
     def choose(

@@ -24,7 +24,9 @@ def example_task(
     """A latency-like task on a space: additive in the choices with a little noise, positive.
 
     Args:
+        space: of the architectures.
         n: architectures, drawn by `seed` unless `archs` are given.
+        device: name of the device, or None.
         tilt: how far the device differs from the example's standard one.
     """
     rng = np.random.default_rng(seed)
@@ -41,6 +43,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     Args:
         make: builds a fresh predictor, the same each time.
         space: a space that the predictor supports.
+        seed: of the architectures and values that are drawn.
     """
     few = isinstance(make(), FewShotPredictor)
     pretrained = make()
