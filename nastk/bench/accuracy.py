@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nastk.bench.suite_zero import tasks
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
@@ -174,7 +175,7 @@ def targets(space: str) -> dict[str, Task]:
 @lru_cache(maxsize=1)
 def sources_and_targets() -> dict[str, Task]:
     """All 28 tasks by name."""
-    return suite_zero.read_tasks()
+    return tasks()
 
 
 def _names(space: str) -> list[str]:
@@ -184,7 +185,7 @@ def _names(space: str) -> list[str]:
 @lru_cache(maxsize=2)
 def sources(space: str) -> tuple[Task, ...]:
     """The tasks of all other spaces."""
-    return tuple(suite_zero.read_tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
+    return tuple(tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
 
 
 @lru_cache(maxsize=8)
