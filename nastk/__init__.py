@@ -38,7 +38,7 @@ _PUBLIC = {
     "Searcher": "nastk.search.base",
     "SearchSpace": "nastk.spaces.base",
     "Choice": "nastk.spaces.base",
-    "choice": "nastk.spaces._placeholders",
+    "choice": "nastk.spaces._choices",
     "space": "nastk.spaces.factory",
     "space_of": "nastk.spaces._placeholders",
     "Study": "nastk.study",
@@ -149,7 +149,8 @@ if TYPE_CHECKING:
     from nastk.result import Result
     from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
-    from nastk.spaces._placeholders import choice, space_of
+    from nastk.spaces._choices import choice
+    from nastk.spaces._placeholders import space_of
     from nastk.spaces._pool import Pool
     from nastk.spaces.base import Choice, SearchSpace
     from nastk.spaces.factory import space

@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context
     Raises:
         DataError: the files are missing, truncated or not a predictor's.
     """
-    from nastk.predictors._storage import load as read
+    from nastk.predictors.factory import load as read
 
     return read(path, space, context)
 
