@@ -99,8 +99,8 @@ class Oracle(ABC):
 
     def __repr__(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
-        asking = "expensive" if self.expensive else "free"
-        return f"<oracle {self.name}{unit}, {self.direction}imise, {asking}, {self.source}>"
+        cost = "expensive" if self.expensive else "free"
+        return f"<oracle {self.name}{unit}, {self.direction}imise, {cost}, {self.source}>"
 
 
 def _renamed(old: str) -> None:
