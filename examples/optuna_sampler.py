@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-import nastk
+from nastk.search import NastkSampler
 
 torch.set_num_threads(1)  # the networks are tiny
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
@@ -43,7 +43,7 @@ def objective(trial):
 
 if __name__ == "__main__":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=nastk.search.NastkSampler(seed=0))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=NastkSampler(seed=0))
     study.optimize(objective, n_trials=int(sys.argv[1]) if len(sys.argv) > 1 else 20)
     print("accuracy %  parameters")
     for trial in sorted(study.best_trials, key=lambda t: t.values[1]):

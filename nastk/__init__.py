@@ -5,7 +5,9 @@ The public names load on first use, so that ``import nastk`` is instant.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -32,47 +34,95 @@ _PUBLIC = {
     "Result": "nastk.result",
     "Sampler": "nastk.samplers.base",
     "sampler": "nastk.samplers.base",
+    "search": "nastk.run",
     "Searcher": "nastk.search.base",
     "SearchSpace": "nastk.spaces.base",
     "Choice": "nastk.spaces.base",
-    "choice": "nastk.spaces._placeholders",
+    "choice": "nastk.spaces._choices",
     "space": "nastk.spaces.factory",
     "space_of": "nastk.spaces._placeholders",
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
     "zcp": "nastk.oracles.zerocost",
 }
-_MODULES = (
+__all__ = [
+    "Choice",
+    "Constraint",
+    "Context",
+    "Encoding",
+    "Evaluation",
+    "FewShotPredictor",
+    "FunctionOracle",
+    "History",
+    "NastkError",
+    "Objective",
+    "Oracle",
+    "Pool",
+    "Prediction",
+    "Predictor",
+    "Proposal",
+    "Record",
+    "Result",
+    "Sampler",
+    "SearchSpace",
+    "Searcher",
+    "Study",
+    "Task",
+    "__version__",
+    "benchmark",
+    "choice",
     "data",
+    "encoding",
     "encodings",
     "errors",
     "generators",
     "metrics",
     "oracles",
+    "predictor",
     "predictors",
     "report",
+    "sampler",
     "samplers",
     "search",
+    "space",
+    "space_of",
     "spaces",
     "testing",
-)
-
-__all__ = [*_PUBLIC, *_MODULES, "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        value = getattr(import_module(_PUBLIC[name]), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return import_module(f"nastk.{name}")
-    raise AttributeError(f"module 'nastk' has no attribute {name!r}")
+    "zcp",
+]
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
+
+if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            value = getattr(import_module(_PUBLIC[name]), name)
+            globals()[name] = value
+            return value
+        if name in __all__:
+            return import_module(f"nastk.{name}")
+        raise AttributeError(f"module 'nastk' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps ``nastk.search`` the function that searches: importing the package of that name would replace it."""
+
+    @property
+    def search(self) -> Any:
+        """The function that runs a search; the searchers are imported: ``from nastk.search.base import Searcher``."""
+        return import_module(_PUBLIC["search"]).search
+
+    @search.setter
+    def search(self, value: Any) -> None:
+        if value is not sys.modules.get("nastk.search"):  # the import system binds a package's submodules to it
+            raise AttributeError("nastk.search cannot be replaced")
+
+
+sys.modules[__name__].__class__ = _Package
 
 if TYPE_CHECKING:
     from nastk import (
@@ -85,7 +135,6 @@ if TYPE_CHECKING:
         predictors,
         report,
         samplers,
-        search,
         spaces,
         testing,
     )
@@ -99,9 +148,11 @@ if TYPE_CHECKING:
     from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
     from nastk.predictors.factory import predictor
     from nastk.result import Result
+    from nastk.run import search
     from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
-    from nastk.spaces._placeholders import choice, space_of
+    from nastk.spaces._choices import choice
+    from nastk.spaces._placeholders import space_of
     from nastk.spaces._pool import Pool
     from nastk.spaces.base import Choice, SearchSpace
     from nastk.spaces.factory import space

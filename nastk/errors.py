@@ -65,7 +65,15 @@ class MissingExtra(NastkError, ImportError):
 
 
 def import_extra(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or raise :class:`MissingExtra` that names the extra to install."""
+    """Import an optional dependency.
+
+    Args:
+        module: to import ("onnxruntime").
+        extra: of this package that brings it ("onnx").
+
+    Raises:
+        MissingExtra: it is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -26,7 +26,15 @@ def _finite(name: str, values: Any, ndim: int) -> Array:
 
 
 def spearman(predicted: Any, truth: Any) -> float:
-    """Spearman's rank correlation of two ``(n,)`` arrays; NaN where one of them is constant."""
+    """Spearman's rank correlation; NaN where one of the arrays is constant.
+
+    Args:
+        predicted: ``(n,)``.
+        truth: ``(n,)``.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
     from scipy.stats import spearmanr
 
     a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
@@ -36,7 +44,15 @@ def spearman(predicted: Any, truth: Any) -> float:
 
 
 def kendall(predicted: Any, truth: Any) -> float:
-    """Kendall's tau-b of two ``(n,)`` arrays; NaN where one of them is constant."""
+    """Kendall's tau-b; NaN where one of the arrays is constant.
+
+    Args:
+        predicted: ``(n,)``.
+        truth: ``(n,)``.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
     from scipy.stats import kendalltau
 
     a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
@@ -46,7 +62,11 @@ def kendall(predicted: Any, truth: Any) -> float:
 
 
 def mean_ci(values: Any) -> tuple[float, float]:
-    """Mean and half-width of its 95 % t interval; the half-width is NaN for a single value."""
+    """Mean of `values` ``(n,)`` and half-width of its 95 % t interval; the half-width is NaN for a single value.
+
+    Raises:
+        InvalidValue: no values, or some that are not finite.
+    """
     from scipy.stats import t
 
     array = _finite("values", values, 1)
@@ -59,7 +79,15 @@ def mean_ci(values: Any) -> tuple[float, float]:
 
 
 def regret(costs: Any, best: float) -> Array:
-    """How far the best of the first 1, 2, ... n costs (minimised) is from the best possible, ``(n,)``."""
+    """How far the best of the first 1, 2, ... n evaluations is from the best possible, ``(n,)``.
+
+    Args:
+        costs: of the evaluations in order, minimised, ``(n,)``.
+        best: the least cost that there is.
+
+    Raises:
+        InvalidValue: costs that are not finite.
+    """
     return np.minimum.accumulate(_finite("costs", costs, 1)) - best
 
 
@@ -67,7 +95,14 @@ def regret(costs: Any, best: float) -> Array:
 
 
 def nondominated(costs: Any) -> NDArray[np.bool_]:
-    """Which of ``(n, m)`` points no other dominates; of equal points the first."""
+    """Which points no other dominates, ``(n,)``; of equal points the first.
+
+    Args:
+        costs: ``(n, m)``, every objective minimised.
+
+    Raises:
+        InvalidValue: costs that are not finite, or of another shape.
+    """
     array = _finite("costs", costs, 2)
     if not len(array):
         return np.zeros(0, dtype=bool)
@@ -81,7 +116,15 @@ def nondominated(costs: Any) -> NDArray[np.bool_]:
 
 
 def hypervolume(costs: Any, reference: Any) -> float:
-    """Volume between ``(n, m)`` points and the reference point ``(m,)``; points beyond it add nothing."""
+    """Volume that points dominate up to a reference point; points beyond it add nothing.
+
+    Args:
+        costs: ``(n, m)``, every objective minimised.
+        reference: ``(m,)``, in the units of the costs.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
     array, reference = _finite("costs", costs, 2), _finite("reference", reference, 1)
     inside = array[(array < reference).all(axis=1)] if len(array) else array
     if not len(inside):
@@ -94,7 +137,7 @@ def hypervolume(costs: Any, reference: Any) -> float:
 
 
 def orthant_directions(n: int, objectives: int, seed: int = 0) -> Array:
-    """Unit vectors of the positive orthant, ``(n, objectives)``, spread by a low-discrepancy sequence."""
+    """Unit vectors of the positive orthant, ``(n, objectives)``, spread by a low-discrepancy sequence (`seed`)."""
     from scipy.stats import norm, qmc
 
     sphere = np.abs(norm.ppf(qmc.Sobol(objectives, seed=seed).random(n).clip(1e-6, 1 - 1e-6)))
@@ -102,7 +145,11 @@ def orthant_directions(n: int, objectives: int, seed: int = 0) -> Array:
 
 
 def reach(costs: Array, towards: Array) -> Array:
-    """How far each point of costs ``(..., m)`` dominates from (1, ..., 1) along directions ``(k, m)``: ``(..., k)``.
+    """How far each point dominates from (1, ..., 1) along directions, ``(..., k)``.
+
+    Args:
+        costs: ``(..., m)``, scaled so that the reference point is (1, ..., 1).
+        towards: unit vectors of the positive orthant, ``(k, m)``.
 
     The hypervolume is :func:`orthant_volume` times the mean over the orthant's directions of the farthest reach to the
     power of m (Deng & Zhang, IEEE TEVC 2019).
@@ -114,12 +161,20 @@ def reach(costs: Array, towards: Array) -> Array:
 
 
 def orthant_volume(objectives: int) -> float:
-    """Volume of the unit ball within the positive orthant."""
+    """Volume of the unit ball within the positive orthant of dimension `objectives`."""
     return pi ** (objectives / 2) / (2**objectives * gamma(objectives / 2 + 1))
 
 
 def igd_plus(costs: Any, front: Any) -> float:
-    """Inverted generational distance plus of points ``(n, m)`` to a front ``(k, m)`` (Ishibuchi et al., EMO 2015)."""
+    """Inverted generational distance plus (Ishibuchi et al., EMO 2015); infinite without points.
+
+    Args:
+        costs: of the points found, ``(n, m)``, every objective minimised and scaled alike.
+        front: the true front, ``(k, m)``.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
     points, target = _finite("costs", costs, 2), _finite("front", front, 2)
     if not len(points):
         return float("inf")
@@ -127,7 +182,15 @@ def igd_plus(costs: Any, front: Any) -> float:
 
 
 def gd_plus(costs: Any, front: Any) -> float:
-    """Generational distance plus of points ``(n, m)`` to a front ``(k, m)`` (Ishibuchi et al., EMO 2015)."""
+    """Generational distance plus (Ishibuchi et al., EMO 2015); infinite without points.
+
+    Args:
+        costs: of the points found, ``(n, m)``, every objective minimised and scaled alike.
+        front: the true front, ``(k, m)``.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
     points, target = _finite("costs", costs, 2), _finite("front", front, 2)
     if not len(points):
         return float("inf")
@@ -142,7 +205,10 @@ class ModnasProtocol:
 
     Args:
         error: % of every architecture of the table, ``(n,)``.
-        latency: of every architecture on the device, ``(n,)``.
+        latency: of every architecture on the device, ``(n,)``, in any unit.
+
+    Raises:
+        InvalidValue: values that are not finite, or no error below 90 %.
     """
 
     REFERENCE = (1.0, 1.0)

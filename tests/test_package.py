@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +60,45 @@ def test_import_takes_less_than_a_second() -> None:
 def test_every_public_name_resolves() -> None:
     for name in nastk.__all__:
         assert getattr(nastk, name) is not None, name
+
+
+UNDOCUMENTED = {"Constraint": "relation", "Proposal": "arch", "report.write_html": "path", "report.write_png": "path"}
+"""Arguments still to be described."""
+
+
+def _public() -> Iterator[tuple[str, Any]]:
+    """Every public class and function: of the package, and of its public modules where they are public there."""
+    for name in nastk.__all__:
+        value = getattr(nastk, name)
+        if not inspect.ismodule(value):
+            yield name, value
+            continue
+        own = [n for n, v in vars(value).items() if getattr(v, "__module__", "") == value.__name__ and n[0] != "_"]
+        for inner in getattr(value, "__all__", own):
+            yield f"{name}.{inner}", getattr(value, inner)
+
+
+def test_every_public_thing_describes_itself_and_each_of_its_arguments() -> None:
+    for module in (getattr(nastk, name) for name in nastk.__all__):
+        assert not inspect.ismodule(module) or module.__doc__, module.__name__
+    for name, value in _public():
+        if not inspect.isclass(value) and not inspect.isfunction(value):
+            continue
+        described = (
+            inspect.cleandoc(vars(value).get("__doc__") or "") if inspect.isclass(value) else value.__doc__ or ""
+        )
+        assert described, f"{name} has no docstring"
+        if inspect.isclass(value) and issubclass(value, BaseException):
+            continue
+        missing = [p for p in inspect.signature(value).parameters if not re.search(rf"\b{p}\b", described)]
+        assert set(missing) <= {UNDOCUMENTED.get(name)}, f"{name} does not describe {', '.join(missing)}"
+
+
+def test_every_public_method_describes_itself() -> None:
+    for name, value in _public():
+        for method, function in inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else ():
+            if not method.startswith("_") and function.__module__.startswith("nastk."):
+                assert inspect.getdoc(getattr(value, method)), f"{name}.{method} has no docstring"
 
 
 def test_version_agrees_with_the_project_file() -> None:

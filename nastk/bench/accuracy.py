@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nastk.bench.suite_zero import tasks
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
@@ -162,7 +163,7 @@ def targets(space: str) -> dict[str, Task]:
         if proxies is not None:
             known &= np.isfinite(proxies(everything)).mean(axis=1) > 0.5
         rows = np.flatnonzero(known)
-        column = table.find(metric, dataset)[1]
+        column = table.find(metric, dataset=dataset)[1]
         context = Context(proxies=proxies, dataset=dataset)
         found[dataset] = Task(
             table.space, everything[rows], values[rows], metric, column.unit, column.direction, dataset=dataset,
@@ -174,7 +175,7 @@ def targets(space: str) -> dict[str, Task]:
 @lru_cache(maxsize=1)
 def sources_and_targets() -> dict[str, Task]:
     """All 28 tasks by name."""
-    return suite_zero.read_tasks()
+    return tasks()
 
 
 def _names(space: str) -> list[str]:
@@ -184,7 +185,7 @@ def _names(space: str) -> list[str]:
 @lru_cache(maxsize=2)
 def sources(space: str) -> tuple[Task, ...]:
     """The tasks of all other spaces."""
-    return tuple(suite_zero.read_tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
+    return tuple(tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
 
 
 @lru_cache(maxsize=8)
@@ -218,7 +219,9 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
         if method.chooses:
             most = max(job.samples)
             rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
-            chosen = base.choose(most, int(rng.integers(2**31)), task.space, task.archs, task.context)
+            chosen = base.choose(
+                most, task.space, candidates=task.archs, seed=int(rng.integers(2**31)), context=task.context
+            )
             order = np.array([rows[row.tobytes()] for row in chosen])
         for n in job.samples:
             start = perf_counter()
@@ -251,7 +254,7 @@ def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
 def twelve_epochs(space: str, dataset: str) -> NDArray[np.float64]:
     """All validation accuracies after 12 epochs instead of all, ``(n,)``."""
     table = benchmark(space, dataset=dataset)
-    if "val_accuracy" not in table.table.metrics() or 12 not in table.table.fidelities("val_accuracy", dataset):
+    if "val_accuracy" not in table.table.metrics() or 12 not in table.table.fidelities("val_accuracy", dataset=dataset):
         raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
     return table.values("val_accuracy", fidelity=12)[table.table.rows(targets(space)[dataset].archs)]
 

@@ -261,9 +261,11 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
         for k in job.samples:
             drawn = _generator("target", job.task, k, draw)
             if job.sampler is not None:
-                chosen = sampler(job.sampler).choose(k, whole, archs, drawn, given, context)
+                chosen = sampler(job.sampler).choose(
+                    k, whole, candidates=archs, seed=drawn, sources=given, context=context
+                )
             elif method.chooses:
-                chosen = learner.choose(k, drawn, whole, archs, context)
+                chosen = learner.choose(k, whole, candidates=archs, seed=drawn, context=context)
             else:
                 chosen = archs[drawn.choice(len(archs), k, replace=False)]
             at = table.space.index(chosen)

@@ -61,7 +61,14 @@ class File:
 
 @dataclass(frozen=True)
 class Collection:
-    """Files that are fetched together, and the tables that they are compiled into."""
+    """Files that are fetched together, and the tables that they are compiled into.
+
+    Args:
+        name: what ``nastk data fetch`` takes.
+        description: one line for ``nastk data list``.
+        files: of any sources.
+        tables: names of the tables that are compiled from them.
+    """
 
     name: str
     description: str
@@ -81,7 +88,12 @@ class Collection:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every file by path and every collection by name."""
+    """Everything that can be fetched.
+
+    Args:
+        files: by path, which is a file's name.
+        collections: by name.
+    """
 
     files: dict[str, File]
     collections: dict[str, Collection]

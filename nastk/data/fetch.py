@@ -219,7 +219,15 @@ class Store:
 
 
 def path(name: str) -> Path:
-    """Where a fetched file lies in the default cache; see :meth:`Store.path`."""
+    """Where a fetched file lies in the default cache; see :meth:`Store.path`.
+
+    Args:
+        name: its name in the catalogue ("help/fbnet/arch.pt").
+
+    Raises:
+        UnknownName: the catalogue has no such file.
+        DataError: not fetched; the message has the command that fetches it.
+    """
     return Store().path(name)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,7 @@ from numpy.typing import NDArray
 from nastk.data import readers
 from nastk.data.fetch import Store
 from nastk.data.proxies import FAILED, PROXIES
-from nastk.encodings.base import Context
 from nastk.errors import DataError, UnknownName, Unsupported
-from nastk.predictors.base import Task
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
@@ -81,16 +80,31 @@ class RecordedProxies:
         return self._values[self.pool.index(archs)]
 
 
-def read_tasks(names: Iterable[str] | None = None, store: Store | None = None) -> dict[str, Task]:
-    """Tasks by their names; all 28 by default. Each has every recorded architecture that has an accuracy.
+@dataclass(frozen=True)
+class Recorded:
+    """What the files hold of one task: every recorded architecture that has an accuracy.
 
-    Proxies (those of :data:`PROXIES` that the files have for the space) are in the task's context, NaN where they
-    failed. Tasks of one space share its choices.
+    Args:
+        space: the architectures, a pool of a space whose choices all its tasks share.
+        archs: the architectures in the order of the file, ``(n, d)``.
+        accuracies: or another score of the task, the more the better, ``(n,)``.
+        proxies: those of :data:`PROXIES` that the files have for the space, NaN where they failed.
+        dataset: of the accuracies.
+    """
+
+    space: Pool
+    archs: Archs
+    accuracies: NDArray[np.float64]
+    proxies: RecordedProxies
+    dataset: str
+
+
+def read(names: Iterable[str] | None = None, store: Store | None = None) -> dict[str, Recorded]:
+    """Tasks by their names; all 28 by default.
 
     Raises:
         UnknownName: no such task.
-        MissingData: a file was not fetched; the message names the command.
-        DataError: a file has another layout.
+        DataError: a file was not fetched (the message has the command), or has another layout.
     """
     wanted = list(NAMES if names is None else names)
     for name in wanted:
@@ -101,7 +115,7 @@ def read_tasks(names: Iterable[str] | None = None, store: Store | None = None) -
     return {name: read[name.partition("/")[0]][name.partition("/")[2]] for name in wanted}
 
 
-def _read_space(name: str, store: Store) -> dict[str, Task]:
+def _read_space(name: str, store: Store) -> dict[str, Recorded]:
     """Every task of a space: one set of choices, the architectures of each."""
     try:
         raw = {dataset: _records(name, dataset, store) for dataset in DATASETS[name]}
@@ -120,8 +134,7 @@ def _read_space(name: str, store: Store) -> dict[str, Task]:
         accuracies, scores = (np.array(part, dtype=np.float64) for part in zip(*records.values(), strict=True))
         there = [i for i in range(len(PROXIES)) if np.isfinite(scores[:, i]).any()]
         proxies = RecordedProxies(pool, [PROXIES[i] for i in there], scores[:, there])
-        context = Context(proxies=proxies, dataset=dataset)
-        tasks[dataset] = Task(pool, archs, accuracies, "accuracy", "", "max", dataset=dataset, context=context)
+        tasks[dataset] = Recorded(pool, archs, accuracies, proxies, dataset)
     return tasks
 
 

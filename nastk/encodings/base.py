@@ -144,6 +144,7 @@ def encoding(name: str | Encoding) -> Encoding:
 
     Raises:
         UnknownName: no such encoding.
+        InvalidValue: an empty term.
     """
     if isinstance(name, Encoding):
         return name

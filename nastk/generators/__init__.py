@@ -36,10 +36,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(f"nastk.generators.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'nastk.generators' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            return getattr(import_module(f"nastk.generators.{_PUBLIC[name]}"), name)
+        raise AttributeError(f"module 'nastk.generators' has no attribute {name!r}")
 
 
 if TYPE_CHECKING:

@@ -146,10 +146,18 @@ HYPERNETWORKS: dict[str, type[Hypernetwork]] = {"bank": Bank, "smooth": Smooth, 
 
 
 def hypernetwork(name: str, objectives: int, embedding: int, outputs: int, **options: float) -> Hypernetwork:
-    """The hypernetwork called `name`; `options` are those of its constructor.
+    """The hypernetwork called `name` ("bank", "smooth", "constant").
+
+    Args:
+        name: one of :data:`HYPERNETWORKS`.
+        objectives: length of a preference, m.
+        embedding: length of a device's embedding, e.
+        outputs: number of logits, the options of all choices together.
+        options: of its constructor.
 
     Raises:
         UnknownName: no such hypernetwork.
+        InvalidValue: a size below 1.
     """
     if name not in HYPERNETWORKS:
         raise UnknownName("hypernetwork", name, HYPERNETWORKS)

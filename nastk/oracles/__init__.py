@@ -36,10 +36,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(f"nastk.oracles.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'nastk.oracles' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            return getattr(import_module(f"nastk.oracles.{_PUBLIC[name]}"), name)
+        raise AttributeError(f"module 'nastk.oracles' has no attribute {name!r}")
 
 
 if TYPE_CHECKING:
@@ -48,3 +50,4 @@ if TYPE_CHECKING:
     from nastk.oracles.latency import Latency, Measurement
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
+    from nastk.oracles.zerocost import ZeroCost

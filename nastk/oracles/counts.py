@@ -27,6 +27,10 @@ class Count(Oracle):
         space: whose networks to count.
         metric: "params", "flops", or another of the space's statics.
         build_options: of `SearchSpace.build` (classes, input size).
+
+    Raises:
+        UnknownName: the space has no such count.
+        Unsupported: without a closed form, a space that does not say what its networks take as input.
     """
 
     expensive = False
@@ -62,14 +66,22 @@ class Count(Oracle):
 
 
 class Params(Count):
-    """Number of parameters, free; see :class:`Count`."""
+    """Number of parameters, free; see :class:`Count`.
+
+    Args:
+        space, build_options: see :class:`Count`.
+    """
 
     def __init__(self, space: SearchSpace, **build_options: Any):
         super().__init__(space, "params", **build_options)
 
 
 class Flops(Count):
-    """Multiply-adds of one input, free; see :class:`Count` and, for what counts, :func:`count_network`."""
+    """Multiply-adds of one input, free; see :class:`Count` and, for what counts, :func:`count_network`.
+
+    Args:
+        space, build_options: see :class:`Count`.
+    """
 
     def __init__(self, space: SearchSpace, **build_options: Any):
         super().__init__(space, "flops", **build_options)
@@ -86,6 +98,9 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
     Args:
         module: on any device, the meta device included; left as it was.
         inputs: shape of one input, without the batch; or a batch of one, such as tokens.
+
+    Returns:
+        ``params`` and ``flops`` (multiply-adds of one input).
     """
     import torch
     from torch import nn

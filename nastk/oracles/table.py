@@ -196,13 +196,13 @@ class Table:
         columns = self.columns if metric is None else [c for _, c in self._of_metric(metric)]
         return _distinct(c.dataset for c in columns if c.dataset is not None)
 
-    def devices(self, dataset: str | None = None, metric: str = "latency") -> list[str]:
+    def devices(self, metric: str = "latency", *, dataset: str | None = None) -> list[str]:
         """Devices with values of `metric`: on this data set (or on any), or on whichever."""
         columns = [c for _, c in self._of_metric(metric) if dataset is None or c.dataset in (dataset, None)]
         return _distinct(c.device for c in columns if c.device is not None)
 
     def fidelities(
-        self, metric: str, dataset: str | None = None, device: str | None = None, variant: str | None = None
+        self, metric: str, *, dataset: str | None = None, device: str | None = None, variant: str | None = None
     ) -> list[float]:
         """Training epochs at which the metric is known, ascending; empty where it has none."""
         candidates = self._candidates(metric, dataset, device, variant)
@@ -213,6 +213,7 @@ class Table:
     def values(
         self,
         metric: str,
+        *,
         dataset: str | None = None,
         device: str | None = None,
         fidelity: float | None = None,
@@ -231,11 +232,14 @@ class Table:
             UnknownName: no such metric, data set or device.
             InvalidValue: the choice is missing one of them, or has no such fidelity.
         """
-        return self.content.values(self.find(metric, dataset, device, fidelity, variant)[0])
+        return self.content.values(
+            self.find(metric, dataset=dataset, device=device, fidelity=fidelity, variant=variant)[0]
+        )
 
     def find(
         self,
         metric: str,
+        *,
         dataset: str | None = None,
         device: str | None = None,
         fidelity: float | None = None,
@@ -313,12 +317,13 @@ class TableOracle(Oracle):
         self,
         table: Table,
         metric: str,
+        *,
         dataset: str | None = None,
         device: str | None = None,
         fidelity: float | None = None,
         variant: str | None = None,
     ):
-        number, column = table.find(metric, dataset, device, fidelity, variant)
+        number, column = table.find(metric, dataset=dataset, device=device, fidelity=fidelity, variant=variant)
         self.table, self.column, self.few_shot = table, column, metric == "latency"
         self.space = table.space
         self.name, self.unit, self.direction, self.expensive = metric, column.unit, column.direction, column.expensive
@@ -381,29 +386,35 @@ class Benchmark:
 
     def devices(self, metric: str = "latency") -> list[str]:
         """Devices with values of `metric` for the data set."""
-        return self.table.devices(self.dataset, metric)
+        return self.table.devices(metric, dataset=self.dataset)
 
     def oracle(
         self,
         metric: str,
-        device: str | None = None,
+        *,
         dataset: str | None = None,
+        device: str | None = None,
         fidelity: float | None = None,
         variant: str | None = None,
     ) -> TableOracle:
         """One metric as an oracle ("test_accuracy", "latency", "energy", "nwot" ...); see :meth:`Table.values`."""
-        return TableOracle(self.table, metric, dataset or self.dataset, device, fidelity, variant)
+        return TableOracle(
+            self.table, metric, dataset=dataset or self.dataset, device=device, fidelity=fidelity, variant=variant
+        )
 
     def values(
         self,
         metric: str,
-        device: str | None = None,
+        *,
         dataset: str | None = None,
+        device: str | None = None,
         fidelity: float | None = None,
         variant: str | None = None,
     ) -> Values:
         """One metric of every row, shape ``(n,)``; see :meth:`Table.values`."""
-        return self.table.values(metric, dataset or self.dataset, device, fidelity, variant)
+        return self.table.values(
+            metric, dataset=dataset or self.dataset, device=device, fidelity=fidelity, variant=variant
+        )
 
     def proxies(self, dataset: str | None = None, variant: str | None = None) -> Proxies:
         """Zero-cost proxies of every row, in alphabetical order; NaN where the source has none.

@@ -1,7 +1,7 @@
 """Predictors on disk: arrays in safetensors, everything else in JSON beside them; nothing is pickled.
 
 A predictor that can give its learned arrays (`Predictor.learned`) is restored from them; any other is stored as its
-constructor's arguments and its training data, and fitted again.
+constructor's arguments and its training data, and fitted again. :func:`nastk.predictors.load` reads what is written.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import inspect
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.encodings.base import Context
-from nastk.errors import DataError, InvalidValue, NastkError, Unsupported
+from nastk.errors import InvalidValue, Unsupported
 from nastk.files import atomic_path, write_text
-from nastk.predictors.base import Predictor, Task
 from nastk.registry import PREDICTORS
-from nastk.spaces.base import SearchSpace
+
+if TYPE_CHECKING:
+    from nastk.predictors.base import Predictor
 
 FORMAT = 1
+"""Version of the layout of the files."""
 
 
 def registered_name(predictor: Predictor) -> str:
@@ -101,60 +102,3 @@ def save(predictor: Predictor, path: str | os.PathLike[str], notes: dict[str, An
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
     write_text(note, text + "\n")
     return data, note
-
-
-def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context: Context | None = None) -> Predictor:
-    """Read what :func:`save` wrote; predictions are the same as before saving.
-
-    Args:
-        path: with or without suffix.
-        space: needed where the space is a user's own.
-        context: needed where an encoding looks things up (zcp).
-
-    Raises:
-        DataError: missing, truncated or not a predictor's files.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    stem = str(path).removesuffix(".json").removesuffix(".safetensors")
-    try:
-        document = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
-        arrays = load_file(f"{stem}.safetensors")
-    except OSError as error:
-        raise DataError(f"cannot read predictor {stem}: {error.strerror or error}") from error
-    except (ValueError, SafetensorError) as error:
-        raise DataError(f"{stem} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise DataError(f"{stem}.json is not a predictor of format {FORMAT}")
-    try:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in document["options"].items()}
-        predictor: Predictor = PREDICTORS.create(document["predictor"], **options)
-        task = None
-        if "task" in document:
-            task = _task(document["task"], arrays, space, context)
-        if document["learned"] is None:
-            assert task is not None
-            return predictor.fit(task)
-        if space is None and task is None and "space" in document["learned"]:
-            from nastk.spaces.factory import space as named
-
-            space = named(document["learned"]["space"])
-        return predictor.restore(document["learned"], arrays, task, space)
-    except NastkError:
-        raise
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise DataError(f"{stem} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _task(facts: dict[str, Any], arrays: dict[str, Any], space: SearchSpace | None, context: Context | None) -> Task:
-    from nastk.spaces.factory import space as named
-
-    space = space or named(facts["space"])
-    context = context or Context(build_options=facts["build_options"])
-    archs = arrays.get("task.archs", np.empty((0, space.d), dtype=np.int64))
-    values = arrays.get("task.values", np.empty(0))
-    return Task(
-        space, archs, values, facts["metric"], facts["unit"], facts["direction"], facts["dataset"], facts["device"],
-        context=context,
-    )  # fmt: skip

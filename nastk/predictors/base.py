@@ -8,7 +8,7 @@ which gives another predictor and leaves the pretrained one as it was.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -38,6 +38,10 @@ class Task:
         descriptor: numbers that describe the device, ``(m,)`` (its hardware counters, as in MAPLE), or None.
         lower: what is known of the same metric at a lower fidelity (accuracy after fewer epochs): a predictor fitted to
             that, or None. Only predictors with `uses_lower` look at it.
+
+    Raises:
+        InvalidArchitecture: architectures that are no members of the space.
+        InvalidValue: values of another number or not finite, or a context with latencies of the task's own device.
     """
 
     space: SearchSpace
@@ -79,7 +83,14 @@ class Task:
 
     @classmethod
     def measure(cls, oracle: Oracle, archs: Any, device: str | None = None, **options: Any) -> Task:
-        """Ask an oracle; architectures that failed are left out."""
+        """The task of what an oracle answers now; architectures that failed are left out.
+
+        Args:
+            oracle: of the metric; name, unit and direction are the oracle's.
+            archs: texts, indices, rows or an ``(n, d)`` array.
+            device: name of the device that the values are of.
+            options: further arguments of :class:`Task`.
+        """
         archs = oracle.space.as_archs(archs)
         answer = oracle.evaluate(archs)
         known = np.isfinite(answer.value)
@@ -96,7 +107,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Mean and standard deviation for ``n`` architectures, each ``(n,)``; std is NaN where a method has none."""
+    """What a predictor answers for ``n`` architectures.
+
+    Args:
+        mean: ``(n,)``, in the unit of the task's metric; of a ranker (`Predictor.scale`) without unit.
+        std: standard deviation in the same unit, ``(n,)``; NaN where a method has none.
+    """
 
     mean: Values
     std: Values
@@ -135,21 +151,37 @@ class Predictor(ABC):
         """A copy of this predictor fitted to a task; this one stays as it is."""
         return deepcopy(self).fit(task)
 
+    def without(self, devices: Iterable[str], duplicates: float | None = None) -> Predictor:
+        """This predictor as if these source devices had never been seen, so that they can be targets.
+
+        Args:
+            devices: names; one that is no source is ignored.
+            duplicates: leave out as well every source whose latencies rank the architectures like one of them
+                (Spearman correlation above this).
+
+        Raises:
+            Unsupported: the method learned its source devices together and cannot take one out again.
+        """
+        if self.template is not self:
+            raise Unsupported(f"{type(self).__name__} has been adapted; leave source devices out before that")
+        return self
+
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures to measure before :meth:`adapt`, ``(n, d)``, drawn at random unless the method knows better.
 
         Args:
             n: how many.
-            seed: of the draw.
             space: where to choose.
-            candidates: choose among these instead of the whole space.
+            candidates: choose among these instead of the whole space, ``(m, d)``.
+            seed: random seed of the draw.
             context: where looked-up features come from.
 
         Raises:
@@ -257,21 +289,37 @@ class FewShotPredictor(Predictor):
         """Adapt; here for the contract of :class:`Predictor`."""
         return self.adapt(task)
 
+    def without(self, devices: Iterable[str], duplicates: float | None = None) -> Predictor:
+        """See :meth:`Predictor.without`; few-shot-gp, whose sources are separate models, can take some out."""
+        left_out = sorted(set(devices) & set(self.devices))
+        if left_out or (duplicates is not None and self.devices):
+            raise Unsupported(
+                f"{type(self).__name__} learns its source devices together; pretrain another without "
+                + (", ".join(left_out) or "the duplicates")
+            )
+        return self
+
     def predict(self, archs: Any) -> Prediction:
+        """Refused; ask the predictor that :meth:`adapt` returns.
+
+        Raises:
+            InvalidValue: always.
+        """
         raise InvalidValue("a few-shot predictor is not a device's; call adapt(task) and predict with what it returns")
 
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures to measure before :meth:`adapt`, ``(n, d)``: references, where there are any, then random ones.
 
         Args:
-            n, seed, candidates, context: see :meth:`Predictor.choose`.
+            n, candidates, seed, context: see :meth:`Predictor.choose`.
             space: where to choose, the sources' by default.
 
         Raises:
@@ -280,12 +328,12 @@ class FewShotPredictor(Predictor):
         self._check_pretrained()
         space = space or self.source_space
         if not len(self.references_):
-            return super().choose(n, seed, space, candidates, context)
+            return super().choose(n, space, candidates=candidates, seed=seed, context=context)
         known = {row.tobytes() for row in self.references_}
         if candidates is not None:
             candidates = candidates[np.array([row.tobytes() not in known for row in candidates], dtype=bool)]
         more = n if candidates is None else max(n - len(self.references_), 0)  # random ones may be references
-        others = super().choose(more, seed, space, candidates, context)
+        others = super().choose(more, space, candidates=candidates, seed=seed, context=context)
         fresh = others[np.array([row.tobytes() not in known for row in others], dtype=bool)]
         return np.concatenate([self.references_, fresh])[:n]
 

@@ -1,21 +1,27 @@
-"""Predictors by name, fresh or with the weights that ship with the package."""
+"""Predictors by name, fresh or with the weights that ship with the package, and from the files that a user saved."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from nastk.errors import DataError, InvalidValue, UnknownName
+import numpy as np
+
+from nastk.encodings.base import Context
+from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
 from nastk.oracles.base import Direction
-from nastk.predictors.base import Predictor
+from nastk.predictors._storage import FORMAT
+from nastk.predictors.base import Predictor, Task
 from nastk.registry import PREDICTORS
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.factory import space as named_space
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
-def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Any:
+def predictor(name: str | Predictor, pretrained: str | None = None, **options: Any) -> Predictor:
     """The predictor called `name`.
 
     Args:
@@ -30,8 +36,6 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
     if isinstance(name, Predictor):
         return name
     if pretrained is not None:
-        from nastk.predictors._storage import load
-
         if options:
             raise InvalidValue(f"pretrained weights bring their own options; leave out {', '.join(options)}")
         PREDICTORS.get(name)
@@ -43,11 +47,64 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
             stem = Path(pretrained)
         return load(stem)
     made = PREDICTORS.get(name)
-    if not isinstance(made, Predictor):
+    if not isinstance(made, Predictor):  # module:object may name a predictor that is ready to use
         made = PREDICTORS.create(name, **options)
     if not isinstance(made, Predictor):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a predictor")
     return made
+
+
+def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context: Context | None = None) -> Predictor:
+    """Read what :meth:`Predictor.save` wrote; predictions are the same as before saving.
+
+    Args:
+        path: with or without suffix.
+        space: needed where the space is a user's own.
+        context: needed where an encoding looks things up (zcp).
+
+    Raises:
+        DataError: missing, truncated or not a predictor's files.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    stem = str(path).removesuffix(".json").removesuffix(".safetensors")
+    try:
+        document = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+        arrays = load_file(f"{stem}.safetensors")
+    except OSError as error:
+        raise DataError(f"cannot read predictor {stem}: {error.strerror or error}") from error
+    except (ValueError, SafetensorError) as error:
+        raise DataError(f"{stem} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DataError(f"{stem}.json is not a predictor of format {FORMAT}")
+    try:
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in document["options"].items()}
+        made: Predictor = PREDICTORS.create(document["predictor"], **options)
+        task = None
+        if "task" in document:
+            task = _task(document["task"], arrays, space, context)
+        if document["learned"] is None:
+            assert task is not None
+            return made.fit(task)
+        if space is None and task is None and "space" in document["learned"]:
+            space = named_space(document["learned"]["space"])
+        return made.restore(document["learned"], arrays, task, space)
+    except NastkError:
+        raise
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise DataError(f"{stem} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _task(facts: dict[str, Any], arrays: dict[str, Any], space: SearchSpace | None, context: Context | None) -> Task:
+    space = space or named_space(facts["space"])
+    context = context or Context(build_options=facts["build_options"])
+    archs = arrays.get("task.archs", np.empty((0, space.d), dtype=np.int64))
+    values = arrays.get("task.values", np.empty(0))
+    return Task(
+        space, archs, values, facts["metric"], facts["unit"], facts["direction"], facts["dataset"], facts["device"],
+        context=context,
+    )  # fmt: skip
 
 
 def shipped_prior(space: SearchSpace, direction: Direction) -> str | None:

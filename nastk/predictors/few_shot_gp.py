@@ -87,7 +87,7 @@ class FewShotGP(FewShotPredictor):
                 continue
             for draw in range(draws):
                 rng = np.random.default_rng([i, draw])
-                chosen = {row.tobytes() for row in rest.choose(measurements, rng, candidates=task.archs)}
+                chosen = {row.tobytes() for row in rest.choose(measurements, seed=rng, candidates=task.archs)}
                 measured = np.array([row.tobytes() in chosen for row in task.archs])
                 others = rng.permutation(np.flatnonzero(~measured))[:held_out]
                 mine = rest.adapt(task.subset(np.flatnonzero(measured)))
@@ -137,24 +137,25 @@ class FewShotGP(FewShotPredictor):
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures to measure on a device of which nothing is known, ``(n, d)``: the sampler ``a-optimal``.
 
         Args:
             n: how many.
-            seed: draws pool and reference set.
             space: where to choose; the sources' space by default.
             candidates: choose among these instead of the whole space.
+            seed: draws pool and reference set.
             context: where looked-up features come from.
         """
         space = space or self.source_space
         if space is None:
             raise InvalidValue("give the space to choose from")
-        return AOptimal(blocks=self.features(space, context)).choose(n, space, candidates, seed)
+        return AOptimal(blocks=self.features(space, context)).choose(n, space, candidates=candidates, seed=seed)
 
     # ---- target device
 

@@ -156,9 +156,10 @@ class GPBMA(Predictor):
     def choose(
         self,
         n: int,
-        seed: Seed = 0,
         space: SearchSpace | None = None,
+        *,
         candidates: Archs | None = None,
+        seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
         """Architectures that tell most, ``(n, d)``: greedily, what lowers the summed posterior variance by the most.
@@ -166,7 +167,7 @@ class GPBMA(Predictor):
         Among :data:`POOL` random candidates, by the mean of the kernels (Cohn, NeurIPS 1996).
 
         Args:
-            n, seed, candidates, context: see :meth:`Predictor.choose`.
+            n, candidates, seed, context: see :meth:`Predictor.choose`.
             space: that the candidates are of.
 
         Raises:
@@ -175,7 +176,7 @@ class GPBMA(Predictor):
         if space is None:
             raise InvalidValue("give the space to choose from")
         most = space.size if candidates is None else len(candidates)
-        pool = super().choose(max(n, min(POOL, most)), seed, space, candidates)
+        pool = super().choose(max(n, min(POOL, most)), space, candidates=candidates, seed=seed)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
         x, prior = self._features(task)(pool)
         k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT

@@ -34,7 +34,7 @@ class TransferMLP(Predictor):
 
     Args:
         encoding: "zcp", or terms joined by ``+`` to learn from scratch on.
-        without: proxies that are not looked at.
+        without_proxies: names of proxies that are not looked at.
         width, depth: of the network.
         epochs, learning_rate: of learning from scratch (the paper's).
         source_epochs, source_rate: of pretraining; the paper's 250 and 4e-3 fit the source too closely.
@@ -46,7 +46,7 @@ class TransferMLP(Predictor):
     def __init__(
         self,
         encoding: str = "zcp",
-        without: tuple[str, ...] = (),
+        without_proxies: tuple[str, ...] = (),
         width: int = 128,
         depth: int = 4,
         epochs: int = 250,
@@ -58,7 +58,7 @@ class TransferMLP(Predictor):
         seed: int = 0,
         device: str = "cpu",
     ):
-        self.encoding, self.without, self.width, self.depth = encoding, without, width, depth
+        self.encoding, self.without_proxies, self.width, self.depth = encoding, without_proxies, width, depth
         self.epochs, self.learning_rate = epochs, learning_rate
         self.source_epochs, self.source_rate = source_epochs, source_rate
         self.fine_epochs, self.fine_rate, self.seed, self.device = fine_epochs, fine_rate, seed, device
@@ -74,7 +74,7 @@ class TransferMLP(Predictor):
         """
         if self.encoding != "zcp":
             raise InvalidValue(f"transfer-mlp moves between spaces on zcp only, not on {self.encoding}")
-        self.proxies_ = tuple(name for name in proxy_names(tasks) if name not in self.without)
+        self.proxies_ = tuple(name for name in proxy_names(tasks) if name not in self.without_proxies)
         x = np.concatenate([_filled(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
         y = np.concatenate([rank_places(task) for task in tasks])
         self.start_ = self._trained(None, x, y, self.source_epochs, self.source_rate)
@@ -87,7 +87,7 @@ class TransferMLP(Predictor):
         if not len(task):
             raise InvalidValue("transfer-mlp needs at least one architecture")
         if self.encoding == "zcp" and not self.proxies_:
-            self.proxies_ = tuple(name for name in proxy_names([task]) if name not in self.without)
+            self.proxies_ = tuple(name for name in proxy_names([task]) if name not in self.without_proxies)
         self.task_ = task
         self.encoding_: Encoding | None = None
         if self.encoding != "zcp":

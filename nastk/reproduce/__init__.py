@@ -1,0 +1,1 @@
+"""The tables and figures of papers, with the published numbers beside ours."""

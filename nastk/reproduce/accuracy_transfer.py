@@ -144,7 +144,7 @@ def run_removal(
 def _scores(job: _Run) -> dict[str, float]:
     """Spearman correlation on each target, over all architectures that were not sampled."""
     name, options, transfers = METHODS[job.method]
-    options = {**options, **({"without": job.without} if job.without else {})}
+    options = {**options, **({"without_proxies": job.without} if job.without else {})}
     made = seeded(name, options, job.draw)
     tasks = sources_and_targets()
     if transfers:

@@ -204,7 +204,7 @@ class _Bench:
         if not hasattr(self, "_references"):
             few = self.few_shot(self.open[0]) if self.open else FewShotGP()
             seed = int(self.draw("references").integers(2**31))
-            self._references = few.choose(self.setting.measurements, seed, self.whole, self.members)
+            self._references = few.choose(self.setting.measurements, self.whole, candidates=self.members, seed=seed)
         return self._references
 
     def few_shot(self, goal: Goal) -> FewShotGP:
@@ -230,7 +230,9 @@ class _Bench:
         model = predictor("gp-bma", pretrained=shipped_prior(self.space, oracle.direction))
         seed = int(self.draw("labels").integers(2**31))
         if not hasattr(self, "_labelled"):
-            self._labelled = model.choose(self.setting.labels, seed, self.space, self.members, context)
+            self._labelled = model.choose(
+                self.setting.labels, self.space, candidates=self.members, seed=seed, context=context
+            )
         task = Task.measure(oracle, self._labelled, context=context)
         return model.adapt(replace(task, space=self.space))
 

@@ -1,6 +1,6 @@
 """Samplers: choose the architectures to measure, before anything of the device is known.
 
-Every one answers the same question, so each works with every predictor: ``choose(n, space, candidates, seed)``.
+Every one answers the same question, so each works with every predictor: ``choose(n, space, candidates=..., seed=...)``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Sampler(ABC):
         self,
         n: int,
         space: SearchSpace,
+        *,
         candidates: Archs | None = None,
         seed: Seed = 0,
         sources: LatencySource | None = None,

@@ -1,4 +1,4 @@
-"""nastk's searchers as a sampler of Optuna (Akiba et al., KDD 2019): `nastk.search.NastkSampler`."""
+"""nastk's searchers as a sampler of Optuna (Akiba et al., KDD 2019): ``from nastk.search import NastkSampler``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class NastkSampler(BaseSampler):
 
     Example::
 
-        >>> study = optuna.create_study(sampler=nastk.search.NastkSampler(seed=0), direction="maximize")
+        >>> study = optuna.create_study(sampler=NastkSampler(seed=0), direction="maximize")
         >>> study.optimize(objective, n_trials=50)
     """
 

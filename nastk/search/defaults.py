@@ -5,7 +5,6 @@ from __future__ import annotations
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
-from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp_bma import GPBMA
 from nastk.spaces.base import SearchSpace
 
@@ -55,7 +54,7 @@ def latency_predictor(space: SearchSpace, device: str | None = None, name: str =
     if f"{name}-{whole.name}" not in weights():
         return predictor(name)
     few = predictor(name, pretrained=whole.name)
-    return few.without([device], duplicates=DUPLICATES) if device and isinstance(few, FewShotGP) else few
+    return few.without([device], duplicates=DUPLICATES) if device else few
 
 
 def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: bool) -> Predictor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nastk.spaces.fbnet import Block, Layer
+from nastk.spaces._fbnet_shapes import Block, Layer
 
 
 def _convolution(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:

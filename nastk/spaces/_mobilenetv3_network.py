@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nastk.spaces.mobilenetv3 import Layer
+from nastk.spaces._mobilenetv3_shapes import Layer
 
 
 class Resize(nn.Module):

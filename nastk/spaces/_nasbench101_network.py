@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nastk.spaces.nasbench101 import vertex_channels
+from nastk.spaces._nasbench101_shapes import vertex_channels
 
 
 def _conv(c_in: int, c_out: int, kernel: int) -> nn.Sequential:

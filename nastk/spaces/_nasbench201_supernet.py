@@ -122,7 +122,7 @@ class Supernet(Network):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
 
-    def forward(self, x: Tensor, cell: Tensor | Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, cell: Tensor | Sequence[int]) -> Tensor:  # type: ignore[override]
         """Logits ``(batch, num_classes)``.
 
         Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nastk.spaces.nasbench301 import Stage
+from nastk.spaces._nasbench301_shapes import Stage
 
 Edges = Sequence[tuple[str, int]]
 """Operation and input of each edge; two edges a node."""

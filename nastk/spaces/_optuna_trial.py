@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from nastk.errors import InvalidValue
-from nastk.spaces._placeholders import choice
+from nastk.spaces._choices import choice
 
 
 class Trial:

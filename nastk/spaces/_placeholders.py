@@ -4,103 +4,19 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported
-from nastk.spaces._exploration import Answers, Exploration, differing
+from nastk.spaces._choices import Build, building
+from nastk.spaces._exploration import Answers, Exploration
+from nastk.spaces._optuna_trial import Trial
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
 if TYPE_CHECKING:
     import torch
-
-
-class _Build:
-    """One build of a network: the answers that its choices get, and what it asked for."""
-
-    def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
-        self._what, self._answers, self._known = what, answers, known
-        self.labels: dict[str, tuple[str, ...]] = {}
-        self.values: dict[str, Any] = {}
-
-    def answer(self, name: str, options: Mapping[str, Any]) -> Any:
-        labels = tuple(options)
-        if self._known is not None and name not in self._known:
-            raise InvalidArchitecture(
-                f"{self._what}: the choice {name!r} was not met when the space was derived; give nastk.space_of a "
-                "greater checks="
-            )
-        before = (self._known or {}).get(name, labels) if name not in self.labels else self.labels[name]
-        if before != labels:
-            raise InvalidValue(differing(self._what, name, before, labels))
-        self.labels[name] = labels
-        self.values[name] = options[labels[self._answers.get(name, 0)]]
-        return self.values[name]
-
-    def __str__(self) -> str:
-        return ", ".join(f"{n}={labels[self._answers.get(n, 0)]}" for n, labels in self.labels.items()) or "no choice"
-
-
-_build: ContextVar[_Build | None] = ContextVar("nastk_build", default=None)
-
-
-def choice(name: str, options: Iterable[Any]) -> Any:
-    """An architectural choice, written where a network's constructor makes it; see :func:`space_of`.
-
-    Args:
-        name: what is decided; the same name is the same choice, wherever it is written.
-        options: values of any kind, or a mapping from labels to values. Labels are the values' texts, for classes and
-            functions their names.
-
-    Returns:
-        The option that the architecture being built has; the first one where no space is building.
-
-    Raises:
-        InvalidValue: no options, two with the same label, or other options than before under this name.
-
-    Example::
-
-        >>> kernel = nastk.choice("kernel", [3, 5, 7])
-    """
-    labelled = _labelled(name, options)
-    build = _build.get()
-    return next(iter(labelled.values())) if build is None else build.answer(name, labelled)
-
-
-def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
-    if not isinstance(name, str) or not name.strip() or "\n" in name or name in ("input", "output"):
-        raise InvalidValue(f"a choice is named by a line of text other than input and output; got {name!r}")
-    if isinstance(options, str) or not isinstance(options, Iterable):
-        raise InvalidValue(f"choice {name!r}: options are a list; got {options!r}")
-    if isinstance(options, Mapping):
-        pairs = [(_clean(str(label)), value) for label, value in options.items()]
-    else:
-        pairs = [(_label(value), value) for value in options]
-    labelled = dict(pairs)
-    if not labelled:
-        raise InvalidValue(f"choice {name!r} has no options")
-    if len(labelled) < len(pairs):
-        labels = [label for label, _ in pairs]
-        double = next(label for label in labels if labels.count(label) > 1)
-        raise InvalidValue(f"choice {name!r} has two options {double!r}; name them apart: {{'this': ..., 'that': ...}}")
-    return labelled
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, partial):
-        arguments = [*map(_label, value.args), *(f"{k}={_label(v)}" for k, v in value.keywords.items())]
-        return f"{_label(value.func)}({', '.join(arguments)})"
-    text = value.__name__ if hasattr(value, "__name__") else str(value)
-    return _clean(type(value).__name__ if " at 0x" in text else text)
-
-
-def _clean(text: str) -> str:
-    """A text that fits between the separators of :meth:`DerivedSpace.format`."""
-    return " ".join(text.split()).replace("|", "/") or "''"
 
 
 def space_of(
@@ -119,8 +35,8 @@ def space_of(
 
     Args:
         network: a class derived from `torch.nn.Module`, or a function that returns a module. Its choices are calls of
-            :func:`choice`; or it has an argument called ``trial`` and its choices are the suggestions of an Optuna
-            trial (categorical, int, float with a step).
+            :func:`nastk.choice`; or it has an argument called ``trial`` and its choices are the suggestions of an
+            Optuna trial (categorical, int, float with a step).
         input_shape: of one input, without the batch; by default the network's attribute ``input_shape``.
         name: of the space; by default the network's.
         checks: random architectures running whose choices must be as foreseen (all of them, where there are at most
@@ -187,12 +103,12 @@ class DerivedSpace(SearchSpace):
     def _labels(self, answers: Answers) -> Mapping[str, tuple[str, ...]]:
         return self._trace(answers).labels
 
-    def _trace(self, answers: Answers) -> _Build:
+    def _trace(self, answers: Answers) -> Build:
         """Build without weights, for what it asks for; where a constructor needs values, with them."""
         import torch
 
         for device in ("meta", "cpu") if self._meta else ("cpu",):
-            build = _Build(self.name, answers, self._known)
+            build = Build(self.name, answers, self._known)
             try:
                 with torch.random.fork_rng(devices=[]), torch.device(device):
                     self._construct(build)
@@ -208,19 +124,17 @@ class DerivedSpace(SearchSpace):
             "must make a network"
         ) from failure
 
-    def _construct(self, build: _Build, **options: Any) -> torch.nn.Module:
+    def _construct(self, build: Build, **options: Any) -> torch.nn.Module:
         from torch import nn
 
-        token = _build.set(build)
+        token = building.set(build)
         try:
             if self._takes_trial:
-                from nastk.spaces._optuna_trial import Trial
-
                 made = self.network(Trial(), **options)
             else:
                 made = self.network(**options)
         finally:
-            _build.reset(token)
+            building.reset(token)
         if not isinstance(made, nn.Module):
             raise InvalidValue(f"{self.name} must return a torch.nn.Module, not {type(made).__name__}")
         return made
@@ -237,7 +151,7 @@ class DerivedSpace(SearchSpace):
             inspect.signature(self.network).bind_partial(**options)
         except TypeError as error:
             raise InvalidValue(f"{self.name}: {error}") from None
-        build = _Build(self.name, self._answers(row[0]), self._known)
+        build = Build(self.name, self._answers(row[0]), self._known)
         network = self._construct(build, **options)
         used, _ = self._explored.used(row)
         foreseen = {c.name for c, u in zip(self.choices, used[0], strict=True) if u}

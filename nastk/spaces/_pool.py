@@ -26,6 +26,10 @@ class Pool(SearchSpace):
         space: the space that the members belong to.
         archs: the members, ``(n, d)`` or texts; repeated rows are kept once, order is kept.
         name: by default ``<space>-pool``.
+
+    Raises:
+        InvalidValue: no members.
+        InvalidArchitecture: one that does not belong to the space.
     """
 
     def __init__(self, space: SearchSpace, archs: Any, name: str | None = None):

@@ -399,7 +399,9 @@ class SearchSpace(ABC):
                     names.append(":".join([*prefix, *([group] if group else []), option]))
         return np.stack(columns, axis=1) if columns else np.empty((int(self.sizes.sum()), 0)), names
 
-    def statics(self, archs: Archs, **options: Any) -> dict[str, NDArray[np.float64]]:
+    # `*_: Any` beside `**options: Any` lets a space name its options: to a type checker any signature then fits.
+
+    def statics(self, archs: Archs, *_: Any, **options: Any) -> dict[str, NDArray[np.float64]]:
         """What the network costs on paper: ``params`` (count), ``flops`` (multiply-adds of one input) and the like.
 
         The values are free and exact for the network that :meth:`build` makes with the same `options`. A space without
@@ -517,10 +519,10 @@ class SearchSpace(ABC):
         return tuple(dict.fromkeys(["input", "output", "none", *sorted(seen)])), max(most, 2)
 
     @abstractmethod
-    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+    def build(self, arch: Archs, *_: Any, **options: Any) -> torch.nn.Module:
         """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
 
-    def supernet(self, **options: Any) -> torch.nn.Module:
+    def supernet(self, *_: Any, **options: Any) -> torch.nn.Module:
         """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.
 
         Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
@@ -528,11 +530,11 @@ class SearchSpace(ABC):
         """
         raise Unsupported(f"the space {self.name} has no supernet; nasbench201 has one")
 
-    def input_shape(self, **options: Any) -> tuple[int, ...]:
+    def input_shape(self, *_: Any, **options: Any) -> tuple[int, ...]:
         """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
         raise Unsupported(f"{self.name} does not say what its networks take as input")
 
-    def vocabulary(self, **options: Any) -> int | None:
+    def vocabulary(self, *_: Any, **options: Any) -> int | None:
         """Number of tokens where inputs are tokens ``(length,)``; None where they are images and the like."""
         return None
 

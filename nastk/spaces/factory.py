@@ -15,6 +15,10 @@ def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
 
     What is named may also be a space itself, or a network from which one is derived (see :func:`nastk.space_of`).
 
+    Args:
+        name: a registered name, ``module:Class``, ``file.py:Class``, or a space, which is returned as it is.
+        options: of the constructor.
+
     Raises:
         UnknownName: no such space.
         InvalidValue: what the name names is not a search space.

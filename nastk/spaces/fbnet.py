@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces._fbnet_shapes import Block, Layer
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
 if TYPE_CHECKING:
     import torch
-
-
-class Block(NamedTuple):
-    """An inverted residual: kernel of its depthwise convolution, expansion, groups of its 1x1 convolutions."""
-
-    kernel: int
-    expansion: int
-    groups: int = 1
 
 
 BLOCKS = {
@@ -48,21 +41,6 @@ DATASETS: dict[str, dict[str, Any]] = {
     "ImageNet": {"num_classes": 1000, "input_size": 224, "strides": "imagenet"},
 }
 """Build options of data sets."""
-
-
-class Layer(NamedTuple):
-    """Channels, stride and side (pixels) of what goes into and comes out of one of the 22 layers."""
-
-    c_in: int
-    c_out: int
-    stride: int
-    side_in: int
-    side_out: int
-
-    @property
-    def same_shape(self) -> bool:
-        """Whether the input can be added to the output, and `skip` is the identity."""
-        return self.stride == 1 and self.c_in == self.c_out
 
 
 def skeleton(strides: str = "cifar", input_size: int = 32) -> list[Layer]:

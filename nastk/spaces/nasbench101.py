@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture
+from nastk.spaces._nasbench101_shapes import vertex_channels
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
 
 if TYPE_CHECKING:
@@ -498,25 +499,6 @@ class NASBench101(SearchSpace):
 
         matrix, labels = self.matrix(arch)
         return Network(matrix.astype(bool), labels, num_classes, channels, cells_per_stack, in_channels)
-
-
-def vertex_channels(matrix: Bits, c_out: int) -> Integers:
-    """Output channels of the vertices of cells ``(n, v, v)``, ``(n, v)``; 0 for the input and for what is not there.
-
-    The channels of the output are shared evenly among the inner vertices that feed it, the first ones taking what is
-    left over; another inner vertex has the most of those that it feeds (the benchmark's supplement, S1).
-    """
-    n, v, _ = matrix.shape
-    channels = np.zeros((n, v), dtype=np.int64)
-    channels[:, -1] = c_out
-    last = matrix[:, 1:-1, -1]
-    shared = np.maximum(last.sum(axis=1), 1)
-    extra = np.cumsum(last, axis=1) <= (c_out % shared)[:, None]
-    channels[:, 1:-1] = np.where(last, (c_out // shared)[:, None] + extra, 0)
-    for vertex in range(v - 2, 0, -1):
-        fed = np.where(matrix[:, vertex, vertex + 1 : -1], channels[:, vertex + 1 : -1], 0).max(axis=1, initial=0)
-        channels[:, vertex] = np.where(matrix[:, vertex, -1], channels[:, vertex], fed)
-    return channels
 
 
 def _cell_counts(matrix: Bits, operations: Archs, c_in: int, c_out: int) -> tuple[NDArray[np.float64], ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces._nasbench301_shapes import Stage
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace
 
 if TYPE_CHECKING:
@@ -41,31 +42,6 @@ _STATES = tuple(len(pairs) * len(OPERATIONS) ** 2 for pairs in PAIRS)
 _RADIX = np.array([int(np.prod(_STATES[k + 1 :], dtype=np.int64)) for k in range(NODES)])
 _LATER = 2**40
 """Added to a cell's number for a node that would read a later one; no cell's number reaches it."""
-
-
-class Stage(NamedTuple):
-    """One cell of the network: channels of its two inputs and of its nodes, and sides (height, width) of its input.
-
-    Args:
-        c_before, c_previous: channels of the outputs of the cell before the previous one, and of the previous one.
-        channels: of each node.
-        reduction: whether it halves the sides.
-        after_reduction: whether the previous one does, so that the output of the one before it is twice as large.
-        height, width: of the previous cell's output.
-    """
-
-    c_before: int
-    c_previous: int
-    channels: int
-    reduction: bool
-    after_reduction: bool
-    height: int
-    width: int
-
-    @property
-    def pixels(self) -> int:
-        """Of the nodes."""
-        return self.height * self.width // (4 if self.reduction else 1)
 
 
 def skeleton(channels: int = 32, layers: int = 8, input_size: int | tuple[int, int] = 32) -> list[Stage]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture
+from nastk.spaces._nasbench_macro_shapes import Layer
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
 if TYPE_CHECKING:
@@ -26,15 +27,6 @@ PAIRS = ((3, 4), (6, 7))
 """Neighbouring layers of one shape in and out: an identity in one of them is as good as in the other."""
 DATASETS = {"cifar10": {"num_classes": 10, "input_size": 32}}
 """Build options of the benchmark's data set."""
-
-
-class Layer(NamedTuple):
-    """Channels, stride, and side (pixels) of the input of one layer."""
-
-    c_in: int
-    c_out: int
-    stride: int
-    side: int
 
 
 def skeleton(input_size: int = 32) -> list[Layer]:

@@ -74,7 +74,7 @@ class _NasBench201(NASBench201):
         self.name = f"naslib-{search_space}"
         self._search_space, self._shape, self._options = search_space, tuple(input_shape), options
 
-    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
+    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:  # type: ignore[override]
         """NASLib's graph, parsed to a module; options are those of its class."""
         row = self.as_archs(arch)[0]
         by_edge = {edge: OP_INDICES.index(OPERATIONS[int(v)]) for edge, v in zip(EDGES, row, strict=True)}
@@ -82,10 +82,10 @@ class _NasBench201(NASBench201):
             self._search_space, {**self._options, **options}, tuple(by_edge[edge] for edge in sorted(EDGES))
         )
 
-    def input_shape(self, **options: Any) -> tuple[int, ...]:
+    def input_shape(self, **options: Any) -> tuple[int, ...]:  # type: ignore[override]
         return self._shape
 
-    def statics(self, archs: Archs, **options: Any) -> dict[str, Any]:
+    def statics(self, archs: Archs, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         return {}
 
 

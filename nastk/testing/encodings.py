@@ -12,7 +12,13 @@ from nastk.spaces.base import SearchSpace
 
 
 def check_encoding(make: Callable[[], Encoding], space: SearchSpace, context: Context | None = None) -> None:
-    """Test the contract of :class:`nastk.Encoding` on a space; raises AssertionError with what is broken."""
+    """Test the contract of :class:`nastk.Encoding`; raises AssertionError with what is broken.
+
+    Args:
+        make: builds a fresh encoding, the same each time.
+        space: a space that the encoding supports.
+        context: where looked-up features come from, for encodings that need one.
+    """
     import torch
 
     encoding = make()

@@ -24,7 +24,9 @@ def example_task(
     """A latency-like task on a space: additive in the choices with a little noise, positive.
 
     Args:
+        space: of the architectures.
         n: architectures, drawn by `seed` unless `archs` are given.
+        device: name of the device, or None.
         tilt: how far the device differs from the example's standard one.
     """
     rng = np.random.default_rng(seed)
@@ -41,6 +43,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     Args:
         make: builds a fresh predictor, the same each time.
         space: a space that the predictor supports.
+        seed: of the architectures and values that are drawn.
     """
     few = isinstance(make(), FewShotPredictor)
     pretrained = make()
@@ -49,7 +52,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
         assert pretrained.pretrain(sources) is pretrained, "pretrain must return the predictor itself"
         assert isinstance(pretrained, FewShotPredictor)
         assert pretrained.devices == ("source-0", "source-1", "source-2"), "devices must name the sources"
-        task = example_task(space, seed=seed, archs=pretrained.choose(24, seed))
+        task = example_task(space, seed=seed, archs=pretrained.choose(24, seed=seed))
     else:
         task = example_task(space, seed=seed)
 

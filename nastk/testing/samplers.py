@@ -24,7 +24,12 @@ class _Sources:
 
 
 def check_sampler(make: Callable[[], Sampler], space: SearchSpace) -> None:
-    """Test the contract of :class:`nastk.samplers.base.Sampler`; raises AssertionError with what is broken."""
+    """Test the contract of :class:`nastk.Sampler`; raises AssertionError with what is broken.
+
+    Args:
+        make: builds a fresh sampler, the same each time.
+        space: a space that the sampler supports, of 60 architectures or more.
+    """
     sources: LatencySource = _Sources(space)
     some = space.sample(60, 5, unique=True)
     for n in (1, 2, 7, 20):

@@ -1,0 +1,1 @@
+"""Small pretrained predictors that ship with the package, each with how it was made beside it."""

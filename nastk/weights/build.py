@@ -89,7 +89,7 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
     model = GP().fit(task)
     mean, truth = model.predict(everything[held_out]).mean, values[held_out]
     best = truth >= np.quantile(truth, 0.9)
-    _, column = table.table.find("test_accuracy", dataset)
+    _, column = table.table.find("test_accuracy", dataset=dataset)
     return model, {
         "what": f"test accuracy (%) after 200 epochs of nasbench201 on {dataset}, an estimate",
         "space": "nasbench201",
@@ -117,7 +117,9 @@ def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
     for dataset, task in accuracy.targets(space).items():
         found = []
         for draw in range(DRAWS):
-            seen = task.space.index(model.choose(TRAININGS, draw, task.space, task.archs, task.context))
+            seen = task.space.index(
+                model.choose(TRAININGS, task.space, candidates=task.archs, seed=draw, context=task.context)
+            )
             chosen = np.isin(task.space.index(task.archs), seen)
             mean = model.adapt(task.subset(chosen)).predict(task.archs[~chosen]).mean
             found.append(spearman(mean, task.values[~chosen]))

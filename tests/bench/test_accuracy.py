@@ -12,6 +12,7 @@ from toy import Toy
 
 import nastk
 from nastk.bench import accuracy
+from nastk.bench.suite_zero import tasks as suite_zero_tasks
 from nastk.cli import run as command
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
@@ -24,7 +25,7 @@ from nastk.testing import check_predictor
 
 
 def test_there_are_28_tasks_with_nine_proxies_in_common(suite_home: Path) -> None:
-    tasks = suite_zero.read_tasks()
+    tasks = suite_zero_tasks()
     assert len(tasks) == len(suite_zero.NAMES) == 28
     for name, task in tasks.items():
         assert len(task) >= 190, name
@@ -44,7 +45,7 @@ def test_there_are_28_tasks_with_nine_proxies_in_common(suite_home: Path) -> Non
 
 def test_names_of_tasks_are_checked() -> None:
     with pytest.raises(UnknownName, match="nasbench201/svhn"):
-        suite_zero.read_tasks(["nasbench201/shvn"])
+        suite_zero_tasks(["nasbench201/shvn"])
     assert len(accuracy_transfer.pairs()) == 756
     assert len(accuracy_transfer.pairs(["transbench101-micro"], ["transbench101-macro"])) == 70
     with pytest.raises(UnknownName, match="transbench101-micro"):
@@ -169,5 +170,5 @@ def test_transfer_mlp_moves_between_spaces_and_is_saved(tmp_path: Path) -> None:
     assert np.allclose(again.predict(target.archs).mean, guess, rtol=1e-6)
     with pytest.raises(InvalidValue, match="zcp only"):
         nastk.predictor("transfer-mlp", encoding="vec").pretrain([target])
-    blind = nastk.predictor("transfer-mlp", without=("size",)).pretrain([_proxied(Toy(), 60)])
+    blind = nastk.predictor("transfer-mlp", without_proxies=("size",)).pretrain([_proxied(Toy(), 60)])
     assert blind.proxies_ == ("noise",)

@@ -82,7 +82,7 @@ def test_columns_over_architectures_of_the_table_are_matched_by_architecture(fet
     values = table.values("latency", device="toaster")
     assert values[rows].tolist() == [7.5, 0.5, 1.5]
     assert np.isnan(values).sum() == 97
-    np.testing.assert_array_equal(table.values("test_accuracy", "cifar10"), fetched.values(0))
+    np.testing.assert_array_equal(table.values("test_accuracy", dataset="cifar10"), fetched.values(0))
     column = table.find("latency", device="toaster")[1]
     assert (column.source, column.sha256) == ("imported from mine.csv", sha256_of(path))
     assert (column.kind, column.unit, column.direction, column.dataset) == ("latency", "ms", "min", None)
@@ -96,7 +96,7 @@ def test_architectures_that_the_table_lacks_become_new_rows(fetched, tmp_path):
     assert isinstance(table.space, Pool)
     assert table.rows(CELLS[[5, 500]]).tolist() == [5, 100]
     np.testing.assert_array_equal(table.values("val_accuracy")[[5, 100]], [77, 88])
-    accuracy = table.values("test_accuracy", "cifar10")
+    accuracy = table.values("test_accuracy", dataset="cifar10")
     assert np.isnan(accuracy[100])
     np.testing.assert_array_equal(accuracy[:100], fetched.values(0))
     part = table.subset(np.array([100, 5]))
@@ -155,7 +155,7 @@ def test_all_members_in_any_order_are_the_whole_space_in_the_official_order(home
         imported._save(found, label, Store())
     table = Table.load("nasbench201")
     assert isinstance(table.space, NASBench201)
-    first = table.values("test_accuracy", "first")
+    first = table.values("test_accuracy", dataset="first")
     np.testing.assert_array_equal(first[order[:9000]], values[order[:9000]])
     assert np.isnan(first).sum() == len(CELLS) - 9000
     some = CELLS[[17, 3]]
@@ -184,8 +184,8 @@ def test_only_architectures_with_a_value_are_kept(home, tmp_path):
     )
     assert found.rows == 2
     table = Table.load("nasbench201")
-    np.testing.assert_array_equal(table.values("latency", "cifar10", "toaster"), [2.5, 3.5])
-    assert table.find("energy", "cifar10", "toaster")[1].unit == "J"
+    np.testing.assert_array_equal(table.values("latency", dataset="cifar10", device="toaster"), [2.5, 3.5])
+    assert table.find("energy", dataset="cifar10", device="toaster")[1].unit == "J"
 
 
 # ---- files of the cache
@@ -281,7 +281,7 @@ def test_architectures_as_texts_integers_or_named_indices(home, tmp_path):
         options: dict[str, Any] = {"space": "nasbench201", "columns": ["acc:test_accuracy"], "dataset": name}
         imported.bring("csv", [path], arch=arch, **options)
         table = Table.load("nasbench201")
-        assert table.values("test_accuracy", name)[table.rows(CELLS[rows])].tolist() == [1, 2]
+        assert table.values("test_accuracy", dataset=name)[table.rows(CELLS[rows])].tolist() == [1, 2]
 
 
 def test_a_column_of_numbers_is_never_taken_for_indices_unasked(home, tmp_path, capsys):

@@ -158,7 +158,7 @@ def test_the_table_has_924_architectures_each_once_and_no_two_are_the_same_netwo
     archs = table.content.archs.astype(np.int64)
     assert archs.shape == (924, 22)
     assert len(np.unique(SPACE.canonical(archs), axis=0)) == 924
-    known = {d: np.flatnonzero(np.isfinite(table.values("val_accuracy", d))) for d in DATASETS}
+    known = {d: np.flatnonzero(np.isfinite(table.values("val_accuracy", dataset=d))) for d in DATASETS}
     assert known["cifar10"].tolist() == list(range(725))
     for task in nasbench301.TASKS_360:
         assert known[task].tolist() == list(range(725, 924))
@@ -167,7 +167,7 @@ def test_the_table_has_924_architectures_each_once_and_no_two_are_the_same_netwo
 @pytest.mark.data
 @pytest.mark.parametrize(("dataset", "best"), [("cifar10", 94.489), ("svhn", 97.507), ("ninapro", 93.930)])
 def test_the_best_accuracies_are_those_of_the_files(table: Table, dataset: str, best: float):
-    assert np.nanmax(table.values("val_accuracy", dataset)) == pytest.approx(best, abs=5e-4)
+    assert np.nanmax(table.values("val_accuracy", dataset=dataset)) == pytest.approx(best, abs=5e-4)
 
 
 @pytest.mark.data
@@ -179,17 +179,19 @@ def test_columns_equal_the_files_architecture_by_architecture(table: Table, suit
         metric = name.removesuffix("_seconds")
         part = "time" if name != metric else "score"
         source = [e[metric] if metric == "val_accuracy" else e[metric][part] for e in entries.values()]
-        np.testing.assert_allclose(table.values(name, "cifar10")[rows], source, rtol=1e-6)
+        np.testing.assert_allclose(table.values(name, dataset="cifar10")[rows], source, rtol=1e-6)
     with zipfile.ZipFile(store.path(nasbench301.NASLIB_360)) as archive:
         zen = json.loads(archive.read("zen/benchmark--nasbench301--ninapro--0.json"))
     rows = [int(np.flatnonzero((table.content.archs == SPACE.parse(e["arch"])).all(axis=1))[0]) for e in zen]
-    np.testing.assert_allclose(table.values("zen", "ninapro")[rows], [e["zen"]["score"] for e in zen], rtol=1e-6)
+    np.testing.assert_allclose(
+        table.values("zen", dataset="ninapro")[rows], [e["zen"]["score"] for e in zen], rtol=1e-6
+    )
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_published_params_are_those_of_our_networks(table: Table, dataset: str):
-    params = table.values("params", dataset)
+    params = table.values("params", dataset=dataset)
     known = np.isfinite(params)
     ours = SPACE.statics(table.content.archs[known].astype(np.int64), **DATASETS[dataset])["params"]
     assert np.array_equal(np.round(params[known] * 1e6), ours)
@@ -200,7 +202,7 @@ def test_published_params_are_those_of_our_networks(table: Table, dataset: str):
 def test_a_benchmark_gives_the_proxies_of_its_data_set(table: Table, dataset: str):
     proxies = Benchmark(table, dataset).proxies()
     assert proxies.names == (NO_ZEN if dataset == "cifar10" else PROXIES)
-    known = np.isfinite(table.values("val_accuracy", dataset))
+    known = np.isfinite(table.values("val_accuracy", dataset=dataset))
     assert np.isfinite(proxies.values[known]).all()
     assert np.isnan(proxies.values[~known]).all()
 
@@ -208,7 +210,7 @@ def test_a_benchmark_gives_the_proxies_of_its_data_set(table: Table, dataset: st
 @pytest.mark.data
 def test_cifar10_has_no_zen(table: Table):
     with pytest.raises(UnknownName, match="zen"):
-        table.values("zen", "cifar10")
+        table.values("zen", dataset="cifar10")
 
 
 @pytest.mark.data

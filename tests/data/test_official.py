@@ -287,9 +287,9 @@ def test_hw_nas_bench_gives_latency_and_energy_of_every_device(home, tmp_path):
     benchmark = nastk.benchmark("nasbench201", dataset="cifar100")
     assert isinstance(benchmark.space, NASBench201)
     part = content["nasbench201"]["cifar100"]
-    np.testing.assert_array_equal(benchmark.values("latency", "pixel3"), part["pixel3_latency"])
-    np.testing.assert_array_equal(benchmark.values("energy", "fpga"), part["fpga_energy"])
-    assert np.flatnonzero(np.isnan(benchmark.values("latency", "edgetpu"))).tolist() == [4]
+    np.testing.assert_array_equal(benchmark.values("latency", device="pixel3"), part["pixel3_latency"])
+    np.testing.assert_array_equal(benchmark.values("energy", device="fpga"), part["fpga_energy"])
+    assert np.flatnonzero(np.isnan(benchmark.values("latency", device="edgetpu"))).tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_hw_nas_bench_agrees_with_the_fetched_table(nastk_home, raw, tmp_path):
     (found,) = official.form("hw-nas-bench").read([path])
     table = nastk.benchmark("nasbench201").table
     for column, values in found.columns:
-        kept = table.values(column.metric, column.dataset, column.device)
+        kept = table.values(column.metric, dataset=column.dataset, device=column.device)
         np.testing.assert_allclose(kept, values, rtol=1e-7)
-        same = table.find(column.metric, column.dataset, column.device)[1]
+        same = table.find(column.metric, dataset=column.dataset, device=column.device)[1]
         assert (same.unit, same.direction, same.kind) == (column.unit, column.direction, column.kind)
 
 
@@ -350,9 +350,9 @@ def test_naslib_pickles_give_the_last_epoch(home, tmp_path, protocol):
     assert (found.label, found.rows) == ("nb201_cifar10_full_training", 2)
     table = nastk.benchmark("nasbench201").table
     rows = table.rows(CELLS[[3, 7]])
-    np.testing.assert_allclose(table.values("eval_accuracy", "cifar10-valid")[rows], [80.03, 80.07])
-    np.testing.assert_allclose(table.values("train_accuracy", "cifar100", fidelity=200)[rows], [90.03, 90.07])
-    assert "never select" in table.find("eval_accuracy", "cifar100")[1].note
+    np.testing.assert_allclose(table.values("eval_accuracy", dataset="cifar10-valid")[rows], [80.03, 80.07])
+    np.testing.assert_allclose(table.values("train_accuracy", dataset="cifar100", fidelity=200)[rows], [90.03, 90.07])
+    assert "never select" in table.find("eval_accuracy", dataset="cifar100")[1].note
 
 
 def test_naslib_pickles_of_single_numbers(tmp_path):
@@ -469,7 +469,9 @@ def test_suite_zero_agrees_with_the_fetched_table(suite_home, raw, name):
         theirs = [c for c in kept.columns if (c.metric, c.dataset) == (column.metric, column.dataset)]
         same = [c for c in theirs if c.source.endswith(file.name)]
         if same and (column.metric in (*PROXIES, "naslib_accuracy", "val_accuracy")):
-            expected = kept.values(column.metric, column.dataset, fidelity=same[0].fidelity, variant=same[0].variant)
+            expected = kept.values(
+                column.metric, dataset=column.dataset, fidelity=same[0].fidelity, variant=same[0].variant
+            )
             np.testing.assert_allclose(values, expected[rows], rtol=1e-6, err_msg=column.label)
             assert (same[0].unit, same[0].direction) == (column.unit, column.direction)
             compared += 1

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import nastk
+from nastk.bench.suite_zero import tasks
 from nastk.data import _transbench101 as shared
-from nastk.data import imported, readers, suite_zero
+from nastk.data import imported, readers
 from nastk.data import transbench101_macro as macro_importer
 from nastk.data.fetch import Store
 from nastk.data.official import transbench101_pth
@@ -75,7 +76,7 @@ def _rows(space: nastk.SearchSpace, task: nastk.Task) -> np.ndarray:
     "name", ["transbench101-micro/jigsaw", "transbench101-micro/room_layout", "transbench101-macro/class_object"]
 )
 def test_proxies_and_scores_are_those_of_the_suites_tasks(suite_home: object, name: str) -> None:
-    task = suite_zero.read_tasks([name])[name]
+    task = tasks([name])[name]
     space, _, dataset = name.partition("/")
     table = benchmark(space, dataset=dataset)
     rows = _rows(table.space, task)
@@ -95,7 +96,7 @@ def test_proxies_and_scores_are_those_of_the_suites_tasks(suite_home: object, na
 @pytest.mark.data
 def test_the_variant_of_class_scene_has_the_smaller_files_proxies(suite_home: object) -> None:
     table = benchmark("transbench101-micro", dataset="class_scene")
-    task = suite_zero.read_tasks(["transbench101-micro/class_scene"])["transbench101-micro/class_scene"]
+    task = tasks(["transbench101-micro/class_scene"])["transbench101-micro/class_scene"]
     rows = _rows(table.space, task)
     assert np.isfinite(table.values("snip")).sum() == 2128
     theirs = task.context.proxies
@@ -113,7 +114,7 @@ def test_scores_have_the_unit_and_the_sign_of_their_metric(suite_home: object, n
     expected = {"room_layout": "negative loss", "segmentsemantic": "accuracy of pixels", "normal": "structural"}
     for task, metric in expected.items():
         table = benchmark(name, dataset=task)
-        column = table.table.find("val_accuracy", task)[1]
+        column = table.table.find("val_accuracy", dataset=task)[1]
         assert metric in column.note
         assert column.direction == "max"
         assert column.unit == ("%" if task == "segmentsemantic" else "")
@@ -248,7 +249,7 @@ def test_the_official_file_becomes_two_tables(official_file: Path, tmp_path: Pat
     brought = imported.bring("transbench101-pth", [official_file], store=Store(tmp_path / "home"))
     assert sorted(b.space for b in brought) == ["transbench101-macro", "transbench101-micro"]
     table = Table.load("transbench101-macro", tmp_path / "home")
-    assert table.values("val_accuracy", "room_layout").tolist() == [-0.7]
+    assert table.values("val_accuracy", dataset="room_layout").tolist() == [-0.7]
 
 
 @pytest.mark.parametrize(

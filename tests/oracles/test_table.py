@@ -70,7 +70,7 @@ def test_what_there_is(whole):
     assert whole.datasets() == ["one", "two"]
     assert whole.devices() == ["phone", "chip"]
     assert whole.devices(metric="energy") == ["chip"]
-    assert whole.fidelities("test_accuracy", "one") == [12, 200]
+    assert whole.fidelities("test_accuracy", dataset="one") == [12, 200]
     assert whole.metrics()[:3] == ["test_accuracy", "latency", "energy"]
     assert Benchmark(whole, "one").devices() == ["phone", "chip"]
 
@@ -162,7 +162,7 @@ def test_proxies_as_a_matrix(whole):
     names, values = Benchmark(whole, "one").proxies()
     assert names == ("nwot", "params")
     np.testing.assert_array_equal(
-        values, np.stack([whole.values("nwot", "one"), whole.values("params", "one")], axis=1)
+        values, np.stack([whole.values("nwot", dataset="one"), whole.values("params", dataset="one")], axis=1)
     )
     assert Benchmark(whole, "two").proxies(variant="other").names == ("nwot",)
     with pytest.raises(UnknownName, match="nwot"):
@@ -215,7 +215,7 @@ def fbnet(nastk_home) -> Table:
 @pytest.mark.data
 def test_best_accuracies(nasbench201):
     for dataset, best in {"cifar10": 94.3733, "cifar100": 73.5133, "ImageNet16-120": 47.3111}.items():
-        assert nasbench201.values("test_accuracy", dataset).max() == pytest.approx(best, abs=5e-5)
+        assert nasbench201.values("test_accuracy", dataset=dataset).max() == pytest.approx(best, abs=5e-5)
 
 
 @pytest.mark.data
@@ -224,12 +224,12 @@ def test_best_accuracies(nasbench201):
     [("cifar10", 0.871, 0.772), ("cifar100", 0.824, 0.825), ("ImageNet16-120", 0.809, 0.818)],
 )
 def test_twelve_epochs_rank_nearly_like_two_hundred(nasbench201, dataset, test, validation):
-    final = nasbench201.values("test_accuracy", dataset)
+    final = nasbench201.values("test_accuracy", dataset=dataset)
     for metric, rho in {"test_accuracy": test, "val_accuracy": validation}.items():
-        early = nasbench201.values(metric, dataset, fidelity=12)
+        early = nasbench201.values(metric, dataset=dataset, fidelity=12)
         assert spearmanr(early, final).statistic == pytest.approx(rho, abs=6e-4)
-    assert nasbench201.fidelities("test_accuracy", dataset) == [12, 200]
-    assert nasbench201.fidelities("val_accuracy", dataset) == [12]
+    assert nasbench201.fidelities("test_accuracy", dataset=dataset) == [12, 200]
+    assert nasbench201.fidelities("val_accuracy", dataset=dataset) == [12]
 
 
 @pytest.mark.data
@@ -239,7 +239,7 @@ def test_proxies_rank_cifar10_as_published(nasbench201):
     assert values.shape == (15625, 13)
     known = ~np.isnan(values[:, names.index("params")])
     assert known.sum() == 9445
-    accuracy = nasbench201.values("test_accuracy", "cifar10")
+    accuracy = nasbench201.values("test_accuracy", dataset="cifar10")
     published = {"nwot": 0.811, "jacov": 0.799, "params": 0.799, "synflow": 0.778, "epe_nas": 0.772, "flops": 0.770}
     for name, rho in {**published, "zen": 0.115, "plain": -0.352}.items():
         ours = spearmanr(values[known, names.index(name)], accuracy[known], nan_policy="omit").statistic
@@ -305,33 +305,33 @@ def test_devices(nasbench201, fbnet):
     assert set(nasbench201.devices()) >= {"edgegpu", "edgetpu", "pixel3", "titan_rtx_256"}
     assert nasbench201.devices(metric="energy") == ["edgegpu", "eyeriss", "fpga"]
     for device in ("raspi4", "pixel3", "eyeriss", "fpga"):
-        anywhere, cifar10 = (nasbench201.values("latency", d, device) for d in (None, "cifar10"))
+        anywhere, cifar10 = (nasbench201.values("latency", dataset=d, device=device) for d in (None, "cifar10"))
         np.testing.assert_allclose(anywhere, cifar10, rtol=1e-7)
-        assert not np.allclose(nasbench201.values("latency", "ImageNet16-120", device), cifar10)
+        assert not np.allclose(nasbench201.values("latency", dataset="ImageNet16-120", device=device), cifar10)
 
 
 @pytest.mark.data
 def test_failed_measurements_are_nan(nasbench201):
     for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
-        latency = nasbench201.values("latency", dataset, "edgetpu")
+        latency = nasbench201.values("latency", dataset=dataset, device="edgetpu")
         assert np.isnan(latency).sum() == 4699
         assert np.nanmin(latency) > 0
 
 
 @pytest.mark.data
 def test_energy_facts(nasbench201):
-    energy, latency = (nasbench201.values(m, "cifar10", "fpga") for m in ("energy", "latency"))
+    energy, latency = (nasbench201.values(m, dataset="cifar10", device="fpga") for m in ("energy", "latency"))
     np.testing.assert_allclose(energy, 7 * latency, rtol=1e-6)
-    energy, latency = (nasbench201.values(m, "cifar10", "eyeriss") for m in ("energy", "latency"))
+    energy, latency = (nasbench201.values(m, dataset="cifar10", device="eyeriss") for m in ("energy", "latency"))
     assert spearmanr(energy, latency).statistic == pytest.approx(0.976, abs=1e-3)
 
 
 @pytest.mark.data
 def test_the_seed_888_record_is_no_validation_accuracy(nasbench201):
-    record = nasbench201.values("test_accuracy_seed888", "cifar10")
+    record = nasbench201.values("test_accuracy_seed888", dataset="cifar10")
     assert np.nanmax(record) == pytest.approx(91.57, abs=1e-4)
     assert (~np.isnan(record)).sum() == 9445
-    validation = nasbench201.values("val_accuracy", "cifar10")
+    validation = nasbench201.values("val_accuracy", dataset="cifar10")
     assert not np.allclose(validation[~np.isnan(record)], record[~np.isnan(record)], atol=1)
 
 
@@ -342,11 +342,11 @@ def test_second_sources_and_more_tasks(nasbench201):
         names, values = Benchmark(nasbench201, task).proxies()
         assert names == PROXIES
         assert 190 < (~np.isnan(values[:, 0])).sum() < 200
-        assert (~np.isnan(nasbench201.values("val_accuracy", task))).sum() == 199
+        assert (~np.isnan(nasbench201.values("val_accuracy", dataset=task))).sum() == 199
     names, values = Benchmark(nasbench201, "cifar100").proxies(variant="naslib")
     assert len(names) == 12
     assert (~np.isnan(values[:, 0])).sum() in (724, 725)
-    assert np.nanmin(nasbench201.values("nwot_seconds", "cifar10")) > 0
+    assert np.nanmin(nasbench201.values("nwot_seconds", dataset="cifar10")) > 0
 
 
 @pytest.mark.data
@@ -361,7 +361,7 @@ def test_the_tables_belong_to_the_registered_spaces(nasbench201, fbnet):
     assert nasbench201.space.name == "nasbench201"
     assert nasbench201.space.size == 15625
     np.testing.assert_array_equal(nasbench201.space.enumerate(), nasbench201.content.archs)
-    oracle = TableOracle(nasbench201, "test_accuracy", "cifar10")
+    oracle = TableOracle(nasbench201, "test_accuracy", dataset="cifar10")
     text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
     assert oracle(0) == oracle(text) == pytest.approx(85.8633, abs=1e-4)
     assert isinstance(fbnet.space, Pool)

@@ -123,12 +123,12 @@ def test_less_is_better_turns_the_prior_around(cells: nastk.SearchSpace) -> None
 def test_it_chooses_different_samples_that_tell_more_than_random_ones(cells: nastk.SearchSpace) -> None:
     made = nastk.predictor("gp-bma", encoding="vec")
     target = _task(cells, ("good",), 800)
-    chosen = made.choose(12, 3, cells, target.archs)
+    chosen = made.choose(12, cells, candidates=target.archs, seed=3)
     assert len(np.unique(chosen, axis=0)) == 12
-    assert np.array_equal(chosen, made.choose(12, 3, cells, target.archs))
+    assert np.array_equal(chosen, made.choose(12, cells, candidates=target.archs, seed=3))
     quality = Proxies(cells, ("good",)).quality
     random = [target.archs[np.random.default_rng(s).choice(800, 12, replace=False)] for s in range(5)]
-    own = [made.choose(12, s, cells, target.archs) for s in range(5)]
+    own = [made.choose(12, cells, candidates=target.archs, seed=s) for s in range(5)]
     scores = [
         np.mean(
             [

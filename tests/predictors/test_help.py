@@ -25,7 +25,7 @@ def _pretrained(space: str = "nasbench201", **options: Any) -> Help:
 
 def _target(few: Help, n: int = 14, tilt: float = 9.0) -> Task:
     assert few.source_space is not None
-    return example_task(few.source_space, archs=few.choose(n, 0), device="mine", tilt=tilt)
+    return example_task(few.source_space, archs=few.choose(n, seed=0), device="mine", tilt=tilt)
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "fbnet"])
@@ -103,11 +103,11 @@ def test_references_alone_are_enough_and_candidates_are_kept_to() -> None:
     assert np.isfinite(few.adapt(_target(few, 10)).predict(space.sample(9, 1)).mean).all()
     candidates = np.concatenate([few.references_, space.sample(6, 4, unique=True)])
     known = {row.tobytes() for row in candidates}
-    chosen = few.choose(14, 0, candidates=candidates)
+    chosen = few.choose(14, seed=0, candidates=candidates)
     assert {row.tobytes() for row in chosen} <= known
     assert len(np.unique(chosen, axis=0)) == 14
     with pytest.raises(InvalidValue, match="only"):
-        few.choose(20, 0, candidates=candidates)
+        few.choose(20, seed=0, candidates=candidates)
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "fbnet"])
@@ -121,7 +121,7 @@ def test_a_stored_pretraining_adapts_to_the_same(space: str, tmp_path: Path) -> 
     found = loaded.adapt(_target(few)).predict(others).mean
     assert np.array_equal(found, few.adapt(_target(few)).predict(others).mean)
     with pytest.raises(InvalidValue, match="d1 is one of the source devices"):
-        loaded.adapt(example_task(nastk.space(space), archs=few.choose(12, 0), device="d1"))
+        loaded.adapt(example_task(nastk.space(space), archs=few.choose(12, seed=0), device="d1"))
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -48,7 +48,7 @@ def _pretrained(name: str, **options: Any) -> FewShotPredictor:
 def test_what_was_learned_of_other_devices_helps(name: str, options: dict[str, Any]) -> None:
     few = _pretrained(name, **options)
     space = nastk.space("nasbench201")
-    target, fresh = _task(few.choose(12, 0), 9), _task(space.sample(300, 10), 9)
+    target, fresh = _task(few.choose(12, seed=0), 9), _task(space.sample(300, 10), 9)
     found = spearman(few.adapt(target).predict(fresh.archs).mean, fresh.values)
     alone = spearman(nastk.predictor("sklearn:KNeighborsRegressor").fit(target).predict(fresh.archs).mean, fresh.values)
     assert found > max(0.75, alone)
@@ -78,7 +78,7 @@ def test_maple_takes_counters_instead_of_references() -> None:
         for i in range(5)
     ]  # fmt: skip
     few = nastk.predictor("maple", epochs=40).pretrain(tasks[:4])
-    assert not np.array_equal(few.choose(6, 1, space), few.choose(6, 2, space))
+    assert not np.array_equal(few.choose(6, seed=1, space=space), few.choose(6, seed=2, space=space))
     described = Task(space, archs[:5], tasks[4].values[:5], "latency", device="new", descriptor=[5e6, 3.0])
     error = np.abs(few.adapt(described).predict(archs).mean / tasks[4].values - 1)
     assert np.median(error) < 0.15
@@ -91,7 +91,7 @@ def test_maple_takes_counters_instead_of_references() -> None:
 def test_nasflat_takes_a_supplementary_encoding() -> None:
     space = nastk.space("nasbench201")
     few = _pretrained("nasflat", supplement="counts")
-    adapted = few.adapt(_task(few.choose(10, 0), 9))
+    adapted = few.adapt(_task(few.choose(10, seed=0), 9))
     assert np.isfinite(adapted.predict(space.sample(5, 3)).mean).all()
     assert np.isnan(adapted.predict(space.sample(5, 3)).std).all()
 

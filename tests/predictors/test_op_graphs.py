@@ -119,7 +119,7 @@ def test_more_padding_changes_nothing(name: str, options: dict[str, Any]) -> Non
         task = example_task(space, archs=archs, device="mine")
         if isinstance(predictor, FewShotPredictor):
             predictor.pretrain([example_task(space, archs=archs, device=f"d{i}", tilt=i) for i in range(3)])
-            fitted = predictor.adapt(example_task(space, archs=predictor.choose(12, 0), device="mine"))
+            fitted = predictor.adapt(example_task(space, archs=predictor.choose(12, seed=0), device="mine"))
         else:
             fitted = predictor.fit(task)
         answers.append(fitted.predict(space.sample(40, 1)).mean)

@@ -13,6 +13,7 @@ from nastk.metrics import hypervolume
 from nastk.oracles.base import FunctionOracle
 from nastk.predictors.ridge import Ridge
 from nastk.registry import SEARCHERS
+from nastk.search import nsganetv2
 from nastk.search._multi import by_dominance
 from nastk.search.mo_hdnas import diversity
 from nastk.search.scalarised import linear, tchebycheff
@@ -47,7 +48,7 @@ def test_nsganetv2_switches_to_the_surrogate_that_ranks_best(monkeypatch: pytest
             return type(answer)(-answer.mean, answer.std)
 
     useful = Ridge()
-    monkeypatch.setattr("nastk.search.nsganetv2.surrogates", lambda: (Useless(), useful))
+    monkeypatch.setattr(nsganetv2, "surrogates", lambda: (Useless(), useful))
     searcher, _ = _run("nsganetv2", 16, start=10, population=6, generations=2)
     assert type(searcher._model("accuracy")) is Ridge
     assert type(searcher._model("latency")) is Ridge

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +76,21 @@ def counted(trial: Any) -> float:
 # ---- the name
 
 
-def test_the_package_stays_the_function_that_searches_in_both_orders_of_import() -> None:
+def test_the_name_stays_the_function_that_searches_in_both_orders_of_import() -> None:
     for first, then in [
-        ("nastk.search.NastkSampler", "nastk.search.base.Searcher"),
-        ("nastk.search.predictor.PredictorSearch", "nastk.search.NastkSampler"),
+        ("nastk.search", "nastk.search.base"),
+        ("nastk.search.predictor", "nastk.search"),
     ]:
         code = (
-            f"import importlib, sys, nastk; assert callable(nastk.search); assert 'optuna' not in sys.modules\n"
-            f"importlib.import_module('{first}'.rsplit('.', 1)[0]); {first}\n"
-            f"importlib.import_module('{then}'.rsplit('.', 1)[0]); {then}\n"
+            "import importlib, sys, types, nastk\n"
+            f"importlib.import_module('{first}')\n"
+            "assert isinstance(nastk.search, types.FunctionType) and 'optuna' not in sys.modules\n"
+            f"importlib.import_module('{then}')\n"
             "from nastk.search import NastkSampler\n"
-            "assert NastkSampler is nastk.search.NastkSampler\n"
+            "from nastk.search._nastk_sampler import NastkSampler as same\n"
+            "import nastk.search.base, nastk.search\n"
+            "from nastk import search\n"
+            "assert NastkSampler is same and search is nastk.search\n"
             "try: nastk.search('nowhere', [])\n"
             "except nastk.errors.UnknownName: print('called')"
         )
@@ -93,9 +98,14 @@ def test_the_package_stays_the_function_that_searches_in_both_orders_of_import()
         assert done.stdout.strip() == "called", done.stderr
 
 
+def test_the_function_cannot_be_replaced_by_accident() -> None:
+    with pytest.raises(AttributeError, match="cannot be replaced"):
+        nastk.search = None  # type: ignore[assignment]
+
+
 def test_the_package_has_nothing_else_by_that_way() -> None:
     with pytest.raises(AttributeError, match="Sampler2"):
-        nastk.search.Sampler2  # noqa: B018
+        import_module("nastk.search").Sampler2  # noqa: B018
 
 
 def test_the_sampler_is_not_listed_as_a_searcher() -> None:

@@ -21,7 +21,8 @@ from nastk.data.official import nasbench101_tfrecord as records
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.oracles.counts import count_network
 from nastk.oracles.table import benchmark
-from nastk.spaces.nasbench101 import OPERATIONS, PAIRS, canonicalise, members, vertex_channels
+from nastk.spaces._nasbench101_shapes import vertex_channels
+from nastk.spaces.nasbench101 import OPERATIONS, PAIRS, canonicalise, members
 from nastk.testing import check_space
 
 SPACE = nastk.space("nasbench101")

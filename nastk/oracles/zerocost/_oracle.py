@@ -58,6 +58,10 @@ class ZeroCost:
     Attributes:
         names: of the ``k`` proxies.
         reasons: for architectures (as text) where a proxy has no value, why.
+
+    Raises:
+        UnknownName: no such proxy.
+        InvalidValue: an `init` that does not exist, or no initialisation or image.
     """
 
     def __init__(

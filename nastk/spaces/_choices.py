@@ -1,0 +1,96 @@
+"""Choices written where a network's constructor makes them, and the build that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces._exploration import Answers, differing
+
+
+class Build:
+    """One build of a network: the answers that its choices get, and what it asked for."""
+
+    def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
+        self._what, self._answers, self._known = what, answers, known
+        self.labels: dict[str, tuple[str, ...]] = {}
+        self.values: dict[str, Any] = {}
+
+    def answer(self, name: str, options: Mapping[str, Any]) -> Any:
+        labels = tuple(options)
+        if self._known is not None and name not in self._known:
+            raise InvalidArchitecture(
+                f"{self._what}: the choice {name!r} was not met when the space was derived; give nastk.space_of a "
+                "greater checks="
+            )
+        before = (self._known or {}).get(name, labels) if name not in self.labels else self.labels[name]
+        if before != labels:
+            raise InvalidValue(differing(self._what, name, before, labels))
+        self.labels[name] = labels
+        self.values[name] = options[labels[self._answers.get(name, 0)]]
+        return self.values[name]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n}={labels[self._answers.get(n, 0)]}" for n, labels in self.labels.items()) or "no choice"
+
+
+building: ContextVar[Build | None] = ContextVar("nastk_build", default=None)
+"""The build that is under way in this thread or task, if any: what :func:`choice` asks."""
+
+
+def choice(name: str, options: Iterable[Any]) -> Any:
+    """An architectural choice, written where a network's constructor makes it; see :func:`nastk.space_of`.
+
+    Args:
+        name: what is decided; the same name is the same choice, wherever it is written.
+        options: values of any kind, or a mapping from labels to values. Labels are the values' texts, for classes and
+            functions their names.
+
+    Returns:
+        The option that the architecture being built has; the first one where no space is building.
+
+    Raises:
+        InvalidValue: no options, two with the same label, or other options than before under this name.
+
+    Example::
+
+        >>> kernel = nastk.choice("kernel", [3, 5, 7])
+    """
+    labelled = _labelled(name, options)
+    build = building.get()
+    return next(iter(labelled.values())) if build is None else build.answer(name, labelled)
+
+
+def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
+    if not isinstance(name, str) or not name.strip() or "\n" in name or name in ("input", "output"):
+        raise InvalidValue(f"a choice is named by a line of text other than input and output; got {name!r}")
+    if isinstance(options, str) or not isinstance(options, Iterable):
+        raise InvalidValue(f"choice {name!r}: options are a list; got {options!r}")
+    if isinstance(options, Mapping):
+        pairs = [(_clean(str(label)), value) for label, value in options.items()]
+    else:
+        pairs = [(_label(value), value) for value in options]
+    labelled = dict(pairs)
+    if not labelled:
+        raise InvalidValue(f"choice {name!r} has no options")
+    if len(labelled) < len(pairs):
+        labels = [label for label, _ in pairs]
+        double = next(label for label in labels if labels.count(label) > 1)
+        raise InvalidValue(f"choice {name!r} has two options {double!r}; name them apart: {{'this': ..., 'that': ...}}")
+    return labelled
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, partial):
+        arguments = [*map(_label, value.args), *(f"{k}={_label(v)}" for k, v in value.keywords.items())]
+        return f"{_label(value.func)}({', '.join(arguments)})"
+    text = value.__name__ if hasattr(value, "__name__") else str(value)
+    return _clean(type(value).__name__ if " at 0x" in text else text)
+
+
+def _clean(text: str) -> str:
+    """A text that fits between the separators of :meth:`nastk.spaces._placeholders.DerivedSpace.format`."""
+    return " ".join(text.split()).replace("|", "/") or "''"

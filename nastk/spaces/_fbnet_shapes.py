@@ -1,0 +1,28 @@
+"""Shapes of FBNet's layers: what the space counts and its network is built from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Block(NamedTuple):
+    """An inverted residual: kernel of its depthwise convolution, expansion, groups of its 1x1 convolutions."""
+
+    kernel: int
+    expansion: int
+    groups: int = 1
+
+
+class Layer(NamedTuple):
+    """Channels, stride and side (pixels) of what goes into and comes out of one of the 22 layers."""
+
+    c_in: int
+    c_out: int
+    stride: int
+    side_in: int
+    side_out: int
+
+    @property
+    def same_shape(self) -> bool:
+        """Whether the input can be added to the output, and `skip` is the identity."""
+        return self.stride == 1 and self.c_in == self.c_out
