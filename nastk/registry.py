@@ -1,4 +1,4 @@
-"""Names to things: spaces, oracles, encodings, predictors and searchers by name.
+"""Names to things: spaces, encodings, predictors, searchers, runtimes ... by name.
 
 One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of
 its docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
@@ -186,6 +186,7 @@ ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encodi
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
 SEARCHERS = Registry("searcher", "nastk.search", "nastk.search.base.Searcher")
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
+RUNTIMES = Registry("runtime", "nastk.runtimes", "nastk.runtimes.base.Runtime")
 PROXIES = Registry("proxy", "nastk.oracles.zerocost", "nastk.oracles.zerocost.base.Proxy")
 REGISTRIES = {
     "spaces": SPACES,
@@ -194,4 +195,5 @@ REGISTRIES = {
     "proxies": PROXIES,
     "samplers": SAMPLERS,
     "searchers": SEARCHERS,
+    "runtimes": RUNTIMES,
 }
