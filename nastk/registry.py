@@ -1,4 +1,4 @@
-"""Names to things: spaces, oracles, encodings, predictors and searchers by name.
+"""Names to things: spaces, encodings, predictors, searchers, runtimes ... by name.
 
 One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of
 its docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
@@ -193,6 +193,7 @@ SEARCHERS = Registry(
     shared=("acquisition", "candidates", "defaults", "first_designs", "models"),
 )  # fmt: skip
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
+RUNTIMES = Registry("runtime", "nastk.runtimes", "nastk.runtimes.base.Runtime")
 PROXIES = Registry("proxy", "nastk.oracles.zerocost", "nastk.oracles.zerocost.base.Proxy")
 REGISTRIES = {
     "spaces": SPACES,
@@ -201,4 +202,5 @@ REGISTRIES = {
     "proxies": PROXIES,
     "samplers": SAMPLERS,
     "searchers": SEARCHERS,
+    "runtimes": RUNTIMES,
 }

@@ -102,6 +102,14 @@ def test_own_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_own_runtime(tmp_path: Path) -> None:
+    eager, exported = run("own_runtime.py", tmp_path).splitlines()
+    assert ", torch " in eager
+    assert ", exported-graph " in exported
+    assert eager.count(" ms") == exported.count(" ms") == 2
+
+
+@pytest.mark.slow
 def test_optuna_sampler(tmp_path: Path) -> None:
     lines = run("optuna_sampler.py", tmp_path).splitlines()[1:]
     accuracies, sizes = zip(*[(float(line.split()[0]), float(line.split()[1])) for line in lines], strict=True)

@@ -16,7 +16,9 @@ Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also 
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of a measured network.")]
 Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Inputs per forward pass when measuring.")]
-Runtime = Annotated[str, typer.Option("--runtime", metavar="torch|onnx", help="What runs the network when measuring.")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", metavar="NAME", help="What runs a measured network (nastk list runtimes).")
+]
 Archs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ARCH]...", help="Architectures: text form, official index, or integers with commas."),

@@ -64,7 +64,9 @@ def search(
     json_file: Annotated[Text, option("--json", "FILE", "Also write tidy rows to this file.")] = None,
     threads: Annotated[Number, option("--threads", "N", "CPU threads when measuring here.  [1]")] = None,
     batch: Annotated[Number, option("--batch", "N", "Inputs per forward pass when measuring here.  [1]")] = None,
-    runtime: Annotated[Text, option("--runtime", "torch|onnx", "What runs the network here.  [torch]")] = None,
+    runtime: Annotated[
+        Text, option("--runtime", "NAME", "What runs the network here (nastk list runtimes).  [torch]")
+    ] = None,
     accuracy: Annotated[
         Text, option("--accuracy", "FILE.py:FUNCTION", "Your own accuracy function, of a row or a network.")
     ] = None,

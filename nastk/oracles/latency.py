@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
-from nastk.errors import InvalidValue, NastkError, import_extra
+from nastk.devices import describe_device
+from nastk.errors import InvalidValue
 from nastk.oracles.base import Evaluation, Oracle, Values
+from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
-
-if TYPE_CHECKING:
-    import torch
-
-Runtime = Literal["torch", "onnx"]
 
 ADJUSTED = 5
 """With fewer networks than this in a round, its speed cannot be told from theirs."""
@@ -39,8 +34,7 @@ class Measurement:
         spread: standard deviation of a single run, ms, from the quartiles of all runs.
         repeats: number of timed runs.
         peak_memory: MB (10^6 bytes) of weights, input and live activations at their greatest during one forward pass,
-            counted tensor by tensor (workspace within an operator is not seen); on CUDA the allocator's own peak. NaN
-            for ONNX Runtime, which does not tell.
+            as the runtime counts them (`Runtime.peak_memory`); NaN where it does not tell.
         seconds: what the measurement took, building included.
     """
 
@@ -61,14 +55,15 @@ class Latency(Oracle):
     runs of several rounds are independent of both, so that few of them rank networks better than many runs in one go.
     A processor may also change its speed for minutes, for all networks alike: where at least `ADJUSTED` take turns,
     each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
-    The CPU is timed by the wall clock, CUDA by events.
+    One run is timed by the runtime (`Runtime.timer`): with PyTorch the CPU by the wall clock, CUDA by events.
 
     A network that cannot be built or run gets NaN, and :attr:`reasons` says why, by its text.
 
     Args:
         space: whose networks to measure.
         device: "this" (the CPU), "cpu", or a torch device such as "cuda", "cuda:1", "mps".
-        runtime: "torch" (eager) or "onnx" (ONNX Runtime, an extra; CPU only).
+        runtime: a name (``nastk list runtimes``) such as "torch" or "onnx", ``file.py:Class``, or a class that derives
+            from :class:`nastk.runtimes.base.Runtime`.
         batch: images a run.
         threads: CPU threads.
         rounds: visits to each network; with fewer than six the interval rests on single runs.
@@ -78,6 +73,12 @@ class Latency(Oracle):
         together: how many networks take turns; an interruption loses them.
         progress: called with (done, total) once an architecture.
         build_options: of `SearchSpace.build` (classes, input size).
+
+    Raises:
+        UnknownName: no such runtime.
+        MissingExtra: what the runtime needs is not installed.
+        InvalidValue: an option below its least value, or a device that does not exist or is none of the runtime's.
+        NastkError: this machine has no such device.
     """
 
     name = "latency"
@@ -88,7 +89,7 @@ class Latency(Oracle):
         self,
         space: SearchSpace,
         device: str = "this",
-        runtime: Runtime = "torch",
+        runtime: str | type[Runtime] = "torch",
         batch: int = 1,
         threads: int = 1,
         rounds: int = 6,
@@ -109,24 +110,17 @@ class Latency(Oracle):
                 raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
         if max_repeats < min_repeats:
             raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
-        if runtime not in ("torch", "onnx"):
-            raise InvalidValue(f"unknown runtime {runtime!r}; known: torch, onnx")
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
         self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
         self.max_seconds, self.precision, self.together, self.progress = max_seconds, precision, together, progress
         self.build_options = build_options
-        self._device = torch_device(device)
-        if runtime == "onnx":
-            for module in ("onnxruntime", "onnx", "onnxscript"):
-                import_extra(module, "onnx")
-            if self._device.type != "cpu":
-                raise InvalidValue(f"the onnx runtime measures the CPU only, not {device}")
+        self._runtime = runtime_class(runtime)(device, threads)
         self.reasons: dict[str, str] = {}
         self.source = (
-            f"measured on {describe_device(self._device)}, {runtime} {_version(runtime)}, batch {batch}, "
+            f"measured on {describe_device(self._runtime.device)}, {self._runtime.describe()}, batch {batch}, "
             f"{threads} thread{'s' * (threads > 1)}"
         )
-        torch.zeros(1, device=self._device)
+        torch.zeros(1, device=self._runtime.device)  # a device that does not work fails here, not at the first network
 
     def describe(self) -> dict[str, Any]:
         where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
@@ -149,9 +143,9 @@ class Latency(Oracle):
             RuntimeError: the network cannot be built or run; also MemoryError.
         """
         candidate = _Candidate(self.space.as_archs(arch)[0])
-        with _threads(self.threads), tempfile.TemporaryDirectory() as folder:
+        with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
             for _ in range(self.rounds):
-                self._visit(candidate, Path(folder) / "network.onnx")
+                self._visit(candidate, Path(folder) / f"network{self._runtime.suffix}")
         return candidate.measurement()
 
     def measure_many(self, archs: Any) -> list[Measurement]:
@@ -165,12 +159,12 @@ class Latency(Oracle):
     def _measure_together(self, archs: Archs, before: int, total: int) -> list[Measurement]:
         candidates = [_Candidate(arch) for arch in archs]
         visits, reported = 0, 0
-        with _threads(self.threads), tempfile.TemporaryDirectory() as folder:
+        with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
             for _ in range(self.rounds):
                 for i, candidate in enumerate(candidates):
                     try:
                         if not candidate.failed:
-                            self._visit(candidate, Path(folder) / f"{i}.onnx")
+                            self._visit(candidate, Path(folder) / f"{i}{self._runtime.suffix}")
                     except (RuntimeError, MemoryError) as error:  # out of memory, an operator the runtime lacks
                         candidate.failed = True
                         reason = str(error).strip() or repr(error)
@@ -187,57 +181,27 @@ class Latency(Oracle):
         return [candidate.measurement() for candidate in candidates]
 
     def _visit(self, candidate: _Candidate, exported: Path) -> None:
-        """Build, warm up, time and free a network once; `exported` keeps its ONNX form from round to round."""
+        """Build, warm up, time and free a network once; `exported` keeps a runtime's own form from round to round."""
         import torch
 
-        started = time.perf_counter()
+        started, runtime = time.perf_counter(), self._runtime
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 shape = (self.batch, *self.space.input_shape(**self.build_options))
                 tokens = self.space.vocabulary(**self.build_options)
-                x = (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(self._device)
+                x = (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(runtime.device)
                 model = None
-                if not exported.exists():
-                    model = self.space.build(candidate.arch, **self.build_options).eval().to(self._device)
+                if not exported.exists():  # where the runtime runs the module itself, it never does
+                    model = self.space.build(candidate.arch, **self.build_options).eval().to(runtime.device)
             with torch.inference_mode():
-                if self.runtime == "torch" and not candidate.rounds:
-                    candidate.peak_memory = self._peak_memory(model, x)
-                candidate.rounds.append(self._time(self._runner(model, x, exported)))
+                if runtime.reports_memory and model is not None and not candidate.rounds:
+                    candidate.peak_memory = runtime.peak_memory(model, x)
+                candidate.rounds.append(self._time(runtime.timer(runtime.prepare(model, x, exported))))
         finally:
             candidate.seconds += time.perf_counter() - started
 
     # ---- timing
-
-    def _runner(self, model: Any, x: torch.Tensor, exported: Path) -> Callable[[], float]:
-        """A function that runs the network once and returns the milliseconds it took."""
-        import torch
-
-        if self.runtime == "onnx":
-            if not exported.exists():
-                _export_onnx(model, x, exported)
-            session = _onnx_session(exported, self.threads)
-            feed = {session.get_inputs()[0].name: x.numpy()}
-            return _wall_clock(lambda: session.run(None, feed))
-        if self._device.type == "cuda":
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-            def on_cuda() -> float:
-                start.record()
-                model(x)
-                end.record()
-                end.synchronize()
-                return float(start.elapsed_time(end))
-
-            return on_cuda
-        if self._device.type == "mps":
-
-            def on_mps() -> None:
-                model(x)
-                torch.mps.synchronize()
-
-            return _wall_clock(on_mps)
-        return _wall_clock(lambda: model(x))
 
     def _time(self, run: Callable[[], float]) -> Values:
         """Milliseconds of each timed run of one round."""
@@ -263,21 +227,6 @@ class Latency(Oracle):
         finally:
             if collecting:
                 gc.enable()
-
-    def _peak_memory(self, model: Any, x: torch.Tensor) -> float:
-        import torch
-
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-            model(x)
-            torch.cuda.synchronize(self._device)
-            return torch.cuda.max_memory_allocated(self._device) / 1e6
-        from nastk.oracles._peak_memory import PeakMemory
-
-        held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers(), x))
-        with PeakMemory() as tracker:
-            model(x)
-        return (held + tracker.peak) / 1e6
 
 
 class _Candidate:
@@ -337,112 +286,3 @@ def _interval_rank(n: int) -> int:
         rank += 1
         tail += comb(n, rank) / 2**n
     return max(rank, 1)
-
-
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _wall_clock(action: Callable[[], Any]) -> Callable[[], float]:
-    def timed() -> float:
-        start = time.perf_counter_ns()
-        action()
-        return (time.perf_counter_ns() - start) / 1e6
-
-    return timed
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name such as "cpu", "cuda:1" or "mps"; "this" is the processor.
-
-    Raises:
-        InvalidValue: no such kind.
-        NastkError: this machine has none.
-    """
-    import torch
-
-    if name in ("this", "cpu"):
-        return torch.device("cpu")
-    kind, _, number = name.partition(":")
-    there = {
-        "cuda": torch.cuda.is_available()
-        and (int(number or 0) if number.isdigit() or not number else 10**9) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if kind not in there:
-        raise InvalidValue(f"unknown device {name!r}; this machine can measure: {', '.join(local_devices())}")
-    if not there[kind]:
-        raise NastkError(f"this machine has no {name}; it can measure: {', '.join(local_devices())}")
-    return torch.device(name)
-
-
-def local_devices() -> list[str]:
-    """Names of the devices that can be measured here."""
-    import torch
-
-    names = ["this"]
-    if torch.cuda.is_available():
-        names += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        names.append("mps")
-    return names
-
-
-def describe_device(device: str | torch.device = "this") -> str:
-    """Name of the processor or accelerator."""
-    import torch
-
-    device = device if isinstance(device, torch.device) else torch_device(device)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        return "Apple GPU"
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _version(runtime: str) -> str:
-    from importlib.metadata import version
-
-    return version("onnxruntime" if runtime == "onnx" else "torch").split("+")[0]
-
-
-def _export_onnx(model: torch.nn.Module, x: torch.Tensor, file: Path) -> None:
-    import io
-    import logging
-    import warnings
-
-    import torch
-
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(model, (x,), dynamo=True, optimize=False, verbose=False)
-        assert program is not None
-        program.save(file)
-    finally:
-        quiet.setLevel(level)
-
-
-def _onnx_session(file: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from numpy.typing import NDArray
 
 from nastk.errors import DataError, InvalidValue, NastkError
 from nastk.files import writable_folder, write_text
-from nastk.oracles.latency import Latency, Runtime
+from nastk.oracles.latency import Latency
 from nastk.predictors.base import Task
 from nastk.predictors.ridge import Ridge
+from nastk.registry import RUNTIMES
+from nastk.runtimes.base import runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ class Setting:
     """One way to run a network on this machine, written ``runtime:threads:batch`` or ``cuda:batch``."""
 
     device: str
-    runtime: Runtime
+    runtime: str
     threads: int
     batch: int
 
@@ -47,9 +48,12 @@ class Setting:
         if len(numbers) == len(parts) - 1:
             if parts[0] == "cuda" and len(numbers) == 1:
                 return cls("cuda", "torch", 1, numbers[0])
-            if parts[0] in ("torch", "onnx") and len(numbers) == 2:
-                return cls("cpu", "onnx" if parts[0] == "onnx" else "torch", *numbers)
-        raise InvalidValue(f"setting {text!r}: write torch:<threads>:<batch>, onnx:<threads>:<batch> or cuda:<batch>")
+            if parts[0] in RUNTIMES.entries and len(numbers) == 2:
+                return cls("cpu", parts[0], *numbers)
+        raise InvalidValue(
+            f"setting {text!r}: write torch:<threads>:<batch>, the same with another runtime (nastk list runtimes), "
+            "or cuda:<batch>"
+        )
 
     def __str__(self) -> str:
         return f"cuda:{self.batch}" if self.device == "cuda" else f"{self.runtime}:{self.threads}:{self.batch}"
@@ -64,8 +68,7 @@ def settings() -> tuple[list[Setting], Setting]:
         training.append("torch:2:16")
     if torch.cuda.is_available():
         training += ["cuda:1", "cuda:256"]
-    has_onnx = all(find_spec(module) is not None for module in ("onnxruntime", "onnx", "onnxscript"))
-    held_out = "onnx:1:16" if has_onnx else "torch:1:8"
+    held_out = "onnx:1:16" if runtime_class("onnx").available() else "torch:1:8"
     return [Setting.parse(text) for text in training], Setting.parse(held_out)
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nastk.data.fetch import Store
+from nastk.devices import torch_device
 from nastk.errors import InvalidValue
 from nastk.files import write_text
 from nastk.oracles.base import Evaluation, Oracle
-from nastk.oracles.latency import torch_device
 from nastk.oracles.zerocost._batch import describe, make_batch
 from nastk.oracles.zerocost._pass import Loss
 from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp

@@ -1,0 +1,214 @@
+"""Runtimes: what runs a network on a device, so that it can be timed, checked and exported.
+
+A runtime is one file, ``runtimes/onnx.py`` the runtime ``onnx``; other packages add theirs through entry points (group
+``nastk.runtimes``), users by ``file.py:Class``. `nastk.testing.check_runtime` holds one against the contract.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nastk.devices import KINDS, device_kind, synchronise, torch_device
+from nastk.errors import InvalidValue, MissingExtra, Unsupported, import_extra
+from nastk.registry import RUNTIMES
+
+if TYPE_CHECKING:
+    import torch
+
+Run = Callable[[], Any]
+"""A prepared network: runs it once on its inputs, and returns what came out in the runtime's own form."""
+
+
+class Runtime(ABC):
+    """One way to run a network on a device.
+
+    A network is prepared and run within :meth:`running` and `torch.inference_mode`. A subclass says what it is
+    (:meth:`describe`) and how it makes a network ready (:meth:`_prepare`); the attributes declare what else it can do.
+
+    Args:
+        device: "this" (the CPU), or a device of this machine such as "cuda", "cuda:1", "mps".
+        threads: CPU threads of a network.
+
+    Attributes:
+        name: as registered; begins what :meth:`describe` says.
+        devices: kinds of device that it runs on: "cpu", "cuda", "mps".
+        suffix: ending of the file that it runs a network from (".onnx"), written once a network by :meth:`export`;
+            empty where it runs the PyTorch module itself.
+        reports_memory: whether :meth:`peak_memory` answers.
+        requires: modules that must be importable.
+        extra: the extra of nastk that brings them; empty for a runtime of another package.
+        device: where PyTorch holds the network and its inputs (torch.device).
+        threads: CPU threads of a network.
+
+    Raises:
+        InvalidValue: a device that the runtime does not run on, or fewer threads than one.
+        NastkError: this machine has no such device.
+        MissingExtra: a module of `requires` is not installed.
+    """
+
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    suffix: ClassVar[str] = ""
+    reports_memory: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    def __init__(self, device: str = "this", threads: int = 1):
+        if threads < 1:
+            raise InvalidValue(f"the {self.name} runtime: threads is {threads}, must be at least 1")
+        kind = device_kind(device)
+        # before whether this machine has one: a CUDA device would not help a runtime of the CPU
+        if kind in KINDS and kind not in self.devices:
+            raise InvalidValue(f"the {self.name} runtime runs on {' and '.join(self.devices)} only, not on {device}")
+        self.device = torch_device(device)
+        self.threads = threads
+        for module in self.requires:
+            if self.extra:
+                import_extra(module, self.extra)
+            elif not _importable(module):
+                raise MissingExtra(f"the {self.name} runtime needs {module}, which is not installed")
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether the modules that it requires are installed; none of them is imported."""
+        return all(_importable(module) for module in cls.requires)
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Name and version, such as "torch 2.13.0". Studies are resumed by it: the same words for the same program."""
+
+    # ---- running a network
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """The state that networks are prepared and run in: PyTorch has `threads` threads, and its own number after."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def prepare(self, network: torch.nn.Module | None, inputs: torch.Tensor, file: Path | None = None) -> Run:
+        """Make a network ready to be run.
+
+        Args:
+            network: in evaluation mode, on :attr:`device`; None where `file` exists already.
+            inputs: a batch on :attr:`device`, ``(batch, ...)``; every run takes these.
+            file: where a runtime with a `suffix` keeps the exported network. Where the file exists it is used as it is,
+                and the network not looked at; other runtimes do not touch it.
+
+        Raises:
+            InvalidValue: neither the network nor its file, or no name for the file.
+            RuntimeError: the runtime cannot run this network (an operator that it lacks, no memory).
+        """
+        if not self.suffix:
+            return self._prepare(self._given(network), inputs)
+        if file is None:
+            raise InvalidValue(f"the {self.name} runtime runs networks from files; say where to keep one")
+        if not file.exists():
+            try:
+                self.export(self._given(network), inputs, file)
+            except BaseException:
+                file.unlink(missing_ok=True)  # half a file would be taken for an export the next time
+                raise
+        return self._prepare(file, inputs)
+
+    @abstractmethod
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Run:
+        """Make ready what :meth:`prepare` was given.
+
+        Args:
+            source: the PyTorch module; in a runtime with a `suffix` the path of the exported file.
+            inputs: a batch on :attr:`device`, ``(batch, ...)``.
+        """
+
+    def export(self, network: torch.nn.Module, inputs: torch.Tensor, file: Path) -> None:
+        """Write the network in the runtime's own format, for inputs of this shape.
+
+        Args:
+            network: in evaluation mode, on :attr:`device`.
+            inputs: an example batch, ``(batch, ...)``.
+            file: ends with `suffix`; what else is written lies beside it and begins with the same name.
+
+        Raises:
+            Unsupported: the runtime has no format of its own.
+        """
+        raise Unsupported(f"the {self.name} runtime runs PyTorch modules as they are and exports none")
+
+    def output(self, result: Any) -> torch.Tensor:
+        """The network's (first) output in what a run returned, as a tensor on the CPU."""
+        import torch
+
+        first = result[0] if isinstance(result, list | tuple) else result
+        return torch.as_tensor(first).cpu()
+
+    # ---- timing and memory
+
+    def synchronise(self) -> None:
+        """Wait until what was started on the device is done."""
+        synchronise(self.device)
+
+    def timer(self, run: Run) -> Callable[[], float]:
+        """A function that runs the prepared network once and returns the milliseconds until its results were there.
+
+        The wall clock, the device synchronised. A runtime with a better clock (events of its stream, a counter of
+        the hardware) overrides it.
+        """
+        synchronised = self.synchronise
+
+        def timed() -> float:
+            start = time.perf_counter_ns()
+            run()
+            synchronised()
+            return (time.perf_counter_ns() - start) / 1e6
+
+        return timed
+
+    def peak_memory(self, network: torch.nn.Module, inputs: torch.Tensor) -> float:
+        """MB (10^6 bytes) of weights, inputs and live activations at their greatest during one forward pass.
+
+        Raises:
+            Unsupported: the runtime does not tell (`reports_memory` is False).
+        """
+        raise Unsupported(f"the {self.name} runtime does not tell how much memory a network takes")
+
+    def _given(self, network: torch.nn.Module | None) -> torch.nn.Module:
+        if network is None:
+            raise InvalidValue(f"the {self.name} runtime needs the network: there is no exported file of it")
+        return network
+
+    def __repr__(self) -> str:
+        return f"<runtime {self.describe()} on {self.device}, {self.threads} thread{'s' * (self.threads > 1)}>"
+
+
+def runtime_class(name: str | type[Runtime]) -> type[Runtime]:
+    """The class of the runtime called `name` ("torch", "my_file.py:MyRuntime"); its `requires` are not imported yet.
+
+    Raises:
+        UnknownName: no such runtime.
+        InvalidValue: the name is of something else.
+    """
+    found = RUNTIMES.get(name) if isinstance(name, str) else name
+    if not (inspect.isclass(found) and issubclass(found, Runtime)):
+        raise InvalidValue(f"{name!r} is not a runtime: a class that derives from nastk.runtimes.base.Runtime")
+    lacking = sorted(found.__abstractmethods__) + ([] if hasattr(found, "name") else ["name"])
+    if lacking:
+        raise InvalidValue(f"the runtime {found.__name__} lacks {', '.join(lacking)}")
+    return found
+
+
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # its parent package is missing, or what is there was not imported from a file
+        return False

@@ -1,0 +1,273 @@
+"""Every registered runtime keeps the contract; what breaks it is found; one of one's own is measured like ours."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import nastk
+from nastk.errors import InvalidValue, MissingExtra, UnknownName, Unsupported
+from nastk.oracles import Latency
+from nastk.registry import RUNTIMES, load_object
+from nastk.runtimes.base import Runtime, runtime_class
+from nastk.testing import check_runtime
+
+SPACE = nastk.space("nasbench201")
+TINY = {"channels": 4, "cells_per_stage": 1, "input_size": 8}
+QUICK = {"rounds": 3, "warmup": 0.0, "max_seconds": 0.05, "min_repeats": 9, "max_repeats": 30}
+DEVICES = ["this"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+
+OWN = '''
+"""The weights and the code of a module in a file, called by PyTorch."""
+import torch
+
+from nastk.runtimes.base import Runtime
+
+EXPORTED = []
+
+
+class Pickled(Runtime):
+    name = "pickled"
+    suffix = ".pt"
+
+    def describe(self):
+        return "pickled 1.0"
+
+    def export(self, network, inputs, file):
+        EXPORTED.append(file)
+        torch.save(network, file)
+
+    def _prepare(self, source, inputs):
+        network = torch.load(source, weights_only=False)
+        return lambda: network(inputs).numpy()
+
+
+class Unfinished(Runtime):
+    name = "unfinished"
+
+
+def function(device, threads):
+    return 3
+'''
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a file with runtimes."""
+    file = tmp_path_factory.mktemp("own") / "runtimes_of_a_test.py"
+    file.write_text(OWN)
+    return str(file)
+
+
+class Plain(Runtime):
+    """A runtime of this file that keeps the contract; those below break one line of it each."""
+
+    name = "plain"
+
+    def describe(self) -> str:
+        return f"{self.name} 1"
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        return lambda: source(inputs)
+
+
+class Half(Plain):
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        return lambda: source(inputs) * 0.99
+
+
+class FirstOnly(Plain):
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        return lambda: source(inputs[:1])
+
+
+class Forgetful(Plain):
+    latest: Any = None
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        self.latest = source
+        return lambda: self.latest(inputs)
+
+
+class Overwriting(Plain):
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        def run() -> torch.Tensor:
+            found: torch.Tensor = source(inputs).clone()
+            inputs.add_(1e-7)
+            return found
+
+        return run
+
+
+class Anonymous(Plain):
+    def describe(self) -> str:
+        return "plain"
+
+
+class Seconds(Plain):
+    def timer(self, run: Any) -> Any:
+        def timed() -> float:
+            start = time.perf_counter_ns()
+            run()
+            return (time.perf_counter_ns() - start) / 1e3  # microseconds
+
+        return timed
+
+
+class Boastful(Plain):
+    reports_memory = True
+
+    def peak_memory(self, network: Any, inputs: torch.Tensor) -> float:
+        return 0.0
+
+
+class Anywhere(Plain):
+    devices = ("cpu",)
+
+    def __init__(self, device: str = "this", threads: int = 1):
+        super().__init__("this", threads)
+
+
+class ThreadHungry(Plain):
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        torch.set_num_threads(7)
+        return super()._prepare(source, inputs)
+
+    def running(self) -> Any:
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+class Exporting(Plain):
+    suffix = ".pt"
+
+    def export(self, network: torch.nn.Module, inputs: torch.Tensor, file: Path) -> None:
+        torch.save(network, file)
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        return super()._prepare(torch.load(source, weights_only=False), inputs)
+
+
+class ExportingAgain(Exporting):
+    def prepare(self, network: Any, inputs: torch.Tensor, file: Path | None = None) -> Any:
+        if network is not None and file is not None:
+            file.unlink(missing_ok=True)
+        return super().prepare(network, inputs, file)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_every_runtime_keeps_the_contract(name: str, device: str) -> None:
+    cls = runtime_class(name)
+    if not cls.available():
+        pytest.skip(f"the runtime {name} needs {', '.join(cls.requires)}: pip install 'nastk[{cls.extra}]'")
+    if device not in (*cls.devices, "this"):
+        pytest.skip(f"the runtime {name} runs on {', '.join(cls.devices)} only")
+    check_runtime(name, device)
+
+
+@pytest.mark.parametrize("cls", [Plain, Exporting])
+def test_the_kit_takes_a_class(cls: type[Runtime]) -> None:
+    check_runtime(cls)
+
+
+@pytest.mark.parametrize(
+    ("cls", "what"),
+    [
+        (Half, "the output differs by 0.01"),
+        (FirstOnly, "has shape"),
+        (Forgetful, "after another network"),
+        (Overwriting, "inputs were changed"),
+        (Anonymous, "no version|must begin with the name"),
+        (Seconds, "the timer says"),
+        (Boastful, "peak_memory says 0 MB"),
+        (Anywhere, "a device that does not exist"),
+        (ThreadHungry, "another number of threads"),
+        (ExportingAgain, "where its file exists"),
+    ],
+)
+def test_the_kit_finds_what_breaks_the_contract(cls: type[Runtime], what: str) -> None:
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(AssertionError, match=what):
+            check_runtime(cls)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_runtime_of_ones_own_in_a_file_keeps_the_contract_and_is_measured(own: str) -> None:
+    check_runtime(f"{own}:Pickled")
+    oracle = Latency(SPACE, runtime=f"{own}:Pickled", **QUICK, channels=16, cells_per_stage=1)
+    assert ", pickled 1.0, batch 1, 1 thread" in oracle.source
+    light, heavy = oracle.measure_many([[0] * 6, [3] * 6])
+    assert light.median < heavy.median
+    assert np.isnan([light.peak_memory, heavy.peak_memory]).all()
+    assert pickle.loads(pickle.dumps(oracle)).source == oracle.source
+
+
+def test_a_network_is_exported_once_however_many_rounds_it_is_measured_in(own: str) -> None:
+    cls, exported = load_object(f"{own}:Pickled"), load_object(f"{own}:EXPORTED")
+    exported.clear()
+    Latency(SPACE, runtime=cls, **QUICK, **TINY)([[0] * 6, [3] * 6])
+    assert [file.name for file in exported] == ["0.pt", "1.pt"]
+    assert not exported[0].exists()
+
+
+def test_a_runtime_in_another_package_has_a_name_by_its_entry_point(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    monkeypatch.syspath_prepend(str(Path(own).parent))
+    point = EntryPoint("pickled", "runtimes_of_a_test:Pickled", "nastk.runtimes")
+    monkeypatch.setattr("nastk.registry.entry_points", lambda group: [point] if group == "nastk.runtimes" else [])
+    monkeypatch.delitem(RUNTIMES.__dict__, "entries", raising=False)
+    try:
+        assert RUNTIMES.names() == ["onnx", "pickled", "torch"]
+        check_runtime("pickled")
+    finally:
+        RUNTIMES.__dict__.pop("entries", None)
+
+
+def test_an_unknown_runtime_proposes_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown runtime 'onx'; did you mean 'onnx'"):
+        Latency(SPACE, runtime="onx")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("function", "not a runtime"), ("Unfinished", "Unfinished lacks _prepare, describe"), ("Nothing", "no 'Nothing'")],
+)
+def test_what_is_no_runtime_says_why(own: str, name: str, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        Latency(SPACE, runtime=f"{own}:{name}")
+
+
+def test_half_an_export_is_not_kept(tmp_path: Path) -> None:
+    class Failing(Exporting):
+        def export(self, network: torch.nn.Module, inputs: torch.Tensor, file: Path) -> None:
+            file.write_text("half")
+            raise RuntimeError("an operator that it lacks")
+
+    with pytest.raises(RuntimeError, match="operator"):
+        Failing().prepare(torch.nn.Identity(), torch.zeros(1), tmp_path / "network.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_runtime_that_runs_modules_as_they_are_exports_none(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="plain runtime runs PyTorch modules as they are"):
+        Plain().export(torch.nn.Identity(), torch.zeros(1), tmp_path / "network")
+
+
+def test_a_module_that_another_packages_runtime_needs_is_named() -> None:
+    class Needing(Plain):
+        requires = ("json", "no_module_of_this_name")
+
+    assert not Needing.available()
+    with pytest.raises(MissingExtra, match="needs no_module_of_this_name"):
+        Needing()
