@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from inspect import Parameter, signature
+from numbers import Integral
 from typing import Any
 
 from nastk.encodings.base import Context
@@ -510,7 +511,7 @@ def describe_objects(
         searcher,
         {name: model if isinstance(model, str) else _described(model) for name, model in models.items()},
         plain,
-        budget if isinstance(budget, int) else dict(budget),
+        {name: _whole(n) for name, n in budget.items()} if isinstance(budget, Mapping) else _whole(budget),
         measurements,
         batch,
         verify,
@@ -539,6 +540,11 @@ def _described(predictor: Predictor) -> str:
     devices = getattr(predictor, "devices", ())
     own += [f"sources={','.join(devices)}"] if devices else []
     return registered_name(predictor) + (f"({', '.join(own)})" if own else "")
+
+
+def _whole(number: Any) -> Any:
+    """NumPy's whole numbers as Python's, which JSON can hold; anything else is refused later."""
+    return int(number) if isinstance(number, Integral) else number
 
 
 def _is_plain(value: Any) -> bool:

@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> 
 
 def test_a_kill_right_after_add_loses_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom nastk.history import Record, open_history\n"
+        "import os, signal\nfrom nastk.evaluation import Record\nfrom nastk.storage import open_history\n"
         f"history = open_history('sqlite:///{tmp_path}/run.db')\n"
         "for i in range(5):\n    history.add([Record((i,), 'latency', 1.0)], {'asks': i})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

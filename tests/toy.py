@@ -49,11 +49,11 @@ def oracle(
     """`latency` or `accuracy`, or another function of the toy's architectures, as an oracle."""
     function = function or {"latency": latency, "accuracy": accuracy}[name]
     direction = direction or ("max" if name == "accuracy" else "min")
-    return FunctionOracle(Toy(), function, name, "ms" if name == "latency" else "%", direction, paid)
+    return FunctionOracle(Toy(), function, name, "ms" if name == "latency" else "%", direction, expensive)
 
 
 def objectives() -> list[FunctionOracle]:
-    """Accuracy (to maximise) and latency (to minimise), both paid."""
+    """Accuracy (to maximise) and latency (to minimise), both expensive."""
     return [oracle("accuracy"), oracle("latency")]
 
 
