@@ -55,6 +55,7 @@ class MultiFidelitySearch(PredictorSearch):
     """
 
     needs_fidelities = True
+    thins_front = False
 
     def __init__(
         self,

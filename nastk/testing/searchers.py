@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from inspect import signature
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.encodings.base import Context
+from nastk.errors import InvalidValue
 from nastk.evaluation import Record
 from nastk.oracles.base import Direction, Evaluation, Oracle, exact
+from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
@@ -20,6 +24,8 @@ Make = Callable[..., Searcher]
 
 RUNGS = (1.0, 3.0, 9.0)
 """Fidelities of the first toy objective, for searchers that need them."""
+SPIED = "spied"
+"""Device that is searched for where the kit tries to leak its values."""
 
 
 class _Spy(Oracle):
@@ -166,11 +172,16 @@ def as_rows(proposals: Sequence[Proposal]) -> list[tuple[list[int], float | None
     return [([int(v) for v in p.arch], p.fidelity) for p in proposals]
 
 
-def needs_fidelities(make: Make) -> bool:
-    """Whether a searcher, as a class or with options bound to it, needs an objective with fidelities."""
+def unbound(make: Make) -> Make:
+    """A searcher's class without the options that are bound to it."""
     while isinstance(make, partial):
         make = make.func
-    return bool(getattr(make, "needs_fidelities", False))
+    return make
+
+
+def needs_fidelities(make: Make) -> bool:
+    """Whether a searcher, as a class or with options bound to it, needs an objective with fidelities."""
+    return bool(getattr(unbound(make), "needs_fidelities", False))
 
 
 def check_searcher(
@@ -198,6 +209,8 @@ def check_searcher(
         where = settings.pop("space", space)
         return _Bench(make, where, **settings)  # type: ignore[arg-type]
 
+    _check_capabilities(make)
+    _check_leaks(make, space, directions, seed)
     _check_determinism(bench, evaluations)
     _check_batches(bench, evaluations)
     _check_failures(bench, evaluations)
@@ -209,6 +222,72 @@ def check_searcher(
     _check_exhaustion(bench, space, seed)
     if needs_fidelities(make):
         _check_fidelities(bench)
+
+
+def _check_capabilities(make: Make) -> None:
+    """What the class says that it takes is what its constructor takes."""
+    made = unbound(make)
+    if not (isinstance(made, type) and issubclass(made, Searcher)):
+        return
+    takes = signature(made).parameters
+    reads = made.learns or made.reads_contexts
+    for argument, attribute, said in (
+        ("predictor", "learns", made.learns),
+        ("contexts", "learns or reads_contexts", reads),
+        ("trainings", "needs_fidelities", made.needs_fidelities),
+        ("front_size", "thins_front", made.thins_front),
+    ):
+        assert said == (argument in takes), (
+            f"{made.__name__}.{attribute} is {said}, but its constructor "
+            f"{'takes' if argument in takes else 'does not take'} {argument!r}"
+        )
+    assert made.learns or not made.learns_few_shot, f"{made.__name__}.learns_few_shot without learns"
+
+
+class _Knowing(FewShotPredictor):
+    """A few-shot predictor that has learned from the device :data:`SPIED`."""
+
+    def __init__(self, space: SearchSpace):
+        self.source_space, self.devices_ = space, (SPIED,)
+
+    def pretrain(self, tasks: Sequence[Task]) -> FewShotPredictor:
+        return self
+
+    def adapt(self, task: Task) -> Predictor:
+        raise AssertionError("the searcher evaluated something before it refused a predictor that leaks")
+
+
+class _Latencies:
+    """Latencies on :data:`SPIED`, as a context holds them."""
+
+    names = (SPIED,)
+
+    def __call__(self, archs: Archs) -> NDArray[np.float64]:
+        raise AssertionError("the searcher looked up latencies of the device that is searched for")
+
+
+def _check_leaks(make: Make, space: SearchSpace, directions: Sequence[Direction], seed: int) -> None:
+    """A searcher that learns refuses, when it is made, what has seen the device that is searched for."""
+    if not getattr(unbound(make), "learns", False):
+        return
+    oracles = [_Spy(space, i, d) for i, d in enumerate(directions)]
+    if needs_fidelities(make):
+        oracles[0].fidelities = RUNGS
+    for oracle in oracles:
+        oracle.device = SPIED
+    last = oracles[-1].name
+    options: dict[str, dict[str, object]] = {
+        "a predictor that learned from": {"predictor": {last: _Knowing(space)}},
+        "a context with latencies of": {"contexts": {last: Context(latencies=_Latencies())}},
+    }
+    for what, given in options.items():
+        refusal = ""
+        try:
+            make(space, oracles, seed=seed, budget={o.name: 10 for o in oracles}, **given)
+        except InvalidValue as error:
+            refusal = str(error)
+        assert refusal, f"the searcher accepts {what} the device that is searched for; its values would leak"
+        assert "leak" in refusal, f"the searcher refuses {what} the target device for another reason: {refusal}"
 
 
 def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:

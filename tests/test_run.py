@@ -1,0 +1,161 @@
+"""One way into a search: asked on the command line, in Python or by a description, it is the same search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import Toy, objectives, oracle
+
+import nastk
+from nastk import cli, run
+from nastk.errors import InvalidValue
+from nastk.result import Result
+from nastk.storage import open_history
+
+COMMAND = ["search", "--dataset", "cifar10", "--device", "pixel3"]
+
+
+def _in_python(budget: int, **options: Any) -> Result:
+    table = nastk.benchmark("nasbench201", dataset="cifar10")
+    goals = [table.oracle("test_accuracy"), table.oracle("latency", device="pixel3")]
+    return nastk.search(table.space, goals, budget=budget, seed=0, **options)
+
+
+def _rows(result: Result) -> list[tuple[Any, ...]]:
+    records = result.history.records()
+    return [(r.arch, r.objective, r.value, r.fidelity, r.kind, r.source, r.purpose) for r in records]
+
+
+@pytest.mark.data
+def test_three_forms_of_one_search_give_the_same_records_and_the_same_front(nastk_home: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    straight = _in_python(12)
+    assert cli.run([*COMMAND, "--budget", "12", "--out", str(tmp_path), "--storage", url]) == 0
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert [row["arch"] for row in written["front"]] == list(straight.front["arch"])
+    assert [row["latency"] for row in written["front"]] == list(straight.front["latency"])
+    # The command's study is finished in Python: the same settings open it, and nothing is evaluated again.
+    resumed = _in_python(12, storage=url)
+    assert _rows(resumed) == _rows(straight)
+    # So does the description that was written beside the front.
+    described = run.compose(run.SearchDescription.from_dict(written["search"]), storage=url)
+    described.search()
+    assert _rows(described.verify()) == _rows(straight)
+    described.close()
+
+
+@pytest.mark.data
+def test_a_study_begun_by_the_command_is_finished_in_python(nastk_home: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    assert cli.run([*COMMAND, "--budget", "7", "--verify", "0", "--out", str(tmp_path), "--storage", url]) == 0
+    finished = _in_python(12, storage=url, batch=1, verify=0)
+    assert _rows(finished)[:17] == _rows(_in_python(7, batch=1, verify=0))[:17]
+    assert finished.history.counts() == {"test_accuracy": 12, "latency": 10}
+
+
+@pytest.mark.data
+def test_names_and_objects_describe_the_same_search(nastk_home: Path) -> None:
+    named = run.describe(dataset="cifar10", device="pixel3", constraints=["accuracy>=90"], predictors=["accuracy=gp"])
+    table = nastk.benchmark("nasbench201", dataset="cifar10")
+    goals = [table.oracle("test_accuracy"), table.oracle("latency", device="pixel3")]
+    given, _ = run.describe_objects(
+        table.space,
+        [nastk.Objective.of(o) for o in goals],
+        constraints=["test_accuracy>=90"],
+        predictor={"test_accuracy": nastk.predictor("gp")},
+    )
+    assert named.constraints == ("test_accuracy>=90",)
+    one, other = (run.compose(d, o) for d, o in ((named, None), (given, run.Objects(table.space))))
+    assert one.identity == other.identity
+
+
+def test_a_description_is_json() -> None:
+    described = run.describe(objectives=["flops", "latency"], constraints=["latency<=10"], verify=0, seed=3)
+    again = run.SearchDescription.from_dict(json.loads(json.dumps(described.to_dict())))
+    assert json.dumps(again.to_dict()) == json.dumps(described.to_dict())
+    composed = run.compose(again)
+    assert [o.name for o in composed.searcher.objectives] == ["flops", "latency"]
+    assert composed.searcher.few_shot == ["latency"]
+    assert composed.budget == {"latency": 10}
+    assert composed.batch == 10, "measurements alone take turns"
+
+
+def test_an_object_that_a_description_cannot_make_again_is_said() -> None:
+    described, _ = run.describe_objects(Toy(), [nastk.Objective.of(o) for o in objectives()])
+    with pytest.raises(InvalidValue, match="'accuracy' is an object"):
+        run.compose(described, run.Objects(Toy()))
+
+
+def test_another_predictor_object_is_another_study(tmp_path: Path) -> None:
+    stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "budget": 4}
+    nastk.search(Toy(), objectives(), predictor=nastk.predictor("ridge"), **stored)
+    nastk.search(Toy(), objectives(), predictor="ridge", **stored)  # by name it is the same
+    with pytest.raises(InvalidValue, match="predictors was"):
+        nastk.search(Toy(), objectives(), predictor=nastk.predictor("ridge", encoding="counts"), **stored)
+
+
+def test_a_history_of_ones_own_is_a_storage() -> None:
+    mine = nastk.History()
+    result = nastk.search(Toy(), objectives(), searcher="random", budget=3, storage=mine)
+    assert result.history is mine
+    assert len(mine) == 6
+    assert nastk.search(Toy(), objectives(), searcher="random", budget=3, storage=mine).history.counts() == {
+        "accuracy": 3,
+        "latency": 3,
+    }
+
+
+@pytest.mark.parametrize(("budget", "names", "batch"), [(50, 2, 5), (20, 2, 2), (4, 2, 1), (50, 1, 1)])
+def test_the_default_batch(budget: int, names: int, batch: int) -> None:
+    goals = [nastk.Objective.of(o) for o in objectives()[:names]]
+    assert run.compose(*run.describe_objects(Toy(), goals, budget=budget, predictor="ridge")).batch == batch
+
+
+def test_the_front_is_verified_beyond_the_budget_and_settled() -> None:
+    goals = objectives()
+    goals[1].few_shot = True
+    result = nastk.search(Toy(), goals, budget=16, measurements=5, verify=4, seed=1)
+    assert result.history.counts() == {"accuracy": 16, "latency": 5}
+    assert 0 < len(result.history.records("verify")) <= 4
+    assert result.proposed is not None
+    assert len(result.front_archs) <= len(result.proposed)
+    known = [r for r in result.history.records() if r.objective == "latency"]
+    rows = {r.arch for r in known}
+    values = result.front[["accuracy", "latency"]].to_numpy()[[tuple(a) in rows for a in result.front_archs]]
+    better = (values[:, None, 0] >= values[:, 0]) & (values[:, None, 1] <= values[:, 1])
+    assert (better.sum(axis=0) == 1).all(), "something dominated by a measured one is left in the front"
+    unverified = nastk.search(Toy(), goals, budget=16, measurements=5, verify=0, seed=1)
+    assert not unverified.history.records("verify")
+
+
+def test_without_measurements_no_objective_is_learned_from_few() -> None:
+    goals = objectives()
+    goals[1].few_shot = True
+    result = nastk.search(Toy(), goals, budget=6, measurements=None)
+    assert result.history.counts() == {"accuracy": 6, "latency": 6}
+
+
+def test_a_database_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    import sqlite3
+
+    url = f"sqlite:///{tmp_path}/run.db"
+    history = open_history(url, config={})
+    history.add(
+        [nastk.Record((0, 0, 0, 0), "latency", 1.0, source="table toy"), nastk.Record((1, 0, 0, 0), "latency", 2.0)]
+    )
+    history.close()
+    with sqlite3.connect(tmp_path / "run.db") as old:
+        old.execute("ALTER TABLE nastk_records DROP COLUMN kind")
+    assert [r.kind for r in open_history(url, config={}).records()] == ["table", "measured"]
+
+
+def test_records_say_what_sort_of_value_they_hold() -> None:
+    goals = [oracle("accuracy"), oracle("latency", expensive=False)]
+    result = nastk.search(Toy(), goals, searcher="random", budget=3)
+    assert {r.kind for r in result.history.records()} == {"measured"}
+    assert set(result.front["latency_source"]) == {"computed"}
+    assert np.isfinite(result.front["latency"]).all()
