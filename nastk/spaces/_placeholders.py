@@ -1,4 +1,4 @@
-"""Spaces derived from networks: choices stand where the network makes them, in its constructor."""
+"""Spaces derived from networks whose constructors make choices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Build:
-    """One build of a network: the answers that its choices get, and what it asked for."""
+    """One build of a network: the answers to its choices, and the choices it made."""
 
     def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
         self._what, self._answers, self._known = what, answers, known
@@ -31,7 +31,7 @@ class _Build:
         labels = tuple(options)
         if self._known is not None and name not in self._known:
             raise InvalidArchitecture(
-                f"{self._what}: the choice {name!r} was not met when the space was derived; give nastk.space_of a "
+                f"{self._what}: the choice {name!r} was not found when the space was derived; give nastk.space_of a "
                 "greater checks="
             )
         before = (self._known or {}).get(name, labels) if name not in self.labels else self.labels[name]
@@ -49,33 +49,33 @@ _build: ContextVar[_Build | None] = ContextVar("nastk_build", default=None)
 
 
 def choice(name: str, options: Iterable[Any]) -> Any:
-    """An architectural choice, written where a network's constructor makes it; see :func:`space_of`.
+    """An architectural choice, called in a network's constructor; see :func:`space_of`.
 
     Args:
-        name: what is decided; the same name is the same choice, wherever it is written.
-        options: values of any kind, or a mapping from labels to values. Labels are the values' texts, for classes and
-            functions their names.
+        name: what is decided; calls with the same name are the same choice.
+        options: values of any kind, or a mapping from labels to values. By default a label is the value's text, for
+            classes and functions their name.
 
     Returns:
-        The option that the architecture being built has; the first one where no space is building.
+        The option of the architecture being built; the first one outside of a build.
 
     Raises:
-        InvalidValue: no options, two with the same label, or other options than before under this name.
+        InvalidValue: no options, two with the same label, or options that differ from earlier ones of this name.
 
     Example::
 
         >>> kernel = nastk.choice("kernel", [3, 5, 7])
     """
-    labelled = _labelled(name, options)
+    labelled = _by_label(name, options)
     build = _build.get()
     return next(iter(labelled.values())) if build is None else build.answer(name, labelled)
 
 
-def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
+def _by_label(name: str, options: Iterable[Any]) -> dict[str, Any]:
     if not isinstance(name, str) or not name.strip() or "\n" in name or name in ("input", "output"):
-        raise InvalidValue(f"a choice is named by a line of text other than input and output; got {name!r}")
+        raise InvalidValue(f"the name of a choice must be one line of text, not input or output; got {name!r}")
     if isinstance(options, str) or not isinstance(options, Iterable):
-        raise InvalidValue(f"choice {name!r}: options are a list; got {options!r}")
+        raise InvalidValue(f"choice {name!r}: options must be a list; got {options!r}")
     if isinstance(options, Mapping):
         pairs = [(_clean(str(label)), value) for label, value in options.items()]
     else:
@@ -86,7 +86,7 @@ def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
     if len(labelled) < len(pairs):
         labels = [label for label, _ in pairs]
         double = next(label for label in labels if labels.count(label) > 1)
-        raise InvalidValue(f"choice {name!r} has two options {double!r}; name them apart: {{'this': ..., 'that': ...}}")
+        raise InvalidValue(f"choice {name!r} has two options {double!r}; label them: {{'this': ..., 'that': ...}}")
     return labelled
 
 
@@ -112,10 +112,10 @@ def space_of(
 ) -> DerivedSpace:
     """The search space of a network that makes choices while it is built.
 
-    The network is built without memory for its weights (on the meta device, where it can be), with one option and
-    another, until no new choice appears; so choices that are only made under some options of others are found, too.
-    Where an architecture does not make a choice, that choice has its first option in the canonical form. Every
-    combination of options must make a network.
+    The network is built repeatedly with different options, where possible on the meta device (no memory for weights),
+    until no new choice appears. Choices that are only made under some options of others are found, too. A choice that
+    an architecture does not make has its first option in the canonical form. Every combination of options must be a
+    valid network.
 
     Args:
         network: a class derived from `torch.nn.Module`, or a function that returns a module. Its choices are calls of
@@ -123,12 +123,12 @@ def space_of(
             trial (categorical, int, float with a step).
         input_shape: of one input, without the batch; by default the network's attribute ``input_shape``.
         name: of the space; by default the network's.
-        checks: random architectures running whose choices must be as foreseen (all of them, where there are at most
-            256).
-        runs: builds after which to give up.
+        checks: consecutive random architectures whose choices must be as predicted (all architectures, if there are
+            at most 256).
+        runs: maximum number of builds.
 
     Raises:
-        InvalidValue: no choice is made, a combination cannot be built, or choices contradict each other.
+        InvalidValue: no choice is made, a combination cannot be built, or choices are inconsistent.
 
     Example::
 
@@ -154,11 +154,11 @@ def derivable(thing: Any) -> bool:
 
 
 class DerivedSpace(SearchSpace):
-    """A space whose choices are those that a network makes while it is built; made by :func:`space_of`.
+    """A space whose choices are made by a network while it is built; created by :func:`space_of`.
 
     Attributes:
-        network: what builds one.
-        conditions: by choice, the choices that decide whether it is made; none for those that always are.
+        network: the class or function that builds one.
+        conditions: by choice, the choices that decide whether it is made; empty if it always is.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class DerivedSpace(SearchSpace):
         return self._trace(answers).labels
 
     def _trace(self, answers: Answers) -> _Build:
-        """Build without weights, for what it asks for; where a constructor needs values, with them."""
+        """Build on the meta device to record the choices; with real weights where a constructor reads values."""
         import torch
 
         for device in ("meta", "cpu") if self._meta else ("cpu",):
@@ -205,7 +205,7 @@ class DerivedSpace(SearchSpace):
         said = (str(failure).splitlines() or [""])[0]
         raise InvalidValue(
             f"{self.name} cannot be built with {build}: {type(failure).__name__}: {said}; every combination of options "
-            "must make a network"
+            "must be a valid network"
         ) from failure
 
     def _construct(self, build: _Build, **options: Any) -> torch.nn.Module:
@@ -229,7 +229,7 @@ class DerivedSpace(SearchSpace):
         """The network of one architecture; options are arguments of the network.
 
         Raises:
-            InvalidArchitecture: it makes a choice that was not met when the space was derived.
+            InvalidArchitecture: it makes a choice that was not found when the space was derived.
             InvalidValue: the network has no such argument.
         """
         row = self.as_archs(arch)
@@ -244,7 +244,7 @@ class DerivedSpace(SearchSpace):
         if foreseen != set(build.labels) and not options:
             odd = ", ".join(sorted(foreseen ^ set(build.labels)))
             warnings.warn(
-                f"{self.name}: whether {odd} matters depends on more than was found; give nastk.space_of a greater "
+                f"{self.name}: whether {odd} matters depends on more choices than were found; give nastk.space_of a "
                 "checks=",
                 stacklevel=2,
             )
@@ -260,15 +260,15 @@ class DerivedSpace(SearchSpace):
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         if self._input_shape is None:
             raise Unsupported(
-                f"{self.name} does not say what its networks take as input; give nastk.space_of an "
-                "input_shape=(3, 32, 32) or the like, or the network such an attribute"
+                f"{self.name} does not know the input shape of its networks; give nastk.space_of an "
+                "input_shape=(3, 32, 32), say, or set that attribute on the network"
             )
         return self._input_shape
 
     # ---- form
 
     def canonical(self, archs: Archs) -> Archs:
-        """Choices that an architecture does not make at their first option."""
+        """Sets choices that an architecture does not make to their first option."""
         return self._explored.used(archs)[1]
 
     def format(self, arch: Archs) -> str:
@@ -292,12 +292,12 @@ class DerivedSpace(SearchSpace):
 
 def _takes_trial(network: Callable[..., Any], name: str) -> bool:
     if not callable(network):
-        raise InvalidValue(f"a space is derived from a network class or a function, not from {network!r}")
+        raise InvalidValue(f"a space is derived from a network class or a function; got {network!r}")
     parameters = inspect.signature(network).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if needed not in ([], ["trial"]):
         raise InvalidValue(
             f"{name} needs the arguments {', '.join(needed)}; a network that makes choices is built without arguments "
-            "(give them defaults), or from one called trial"
+            "(give them defaults), or with one called trial"
         )
     return needed == ["trial"]

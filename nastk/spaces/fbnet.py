@@ -34,12 +34,17 @@ BLOCKS = {
     "k5_e6": Block(5, 6),
 }
 OPERATIONS = (*BLOCKS, "skip")
-STEM, HEAD = 16, 1504
+"""Options of every layer, in the order of their indices."""
+STEM = 16
+"""Output channels of the stem (Table 1 of the paper)."""
+HEAD = 1504
+"""Channels of the last 1x1 convolution (Table 1 of the paper)."""
 WIDTHS = (16, 24, 32, 64, 112, 184, 352)
 """Output channels of each stage (Table 1 of the paper)."""
 LAYERS = (1, 4, 4, 4, 4, 4, 1)
 """Layers of each stage; the first of them carries the stage's stride."""
 STAGES = tuple(stage for stage, layers in enumerate(LAYERS) for _ in range(layers))
+"""Stage of each of the 22 layers, from 0."""
 STRIDES = {"cifar": (1, (1, 1, 2, 2, 1, 2, 1)), "imagenet": (2, (1, 2, 2, 2, 1, 2, 1))}
 """Stride of the stem and of each stage, for 32-pixel and for 224-pixel images."""
 DATASETS: dict[str, dict[str, Any]] = {
@@ -51,7 +56,7 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 
 class Layer(NamedTuple):
-    """Channels, stride and side (pixels) of what goes into and comes out of one of the 22 layers."""
+    """Input and output channels, stride and side (pixels) of one of the 22 layers."""
 
     c_in: int
     c_out: int
@@ -61,12 +66,13 @@ class Layer(NamedTuple):
 
     @property
     def same_shape(self) -> bool:
-        """Whether the input can be added to the output, and `skip` is the identity."""
+        """Whether input and output have the same shape, so that there is a residual connection and `skip` is the
+        identity."""
         return self.stride == 1 and self.c_in == self.c_out
 
 
 def skeleton(strides: str = "cifar", input_size: int = 32) -> list[Layer]:
-    """The 22 layers that the stem feeds.
+    """The 22 layers after the stem.
 
     Raises:
         InvalidValue: unknown `strides`.
@@ -125,7 +131,7 @@ class FBNet(SearchSpace):
     ) -> dict[str, NDArray[np.float64]]:
         """Parameters, and multiply-adds of convolutions and classifier (with its bias) for one image, each ``(n,)``.
 
-        The `flops` of NAS-Bench-Suite-Zero's FBNet file are another count, which adds normalisation, ReLU and pooling.
+        The `flops` of NAS-Bench-Suite-Zero's FBNet file also count normalisation, ReLU and pooling.
         """
         archs = np.asarray(archs)
         params, flops = _layer_counts(strides, input_size)
