@@ -154,5 +154,5 @@ def test_a_function_takes_a_fidelity_as_it_was_given() -> None:
     assert made.source == "function train at 5, 50"
     with pytest.raises(InvalidValue, match="accuracy has fidelities 5, 50; got 7"):
         made.evaluate(ARCHS, 7.0)
-    with pytest.raises(InvalidValue, match="fidelities ascend"):
+    with pytest.raises(InvalidValue, match="fidelities must ascend"):
         FunctionOracle(SPACE, train, "accuracy", fidelities=(50, 5))
