@@ -14,7 +14,7 @@ from toy import Toy, oracle
 
 from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
 from nastk.generators import Cost, Device, Limit, ParetoGenerator, load, rays
-from nastk.generators._landscapes import Grid, respelled
+from nastk.generators._landscapes import Grid, isomorphic_encodings
 from nastk.generators.decoding import greedy, likeliest, log_softmax, sampled
 from nastk.metrics import hypervolume, nondominated
 from nastk.predictors.base import Task
@@ -346,7 +346,7 @@ def test_a_pool_gets_members_only() -> None:
 
 def test_respelled_networks_are_the_same_with_other_unused_options() -> None:
     archs = WIDE.canonical(WIDE.sample(200, 0))
-    other = respelled(WIDE, archs, 0)
+    other = isomorphic_encodings(WIDE, archs, 0)
     assert np.array_equal(WIDE.canonical(other), archs)
     assert (other != archs)[archs[:, 0] == 0].any(axis=1).mean() > 0.9
 
@@ -440,7 +440,7 @@ def test_what_cannot_be_is_refused_in_one_line(trained: ParetoGenerator) -> None
         trained.propose(Device("x", references={"energy": np.ones(7)}))
     with pytest.raises(InvalidValue, match="2 weights"):
         trained.propose("device-0.0", [[1.0, 2.0, 3.0]])
-    with pytest.raises(InvalidValue, match="not negative"):
+    with pytest.raises(InvalidValue, match="not be negative"):
         trained.propose("device-0.0", [[1.0, -2.0]])
     with pytest.raises(InvalidValue, match="condition='budget'"):
         trained.propose("device-0.0", budgets=[0.5])
