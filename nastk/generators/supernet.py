@@ -1,5 +1,4 @@
-"""A hypernetwork and a supernet trained alternately on images (MODNAS, Sukthanker et al., arXiv 2402.18213, Algorithm
-1).
+"""A hypernetwork and a supernet trained alternately (MODNAS, Sukthanker et al., arXiv 2402.18213, Algorithm 1).
 
 A step of the hypernetwork on validation images, with the error through the supernet's shared weights and the latency of
 frozen predictors, then a step of those weights on training images.

@@ -264,7 +264,7 @@ def test_costs_come_from_predictors_oracles_arrays_and_functions() -> None:
         Cost(SPACE, Ridge())
     with pytest.raises(InvalidValue, match="80 values for the 81"):
         Cost(SPACE, np.zeros(80))
-    with pytest.raises(InvalidValue, match="not str"):
+    with pytest.raises(InvalidValue, match="got str"):
         Cost(SPACE, "latency")
 
 

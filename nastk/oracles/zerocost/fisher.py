@@ -1,5 +1,4 @@
-"""fisher: estimated change of the loss if a channel were removed (Theis et al., 2018; Turner et al., BlockSwap, ICLR
-2020)."""
+"""fisher: estimated loss of removing each channel (Theis et al., 2018; Turner et al., BlockSwap, ICLR 2020)."""
 
 from __future__ import annotations
 
