@@ -1,6 +1,6 @@
-"""Errors that a user can put right: the command line prints each on one line and exits with status 2.
+"""Errors that a user can fix: the command line prints each on one line and exits with status 2.
 
-A message says what is wrong and what would be right.
+A message states the error and the remedy.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from types import ModuleType
 
 
 class NastkError(Exception):
-    """Base of every error that nastk raises on purpose."""
+    """Base class of all errors that nastk raises on purpose."""
 
 
 class InvalidValue(NastkError, ValueError):
-    """An argument has a value that cannot be used."""
+    """An argument has an invalid value."""
 
 
 class InvalidArchitecture(InvalidValue):
@@ -24,7 +24,7 @@ class InvalidArchitecture(InvalidValue):
 
 
 class Unsupported(NastkError):
-    """The thing exists, but cannot do what was asked (a space too large to enumerate, a ranker asked for units)."""
+    """The object does not support the operation (a space too large to enumerate, a ranker asked for units)."""
 
 
 class DataError(NastkError):
@@ -39,8 +39,8 @@ class UnknownName(NastkError, LookupError):
     """No such space, oracle, predictor, searcher, device, data set ...
 
     Args:
-        kind: what was looked for, in the singular ("predictor").
-        name: what the user wrote.
+        kind: of the name, in the singular ("predictor").
+        name: as the user wrote it.
         known: the names that exist.
     """
 
@@ -61,7 +61,7 @@ class UnknownName(NastkError, LookupError):
 
 
 class MissingExtra(NastkError, ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that provides it."""
 
 
 def import_extra(module: str, extra: str) -> ModuleType:
@@ -69,10 +69,10 @@ def import_extra(module: str, extra: str) -> ModuleType:
 
     Args:
         module: to import ("onnxruntime").
-        extra: of this package that brings it ("onnx").
+        extra: of this package that provides it ("onnx").
 
     Raises:
-        MissingExtra: it is not installed; the message has the command that installs it.
+        MissingExtra: it is not installed; the message names the command that installs it.
     """
     try:
         return importlib.import_module(module)

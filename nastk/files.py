@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nastk.errors import StorageError
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` only when the block ends well.
+    """A temporary path in the folder of `path`; it replaces `path` only if the block succeeds.
 
     A device or a pipe is written to directly.
 
     Raises:
-        StorageError: the folder cannot be made or written to, or the disk is full; nothing is left behind.
+        StorageError: the folder cannot be created or written to, or the disk is full; nothing is left behind.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -47,19 +47,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:
-    """Make the folder if need be, and make sure that files can be written there before long work begins."""
+    """Create the folder if needed, and check that it is writable before long work begins."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Quality of predictions and of fronts: thin over scipy and moocore."""
+"""Quality of predictions and of fronts: thin wrappers of scipy and moocore."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _finite(name: str, values: Any, ndim: int) -> Array:
     if array.ndim != ndim:
         raise InvalidValue(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}; got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise InvalidValue(f"{name} must be finite; leave failed evaluations out")
+        raise InvalidValue(f"{name} must be finite; exclude failed evaluations")
     return array
 
 
@@ -26,7 +26,7 @@ def _finite(name: str, values: Any, ndim: int) -> Array:
 
 
 def spearman(predicted: Any, truth: Any) -> float:
-    """Spearman's rank correlation; NaN where one of the arrays is constant.
+    """Spearman's rank correlation; NaN if one of the arrays is constant.
 
     Args:
         predicted: ``(n,)``.
@@ -44,7 +44,7 @@ def spearman(predicted: Any, truth: Any) -> float:
 
 
 def kendall(predicted: Any, truth: Any) -> float:
-    """Kendall's tau-b; NaN where one of the arrays is constant.
+    """Kendall's tau-b; NaN if one of the arrays is constant.
 
     Args:
         predicted: ``(n,)``.
@@ -79,11 +79,11 @@ def mean_ci(values: Any) -> tuple[float, float]:
 
 
 def regret(costs: Any, best: float) -> Array:
-    """How far the best of the first 1, 2, ... n evaluations is from the best possible, ``(n,)``.
+    """Simple regret: best of the first 1, 2, ... n costs minus the best possible, ``(n,)``.
 
     Args:
         costs: of the evaluations in order, minimised, ``(n,)``.
-        best: the least cost that there is.
+        best: the least possible cost.
 
     Raises:
         InvalidValue: costs that are not finite.
@@ -95,7 +95,7 @@ def regret(costs: Any, best: float) -> Array:
 
 
 def nondominated(costs: Any) -> NDArray[np.bool_]:
-    """Which points no other dominates, ``(n,)``; of equal points the first.
+    """Mask of the non-dominated points, ``(n,)``; of duplicates only the first.
 
     Args:
         costs: ``(n, m)``, every objective minimised.
@@ -137,7 +137,7 @@ def hypervolume(costs: Any, reference: Any) -> float:
 
 
 def orthant_directions(n: int, objectives: int, seed: int = 0) -> Array:
-    """Unit vectors of the positive orthant, ``(n, objectives)``, spread by a low-discrepancy sequence (`seed`)."""
+    """Unit vectors of the positive orthant, ``(n, objectives)``, from a low-discrepancy sequence (`seed`)."""
     from scipy.stats import norm, qmc
 
     sphere = np.abs(norm.ppf(qmc.Sobol(objectives, seed=seed).random(n).clip(1e-6, 1 - 1e-6)))
@@ -198,7 +198,7 @@ def gd_plus(costs: Any, front: Any) -> float:
 
 
 class ModnasProtocol:
-    """How MODNAS scores a front on a table (Sukthanker et al., arXiv 2402.18213, released evaluation).
+    """MODNAS's evaluation of a front on a table (Sukthanker et al., arXiv 2402.18213, released evaluation).
 
     Architectures with an error of 90 % or more are dropped, error and latency are min-max normalised over those that
     remain, and the hypervolume is taken to the reference point (1, 1).
@@ -223,13 +223,13 @@ class ModnasProtocol:
         self._costs = costs
 
     def normalise(self, rows: Any) -> Array:
-        """Normalised costs of rows of the table, those dropped left out, ``(k, 2)``."""
+        """Normalised costs of rows of the table, without dropped ones, ``(k, 2)``."""
         rows = np.asarray(rows, dtype=np.int64).ravel()
         rows = rows[self.kept[rows]]
         return (self._costs[rows] - self._low) / self._width
 
     def hypervolume(self, rows: Any) -> float:
-        """Hypervolume of what was found, rows of the table."""
+        """Hypervolume of these rows of the table."""
         return hypervolume(self.normalise(rows), self.REFERENCE)
 
     def front(self) -> Array:
@@ -242,5 +242,5 @@ class ModnasProtocol:
         return hypervolume(self.front(), self.REFERENCE)
 
     def igd_plus(self, rows: Any) -> float:
-        """IGD+ of what was found to the true front."""
+        """IGD+ of these rows of the table to the true front."""
         return igd_plus(self.normalise(rows), self.front())

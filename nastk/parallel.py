@@ -1,4 +1,4 @@
-"""Independent runs on all cores, one thread each; Ctrl-C ends them at once."""
+"""Independent jobs on all cores, one thread each; Ctrl-C stops them immediately."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def each(
     progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
 ) -> Iterator[tuple[Job, Answer]]:
-    """Each job with its answer, in the order in which they finish.
+    """Yield each job with its result, in the order of completion.
 
     Args:
-        function: of a module, so that other processes find it.
-        jobs: what it is called with.
-        workers: processes, by default one a core; with 1 everything runs in this one.
+        function: defined in a module, so that other processes can import it.
+        jobs: its arguments.
+        workers: number of processes, by default one per core; with 1 everything runs in this process.
         progress: called with (done, total) after each job.
-        fresh: each job in a process of its own.
+        fresh: run each job in a new process.
     """
     workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
     if workers == 1 and not fresh:
@@ -50,7 +50,7 @@ def each(
                 if progress:
                     progress(done, len(jobs))
         except BaseException:
-            for process in list(pool._processes.values()):  # or Ctrl-C would wait for the runs under way
+            for process in list(pool._processes.values()):  # otherwise Ctrl-C would wait for the running jobs
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -59,13 +59,13 @@ def each(
 def _start_worker() -> None:
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for PyTorch, NumPy and SciPy meanwhile."""
+    """Limit PyTorch, NumPy and SciPy to one thread within the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -78,7 +78,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _limit() -> threadpool_limits:
-    import scipy.linalg  # noqa: F401  it has a library of its own, and only what is loaded can be limited
+    import scipy.linalg  # noqa: F401  it has its own BLAS, and only loaded libraries can be limited
     import torch
 
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
-"""Names to things: spaces, encodings, predictors, searchers, runtimes ... by name.
+"""Registries of spaces, encodings, predictors, searchers, runtimes ... by name.
 
 One file is one entry: ``predictors/few_shot_gp.py`` is the predictor ``few-shot-gp``, described by the first line of
 its docstring. Listing reads those first lines and imports nothing. A whole family of another library is one file with a
-line ``FAMILY = "sklearn:<Regressor>"``; its class gets what follows the colon as its first argument. Other packages
+line ``FAMILY = "sklearn:<Regressor>"``; the text after the colon is the first argument of its class. Other packages
 add entries through entry points (group ``nastk.predictors`` and so on), users by ``module:Class`` or ``file.py:Class``.
 """
 
@@ -29,7 +29,7 @@ _FAMILY = re.compile(r'^FAMILY = "(.+?)"$', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where it comes from and what it is, known without importing it."""
+    """One registered name with its origin and description, known without importing it."""
 
     name: str
     description: str
@@ -55,7 +55,7 @@ class Registry:
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Every entry by name, in alphabetical order; other packages cannot replace our own."""
+        """Every entry by name, in alphabetical order; other packages cannot replace built-in ones."""
         found: dict[str, Entry] = {}
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
         for path in sorted(folder.iterdir()):
@@ -79,7 +79,7 @@ class Registry:
         return list(self.entries)
 
     def get(self, name: str) -> Any:
-        """The class (or a callable that builds the thing) called `name`.
+        """The class (or factory function) called `name`.
 
         Raises:
             UnknownName: no such entry; the message proposes the nearest names.
@@ -97,7 +97,7 @@ class Registry:
         raise UnknownName(self.kind, name, self.entries)
 
     def create(self, name: str, /, *args: Any, **options: Any) -> Any:
-        """Build the thing called `name` with these arguments; an option that it does not take is an error."""
+        """Create the entry called `name` with these arguments; an unknown option is an error."""
         make = self.get(name)
         try:
             inspect.signature(make).bind(*args, **options)
@@ -120,12 +120,12 @@ class Registry:
             and not value.__name__.startswith("_")
         ]
         if len(classes) != 1:
-            raise RuntimeError(f"{module.__name__} must define exactly one public {base.__name__}, not {len(classes)}")
+            raise RuntimeError(f"{module.__name__} must define exactly one public {base.__name__}; got {len(classes)}")
         return classes[0]
 
 
 def load_object(path: str) -> Any:
-    """What ``package.module:name`` or ``path/to/file.py:name`` names: how users bring their own space or function.
+    """The object named by ``package.module:name`` or ``path/to/file.py:name``, such as a user's own space or function.
 
     Raises:
         InvalidValue: no such file, module or attribute, or the module itself fails to import.
@@ -154,13 +154,13 @@ def load_object(path: str) -> Any:
 
 
 _LOADED: dict[Path, int] = {}
-"""Files that were loaded, and when they had been changed, in nanoseconds."""
+"""Loaded files and their modification times, in nanoseconds."""
 
 
 def _load_file(file: Path) -> ModuleType:
-    """The module in a file, run once while the file stays as it is.
+    """The module in a file, executed again only after the file has changed.
 
-    It can import what lies beside it, and what it defines can be pickled to worker processes.
+    It can import modules in its folder, and its objects can be pickled to worker processes.
     """
     changed = file.stat().st_mtime_ns
     known = sys.modules.get(file.stem)

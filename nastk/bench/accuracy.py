@@ -1,8 +1,8 @@
-"""Accuracy predictors: how many trainings they need (Multi-Predict, Section 5, Figure 8).
+"""Sample efficiency of accuracy predictors (Multi-Predict, Section 5, Figure 8).
 
-A method sees the accuracies of some architectures and ranks all others of the task. Only architectures whose zero-cost
-proxies are known take part, so that all methods rank the same. A method's prior may have seen proxies and tasks of
-other spaces, never another accuracy of the space that it is tested on.
+A method sees the accuracies of some architectures and ranks all others of the task. Only architectures with known
+zero-cost proxies are used, so that all methods rank the same ones. A method's prior may have seen proxies and tasks of
+other spaces, never other accuracies of the test space.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from nastk.predictors.factory import predictor
 from nastk.registry import PREDICTORS
 
 VOTERS = ("nwot", "synflow", "jacov", "params")
+"""Proxies of :func:`votes`."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the comparison.
+    """One entry of the comparison.
 
     Args:
         predictor: its name.
         options: of its constructor.
         prior: whether it is pretrained on the tasks of other spaces.
-        chooses: whether it chooses its samples; otherwise they are random.
+        chooses: whether it chooses its samples; random ones otherwise.
     """
 
     predictor: str
@@ -57,15 +58,17 @@ METHODS: dict[str, Method] = {
     "transfer-mlp": Method("transfer-mlp", prior=True),
     "transfer-mlp-scratch": Method("transfer-mlp", {"encoding": "vec"}),
 }
-"""Methods with a name of their own. Any other name is a predictor's, with its encoding after an ``@``."""
+"""Named methods. Any other name is a predictor's, with its encoding after an ``@``."""
 DEFAULT_METHODS = ("gp-bma", "gp-bma-random", "gp-bma-no-prior", "gp", "mlp-ensemble@path-counts", "brp-nas", "votes")
+"""Methods compared unless others are given."""
 SAMPLES = (5, 10, 25, 50, 100, 200, 400)
+"""Numbers of accuracies compared unless others are given."""
 ACCURACIES = ("test_accuracy", "val_accuracy")
-"""What is reported, the first that a table has."""
+"""Reported metrics in order of preference."""
 
 
 class Score(NamedTuple):
-    """How well the other architectures were ranked, and what it took."""
+    """Quality of the ranking of the other architectures, and its cost."""
 
     spearman: float
     kendall: float
@@ -94,13 +97,13 @@ def run(
     Args:
         space: name of a fetched table with accuracies; see :func:`targets`.
         methods: keys of :data:`METHODS` and :data:`RANKINGS`, or predictors, with an encoding after an ``@``.
-        samples: accuracies seen.
-        seeds: draws 0 to ``seeds - 1``.
+        samples: numbers of accuracies seen.
+        seeds: number of random seeds, from 0.
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
 
     Returns:
-        Tidy rows, one a data set ("*" is their mean), method, number of samples and metric.
+        Tidy rows, one per data set ("*" is their mean), method, number of samples and metric.
 
     Raises:
         UnknownName: no such space or method.
@@ -112,7 +115,7 @@ def run(
         find(method)
     least = min(len(task) for task in targets(space).values())
     if max(samples) > least // 2:
-        raise InvalidValue(f"{space} has {least} architectures; take at most {least // 2} samples, not {max(samples)}")
+        raise InvalidValue(f"{space} has {least} architectures; use at most {least // 2} samples; got {max(samples)}")
     jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(seeds) for m in methods]
     found: dict[_Run, dict[tuple[str, int], Score]] = {}
     try:
@@ -141,10 +144,10 @@ def find(name: str) -> Method:
 
 @lru_cache(maxsize=4)
 def targets(space: str) -> dict[str, Task]:
-    """The tasks of a table by data set, with test accuracies where it has some, as this is a report.
+    """The tasks of a table by data set, with test accuracies if it has some, as this is a report.
 
-    Of a table with zero-cost proxies those architectures take part of which most proxies are known. Where a data set
-    has none (CIFAR-100 in NAS-Bench-201), those of the table's first data set stand in.
+    If a table has zero-cost proxies, only architectures with most proxies known are used. A data set without proxies
+    (CIFAR-100 in NAS-Bench-201) uses those of the table's first data set.
 
     Raises:
         InvalidValue: the table has no accuracies.
@@ -196,7 +199,7 @@ def _pretrained(space: str, method: str, draw: int | None) -> Predictor:
 
 
 def seeded(name: str, options: Mapping[str, Any], seed: int | None) -> Predictor:
-    """The predictor of this name, with the seed if it takes one."""
+    """The predictor of this name, with the random seed if it takes one."""
     made: Predictor = predictor(name, **options)
     if seed is not None and "seed" in vars(made):
         made = predictor(name, **{**options, "seed": seed})
@@ -210,9 +213,9 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
         rng = np.random.default_rng([job.draw, crc32(f"{job.space}/{dataset}".encode())])
         order = rng.permutation(len(task))
         if job.method in RANKINGS:
-            guess = RANKINGS[job.method](job.space, dataset)
+            predicted = RANKINGS[job.method](job.space, dataset)
             for n in job.samples:
-                found[dataset, n] = _score(guess, task, order[:n], 0.0)
+                found[dataset, n] = _score(predicted, task, order[:n], 0.0)
             continue
         random = "seed" in vars(seeded(method.predictor, method.options, None))
         base = _pretrained(job.space, job.method, job.draw if random else None)
@@ -225,23 +228,23 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
             order = np.array([rows[row.tobytes()] for row in chosen])
         for n in job.samples:
             start = perf_counter()
-            guess = base.adapt(task.subset(order[:n])).predict(task.archs).mean
-            found[dataset, n] = _score(guess, task, order[:n], perf_counter() - start)
+            predicted = base.adapt(task.subset(order[:n])).predict(task.archs).mean
+            found[dataset, n] = _score(predicted, task, order[:n], perf_counter() - start)
     return found
 
 
 def votes(space: str, dataset: str) -> NDArray[np.float64]:
-    """The sum of the ranks of four proxies, ``(n,)``: what needs no accuracy at all."""
+    """The sum of the ranks of four proxies, ``(n,)``, which needs no accuracies."""
     task = targets(space)[dataset]
     if task.context.proxies is None:
-        raise InvalidValue(f"the table {space} has no zero-cost proxies that could vote")
+        raise InvalidValue(f"the table {space} has no zero-cost proxies to vote")
     names = list(task.context.proxies.names)
     values = np.nan_to_num(task.context.proxies(task.archs))
     return np.asarray(sum(rankdata(values[:, names.index(name)]) for name in VOTERS if name in names))
 
 
 def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
-    """All accuracies on another data set, ``(n,)``: a prior of the same space, which costs as many trainings."""
+    """All accuracies on another data set, ``(n,)``: a prior of the same space that needs as many trainings."""
     tasks = targets(space)
     task = tasks[dataset]
     others = [other for other in tasks if other != dataset]
@@ -252,7 +255,7 @@ def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
 
 
 def twelve_epochs(space: str, dataset: str) -> NDArray[np.float64]:
-    """All validation accuracies after 12 epochs instead of all, ``(n,)``."""
+    """All validation accuracies after 12 epochs, ``(n,)``."""
     table = benchmark(space, dataset=dataset)
     if "val_accuracy" not in table.table.metrics() or 12 not in table.table.fidelities("val_accuracy", dataset=dataset):
         raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
@@ -264,15 +267,15 @@ RANKINGS: dict[str, Callable[[str, str], NDArray[np.float64]]] = {
     "another-dataset": another_dataset,
     "twelve-epochs": twelve_epochs,
 }
-"""Orders that learn nothing from the samples: rows to compare with, the last two of them far more expensive."""
+"""Rankings that do not learn from the samples, for comparison; the last two are far more expensive."""
 
 
-def _score(guess: NDArray[np.float64], task: Task, seen: NDArray[np.int64], seconds: float) -> Score:
+def _score(predicted: NDArray[np.float64], task: Task, seen: NDArray[np.int64], seconds: float) -> Score:
     others = np.setdiff1d(np.arange(len(task)), seen)
     sign = 1.0 if task.direction == "max" else -1.0
     known = sign * task.values[others]
-    ranks = guess[others] if np.ptp(guess[others]) > 0 else None
-    if ranks is None:  # a prediction without order
+    ranks = predicted[others] if np.ptp(predicted[others]) > 0 else None
+    if ranks is None:  # constant predictions
         return Score(0.0, 0.0, seconds)
     return Score(spearman(ranks, known), kendall(ranks, known), seconds)
 

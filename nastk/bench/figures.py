@@ -1,4 +1,4 @@
-"""Pictures, ranks and the page of a comparison of searchers."""
+"""Figures, ranks and the HTML page of a comparison of searchers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nastk.report.tables import cell
 Row = dict[str, Any]
 
 POINTS = 40
-"""At most so many budgets are drawn on a curve."""
+"""Most budgets drawn on a curve: smoothness against drawing time."""
 
 
 def ranks(found: Comparison, n: int) -> list[Row]:
-    """One line a searcher: its mean rank over problems and seeds, and how sure it is that it differs from each other.
+    """One row per searcher: mean rank over problems and seeds, and p-values of its differences to the others.
 
     Ranks are by regret or hypervolume after `n` evaluations, 1 the best, ties shared; `p` against another searcher is
-    that of Wilcoxon's signed-rank test over the same problems and seeds, two-sided; NaN where no pair differs.
+    that of Wilcoxon's signed-rank test over the same problems and seeds, two-sided; NaN if no pair differs.
     """
     sign = 1.0 if found.single else -1.0
     costs = sign * np.stack(
@@ -55,7 +55,7 @@ def _p_value(a: Any, b: Any) -> float:
 
 
 def draw(found: Comparison, folder: Path) -> list[str]:
-    """Write curves over evaluations and over the searchers' own seconds; the names of the files."""
+    """Write curves over evaluations and over the searchers' own CPU time; returns the file names."""
     metrics = ["regret"] if found.single else ["hypervolume", "igd_plus"]
     units = {"regret": "regret", "hypervolume": "hypervolume", "igd_plus": "IGD+"}
     label = "trainings (full equivalents)" if found.staged else "evaluations"
@@ -109,7 +109,7 @@ def _over_seconds(found: Comparison, problems: Sequence[Any]) -> list[Curve]:
 
 
 def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[str], pictures: Sequence[Path]) -> None:
-    """One HTML file that opens offline: what was compared, the figures, the ranks and the curves."""
+    """One self-contained HTML file: settings, figures, ranks and curves."""
     first = found.problems[0]
     facts = [
         f"space {first.space}" + (f", data set {first.dataset}" if first.dataset else ""),
@@ -120,7 +120,7 @@ def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[s
     if first.reported == first.searched and "test" in first.searched:
         facts.append("the test accuracy itself is the objective, to compare with the literature: no model selection")
     if found.staged:
-        facts.append("evaluations are full trainings by a model: one of f epochs costs its share of the most epochs")
+        facts.append("costs are modelled, in full trainings: one of f epochs counts f divided by the most epochs")
     shown = ("method", "device", "samples", "measurements", "metric", "mean", "ci95", "reference")
     parts = [
         "<!doctype html><meta charset='utf-8'><title>searchers compared</title>",

@@ -1,8 +1,8 @@
-"""Few-shot latency prediction: every method on the literature's device sets, by one evaluation rule.
+"""Few-shot latency prediction: all methods on the literature's device sets, under one evaluation protocol.
 
-A run draws source architectures, pretrains, and for each target device, number of samples and draw adapts a clean copy;
-its Spearman correlation is over all architectures of the table that were not sampled. The sources are exactly the
-task's. A seed fixes the source draw and the target draw; both are the same for every method that draws at random.
+A run samples source architectures, pretrains, and adapts a clean copy for each target device, number of samples and
+draw. Its Spearman correlation is over all architectures of the table that were not sampled. The sources are exactly the
+task's. The random seed determines the source and target samples; both are the same for all methods with random samples.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from nastk.samplers.base import sampler
 from nastk.spaces.base import Archs, SearchSpace
 
 DRAWS = 4
-"""Target draws for each pretraining of a method that is slow to pretrain."""
+"""Target draws that share a pretraining of a method that is slow to pretrain: time against independence of the
+draws."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A predictor with its options, as a comparison names it.
+    """A predictor with its options, as one entry of the comparison.
 
     Args:
         predictor: registered name, or a user's own as ``module:Class``.
         options: of its constructor.
-        chooses: whether the predictor says what is measured (`Predictor.choose`); else it is drawn at random.
+        chooses: whether the predictor chooses the measurements (`Predictor.choose`); random ones otherwise.
         slow: whether one pretraining serves :data:`DRAWS` target draws.
-        lookups: what its encoding looks up: "zcp" (proxies of the table), "hwl" (latencies on the source devices).
-        least: target samples below which it does not answer.
-        scratch: the predictor learns from the target's samples alone.
+        lookups: values that its encoding looks up: "zcp" (proxies of the table), "hwl" (latencies on the source
+            devices).
+        least: fewest target samples that it supports.
+        scratch: the predictor learns only from the target's samples.
     """
 
     predictor: str
@@ -81,22 +83,24 @@ METHODS: dict[str, Method] = {
     "lookup-table": Method("lookup-table", scratch=True),
     "flops": Method("flops", scratch=True),
 }
-"""Methods by the names that the comparison gives them; any other registered predictor can be named too."""
+"""Methods by name in the comparison; any other registered predictor can be named too."""
 
 DEFAULT_METHODS = ("few-shot-gp", "multi-predict", "lookup-table", "flops")
+"""Methods compared unless others are given."""
 DEFAULT_TASKS = ("ND", "FD", "FA", "F1", "F2", "F3", "F4", "NA")
+"""Tasks compared unless others are given."""
 
 
 class Score(NamedTuple):
-    """How well one device was predicted.
+    """Quality of the predictions for one device.
 
     Args:
         spearman: over all architectures not sampled.
         trimmed: the same without the fastest and slowest tenth (HELP's own metric).
-        error: median relative error; NaN for methods that only order.
-        covered: share of true values in the 95 % intervals; NaN for methods without.
+        error: median relative error; NaN for methods that only rank.
+        covered: fraction of true values in the 95 % intervals; NaN for methods without.
         seconds: for adapting and predicting the whole table, on one thread.
-        pretraining: seconds for the pretraining that it is of, on one thread.
+        pretraining: seconds of its pretraining, on one thread.
     """
 
     spearman: float
@@ -109,7 +113,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class _Run:
-    """One pretraining: all draws, numbers of samples and devices that it serves."""
+    """One pretraining with all its draws, numbers of samples and devices."""
 
     task: str
     method: str
@@ -136,17 +140,17 @@ def run(
     Args:
         tasks: keys of `nastk.bench.latency_tasks.TASKS`.
         methods: keys of :data:`METHODS`, or names of predictors.
-        samples: measurements of the target device.
-        seeds: draws 0 to ``seeds - 1``. Methods that are slow to pretrain share a pretraining among four draws, and
-            round up.
-        source_samples: architectures a source device; by default the papers' 900 (NAS-Bench-201) and 4,000 (FBNet).
-        sampler_name: what chooses the measurements for every method, instead of each one's own way.
-        workers: processes, by default one a core.
+        samples: numbers of measurements of the target device.
+        seeds: number of random seeds, from 0. Methods that are slow to pretrain share a pretraining among four draws,
+            and round up.
+        source_samples: architectures per source device; by default the papers' 900 (NAS-Bench-201) and 4,000 (FBNet).
+        sampler_name: sampler that chooses the measurements for all methods, instead of each method's own.
+        workers: number of processes, by default one per core.
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
 
     Returns:
-        Tidy rows, one a task, method, number of samples, device and metric; device "*" is the mean over devices.
+        Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
 
     Raises:
         UnknownName: no such task, method or sampler.
@@ -180,7 +184,7 @@ def run(
                     draws = tuple(range(number * each_draw, (number + 1) * each_draw))
                     if enough:
                         jobs.append(_Run(task, method, number, draws, enough, size, sampler_name))
-    jobs.sort(key=lambda job: not find(job.method).slow)  # the long ones first, so that no core waits at the end
+    jobs.sort(key=lambda job: not find(job.method).slow)  # longest jobs first, so that no core idles at the end
     found: dict[_Run, dict[tuple[int, int, str], Score]] = {}
     try:
         for job, scores in each(_pretrain_and_adapt, jobs, workers, progress):
@@ -196,7 +200,7 @@ CURE = "import EAGLE's files with: nastk data import eagle PATH"
 
 
 def find(method: str) -> Method:
-    """The method of this name; a predictor that has no entry of its own is run with its defaults."""
+    """The method of this name; a predictor without an entry is run with its defaults."""
     if method in METHODS:
         return METHODS[method]
     try:
@@ -207,7 +211,7 @@ def find(method: str) -> Method:
 
 
 def missing(task: str) -> tuple[bool, list[str]]:
-    """Whether a task cannot be run at all with the tables that are there, and the devices that they lack."""
+    """Whether a task cannot be run with the available tables, and the devices that they lack."""
     known = set(_table(TASKS[task].space).devices())
     sources, targets = ([d for d in part if d not in known] for part in (TASKS[task].sources, TASKS[task].targets))
     return bool(sources) or len(targets) == len(TASKS[task].targets), [*sources, *targets]
@@ -228,7 +232,7 @@ def _generator(*key: object) -> np.random.Generator:
 
 
 class _Sources:
-    """Latencies of source devices for samplers that look at them, from models of the source samples alone."""
+    """Latencies of source devices for samplers that need them, from models of the source samples only."""
 
     def __init__(self, tasks: Sequence[Task]):
         from nastk.predictors._source_models import SourceModels
@@ -281,7 +285,7 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
 
 
 def make(method: Method, seed: int) -> Predictor:
-    """A fresh predictor of a method, with the seed where it takes one."""
+    """A new predictor of a method, with the random seed if it takes one."""
     import inspect
 
     options = dict(method.options)
@@ -323,7 +327,7 @@ class _Without:
 def _quality(
     predicted: Prediction, units: bool, sampled: np.ndarray, truth: np.ndarray
 ) -> tuple[float, float, float, float]:
-    """Spearman, trimmed Spearman, median relative error and coverage over what was not sampled."""
+    """Spearman, trimmed Spearman, median relative error and coverage over architectures not sampled."""
     test = np.setdiff1d(np.flatnonzero(np.isfinite(truth)), sampled)
     mean, std, true = predicted.mean[test], predicted.std[test], truth[test]
     low, high = np.quantile(true, [0.1, 0.9])
@@ -337,7 +341,7 @@ def _quality(
 
 
 def order(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Spearman correlation; zero for a prediction that is the same for all."""
+    """Spearman correlation; zero for constant predictions."""
     return spearman(predicted, true) if np.ptp(predicted) > 0 else 0.0
 
 
@@ -349,11 +353,11 @@ METRICS = {
     "seconds": "seconds",
     "seconds_pretraining": "pretraining",
 }
-"""Metrics of the rows and the scores that they are."""
+"""Metrics of the rows, and the fields of :class:`Score`."""
 
 
 def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """Tidy rows of what was run."""
+    """Tidy rows of finished runs."""
     grouped: dict[tuple[str, str, int], dict[tuple[int, int, str], Score]] = {}
     pretrainings: dict[tuple[str, str, int], int] = {}
     for job, scores in found.items():

@@ -1,9 +1,9 @@
-"""The device sets on which latency predictors are compared, and the figures that their papers report.
+"""The device sets on which latency predictors are compared, and the figures of their papers.
 
 Sets: HELP's default (ND, FD), Multi-Predict's adversarial (NA, FA), NASFLAT's (N1 to N4, F1 to F4), and once-for-all's
 and HW-GPT-Bench's GPUs (OFA, GPT), for which no paper has figures of these methods. Figures are
 Spearman correlations as printed; where HELP's and Multi-Predict's papers disagree about HELP on FBNet (two columns of
-Multi-Predict's Table 3 are swapped), HELP's own are taken.
+Multi-Predict's Table 3 are swapped), HELP's own are used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class DeviceSet:
     """Source and target devices of one task.
 
     Args:
-        space: whose table holds the latencies.
+        space: of the table with the latencies.
         sources, targets: devices.
         source_samples: architectures measured on each source device, as in the papers.
     """
@@ -28,7 +28,7 @@ class DeviceSet:
 
 
 SOURCE_SAMPLES = {"nasbench201": 900}
-"""Architectures a source device where it is not 4,000."""
+"""Architectures per source device in the papers, if not 4,000."""
 
 
 def _set(space: str, sources: str, targets: str) -> DeviceSet:
@@ -111,7 +111,7 @@ TASKS = {
     ),
     "GPT": _set("gpt", "P100 a6000 rtx2080 rtx3080", "a100 a40 h100 v100"),
 }
-"""Tasks by the names that NASFLAT gives them; OFA (HELP's own split) and GPT are named here."""
+"""Tasks by NASFLAT's names; OFA (HELP's own split) and GPT are named here."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ class Figure:
     Args:
         table: where it is printed.
         task, method: `method` is a key of `nastk.bench.latency.METHODS`.
-        samples: measurements of the target device that it took; None where the method takes none.
+        samples: measurements of the target device; None if the method needs none.
         device: "*" for the task's mean.
         value: as printed.
-        source_samples: architectures a source device, where that differs from the task's.
+        source_samples: architectures per source device, if it differs from the task's.
     """
 
     table: str
@@ -185,4 +185,4 @@ def _published() -> list[Figure]:
 
 
 PUBLISHED = _published()
-"""Every figure that is compared with."""
+"""All published figures for the comparison."""

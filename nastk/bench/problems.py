@@ -1,4 +1,4 @@
-"""What a benchmark of searchers is about: objectives on a table, and how what was found is scored."""
+"""Problems of a benchmark of searchers: objectives on a table, and the scores of a result."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nastk.oracles.table import Benchmark, benchmark
 Array = NDArray[np.float64]
 
 ACCURACIES = ("val_accuracy", "test_accuracy")
-"""What a table calls the accuracy that is searched, in order of preference, and reported, in the other order."""
+"""A table's metrics for the searched accuracy, in order of preference; reversed for the reported one."""
 USELESS = 10.0
-"""% accuracy at or below which MODNAS leaves an architecture out of the normalisation and of every front."""
+"""Accuracy (%) at or below which MODNAS excludes an architecture from the normalisation and from all fronts."""
 
 _GOAL = re.compile(r"(?:(max|min):)?([\w-]+)(?::([\w.-]+))?(?:@(\d+(?:\.\d+)?))?")
 
@@ -34,7 +34,7 @@ class Goal:
         metric: of the table, or "params" or "flops" of the space.
         device: of a latency or energy.
         epochs: the fidelity; by default the highest.
-        direction: "min" or "max" where the metric's own is not meant.
+        direction: "min" or "max"; by default the metric's own.
     """
 
     metric: str
@@ -60,7 +60,7 @@ class Goal:
         return f"{self.direction}:" * (self.direction is not None) + self.metric + device + epochs
 
     def oracle(self, table: Benchmark) -> Oracle:
-        """What answers it: a column of the table, or a count that the table does not have."""
+        """Its oracle: a column of the table, or a count that the table does not have."""
         found: Oracle
         if self.metric in COUNTED and self.metric not in table.table.metrics():
             found = Count(table.space, self.metric)
@@ -77,9 +77,9 @@ class Problem:
 
     Args:
         space, dataset: of the table.
-        goals: what is searched.
-        report: metric by which the accuracy of what was found is reported; None for the one that is searched.
-        with_proxies: only architectures whose zero-cost proxies are all known take part.
+        goals: the objectives.
+        report: metric for reporting the accuracy of results; None for the searched one.
+        with_proxies: restrict the table to architectures with all zero-cost proxies known.
     """
 
     space: str
@@ -90,7 +90,7 @@ class Problem:
 
     @property
     def device(self) -> str:
-        """The devices of its objectives, joined by ``+``; empty where none depends on one."""
+        """The devices of its objectives, joined by ``+``; empty if none depends on one."""
         return "+".join(dict.fromkeys(g.device for g in self.goals if g.device))
 
     @property
@@ -100,11 +100,11 @@ class Problem:
 
     @property
     def reported(self) -> str:
-        """What is reported, as a text."""
+        """Its reported metrics as a text."""
         return ", ".join(map(str, self.report_goals()))
 
     def report_goals(self) -> tuple[Goal, ...]:
-        """The objectives with what is reported in place of the accuracy that is searched."""
+        """The objectives with the searched accuracy replaced by the reported one."""
         if self.report is None:
             return self.goals
         return tuple(replace(g, metric=self.report, epochs=None) if "accuracy" in g.metric else g for g in self.goals)
@@ -118,15 +118,15 @@ def problems(
     report: str | None = None,
     with_proxies: bool = False,
 ) -> list[Problem]:
-    """The problems of a benchmark, one a device where an objective needs one and does not name it.
+    """The problems of a benchmark, one per device if an objective needs a device and does not name it.
 
     Args:
         space: name of a fetched table.
         dataset: by default the table's first.
-        objectives: texts for :meth:`Goal.parse`; by default the table's accuracy, and latency where it has some. A
-            table without accuracies has ``max:params`` in its place, which stands for capacity.
-        devices: of the objectives that need one; by default those that the table recommends as targets, or all.
-        report: metric of the report; by default, where `objectives` are not given, the test accuracy.
+        objectives: texts for :meth:`Goal.parse`; by default the table's accuracy, and latency if it has some. A
+            table without accuracies uses ``max:params`` instead, as a proxy of capacity.
+        devices: of the objectives that need one; by default the table's target devices, or all.
+        report: metric of the report; by default, if `objectives` are not given, the test accuracy.
         with_proxies: see :class:`Problem`.
 
     Raises:
@@ -176,7 +176,7 @@ def open_devices(goals: Sequence[Goal]) -> list[Goal]:
 def members(
     space: str, dataset: str | None, accuracies: tuple[tuple[str, float | None], ...], proxies: bool
 ) -> Benchmark:
-    """The table, as far as these accuracies (metric and epochs) and, if asked for, all proxies are known."""
+    """The table restricted to architectures with these accuracies (metric and epochs) and, optionally, all proxies."""
     whole = benchmark(space, dataset=dataset)
     known = np.ones(len(whole.table), dtype=bool)
     for metric, epochs in accuracies:
@@ -187,19 +187,19 @@ def members(
             raise InvalidValue(f"the table {space} has no zero-cost proxies")
         known &= np.isfinite(source(whole.table.space.enumerate())).all(axis=1)
     if not known.any():
-        raise InvalidValue(f"no architecture of {space} has all that is asked for on {dataset}")
+        raise InvalidValue(f"no architecture of {space} has all requested values on {dataset}")
     return whole if known.all() else Benchmark(whole.table.subset(np.flatnonzero(known)), dataset)
 
 
 class Scores:
-    """How good architectures are at a problem, all costs to be minimised.
+    """Scores of architectures on a problem; all costs are minimised.
 
-    Several objectives are scaled to [0, 1] over the table, architectures of at most :data:`USELESS` % accuracy left
-    out, and hypervolume is taken to (1, ..., 1): the protocol of MODNAS (Sukthanker et al., arXiv 2402.18213, released
-    evaluation), for any objectives.
+    Several objectives are scaled to [0, 1] over the table, excluding architectures of at most :data:`USELESS` %
+    accuracy, and hypervolume is relative to (1, ..., 1): the protocol of MODNAS (Sukthanker et al., arXiv 2402.18213,
+    released evaluation), for any objectives.
 
     Attributes:
-        table: the architectures that take part.
+        table: the architectures of the problem.
     """
 
     def __init__(self, problem: Problem):
@@ -241,9 +241,9 @@ class Scores:
         return least if self.problem.report_goals()[0].oracle(self.table).direction == "min" else -least
 
     def regrets(self, rows: NDArray[np.int64]) -> Array:
-        """After each evaluation, how far the report of what the search holds best is from the best possible, ``(n,)``.
+        """Regret after each evaluation: reported value of the search's incumbent against the best possible, ``(n,)``.
 
-        In the unit of the metric; NaN until something is known.
+        In the unit of the metric; NaN until a value is known.
         """
         costs = np.where(np.isfinite(self._searched[rows, 0]), self._searched[rows, 0], np.inf)
         leader = _leaders(costs)
@@ -258,26 +258,26 @@ class Scores:
     # ---- several objectives
 
     def normalise(self, rows: NDArray[np.int64]) -> Array:
-        """Reported costs of rows of the table, scaled, those left out removed, ``(k, m)``."""
+        """Scaled reported costs of rows of the table, without excluded ones, ``(k, m)``."""
         rows = rows[self.kept[rows]]
         return np.asarray((self._reported[rows] - self._low) / self._width)
 
     def front(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows that are not dominated by what the search sees of them."""
+        """Rows that are non-dominated in the searched objectives."""
         rows = rows[self.kept[rows]]
         return rows[nondominated(self._searched[rows])] if self.problem.report is not None else rows
 
     def hypervolume(self, rows: NDArray[np.int64]) -> float:
-        """Hypervolume of the front of what was found."""
+        """Hypervolume of the front of these rows."""
         return hypervolume(self.normalise(self.front(rows)), np.ones(len(self.problem.goals)))
 
     def igd_plus(self, rows: NDArray[np.int64]) -> float:
-        """IGD+ of the front of what was found to the true one."""
+        """IGD+ of the front of these rows to the true one."""
         return igd_plus(self.normalise(self.front(rows)), self.true_front)
 
     @cached_property
     def true_front(self) -> Array:
-        """The best of the table by what is reported, ``(k, m)``."""
+        """The true front in the reported metrics, ``(k, m)``."""
         points = self.normalise(np.arange(len(self.kept)))
         return points[nondominated(points)]
 
@@ -288,7 +288,7 @@ class Scores:
 
 
 def _leaders(costs: Array) -> NDArray[np.int64]:
-    """For each position, where the least cost so far was first reached."""
+    """For each position, the index of the incumbent: where the least cost so far was first reached."""
     best = np.minimum.accumulate(costs)
     new = np.concatenate([[True], best[1:] < best[:-1]])
     return np.maximum.accumulate(np.where(new, np.arange(len(costs)), 0))

@@ -1,4 +1,4 @@
-"""Whether proxies computed here rank architectures as the published tables do (NAS-Bench-Suite-Zero's values).
+"""Agreement of proxies computed here with the published tables (NAS-Bench-Suite-Zero's values).
 
 Images and random weights differ from the tables', so that noisy proxies cannot agree fully: two published runs on the
 same images agree to .95 (l2_norm), .81 (epe_nas), .70 (grasp) and .19 (plain).
@@ -43,10 +43,10 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rank correlation with the table of each proxy, over random architectures that the table has proxies of.
+    """Rank correlation with the table of each proxy, over random architectures with proxies in the table.
 
     Args:
-        initialisations: each with random weights and images of its own; values are kept on disk after each.
+        initialisations: each with its own random weights and images; values are cached on disk after each.
 
     Returns:
         Tidy rows, ``method`` the proxy: ``metric`` "spearman_with_table" (mean and 95 % interval over the

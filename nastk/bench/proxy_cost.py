@@ -1,5 +1,4 @@
-"""What zero-cost proxies cost: each alone, and all in one pass, against a plain forward and backward pass; and how much
-memory they take."""
+"""Cost of zero-cost proxies, alone and in one pass, relative to a forward and backward pass; peak memory."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ def run(
     batch: str = "digits",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Ratios of times on one thread, each to the plain pass of the same network, measured side by side.
+    """Ratios of times on one thread, each relative to the plain pass of the same network, measured alternately.
 
     Args:
         networks: random architectures.
@@ -53,7 +52,7 @@ def memory(
     batch: str = "digits",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Memory that the process gains at its peak, each method on each network in a fresh process.
+    """Increase of the process's peak memory, each method on each network in a new process.
 
     Returns:
         Tidy rows with ``metric`` "peak_bytes" (``method`` a proxy or "all") and, for "all", "ratio_to_dearest_proxy".
@@ -79,16 +78,16 @@ def _peak(job: tuple[str, int, int, int, tuple[str, ...], int, str]) -> float:
     space = named(space_name)
     model = space.build(space.sample(networks, seed, unique=True)[i])
     images, labels = make_batch(batch, batch_size, space.input_shape(), 10, seed)
-    zcp(model, images[:2], labels[:2], proxies)  # libraries load what they need
+    zcp(model, images[:2], labels[:2], proxies)  # libraries load lazily
     before = _high_water()
     zcp(model, images, labels, proxies)
     return _high_water() - before
 
 
 def _high_water() -> float:
-    """Bytes that this process had resident at its peak.
+    """Peak resident bytes of this process.
 
-    Of the kernel's own count where there is one: ``ru_maxrss`` starts at what the parent had.
+    From the kernel's own count if available: ``ru_maxrss`` starts at the parent's value.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -117,7 +116,7 @@ def _times(
     archs = space.sample(networks, seed, unique=True)
     for i, arch in enumerate(archs):
         model = space.build(arch)
-        _plain(model, images, labels)  # warm
+        _plain(model, images, labels)  # warm up
         for j, (method, names) in enumerate(methods.items()):
             plain = _seconds(lambda: _plain(model, images, labels))  # noqa: B023
             mine = _seconds(lambda: zcp(model, images, labels, names))  # noqa: B023
@@ -128,7 +127,7 @@ def _times(
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """Processor time of this process, which other work on the machine does not lengthen as much as the clock's."""
+    """CPU time of this process, which other load on the machine affects less than wall-clock time."""
     start = _cpu()
     action()
     return _cpu() - start

@@ -14,14 +14,14 @@ app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real 
 
 @app.callback()
 def _group() -> None:
-    """Keeps the name of a single command a part of the command line."""
+    """Makes typer require the name of the command even if there is only one."""
 
 
 @app.command("search")
 def search(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="A fetched table by its space.")] = "nasbench201",
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a fetched table.")] = "nasbench201",
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="D", help="Of the table; by default its first.")
+        str | None, typer.Option("--dataset", metavar="D", help="Data set of the table; by default its first.")
     ] = None,
     objectives: Annotated[
         list[str] | None,
@@ -36,17 +36,17 @@ def search(
         typer.Option("--devices", metavar="A,B,...", help="Devices of the table, one search each; 'all' for all."),
     ] = None,
     report: Annotated[
-        str | None, typer.Option("--report", metavar="METRIC", help="Accuracy that is reported of what was found.")
+        str | None, typer.Option("--report", metavar="METRIC", help="Accuracy to report of results.")
     ] = None,
     searchers: Annotated[
-        str, typer.Option("--searchers", metavar="X,Y,...", help="nastk list searchers names them.")
+        str, typer.Option("--searchers", metavar="X,Y,...", help="See nastk list searchers.")
     ] = "random,pymoo:nsga2,pareto-local-search,predictor",
     budgets: Annotated[
-        str, typer.Option("--budgets", metavar="N,M,...", help="Paid evaluations after which results are compared.")
+        str, typer.Option("--budgets", metavar="N,M,...", help="Numbers of expensive evaluations at which to compare.")
     ] = "20,50,100",
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, seeds 0 to N - 1.")] = 10,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 10,
     measurements: Annotated[
-        int, typer.Option("--measurements", metavar="K", min=2, help="Latencies that a searcher with a predictor pays.")
+        int, typer.Option("--measurements", metavar="K", min=2, help="Latencies for a searcher with a predictor.")
     ] = 10,
     sources: Annotated[
         str | None,
@@ -55,25 +55,25 @@ def search(
         ),
     ] = None,
     predictor: Annotated[
-        str | None, typer.Option("--predictor", metavar="P", help="Of what is expensive, for searchers that take one.")
+        str | None, typer.Option("--predictor", metavar="P", help="Predictor for the expensive objectives.")
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option("--batch", metavar="N", min=1, help="Proposals at a time; by default 1, or 5 for a front."),
+        typer.Option("--batch", metavar="N", min=1, help="Proposals per step; by default 1, or 5 for a front."),
     ] = None,
     with_proxies: Annotated[
-        bool, typer.Option("--with-proxies", help="Only architectures whose zero-cost proxies the table has.")
+        bool, typer.Option("--with-proxies", help="Only architectures with zero-cost proxies in the table.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Finished runs (found there, they are not repeated), curves, page."),
+        typer.Option("--out", metavar="DIR", help="Folder of finished runs (not repeated), curves, page."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Searchers on a table: regret, or hypervolume (MODNAS protocol), with its 95 % interval at each budget."""
+    """Compare searchers on a table: regret or hypervolume (MODNAS protocol) with 95 % interval at each budget."""
     from nastk.bench import figures as search_figures
     from nastk.bench import search as search_bench
     from nastk.cli.progress import bar
@@ -137,13 +137,13 @@ def search(
     if len(found.searchers) > 1:
         ranks = search_figures.ranks(found, max(counts))
         against = ("method", "mean rank", found.main_metric, f"p against {ranks[0]['method']}")
-        title = f"ranks after {max(counts)}, and Wilcoxon's p; all pairs are in the page of --out"
+        title = f"ranks after {max(counts)}, and Wilcoxon's p; the page of --out has all pairs"
         show([{k: line[k] for k in against} for line in ranks], title=title)
     if out is not None:
         write_json(out / "rows.json", rows)
         pictures = [out / name for name in search_figures.draw(found, out)]
         search_figures.write_page(found, rows, out / "report.html", pictures)
-        typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} pictures are in {out}")
+        typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} figures are in {out}")
 
 
 @app.command("zcp")
@@ -153,21 +153,21 @@ def zcp(
     batch: Annotated[str, typer.Option("--batch", metavar="digits|random", help="Images looked at.")] = "digits",
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images.")] = 64,
     proxies: Annotated[
-        str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
+        str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
     ] = None,
     agreement: Annotated[
-        int, typer.Option("--agreement", metavar="N", min=0, help="Instead: ranks of N networks against the table's.")
+        int, typer.Option("--agreement", metavar="N", min=0, help="Instead: agreement with the table, N networks.")
     ] = 0,
     initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: alone and averaged.")
+        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: how many, for averages.")
     ] = 1,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="With --agreement: processes.")
     ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Instead: memory that each takes at its peak.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Instead: peak memory of each.")] = False,
     json_file: Json = None,
 ) -> None:
-    """Cost of each zero-cost proxy, and of all in one pass, against a plain forward and backward pass."""
+    """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
     from nastk.bench import proxy_agreement, proxy_cost
     from nastk.cli.progress import bar
     from nastk.report.rows import write_json
@@ -210,7 +210,7 @@ def zcp(
         taken = [
             {"proxy": r["method"], "megabytes": r["mean"] / 1e6, "of the dearest": r["mean"] / dearest} for r in peaks
         ]
-        show(taken, title=f"{space}, batch {batch_size}, {networks} networks: memory gained at the peak")
+        show(taken, title=f"{space}, batch {batch_size}, {networks} networks: increase of peak memory")
         return
     seconds = {row["method"]: row["mean"] for row in rows if row["metric"] == "seconds"}
     shown = [

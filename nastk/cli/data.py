@@ -1,4 +1,4 @@
-"""``nastk data``: fetch the public tables, import others, see what is there, verify it."""
+"""``nastk data``: fetch the public tables, import others, show and verify their state."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Fetch the public tables, bring your own, see what is there.")
+app = typer.Typer(no_args_is_help=True, help="Fetch the public tables, import your own, show their state.")
 
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the rows to this file.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Collections, file names, or 'all'.")]
 SomeNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Collections or files; by default all that are there.")
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Collections or files; by default all fetched ones.")
 ]
 
 
 @app.command("list")
 def list_(json_file: Json = None) -> None:
-    """What can be fetched: size, licences, whether it is there."""
+    """List what can be fetched: size, licences, whether it is fetched."""
     from nastk.data import Store
 
     store = Store()
@@ -65,7 +65,7 @@ def import_(
         list[str],
         typer.Argument(metavar="[FORM] PATH...", help="Form of the files (nastk data forms), and files or folders."),
     ],
-    space: Annotated[str | None, typer.Option(metavar="S", help="Whose architectures they hold.")] = None,
+    space: Annotated[str | None, typer.Option(metavar="S", help="Space of their architectures.")] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:METRIC[:UNIT[:min|max]]]", help="CSV, Parquet: a column to import; repeatable."),
@@ -80,9 +80,9 @@ def import_(
     arch: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="CSV, Parquet: the column of architectures.")
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="LABEL", help="What to call it; by default as its file.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="LABEL", help="Its name; by default that of its file.")] = None,
 ) -> None:
-    """Add to a space's table what you have: official files that cannot be fetched by name, or a table of your own."""
+    """Add columns to a space's table: official files that cannot be fetched by name, or a table of your own."""
     from nastk.data import imported
 
     form, files = _form(paths)
@@ -95,7 +95,7 @@ def import_(
 
 
 def _form(words: list[str]) -> tuple[str, list[Path]]:
-    """The form and the files that the words name; the form of tables of one's own follows from their suffix."""
+    """The form and the files that the words name; the form of a user's own table follows from its suffix."""
     from nastk.data import official
     from nastk.errors import InvalidValue, UnknownName
 
@@ -108,7 +108,7 @@ def _form(words: list[str]) -> tuple[str, list[Path]]:
             raise InvalidValue(f"say of which form {first} is: nastk data import FORM {first} (nastk data forms)")
         raise UnknownName("form of file", words[0], official.forms())
     if len(words) == 1:
-        raise InvalidValue(f"say which files to import: nastk data import {words[0]} PATH...")
+        raise InvalidValue(f"name the files to import: nastk data import {words[0]} PATH...")
     return words[0], [Path(word) for word in words[1:]]
 
 
@@ -123,9 +123,9 @@ def forms(json_file: Json = None) -> None:
 @app.command()
 def forget(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Imports, as nastk data status names them.")],
-    space: Annotated[str | None, typer.Option(metavar="S", help="Of this space only.")] = None,
+    space: Annotated[str | None, typer.Option(metavar="S", help="Only in this space.")] = None,
 ) -> None:
-    """Remove what was imported; fetched tables stay as they are."""
+    """Remove imports; fetched tables are unchanged."""
     from nastk.data import imported
 
     for where, label in imported.forget(names, space):
@@ -134,7 +134,7 @@ def forget(
 
 @app.command()
 def status(json_file: Json = None) -> None:
-    """Where the cache is, which files and tables are there, and how large they are."""
+    """Show the cache's location, its files and tables, and their sizes."""
     from nastk.data import Store, imported, tables
     from nastk.errors import DataError
 
@@ -175,7 +175,7 @@ def _table_state(name: str, store: Any, tables: Any) -> str:
 
 @app.command()
 def verify(names: SomeNames = None) -> None:
-    """Recompute the checksums of what was fetched; exit status 2 with a line for each bad file."""
+    """Recompute the checksums of fetched files; exit status 2 and one line for each bad file."""
     from nastk.data import Store
 
     store = Store()
@@ -185,13 +185,13 @@ def verify(names: SomeNames = None) -> None:
         cure = f"run: nastk data fetch {store.catalogue.collection_of(state.file)}"
         what = "is missing" if state.state == "missing" else "is damaged (SHA-256 differs from the catalogue)"
         typer.echo(f"{state.path} {what}; {cure}", err=True)
-    typer.echo(f"{len(states) - len(bad)} of {len(states)} files are as the catalogue says, in {store.home / 'raw'}")
+    typer.echo(f"{len(states) - len(bad)} of {len(states)} files match the catalogue, in {store.home / 'raw'}")
     if bad:
         raise typer.Exit(2)
 
 
 def _show(rows: Sequence[dict[str, Any]], json_file: Path | None) -> None:
-    """Print rows as aligned columns (the last may be long) and write them if asked to."""
+    """Print rows as aligned columns (the last may be long) and optionally write them."""
     from nastk.files import write_text
 
     heading = list(rows[0])

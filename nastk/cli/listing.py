@@ -1,4 +1,4 @@
-"""``nastk list``: what there is, by name, without importing any of it."""
+"""``nastk list``: all registered entries by name, without importing them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nastk.errors import DataError, UnknownName
 from nastk.registry import REGISTRIES
 
 KINDS = (*REGISTRIES, "weights")
+"""Kinds of entries that can be listed."""
 
 
 def list_(
@@ -21,7 +22,7 @@ def list_(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Spaces, encodings, predictors, searchers and the weights that ship, with a line on each."""
+    """List spaces, encodings, predictors, searchers and shipped weights, with one line each."""
     from nastk.report.tables import show
 
     if kind is not None and kind not in KINDS:
@@ -47,7 +48,7 @@ def _entries(kind: str) -> list[dict[str, Any]]:
 
 
 def shipped_weights() -> list[dict[str, Any]]:
-    """What is noted beside each shipped weight file: what it predicts, and its quality on what it was not fitted on."""
+    """Notes of each shipped weight file: what it predicts, and its held-out quality."""
     rows = []
     for path in sorted((Path(__file__).parents[1] / "weights").glob("*.json")):
         try:

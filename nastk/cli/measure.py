@@ -1,4 +1,4 @@
-"""``nastk measure``: latency of built networks on this machine, and how well the predictor knows it."""
+"""``nastk measure``: latency of built networks on this machine, and accuracy of the shipped predictor on it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ def measure(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[
-        int, typer.Option("--random", metavar="N", min=0, help="Also N architectures drawn at random.")
-    ] = 0,
+    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
     device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
     threads: Threads = 1,
     batch: Batch = 1,
@@ -38,7 +36,7 @@ def measure(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Measure architectures on this machine: median latency, spread, repeats, peak memory; counts beside."""
+    """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts."""
     from nastk.cli.inputs import read_archs
     from nastk.errors import InvalidValue
     from nastk.oracles.latency import Latency
@@ -51,14 +49,14 @@ def measure(
     texts = [*(archs or []), *(more_archs or [])]
     if check:
         if texts or random:
-            raise InvalidValue("--check-predictor draws its own architectures; leave out others and --random")
+            raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         rows = check_predictor(space, oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
         import numpy as np
 
         if not texts and not random:
-            raise InvalidValue("say what to measure: architectures as arguments, or --random N")
+            raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         chosen = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
         rows = measured_rows(space, oracle, chosen)
         title = oracle.source
@@ -71,7 +69,7 @@ def measure(
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
-    """One row an architecture: what it costs on paper, and what it took."""
+    """One row per architecture: counts and measurements."""
     from nastk.cli.progress import bar
 
     statics = space.statics(archs)
@@ -89,10 +87,10 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
 
 
 def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Adapt the shipped latency predictor to `adapt` measurements and hold it against `test` fresh ones, `runs` times.
+    """Adapt the shipped latency predictor to `adapt` measurements and test it on `test` others, `runs` times.
 
-    The architectures to adapt to are chosen before anything is measured; those to test on are drawn from the rest. All
-    take turns in one measurement, so that a machine that changes its speed is not held against the predictor.
+    The architectures to adapt to are chosen before any measurement; those to test on are random ones of the rest. All
+    are interleaved in one measurement, so that changes of the machine's speed do not count as errors of the predictor.
     """
     import numpy as np
 

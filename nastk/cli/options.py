@@ -36,7 +36,7 @@ def words(option: str, text: str) -> list[str]:
     """The names in a text like ``a,b,c``."""
     found = [part.strip() for part in text.split(",")]
     if not all(found):
-        raise InvalidValue(f"{option} {text!r}: write names with commas between, such as a,b")
+        raise InvalidValue(f"{option} {text!r}: write names separated by commas, such as a,b")
     return found
 
 
@@ -44,5 +44,5 @@ def integers(option: str, text: str) -> list[int]:
     """The positive integers in a text like ``20,50``, ascending."""
     found = words(option, text)
     if not all(part.isdigit() and int(part) > 0 for part in found):
-        raise InvalidValue(f"{option} {text!r}: write positive integers with commas between, such as 20,50")
+        raise InvalidValue(f"{option} {text!r}: write positive integers separated by commas, such as 20,50")
     return sorted({int(part) for part in found})

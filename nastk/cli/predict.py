@@ -1,4 +1,4 @@
-"""``nastk predict``: latencies of all architectures from a few measurements of one's own."""
+"""``nastk predict``: latencies of all architectures from a few of the user's measurements."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import typer
 from nastk.cli.options import Archs, ArchsOption, Json, Space
 
 SHOWN = 20
+"""Most rows printed; --csv writes all."""
 
 
 def predict(
     measurements: Annotated[
-        Path, typer.Option("--measurements", metavar="CSV", help="Own measurements: a CSV file with columns arch, ms.")
+        Path, typer.Option("--measurements", metavar="CSV", help="Your measurements: a CSV file with columns arch, ms.")
     ],
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    everything: Annotated[bool, typer.Option("--all", help="Predict the whole space, as without any ARCH.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Predict the whole space; the default.")] = False,
     predictor: Annotated[
-        str, typer.Option("--predictor", metavar="P", help="What learns from the measurements.")
+        str, typer.Option("--predictor", metavar="P", help="Predictor that learns from the measurements.")
     ] = "few-shot-gp",
     pretrained: Annotated[
         bool | None,
         typer.Option(
-            "--pretrained/--from-scratch", help="Start from the shipped weights (the default where there are some)."
+            "--pretrained/--from-scratch", help="Start from the shipped weights (the default if there are any)."
         ),
     ] = None,
     csv_file: Annotated[
@@ -48,12 +49,12 @@ def predict(
     space = named(space_name)
     wanted = [*(archs or []), *(more_archs or [])]
     if wanted and everything:
-        raise InvalidValue("say what to predict: architectures as arguments, or --all, and not both")
+        raise InvalidValue("give architectures as arguments or --all, not both")
     if not wanted and not space.enumerable:
         raise InvalidValue(f"{space.name} is too large to predict as a whole; name architectures as arguments")
     if pretrained and f"{predictor}-{space.name}" not in weights():
         have = ", ".join(sorted(weights()))
-        raise InvalidValue(f"no weights of {predictor} for {space.name} ship, only {have}; leave --pretrained out")
+        raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
     measured, values = read_measurements(space, measurements)
     asked = read_archs(space, wanted) if wanted else space.enumerate()
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
@@ -74,7 +75,7 @@ def predict(
 
 
 def _trust(fitted: Any, values: Any) -> list[str]:
-    """What the device resembles, and how well the measurements predict each other."""
+    """Most similar source devices, and the leave-one-out error of the measurements."""
     import numpy as np
 
     from nastk.metrics import spearman

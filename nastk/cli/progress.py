@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal only, so that pipes and logs stay clean."""
+"""Progress bars, only on a terminal, so that pipes and logs stay clean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def bar(total: int | None, what: str) -> Any:
-    """A progress bar on standard error; silent where that is no terminal."""
+    """A progress bar on standard error; disabled if that is not a terminal."""
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)

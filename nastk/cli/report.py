@@ -1,4 +1,4 @@
-"""``nastk report``: draw a saved result again."""
+"""``nastk report``: show a saved result."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 
 def report(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What nastk search wrote.")],
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="Result written by nastk search.")],
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page.")] = None,
     png_file: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture.")] = None,
 ) -> None:
-    """Show a saved result again; with --html or --png, draw it."""
+    """Show a saved result; with --html or --png, also draw it."""
     from nastk.errors import DataError
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
@@ -25,7 +25,7 @@ def report(
     except OSError as error:
         raise DataError(f"cannot read {result}: {error.strerror or error}") from error
     except ValueError as error:
-        raise DataError(f"{result} is damaged or no result: {error}") from error
+        raise DataError(f"{result} is damaged or not a result: {error}") from error
     if not isinstance(content, dict) or "chart" not in content:
         raise DataError(f"{result} is not a result of nastk search")
     try:

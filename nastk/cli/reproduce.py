@@ -1,4 +1,4 @@
-"""``nastk reproduce``: the papers' comparisons, run anew on the fetched tables."""
+"""``nastk reproduce``: the papers' comparisons, repeated on the fetched tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from nastk.cli.options import Interrupted, Json, integers, words
 
-app = typer.Typer(no_args_is_help=True, help="Run the papers' comparisons anew, their figures beside ours.")
+app = typer.Typer(no_args_is_help=True, help="Repeat the papers' comparisons; published figures with ours.")
 
 
 @app.command("latency")
@@ -25,24 +25,24 @@ def latency(
         str, typer.Option("--samples", metavar="N,M,...", help="Measurements of the target device.")
     ] = "3,5,10,20",
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws of sources and samples, 0 to N - 1.")
+        int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0, of sources and samples.")
     ] = 10,
     source_samples: Annotated[
         str | None,
-        typer.Option("--source-samples", metavar="N,M,...", help="Architectures a source device, if not the papers'."),
+        typer.Option("--source-samples", metavar="N,M,...", help="Architectures per source device."),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="S", help="Chooses what is measured, for every method.")
+        str | None, typer.Option("--sampler", metavar="S", help="Sampler of the measurements, for all methods.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Few-shot latency predictors on the literature's device sets: Spearman correlation, published beside ours."""
+    """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
     from nastk.bench import latency as comparison
     from nastk.cli.progress import bar
     from nastk.files import writable_folder
@@ -65,7 +65,7 @@ def latency(
     def keep(some: list[dict[str, Any]]) -> None:
         if json_file is not None:
             write_json(json_file, [*rows, *some])
-            raise Interrupted(f"interrupted; the draws that were finished are in {json_file}")
+            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
 
     with bar(None, "adapting") as progress:
 
@@ -93,7 +93,7 @@ def latency(
         drawn = []
         for name, against, label, logarithmic in (
             ("samples", "samples", "measurements of the target device", False),
-            ("measurements", "measurements", "measurements in all, source devices included", True),
+            ("measurements", "measurements", "total measurements, source devices included", True),
         ):
             panels = latency_tables.curves(rows, against)
             write_curves(panels, figures / f"latency-{name}.png", label, "Spearman", logarithmic)
@@ -112,14 +112,14 @@ def accuracy(
         str, typer.Option("--experiment", metavar="E", help="sample-efficiency, transfer or proxy-removal.")
     ] = "sample-efficiency",
     space: Annotated[
-        str, typer.Option("--space", metavar="S", help="Sample efficiency: whose data sets.")
+        str, typer.Option("--space", metavar="S", help="Sample efficiency: space of the data sets.")
     ] = "nasbench201",
     methods: Annotated[
         str | None,
         typer.Option("--methods", metavar="X,Y,...", help="Methods, or predictors with an encoding: mlp@path-counts."),
     ] = None,
     samples: Annotated[
-        str | None, typer.Option("--samples", metavar="N,M,...", help="Accuracies seen; of transfer one number.")
+        str | None, typer.Option("--samples", metavar="N,M,...", help="Accuracies seen; a single number for transfer.")
     ] = None,
     sources: Annotated[
         str | None, typer.Option("--sources", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
@@ -128,17 +128,17 @@ def accuracy(
         str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws; by default 10, of transfer 3.")
+        int | None, typer.Option("--seeds", metavar="N", min=1, help="Random seeds; by default 10, for transfer 3.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Accuracy predictors: trainings against rank correlation, transfer between tasks, what each proxy is worth."""
+    """Accuracy predictors: sample efficiency, transfer between tasks, ablation of each proxy."""
     from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar
     from nastk.errors import InvalidValue, UnknownName
@@ -158,12 +158,12 @@ def accuracy(
     of = None if sources is None else words("--sources", sources)
     to = None if targets is None else words("--targets", targets)
     if experiment != "sample-efficiency" and counts is not None and len(counts) > 1:
-        raise InvalidValue(f"{experiment} takes one number of samples, not {samples}")
+        raise InvalidValue(f"{experiment} takes one number of samples; got {samples}")
 
     def keep(some: list[dict[str, Any]]) -> None:
         if json_file is not None:
             write_json(json_file, some)
-            raise Interrupted(f"interrupted; the draws that were finished are in {json_file}")
+            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
 
     with bar(None, "fitting") as progress:
 
@@ -209,21 +209,19 @@ def modnas(
     ] = None,
     network: Annotated[str, typer.Option("--network", metavar="N", help="Hypernetwork: bank or smooth.")] = "bank",
     labels: Annotated[
-        int, typer.Option("--labels", metavar="N", min=5, help="Evaluations that the predictors of accuracy see.")
+        int, typer.Option("--labels", metavar="N", min=5, help="Evaluations for the predictors of accuracy.")
     ] = 100,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Of the generator's training.")] = 1500,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Fresh draws of everything, 0 to N - 1.")
-    ] = 10,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Training steps of the generator.")] = 1500,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 10,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw radar plot and fronts (PNG).")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """MODNAS: one generator for many devices, beside random search, NSGA-II and enumeration of the same predictors."""
+    """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar
     from nastk.errors import UnknownName
     from nastk.files import writable_folder
@@ -251,7 +249,7 @@ def modnas(
     def keep(some: list[dict[str, Any]]) -> None:
         if json_file is not None:
             write_json(json_file, some)
-            raise Interrupted(f"interrupted; the seeds that were finished are in {json_file}")
+            raise Interrupted(f"interrupted; the finished seeds are in {json_file}")
 
     with bar(None, "searching") as progress:
 
@@ -275,46 +273,44 @@ def supernet(
         Path | None,
         typer.Option("--images", metavar="F.npz", help="Arrays images and labels; by default scikit-learn's digits."),
     ] = None,
-    training: Annotated[
-        int, typer.Option("--training", metavar="N", min=2, help="Images that weights learn from.")
-    ] = 100,
-    validation: Annotated[int, typer.Option("--validation", metavar="N", min=2, help="Images that choose.")] = 100,
+    training: Annotated[int, typer.Option("--training", metavar="N", min=2, help="Training images.")] = 100,
+    validation: Annotated[int, typer.Option("--validation", metavar="N", min=2, help="Validation images.")] = 100,
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Epochs of the supernet.")] = 100,
     trainings: Annotated[
-        int, typer.Option("--trainings", metavar="N", min=1, help="Stand-alone trainings a method and setting.")
+        int, typer.Option("--trainings", metavar="N", min=1, help="Stand-alone trainings per method and setting.")
     ] = 12,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Repetitions, 0 to N - 1.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 1,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="A,B,...", help="Settings: torch:<threads>:<batch>, onnx:..., cuda:<batch>."),
     ] = None,
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="A", help="The setting that the search has ten latencies of.")
+        str | None, typer.Option("--held-out", metavar="A", help="Setting of which the search knows 10 latencies.")
     ] = None,
     measurements: Annotated[
-        int, typer.Option("--measurements", metavar="N", min=6, help="Latencies a setting that the search learns from.")
+        int, typer.Option("--measurements", metavar="N", min=6, help="Measurements per setting for the search.")
     ] = 20,
     scored: Annotated[
-        int, typer.Option("--scored", metavar="N", min=6, help="Others, a setting, by which every method is scored.")
+        int, typer.Option("--scored", metavar="N", min=6, help="Held-out measurements per setting.")
     ] = 20,
     combination: Annotated[
-        str, typer.Option("--combination", metavar="C", help="Of the settings' gradients: mean or mgda.")
+        str, typer.Option("--combination", metavar="C", help="Combination of the settings' gradients: mean or mgda.")
     ] = "mean",
     device: Annotated[
-        str | None, typer.Option("--device", metavar="cpu|cuda", help="Of the trainings; by default CUDA if there is.")
+        str | None, typer.Option("--device", metavar="cpu|cuda", help="Of the trainings; by default CUDA if present.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", metavar="DIR", help="Keep trainings and latencies here, and use them.")
+        Path | None, typer.Option("--folder", metavar="DIR", help="Cache of trainings and latencies.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the fronts into this folder (PNG).")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """MODNAS with a supernet on images and this machine, beside random search and NSGA-II at equal trainings."""
+    """MODNAS with a supernet on images and this machine, against random search and NSGA-II at equal trainings."""
     from nastk.cli.progress import bar
     from nastk.files import writable_folder
     from nastk.report.rows import write_json

@@ -14,23 +14,21 @@ def zcp(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[
-        int, typer.Option("--random", metavar="N", min=0, help="Also N architectures drawn at random.")
-    ] = 0,
+    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
     proxies: Annotated[
-        str | None, typer.Option("--proxies", metavar="A,B,...", help="nastk list proxies names them; by default all.")
+        str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
     ] = None,
     batch: Annotated[
         str,
-        typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file has arrays images and labels."),
+        typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file with arrays images and labels."),
     ] = "digits",
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
     initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="Random weights whose values are averaged.")
+        int, typer.Option("--initialisations", metavar="N", min=1, help="Random initialisations to average over.")
     ] = 1,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda or cuda:1.")] = "cpu",
     seed: Seed = 0,
@@ -39,7 +37,7 @@ def zcp(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Zero-cost proxies of architectures, computed on their networks; kept on disk, so that a second run is instant."""
+    """Compute zero-cost proxies of architectures on their networks; cached on disk, so that a second run is instant."""
     import os
 
     import numpy as np
@@ -58,7 +56,7 @@ def zcp(
     space = named(space_name)
     texts = [*(archs or []), *(more_archs or [])]
     if not texts and not random:
-        raise InvalidValue("name architectures as arguments, or draw some with --random N")
+        raise InvalidValue("give architectures as arguments, or --random N")
     asked = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
     for file in (csv_file, json_file):
         if file is not None:

@@ -1,8 +1,8 @@
 """Public measurements: fetched by name, checked, and compiled into compact tables.
 
-``nastk data fetch nasbench201`` brings the files; :func:`path` says where one lies. What can be fetched, from where and
-under which licence stands in ``catalogue.toml``. Importing this package is cheap: it loads nothing but the catalogue,
-and that when it is first asked.
+``nastk data fetch nasbench201`` downloads the files; :func:`path` returns the path of one. ``catalogue.toml`` lists
+what can be fetched, from where and under which licence. Importing this package is cheap: it loads only the catalogue,
+and that on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the importers of TransNAS-Bench-101's two tables share: NASLib's files."""
+"""Shared by the importers of TransNAS-Bench-101's two tables: NASLib's files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nastk.spaces.transbench101_macro import TransBench101Macro
 PERCENT = ("class_scene", "class_object", "jigsaw", "segmentsemantic")
 """Tasks whose score is a percentage."""
 RANGES = dict.fromkeys(PERCENT, (0.0, 100.0)) | {"room_layout": (-np.inf, 0.0)}
-"""What scores must keep to; structural similarity, to -1 to 1."""
+"""Valid range of scores; that of structural similarity is -1 to 1."""
 SCORES = {
     "class_scene": "top-1 accuracy",
     "class_object": "top-1 accuracy",
@@ -36,7 +36,7 @@ Rows = NDArray[np.int64]
 
 
 def rows_of(space: SearchSpace, texts: Iterable[str], file: str) -> Rows:
-    """Row numbers of NASLib's tuples, ``"(1, 0, 0, 2, 1, 0)"``; those of short macro networks may leave zeros out.
+    """Row numbers of NASLib's tuples, ``"(1, 0, 0, 2, 1, 0)"``; those of short macro networks may omit zeros.
 
     Raises:
         DataError: something that is not an architecture, or one twice.
@@ -79,10 +79,10 @@ def add_scores(table: Draft, space: SearchSpace, file: str, path: Path) -> None:
 def add_proxies(
     table: Draft, space: SearchSpace, file: str, path: Path, variants: dict[str, str] | None = None
 ) -> None:
-    """The other proxies of some architectures, with their seconds, from NASLib's file.
+    """The other proxies of some architectures, with their run times, from NASLib's file.
 
     Args:
-        variants: of tasks that have a better source.
+        variants: for tasks that have a better source.
     """
     content = readers.read_json(path)
     try:

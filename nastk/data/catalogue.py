@@ -1,4 +1,4 @@
-"""What can be fetched: files with their pinned URL, checksum and licence, and the collections that users name."""
+"""The files that can be fetched, with pinned URL, checksum and licence, and the collections that users name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Source:
         commit: the pinned commit.
         licence: SPDX name, or "none stated".
         cite: citation key.
-        citation: authors, title, venue and year of what to cite.
+        citation: authors, title, venue and year of the publication to cite.
     """
 
     name: str
@@ -38,12 +38,12 @@ class File:
     """One file of a source.
 
     Args:
-        path: where it lies under ``raw/`` in the cache ("help/fbnet/arch.pt"), which is also its name.
+        path: its path under ``raw/`` in the cache ("help/fbnet/arch.pt"), which is also its name.
         bytes: its size.
         sha256: checksum of its content, hexadecimal.
         upstream: its path in the repository.
-        url: pinned address; None where the source offers no such file.
-        source: where it comes from.
+        url: pinned address; None if the source offers no such file.
+        source: the repository that it comes from.
     """
 
     path: str
@@ -55,19 +55,19 @@ class File:
 
     @property
     def origin(self) -> str:
-        """``repo@commit path``, for the record of what was read."""
+        """``repo@commit path``, for provenance records."""
         return f"{self.source.repo}@{self.source.commit} {self.upstream}"
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Files that are fetched together, and the tables that they are compiled into.
+    """Files that are fetched together, and the tables compiled from them.
 
     Args:
         name: what ``nastk data fetch`` takes.
         description: one line for ``nastk data list``.
         files: of any sources.
-        tables: names of the tables that are compiled from them.
+        tables: names of the tables compiled from them.
     """
 
     name: str
@@ -155,11 +155,11 @@ class Catalogue:
         return list(chosen.values())
 
     def collection_of(self, file: File) -> str:
-        """Name to fetch to get this file: the first collection that holds it, else its path."""
+        """Name to fetch for this file: the first collection that contains it, else its path."""
         return next((c.name for c in self.collections.values() if file in c.files), file.path)
 
 
 @cache
 def shipped() -> Catalogue:
-    """The catalogue that comes with the package."""
+    """The catalogue shipped with the package."""
     return Catalogue.parse(files("nastk.data").joinpath("catalogue.toml").read_text(encoding="utf-8"))

@@ -17,9 +17,13 @@ from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 OPERATIONS = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip")
-N, LAYERS = 5000, 22
+N = 5000
+"""Architectures of the file."""
+LAYERS = 22
+"""Choices of an architecture."""
 
 DEVICES = (
     *("1080ti_1", "1080ti_32", "1080ti_64", "2080ti_1", "2080ti_32", "2080ti_64", "titan_rtx_1", "titan_rtx_32"),
@@ -37,7 +41,7 @@ NOISY_PROXIES = ("epe_nas", "grasp", "jacov", "plain")
 """Proxies whose published values are mostly noise (their batch seems to have been 16 random images): jacov, epe_nas and
 plain agree with none of the other twelve, |Spearman| below .05 over 5,000 networks, and grasp barely, .2."""
 TARGET_DEVICES = ("fpga", "raspi4", "eyeriss")
-"""Its test devices."""
+"""Test devices of task FD."""
 ARCHS = "help/fbnet/arch.pt"
 META = "help/fbnet/metainfo.pt"
 LATENCY = "help/fbnet/latency/{}.pt"

@@ -1,7 +1,7 @@
-"""Fetching by name from pinned addresses, checked against SHA-256, into the user's cache.
+"""Fetching files by name from pinned URLs into the user's cache, verified by SHA-256.
 
-The cache is the folder ``NASTK_HOME`` (by default the platform's cache folder); files lie under ``raw/`` by their name
-in the catalogue. ``NASTK_MIRROR``, a folder or a URL that holds the same ``raw/`` layout, replaces the hosts.
+The cache is the folder ``NASTK_HOME`` (by default the platform's cache folder); files are stored under ``raw/`` by
+their name in the catalogue. ``NASTK_MIRROR``, a folder or a URL with the same ``raw/`` layout, replaces the hosts.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from nastk.errors import DataError, InvalidValue, StorageError
 from nastk.files import writable_folder
 
 TIMEOUT = 30.0
-"""Seconds without an answer after which a host counts as unreachable."""
+"""Seconds without a response after which a host counts as unreachable: patience with slow hosts against a quick
+error."""
 
 PAUSE = 1.0
-"""Seconds between attempts."""
+"""Seconds between attempts, for a host that is briefly overloaded."""
 
 
 def default_home() -> Path:
@@ -62,7 +63,7 @@ class Store:
     Args:
         home: its folder; by default :func:`default_home`.
         mirror: a folder, ``file://`` or ``http(s)://`` address that replaces the hosts; by default ``NASTK_MIRROR``.
-        catalogue: what can be fetched; by default what the package ships.
+        catalogue: the files that can be fetched; by default the shipped catalogue.
     """
 
     def __init__(
@@ -73,11 +74,11 @@ class Store:
         self.catalogue = shipped() if catalogue is None else catalogue
 
     def where(self, file: File) -> Path:
-        """Where a file lies, or would."""
+        """Path of a file, fetched or not."""
         return self.home / "raw" / file.path
 
     def state(self, file: File, checksum: bool = False) -> State:
-        """Whether a file is there, judged by its size or, with `checksum`, by its content."""
+        """Whether a file is fetched, by its size or, with `checksum`, by its content."""
         path = self.where(file)
         try:
             size = path.stat().st_size
@@ -89,7 +90,7 @@ class Store:
         return State(file, path, "fetched" if whole else "damaged")
 
     def path(self, name: str, checksum: bool = False) -> Path:
-        """Where a fetched file lies.
+        """Path of a fetched file.
 
         Args:
             name: its name in the catalogue ("help/fbnet/arch.pt").
@@ -97,7 +98,7 @@ class Store:
 
         Raises:
             UnknownName: the catalogue has no such file.
-            DataError: not fetched, or not what was fetched; the message has the command that puts it right.
+            DataError: not fetched, or altered since; the message names the command that repairs it.
         """
         file = self.catalogue.file(name)
         found = self.state(file, checksum)
@@ -109,25 +110,25 @@ class Store:
         raise DataError(f"{found.path} is truncated or altered (size or SHA-256 differs from the catalogue); {cure}")
 
     def verify(self, names: Iterable[str] = ()) -> list[State]:
-        """Recompute checksums of these collections or files; without names, of every file that is there."""
+        """Recompute checksums of these collections or files; without names, of every fetched file."""
         names = list(names)
         states = [self.state(f, checksum=True) for f in self.catalogue.select(names or ["all"])]
         return states if names else [s for s in states if s.state != "missing"]
 
     def fetch(self, names: Iterable[str], progress: bool | None = None, retries: int = 2) -> list[File]:
-        """Bring collections or files into the cache; what is there and whole is left alone.
+        """Fetch collections or files into the cache; intact files are kept.
 
         Args:
-            names: collections, file names, or "all" (every file that has an address or a mirror).
+            names: collections, file names, or "all" (every file with a URL or on the mirror).
             progress: show a progress bar; by default only on a terminal.
-            retries: further attempts after a connection broke or a checksum differed.
+            retries: further attempts after a broken connection or a wrong checksum.
 
         Returns:
-            The files that were downloaded now.
+            The files that were downloaded.
 
         Raises:
             UnknownName: no such collection or file.
-            DataError: unreachable, truncated, or another content than the catalogue's; nothing of it is kept.
+            DataError: unreachable, truncated, or not the catalogue's content; nothing of the file is kept.
             StorageError: the cache cannot be written to, or the disk is full.
         """
         names = list(names)
@@ -185,7 +186,7 @@ class Store:
                 raise StorageError(f"cannot write {target}: {cure}") from error
 
     def _from(self, file: File) -> tuple[str, Callable[[str, Any, Any], None]]:
-        """The address of a file, and what downloads it."""
+        """The URL of a file, and the function that downloads it."""
         if not self.mirror:
             assert file.url is not None
             return file.url, _http(file)

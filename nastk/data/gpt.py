@@ -1,7 +1,7 @@
 """HW-GPT-Bench s (Sukthanker et al., NeurIPS 2024): perplexity, memory and latency on 8 GPUs of 10,000 language models.
 
-Perplexity and accuracy are those of the networks with the weights of the supernet, on OpenWebText; no network was
-trained alone.
+Perplexity and accuracy on OpenWebText are those of the networks with the weights of the supernet; none was trained from
+scratch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.gpt import GPT
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 SOURCE = "hw-gpt-bench/hwgpt_s.csv.gz"
 FILES = (SOURCE,)
 N = 10_000
+"""Architectures of the file."""
 DEVICES = ("P100", "a100", "a40", "a6000", "h100", "rtx2080", "rtx3080", "v100")
 SOURCE_DEVICES = ("P100", "a6000", "rtx2080", "rtx3080")
-"""Devices to learn from in benchmarks."""
+"""Devices to learn from in benchmarks; the remaining ones are targets."""
 TARGET_DEVICES = ("a100", "a40", "h100", "v100")
 DATASET = "openwebtext"
 NOTE = "with the supernet's weights"

@@ -1,8 +1,8 @@
-"""Columns that users bring: files that cannot be fetched by name, checked, kept, and joined to the fetched tables.
+"""Columns imported by users: files that cannot be fetched by name, checked, stored, and joined to the fetched tables.
 
 An import is ``<home>/imported/<space>/<label>.npz``: its own architectures ``(n, d)``, its values ``(k, n)``, NaN where
-unknown, and a JSON text that says what the columns are and which file they came from. Where the space has a fetched
-table, its rows come first and architectures that it lacks after them; without one, imports are the table.
+unknown, and a JSON text that describes the columns and names their file. If the space has a fetched table, its rows
+come first, followed by architectures that it lacks; otherwise the imports are the table.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ OPTIONS = {"space": "--space", "columns": "--column", "dataset": "--dataset", "d
     "fidelity": "--fidelity",
     "arch": "--arch",
 }
-"""What a form may take, and how the command line calls it."""
+"""Options that a form may take, and their names on the command line."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """What was kept: in which table, under which name, and what it holds.
+    """A stored import: its table, name and content.
 
     Args:
         space: whose table it is joined to.
-        label: its name, which is its columns' variant where the table has such a column of its own.
-        columns: what they are.
-        rows: architectures with a value.
+        label: its name, used as the variant of its columns if the table itself has such columns.
+        columns: their descriptions.
+        rows: number of architectures with a value.
         path: its file.
     """
 
@@ -63,19 +63,19 @@ class Import:
 def bring(
     form: str, paths: Sequence[Path], name: str | None = None, store: Store | None = None, **options: Any
 ) -> list[Import]:
-    """Read files of a form and keep what they hold; nothing is kept if anything is wrong.
+    """Read files of a form and store their columns; nothing is stored if there is any error.
 
     An earlier import of the same name and space is replaced.
 
     Args:
         form: of the files, one of :func:`nastk.data.official.forms`.
         paths: files or folders.
-        name: what to call the import; by default as the form says, else as the first file.
-        store: whose cache keeps it.
-        options: what the form is told besides (keys of :data:`OPTIONS`); None stands for nothing.
+        name: of the import; by default that of the form, else of the first file.
+        store: the cache; by default the user's.
+        options: further options of the form (keys of :data:`OPTIONS`); None means not given.
 
     Raises:
-        UnknownName: no such form, or another name in a choice.
+        UnknownName: no such form, or an unknown name in an option.
         InvalidValue: no such file, or an option that the form needs or does not take.
         DataError: a file is not of the form; the message names it.
     """
@@ -101,7 +101,7 @@ def bring(
 
 
 def _label(found: Measurements, paths: Sequence[Path]) -> str:
-    """What an import is called if the user does not say."""
+    """Default name of an import."""
     label = found.label or re.sub(r"(\.[A-Za-z]\w{0,7}){1,2}$", "", Path(paths[0]).resolve().name)
     label = re.sub(r"[^A-Za-z0-9_.-]", "_", label)[:100]
     if not NAME.fullmatch(label):
@@ -110,7 +110,7 @@ def _label(found: Measurements, paths: Sequence[Path]) -> str:
 
 
 def _prepare(found: Measurements, files: Sequence[Path]) -> Measurements:
-    """A checked copy that names its source, of the architectures that have a value."""
+    """A validated copy with its source, restricted to architectures with a value."""
     if found.space not in SPACES.entries or SPACES.entries[found.space].family:
         raise InvalidValue(f"imports belong to registered spaces (nastk list spaces), and {found.space} is none")
     archs = np.asarray(found.archs, dtype=np.int64)
@@ -137,7 +137,7 @@ def _prepare(found: Measurements, files: Sequence[Path]) -> Measurements:
 
 
 def _checksum(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, or of a folder's, that of the lines ``checksum  name`` in order of their names."""
+    """SHA-256 of a file; for several files or a folder, of the lines ``checksum  name`` sorted by name."""
     files = sorted(f for p in paths for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
     try:
         sums = [sha256_of(file) for file in files]
@@ -150,7 +150,7 @@ def _checksum(paths: Sequence[Path]) -> str:
 
 
 def _save(found: Measurements, label: str, store: Store) -> Import:
-    """Keep it; the file is written whole or not at all, an earlier one of the label is replaced."""
+    """Store it atomically; an earlier import of the same label is replaced."""
     path = store.home / "imported" / found.space / f"{label}.npz"
     columns = [column for column, _ in found.columns]
     about = {
@@ -176,22 +176,22 @@ def saved(space: str = "*", store: Store | None = None) -> list[Path]:
 
 
 def describe(path: Path) -> Import:
-    """What an import's file holds.
+    """The import in a file.
 
     Raises:
-        DataError: it is damaged; the message has the command that removes it.
+        DataError: it is damaged; the message names the command that removes it.
     """
     (about,) = _read(path, ("about",))
     return Import(path.parent.name, path.stem, about["columns"], about["rows"], path)
 
 
 def forget(labels: Sequence[str], space: str | None = None, store: Store | None = None) -> list[tuple[str, str]]:
-    """Delete imports by name, damaged ones too: the spaces and names of those that are gone.
+    """Delete imports by name, damaged ones included; returns the spaces and names of the deleted ones.
 
     Args:
         labels: their names.
-        space: of this space only; by default of every one that has such an import.
-        store: whose cache kept them.
+        space: only of this space; by default of every space with such an import.
+        store: the cache; by default the user's.
 
     Raises:
         UnknownName: there is no such import; nothing is deleted.
@@ -211,11 +211,11 @@ def forget(labels: Sequence[str], space: str | None = None, store: Store | None 
 
 
 def load(space: str, store: Store | None = None) -> ColumnTable:
-    """The table of a space with everything that was imported; the fetched one where there is no import.
+    """The fetched table of a space with all imports, if there are any.
 
     Raises:
-        UnknownName: there is neither a table nor an import of the name.
-        DataError: not fetched, or a file is damaged; the message has the command that puts it right.
+        UnknownName: there is neither a table nor an import of this name.
+        DataError: not fetched, or a file is damaged; the message names the command that repairs it.
     """
     store = store or Store()
     brought = saved(space, store)
@@ -226,7 +226,7 @@ def load(space: str, store: Store | None = None) -> ColumnTable:
 
 
 def _fetched(space: str, store: Store) -> bool:
-    """Whether there is a compiled table, or every file that one is made of."""
+    """Whether there is a compiled table, or all files to compile it."""
     if space not in tables.names():
         return False
     files = [store.catalogue.file(path) for path in tables.fact(space, "FILES", ())]
@@ -262,7 +262,7 @@ def _join(space: str, base: ColumnTable | None, brought: Sequence[Path]) -> Colu
 
 
 def _append(archs: NDArray[Any], more: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Both together, each architecture once, and the row of each of the second."""
+    """The union, each architecture once, and the row of each of the second."""
     if not len(archs):
         return more, np.arange(len(more))
     place = {key: row for row, key in enumerate(_keys(archs))}
@@ -273,13 +273,13 @@ def _append(archs: NDArray[Any], more: NDArray[Any]) -> tuple[NDArray[Any], NDAr
 
 
 def _keys(archs: NDArray[Any]) -> list[bytes]:
-    """One hashable an architecture."""
+    """One hashable per architecture."""
     content, width = archs.astype(np.int32).tobytes(), 4 * archs.shape[1]
     return [content[i : i + width] for i in range(0, len(content), width)]
 
 
 def _with_new(known: list[Column], more: list[Column], label: str) -> list[Column]:
-    """The columns together; one that is known already gets the label as its variant."""
+    """All columns; one that is already known gets the label as its variant."""
     found = list(known)
     there = {_identity(c) for c in known}
     for column in more:

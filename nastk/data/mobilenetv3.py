@@ -1,9 +1,9 @@
 """Once-for-all MobileNetV3 (Cai et al., ICLR 2020): latency of 5,000 sampled subnets in HELP's 12 GPU settings.
 
-Rows follow HELP's order, each in its canonical form: the source also names kernels and expansions of layers beyond a
-stage's depth, which no subnet has. No two of its architectures are the same network, nor differ in resolution only.
+Rows follow HELP's order, each in its canonical form: the source also has kernels and expansions of layers beyond
+a stage's depth, which have no effect. No two of its architectures are isomorphic, nor differ in resolution only.
 Latencies are those of a whole batch of images on one of four GPUs, at the resolution of the architecture; the number
-behind the GPU's name is the batch size. At batch 1 they follow the number of layers and not the resolution.
+behind the GPU's name is the batch size. At batch 1 they depend on the number of layers, not on the resolution.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.mobilenetv3 import MobileNetV3, Settings
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 N = 5000
+"""Architectures of the file."""
 SOURCE_DEVICES = (
     *("2080ti_1", "2080ti_32", "2080ti_64", "titan_xp_1", "titan_xp_32", "titan_xp_64", "v100_1", "v100_32"),
     "v100_64",
 )
 """HELP's training devices."""
 TARGET_DEVICES = ("titan_rtx_1", "titan_rtx_32", "titan_rtx_64")
-"""Its validation devices (batch 1 and 32) and its test device (batch 64)."""
+"""HELP's validation devices (batch 1 and 32) and its test device (batch 64)."""
 DEVICES = (*SOURCE_DEVICES, *TARGET_DEVICES)
 
 ARCHS = "help/ofa/ofa_archs.pt"

@@ -1,7 +1,7 @@
-"""NAS-Bench-101 (Ying et al., ICML 2019): accuracy and 11 proxies that NAS-Bench-Suite-Zero recorded of 292 cells.
+"""NAS-Bench-101 (Ying et al., ICML 2019): accuracy and 11 proxies of 292 cells, recorded by NAS-Bench-Suite-Zero.
 
-NASLib's file lists 500 drawn cells, many of them in several forms: they are 292 different members of the space. Their
-entries differ because each is one of the benchmark's three trainings and each has proxies of its own weights.
+NASLib's file lists 500 sampled encodings, many of them isomorphic: they are 292 members of the space. Their entries
+differ because each is one of the benchmark's three trainings and has proxies of its own weights.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench101 import NASBench101
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 SOURCE = "naslib/zc_nasbench101.json"
 FILES = (SOURCE,)
 N = 500
+"""Entries of the file."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:
-    """Read NASLib's file; entries of equal cells are put together.
+    """Read NASLib's file; entries of isomorphic cells are merged.
 
-    Accuracy is the mean over the different trainings that the entries show, a proxy the mean over entries, a count that
-    of the first entry (the ways to write a cell share channels differently).
+    Accuracy is the mean over the distinct trainings among the entries, a proxy the mean over entries, a count that of
+    the first entry (isomorphic encodings divide channels differently).
 
     Args:
         path: gives the place of a file of :data:`FILES`, checksum verified.

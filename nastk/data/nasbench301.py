@@ -1,8 +1,8 @@
-"""NAS-Bench-301 (Zela et al., ICLR 2022): accuracies and proxies that NAS-Bench-Suite-Zero recorded of 924 DARTS cells.
+"""NAS-Bench-301 (Zela et al., ICLR 2022): accuracies and proxies of 924 DARTS cells, recorded by NAS-Bench-Suite-Zero.
 
 Rows: 725 architectures with CIFAR-10 values in the order of NASLib's file, then the 199 that have values on three
 NAS-Bench-360 tasks; none has both. Accuracies on CIFAR-10 are predictions of the benchmark's surrogate, those on the
-tasks are trainings. Proxies come with the seconds that they took: 12 on CIFAR-10 (no zen), 13 on the tasks.
+tasks are trainings. Proxies come with their run times: 12 on CIFAR-10 (no zen), 13 on the tasks.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench301 import NASBench301
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
-N, N_360 = 725, 199
-"""Architectures with CIFAR-10 values, and with values on the tasks."""
+N = 725
+"""Architectures with CIFAR-10 values."""
+N_360 = 199
+"""Architectures with values on the tasks."""
 CIFAR10 = "naslib/zc_nasbench301.json"
 NASLIB_360 = "naslib/9x_all.zip"
 FILES = (CIFAR10, NASLIB_360)

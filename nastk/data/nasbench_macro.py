@@ -16,10 +16,12 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench_macro import NASBenchMacro
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 SOURCE = "nas-bench-macro/nas-bench-macro_cifar10.json"
 FILES = (SOURCE,)
 RUNS = 3
+"""Trainings of each network."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

@@ -11,16 +11,16 @@ PROXIES = (
 """Names in alphabetical order, the order of every proxy matrix."""
 
 COUNTS = ("flops", "params")
-"""Those that are counts of the network: small is cheap. Of the others, large predicts an accurate network."""
+"""Proxies that are counts: lower is cheaper. For all others, higher predicts higher accuracy."""
 
 FAILED = -1e8
-"""What NASLib writes for a proxy that could not be computed; the tables have NaN instead."""
+"""NASLib's value for a proxy that could not be computed; NaN in the tables."""
 
 
 def proxy_column(
     name: str, dataset: str | None = None, in_millions: bool = False, variant: str | None = None
 ) -> Column:
-    """What the column of a proxy is; the counts may be given in millions."""
+    """Description of the column of a proxy; counts may be in millions."""
     if name in COUNTS:
         note = "another count than that of the space's statics" if name == "flops" else ""
         unit = "M" if in_millions else ""

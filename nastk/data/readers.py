@@ -1,8 +1,8 @@
-"""Reading files that came from elsewhere, without running anything that they hold.
+"""Reading untrusted files without executing anything in them.
 
 Torch files load with ``weights_only``, JSON and CSV with limits on size and shape, archives in memory with their member
-names checked. The one pickled pandas frame goes through an unpickler that knows a short list of names and answers each
-with a stand-in of ours: neither pandas nor any other importable thing can be reached from the file.
+names checked. The one pickled pandas frame is read by an unpickler with a short list of allowed names, each replaced
+by a stand-in of ours: a file can reach neither pandas nor anything else that can be imported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from nastk.errors import DataError
 
 LIMIT = 64 * 2**20
-"""Bytes above which a file, or what an archive unpacks to, is refused unless the caller allows more."""
+"""Default limit in bytes of a file, or of an unpacked archive, so that a wrong file cannot exhaust the memory."""
 
 
 def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
@@ -48,7 +48,7 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
 
 
 def read_gzip(path: str | Path, limit: int = LIMIT) -> bytes:
-    """What a gzip file unpacks to, at most `limit` bytes.
+    """The content of a gzip file, at most `limit` bytes.
 
     Raises:
         DataError: missing, not gzip, truncated or altered, or larger.
@@ -69,7 +69,7 @@ def read_json(path: str | Path, limit: int = LIMIT) -> Any:
 
 
 def parse_json(content: bytes, name: str) -> Any:
-    """The JSON document in `content`; `name` says in messages where it came from."""
+    """The JSON document in `content`; `name` is its origin, for messages."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -81,8 +81,8 @@ def read_csv(path: str | Path, columns: Sequence[str], rows: int | None = None) 
 
     Args:
         path: the file.
-        columns: names that the heading must hold.
-        rows: how many rows it must have.
+        columns: names that the heading must contain.
+        rows: required number of rows.
 
     Raises:
         DataError: a column is missing, a line has another number of cells, or the number of rows differs.
@@ -119,7 +119,7 @@ def csv_columns(path: str | Path, limit: int = LIMIT) -> dict[str, list[str]]:
 
 
 def numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
-    """Texts or numbers as a float array ``(n,)``; `name` says in messages what they are."""
+    """Texts or numbers as a float array ``(n,)``; `name` describes them in messages."""
     try:
         array = np.array([float(v) for v in values], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -128,13 +128,13 @@ def numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
 
 
 def read_torch(path: str | Path, limit: int = LIMIT) -> Any:
-    """What ``torch.save`` wrote, restricted to tensors and plain containers."""
+    """A file of ``torch.save``, restricted to tensors and plain containers."""
     content = read_bytes(path, limit)
     import torch
 
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its reader stumbles over
+    except Exception as error:  # torch raises many types of errors for malformed files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path} is truncated, or not a plain torch file: {reason}") from error
 
@@ -145,7 +145,7 @@ def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[s
     Args:
         path: the archive.
         pattern: shell pattern over member names.
-        limit: bytes that the matching members may unpack to, all together.
+        limit: most bytes of the matching members together, unpacked.
 
     Raises:
         DataError: not a ZIP archive, a member fails its checksum, its name leaves the archive's folder (absolute, or
@@ -165,7 +165,7 @@ def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[s
                 if info.flag_bits & 1:
                     raise DataError(f"{path}: the member {info.filename!r} is encrypted")
                 with archive.open(info) as member:
-                    content = member.read(limit + 1)  # the size in the header may lie
+                    content = member.read(limit + 1)  # the size in the header may be false
                 limit -= len(content)
                 if limit < 0:
                     raise DataError(f"{path}: unpacks to more than the limit at {info.filename!r}")
@@ -175,7 +175,7 @@ def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[s
     except Exception as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} cannot be unpacked: {error}") from error  # zlib.error and its like
+        raise DataError(f"{path} cannot be unpacked: {error}") from error  # zlib.error and similar
     return members
 
 
@@ -185,10 +185,10 @@ def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[s
 def read_frame(path: str | Path, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
     """The columns of a pickled ``pandas.DataFrame`` (block managers of pandas 0.14 to 1.2), read without pandas.
 
-    Numbers come as they are stored, texts as object arrays of ``str``.
+    Numbers keep their stored type, texts become object arrays of ``str``.
 
     Raises:
-        DataError: truncated, or it holds anything but a frame of numbers and texts. Nothing of the file is run.
+        DataError: truncated, or not a frame of numbers and texts. Nothing in the file is executed.
     """
     content = read_bytes(path, limit)
     try:
@@ -199,7 +199,7 @@ def read_frame(path: str | Path, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
         return frame.columns()
     except DataError:
         raise
-    except Exception as error:  # a hostile file can make the unpickler raise nearly anything
+    except Exception as error:  # a hostile file can cause almost any exception
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"{path} is truncated, or not a plain pandas frame: {reason}") from error
 
@@ -216,11 +216,11 @@ _OPCODES = frozenset(
         *("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD"),
     )
 )
-"""What pickles of frames are made of; no extension registry, persistent reference or out-of-band buffer."""
+"""Opcodes of pickled frames; no extension registry, persistent reference or out-of-band buffer."""
 
 
 def _check_opcodes(content: bytes, find: Callable[[str, str], Any] | None = None) -> None:
-    """Refuse what no plain frame needs, before anything is built: other opcodes, other names, a gigantic memo."""
+    """Reject what no plain frame needs before building anything: other opcodes, other names, a huge memo."""
     argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name not in _OPCODES:
@@ -253,7 +253,7 @@ class _Sealed(type):
 
 
 class _Marker(metaclass=_Sealed):
-    """A name that is only handed on to another stand-in."""
+    """A name that is only an argument of another stand-in."""
 
     __slots__ = ()
 
@@ -273,7 +273,7 @@ class _Array(_Marker):
 
 
 class _Reconstruct(_Marker):
-    """``numpy.core.multiarray._reconstruct``: an empty array that a state will fill."""
+    """``numpy.core.multiarray._reconstruct``: an empty array, filled later from a state."""
 
     __slots__ = ()
 
@@ -350,7 +350,7 @@ class _NewIndex(_Marker):
 
 
 class _Slice(_Marker):
-    """``builtins.slice`` of integers: where a block's columns lie."""
+    """``builtins.slice`` of integers: positions of a block's columns."""
 
     __slots__ = ("places",)
     places: range
@@ -418,7 +418,7 @@ def read_mapping(path: str | Path, limit: int = LIMIT) -> dict[Any, Any]:
     """A pickled dictionary of plain keys (texts, numbers, tuples of them) and numbers; NumPy scalars become numbers.
 
     Raises:
-        DataError: truncated, or it holds anything else. Nothing of the file is run.
+        DataError: truncated, or it contains anything else. Nothing in the file is executed.
     """
     content = read_bytes(path, limit)
     try:
@@ -429,7 +429,7 @@ def read_mapping(path: str | Path, limit: int = LIMIT) -> dict[Any, Any]:
         return {key: value.value if type(value) is _Scalar else value for key, value in found.items()}
     except DataError:
         raise
-    except Exception as error:  # a hostile file can make the unpickler raise nearly anything
+    except Exception as error:  # a hostile file can cause almost any exception
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"{path} is truncated, or not a pickled dictionary of numbers: {reason}") from error
 
@@ -465,16 +465,16 @@ class _MappingUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it holds a persistent reference")
 
 
-# ---- what torch.save wrote, with NumPy scalars in it
+# ---- files of torch.save with NumPy scalars
 
 
 def read_torch_values(path: str | Path, limit: int = LIMIT) -> Any:
-    """What ``torch.save`` wrote, restricted to plain containers, texts and numbers; NumPy scalars become numbers.
+    """A file of ``torch.save``, restricted to plain containers, texts and numbers; NumPy scalars become numbers.
 
     For files without tensors that ``weights_only`` refuses because of their NumPy scalars.
 
     Raises:
-        DataError: truncated, or it holds anything else. Nothing of the file is run.
+        DataError: truncated, or it contains anything else. Nothing in the file is executed.
     """
     members = list(read_zip(path, "*/data.pkl", limit).values())
     if len(members) != 1:
@@ -483,14 +483,14 @@ def read_torch_values(path: str | Path, limit: int = LIMIT) -> Any:
         _check_opcodes(members[0], _value)
         found = _ValuesUnpickler(io.BytesIO(members[0])).load()
         _check_plain(found)
-    except Exception as error:  # a hostile file can make the unpickler raise nearly anything
+    except Exception as error:  # a hostile file can cause almost any exception
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"{path} is truncated, or not a torch file of plain values: {reason}") from error
     return found
 
 
 def _check_plain(found: Any) -> None:
-    """Refuse anything but containers, texts and numbers; shared parts are looked at once."""
+    """Reject anything but containers, texts and numbers; shared parts are checked once."""
     waiting, seen = [found], set()
     while waiting:
         item = waiting.pop()
@@ -513,7 +513,7 @@ class _Number(_Marker):
 
 
 class _Encode(_Marker):
-    """``_codecs.encode``: the bytes that pickles of protocol 2 write as text."""
+    """``_codecs.encode``: bytes, which pickles of protocol 2 store as text."""
 
     __slots__ = ()
 

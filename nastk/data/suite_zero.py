@@ -1,8 +1,8 @@
 """The 28 tasks of NAS-Bench-Suite-Zero that Multi-Predict transfers between (Krishnakumar et al., NeurIPS 2022).
 
-A task is one data set in one space: some hundred architectures with zero-cost proxies and an accuracy (or another
-score, the more the better). Architectures are read as tuples of integers, one choice a position, so that every space
-has a ``vec`` encoding, whether or not its networks can be built here.
+A task is one data set in one space: a few hundred architectures with zero-cost proxies and an accuracy (or another
+score, higher is better). Architectures are read as tuples of integers, one choice per position, so that every space has
+a ``vec`` encoding, whether or not its networks can be built here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 COMMON = ("fisher", "flops", "grad_norm", "grasp", "jacov", "l2_norm", "params", "plain", "snip")
 """Proxies that every task has."""
 SEVEN = ("autoencoder", "class_object", "class_scene", "jigsaw", "normal", "room_layout", "segmentsemantic")
+"""Tasks of TransNAS-Bench-101."""
 THREE = ("ninapro", "scifar100", "svhn")
+"""Tasks of NAS-Bench-360."""
 DATASETS = {
     "nasbench101": ("cifar10",),
     "nasbench201": ("cifar10", "cifar100", "ImageNet16-120", *THREE),
@@ -51,11 +53,11 @@ _FILE_360 = "naslib/9x_all.zip"
 
 
 class RecordedSpace(SearchSpace):
-    """The architectures of a file as rows of choices, one a position of their tuples; it has no networks.
+    """The architectures of a file as rows of choices, one per position of their tuples; it has no networks.
 
     Args:
         name: of the space.
-        codes: ``(n, d)`` integers; positions that a shorter architecture lacks hold -1.
+        codes: ``(n, d)`` integers; positions missing in a shorter architecture are -1.
     """
 
     def __init__(self, name: str, codes: NDArray[np.int64]):
@@ -66,7 +68,7 @@ class RecordedSpace(SearchSpace):
         )
 
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
-        """There are no networks of recorded architectures."""
+        """Not supported: recorded architectures have no networks."""
         raise Unsupported(f"{self.name} is read as recorded architectures, which have no networks")
 
 
@@ -82,12 +84,12 @@ class RecordedProxies:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the files hold of one task: every recorded architecture that has an accuracy.
+    """The records of one task: all recorded architectures with an accuracy.
 
     Args:
         space: the architectures, a pool of a space whose choices all its tasks share.
         archs: the architectures in the order of the file, ``(n, d)``.
-        accuracies: or another score of the task, the more the better, ``(n,)``.
+        accuracies: or another score of the task, higher is better, ``(n,)``.
         proxies: those of :data:`PROXIES` that the files have for the space, NaN where they failed.
         dataset: of the accuracies.
     """
@@ -116,7 +118,7 @@ def read(names: Iterable[str] | None = None, store: Store | None = None) -> dict
 
 
 def _read_space(name: str, store: Store) -> dict[str, Recorded]:
-    """Every task of a space: one set of choices, the architectures of each."""
+    """All tasks of a space, with the choices that they share and the architectures of each."""
     try:
         raw = {dataset: _records(name, dataset, store) for dataset in DATASETS[name]}
     except (KeyError, TypeError, AttributeError, ValueError, SyntaxError, IndexError) as error:
@@ -139,7 +141,7 @@ def _read_space(name: str, store: Store) -> dict[str, Recorded]:
 
 
 def _records(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], tuple[float, list[float]]]:
-    """Accuracy and proxies by architecture, of those that have an accuracy."""
+    """Accuracy and proxies by architecture, for those with an accuracy."""
     if dataset in THREE:
         return _records_360(space, dataset, store)
     content = readers.read_json(store.path(_FILES[space]))
@@ -154,7 +156,7 @@ def _records(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], tu
 
 
 def _zip_accuracies(space: str, dataset: str, store: Store) -> dict[tuple[int, ...], float]:
-    """The accuracies that the small files have wrong (class_scene by up to 6.7 points)."""
+    """Accuracies that are wrong in the small files (class_scene by up to 6.7 points)."""
     file = _ACCURACIES[space]
     members = readers.read_zip(store.path(file), f"*--{dataset}--*.json")
     if not members:

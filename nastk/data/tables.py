@@ -1,8 +1,8 @@
-"""Compact columnar tables: what the importers make of the fetched files, one a space, stored without pickle.
+"""Compact columnar tables compiled from the fetched files, one per space, stored without pickle.
 
 A table is ``<home>/tables/<name>.npz``: architectures as int8 rows, columns of equal length and type stacked in one
-matrix, and a JSON text that says what each column is. It is compiled when it is first asked for, and again when its
-importer or the checksum of a file that it was made from has changed.
+matrix, and a JSON text that describes each column. It is compiled on first use, and again when its importer or the
+checksum of a source file has changed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ FORMAT = 1
 
 Kind = Literal["accuracy", "latency", "energy", "count", "proxy", "seconds", "other"]
 
-PAID = frozenset({"accuracy", "latency", "energy", "other"})
-"""Kinds whose values cost a training or a measurement to get; the others follow from the architecture alone."""
+EXPENSIVE = frozenset({"accuracy", "latency", "energy", "other"})
+"""Kinds whose values need a training or a measurement; the others follow from the architecture alone."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Column:
 
     Args:
         metric: name ("latency", "test_accuracy", "nwot").
-        kind: what sort of value it is; accuracy, latency, energy and other measurements are paid for.
+        kind: of value; accuracy, latency, energy and other measurements are expensive.
         unit: "%", "ms", "mJ", "s", "M" (millions), "" for plain numbers.
-        direction: "max" or "min", which values are good.
-        dataset: the data set it was measured on; None where it holds for any.
+        direction: "max" or "min".
+        dataset: the data set it was measured on; None if it is independent of data sets.
         device: the device that it was measured on.
         fidelity: training epochs.
-        variant: who measured it, where the same metric comes from a second source.
+        variant: name of the source, if the same metric has a second one.
         source: ``repo@commit path`` of the file that it was read from.
         sha256: checksum of that file.
-        note: what to know before using it.
+        note: caveats for users.
     """
 
     metric: str
@@ -67,12 +67,12 @@ class Column:
 
     @property
     def expensive(self) -> bool:
-        """Whether a value costs a training or a measurement."""
-        return self.kind in PAID
+        """Whether a value needs a training or a measurement."""
+        return self.kind in EXPENSIVE
 
     @property
     def label(self) -> str:
-        """What tells the column from the others of its table, for messages."""
+        """Identifies the column within its table, for messages."""
         epochs = f"{self.fidelity:g} epochs" if self.fidelity is not None else None
         return " ".join(str(p) for p in (self.metric, self.dataset, self.device, epochs, self.variant) if p)
 
@@ -97,9 +97,9 @@ class ColumnTable:
     Args:
         name: its name ("nasbench201").
         archs: the architectures, shape ``(n, d)``, int8, in the source's official order.
-        columns: what the columns are.
+        columns: their descriptions.
         blocks: their values.
-        places: block and line of each column.
+        places: block and row within it of each column.
     """
 
     name: str
@@ -109,7 +109,7 @@ class ColumnTable:
     places: list[tuple[int, int]]
 
     def values(self, number: int) -> NDArray[np.float64]:
-        """A column, shape ``(n,)``; NaN for architectures that it does not hold."""
+        """A column, shape ``(n,)``; NaN for architectures without a value."""
         place, line = self.places[number]
         block = self.blocks[place]
         if block.rows is None:
@@ -121,7 +121,7 @@ class ColumnTable:
 
 @dataclass
 class Draft:
-    """A table in the making: an importer adds checked columns to it.
+    """A table under construction: an importer adds validated columns to it.
 
     Args:
         archs: the architectures, shape ``(n, d)``.
@@ -145,14 +145,14 @@ class Draft:
 
         Args:
             file: name of the file that it was read from.
-            column: what it is; source and checksum are filled in.
+            column: description; source and checksum are filled in.
             values: shape ``(n,)``, or ``(m,)`` with `rows`.
-            rows: the architectures that it holds, each once; by default all.
-            low, high: the range that values must keep to, bounds included.
+            rows: the architectures with values, each once; by default all.
+            low, high: valid range, bounds included.
             failed: the value that stands for a failed measurement; it becomes NaN. Without it, NaN is an error.
 
         Raises:
-            DataError: not a number, out of range, of another length, or an architecture comes twice.
+            DataError: not a number, out of range, of a wrong length, or an architecture is duplicated.
         """
         expected = len(self.archs) if rows is None else len(rows)
         if values.shape != (expected,):
@@ -175,7 +175,8 @@ class Draft:
         self.files.append(file)
 
     def finish(self, name: str, store: Store) -> ColumnTable:
-        """Stack the columns, each in the narrowest type that keeps its values apart, and record their sources."""
+        """Stack the columns, each in the narrowest type that keeps distinct values distinct, and record their
+        sources."""
         groups: dict[tuple[bytes, str], list[int]] = {}
         for i, (_, values, rows) in enumerate(self.columns):
             key = (b"" if rows is None else rows.tobytes(), _narrowest(values))
@@ -195,7 +196,7 @@ class Draft:
 
 
 def _narrowest(values: NDArray[np.float64]) -> str:
-    """float32 where rounding to it makes no two different values equal (so order and ties stay), else float64."""
+    """float32 if rounding makes no two distinct values equal (which preserves order and ties), else float64."""
     with np.errstate(over="ignore"):
         short = values.astype(np.float32)
     if not np.array_equal(np.isfinite(short), np.isfinite(values)):
@@ -204,11 +205,11 @@ def _narrowest(values: NDArray[np.float64]) -> str:
 
 
 def load(name: str, store: Store | None = None) -> ColumnTable:
-    """The table of this name, compiled from the fetched files if there is none that is up to date.
+    """The table of this name, compiled from the fetched files unless it is up to date.
 
     Raises:
         UnknownName: no such table.
-        DataError: its files are not fetched (the message has the command), or damaged.
+        DataError: its files are not fetched (the message names the command), or damaged.
     """
     store = store or Store()
     file = table_path(name, store)
@@ -228,12 +229,12 @@ def load(name: str, store: Store | None = None) -> ColumnTable:
 
 
 def table_path(name: str, store: Store) -> Path:
-    """Where the compiled table lies."""
+    """Path of the compiled table."""
     return store.home / "tables" / f"{name}.npz"
 
 
 def is_current(name: str, store: Store) -> bool:
-    """Whether the compiled table is there and was made from the catalogue's files by this importer."""
+    """Whether the compiled table exists and was made from the catalogue's files by this importer."""
     try:
         _, made_of = _read(name, table_path(name, store))
     except DataError:
@@ -242,7 +243,7 @@ def is_current(name: str, store: Store) -> bool:
 
 
 def compile_table(name: str, store: Store) -> ColumnTable:
-    """Read the fetched files, checksums verified, and store the table; nothing is stored if anything is wrong."""
+    """Read the fetched files, checksums verified, and store the table; nothing is stored if there is any error."""
     importer = _importer(name)
     missing = [p for p in importer.FILES if store.state(store.catalogue.file(p)).state == "missing"]
     if missing:
@@ -253,7 +254,7 @@ def compile_table(name: str, store: Store) -> ColumnTable:
     table = draft.finish(name, store)
     try:
         _write(table, _made_of(name, store), table_path(name, store))
-    except StorageError as error:  # a cache that is shared read-only still serves
+    except StorageError as error:  # a read-only shared cache is still usable
         warnings.warn(f"the table is used but not kept: {error}", stacklevel=2)
     return table
 
@@ -264,7 +265,7 @@ def names() -> list[str]:
 
 
 def fact(name: str, what: str, default: Any) -> Any:
-    """A constant of the table's importer ("SOURCE_DEVICES"), or `default` where there is none of the name."""
+    """A constant of the table's importer ("SOURCE_DEVICES"), or `default` if it has none."""
     return getattr(_importer(name), what, default) if name in names() else default
 
 
@@ -275,7 +276,7 @@ def _importer(name: str) -> ModuleType:
 
 
 def _made_of(name: str, store: Store) -> dict[str, Any]:
-    """What an up-to-date table is made of: layout, importer and files."""
+    """Versions of an up-to-date table: layout, importer and files."""
     importer = _importer(name)
     files = {path: store.catalogue.file(path).sha256 for path in importer.FILES}
     return {"format": FORMAT, "importer": importer.VERSION, "files": files}
@@ -294,7 +295,7 @@ def _write(table: ColumnTable, made_of: dict[str, Any], path: Path) -> None:
 
 
 def _read(name: str, path: Path) -> tuple[ColumnTable, dict[str, Any]]:
-    """A stored table and what it was made of, checked against itself."""
+    """A stored table and its versions, checked for consistency."""
     try:
         with np.load(path, allow_pickle=False) as content:
             members = {key: content[key] for key in content.files}

@@ -1,6 +1,6 @@
 """TransNAS-Bench-101 macro (Duan et al., CVPR 2021): scores on seven tasks and zen of all 3,256 networks.
 
-Scores are those that NASLib calls validation accuracy, the more the better; they come from the file that has all of
+Scores are those that NASLib calls validation accuracy, higher is better; they come from the file that has all of
 them. Two tasks have the other proxies of 662 networks, five of 725.
 """
 
@@ -16,6 +16,7 @@ from nastk.data.tables import Draft
 from nastk.spaces.transbench101_macro import TransBench101Macro
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 SCORES = "naslib/tnb101_macro_zen.zip"
 PROXY_FILE = "naslib/zc_transbench101_macro.json"

@@ -1,10 +1,10 @@
 """TransNAS-Bench-101 micro (Duan et al., CVPR 2021): scores on seven tasks of all 4,096 cells, proxies of 711.
 
-Scores are those that NASLib calls validation accuracy, the more the better; they come from the file that has all of
+Scores are those that NASLib calls validation accuracy, higher is better; they come from the file that has all of
 them (those of class_scene in the smaller file differ by up to 6.7 points). class_scene has 13 proxies of 2,128 cells
 from a second source; the smaller file's are the variant ``naslib``. 192 cells have scores and 13 proxies on three
 NAS-Bench-360 tasks, whose tuples are written in another order of edges and with other codes, those of NASLib's
-NAS-Bench-201: that is what their numbers of parameters say.
+NAS-Bench-201, as their numbers of parameters show.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from nastk.spaces._transbench101_heads import THREE
 from nastk.spaces.transbench101_micro import TransBench101Micro
 
 VERSION = 1
+"""Version of this importer; an increase recompiles the table."""
 
 SCORES = "naslib/all_benchmarks_zen.zip"
 PROXY_FILE = "naslib/zc_transbench101_micro.json"
@@ -32,10 +33,11 @@ NASLIB_360 = "naslib/9x_all.zip"
 FILES = (SCORES, PROXY_FILE, SCENES, NASLIB_360)
 
 N_SCENES = 2128
+"""Cells of the second source of class_scene."""
 _CODE_360 = np.array([1, 0, 3, 2])
 """Operations of the tasks' tuples (skip, none, 3x3, 1x1)."""
 _EDGE_360 = [0, 1, 3, 2, 4, 5]
-"""Their edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3 as places in a row."""
+"""The tasks' edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3 as positions in a row."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

@@ -1,4 +1,4 @@
-"""Operation graphs of many architectures at once, for encodings: nodes in topological order, arrows between them."""
+"""Operation graphs of many architectures at once, for encodings: nodes in topological order, edges between them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from nastk.spaces.base import Archs, SearchSpace
 
 CUT = ("none", "zero", "zeroize")
-"""Operations that let nothing through."""
+"""Operations that block a path."""
 FREE = ("input", "output", "skip_connect", "skip", "identity")
-"""Operations that change nothing; they count for no path's length."""
+"""Identity operations; they do not count towards the length of a path."""
 
-Arrows = list[tuple[int, int, "NDArray[np.bool_] | None"]]
-"""From node, to node (later in topological order), and in which architectures; None if in all."""
+Edges = list[tuple[int, int, "NDArray[np.bool_] | None"]]
+"""Source, target (later in topological order), and a mask of the architectures with this edge; None for all."""
 
 
 class Graphs:
-    """Operation numbers ``(n, nodes)`` of architectures, and the arrows that any of them has, by their nodes.
+    """Operation numbers ``(n, nodes)`` of architectures, and all edges that any of them has.
 
-    Nodes that an architecture does not use are labelled "none" and have no arrows; see `SearchSpace.graphs`.
+    Nodes that an architecture does not use are labelled "none" and have no edges; see `SearchSpace.graphs`.
 
     Attributes:
         labels: of the operations, by number.
@@ -29,7 +29,7 @@ class Graphs:
         self.space = space
         self.labels = space.graphs(space.sample(1, seed=0)).labels
 
-    def __call__(self, archs: Archs) -> tuple[NDArray[np.int64], Arrows]:
+    def __call__(self, archs: Archs) -> tuple[NDArray[np.int64], Edges]:
         graphs = self.space.graphs(archs)
         matrices = graphs.adjacency[:1] if graphs.adjacency.strides[0] == 0 else graphs.adjacency
         always = np.asarray(matrices.all(axis=0))

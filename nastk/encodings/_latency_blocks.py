@@ -1,7 +1,7 @@
-"""Feature blocks of latency: what few-shot-gp's kernels and the designs (A-optimal, D-optimal) are made of.
+"""Feature blocks of latency, for few-shot-gp's kernels and the optimal designs (A-optimal, D-optimal).
 
-Where a compiling runtime would leave operations out, every block comes twice: of the architecture as written, and as
-such a runtime executes it.
+If a compiling runtime would remove operations, there are two versions of every block: for the architecture as written,
+and as such a runtime executes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 COMPILED = " compiled"
-"""What the names of the blocks of architectures as compiled end in."""
+"""Suffix of the names of blocks of architectures as compiled."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Blocks:
 
     @property
     def compiled(self) -> NDArray[np.bool_]:
-        """Which blocks are of architectures as compiled, ``(blocks,)``."""
+        """Mask of the blocks of architectures as compiled, ``(blocks,)``."""
         return np.array([name.endswith(COMPILED) for name in self.names], dtype=bool)
 
     def gram(self, other: Blocks) -> Array:
@@ -42,21 +42,21 @@ class Blocks:
         return Blocks(self.names, tuple(b[index] for b in self.blocks))
 
     def weighted(self, weights: Mapping[str, float]) -> Array:
-        """All blocks side by side, each scaled by the root of its weight."""
+        """All blocks concatenated, each scaled by the square root of its weight."""
         return np.concatenate(
             [np.sqrt(weights.get(n, 0.0)) * b for n, b in zip(self.names, self.blocks, strict=True)], axis=1
         )
 
 
 class LatencyBlocks:
-    """Makes :class:`Blocks`: source latencies, their mean, option counts, groups' counts, statics and choices.
+    """Computes :class:`Blocks`: source latencies, their mean, option counts, groups' counts, statics and choices.
 
-    Centres and scales are those of a fixed random draw of the space, so that features do not depend on what is asked.
+    Centres and scales come from a fixed random sample of the space, so that features do not depend on the query.
 
     Args:
-        space: whose architectures will come.
-        sources: latencies of source devices, or None: without the first two blocks.
-        context: for the options of the network that statics count.
+        space: of the architectures.
+        sources: latencies of source devices; without them, the first two blocks are missing.
+        context: for the build options of the network whose statics are counted.
     """
 
     def __init__(self, space: SearchSpace, sources: LatencySource | None = None, context: Context | None = None):
@@ -75,7 +75,7 @@ class LatencyBlocks:
             self._scales[name] = centre, factor
 
     def __call__(self, archs: Archs) -> Blocks:
-        """The blocks of architectures ``(n, d)``; the last few large populations are remembered."""
+        """The blocks of architectures ``(n, d)``; the last few large populations are cached."""
         key = archs.tobytes() if len(archs) > 256 else b""
         if key in self._remembered:
             return self._remembered[key]
@@ -96,7 +96,7 @@ class LatencyBlocks:
         if self.sources is not None:
             logs = np.log(self.sources(archs))
             yield "sources", logs
-            centre, factor = self._scales["sources" + reading]  # known by now: the caller has seen the block before
+            centre, factor = self._scales["sources" + reading]  # set: the caller has consumed "sources"
             yield "mean", ((logs - centre) * factor).mean(axis=1, keepdims=True)
         hot = self.space.one_hot(archs)
         for name, matrix in self._matrices.items():

@@ -13,25 +13,27 @@ from nastk.encodings.base import Context, Encoding, Features, some_archs
 from nastk.spaces.base import Archs, SearchSpace
 
 SAMPLE = 4000
+"""Architectures of the training sample: coverage of the space against training time."""
 BATCH = 128
+"""Architectures per training step."""
 
 
 class Arch2vec(Encoding):
-    """Means of a variational autoencoder's code; no metric is seen.
+    """Posterior means of a variational autoencoder's code; unsupervised.
 
-    The paper's encoder is a graph isomorphism network; here both encoder and decoder are perceptrons over arrows and
-    operations (:class:`Adjacency`), which say the same where nodes have an order. Trained on a sample, once
-    in a process for the same space and options.
+    The paper's encoder is a graph isomorphism network; here encoder and decoder are perceptrons over edges and
+    operations (:class:`Adjacency`), which carry the same information since nodes are ordered. Trained on a sample, once
+    per process for the same space and options.
 
     Args:
         width: of the code.
         hidden: units of the hidden layers.
         epochs: over the sample.
         beta: weight of the divergence from a standard normal code.
-        seed: of sample, weights and noise.
+        seed: random seed of sample, weights and noise.
     """
 
-    _trained: dict[Any, tuple[Adjacency, nn.Module]] = {}  # noqa: RUF012  # one cache for all
+    _trained: dict[Any, tuple[Adjacency, nn.Module]] = {}  # noqa: RUF012  # shared by all instances
 
     def __init__(self, width: int = 32, hidden: int = 128, epochs: int = 60, beta: float = 0.005, seed: int = 0):
         self.width, self.hidden, self.epochs, self.beta, self.seed = width, hidden, epochs, beta, seed
@@ -62,7 +64,7 @@ class Arch2vec(Encoding):
                     adam.zero_grad()
                     (wrong + self.beta * divergence).backward()
                     adam.step()
-        return network.double().eval()  # so that a code does not depend on what is computed beside it
+        return network.double().eval()  # so that a code does not depend on the rest of the batch
 
     def transform(self, archs: Archs) -> Features:
         if not len(archs):
@@ -72,7 +74,7 @@ class Arch2vec(Encoding):
             return np.asarray(self.network_.encoder(x)[:, : self.width].numpy())  # type: ignore[operator]
 
     def decode(self, codes: Features) -> Features:
-        """Probabilities of the arrows and operations that :class:`Adjacency` names, ``(n, k)``, of codes."""
+        """Probabilities of the edges and operations of :class:`Adjacency`, ``(n, k)``, from codes."""
         with torch.no_grad():
             logits = self.network_.decoder(torch.as_tensor(codes, dtype=torch.float64))  # type: ignore[operator]
         return np.asarray(torch.sigmoid(logits).numpy())

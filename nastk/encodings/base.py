@@ -1,8 +1,7 @@
-"""Encodings: architectures to numbers.
+"""Encodings: architectures to feature vectors.
 
-``fit(space, context, archs)`` learns what it must (scales, which columns exist), ``transform(archs)`` answers
-``(n, k)``.
-Encodings add up: ``nastk.encoding("vec+statics")``.
+``fit(space, context, archs)`` learns scales and columns, ``transform(archs)`` returns ``(n, k)``.
+Encodings are concatenated by ``+``: ``nastk.encoding("vec+statics")``.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ Features = NDArray[np.float64]
 
 
 class ProxySource(Protocol):
-    """Where zero-cost proxies of architectures come from (a fetched table, a live network)."""
+    """Source of zero-cost proxies of architectures (a fetched table, live networks)."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The ``k`` proxies."""
+        """Names of the ``k`` proxies."""
 
     def __call__(self, archs: Archs) -> Features:
         """Proxies ``(n, k)``, NaN where unknown."""
 
 
 class LatencySource(Protocol):
-    """Where latencies on other devices come from (a fetched table, models of the source devices)."""
+    """Source of latencies on other devices (a fetched table, models of the source devices)."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The ``k`` devices."""
+        """Names of the ``k`` devices."""
 
     def __call__(self, archs: Archs) -> Features:
         """Latencies ``(n, k)``, positive, NaN where unknown."""
@@ -48,7 +47,7 @@ class LatencySource(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """Where looked-up values come from.
+    """Sources of looked-up values.
 
     Args:
         build_options: options of the network, as `SearchSpace.build` takes them (classes, input size).
@@ -67,8 +66,8 @@ class Encoding(ABC):
     """Turns the architectures of one space into features.
 
     Attributes:
-        relaxable: whether :meth:`transform_relaxed` answers.
-        names_: names of the features, known after :meth:`fit`.
+        relaxable: whether :meth:`transform_relaxed` is supported.
+        names_: names of the features, set by :meth:`fit`.
     """
 
     relaxable: bool = False
@@ -79,9 +78,9 @@ class Encoding(ABC):
         """Prepare for a space; returns itself.
 
         Args:
-            space: whose architectures will come.
-            context: where looked-up values come from.
-            archs: ``(n, d)``, what statistics (means of missing values) may be taken from; by default the space's.
+            space: of the architectures to transform.
+            context: sources of looked-up values.
+            archs: ``(n, d)``, sample for statistics (means of missing values); by default one of the space.
         """
 
     @abstractmethod
@@ -101,7 +100,7 @@ def _terms(encoding: Encoding) -> list[Encoding]:
 
 
 class Sum(Encoding):
-    """Several encodings side by side."""
+    """Concatenation of several encodings."""
 
     def __init__(self, terms: Sequence[Encoding]):
         self.terms = list(terms)
@@ -129,12 +128,12 @@ class Sum(Encoding):
 
 
 def some_archs(space: SearchSpace) -> Archs:
-    """Architectures for statistics where none are given: all of a small space, else 2,000 of a fixed draw."""
+    """Default architectures for statistics: all of a small space, else a fixed random sample of 2,000."""
     return space.enumerate() if space.enumerable else space.sample(2000, seed=0)
 
 
 def column_means(values: Features) -> Features:
-    """Mean of the known values of each column, zero where none is known, ``(k,)``."""
+    """Mean of the known values of each column, zero if none is known, ``(k,)``."""
     known = ~np.isnan(values)
     return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 

@@ -1,4 +1,4 @@
-"""canonical:vec and so on: another encoding of the canonical form, so that equal networks have equal features."""
+"""canonical:vec and so on: another encoding of the canonical form, so that isomorphic encodings have equal features."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from nastk.encodings.base import Context, Encoding, Features, encoding
 from nastk.spaces.base import Archs, SearchSpace
 
 FAMILY = "canonical:<encoding>"
+"""Name of these encodings in listings."""
 
 
 class Canonical(Encoding):
     """Encodes `SearchSpace.canonical` instead of the architecture as written.
 
-    What a network computes, hence its accuracy, is the same for all its forms; latency is not: benchmarks measured the
-    architectures as written.
+    Isomorphic encodings compute the same function, hence have the same accuracy, but not the same latency: benchmarks
+    measured the architectures as written.
     """
 
     def __init__(self, name: str | Encoding):

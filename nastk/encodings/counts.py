@@ -1,4 +1,4 @@
-"""counts: how often each option occurs, in all and in each group of choices (stage, cell)."""
+"""counts: how often each option occurs, overall and in each group of choices (stage, cell)."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class Hwl(Encoding):
-    """Logarithm of the latency on each device of the context's source; missing ones are the column's mean.
+    """Logarithm of the latency on each device of the context's source; missing ones become the column's mean.
 
-    The same devices give the same features in every space, so a predictor on ``hwl`` alone moves between spaces. The
-    target device is never among them: `nastk.Task` refuses such a context.
+    The same devices give the same features in every space, so a predictor on ``hwl`` alone transfers between spaces.
+    The target device is never among them: `nastk.Task` refuses such a context.
     """
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Hwl:

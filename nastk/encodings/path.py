@@ -7,26 +7,29 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings._graphs import CUT, Arrows, Graphs
+from nastk.encodings._graphs import CUT, Edges, Graphs
 from nastk.encodings.base import Context, Encoding, Features, some_archs
 from nastk.errors import Unsupported
 from nastk.spaces.base import Archs, SearchSpace
 
 MOST_PATHS = 5000
+"""Most paths that are listed; beyond, time and memory grow combinatorially, and path-counts is the alternative."""
 SAMPLE = 4000
+"""Sampled architectures that decide the features: more miss fewer rare paths, but fit slower."""
 LONG = 6
-"""Longer chains are read as single operations and pairs."""
+"""Chains with more operations are encoded by single operations and pairs: their whole sequences would seldom recur."""
 
 
 class Path(Encoding):
-    """One feature a sequence of operations, 1 where a path of the operation graph reads so.
+    """One feature per sequence of operations, 1 if a path of the operation graph has this sequence.
 
-    Sequences are those seen in the space, the most frequent ones if there are many. Operations that let nothing through
-    cut a path; identities stay in the sequence, as in the paper. Where graphs are long chains, whose only path is the
-    whole architecture, the sequences are single operations and pairs of neighbours instead.
+    Sequences are those that occur in a sample of the space, the most frequent ones if there are many. A blocking
+    operation (:data:`~nastk.encodings._graphs.CUT`) removes its paths; identities stay in the sequence, as in the
+    paper. For long chains, whose only path is the whole architecture, the sequences are single operations and adjacent
+    pairs.
 
     Args:
-        most: at most so many sequences.
+        most: maximum number of sequences.
     """
 
     def __init__(self, most: int = 512):
@@ -60,20 +63,20 @@ class Path(Encoding):
         return found
 
     def _codes(self, archs: Archs) -> NDArray[np.int64]:
-        """A number for each sequence, -1 where it is cut or not there, ``(n, sequences)``."""
-        operations, arrows = self.graphs_(archs)
+        """A number for each path's sequence, -1 where the path is blocked or missing, ``(n, paths)``."""
+        operations, edges = self.graphs_(archs)
         cut = np.isin(operations, [i for i, label in enumerate(self.graphs_.labels) if label in CUT])
-        there = {(a, b): where for a, b, where in arrows}
+        there = {(a, b): where for a, b, where in edges}
         last = operations.shape[1] - 1
         if self.pairs_:
-            walks = [(list(arrow), [arrow[1]]) for arrow in there if arrow[1] < last]
-            walks += [(list(arrow), list(arrow)) for arrow in there if arrow[0] > 0 and arrow[1] < last]
+            walks = [(list(edge), [edge[1]]) for edge in there if edge[1] < last]
+            walks += [(list(edge), list(edge)) for edge in there if edge[0] > 0 and edge[1] < last]
         else:
-            walks = [(path, path[1:-1]) for path in _paths(arrows, last + 1)]
+            walks = [(path, path[1:-1]) for path in _paths(edges, last + 1)]
         base = len(self.graphs_.labels) + 1
         longest = max((len(inside) for _, inside in walks), default=0)
         if longest * np.log2(base) > 62:
-            raise Unsupported(f"a path has {longest} operations of {base - 1}; path-counts counts them without a list")
+            raise Unsupported(f"a path has {longest} operations of {base - 1}; path-counts needs no list of them")
         codes = np.full((len(archs), len(walks)), -1)
         for k, (walk, inside) in enumerate(walks):
             code = np.zeros(len(archs), dtype=np.int64)
@@ -81,8 +84,8 @@ class Path(Encoding):
             for node in inside:
                 code = code * base + operations[:, node] + 1
                 open_ &= ~cut[:, node]
-            for arrow in pairwise(walk):
-                where = there[arrow]
+            for edge in pairwise(walk):
+                where = there[edge]
                 open_ &= True if where is None else where
             codes[:, k] = np.where(open_, code, -1)
         return codes
@@ -95,10 +98,10 @@ class Path(Encoding):
         return " > ".join(reversed(labels)) or "nothing between"
 
 
-def _paths(arrows: Arrows, nodes: int) -> list[list[int]]:
+def _paths(edges: Edges, nodes: int) -> list[list[int]]:
     """Every path from the first node to the last, as node numbers."""
     following: list[list[int]] = [[] for _ in range(nodes)]
-    for a, b, _ in arrows:
+    for a, b, _ in edges:
         following[a].append(b)
     found, open_ = [], [[0]]
     while open_:
@@ -107,5 +110,5 @@ def _paths(arrows: Arrows, nodes: int) -> list[list[int]]:
             found.append(path)
         open_ += [[*path, b] for b in following[path[-1]]]
         if len(found) + len(open_) > MOST_PATHS:
-            raise Unsupported(f"the graphs have more than {MOST_PATHS} paths; path-counts counts them without a list")
+            raise Unsupported(f"the graphs have more than {MOST_PATHS} paths; path-counts needs no list of them")
     return sorted(found)

@@ -1,4 +1,4 @@
-"""path-counts: what lies on the paths from input to output: how many, how long, how often each operation."""
+"""path-counts: the paths from input to output: how many, how long, how often each operation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings._graphs import CUT, FREE, Arrows, Graphs
+from nastk.encodings._graphs import CUT, FREE, Edges, Graphs
 from nastk.encodings.base import Context, Encoding, Features, some_archs
 from nastk.spaces.base import Archs, SearchSpace
 
 
 class PathCounts(Encoding):
-    """Counts over all paths of the operation graph, by dynamic programming along its arrows.
+    """Counts over all paths of the operation graph, by dynamic programming along its edges.
 
-    For each operation, and for all that are not identities: how often it occurs on all paths together, at most and at
-    least on one path, on how many paths, on how many alone, and in how many nodes that lie on a path. Besides: the
-    number of paths, and of those that change nothing. Operations that no path passes do not count. Features that are
-    constant or double over the space are left out. On a chain they are the option counts.
+    For each operation, and for all non-identity operations together: occurrences over all paths, most and fewest
+    occurrences on one path, number of paths with it, number of paths with it and otherwise only identities, and number
+    of nodes on a path. Also the number of paths, and of identity paths. Operations on no path do not count. Features
+    that are constant or duplicates over the space are left out. On a chain they are the option counts.
     """
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> PathCounts:
@@ -44,21 +44,22 @@ class PathCounts(Encoding):
 
     def _all(self, archs: Archs) -> Features:
         """Every feature, ``(n, 2 + 6 (labels + 1))``."""
-        operations, arrows = self.graphs_(np.asarray(archs))
+        operations, edges = self.graphs_(np.asarray(archs))
         labels = self.graphs_.labels
         cut, free = (np.isin(operations, [i for i, x in enumerate(labels) if x in kind]) for kind in (CUT, FREE))
         through = ~cut
-        ahead, behind = _sums(through, arrows), _sums(through[:, ::-1], _reverse(arrows, operations.shape[1]))[:, ::-1]
+        # Paths through a node = paths from the input to it times paths from it to the output.
+        ahead, behind = _sums(through, edges), _sums(through[:, ::-1], _reverse(edges, operations.shape[1]))[:, ::-1]
         paths, used = ahead[:, -1], (ahead > 0) & (behind > 0)
-        identities = _sums(free, arrows)[:, -1]
+        identities = _sums(free, edges)[:, -1]
         columns = [paths, identities]
         for counted in [*(operations == labels.index(label) for label in self.labels_), through & ~free]:
-            alone = _sums(counted | free, arrows)[:, -1] - identities
-            without = _sums(through & ~counted, arrows)[:, -1]
+            alone = _sums(counted | free, edges)[:, -1] - identities
+            without = _sums(through & ~counted, edges)[:, -1]
             columns += [
                 (counted * ahead * behind).sum(axis=1),
-                _extreme(counted, through, arrows, np.maximum),
-                _extreme(counted, through, arrows, np.minimum),
+                _extreme(counted, through, edges, np.maximum),
+                _extreme(counted, through, edges, np.minimum),
                 paths - without,
                 alone,
                 (counted & used).sum(axis=1),
@@ -66,22 +67,22 @@ class PathCounts(Encoding):
         return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _reverse(arrows: Arrows, nodes: int) -> Arrows:
+def _reverse(edges: Edges, nodes: int) -> Edges:
     last = nodes - 1
-    return sorted(((last - b, last - a, where) for a, b, where in arrows), key=lambda arrow: arrow[:2])
+    return sorted(((last - b, last - a, where) for a, b, where in edges), key=lambda edge: edge[:2])
 
 
-def _incoming(arrows: Arrows, nodes: int) -> Sequence[list[tuple[int, NDArray[np.bool_] | None]]]:
+def _incoming(edges: Edges, nodes: int) -> Sequence[list[tuple[int, NDArray[np.bool_] | None]]]:
     found: list[list[tuple[int, NDArray[np.bool_] | None]]] = [[] for _ in range(nodes)]
-    for a, b, where in arrows:
+    for a, b, where in edges:
         found[b].append((a, where))
     return found
 
 
-def _sums(allowed: NDArray[np.bool_], arrows: Arrows) -> NDArray[np.float64]:
+def _sums(allowed: NDArray[np.bool_], edges: Edges) -> NDArray[np.float64]:
     """Number of paths from the first node to each along allowed nodes, ``(n, nodes)``."""
     found = np.zeros(allowed.shape)
-    for node, sources in enumerate(_incoming(arrows, allowed.shape[1])):
+    for node, sources in enumerate(_incoming(edges, allowed.shape[1])):
         if node == 0:
             found[:, 0] = 1.0
         for source, where in sources:
@@ -91,12 +92,12 @@ def _sums(allowed: NDArray[np.bool_], arrows: Arrows) -> NDArray[np.float64]:
 
 
 def _extreme(
-    counted: NDArray[np.bool_], allowed: NDArray[np.bool_], arrows: Arrows, pick: np.ufunc
+    counted: NDArray[np.bool_], allowed: NDArray[np.bool_], edges: Edges, pick: np.ufunc
 ) -> NDArray[np.float64]:
     """Most or fewest counted nodes on one allowed path from the first node to the last, zero without one, ``(n,)``."""
     no_path = -np.inf if pick is np.maximum else np.inf
     found = np.full(allowed.shape, no_path)
-    for node, sources in enumerate(_incoming(arrows, allowed.shape[1])):
+    for node, sources in enumerate(_incoming(edges, allowed.shape[1])):
         if node == 0:
             found[:, 0] = 0.0
         for source, where in sources:

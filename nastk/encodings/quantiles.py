@@ -1,4 +1,4 @@
-"""quantiles:zcp and so on: another encoding's features as their places among the space's architectures, in [-1, 1]."""
+"""quantiles:zcp and so on: another encoding's features as quantiles over the space's architectures, in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from nastk.encodings.base import Context, Encoding, Features, encoding, some_arc
 from nastk.spaces.base import Archs, SearchSpace
 
 FAMILY = "quantiles:<encoding>"
+"""Name of these encodings in listings."""
 MOST = 4000
+"""Most architectures for the quantiles: resolution against memory and the time of a transform."""
 
 
 class Quantiles(Encoding):
     """Replaces each feature by twice its quantile minus one, so that scales and heavy tails do not matter.
 
-    Equal values share the middle of their places. What predicts from quantiles can move to another space, where the
-    same proxies have other ranges.
+    Ties get their mean rank. A predictor on quantiles transfers to other spaces, where the same proxies have other
+    ranges.
     """
 
     def __init__(self, name: str | Encoding):

@@ -1,4 +1,4 @@
-"""statics: parameters, multiply-adds and whatever else the space knows on paper, raw and logarithmic."""
+"""statics: parameters, multiply-adds and the space's other closed-form counts, raw and logarithmic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nastk.spaces.base import Archs, SearchSpace
 class Statics(Encoding):
     """Each of `SearchSpace.statics` and its ``log(1 + x)``; free, exact, no measurement.
 
-    They are what carries a latency predictor from GPUs to phones and back (Multi-Predict's adversarial FBNet task).
+    They are what lets a latency predictor transfer between GPUs and phones (Multi-Predict's adversarial FBNet task).
     """
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Statics:

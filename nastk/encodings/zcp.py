@@ -10,11 +10,10 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class Zcp(Encoding):
-    """Zero-cost proxies from the context's source, symmetric-log scaled, and a flag where they are missing.
+    """Zero-cost proxies from the context's source, symmetric-log scaled, and a flag for missing ones.
 
     Proxies range over many decades (synflow on FBNet reaches 2.9e38), hence ``sign(x) log(1 + |x|)``. An architecture
-    without proxies gets those of its canonical form where that has them, else the column means of those that it
-    was fitted with.
+    without proxies gets those of its canonical form, if there are any, else the column means of the fit.
     """
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Zcp:

@@ -1,4 +1,4 @@
-"""Generators: propose architectures for a preference among objectives and a device, without a search for each."""
+"""Generators: trained once, they propose architectures for any preference among objectives and any device."""
 
 from __future__ import annotations
 

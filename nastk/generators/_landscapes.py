@@ -1,4 +1,4 @@
-"""Costs of relaxed architectures, as a generator is trained on them: exact on small spaces, distilled on others."""
+"""Costs of relaxed architectures for training a generator: exact on small spaces, distilled on others."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 OUTSIDE = 1.5
-"""Cost of what is no member of the space, where members cost 0 to 1."""
+"""Cost of rows that are not members, as a multiple of the worst member's: more pushes the generator harder towards
+members, but dwarfs the differences among them."""
 
 
 class Grid:
     """A value for every architecture of a small space, extended to relaxed ones by expectation (multilinearly).
 
-    So nothing is learned or smoothed: at a one-hot the derivative by an option is the cost of the architecture that
-    takes it instead, at a mixture everything is averaged by its probability.
+    Nothing is learned or smoothed: at a one-hot, the derivative with respect to an option is the cost of the
+    architecture that takes this option instead; at a mixture, it is an average weighted by probability.
 
     Args:
         space: with at most :attr:`LARGEST` combinations of its choices.
@@ -31,6 +32,7 @@ class Grid:
     """
 
     LARGEST = 50_000
+    """Most combinations of options. The grid takes memory and time in proportion, for each device and objective."""
 
     def __init__(self, space: SearchSpace, values: Array, device: str = "cpu"):
         self.sizes = tuple(int(s) for s in space.sizes)
@@ -42,7 +44,6 @@ class Grid:
         self.members = torch.as_tensor(members, device=device)
         self.one_hots = torch.as_tensor(space.one_hot(space.enumerate()), dtype=torch.float32, device=device)
         strides = np.cumprod([1, *self.sizes[::-1]])[-2::-1]
-        self._strides = torch.as_tensor(strides.copy(), device=device)
         steps = np.concatenate([np.arange(size) * s for size, s in zip(self.sizes, strides, strict=True)])
         self._steps = torch.as_tensor(steps, dtype=torch.float32, device=device)
         self._choice = torch.as_tensor(np.repeat(np.arange(space.d), self.sizes), device=device)
@@ -55,15 +56,17 @@ class Grid:
     def hard(self, one_hot: Tensor, rows: Tensor) -> Tensor:
         """Costs ``(k, b, m)`` of one-hots ``(k, b, S)`` by functions ``(b, m)``; gradients flow to the one-hots."""
         with torch.no_grad():
-            steps = split(one_hot * self._steps, self.sizes).sum(-1).round().long()  # (k, b, d) part of each choice
+            steps = split(one_hot * self._steps, self.sizes).sum(-1).round().long()  # (k, b, d) parts of the index
             place = steps.sum(-1, keepdim=True)
-            around = place - steps[..., self._choice] + self._steps.long()  # (k, b, S) each option instead
+            # (k, b, S): index of the neighbour that takes each option instead
+            around = place - steps[..., self._choice] + self._steps.long()
             values = self.grid[rows[None, :, :, None], around[:, :, None, :]]
             here = self.grid[rows[None], place]
+        # Every choice contributes the present cost once; subtracting it d - 1 times makes the value exact.
         return (one_hot[:, :, None, :] * values).sum(-1) - (len(self.sizes) - 1) * here
 
     def mixed(self, relaxed: Tensor, rows: Tensor) -> Tensor:
-        """Expected costs ``(k, b, m)`` of mixtures ``(k, b, S)`` that draw every choice on its own."""
+        """Expected costs ``(k, b, m)`` of mixtures ``(k, b, S)`` with independent choices."""
         shares = split(relaxed, self.sizes)
         weights = relaxed.new_ones(*relaxed.shape[:2], 1)
         for j, size in enumerate(self.sizes):
@@ -76,17 +79,17 @@ class Grid:
 
 
 class Distilled:
-    """A perceptron that has learned costs from labelled architectures, beside costs that need no such thing.
+    """A perceptron trained on the costs of archs_to_label architectures; relaxable costs are used directly.
 
     Args:
-        archs: one-hots of labelled architectures ``(n, S)``.
+        archs: one-hots of archs_to_label architectures ``(n, S)``.
         values: their normalised costs ``(rows, n)``; NaN rows are not learned.
-        direct: the others by row: functions of relaxed one-hots ``(n, S)``.
+        direct: rows that need no learning: functions of relaxed one-hots ``(n, S)``.
         width, steps, batch, learning_rate: of the perceptron and its training by AdamW.
-        held_out: share of the architectures that only measure how well it has learned.
+        held_out: fraction of the architectures reserved for validation.
 
     Attributes:
-        spearman: on the architectures held out, by row; NaN for direct ones.
+        spearman: rank correlation on the held-out architectures, by row; NaN for direct ones.
     """
 
     def __init__(
@@ -151,18 +154,18 @@ class Distilled:
     mixed = hard
 
 
-def labelled(space: SearchSpace, n: int, seed: int) -> Archs:
-    """Architectures on which costs are looked at: all of a space whose grid fits, else `n` different random ones."""
+def archs_to_label(space: SearchSpace, n: int, seed: int) -> Archs:
+    """Architectures whose costs are computed: all of a space whose grid fits, otherwise `n` distinct random ones."""
     if Grid.fits(space) or (space.enumerable and space.size <= n):
         return space.enumerate()
     return space.sample(n, seed, unique=True)
 
 
-def respelled(space: SearchSpace, archs: Archs, seed: int, rounds: int = 40) -> Archs:
-    """The same networks with other options of the choices that make no difference to them, ``(n, d)``.
+def isomorphic_encodings(space: SearchSpace, archs: Archs, seed: int, rounds: int = 40) -> Archs:
+    """Random isomorphic encodings of architectures, ``(n, d)``.
 
-    What a generator draws is not in canonical form; what learns costs from architectures that are must see that such
-    choices are free.
+    Draws of a generator are not canonical. A model that learns costs from canonical rows only would not see that some
+    choices have no effect.
     """
     whole = space.whole
     rng = np.random.default_rng(seed)

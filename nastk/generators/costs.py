@@ -1,4 +1,4 @@
-"""What a generator minimises: predictors, oracles, tables and functions as costs, and devices that they belong to."""
+"""Costs that a generator minimises (predictors, oracles, tables, functions), and the devices they belong to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ the order of ``enumerate``), a function from ``(n, d)`` integers to ``(n,)`` val
 
 
 class Cost:
-    """Something to minimise; what is to be maximised is negated.
+    """A function to minimise; metrics to maximise are negated.
 
     Args:
         space: of the architectures.
@@ -32,7 +32,7 @@ class Cost:
         direction: "min" or "max"; by default the predictor's or oracle's own, "min" for arrays and functions.
 
     Raises:
-        InvalidValue: none of these, or an array of another length than the space has architectures.
+        InvalidValue: none of these, or an array whose length is not the size of the space.
     """
 
     def __init__(self, space: SearchSpace, source: CostLike, direction: Direction | None = None):
@@ -42,7 +42,7 @@ class Cost:
             if not hasattr(source, "task_"):
                 raise InvalidValue(f"{type(source).__name__} is not fitted; call fit(task) first")
             if source.task_.space.choices != space.choices:
-                raise InvalidValue(f"a predictor of {source.task_.space.name} knows nothing of {space.name}")
+                raise InvalidValue(f"a predictor of {source.task_.space.name} does not predict {space.name}")
             direction = direction or source.task_.direction
             self._values = lambda archs: source.predict(archs).mean
         elif isinstance(source, Oracle):
@@ -56,7 +56,9 @@ class Cost:
                 raise InvalidValue(f"{len(table)} values for the {space.size} architectures of {space.name}")
             self._values = lambda archs: table[_places(space, archs)]
         else:
-            raise InvalidValue(f"a cost is a predictor, an oracle, an array or a function, not {type(source).__name__}")
+            raise InvalidValue(
+                f"a cost must be a predictor, an oracle, an array or a function; got {type(source).__name__}"
+            )
         self.sign = -1.0 if direction == "max" else 1.0
 
     @classmethod
@@ -68,22 +70,22 @@ class Cost:
         """Costs ``(n,)`` of architectures ``(n, d)``; NaN where unknown."""
         values = np.asarray(self._values(archs), dtype=np.float64)
         if values.shape != (len(archs),):
-            raise InvalidValue(f"a cost gave shape {values.shape} for {len(archs)} architectures")
+            raise InvalidValue(f"a cost returned shape {values.shape} for {len(archs)} architectures")
         return self.sign * values
 
     def draws(self, archs: Archs, n: int, seed: int) -> Array:
-        """What the costs may be, ``(n, archs)``: a predictor's draws, elsewhere the costs themselves."""
+        """Posterior draws of the costs, ``(n, archs)``; without a predictor, the costs themselves."""
         if isinstance(self.source, Predictor):
             return self.sign * self.source.sample(archs, n, seed)
         return np.broadcast_to(self(archs), (n, len(archs)))
 
     @property
     def relaxable(self) -> bool:
-        """Whether :meth:`relaxed` answers."""
+        """Whether :meth:`relaxed` is supported."""
         return isinstance(self.source, Predictor) and self.source.relaxable
 
     def relaxed(self, one_hot: Tensor) -> Tensor:
-        """Costs ``(n,)`` of relaxed architectures ``(n, S)``, through which gradients flow."""
+        """Costs ``(n,)`` of relaxed architectures ``(n, S)``, differentiable."""
         if not self.relaxable:
             raise Unsupported(f"{type(self.source).__name__} takes no relaxed architectures")
         found: Tensor = self.sign * self.source.predict_relaxed(one_hot)
@@ -91,7 +93,7 @@ class Cost:
 
 
 def _places(space: SearchSpace, archs: Archs) -> NDArray[np.int64]:
-    """Places of architectures in ``enumerate``."""
+    """Indices of architectures in ``enumerate``."""
     try:
         return space.index(archs)
     except Unsupported:
@@ -104,11 +106,11 @@ class Device:
     """A device as a generator sees it.
 
     Args:
-        name: of it.
-        costs: of each objective that depends on the device, by name (see :data:`CostLike`). To train on a device they
-            are all needed; to propose for it none is.
+        name: of the device.
+        costs: of each objective that depends on the device, by name (see :data:`CostLike`). Training on a device needs
+            all of them, proposing for it none.
         references: measured values of the generator's reference architectures by objective, each ``(k,)``, NaN where
-            the measurement failed; by default what `costs` say of them.
+            the measurement failed; by default computed from `costs`.
     """
 
     name: str
@@ -117,10 +119,10 @@ class Device:
 
 
 def scaled(values: Any, count: int, what: str) -> Array:
-    """Values of the reference architectures, scaled to [0, 1] among them; a failed one counts as the largest.
+    """Min-max scaled values of the reference architectures; a failed one counts as the largest.
 
     Raises:
-        InvalidValue: another number of values, fewer than two of them known, or all equal.
+        InvalidValue: a wrong number of values, fewer than two of them known, or all equal.
     """
     array = np.asarray(values, dtype=np.float64).ravel()
     if len(array) != count:

@@ -79,7 +79,7 @@ class Decoder:
         """Distinct members among `k` draws for each row of logits, with the likeliest ones, ``(m, d)``.
 
         Args:
-            temperature: divides the logits before drawing; the higher, the more diverse.
+            temperature: divides the logits before sampling; higher is more diverse.
         """
         space = self.space
         log_p = log_softmax(logits / temperature, space.sizes)

@@ -1,4 +1,4 @@
-"""One direction out of the gradients of several devices: their mean, or MGDA's common descent direction."""
+"""Combining the gradients of several devices: their mean, or MGDA's common descent direction."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from nastk.errors import InvalidValue, UnknownName
 Array = NDArray[np.float64]
 
 COMBINATIONS = ("mean", "mgda")
+"""Names for :func:`combine`."""
 
 
 def frank_wolfe(gram: Array, steps: int = 2000, tolerance: float = 1e-7) -> Array:
     """Weights on the simplex, ``(t,)``, of the shortest convex combination of ``t`` vectors.
 
     Minimises ``w' G w`` by Frank-Wolfe with away steps and exact line search (Jaggi, ICML 2013; Lacoste-Julien & Jaggi,
-    NeurIPS 2015), from the shortest vector; MGDA (Sener & Koltun, NeurIPS 2018) asks for this.
+    NeurIPS 2015), from the shortest vector. It is the subproblem of MGDA (Sener & Koltun, NeurIPS 2018).
 
     Args:
         gram: inner products of the vectors, ``(t, t)``.
-        steps: at most so many.
-        tolerance: duality gap, relative to the largest squared length, at which it stops.
+        steps: maximum number of steps.
+        tolerance: stop at this duality gap, relative to the largest squared length.
     """
     gram = np.asarray(gram, dtype=np.float64)
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not len(gram) or not np.isfinite(gram).all():
-        raise InvalidValue(f"a Gram matrix is square and finite; got shape {gram.shape}")
+        raise InvalidValue(f"a Gram matrix must be square and finite; got shape {gram.shape}")
     size = max(float(gram.diagonal().max()), 1e-300)
     weights = np.zeros(len(gram))
     weights[int(np.argmin(gram.diagonal()))] = 1.0
@@ -40,6 +41,8 @@ def frank_wolfe(gram: Array, steps: int = 2000, tolerance: float = 1e-7) -> Arra
         if level - slopes[towards] <= tolerance * size:
             break
         direction = -weights
+        # Take the steeper of the Frank-Wolfe and the away direction; plain Frank-Wolfe zigzags on a face of the
+        # simplex.
         if level - slopes[towards] >= slopes[away] - level or weights[away] >= 1.0:
             direction = direction.copy()
             direction[towards] += 1.0
@@ -60,12 +63,12 @@ def combine(gradients: Tensor, how: str = "mean") -> Tensor:
     """One direction, ``(p,)``, of the devices' gradients ``(t, p)``.
 
     Args:
-        gradients: of each device.
-        how: "mean"; or "mgda", the shortest convex combination of the gradients scaled to length one, given the mean
-            length of the gradients (unscaled it shrinks where devices conflict, and the generator stalls).
+        gradients: one per device.
+        how: "mean"; or "mgda", the shortest convex combination of the normalised gradients, rescaled to their mean
+            length (otherwise it shrinks where devices conflict, and training stalls).
 
     Raises:
-        UnknownName: neither of these.
+        UnknownName: `how` is neither.
     """
     if how not in COMBINATIONS:
         raise UnknownName("combination of gradients", how, COMBINATIONS)
@@ -82,7 +85,7 @@ def combine(gradients: Tensor, how: str = "mean") -> Tensor:
 
 
 def descend(parameters: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]], how: str) -> None:
-    """Give parameters, as their gradient, what the devices' own combine to.
+    """Set the parameters' gradients to the combination of the devices' gradients.
 
     Args:
         parameters: of a network.

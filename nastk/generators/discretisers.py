@@ -1,8 +1,8 @@
 """Discretisers: from logits of every choice to architectures, with a gradient of the expected cost.
 
-Logits are ``(..., S)``, one for every option of every choice side by side, as in `SearchSpace.one_hot`; `sizes` says
-how many options each choice has. Those that relax answer (relaxed) one-hots through which gradients flow, and the cost
-may be any differentiable function of them; the others only need the costs of architectures.
+Logits are ``(..., S)``, one for every option of every choice, concatenated as in `SearchSpace.one_hot`; `sizes` are the
+numbers of options. Relaxing discretisers return (relaxed) one-hots through which gradients flow, and the cost may be
+any differentiable function of them; the others only need the costs of architectures.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ CostFunction = Callable[[Tensor], Tensor]
 """From one-hots ``(k, b, S)`` to costs ``(k, b)``; row ``b`` by its own preference and device."""
 
 _NEVER = -1e4
-"""Logit of an option that a choice does not have."""
+"""Logit of an option that a choice does not have: its probability is 0 in single precision, its gradient finite."""
 
 
 class Discretiser(ABC):
     """Estimates the gradient of the expected cost of architectures drawn from independent choices.
 
     Attributes:
-        relaxes: whether calling it answers (relaxed) one-hots.
-        hard: whether these are one-hots in value, so that costs are always those of architectures.
+        relaxes: whether a call returns (relaxed) one-hots.
+        hard: whether their values are one-hots, so that costs are always those of architectures.
     """
 
     relaxes: bool = False
     hard: bool = True
 
     def anneal(self, progress: float) -> None:
-        """Told the share of the training that is done, 0 to 1, before each step."""
+        """Called before each step with the fraction of the training that is done, 0 to 1."""
 
     def __call__(self, logits: Tensor, sizes: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """One draw for each row of logits ``(..., S)``, as one-hots ``(..., S)``; gradients flow to the logits.
 
         Raises:
-            Unsupported: it answers no one-hots; use its loss.
+            Unsupported: it does not relax; use its loss.
         """
         raise Unsupported(f"{type(self).__name__} does not relax architectures; use its loss")
 
@@ -50,11 +50,11 @@ class Discretiser(ABC):
     def loss(
         self, logits: Tensor, cost: CostFunction, sizes: Sequence[int], generator: torch.Generator | None = None
     ) -> Tensor:
-        """Something whose gradient estimates that of the expected cost, ``(b,)``, for logits ``(b, S)``."""
+        """A surrogate ``(b,)`` whose gradient estimates that of the expected cost, for logits ``(b, S)``."""
 
 
 class _Relaxing(Discretiser):
-    """Answers one-hots through which gradients flow."""
+    """Returns one-hots through which gradients flow."""
 
     relaxes = True
 
@@ -88,7 +88,7 @@ class Softmax(_Relaxing):
 
 
 class StraightThrough(_Relaxing):
-    """A drawn architecture whose gradient is taken for that of the probabilities (Bengio et al., arXiv 1308.3432)."""
+    """A sampled architecture with the gradient of the probabilities (Bengio et al., arXiv 1308.3432)."""
 
     def _relax(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         p = logits.softmax(-1)
@@ -96,8 +96,8 @@ class StraightThrough(_Relaxing):
 
 
 class ReinMax(_Relaxing):
-    """A drawn architecture whose gradient is right to second order, by Heun's method (Liu et al., NeurIPS 2023,
-    Algorithm 2): twice the gradient at the mean of draw and probabilities, less half of the straight-through one.
+    """A sampled architecture with a second-order accurate gradient, by Heun's method (Liu et al., NeurIPS 2023,
+    Algorithm 2): twice the gradient at the mean of sample and probabilities, minus half of the straight-through one.
 
     Args:
         temperature: of the probabilities in that mean; 1 in MODNAS.
@@ -116,11 +116,11 @@ class ReinMax(_Relaxing):
 
 
 class StraightThroughGumbel(_Relaxing):
-    """A draw by Gumbel noise, hard, with the gradient of its softmax (Jang et al., ICLR 2017; GDAS, CVPR 2019).
+    """A hard Gumbel-softmax sample with the gradient of the soft one (Jang et al., ICLR 2017; GDAS, CVPR 2019).
 
     Args:
-        temperature: of the softmax at the start.
-        coldest: at the end of a training that calls :meth:`anneal`, reached geometrically.
+        temperature: initial temperature of the softmax.
+        coldest: final temperature if the training calls :meth:`anneal`; decays geometrically.
     """
 
     def __init__(self, temperature: float = 1.0, coldest: float = 0.3):
@@ -144,7 +144,7 @@ class Dirichlet(_Relaxing):
     def _relax(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         concentration = functional.elu(logits) + 1.0 + 1e-4
         exists = logits > _NEVER / 2
-        with torch.random.fork_rng(devices=[]):  # the reparametrised draw takes no generator
+        with torch.random.fork_rng(devices=[]):  # the reparametrised sampler takes no generator
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=logits.device)))
             drawn = torch._standard_gamma(concentration.clamp_min(1e-3)) * exists
         return drawn / drawn.sum(-1, keepdim=True).clamp_min(1e-12)
@@ -153,15 +153,15 @@ class Dirichlet(_Relaxing):
 class Score(Discretiser):
     """Score function (REINFORCE, Williams 1992) with the mean of the other draws as baseline (Kool et al. 2019).
 
-    Unbiased, and the costs need no gradient.
+    Unbiased; the costs need not be differentiable.
 
     Args:
-        draws: a row and step.
+        draws: samples per row and step.
     """
 
     def __init__(self, draws: int = 8):
         if draws < 2:
-            raise InvalidValue(f"the baseline needs at least 2 draws, not {draws}")
+            raise InvalidValue(f"the baseline needs at least 2 draws; got {draws}")
         self.draws = draws
 
     def loss(
@@ -178,18 +178,18 @@ class Score(Discretiser):
 
 
 class Exact(Discretiser):
-    """The expected cost itself, over all architectures of a small space.
+    """The exact expected cost over all architectures of a small space.
 
     Args:
-        one_hots: of all its members, ``(n, S)``; where they are no product of the choices, the distribution is that of
-            the choices given that they make a member.
+        one_hots: of all members, ``(n, S)``. If they are not the product of the choices, the distribution is
+            conditioned on membership.
     """
 
     def __init__(self, one_hots: Tensor):
         self.one_hots = one_hots
 
     def probabilities(self, logits: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Of every member, ``(b, n)``."""
+        """Probability of every member, ``(b, n)``."""
         log_p = join(split(logits, sizes, _NEVER).log_softmax(-1), sizes)
         return (log_p @ self.one_hots.to(log_p).T).softmax(-1)
 
@@ -233,12 +233,12 @@ def discretiser(name: str | Discretiser, one_hots: Tensor | None = None) -> Disc
     return DISCRETISERS[name]()
 
 
-# ---- choices side by side, and as rows
+# ---- flat and padded layouts of choices
 
 
 @lru_cache(maxsize=64)
 def _places(sizes: tuple[int, ...]) -> Tensor:
-    """Where each option stands in ``(d, max(sizes))`` written as one row."""
+    """Index of each option in the flattened ``(d, max(sizes))``."""
     widest = max(sizes)
     return torch.tensor([j * widest + o for j, size in enumerate(sizes) for o in range(size)])
 
@@ -262,7 +262,7 @@ def join(padded: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _draw(p: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One-hot draws of probabilities ``(..., o)``."""
+    """One-hot samples of probabilities ``(..., o)``."""
     uniform = torch.rand((*p.shape[:-1], 1), generator=generator, device=p.device, dtype=p.dtype)
     cumulative = p.detach().cumsum(-1)
     chosen = (cumulative < uniform * cumulative[..., -1:]).sum(-1)

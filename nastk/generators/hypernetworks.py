@@ -13,14 +13,14 @@ from nastk.generators.preferences import simplex_grid
 
 
 class Hypernetwork(nn.Module):
-    """Calling it with preferences ``(n, m)`` and device embeddings ``(n, e)`` answers logits ``(n, outputs)``.
+    """Maps preferences ``(n, m)`` and device embeddings ``(n, e)`` to logits ``(n, outputs)``.
 
-    Fresh ones answer nearly equal logits, so that every architecture is about as likely.
+    Initial logits are nearly equal, so that all architectures are about equally likely.
 
     Args:
-        objectives: m.
-        embedding: e, length of a device's embedding.
-        outputs: options of all choices together.
+        objectives: number of objectives, m.
+        embedding: length of a device's embedding, e.
+        outputs: number of options of all choices.
     """
 
     centre: Tensor
@@ -35,16 +35,16 @@ class Hypernetwork(nn.Module):
         self.register_buffer("spread", torch.tensor(0.5))
 
     def observe(self, devices: Tensor) -> None:
-        """Take mean and spread of the training devices' embeddings ``(t, e)``, by which embeddings are standardised.
+        """Set mean and spread for standardising embeddings from the training devices' embeddings ``(t, e)``.
 
-        Embeddings of devices resemble each other: what differs would hardly be seen beside what is common.
+        Embeddings of devices are similar: unstandardised, their common part would hide the differences.
         """
         self.centre = devices.mean(0)
         if len(devices) > 1:
             self.spread = (devices - self.centre).square().mean().sqrt().clamp_min(1e-3)
 
     def standardised(self, devices: Tensor) -> Tensor:
-        """Embeddings of mean about 0 and deviation about 1 over the training devices, outliers drawn in."""
+        """Embeddings with mean 0 and standard deviation 1 over the training devices, clipped at 4."""
         return ((devices - self.centre) / self.spread).clamp(-4, 4)
 
 
@@ -52,16 +52,16 @@ class Bank(Hypernetwork):
     """Tables of logits by preference, mixed by attention over the device embedding (MODNAS, Section 3 and its code).
 
     A table has a row for each anchor of the simplex (two objectives: 101 bins of the first preference). Unlike in the
-    released code a preference between anchors gets their mean, so that none stays untrained, and there may be any
-    number of objectives.
+    released code, rows are interpolated between anchors, so that none stays untrained, and there may be any number of
+    objectives.
 
     Args:
         objectives, embedding, outputs: see :class:`Hypernetwork`.
-        tables: so many of them.
-        anchors: at most so many rows.
-        wave: take the sine of the attention's scores before the softmax, as the code does on NAS-Bench-201.
+        tables: number of tables.
+        anchors: maximum number of rows of a table.
+        wave: apply a sine to the attention scores before the softmax, as the released code does on NAS-Bench-201.
         sharpness: multiplies the scores before the softmax.
-        scale: standard deviation of the fresh logits.
+        scale: standard deviation of the initial logits.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class Bank(Hypernetwork):
         self.tables = nn.Parameter(torch.randn(tables, len(self.grid), outputs) * scale)
 
     def forward(self, preferences: Tensor, devices: Tensor) -> Tensor:
-        distinct, which = torch.unique(devices, dim=0, return_inverse=True)  # mixing tables is the larger part
+        # Mixing the tables dominates the cost: do it once per device, not per preference.
+        distinct, which = torch.unique(devices, dim=0, return_inverse=True)
         scores = self.standardised(distinct) @ self.keys.T / self.embedding**0.5
         attention = (self.sharpness * (scores.sin() if self.wave else scores)).softmax(1)
         mixed = (attention @ self.tables.flatten(1)).unflatten(1, self.tables.shape[1:])
@@ -96,9 +97,9 @@ class Smooth(Hypernetwork):
     Args:
         objectives, embedding, outputs: see :class:`Hypernetwork`.
         width, depth: of the hidden layers.
-        frequencies: so many multiples of half a wave along each preference.
-        scale: of the fresh logits.
-        gain: multiplies the logits, which makes the last layer learn so much faster.
+        frequencies: number of multiples of half a wave along each preference.
+        scale: standard deviation of the initial weights of the last layer, times the gain.
+        gain: factor of the logits, which scales the learning rate of the last layer.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Smooth(Hypernetwork):
 
 
 class Constant(Hypernetwork):
-    """The same logits for everything: the architecture parameters of a search for one preference and one device."""
+    """The same logits for every input: the architecture parameters of a search for one preference and one device."""
 
     def __init__(self, objectives: int, embedding: int, outputs: int, scale: float = 1e-3):
         super().__init__(objectives, embedding, outputs)

@@ -1,4 +1,4 @@
-"""Normalisation: costs of different units to [0, 1], so that preferences mean the same on every device."""
+"""Normalisation: maps costs of different units to [0, 1], so that a preference means the same on every device."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from nastk.errors import InvalidValue, UnknownName
 Array = NDArray[np.float64]
 
 NORMALISATIONS = ("cdf", "min-max")
+"""Names for :meth:`Normalisation.fit`."""
 
 
 class Normalisation:
-    """Increasing piecewise-linear functions, one a row, differentiable in the costs.
+    """Increasing piecewise-linear functions, one per row, differentiable in the costs.
 
-    Between its knots a function is linear; outside it goes on with the slope of a line through both ends, so that no
-    gradient vanishes.
+    A function is linear between its knots. Outside, it continues with the slope of the line through both ends, so that
+    no gradient vanishes.
 
     Args:
         knots: ``(rows, k)``, non-decreasing.
-        levels: ``(rows, k)``, what the knots are mapped to.
+        levels: ``(rows, k)``, values at the knots.
     """
 
     def __init__(self, knots: Tensor, levels: Tensor):
@@ -34,8 +35,8 @@ class Normalisation:
 
         Args:
             costs: ``(rows, n)``, a row for each device and objective.
-            how: "cdf", the share of architectures that cost less, or "min-max".
-            knots: of a cdf.
+            how: "cdf", the fraction of architectures that cost less, or "min-max".
+            knots: number of knots of a cdf.
 
         Raises:
             InvalidValue: costs that are not finite.
@@ -48,7 +49,7 @@ class Normalisation:
             raise InvalidValue("costs must be finite to be normalised")
         levels = np.linspace(0.0, 1.0, knots if how == "cdf" else 2)
         found = np.quantile(costs, levels, axis=1).T
-        # ties make a jump: the knots are moved apart by a hair, so that the function stays one
+        # Ties would be a jump: move the knots apart slightly, so that this stays a function.
         width = np.maximum(np.ptp(costs, axis=1, keepdims=True), 1e-12 * np.maximum(np.abs(costs).max(), 1.0))
         found = np.maximum.accumulate(found + width * 1e-5 * np.arange(len(levels)), axis=1)
         return cls(
@@ -68,5 +69,5 @@ class Normalisation:
         return torch.where(costs > last, self.levels[:, -1:] + (costs - last) * slope, inside)
 
     def rows(self, rows: Tensor) -> Normalisation:
-        """Some of the functions."""
+        """A subset of the functions."""
         return Normalisation(self.knots[rows], self.levels[rows])

@@ -1,7 +1,7 @@
-"""MODNAS as a generator: trained once on many devices, it proposes a Pareto front for any of them, and for new ones.
+"""MODNAS as a generator: trained once on many devices, it proposes a Pareto front for these and for new devices.
 
-Multi-objective Differentiable Neural Architecture Search (Sukthanker et al., ICLR 2025, arXiv 2402.18213), against
-costs that are frozen (predictors, tables) instead of a supernet that is trained along.
+Multi-objective Differentiable Neural Architecture Search (Sukthanker et al., ICLR 2025, arXiv 2402.18213), with
+fixed costs (predictors, tables) instead of a supernet that is trained alongside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
 from nastk.files import atomic_path, write_text
-from nastk.generators._landscapes import Distilled, Grid, labelled, one_hots, respelled
+from nastk.generators._landscapes import Distilled, Grid, archs_to_label, isomorphic_encodings, one_hots
 from nastk.generators.costs import Cost, CostLike, Device, scaled
 from nastk.generators.decoding import Decoder, greedy
 from nastk.generators.device_gradients import combine, descend
@@ -36,47 +36,48 @@ from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]
 Preferences = int | Array | Sequence[Sequence[float]]
-"""A number of evenly spread rays, or rows of weights ``(n, m)``, not negative, in the order of the objectives."""
+"""A number of evenly spread rays, or rows of non-negative weights ``(n, m)``, in the order of the objectives."""
 
 FORMAT = 1
+"""Version of the stored files; increased when older ones can no longer be read."""
 TUNED = {"bank": (0.03, 0.05), "smooth": (0.006, 0.1), "constant": (0.03, 0.05)}
 """Learning rate and weight of the entropy by network: tuned on 12-epoch validation accuracies of NAS-Bench-201."""
 NO_DEVICE = Device("")
-"""What a generator is trained on where no objective depends on a device."""
+"""Stands for the device where no objective depends on one."""
 
 
 class ParetoGenerator:
-    """A hypernetwork that answers, for a preference among objectives and a device, which architectures to look at.
+    """A hypernetwork that maps a preference among objectives and a device to architectures.
 
-    ``fit(devices)`` draws preferences afresh for every device and step, lets the hypernetwork make logits of every
-    choice, and descends on the scalarised costs of what the logits draw. ``propose`` then is one forward pass; a new
-    device needs no more than the latencies of the reference architectures.
+    ``fit(devices)`` draws new preferences for every device and step, computes logits of every choice with the
+    hypernetwork, and descends on the scalarised costs of the sampled architectures. ``propose`` is then one forward
+    pass; a new device only needs the latencies of the reference architectures.
 
     Args:
         space: of the architectures.
-        objectives: name to cost (see `nastk.generators.costs.CostLike`), or None where it depends on the device.
-        references: architectures ``(k, d)`` whose values describe a device; by default ten that the sampler
-            "a-optimal" chooses for the space. The paper takes ten at random.
+        objectives: name to cost (see `nastk.generators.costs.CostLike`), or None if it depends on the device.
+        references: architectures ``(k, d)`` whose values describe a device; by default ten chosen by the
+            sampler "a-optimal". The paper uses ten random ones.
         network: "bank" (the paper's), "smooth" or "constant" (see `nastk.generators.hypernetworks`).
         network_options: of its constructor.
         discretiser: see `nastk.generators.discretisers.DISCRETISERS`.
         scalarisation: see `nastk.generators.scalarisations.SCALARISATIONS`.
         normalisation: "cdf" or "min-max", of each objective and device.
         combination: "mean" or "mgda", of the devices' gradients.
-        condition: "preference"; or "budget" (PNAG, Guo et al., arXiv 2210.07634): of two objectives the first is
-            minimised while the second keeps to a budget, which takes the place of the preference.
-        limits: conditions kept by learned multipliers.
+        condition: "preference"; or "budget" (PNAG, Guo et al., arXiv 2210.07634): the first of two
+            objectives is minimised subject to a budget on the second, which replaces the preference.
+        limits: constraints with learned multipliers.
         steps: of the training.
-        batch: preferences for each device and step.
-        learning_rate, betas: of Adam; the rate is annealed by a cosine. By default by :data:`TUNED`.
-        entropy: weight of the logits' entropy, which keeps draws diverse; it falls to nothing in the training. By
-            default by :data:`TUNED`.
+        batch: preferences per device and step.
+        learning_rate, betas: of Adam; the rate is annealed by a cosine. By default from :data:`TUNED`.
+        entropy: weight of the logits' entropy, which keeps samples diverse; annealed to 0 during training. By default
+            from :data:`TUNED`.
         alignment: weight of the cosine between costs and preference, 0.01 in the paper's code.
-        penalty: of "budget", times the overrun.
-        labels, distillation_steps: architectures that costs are distilled on where the space is too large to be listed,
-            and steps of the perceptron that learns them.
-        warm_start: a second ``fit`` goes on from the first.
-        seed: of everything drawn.
+        penalty: weight of the excess over the budget, for "budget".
+        labels, distillation_steps: number of architectures for distilling the costs if the space is too large to
+            enumerate, and training steps of the distilled perceptron.
+        warm_start: a second ``fit`` continues from the first.
+        seed: random seed.
         device: torch device of the training.
 
     Attributes:
@@ -152,11 +153,11 @@ class ParetoGenerator:
         return self._references
 
     def embedding(self, device: str | Device) -> Array:
-        """What the hypernetwork sees of a device, ``(e,)``: the values of the reference architectures of every
-        objective that depends on it, each scaled to [0, 1] among them.
+        """Embedding of a device, ``(e,)``: for every objective that depends on the device, the min-max scaled values of
+        the reference architectures.
 
         Raises:
-            UnknownName: a name of no device it was trained on.
+            UnknownName: it was not trained on a device of this name.
             InvalidValue: a device without values of an objective.
         """
         if isinstance(device, str):
@@ -196,10 +197,10 @@ class ParetoGenerator:
         """Train on devices; returns itself.
 
         Args:
-            devices: each with a cost for every objective that depends on the device; none where no objective does.
+            devices: each with a cost for every objective that depends on the device; none if no objective does.
 
         Raises:
-            InvalidValue: no devices or two of one name, an objective without a cost, options that do not go together.
+            InvalidValue: no devices or two of one name, an objective without a cost, or incompatible options.
             UnknownName: no such hypernetwork, discretiser, scalarisation, normalisation or combination.
         """
         devices = list(devices) or ([] if self.of_device else [NO_DEVICE])
@@ -225,18 +226,18 @@ class ParetoGenerator:
         if len(set(names)) < len(names):
             raise InvalidValue(f"devices need different names; got {', '.join(names)}")
         if self.condition not in ("preference", "budget"):
-            raise InvalidValue(f"the condition is 'preference' or 'budget', not {self.condition!r}")
+            raise InvalidValue(f"the condition must be 'preference' or 'budget'; got {self.condition!r}")
         if self.condition == "budget" and len(self.objectives) != 2:
-            raise InvalidValue("a budget needs two objectives: what is minimised, and what keeps to the budget")
+            raise InvalidValue("a budget needs two objectives: the one to minimise, and the one with the budget")
         if self.steps < 0 or self.batch < 1:
-            raise InvalidValue("a training has at least 0 steps and a batch of at least 1")
+            raise InvalidValue("a training needs at least 0 steps and a batch of at least 1")
         known = Grid.fits(self.space)
         discretiser(self.discretiser, torch.zeros(1, 1) if known else None)
         scalarisation(self.scalarisation)
         combine(torch.zeros(1, 1), self.combination)
 
     def _make_network(self, embedding: int) -> bool:
-        """Make the network, unless training goes on with the one that is there."""
+        """Create the network, unless training continues with the existing one."""
         outputs = int(self.space.sizes.sum())
         old = getattr(self, "network_", None)
         if self.warm_start and old is not None and (old.embedding, old.outputs) == (embedding, outputs):
@@ -248,8 +249,8 @@ class ParetoGenerator:
         return True
 
     def _landscape(self, devices: Sequence[Device], generator: torch.Generator) -> tuple[Grid | Distilled, Tensor]:
-        """Normalised costs, and which of their rows are a device's objectives and then limits, ``(devices, ...)``."""
-        archs = labelled(self.space, self.labels, self.seed)
+        """Normalised costs, and the rows of each device's objectives and then limits, ``(devices, ...)``."""
+        archs = archs_to_label(self.space, self.labels, self.seed)
         costs: list[Cost] = []
         values: list[Array] = []
         bounds: list[float | None] = []  # of rows that are limits
@@ -269,7 +270,7 @@ class ParetoGenerator:
             for j, (name, cost) in enumerate(zip(self.objectives, mine, strict=True)):
                 rows[i, j] = row((name, device.name if self.objectives[name] is None else ""), cost, None)
             for j, limit in enumerate(self.limits):
-                cost, shared = self._limited(limit, mine)
+                cost, shared = self._limit_cost(limit, mine)
                 rows[i, len(self.objectives) + j] = row(
                     (f"limit {j}", "" if shared else device.name), cost, limit.bound
                 )
@@ -288,9 +289,9 @@ class ParetoGenerator:
         direct = {}
         for r, (cost, bound) in enumerate(zip(costs, bounds, strict=True)):
             if cost.relaxable:
-                direct[r] = _relaxed(cost, functions.get(r), bound)
+                direct[r] = _relaxed_cost(cost, functions.get(r), bound)
         found = Distilled(
-            one_hots(self.space, self._respelled(archs), self.device),
+            one_hots(self.space, self._as_drawn(archs), self.device),
             torch.as_tensor(normalised, dtype=torch.float32, device=self.device),
             direct,
             generator,
@@ -299,12 +300,12 @@ class ParetoGenerator:
         self.distilled_ = found.spearman[rows[:, : len(self.objectives)]]
         return found, torch.as_tensor(rows, device=self.device)
 
-    def _respelled(self, archs: Archs) -> Archs:
-        """Architectures as a generator may draw them, where only members in canonical form could be looked up."""
-        return respelled(self.space, archs, self.seed) if isinstance(self.space, Pool) else archs
+    def _as_drawn(self, archs: Archs) -> Archs:
+        """Isomorphic encodings of a pool's members (which are canonical), as a generator may draw them."""
+        return isomorphic_encodings(self.space, archs, self.seed) if isinstance(self.space, Pool) else archs
 
-    def _limited(self, limit: Limit, costs: Sequence[Cost]) -> tuple[Cost, bool]:
-        """The cost that a limit is about, and whether it is the same on every device."""
+    def _limit_cost(self, limit: Limit, costs: Sequence[Cost]) -> tuple[Cost, bool]:
+        """The cost that a limit constrains, and whether it is the same on every device."""
         if not isinstance(limit.of, str):
             cost, shared = Cost.of(self.space, limit.of), True
         elif limit.of in self.objectives:
@@ -313,7 +314,7 @@ class ParetoGenerator:
         else:
             raise UnknownName("objective to limit", limit.of, self.objectives)
         if cost.sign < 0:
-            raise InvalidValue("a limit is about something that is minimised")
+            raise InvalidValue("a limit constrains a cost that is minimised")
         return cost, shared
 
     def _train(self, landscape: Grid | Distilled, rows: Tensor, embeddings: Tensor, generator: torch.Generator) -> None:
@@ -341,7 +342,7 @@ class ParetoGenerator:
                 found = scalarise(goals, conditions.expand_as(goals))
             if self.alignment:
                 found = found - self.alignment * torch.cosine_similarity(goals, conditions.expand_as(goals), dim=-1)
-            for j in range(len(self.limits)):
+            for j in range(len(self.limits)):  # Lagrangian
                 found = found + multipliers[j][devices] * costs[..., m + j]
             return found
 
@@ -399,17 +400,17 @@ class ParetoGenerator:
                 budgets = (np.arange(n) + 0.5) / n
             levels = np.asarray(budgets, dtype=np.float64).ravel()
             if not ((levels >= 0) & (levels <= 1)).all():
-                raise InvalidValue("budgets are levels from 0 to 1: the share of architectures that keep to it")
+                raise InvalidValue("budgets are levels from 0 to 1: the fraction of architectures within it")
             return np.stack([1 - levels, levels], axis=1)
         if budgets is not None:
-            raise InvalidValue("this generator takes preferences; make it with condition='budget' to give budgets")
+            raise InvalidValue("this generator takes preferences; create it with condition='budget' to give budgets")
         if isinstance(preferences, (int, np.integer)):
             return rays(int(preferences), m)
         array = np.atleast_2d(np.asarray(preferences, dtype=np.float64))
         if array.ndim != 2 or array.shape[1] != m:
-            raise InvalidValue(f"preferences have {m} weights, one an objective; got shape {array.shape}")
+            raise InvalidValue(f"preferences have {m} weights, one per objective; got shape {array.shape}")
         if not np.isfinite(array).all() or (array < 0).any() or (array.sum(axis=1) <= 0).any():
-            raise InvalidValue("weights of a preference are not negative and do not all vanish")
+            raise InvalidValue("weights of a preference must not be negative and must not all be zero")
         return array / array.sum(axis=1, keepdims=True)
 
     def logits(self, device: str | Device, preferences: Preferences = 24, budgets: Any = None) -> Array:
@@ -434,19 +435,19 @@ class ParetoGenerator:
         budgets: Any = None,
         distinct: bool = True,
     ) -> Archs:
-        """An architecture for each preference, ``(n, d)``: a forward pass, without any gradient step or prediction.
+        """An architecture for each preference, ``(n, d)``: one forward pass, without gradient steps or predictions.
 
         Args:
             device: name of one that it was trained on, or a `Device` with values of the reference architectures.
             preferences: see :data:`Preferences`.
-            budgets: instead, where ``condition="budget"``: for each architecture the share of the space that keeps to
-                its budget (see :meth:`level`), ``(n,)``.
-            distinct: where several preferences lead to the same architecture, the later ones take their next best.
+            budgets: for ``condition="budget"`` instead of preferences: for each architecture the fraction of the space
+                within its budget (see :meth:`level`), ``(n,)``.
+            distinct: if several preferences give the same architecture, the later ones take their next best.
 
         Raises:
-            InvalidValue: not trained, preferences or budgets of another form.
+            InvalidValue: not trained, or preferences or budgets of a wrong shape.
             UnknownName: no such device.
-            Unsupported: in a space that is no product of its choices, nothing that is drawn is a member.
+            Unsupported: the space is not the product of its choices, and no draw is a member.
         """
         return self._decoder.likeliest(self.logits(device, preferences, budgets), distinct, self.seed)
 
@@ -463,9 +464,9 @@ class ParetoGenerator:
 
         Args:
             device, preferences, budgets: see :meth:`propose`.
-            samples: draws.
-            seed: of the draws.
-            temperature: divides the logits before drawing; the higher, the more diverse.
+            samples: number of draws.
+            seed: random seed of the draws.
+            temperature: divides the logits before sampling; higher is more diverse.
         """
         return self._decoder.sample(self.logits(device, preferences, budgets), samples, seed, temperature)
 
@@ -481,19 +482,19 @@ class ParetoGenerator:
         taken: Archs | None = None,
         temperature: float = 1.0,
     ) -> Archs:
-        """Of what :meth:`candidates` draws, the `n` that are expected to have the largest hypervolume together.
+        """The `n` of :meth:`candidates` with the largest expected joint hypervolume.
 
-        Expected by the costs: greedily, in the mean over draws of what predictors believe, each objective scaled by its
-        range over the space, the reference point at the worst of it. Unlike :meth:`propose` it needs the costs, for a
-        new device those of a predictor that was adapted to it.
+        Greedy, with the expectation over posterior draws of the costs. Objectives are scaled by their range over the
+        space, and the reference point is the worst value of each. Unlike :meth:`propose` it needs the costs; for a new
+        device, those of a predictor adapted to it.
 
         Args:
             device: with a cost for every objective that depends on it.
-            n: at most so many.
+            n: maximum number of architectures.
             preferences, budgets, samples, temperature: see :meth:`candidates`.
-            draws: of predictors' beliefs; 1 takes their means.
-            seed: of all that is drawn.
-            taken: architectures that are there already; what is returned adds to them.
+            draws: posterior draws of predictors; 1 uses their means.
+            seed: random seed.
+            taken: architectures already chosen; the result adds to their hypervolume.
         """
         pool = self.candidates(device, preferences, budgets, samples, seed, temperature)
         costs = self._costs(device)
@@ -520,7 +521,7 @@ class ParetoGenerator:
         return pool[greedy(believed, n, taken=there)]
 
     def _range(self, cost: Cost, archs: int = 2000) -> tuple[float, float]:
-        """Least cost and range over random architectures; kept for each cost."""
+        """Minimum and range of a cost over random architectures; cached for each cost."""
         kept: dict[int, tuple[Any, float, float]] = vars(self).setdefault("_ranges", {})
         key = id(cost.source)
         if key not in kept or kept[key][0] is not cost.source:
@@ -529,7 +530,7 @@ class ParetoGenerator:
             values = cost(self._some_archs(archs))
             values = values[np.isfinite(values)]
             if not len(values):
-                raise InvalidValue("a cost is unknown for every architecture that was tried")
+                raise InvalidValue("a cost is unknown for all sampled architectures")
             kept[key] = cost.source, float(values.min()), max(float(np.ptp(values)), 1e-12)
         return kept[key][1:]
 
@@ -540,7 +541,7 @@ class ParetoGenerator:
         return self._random
 
     def level(self, device: Device, objective: str, values: Any) -> Array:
-        """Budgets in an objective's unit as levels: the share of architectures that keep to them, ``(n,)``.
+        """Budgets in an objective's unit as levels: the fraction of architectures within them, ``(n,)``.
 
         Raises:
             UnknownName: no such objective.
@@ -556,13 +557,13 @@ class ParetoGenerator:
     def save(self, path: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> tuple[Path, Path]:
         """Write ``<path>.safetensors`` and ``<path>.json``; `nastk.generators.load` reads them.
 
-        Costs are not written: what is read back proposes for any device, and takes new costs to decode or train.
+        Costs are not stored: a loaded generator proposes for any device, but needs costs to decode or train.
 
         Args:
-            notes: stored beside: how it was made, how good it is.
+            notes: stored alongside: how it was trained, how good it is.
 
         Raises:
-            Unsupported: it has limits, or options that are no names and numbers.
+            Unsupported: it has limits, or options other than names and numbers.
         """
         from safetensors.torch import save_file
 
@@ -604,11 +605,11 @@ def load(
 
     Args:
         path: with or without suffix.
-        space: needed where it is a user's own.
-        objectives: costs of those that do not depend on the device, which only decoding and training need.
+        space: needed for a user's own space.
+        objectives: costs of objectives that do not depend on the device; only decoding and training need them.
 
     Raises:
-        DataError: missing, truncated or no generator's files.
+        DataError: missing, truncated, or not the files of a generator.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -641,20 +642,18 @@ def load(
 
 
 def _unknown(archs: Archs) -> Array:
-    raise InvalidValue(
-        "a generator that was read back has no costs; give them to nastk.generators.load(objectives=...)"
-    )
+    raise InvalidValue("a loaded generator has no costs; give them to nastk.generators.load(objectives=...)")
 
 
 def _complete(costs: Array, what: str) -> Array:
-    """Costs with the worst in place of those that are unknown."""
+    """Costs with unknown ones replaced by the worst."""
     known = np.isfinite(costs)
     if not known.any():
         raise InvalidValue(f"{what} is unknown for every architecture")
     return np.where(known, costs, costs[known].max())
 
 
-def _relaxed(cost: Cost, function: Normalisation | None, bound: float | None) -> Any:
+def _relaxed_cost(cost: Cost, function: Normalisation | None, bound: float | None) -> Any:
     """A cost of relaxed one-hots ``(n, S)``, normalised."""
 
     def answer(one_hot: Tensor) -> Tensor:
@@ -668,7 +667,7 @@ def _relaxed(cost: Cost, function: Normalisation | None, bound: float | None) ->
 
 
 def _members_total(total: Any, costs: Tensor, conditions: Tensor) -> Tensor:
-    """Scalarised costs ``(b, n)`` of all members' costs ``(b, n, m)``, each row by its own condition."""
+    """Scalarised costs ``(b, n)`` of all members' costs ``(b, n, m)``, each row under its own condition."""
     found: Tensor = total(costs.transpose(0, 1), conditions[None])
     return found.T
 

@@ -22,10 +22,10 @@ def rays(n: int, objectives: int = 2) -> Array:
     is trained on; for more, a low-discrepancy sequence, with every single objective first.
 
     Raises:
-        InvalidValue: none asked for.
+        InvalidValue: fewer than one requested.
     """
     if n < 1 or objectives < 1:
-        raise InvalidValue(f"ask for at least one ray of at least one objective, not {n} of {objectives}")
+        raise InvalidValue(f"needs at least one ray and one objective; got {n} and {objectives}")
     if objectives == 1:
         return np.ones((n, 1))
     if objectives == 2:
@@ -44,7 +44,7 @@ def dirichlet(n: int, objectives: int, generator: torch.Generator | None = None,
     if concentration == 1.0:
         drawn = -torch.rand(n, objectives, generator=generator).clamp_min(1e-12).log()
     else:
-        with torch.random.fork_rng(devices=[]):  # its gamma draws take no generator
+        with torch.random.fork_rng(devices=[]):  # its gamma sampler takes no generator
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             drawn = torch._standard_gamma(torch.full((n, objectives), concentration))
             drawn = drawn.clamp_min(1e-12)
@@ -52,19 +52,19 @@ def dirichlet(n: int, objectives: int, generator: torch.Generator | None = None,
 
 
 class SimplexGrid:
-    """Anchors on the simplex, and any preference as a mean of the nearest of them.
+    """Anchors on the simplex, and any preference as a weighted mean of the nearest anchors.
 
-    The simplex is cut into small ones by Kuhn's triangulation of the cumulative sums; inside each, weights are linear.
-    Two objectives: bins of the first preference, linear between neighbours.
+    Kuhn's triangulation of the cumulative sums divides the simplex; weights are barycentric within each cell. With two
+    objectives: bins of the first preference, linear interpolation between neighbours.
 
     Args:
         objectives: dimension of the preferences.
-        divisions: of every edge.
+        divisions: number of divisions of every edge of the simplex.
     """
 
     def __init__(self, objectives: int, divisions: int):
         if divisions < 1:
-            raise InvalidValue(f"a grid needs at least one division, not {divisions}")
+            raise InvalidValue(f"a grid needs at least one division; got {divisions}")
         self.objectives, self.divisions = objectives, divisions
         corners = (
             np.indices((divisions + 1,) * (objectives - 1))
@@ -77,13 +77,13 @@ class SimplexGrid:
         self._index = torch.as_tensor(index)
         edges = np.concatenate([np.zeros((kept.sum(), 1)), corners[kept], np.full((kept.sum(), 1), divisions)], axis=1)
         self.anchors: Array = np.diff(edges, axis=1) / divisions
-        """``(anchors, objectives)``."""
+        """Coordinates, ``(anchors, objectives)``."""
 
     def __len__(self) -> int:
         return len(self.anchors)
 
     def __call__(self, preferences: Tensor) -> tuple[Tensor, Tensor]:
-        """Which anchors, ``(n, m)``, and with which weights, ``(n, m)``, rows that sum to 1."""
+        """Indices of the anchors, ``(n, m)``, and their weights, ``(n, m)``, rows that sum to 1."""
         n, m = preferences.shape
         if m == 1:
             return torch.zeros(n, 1, dtype=torch.long, device=preferences.device), torch.ones_like(preferences)
@@ -91,6 +91,8 @@ class SimplexGrid:
         sums = (shares[:, :-1].cumsum(1).clamp(0, 1) * self.divisions).flip(1)  # descending: ties move later sums first
         base = sums.floor()
         part, order = (sums - base).sort(dim=1, descending=True, stable=True)
+        # Kuhn: the order of the fractional parts selects the simplex; its vertices add one axis at a time in that
+        # order.
         steps = torch.nn.functional.one_hot(order, m - 1).cumsum(1)
         vertices = torch.cat([base[:, None], base[:, None] + steps], 1).flip(2).clamp_max(self.divisions).long()
         edges = torch.cat([torch.ones_like(part[:, :1]), part, torch.zeros_like(part[:, :1])], 1)
@@ -100,7 +102,7 @@ class SimplexGrid:
 
 @lru_cache(maxsize=32)
 def simplex_grid(objectives: int, anchors: int) -> SimplexGrid:
-    """The finest grid of at most so many anchors (101 for two objectives are the bins of MODNAS)."""
+    """The finest grid of at most `anchors` anchors (101 for two objectives are the bins of MODNAS)."""
     divisions = 1
     while objectives > 1 and divisions < 1000 and comb(divisions + objectives, objectives - 1) <= anchors:
         divisions += 1

@@ -15,12 +15,12 @@ Scalarisation = Callable[[Tensor, Tensor], Tensor]
 
 
 def linear(costs: Tensor, preferences: Tensor) -> Tensor:
-    """Weighted sum, as in MODNAS; its optima lie on the convex part of the front only."""
+    """Weighted sum, as in MODNAS; it only finds the convex part of the front."""
     return (costs * preferences).sum(-1)
 
 
 def tchebycheff(costs: Tensor, preferences: Tensor, share: float = 0.05) -> Tensor:
-    """Largest weighted cost, over an ideal of 0, with a share of the weighted sum (augmented, Steuer & Choo 1983)."""
+    """Largest weighted cost over an ideal of 0, plus `share` of the weighted sum (augmented, Steuer & Choo 1983)."""
     return (costs * preferences).amax(-1) + share * linear(costs, preferences)
 
 
@@ -29,8 +29,8 @@ def smooth_tchebycheff(costs: Tensor, preferences: Tensor, smoothness: float = 0
 
     Args:
         costs, preferences: ``(..., m)``.
-        smoothness: the smaller, the nearer to the maximum.
-        share: of the weighted sum.
+        smoothness: smaller values are closer to the maximum.
+        share: weight of the weighted sum.
     """
     soft = smoothness * torch.logsumexp(costs * preferences / smoothness, -1)
     return soft + share * linear(costs, preferences)

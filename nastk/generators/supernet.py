@@ -1,4 +1,4 @@
-"""A hypernetwork and a supernet trained in turns, on images (MODNAS, Sukthanker et al., arXiv 2402.18213, Algorithm 1).
+"""A hypernetwork and a supernet trained alternately (MODNAS, Sukthanker et al., arXiv 2402.18213, Algorithm 1).
 
 A step of the hypernetwork on validation images, with the error through the supernet's shared weights and the latency of
 frozen predictors, then a step of those weights on training images.
@@ -48,12 +48,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Epoch:
-    """How training went: means over an epoch's draws.
+    """Training curve: means over an epoch's draws.
 
     Args:
         training: cross-entropy of the paths that were trained, nats.
-        validation: cross-entropy of the paths that the hypernetwork drew; NaN while it rests.
-        latency: their normalised latency, 0 the fastest of random architectures and 1 the slowest; NaN as above.
+        validation: cross-entropy of the paths that the hypernetwork drew; NaN during the warm-up.
+        latency: their normalised latency, from 0 (fastest of random architectures) to 1 (slowest); NaN as above.
     """
 
     training: float
@@ -62,34 +62,34 @@ class Epoch:
 
 
 class SupernetGenerator:
-    """Proposes architectures for a preference and a device, having trained one supernet and no architecture alone.
+    """Proposes architectures for a preference and a device after training one supernet and no single architecture.
 
-    Both objectives are normalised to their place among random architectures: latency once for each device, the
-    cross-entropy anew in every epoch, as the supernet learns. (The released code scales the cross-entropy by its least
-    and greatest values so far in the epoch.)
+    Both objectives are normalised to their quantile among random architectures: latency once per device, the
+    cross-entropy in every epoch, as the supernet learns. (The released code scales the cross-entropy by its minimum and
+    maximum so far in the epoch.)
 
     Args:
         space: one with a supernet (`SearchSpace.supernet`).
         network: the hypernetwork's name; `network_options` go to its constructor.
-        discretiser: from logits to architectures. One that draws architectures passes single paths through
-            the supernet; where it needs a gradient, all operations' outputs on those paths.
+        discretiser: from logits to architectures. A hard one passes single paths through the supernet; where it
+            needs a gradient, also the outputs of the other operations on these paths.
         scalarisation: of the two objectives.
         combination: of the devices' gradients, "mean" or "mgda".
         epochs: passes over the training images.
-        warmup: share of the epochs in which paths are drawn uniformly and the hypernetwork rests.
-        batch: images a step, about.
-        weight_rate, momentum, decay, clip: of the supernet's SGD, whose rate falls to 0 as a cosine.
+        warmup: fraction of the epochs in which paths are uniform and the hypernetwork is not trained.
+        batch: approximate number of images per step.
+        weight_rate, momentum, decay, clip: of the supernet's SGD, whose rate is annealed to 0 by a cosine.
         learning_rate, betas: of the hypernetwork's Adam.
-        alignment: weight of the cosine between objectives and preference, by which the loss is less.
-        references: random architectures that tell how the cross-entropy is distributed.
-        seed: fixes everything drawn.
-        device: of the supernet; the hypernetwork stays on the processor.
+        alignment: weight of the cosine between objectives and preference, subtracted from the loss.
+        references: number of random architectures for normalising the cross-entropy.
+        seed: random seed.
+        device: of the supernet; the hypernetwork stays on the CPU.
         progress: called with (done, total) after each epoch.
         build_options: of `SearchSpace.supernet`.
 
     Raises:
         UnknownName: no such hypernetwork, discretiser, scalarisation, combination.
-        InvalidValue: a number that cannot be used.
+        InvalidValue: an option out of range.
         Unsupported: the exact expectation, which would pass the whole space through the supernet.
     """
 
@@ -119,13 +119,13 @@ class SupernetGenerator:
     ):
         if epochs < 1 or batch < 2 or references < 2 or not 0 <= warmup < 1:
             raise InvalidValue(
-                "a supernet needs at least 1 epoch, 2 images a batch, 2 references and a warm-up of 0 up to 1; "
+                "a supernet needs at least 1 epoch, 2 images per batch, 2 references and a warm-up of 0 up to 1; "
                 f"got {epochs}, {batch}, {references} and {warmup}"
             )
         if combination not in COMBINATIONS:
             raise UnknownName("combination of gradients", combination, COMBINATIONS)
         if discretiser == "exact" or isinstance(discretiser, Exact):
-            raise Unsupported("the exact expectation would pass the whole space through the supernet; take reinmax")
+            raise Unsupported("the exact expectation would pass the whole space through the supernet; use reinmax")
         self.space, self.network, self.combination = space, network, combination
         self.discretiser = discretisers.discretiser(discretiser)
         self.scalarisation = scalarisations.scalarisation(scalarisation)
@@ -139,19 +139,19 @@ class SupernetGenerator:
     # ---- training
 
     def fit(self, training: Images, validation: Images, devices: Sequence[Target]) -> SupernetGenerator:
-        """Train both networks; returns itself, with `epochs_`, how it went.
+        """Train both networks; returns itself, with the training curve `epochs_`.
 
         Args:
-            training: images that the supernet's weights learn from.
-            validation: others, that the hypernetwork learns from.
-            devices: at least one; their embeddings are of one length.
+            training: images for the supernet's weights.
+            validation: other images, for the hypernetwork.
+            devices: at least one; their embeddings have the same length.
 
         Raises:
             InvalidValue: no devices, embeddings of different lengths, or too few images.
         """
         for pictures, labels in (training, validation):
             if len(pictures) < 2 or len(pictures) != len(labels):
-                raise InvalidValue(f"needs 2 images or more and a label each; got {len(pictures)} and {len(labels)}")
+                raise InvalidValue(f"needs 2 or more images with one label each; got {len(pictures)} and {len(labels)}")
         self.begin(devices)
         training, validation = self._here(training), self._here(validation)
         steps = self._parts(len(training[0]))
@@ -175,7 +175,7 @@ class SupernetGenerator:
         return self
 
     def begin(self, devices: Sequence[Target]) -> None:
-        """Fresh networks and optimisers for these devices; :meth:`fit` does this first."""
+        """Initialise networks and optimisers for these devices; :meth:`fit` does this first."""
         if not devices or len({len(device.embedding) for device in devices}) > 1:
             raise InvalidValue("a supernet search needs at least one device, with embeddings of one length")
         self.devices_ = list(devices)
@@ -203,11 +203,11 @@ class SupernetGenerator:
         self._references = self.space.sample(self.references, np.random.default_rng([self.seed, 2]))
 
     def normalise_errors(self, images: Images) -> None:
-        """Learn how the cross-entropy of random architectures through the supernet is distributed."""
+        """Fit the normalisation of the cross-entropy on random architectures through the supernet."""
         self._error_place = Normalisation.fit(self.cross_entropies(self._references, images))
 
     def hypernetwork_step(self, images: Images) -> tuple[float, float]:
-        """One step of the hypernetwork, with a preference of its own for each device; the supernet's weights stay.
+        """One step of the hypernetwork, with one preference per device; the supernet's weights are fixed.
 
         Returns:
             Means over the devices of the cross-entropy and of the normalised latency.
@@ -248,7 +248,7 @@ class SupernetGenerator:
         return error, latency
 
     def weight_step(self, images: Images, uniform: bool = False) -> float:
-        """One step of the supernet's weights on one path for each device; the hypernetwork stays.
+        """One step of the supernet's weights on one path per device; the hypernetwork is fixed.
 
         Args:
             images: a batch.
@@ -277,29 +277,31 @@ class SupernetGenerator:
         return total
 
     def _error(self, one_hot: Tensor, images: Images) -> Tensor:
-        """Cross-entropy, a scalar on the processor; no more than the path is computed where that is enough."""
+        """Cross-entropy, a scalar on the CPU; a hard one-hot without gradient only computes its path."""
         x, y = images
         path = None if one_hot.requires_grad else self._path(one_hot)
         cell = one_hot.to(self.device) if path is None else path
         return functional.cross_entropy(self.supernet_(x, cell), y).cpu()
 
     def _path(self, one_hot: Tensor) -> list[int] | None:
-        """The architecture of a one-hot; None where it is a mixture."""
+        """The architecture of a one-hot; None if it is a mixture."""
         rows = one_hot.split(self.sizes)
         mixed = any(bool(((row > 1e-6) & (row < 1 - 1e-6)).any()) for row in rows)
         return None if mixed else [int(row.argmax()) for row in rows]
 
-    # ---- what it learned
+    # ---- proposals
 
     def logits(self, embedding: Array, preferences: Array) -> Tensor:
         """Logits ``(n, S)`` for a device ``(e,)`` and preferences ``(n, 2)`` of error and latency.
 
         Raises:
-            InvalidValue: preferences or an embedding that cannot be used.
+            InvalidValue: invalid preferences, or an embedding of a wrong length.
         """
         weights = torch.as_tensor(np.atleast_2d(preferences), dtype=torch.float32)
         if weights.ndim != 2 or weights.shape[1] != 2 or not bool(((weights >= 0).all(1) & (weights.sum(1) > 0)).all()):
-            raise InvalidValue("a preference is two weights, of error and of latency, at least 0 and not both 0")
+            raise InvalidValue(
+                "a preference is two weights, of error and of latency; they must not be negative nor both be zero"
+            )
         place = torch.as_tensor(np.asarray(embedding), dtype=torch.float32)
         if place.shape != self._embeddings.shape[1:]:
             known = tuple(self._embeddings.shape[1:])
@@ -308,11 +310,11 @@ class SupernetGenerator:
             return self.hypernetwork_(weights / weights.sum(1, keepdim=True), place.expand(len(weights), -1))
 
     def propose(self, embedding: Array, preferences: Array) -> Archs:
-        """The likeliest architecture for each preference, ``(n, d)``, also for a device that was never seen."""
+        """The most probable architecture for each preference, ``(n, d)``; the device may be new."""
         return self._archs(self.logits(embedding, preferences))
 
     def sample(self, embedding: Array, preferences: Array, draws: int, seed: int = 0) -> Archs:
-        """Architectures drawn for each preference, ``(n * draws, d)``."""
+        """Architectures sampled for each preference, ``(n * draws, d)``."""
         logits = self.logits(embedding, preferences).repeat_interleave(draws, 0)
         return self._archs(_draws(logits, self.sizes, torch.Generator().manual_seed(seed)))
 
@@ -336,7 +338,7 @@ class SupernetGenerator:
         return max(round(n / self.batch), 1)
 
     def _batches(self, n: int) -> list[Tensor]:
-        """Rows of batches of about the wished size, in a fresh order."""
+        """Rows of batches of about `batch` images, in a new random order."""
         return list(torch.randperm(n, generator=self._generator).tensor_split(self._parts(n)))
 
     def _here(self, images: Images) -> Images:
@@ -344,7 +346,7 @@ class SupernetGenerator:
 
 
 def _draws(logits: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
-    """One-hots drawn from logits ``(n, S)``."""
+    """One-hots sampled from logits ``(n, S)``."""
     rows = []
     for row in logits.split(list(sizes), dim=1):
         drawn = torch.multinomial(row.softmax(1), 1, generator=generator)[:, 0]

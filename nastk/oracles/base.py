@@ -1,4 +1,4 @@
-"""Oracles: one metric of architectures, asked with ``evaluate``."""
+"""Oracles: one metric of architectures, queried with ``evaluate``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an oracle answers for ``n`` architectures.
+    """The result of an oracle for ``n`` architectures.
 
     Args:
         value: shape ``(n,)``; NaN where the evaluation failed or the value is unknown.
         std: standard deviation of the value (spread of the measurement or of the estimate), shape ``(n,)``; NaN where
             unknown.
-        cost: what asking cost, in seconds, shape ``(n,)``; 0 for free oracles, NaN where unknown.
+        cost: seconds that the evaluation took, shape ``(n,)``; 0 for free oracles, NaN where unknown.
     """
 
     value: Values
@@ -42,18 +42,17 @@ class Oracle(ABC):
         name: short name, used in constraints and column headings ("latency").
         unit: unit of the value ("ms", "%", "" for a count).
         direction: "min" or "max".
-        expensive: whether asking costs something (a training, a measurement); a free oracle may be asked at will.
+        expensive: whether an evaluation is costly (a training, a measurement); any other oracle is free to evaluate.
         source: where the values come from ("table nasbench201 titan_rtx_256", "measured", "predicted").
-        together: how many architectures are best asked at once (measurements that take turns); what is under way when
-            a run is interrupted is lost.
-        per_network: whether equal networks (`SearchSpace.keys`), however written, have one value, as accuracies have: a
-            study pays for it once.
-        fidelities: what `evaluate` takes as its fidelity (training epochs), ascending; empty where there is one only.
-        fidelity: what is evaluated where none is named; None for the highest.
-        kind: what sort of value it answers, a field of every record: "measured" (a training, a measurement), "table",
-            "estimate" or "computed". By default "measured" if it is expensive, else "computed".
-        dataset, device: what its values were obtained on, where that applies; a predictor that learned from the same
-            device is refused.
+        together: preferred batch size (measurements that are interleaved); a batch in progress is lost if a run is
+            interrupted.
+        per_network: whether isomorphic encodings (`SearchSpace.keys`) have one value, as for accuracies: a study then
+            evaluates only one of them.
+        fidelities: fidelities that `evaluate` accepts (training epochs), ascending; empty if there is only one.
+        fidelity: the default fidelity; None for the highest.
+        kind: of its values, a field of every record: "measured" (a training, a measurement), "table", "estimate" or
+            "computed". By default "measured" if it is expensive, else "computed".
+        dataset, device: of its values, if any; a predictor that learned from the same device is refused.
         few_shot: whether few-shot latency predictors may learn it from a few evaluations.
     """
 
@@ -106,7 +105,7 @@ class Oracle(ABC):
         self.expensive = value
 
     def evaluate(self, archs: Any, fidelity: float | None = None) -> Evaluation:
-        """Ask for architectures (text, index, row or ``(n, d)`` array).
+        """Evaluate architectures (text, index, row or ``(n, d)`` array).
 
         Raises:
             InvalidArchitecture: not members of the space.
@@ -115,7 +114,7 @@ class Oracle(ABC):
         return self._evaluate(self.space.as_archs(archs), fidelity)
 
     def __call__(self, archs: Any) -> Values:
-        """The values alone, shape ``(n,)``."""
+        """Only the values, shape ``(n,)``."""
         return self.evaluate(archs).value
 
     @abstractmethod
@@ -146,14 +145,14 @@ class FunctionOracle(Oracle):
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
             returns one number. Where there are fidelities, its second argument is one of them.
         name, unit, direction, expensive, per_network: see :class:`Oracle`.
-        one_by_one: call the function once per architecture; one that raises gives NaN for that architecture only if
-            `failures` says so.
-        failures: exception types that mean "this architecture failed" (NaN) instead of an error of the program.
-        fidelities: such as epochs, ascending; the last is what counts, the others are for searchers that train briefly.
+        one_by_one: call the function once per architecture; an exception gives NaN for that architecture only if
+            it is one of `failures`.
+        failures: exception types that mean "this architecture failed" (NaN) instead of a programming error.
+        fidelities: such as epochs, ascending; the last is the objective, the others are for multi-fidelity searchers.
         paid: deprecated, the old name of `expensive`.
 
     Raises:
-        InvalidValue: fidelities that do not ascend.
+        InvalidValue: fidelities that are not ascending.
     """
 
     def __init__(
@@ -174,7 +173,7 @@ class FunctionOracle(Oracle):
             _renamed("paid")
             expensive = paid
         if list(fidelities) != sorted(set(fidelities)):
-            raise InvalidValue(f"fidelities ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
+            raise InvalidValue(f"fidelities must ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
         self.expensive, self.one_by_one, self.failures, self.per_network = expensive, one_by_one, failures, per_network
         self.fidelities = tuple(fidelities)
@@ -196,7 +195,7 @@ class FunctionOracle(Oracle):
         return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds))
 
     def _second(self, fidelity: float | None) -> Sequence[float]:
-        """The function's second argument, if it has one, as it was given: whole epochs stay integers."""
+        """The function's second argument, if any, in the type in which it was declared: whole epochs stay integers."""
         if not self.fidelities:
             if fidelity is not None:
                 raise InvalidValue(f"{self.name} has no fidelities")

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import torch
 
 COUNTED = ("params", "flops")
-"""What :func:`count_network` counts."""
+"""The counts of :func:`count_network`."""
 
 
 class Count(Oracle):
-    """What the network costs on paper, exact and free.
+    """A count of the network, exact and free.
 
-    Answers from `SearchSpace.statics` where the space has that closed form, else by building each network (without
-    weights where it can be) and counting with :func:`count_network`.
+    Uses `SearchSpace.statics` if the space has that closed form; otherwise builds each network (without weights where
+    possible) and counts with :func:`count_network`.
 
     Args:
         space: whose networks to count.
@@ -61,7 +61,7 @@ class Count(Oracle):
         try:
             with torch.device("meta"):
                 return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
-        except (RuntimeError, NotImplementedError):  # what it computes depends on values, which meta tensors lack
+        except (RuntimeError, NotImplementedError):  # the forward pass depends on values, which meta tensors lack
             return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
 
 
@@ -91,12 +91,12 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
     """Parameters and multiply-adds of any network that takes one tensor.
 
     The convention is the NAS benchmarks' (NAS-Bench-201's released counts): a multiply-add of a convolution, a linear
-    layer or another matrix product (attention included) is one; the bias of a convolution or linear layer is one an
-    output element; normalisation, activations, pooling and element-wise arithmetic are free. Parameters are all of
-    them, normalisation's included; running statistics are not.
+    layer or another matrix product (attention included) is one; the bias of a convolution or linear layer is one per
+    output element; normalisation, activations, pooling and element-wise arithmetic are free. All parameters count,
+    those of normalisation included; running statistics do not.
 
     Args:
-        module: on any device, the meta device included; left as it was.
+        module: on any device, the meta device included; not modified.
         inputs: shape of one input, without the batch; or a batch of one, such as tokens.
 
     Returns:
@@ -123,7 +123,7 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
     hooks = [part.register_forward_hook(add_bias) for part in module.modules() if isinstance(part, kinds)]
     try:
         module.eval()
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the others hide their products
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # others hide matrix products
             module(x)
     finally:
         for hook in hooks:

@@ -1,4 +1,4 @@
-"""What a fitted predictor says, as a free oracle: estimates that a search may ask for at will."""
+"""A fitted predictor as a free oracle: estimates that cost a search nothing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Predicted(Oracle):
     """The mean of a fitted predictor, with its standard deviation.
 
     Args:
-        predictor: fitted; its ``predict(archs)`` answers ``mean`` and ``std``, each ``(n,)``.
+        predictor: fitted; its ``predict(archs)`` returns ``mean`` and ``std``, each ``(n,)``.
         space: the space of its architectures.
         name, unit, direction: see :class:`Oracle`.
-        source: what the predictor was fitted on, for the reader.
-        weights: name of the shipped weights that the predictor is, if it is.
+        source: description of the data that the predictor was fitted on.
+        weights: name of the shipped weights, if the predictor is one of them.
     """
 
     expensive = False

@@ -1,7 +1,7 @@
-"""Public tables as oracles: what has been measured already, asked like a training or a measurement.
+"""Public tables as oracles: published measurements, queried like a training or a measurement.
 
-``benchmark("nasbench201", dataset="cifar10").oracle("latency", device="pixel3")`` answers from the table that
-``nastk data fetch nasbench201`` brought. Values are the source's measurements, unaltered.
+``benchmark("nasbench201", dataset="cifar10").oracle("latency", device="pixel3")`` reads the table that
+``nastk data fetch nasbench201`` fetched. Values are the source's measurements, unaltered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Proxies(NamedTuple):
 
 
 class TableProxies:
-    """Zero-cost proxies of a table by architecture: what the ``zcp`` encoding reads.
+    """Zero-cost proxies of a table by architecture, for the ``zcp`` encoding.
 
     Attributes:
         names: of the ``k`` proxies.
@@ -51,7 +51,7 @@ class TableProxies:
 
 
 class TableLatencies:
-    """Latencies of a table by architecture: what the ``hwl`` encoding reads.
+    """Latencies of a table by architecture, for the ``hwl`` encoding.
 
     Attributes:
         names: of the ``k`` devices.
@@ -66,7 +66,7 @@ class TableLatencies:
 
 
 def _official_places(archs: NDArray[Any], space: SearchSpace) -> NDArray[np.int64] | None:
-    """Place of each architecture in the official order, if they are the whole space; else None."""
+    """Index of each architecture in the official order if they are the whole space, else None."""
     if not space.enumerable or space.size != len(archs):
         return None
     try:
@@ -77,7 +77,7 @@ def _official_places(archs: NDArray[Any], space: SearchSpace) -> NDArray[np.int6
 
 
 def _in_official_order(content: ColumnTable, space: SearchSpace) -> ColumnTable:
-    """The table with its rows in the space's official order, if it holds the whole space; else as it is."""
+    """The table with its rows in the space's official order, if it holds the whole space; otherwise unchanged."""
     places = _official_places(content.archs, space)
     if places is None or np.array_equal(places, np.arange(len(places))):
         return content
@@ -115,13 +115,13 @@ class Table:
 
     @classmethod
     def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
-        """The table of this name from the cache `home` (by default ``NASTK_HOME``), with what was imported into it.
+        """The table of this name from the cache `home` (by default ``NASTK_HOME``), with the user's imported columns.
 
-        Without a fetched table, the imports are the table. Rows that are the whole space follow its official order.
+        Without a fetched table, it consists of the imports. A table of the whole space is in its official order.
 
         Raises:
             UnknownName: no such table, and nothing was imported under the name.
-            DataError: not fetched, or damaged; the message has the command that puts it right.
+            DataError: not fetched, or damaged; the message names the command that repairs it.
         """
         store = Store(home)
         content = imported.load(name, store)
@@ -132,7 +132,7 @@ class Table:
 
     @property
     def columns(self) -> list[Column]:
-        """What the columns are: metric, unit, data set, device, fidelity, source."""
+        """Descriptions of the columns: metric, unit, data set, device, fidelity, source."""
         return self.content.columns
 
     @cached_property
@@ -170,7 +170,7 @@ class Table:
         content = replace(self.content, archs=self.content.archs[rows], blocks=blocks)
         return Table(content, self.space.whole)
 
-    # ---- what there is
+    # ---- contents
 
     @property
     def source_devices(self) -> tuple[str, ...]:
@@ -192,19 +192,19 @@ class Table:
         return _distinct(c.metric for c in self.columns)
 
     def datasets(self, metric: str | None = None) -> list[str]:
-        """Data sets that the table (or one metric of it) distinguishes."""
+        """Data sets of the table (or of one of its metrics)."""
         columns = self.columns if metric is None else [c for _, c in self._of_metric(metric)]
         return _distinct(c.dataset for c in columns if c.dataset is not None)
 
     def devices(self, metric: str = "latency", *, dataset: str | None = None) -> list[str]:
-        """Devices with values of `metric`: on this data set (or on any), or on whichever."""
+        """Devices with values of `metric` on this data set (or independent of data sets); on any data set if None."""
         columns = [c for _, c in self._of_metric(metric) if dataset is None or c.dataset in (dataset, None)]
         return _distinct(c.device for c in columns if c.device is not None)
 
     def fidelities(
         self, metric: str, *, dataset: str | None = None, device: str | None = None, variant: str | None = None
     ) -> list[float]:
-        """Training epochs at which the metric is known, ascending; empty where it has none."""
+        """Training epochs at which the metric is known, ascending; empty if it has no fidelities."""
         candidates = self._candidates(metric, dataset, device, variant)
         return sorted(c.fidelity for _, c in candidates if c.fidelity is not None)
 
@@ -223,14 +223,14 @@ class Table:
 
         Args:
             metric: name ("test_accuracy", "latency", "nwot").
-            dataset: where a metric exists both for this data set and for any, the one for this data set.
+            dataset: a column of this data set takes precedence over one independent of data sets.
             device: of a latency or energy.
             fidelity: training epochs; by default the most.
-            variant: who measured it, where there is a second source; by default the main one.
+            variant: name of a second source, if there is one; by default the main source.
 
         Raises:
             UnknownName: no such metric, data set or device.
-            InvalidValue: the choice is missing one of them, or has no such fidelity.
+            InvalidValue: a needed data set or device is missing, or there is no such fidelity.
         """
         return self.content.values(
             self.find(metric, dataset=dataset, device=device, fidelity=fidelity, variant=variant)[0]
@@ -245,7 +245,7 @@ class Table:
         fidelity: float | None = None,
         variant: str | None = None,
     ) -> tuple[int, Column]:
-        """Number and description of the column that :meth:`values` gives."""
+        """Number and description of the column that :meth:`values` returns."""
         candidates = self._candidates(metric, dataset, device, variant)
         if fidelity is None:
             return max(candidates, key=lambda c: c[1].fidelity or 0)
@@ -265,7 +265,7 @@ class Table:
     def _candidates(
         self, metric: str, dataset: str | None, device: str | None, variant: str | None
     ) -> list[tuple[int, Column]]:
-        """The columns that differ in nothing but fidelity."""
+        """The columns that differ only in fidelity."""
         if dataset is not None and dataset not in self.datasets():
             raise UnknownName(f"dataset of {self.name}", dataset, self.datasets())
         columns = self._of_metric(metric)
@@ -306,8 +306,8 @@ def _opened(name: str, home: str | None) -> Table:
 class TableOracle(Oracle):
     """One metric of a table.
 
-    Trainings and measurements are `paid` (by what they would cost outside the table; what that is, the table does not
-    say: NaN); counts and zero-cost proxies are free. The spread is unknown (NaN).
+    Trainings and measurements are `expensive`, as they would be outside the table (their cost is unknown: NaN); counts
+    and zero-cost proxies are free. The spread is unknown (NaN).
 
     Args:
         table, metric, dataset, device, fidelity, variant: see :meth:`Table.values`.
@@ -364,11 +364,11 @@ class TableOracle(Oracle):
 
 
 class Benchmark:
-    """A table with a default data set: where oracles for a search come from.
+    """A table with a default data set: the source of oracles for a search.
 
     Args:
         table: the measurements.
-        dataset: used wherever none is given.
+        dataset: the default data set.
 
     Raises:
         UnknownName: the table has no such data set.
@@ -381,7 +381,7 @@ class Benchmark:
 
     @property
     def space(self) -> SearchSpace:
-        """The architectures that can be asked for."""
+        """The space of the table's architectures."""
         return self.table.space
 
     def devices(self, metric: str = "latency") -> list[str]:
@@ -453,7 +453,7 @@ class Benchmark:
     def search_proxies(self, share: float = 0.9) -> TableProxies | None:
         """The nearest proxies, if at least this share of the architectures has all of them, else None.
 
-        An architecture counts if it or its canonical form has them: what reads proxies falls back to that form.
+        An architecture counts if it or its canonical form has them, since readers of proxies fall back to that form.
         """
         source = self.nearest_proxies()
         if source is None:
@@ -480,29 +480,29 @@ def benchmark(name: str, dataset: str | None = None, home: str | os.PathLike[str
 
     Args:
         name: of the table ("nasbench201", "fbnet").
-        dataset: the data set that its oracles are about, unless told otherwise.
+        dataset: the default data set of its oracles.
         home: the cache; by default ``NASTK_HOME``.
 
     Raises:
         UnknownName: no such table or data set.
-        DataError: not fetched; the message has the command that fetches it.
+        DataError: not fetched; the message names the command that fetches it.
     """
     return Benchmark(Table.load(name, home), dataset)
 
 
 def first_dataset(name: str, home: str | os.PathLike[str] | None = None) -> Benchmark:
-    """A fetched table as a benchmark about its first data set, or about none if it distinguishes none."""
+    """A fetched table as a benchmark on its first data set, or on none if it has none."""
     table = Table.load(name, home)
     return Benchmark(table, next(iter(table.datasets()), None))
 
 
 class CountingOracle(Oracle):
-    """A spy: passes questions on and keeps a record of which architectures were asked.
+    """Forwards to another oracle and records which architectures were evaluated.
 
-    Tests and benchmarks give it to a searcher to show that nothing is seen that was not paid for.
+    Tests and benchmarks use it to show that a searcher sees only values that it asked to evaluate.
 
     Args:
-        oracle: what answers.
+        oracle: the oracle to forward to.
     """
 
     def __init__(self, oracle: Oracle):
@@ -530,12 +530,12 @@ class CountingOracle(Oracle):
 
     @property
     def asked(self) -> Archs:
-        """Every architecture asked, in order and with repetitions, shape ``(count, d)``."""
+        """All evaluated architectures, in order and with repetitions, shape ``(count, d)``."""
         return np.concatenate([np.empty((0, self.space.d), np.int64), *(archs for archs, _ in self.questions)])
 
     @property
     def count(self) -> int:
-        """How many architectures were asked, repetitions included."""
+        """Number of evaluated architectures, repetitions included."""
         return sum(len(archs) for archs, _ in self.questions)
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:

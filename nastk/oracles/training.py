@@ -1,4 +1,4 @@
-"""Error of networks after a training of their own."""
+"""Error of networks trained from scratch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Trained:
 
     Args:
         validation, test: error, %.
-        seconds: of the processor, that it took.
+        seconds: processor time.
     """
 
     validation: float
@@ -39,19 +39,19 @@ class Trained:
 
 
 class Training(Oracle):
-    """Validation error (%) of networks trained from scratch, one after another, a paid oracle.
+    """Validation error (%) of networks trained from scratch, one after another; an expensive oracle.
 
-    SGD with Nesterov momentum, its rate falling to 0 as a cosine. The seed and the architecture fix the outcome on one
-    kind of machine, whatever was trained before. Each architecture is trained once: results are kept, in a folder
-    if there is one, where other runs on the same images with the same settings find them.
+    SGD with Nesterov momentum and a learning rate annealed to 0 by a cosine. On one kind of machine the result depends
+    on the seed and the architecture only. Each architecture is trained once: results are cached, in `folder` if given,
+    where other runs on the same images with the same settings find them.
 
     Args:
         space: whose networks to train.
         training, validation, test: images ``(n, channels, size, size)`` and labels ``(n,)``.
         epochs, batch, rate, momentum, decay: of the training.
-        seed: of initial weights and of the order of the images.
+        seed: random seed of initial weights and of the order of the images.
         device: of the training.
-        folder: where results are kept.
+        folder: where results are cached.
         build_options: of `SearchSpace.build`.
 
     Raises:
@@ -80,9 +80,9 @@ class Training(Oracle):
     ):
         for pictures, labels in (training, validation, test):
             if len(pictures) < 2 or len(pictures) != len(labels):
-                raise InvalidValue(f"needs 2 images or more and a label each; got {len(pictures)} and {len(labels)}")
+                raise InvalidValue(f"needs 2 or more images with one label each; got {len(pictures)} and {len(labels)}")
         if epochs < 1 or batch < 2:
-            raise InvalidValue(f"a training needs at least 1 epoch and 2 images a batch; got {epochs} and {batch}")
+            raise InvalidValue(f"a training needs at least 1 epoch and 2 images per batch; got {epochs} and {batch}")
         self.space, self.seed, self.device, self.build_options = space, seed, device, build_options
         self._parts = {"training": training, "validation": validation, "test": test}
         self.epochs, self.batch, self.rate, self.momentum, self.decay = epochs, batch, rate, momentum, decay
@@ -91,7 +91,7 @@ class Training(Oracle):
         self._known: dict[bytes, Trained] = {}
 
     def _fingerprint(self) -> str:
-        """What a result depends on besides the architecture."""
+        """Hash of all that a result depends on besides the architecture."""
         settings = [self.space.name, self.epochs, self.batch, self.rate, self.momentum, self.decay, self.seed]
         digest = hashlib.sha256(json.dumps([settings, self.device, self.build_options], sort_keys=True).encode())
         for part in self._parts.values():
@@ -101,7 +101,7 @@ class Training(Oracle):
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
-            raise InvalidValue("a training of its own has no fidelities here")
+            raise InvalidValue("a training from scratch has no fidelities")
         found = [self.train(arch) for arch in archs]
         return Evaluation(
             np.array([t.validation for t in found], dtype=np.float64),
@@ -110,7 +110,7 @@ class Training(Oracle):
         )
 
     def train(self, arch: Any) -> Trained:
-        """What became of one architecture (text, index or row); trains it if need be."""
+        """The result of one architecture (text, index or row); trains it if it is not cached."""
         row = self.space.as_archs(arch)[0]
         key = row.tobytes()
         if key not in self._known:
@@ -158,7 +158,7 @@ class Training(Oracle):
 
 
 def _read(file: Path) -> Trained | None:
-    """A kept result, if there is one.
+    """A cached result, or None.
 
     Raises:
         DataError: the file holds something else.

@@ -1,4 +1,4 @@
-"""A metric from what is known of it at a lower fidelity, for predictors that cannot use that themselves."""
+"""Multi-fidelity prediction for predictors that cannot use a lower fidelity themselves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nastk.predictors.base import Prediction, Predictor, Task
 class Autoregressive(Predictor):
     """``slope * lower(x) + difference(x)`` (Kennedy & O'Hagan, Biometrika 2000; Le Gratiet & Garnier 2014).
 
-    The slope is the least squares one, drawn towards one as if by one more observation at a standard deviation of what
-    is known at the lower fidelity; what it leaves is learned by the given predictor. Variances add up.
+    The slope is fitted by least squares, shrunk towards one by one pseudo-observation at one standard deviation of the
+    lower-fidelity values. The given predictor learns the residual. Variances add up.
 
     Args:
-        predictor: learns the difference; stays as it is.
+        predictor: learns the difference; not modified.
     """
 
     def __init__(self, predictor: Predictor):
@@ -43,7 +43,7 @@ class Autoregressive(Predictor):
 
 
 def adapted(predictor: Predictor, task: Task) -> Predictor:
-    """The predictor fitted to a task, and to what the task knows of a lower fidelity."""
+    """The predictor fitted to a task, and to the task's lower fidelity if it has one."""
     if task.lower is None or predictor.uses_lower:
         return predictor.adapt(task)
     return Autoregressive(predictor).fit(task)

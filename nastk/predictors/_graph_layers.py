@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nastk.predictors._multi_predict_network import Layout, Parameters, encode
-from nastk.predictors._op_graphs import unpacked
+from nastk.predictors._op_graphs import unpack
 
 
 class DenseGraphFlow(nn.Module):
@@ -27,12 +27,12 @@ class DenseGraphFlow(nn.Module):
         self.gate = nn.Linear(operation, outputs)
 
     def forward(self, x: Tensor, operations: Tensor, adjacency: Tensor) -> Tensor:
-        """Nodes ``(n, nodes, outputs)``; row i of `adjacency` ``([n,] nodes, nodes)`` has what feeds node i."""
+        """Nodes ``(n, nodes, outputs)``; row i of `adjacency` ``([n,] nodes, nodes)`` marks the inputs of node i."""
         return torch.sigmoid(self.gate(operations)) * self.message(adjacency @ x) + self.own(x)
 
 
 class GraphAttention(nn.Module):
-    """Attention along the arrows, gated by the operation, with layer normalisation."""
+    """Attention along the edges, gated by the operation, with layer normalisation."""
 
     def __init__(self, inputs: int, outputs: int, operation: int):
         super().__init__()
@@ -64,28 +64,28 @@ class Ensemble(nn.Module):
 
 
 def mean_node(x: Tensor, used: Tensor | None) -> Tensor:
-    """Mean of the nodes ``(n, width)`` of `x` ``(n, nodes, width)``, of those that are `used` ``(n, nodes)``."""
+    """Mean of the nodes ``(n, width)`` of `x` ``(n, nodes, width)``, over those `used` ``(n, nodes)``."""
     if used is None:
         return x.mean(dim=1)
     return (x * used[:, :, None]).sum(dim=1) / used.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def encode_graphs(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -> Tensor:
-    """`encode`, which also takes graphs that differ in their arrows.
+    """`encode` that also accepts graphs with different edges.
 
     Args:
-        x: see `encode`; where arrows differ, as `OpGraphs.convolved` gives it, after the members.
+        x: see `encode`; if edges differ, from `OpGraphs.convolved`, after the dimension of members.
         adjacency: the shared one, see `encode`.
     """
     if layout.kind != "gcn" or x.shape[-1] == layout.inputs:
         return encode(p, layout, x, adjacency)
     members, count = x.shape[:2]
-    h, receivers = unpacked(x, layout.inputs, None)
+    h, receivers = unpack(x, layout.inputs, None)
     for i in range(layout.graph_layers):
-        heard = receivers[:, :, -1:] if i == layout.graph_layers - 1 else receivers  # only the global node is read
-        h = heard @ h if i else h[:, :, -heard.shape[2] :]
+        rows = receivers[:, :, -1:] if i == layout.graph_layers - 1 else receivers  # only the global node is read
+        h = rows @ h if i else h[:, :, -rows.shape[2] :]
         h = torch.relu(torch.baddbmm(p[f"graph{i}.b"], h.flatten(1, 2), p[f"graph{i}.w"]))
-        h = h.view(members, count, heard.shape[2], layout.graph_width)
+        h = h.view(members, count, rows.shape[2], layout.graph_width)
     return encode(p, replace(layout, graph_layers=0), h, x.new_ones((1, 1)))
 
 

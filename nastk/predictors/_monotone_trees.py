@@ -1,4 +1,4 @@
-"""Boosted trees that are monotone in every feature, kept as plain arrays (trained by scikit-learn)."""
+"""Boosted trees, monotone in every feature, stored as plain arrays (trained by scikit-learn)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 TYPES = {"feature": "i2", "threshold": "f8", "left": "i4", "right": "i4", "missing": "u1", "value": "f8"}
-"""Fields of a node, with their types in arrays: which feature, up to which value one goes left, the children, whether
-one goes left where the feature is missing, what a leaf adds."""
-ROUNDS, DEPTH, RATE, LEAF = 100, 6, 0.05, 50
+"""Fields of a node and their types in arrays: feature, threshold (values up to it go left), children, whether missing
+values go left, value of a leaf."""
+ROUNDS = 100
+"""Boosting rounds: fit against size of the stored trees and overfitting, as for the next three."""
+DEPTH = 6
+"""Largest depth of a tree: order of the interactions."""
+RATE = 0.05
+"""Learning rate of the boosting."""
+LEAF = 50
+"""Fewest samples of a leaf."""
 
 
 class MonotoneTrees:
-    """A sum of trees, never falling when a feature rises; NaN features go the way that training found best.
+    """A sum of trees, non-decreasing in every feature; NaN features go to the side that training found best.
 
     Args:
         nodes: arrays of all trees' nodes, by the names in :data:`TYPES`; a leaf is its own child.
         roots: ``(t,)``, node numbers.
-        base: what the sum starts from.
+        base: constant of the sum.
     """
 
     def __init__(self, nodes: dict[str, NDArray[Any]], roots: NDArray[np.int64], base: float):
@@ -39,7 +46,7 @@ class MonotoneTrees:
         trees = cls._of([trees[0].nodes for trees in model._predictors], float(np.ravel(model._baseline_prediction)[0]))
         sample = x[:: max(len(x) // 200, 1)]
         if not np.allclose(trees(sample), model.predict(sample)):
-            raise RuntimeError("this version of scikit-learn keeps its trees in another form than is known here")
+            raise RuntimeError("this version of scikit-learn stores its trees in an unknown form")
         return trees
 
     @classmethod
@@ -78,7 +85,7 @@ class MonotoneTrees:
         return total
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that is known, for a file; the inverse of :meth:`of_arrays`."""
+        """The complete state, for a file; the inverse of :meth:`of_arrays`."""
         return {**self.nodes, "roots": self.roots, "base": np.array([self.base])}
 
     @classmethod

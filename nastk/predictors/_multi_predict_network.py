@@ -1,4 +1,4 @@
-"""Networks with one copy a member or device: all of them side by side in one tensor, whose first dimension they are."""
+"""Batched networks, one copy per member or device, which are the first dimension of every tensor."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Layout:
     """Sizes of a network.
 
     Args:
-        kind: "gcn" over operation graphs, "mlp" over one-hot choices, or "cross-domain": no architecture encoder, all
-            that is known of an architecture are its `extras`.
+        kind: "gcn" over operation graphs, "mlp" over one-hot choices, or "cross-domain": no architecture encoder, the
+            `extras` are the only features of an architecture.
         inputs: width of the one-hot choices, or number of operations of a node.
         hidden: widths of the layers between input and embedding.
         graph_layers, graph_width: of the GCN.
         embedding: width of the architecture's embedding.
         device: width of a device's vector; 0 for none.
         extras: width of looked-up features (proxies, latencies on other devices).
-        head: widths of the layers over all of these together.
+        head: widths of the layers over the concatenation of these.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Layout:
 
 
 def initial(layout: Layout, members: int, generator: torch.Generator) -> Parameters:
-    """Fresh parameters, each with the members as its first dimension."""
+    """Initial parameters, each with the members as its first dimension."""
     made: Parameters = {}
 
     def linear(name: str, width: int, out: int) -> None:
@@ -138,11 +138,11 @@ def with_global_node(adjacency: NDArray[np.float64]) -> Tensor:
 
 
 def spread(numbers: NDArray[np.int64], operations: int, adjacency: Tensor) -> Tensor:
-    """What reaches each node in the first graph convolution, ``(n, nodes + 1, operations)``: it needs no learning.
+    """Sums over each node's inputs in the first graph convolution, ``(n, nodes + 1, operations)``; without parameters.
 
     Args:
         numbers: operations of the nodes, ``(n, nodes)``; the global node has a share of each.
-        operations: how many there are.
+        operations: number of operations.
         adjacency: see :func:`with_global_node`.
     """
     one_hot = torch.nn.functional.one_hot(torch.tensor(numbers), operations).float()
@@ -151,10 +151,10 @@ def spread(numbers: NDArray[np.int64], operations: int, adjacency: Tensor) -> Te
 
 
 class Descent:
-    """AdamW with a learning rate that falls to zero along a cosine, by epochs.
+    """AdamW with a learning rate annealed to zero by a cosine, per epoch.
 
-    Parameters are laid side by side in memory, so that a step is one operation for all. Gradients flow to them, and to
-    nothing else, inside a ``with`` block.
+    Parameters are contiguous in memory, so that a step is one operation for all. Inside a ``with`` block, gradients
+    flow to them and to nothing else.
     """
 
     def __init__(self, trained: Parameters, learning_rate: float, weight_decay: float, epochs: int):

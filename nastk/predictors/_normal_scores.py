@@ -1,4 +1,4 @@
-"""Monotone warp of a metric to the quantiles of a standard normal, for metrics whose distribution is far from one."""
+"""Monotone warp of a metric to standard normal quantiles, for metrics with a far from normal distribution."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Scale:
 
     Args:
         values: knots in the metric's unit, ascending, ``(k,)``.
-        scores: what they are mapped to, ascending, ``(k,)``.
-        low, high: slopes (metric a score) below the first and above the last knot, positive.
+        scores: values at the knots, ascending, ``(k,)``.
+        low, high: slopes (metric per score) below the first and above the last knot, positive.
     """
 
     values: Values
@@ -39,7 +39,7 @@ class Scale:
 
         Args:
             kind: "normal" (van der Waerden scores, ties share their mean rank), "identity" (standardised), or "auto":
-                "normal" where more is better, since accuracies crowd near the best, else "identity".
+                "normal" if higher is better, since accuracies concentrate near the best, else "identity".
             values: ``(n,)``, at least one.
 
         Raises:
@@ -57,7 +57,7 @@ class Scale:
         outer = max(2, len(knots) // 4)
 
         def slope(rows: slice) -> float:
-            """Of the metric over the scores between the ends of some knots."""
+            """Slope of the metric over the scores between the first and last of some knots."""
             return float(np.ptp(knots[rows]) / np.ptp(scores[rows]))
 
         return cls(knots, scores, slope(slice(0, outer)), slope(slice(-outer, None)))
@@ -88,10 +88,11 @@ class Scale:
 
 
 def line(scores: Values, wanted: Values, direction: Direction = "max") -> tuple[float, float]:
-    """Offset and slope of the least-squares line through scores, ``(n,)`` each, with a slope that keeps their order.
+    """Offset and slope of an order-preserving least-squares line from scores to values, ``(n,)`` each.
 
     Args:
-        direction: "max" for a positive slope, "min" for a negative one; where the fit has another, it is nearly flat.
+        direction: "max" for a positive slope, "min" for a negative one; a fit of the other sign is replaced by a nearly
+            flat line.
     """
     sign = 1.0 if direction == "max" else -1.0
     spread = float(scores.var())
@@ -106,6 +107,6 @@ def normal_scores(task: Task) -> Values:
 
 
 def rank_places(task: Task) -> Values:
-    """Place of each of a task's values among all, near 1 for the best, ``(n,)``."""
+    """Quantile of each of a task's values, near 1 for the best, ``(n,)``."""
     sign = 1.0 if task.direction == "max" else -1.0
     return np.asarray((rankdata(sign * task.values) - 0.5) / len(task))

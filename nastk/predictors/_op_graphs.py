@@ -1,4 +1,4 @@
-"""Architectures as operation graphs for graph networks: operation numbers of the nodes, and the arrows between them."""
+"""Architectures as operation graphs for graph networks: operation numbers of the nodes, and the edges between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from nastk.predictors._multi_predict_network import spread, with_global_node
 from nastk.spaces.base import Archs, SearchSpace
 
 SAMPLED = 1000
-"""Architectures whose graphs tell whether arrows differ in a space, and whether graphs branch."""
+"""Sampled architectures whose graphs decide whether edges differ in a space and whether graphs branch: more miss fewer
+rare graphs, but take longer."""
 
 
 class GraphTensors(NamedTuple):
@@ -21,34 +22,35 @@ class GraphTensors(NamedTuple):
 
     Args:
         numbers: operations of the nodes, ``(n, nodes)``.
-        arrows: ``(nodes, nodes)`` of all graphs, or ``(n, nodes, nodes)``; one where the row's node feeds the column's.
-        used: false for padding, ``(n, nodes)``; None where all graphs have the same arrows and no padding.
+        adjacency: ``(nodes, nodes)`` of all graphs, or ``(n, nodes, nodes)``; one where the row's node feeds the
+            column's.
+        used: false for padding, ``(n, nodes)``; None if all graphs have the same edges and no padding.
     """
 
     numbers: Tensor
-    arrows: Tensor
+    adjacency: Tensor
     used: Tensor | None
 
     def rows(self, chosen: Tensor) -> GraphTensors:
-        """Some of the graphs; all fields but shared arrows get the shape of `chosen` in place of ``n``."""
+        """A selection of the graphs; all fields but a shared adjacency get the shape of `chosen` in place of ``n``."""
         if self.used is None:
             return self._replace(numbers=self.numbers[chosen])
-        return GraphTensors(self.numbers[chosen], self.arrows[chosen], self.used[chosen])
+        return GraphTensors(self.numbers[chosen], self.adjacency[chosen], self.used[chosen])
 
 
 class OpGraphs:
     """The graphs of a space as tensors, from `SearchSpace.graphs`.
 
-    Where arrows do not depend on the architecture there is one adjacency matrix for all, which is faster.
+    If edges do not depend on the architecture there is one adjacency matrix for all, which is faster.
 
     Args:
         space: the space.
 
     Attributes:
-        operations: labels of all operations; a node's number is its place in this list.
-        nodes: how many, padding included.
-        adjacency: ``(nodes, nodes)`` that all graphs share, one where the row's node feeds the column's; None if they
-            differ in their arrows.
+        operations: labels of all operations; a node's number is its index in this list.
+        nodes: number of nodes, padding included.
+        adjacency: ``(nodes, nodes)`` that all graphs share, one where the row's node feeds the column's; None if their
+            edges differ.
         chain: whether no graph branches.
     """
 
@@ -56,7 +58,7 @@ class OpGraphs:
         self.space = space.whole
         graphs = self.space.graphs(self.space.sample(SAMPLED, seed=0))
         first, output, *others = graphs.labels
-        self.operations = [first, *others, output]  # stored predictors and published figures rest on this order
+        self.operations = [first, *others, output]  # stored predictors and published figures depend on this order
         self._number = np.array([self.operations.index(label) for label in graphs.labels])
         self.nodes = graphs.operations.shape[1]
         self.chain = not graphs.branch
@@ -67,13 +69,13 @@ class OpGraphs:
     def __call__(
         self, archs: Archs, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
     ) -> GraphTensors:
-        """The graphs of `archs` ``(n, d)``; arrows are of type `dtype`."""
+        """The graphs of `archs` ``(n, d)``; the adjacency has type `dtype`."""
         graphs = self.space.graphs(archs)
         numbers = torch.tensor(self._number[graphs.operations], device=device)
         if self.adjacency is not None and (graphs.adjacency == self.adjacency).all():
             return GraphTensors(numbers, torch.tensor(self.adjacency, dtype=dtype, device=device), None)
-        arrows = torch.tensor(graphs.adjacency, dtype=dtype, device=device)
-        return GraphTensors(numbers, arrows, torch.tensor(graphs.used, device=device))
+        adjacency = torch.tensor(graphs.adjacency, dtype=dtype, device=device)
+        return GraphTensors(numbers, adjacency, torch.tensor(graphs.used, device=device))
 
     @property
     def receivers(self) -> Tensor | None:
@@ -81,23 +83,24 @@ class OpGraphs:
         return None if self.adjacency is None else with_global_node(self.adjacency)
 
     def convolved(self, archs: Archs) -> Tensor:
-        """What reaches each node in a first graph convolution with a global node, ``(n, nodes + 1, operations)``.
+        """Sums over each node's inputs in a first graph convolution with a global node, ``(n, nodes + 1, operations)``.
 
-        Where arrows differ, each node's row of :attr:`receivers` follows: ``(n, nodes + 1, operations + nodes + 1)``.
-        :func:`unpacked` takes both apart.
+        If edges differ, each node's row of :attr:`receivers` follows: ``(n, nodes + 1, operations + nodes + 1)``.
+        :func:`unpack` separates the two.
         """
         graphs = self(archs)
         numbers = graphs.numbers.numpy()
         if graphs.used is None:
-            return spread(numbers, len(self.operations), with_global_node(graphs.arrows.double().numpy()))
+            return spread(numbers, len(self.operations), with_global_node(graphs.adjacency.double().numpy()))
         receivers = torch.eye(self.nodes + 1).repeat(len(numbers), 1, 1)
-        receivers[:, :-1, :-1] += graphs.arrows.transpose(1, 2)
+        receivers[:, :-1, :-1] += graphs.adjacency.transpose(1, 2)
         receivers[:, -1, :-1] = graphs.used.float()
         return torch.cat([spread(numbers, len(self.operations), receivers), receivers], dim=2)
 
 
-def unpacked(x: Tensor, operations: int, shared: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Features of the nodes, and who receives from whom (`shared` if `x` does not say it); `x` is as convolved."""
+def unpack(x: Tensor, operations: int, shared: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features of the nodes, and the message-passing adjacency (`shared` if `x` has none); see
+    :meth:`OpGraphs.convolved`."""
     if x.shape[-1] > operations:
         return x[..., :operations], x[..., operations:]
     assert shared is not None

@@ -1,4 +1,4 @@
-"""Zero-cost proxies by name as quantiles within their space: features that move between spaces."""
+"""Zero-cost proxies by name as quantiles within their space: features that transfer between spaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def proxy_names(tasks: Sequence[Task]) -> list[str]:
 
 
 def proxy_quantiles(task: Task, names: Sequence[str], archs: Archs, reference: Archs) -> Features:
-    """Places of the proxies called `names` among those of `reference`, ``(n, k)`` in [0, 1]; NaN where missing."""
+    """Quantiles of the proxies `names` among those of `reference`, ``(n, k)`` in [0, 1]; NaN where missing."""
     assert task.context.proxies is not None
     there = list(task.context.proxies.names)
     known, asked = (_with_canonical(task, rows) for rows in (reference, archs))
@@ -46,7 +46,7 @@ def proxy_quantiles(task: Task, names: Sequence[str], archs: Archs, reference: A
 
 
 def _with_canonical(task: Task, archs: Archs) -> Features:
-    """Proxies, those of the canonical form where an architecture has none itself."""
+    """Proxies; those of the canonical form if an architecture has none itself."""
     assert task.context.proxies is not None
     values = np.array(task.context.proxies(archs), dtype=np.float64)
     gaps = ~np.isfinite(values).all(axis=1)

@@ -1,4 +1,4 @@
-"""Reference architectures: those on which every device is measured, so that their latencies describe it."""
+"""Reference architectures: measured on every device, so that their latencies describe it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nastk.spaces.base import Archs
 
 
 def pick_references(tasks: Sequence[Task], n: int, seed: int) -> Archs:
-    """Random architectures ``(n, d)`` that all source devices have been measured on.
+    """Random architectures ``(n, d)`` that were measured on all source devices.
 
     Raises:
         InvalidValue: the devices share fewer.
@@ -37,6 +37,6 @@ def reference_values(task: Task, references: Archs) -> NDArray[np.float64]:
     if missing:
         raise InvalidValue(
             f"{missing} of the {len(references)} reference architectures that describe a device are not among the "
-            f"{len(task)} measured ones; measure what choose(n) names"
+            f"{len(task)} measured ones; measure what choose(n) returns"
         )
     return np.array([rows[row.tobytes()] for row in references])

@@ -1,4 +1,4 @@
-"""What is known of a cell from tasks of a related space: the same edges, with some of the same operations."""
+"""Scores of cells from tasks of a related space: the same edges, with some of the same operations."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 NOTHING = "none"
-"""Label of the operation that cuts an edge."""
+"""Label of the operation that removes an edge."""
 ROWS = 1500
-"""Architectures of the source space that are fitted, drawn if there are more."""
-MIX, REACH, NOISE = 1.0, 2.0, 0.01
-"""Weight and reach of interactions; noise variance of the mean over tasks."""
+"""Most architectures of the source space to fit, a random sample if there are more: the fit is cubic in them."""
+MIX = 1.0
+"""Weight of interactions in the kernel, relative to the additive part."""
+REACH = 2.0
+"""Number of differing choices over which interactions decay by a factor of e."""
+NOISE = 0.01
+"""Noise variance of the mean over tasks, in normal scores: smoothing against fidelity to the source."""
 
 
 @dataclass(frozen=True)
 class RelatedCells:
     """A Gaussian process on canonical cells of one space, on the mean of their normal scores in its tasks.
 
-    ``k(m) = 1 + m / d + MIX exp(-(d - m) / REACH)`` for ``m`` equal choices of ``d``. Cells of another space are read
-    as cells of this one; an operation that is not known here counts as `none`: nothing is expected of what was never
-    seen.
+    ``k(m) = 1 + m / d + MIX exp(-(d - m) / REACH)`` for ``m`` equal choices of ``d``. Cells of another space are
+    read as cells of this one; an operation that this space lacks counts as `none`, so that it contributes nothing.
 
     Args:
         space: of the tasks.
@@ -50,14 +53,14 @@ class RelatedCells:
         """One for each space of the tasks.
 
         Raises:
-            InvalidValue: a space of which not every edge can be cut, or that is not one of the package's.
+            InvalidValue: a space in which some choice has no `none`, or that is not registered.
         """
         by_space: dict[str, list[Task]] = {}
         for task in tasks:
             by_space.setdefault(task.space.whole.name, []).append(task)
         for name, same in by_space.items():
             if name not in SPACES.entries or not cls.usable(same[0].space):
-                raise InvalidValue(f"{name} is no related space: register it, and give all choices {NOTHING!r}")
+                raise InvalidValue(f"{name} cannot be a related space: register it, and give all choices {NOTHING!r}")
         return [cls.fit(same) for same in by_space.values()]
 
     @classmethod
@@ -77,16 +80,16 @@ class RelatedCells:
 
     @staticmethod
     def usable(space: SearchSpace) -> bool:
-        """Whether cells of other spaces can be read as cells of this one: every edge can be cut."""
+        """Whether cells of other spaces can be read as cells of this one: every choice has `none`."""
         return all(NOTHING in choice.options for choice in space.choices)
 
     def relates(self, space: SearchSpace) -> bool:
-        """Whether a space, another one, has the same edges, and operations that are known."""
+        """Whether another space has the same edges, each with a `none`."""
         names, ours = ([choice.name for choice in s.choices] for s in (space, self.space))
         return space.whole.name != self.space.name and names == ours and self.usable(space)
 
     def __call__(self, space: SearchSpace, archs: Archs) -> Array:
-        """Scores ``(n,)`` of architectures of a space that is related; higher is better."""
+        """Scores ``(n,)`` of architectures of a related space; higher is better."""
         read = np.empty((len(archs), self.space.d), dtype=np.int64)
         for j, (theirs, ours) in enumerate(zip(space.choices, self.space.choices, strict=True)):
             place = [ours.options.index(o if o in ours.options else NOTHING) for o in theirs.options]
@@ -99,7 +102,7 @@ class RelatedCells:
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What :meth:`of_arrays` reads back; the name of the space is kept apart."""
+        """State for :meth:`of_arrays`; the name of the space is stored separately."""
         return {"archs": self.archs.astype(np.int16), "alpha": self.alpha}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Several graph convolutional networks side by side in memory, trained together in one pass."""
+"""Several graph convolutional networks, batched in one tensor and trained together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nastk.spaces.base import Archs
 
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
-    """Draw from generators with this seed on the CPU and on `device`; both are as before afterwards."""
+    """Seed the generators of the CPU and of `device`; restores both afterwards."""
     kind = torch.device(device)
     with torch.random.fork_rng(devices=[] if kind.type == "cpu" else [kind], device_type=_generator(kind.type)):
         torch.manual_seed(seed)
@@ -26,33 +26,33 @@ def seeded(seed: int, device: str) -> Iterator[None]:
 
 
 def _generator(kind: str) -> str:
-    """The device type whose generators `torch.random.fork_rng` is to keep beside the CPU's."""
+    """The device type whose generators `torch.random.fork_rng` saves in addition to the CPU's."""
     return "cuda" if kind == "cpu" else kind
 
 
 def flows(graphs: GraphTensors) -> GraphTensors:
-    """What each node hears along and against the arrows in place of the arrows, ``([n,] 2, nodes + 1, nodes + 1)``.
+    """Graphs with normalised message passing along and against the edges, ``([n,] 2, nodes + 1, nodes + 1)``.
 
-    Rows sum to one. Both directions have self loops and a global node, last, that hears all nodes but padding and is
-    heard by none.
+    Rows sum to one. Both directions have self loops and a global node, last, that receives from all nodes but padding
+    and sends to none.
     """
-    arrows, used = graphs.arrows, graphs.used
-    nodes = arrows.shape[-1]
-    both = torch.eye(nodes + 1, dtype=arrows.dtype, device=arrows.device).repeat(*arrows.shape[:-2], 2, 1, 1)
-    both[..., 0, :nodes, :nodes] += arrows.transpose(-1, -2)
-    both[..., 1, :nodes, :nodes] += arrows
-    both[..., nodes, :nodes] = 1.0 if used is None else used[:, None].to(arrows.dtype)
-    return graphs._replace(arrows=both / both.sum(dim=-1, keepdim=True))
+    edges, used = graphs.adjacency, graphs.used
+    nodes = edges.shape[-1]
+    both = torch.eye(nodes + 1, dtype=edges.dtype, device=edges.device).repeat(*edges.shape[:-2], 2, 1, 1)
+    both[..., 0, :nodes, :nodes] += edges.transpose(-1, -2)
+    both[..., 1, :nodes, :nodes] += edges
+    both[..., nodes, :nodes] = 1.0 if used is None else used[:, None].to(edges.dtype)
+    return graphs._replace(adjacency=both / both.sum(dim=-1, keepdim=True))
 
 
 class StackedGcn(nn.Module):
-    """Graph convolutions in both directions, the global node's features, two linear layers; one network a member.
+    """Graph convolutions in both directions, the global node's features, two linear layers; one network per member.
 
     ``x' = (relu(A x W) + relu(B x V)) / 2`` with the two flows A and B (Wen et al., Neural Predictor, 2020).
 
     Args:
-        members: networks side by side; their weights are independent.
-        operations: how many operations there are.
+        members: number of networks, with independent weights.
+        operations: number of operations.
         width, layers: of the graph convolutions.
         head: width of the hidden linear layer.
         outputs: of each network.
@@ -80,31 +80,32 @@ class StackedGcn(nn.Module):
         """Outputs ``(members, n, outputs)``.
 
         Args:
-            graphs: see :func:`flows`, with ``(members or 1, n)`` in place of ``n``, one row a member.
+            graphs: see :func:`flows`, with ``(members or 1, n)`` in place of ``n``, one row per member.
         """
         shared = graphs.used is None
         x = nn.functional.one_hot(graphs.numbers, self.operations).to(self.out.dtype)
         x = torch.cat([x, x.new_full((*x.shape[:2], 1, self.operations), 1.0 / self.operations)], dim=2)
         x = (x.transpose(1, 2).contiguous() if shared else x).expand(self.members, -1, -1, -1)
-        heard = self._heard_alike if shared else self._heard
+        aggregate = self._aggregate_shared if shared else self._aggregate
         for i, weight in enumerate(self.convolutions):
-            rows = graphs.arrows[..., -1:, :] if i == len(self.convolutions) - 1 else graphs.arrows
-            (along, against), ways = rows.unbind(-3), weight.chunk(2, dim=2)
-            x = 0.5 * (heard(x, along, ways[0]) + heard(x, against, ways[1]))
+            # Of the last layer only the global node is read.
+            rows = graphs.adjacency[..., -1:, :] if i == len(self.convolutions) - 1 else graphs.adjacency
+            (along, against), halves = rows.unbind(-3), weight.chunk(2, dim=2)
+            x = 0.5 * (aggregate(x, along, halves[0]) + aggregate(x, against, halves[1]))
             x = nn.functional.dropout(x, self.dropout, self.training)
         x = torch.relu(_linear(x[:, -1] if shared else x[:, :, -1], self.hidden))
         return _linear(nn.functional.dropout(x, self.dropout, self.training), self.out)
 
     @staticmethod
-    def _heard_alike(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+    def _aggregate_shared(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
         """One direction of a convolution, ``(members, nodes, n, width)``: one product sums over all graphs' nodes."""
         members, nodes, count, width = x.shape
         sums = flow @ x.reshape(members, nodes, -1)
         return torch.relu(sums.reshape(members, -1, width) @ weight).reshape(members, -1, count, weight.shape[2])
 
     @staticmethod
-    def _heard(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
-        """One direction of a convolution, ``(members, n, nodes, width)``, where each graph has its own arrows."""
+    def _aggregate(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+        """One direction of a convolution, ``(members, n, nodes, width)``, if each graph has its own edges."""
         sums = flow @ x
         return torch.relu(sums.flatten(1, 2) @ weight).reshape(*sums.shape[:3], weight.shape[2])
 
@@ -130,15 +131,15 @@ def train(
     loss: Literal["absolute", "squared", "binary"] = "squared",
     shown: Tensor | None = None,
 ) -> None:
-    """Train all members, each on minibatches of its own, by AdamW whose rate warms up, then falls along a cosine.
+    """Train all members, each on its own minibatches, by AdamW with warm-up and cosine annealing.
 
     Args:
         graphs: of `n` architectures.
         targets: ``(n,)``; for "binary" 0 or 1, and the network's output is a logit.
         epochs: passes over the data.
-        batch_size: rows a step, at most.
-        learning_rate: the highest.
-        shown: which rows each member learns from, ``(members, n)``, one or zero; by default all.
+        batch_size: maximum number of rows per step.
+        learning_rate: the peak rate.
+        shown: the rows that each member learns from, ``(members, n)``, one or zero; by default all.
     """
     count = len(targets)
     graphs = flows(graphs)
@@ -152,12 +153,12 @@ def train(
     for _ in range(epochs):
         shuffled = torch.rand(network.members, count, device=targets.device).argsort(dim=1)
         for rows in shuffled.split(batch_size, dim=1):
-            answers = network(graphs.rows(rows))[..., 0]
+            outputs_of = network(graphs.rows(rows))[..., 0]
             wanted = targets[rows]
             if loss == "binary":
-                errors = nn.functional.binary_cross_entropy_with_logits(answers, wanted, reduction="none")
+                errors = nn.functional.binary_cross_entropy_with_logits(outputs_of, wanted, reduction="none")
             else:
-                errors = (answers - wanted).abs() if loss == "absolute" else (answers - wanted) ** 2
+                errors = (outputs_of - wanted).abs() if loss == "absolute" else (outputs_of - wanted) ** 2
             if shown is not None:
                 errors = errors * shown.gather(1, rows)
             adam.zero_grad()
@@ -167,7 +168,7 @@ def train(
     network.eval()
 
 
-def answers(network: StackedGcn, graphs: OpGraphs, archs: Archs, chunk: int = 1024) -> NDArray[np.float64]:
+def outputs_of(network: StackedGcn, graphs: OpGraphs, archs: Archs, chunk: int = 1024) -> NDArray[np.float64]:
     """First output of every member, ``(members, n)``, for architectures ``(n, d)``."""
     parts = [np.empty((network.members, 0))]
     weights = network.out

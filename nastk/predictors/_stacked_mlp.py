@@ -1,4 +1,4 @@
-"""Small perceptrons trained side by side: the weights of all members are one tensor."""
+"""Small perceptrons trained together: the weights of all members are one tensor."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nastk.spaces.base import Archs
 class StackedMLP(Predictor):
     """Perceptrons with ReLU on an encoding; the mean of the members, their spread as standard deviation.
 
-    Features are standardised by the training data. The metric is learned as normal scores where more is better
-    (accuracies crowd near the best), standardised otherwise.
+    Features are standardised by the training data. The metric is learned as normal scores if higher is better
+    (accuracies concentrate near the best), standardised otherwise.
     """
 
     members: int
@@ -38,7 +38,7 @@ class StackedMLP(Predictor):
             raise InvalidValue(f"{type(self).__name__} needs at least one architecture")
         self.task_ = task
         self.encoding_: Encoding = encoding(self.encoding).fit(task.space, task.context)
-        task = task.subset(np.lexsort((task.values, *task.archs.T)))  # minibatches and weights see one order
+        task = task.subset(np.lexsort((task.values, *task.archs.T)))  # independent of the order of the samples
         features = self.encoding_.transform(task.archs)
         spread = features.std(axis=0)
         self.centre_, self.spread_ = features.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
@@ -77,7 +77,7 @@ class StackedMLP(Predictor):
         return (found - wanted).square().mean(dim=1).sum()
 
     def _members(self, archs: Archs) -> NDArray[np.float64]:
-        """Every member's answer, ``(members, n)``, as normal scores."""
+        """Every member's output, ``(members, n)``, as normal scores."""
         if not len(archs):
             return np.empty((self.members, 0))
         x = self._tensor((self.encoding_.transform(archs) - self.centre_) / self.spread_)
@@ -85,7 +85,7 @@ class StackedMLP(Predictor):
             return _forward(self.weights_, x).double().cpu().numpy()
 
     def predict(self, archs: object) -> Prediction:
-        """Mean in the metric's unit and the members' spread; no standard deviation (NaN) from one member."""
+        """Mean in the metric's unit and the members' spread; no standard deviation (NaN) for a single member."""
         found = self._members(self._checked(archs))
         mean = self.scale_.backward(found.mean(axis=0))
         if self.members == 1:

@@ -1,7 +1,7 @@
-"""Monotone transforms of a metric, under which a Gaussian fits it better; chosen by evidence.
+"""Monotone transforms that make a metric more Gaussian, selected by evidence.
 
-Latencies are often additive as they are and sometimes multiplicative (log); accuracies crowd near the best one, where
-the differences matter (log of the distance from the best).
+Latencies are often additive, sometimes multiplicative (log); accuracies concentrate near the best one, where
+differences matter (log of the distance from the best).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nastk.oracles.base import Direction, Values
 
 @dataclass(frozen=True)
 class Warp:
-    """A monotone map of values to standardised ones, and back.
+    """An invertible monotone map of values to standardised ones.
 
     Args:
         kind: "identity", "log", or "distance": minus the log of the distance from slightly beyond the best value.
-        sign: +1 where less is better, -1 where more is better (for "distance").
+        sign: +1 if lower is better, -1 if higher is better (for "distance").
         anchor: the value beyond the best (for "distance").
         centre, scale: of the mapped training values.
     """
@@ -36,7 +36,7 @@ class Warp:
 
     @classmethod
     def fit(cls, kind: str, values: Values, direction: Direction) -> Warp | None:
-        """The warp of these values, or None where the kind cannot be (a logarithm of negative values)."""
+        """The warp of these values, or None if the kind does not apply (a logarithm of negative values)."""
         if kind not in cls.KINDS:
             raise InvalidValue(f"unknown warp {kind!r}; known: auto, {', '.join(cls.KINDS)}")
         sign = 1.0 if direction == "min" else -1.0
@@ -48,6 +48,7 @@ class Warp:
             spread = float(np.median(costs) - costs.min()) or float(costs.mean() - costs.min())
             if spread <= 0:
                 return None
+            # A margin beyond the best value keeps its logarithm finite and lets predictions improve on it.
             anchor = float(costs.min() - 0.1 * spread)
         raw = cls(kind, sign, anchor, 0.0, 1.0)._map(values)
         scale = float(raw.std())

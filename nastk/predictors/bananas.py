@@ -8,17 +8,17 @@ from nastk.predictors._stacked_mlp import StackedMLP
 
 
 class Bananas(StackedMLP):
-    """The paper's five networks of ten layers with twenty units, on which paths a cell has.
+    """The paper's five networks of ten layers with twenty units on the path encoding.
 
     Its loss is the mean absolute error relative to the target; here the absolute error of the normal scores, whose
-    zero is not special.
+    zero has no meaning.
 
     Args:
         encoding: terms joined by ``+``.
-        members: networks with weights of their own, trained side by side.
+        members: networks with independent weights, trained together.
         width, depth: of the hidden layers.
         epochs, learning_rate, weight_decay: of AdamW on all samples at once.
-        seed: of the initial weights.
+        seed: random seed of the initial weights.
         device: torch device.
     """
 

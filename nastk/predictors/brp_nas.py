@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nastk.errors import InvalidValue
 from nastk.predictors._normal_scores import Scale, line
-from nastk.predictors._op_graphs import OpGraphs, unpacked
+from nastk.predictors._op_graphs import OpGraphs, unpack
 from nastk.predictors._stacked_gcn import seeded
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs
@@ -22,24 +22,24 @@ from nastk.spaces.base import Archs
 class BrpNas(Predictor):
     """Four graph convolutions, the global node's features, a linear layer (Section 3, the latency predictor).
 
-    It has seen no other device, and in the paper learns from 900 samples. With at least `validate` samples a tenth of
-    them is kept for early stopping, as there; with fewer all of them train, and the training loss stops early.
+    It is not pretrained on other devices; the paper uses 900 samples. With at least `validate` samples, a tenth is held
+    out for early stopping, as in the paper; with fewer, all are used and early stopping watches the training loss.
 
-    For accuracies it is the paper's binary relation: the features of two architectures side by side, a
-    linear layer and a softmax tell which of the two is better, over all ordered pairs of a batch. The log-odds
-    of winning, averaged over opponents and both places, are the score; a line to the warped metric makes it the mean.
-    All samples train there, and there is no early stopping.
+    For accuracies it is the paper's binary relation: a linear layer and a softmax on the concatenated features of two
+    architectures decide which is better, over all ordered pairs of a batch. The score is the log-odds of winning,
+    averaged over opponents and both positions; a line to the warped metric gives the mean. The relation uses all
+    samples and no early stopping.
 
     Args:
         width: of the graph convolutions; by default the paper's 600, and 96 for the relation.
         layers: of the graph convolutions.
         dropout: after each; by default 0.002, and 0.02 for the relation (paper: 0.2).
-        epochs, patience: at most, and without improvement at most (the relation runs all `epochs`, by default 100).
-        batch_size: the paper's is 1 for latency, which costs minutes; ranks differ little.
+        epochs, patience: maximum, and maximum without improvement (the relation runs all `epochs`, by default 100).
+        batch_size: the paper uses 1 for latency, which takes minutes; ranks differ little.
         learning_rate, weight_decay: of AdamW, annealed by a cosine; by default 4e-4, and 4e-3 for the relation.
-        validate: samples from which on a tenth validates.
-        seed: of initial weights, dropout, split and minibatches.
-        relation: whether to learn which of two is better; None is for metrics of which more is better.
+        validate: fewest samples for holding out a tenth.
+        seed: random seed of initial weights, dropout, split and minibatches.
+        relation: whether to learn which of two is better; None: for metrics where higher is better.
         device: torch device.
     """
 
@@ -71,7 +71,8 @@ class BrpNas(Predictor):
         self.network_: _Network | None = None
         self.line_: tuple[float, float] | None = None
         relate = task.direction == "max" if self.relation is None else self.relation
-        order = np.lexsort((task.values, *task.archs.T) if relate else task.archs.T)  # not as the samples came
+        # Sorted, so that the fit does not depend on the order of the samples.
+        order = np.lexsort((task.values, *task.archs.T) if relate else task.archs.T)
         values = task.values[order]
         self.scaling_ = float(values.mean()), float(values.std())
         if self.scaling_[1] == 0:
@@ -89,14 +90,14 @@ class BrpNas(Predictor):
                 self._train(self.network_, x, y.to(self.device))
         if relate:
             self.warp_ = Scale.fit("auto", values, task.direction)
-            self.line_ = line(self._answers(task.archs[order]), self.warp_.forward(values), task.direction)
+            self.line_ = line(self._outputs(task.archs[order]), self.warp_.forward(values), task.direction)
         return self
 
     def _input(self, archs: Archs) -> Tensor:
         return self.graphs_.convolved(archs).to(self.device)
 
     def _train_relation(self, network: _Relation, x: Tensor, values: Tensor) -> None:
-        """Cross-entropy over the ordered pairs of a batch; pairs of equal values teach nothing."""
+        """Cross-entropy over the ordered pairs of a batch; ties are left out."""
         better = values if self.task_.direction == "max" else -values
         epochs = 100 if self.epochs is None else self.epochs
         rate = 4e-3 if self.learning_rate is None else self.learning_rate
@@ -152,12 +153,12 @@ class BrpNas(Predictor):
         """Mean in the metric's unit; no standard deviation (NaN)."""
         archs = self._checked(archs)
         if self.line_ is None:
-            mean = self.scaling_[0] + self.scaling_[1] * self._answers(archs)
+            mean = self.scaling_[0] + self.scaling_[1] * self._outputs(archs)
         else:
-            mean = self.warp_.backward(self.line_[0] + self.line_[1] * self._answers(archs))
+            mean = self.warp_.backward(self.line_[0] + self.line_[1] * self._outputs(archs))
         return Prediction(mean, np.full(len(mean), np.nan))
 
-    def _answers(self, archs: Archs) -> NDArray[np.float64]:
+    def _outputs(self, archs: Archs) -> NDArray[np.float64]:
         """The network's standardised values, or the relation's scores, ``(n,)``."""
         parts: list[NDArray[np.float64]] = [np.empty(0)]
         with torch.no_grad():
@@ -183,7 +184,7 @@ class _Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """The global node's features ``(n, width)``; `x` is as in :meth:`forward`."""
         shared: Tensor | None = self.receivers  # type: ignore[assignment]
-        x, receivers = unpacked(x, self.operations, shared)
+        x, receivers = unpack(x, self.operations, shared)
         for i, layer in enumerate(self.layers):
             if i:
                 x = receivers @ x
@@ -191,7 +192,7 @@ class _Network(nn.Module):
         return x[:, -1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values ``(n,)`` of graphs as `OpGraphs.convolved` gives them."""
+        """Values ``(n,)`` of graphs from `OpGraphs.convolved`."""
         return self.out(self.features(x))[:, 0]
 
 
@@ -208,9 +209,9 @@ class _Relation(_Network):
         return (first @ left.T)[:, None] + (second @ right.T)[None] + self.out.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-odds of winning ``(n,)``, averaged over both places, up to a constant that depends on the opponents.
+        """Log-odds of winning ``(n,)``, averaged over both positions, up to a constant that depends on the opponents.
 
-        The last layer is linear, so opponents change no differences between architectures and none are needed.
+        The last layer is linear, so the opponents do not affect differences between architectures.
         """
         left, right = self.out.weight.chunk(2, dim=1)
         features = self.features(x.to(left.dtype))

@@ -23,25 +23,25 @@ Array = NDArray[np.float64]
 
 
 class Flan(Predictor):
-    """A forward pass along the arrows, a backward pass against them that refines each operation's embedding, and again.
+    """Alternating passes along the edges, and against them to refine each operation's embedding.
 
-    Layers are the mean of dense graph flow and graph attention. A node's operation embedding is changed by a perceptron
-    of itself and of what the backward pass brought to the node; the last forward pass is read at its mean node. The
-    loss is the pairwise hinge over a batch. Scores are calibrated to the metric by a line to its warped values, so
-    that the mean is in the metric's unit and ordered as the scores.
+    Layers are the mean of dense graph flow and graph attention. A perceptron updates a node's operation embedding from
+    itself and from the node's state after the backward pass; the output is read from the mean node of the last forward
+    pass. The loss is the pairwise hinge over a batch. Scores are calibrated to the metric by a line to its warped
+    values, so that the mean is in the metric's unit and keeps their order.
 
     Args:
-        encoding: supplementary encoding that is joined before the head ("zcp", "counts", "statics+vec"), or None.
+        encoding: supplementary encoding, concatenated before the head ("zcp", "counts", "statics+vec"), or None.
         operation_width, node_width, width: of the operations' and nodes' embeddings and of the layers.
-        layers: graph layers of a pass.
+        layers: graph layers per pass.
         timesteps: forward passes; between two of them a backward pass refines the operations.
         head: widths of the head's hidden layers.
         dropout: in the head.
-        epochs, batch_size: passes over the data, and samples a step.
+        epochs, batch_size: passes over the data, and samples per step.
         learning_rate, weight_decay: of AdamW, annealed by a cosine.
         margin: of the hinge.
-        warp: "normal" (quantiles of a normal), "identity", or "auto": "normal" where more is better.
-        seed: of initial weights, dropout and minibatches.
+        warp: "normal" (quantiles of a normal), "identity", or "auto": "normal" if higher is better.
+        seed: random seed of initial weights, dropout and minibatches.
         device: torch device.
     """
 
@@ -88,7 +88,7 @@ class Flan(Predictor):
         self.line_ = 0.0, 1.0
         if np.ptp(task.values) == 0:
             return self
-        order = np.lexsort((task.values, *task.archs.T))  # what is learned does not depend on the order of the samples
+        order = np.lexsort((task.values, *task.archs.T))  # independent of the order of the samples
         archs, values = task.archs[order], task.values[order]
         inputs = self._inputs(archs, torch.float32)
         with seeded(self.seed, self.device), torch.device(self.device):
@@ -108,7 +108,7 @@ class Flan(Predictor):
         return graphs, torch.tensor(extras.clip(-5.0, 5.0), dtype=dtype, device=self.device)
 
     def _train(self, network: _Network, graphs: GraphTensors, extras: Tensor | None, values: Tensor) -> None:
-        """Pairwise hinge over all pairs of a batch: a larger value is to score higher by the margin."""
+        """Pairwise hinge over all pairs of a batch: a larger value should score higher by the margin."""
         adam = torch.optim.AdamW(
             network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
@@ -165,7 +165,7 @@ class _Network(nn.Module):
 
     def forward(self, graphs: GraphTensors, extras: Tensor | None) -> Tensor:
         """Scores ``(n,)`` of graphs and supplements ``(n, k)``."""
-        against = graphs.arrows
+        against = graphs.adjacency
         along = against.transpose(-1, -2).contiguous()
         operations = self.operations(graphs.numbers)
         for step in range(self.timesteps):

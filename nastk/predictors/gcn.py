@@ -10,31 +10,32 @@ import torch
 from nastk.errors import InvalidValue
 from nastk.predictors._normal_scores import Scale
 from nastk.predictors._op_graphs import OpGraphs
-from nastk.predictors._stacked_gcn import StackedGcn, answers, seeded, train
+from nastk.predictors._stacked_gcn import StackedGcn, outputs_of, seeded, train
 from nastk.predictors.base import Prediction, Predictor, Task
 
 FOLDED = 4
-"""Samples a member from which on each member leaves a fold of them out."""
+"""Fewest samples per member for leaving out folds: below, each fold would cost a member too much of its training
+data."""
 
 
 class Gcn(Predictor):
-    """Graph convolutions along and against the arrows of the operation graph, read at a global node.
+    """Graph convolutions along and against the edges of the operation graph, read at a global node.
 
     The convolution is Neural Predictor's, the global node BRP-NAS's (Dudziak et al., NeurIPS 2020).
-    Several networks with weights and minibatches of their own train together; their mean is the answer, their spread
-    its standard deviation. With 4 samples a member or more (and 3 members), each leaves out a fold of the samples, and
-    the spread is stretched to its errors there; with fewer it is the bare spread, which is too small.
+    Several networks with independent weights and minibatches train together; the prediction is their mean and spread.
+    With at least 4 samples per member (and 3 members), each leaves out a fold of the samples, and the spread is
+    calibrated to the errors there; with fewer it is uncalibrated, hence too small.
 
     Args:
-        members: networks.
+        members: number of networks.
         width, layers: of the graph convolutions.
         head: width of the hidden layer before the output.
         dropout: after each hidden layer.
-        epochs, batch_size: passes over the data, and samples a step.
-        learning_rate, weight_decay: of AdamW; the rate warms up and falls to zero along a cosine.
+        epochs, batch_size: passes over the data, and samples per step.
+        learning_rate, weight_decay: of AdamW, with warm-up and cosine annealing to zero.
         loss: "absolute" or "squared", of the warped metric.
-        warp: "normal" (quantiles of a normal), "identity", or "auto": "normal" where more is better.
-        seed: of initial weights, dropout and minibatches.
+        warp: "normal" (quantiles of a normal), "identity", or "auto": "normal" if higher is better.
+        seed: random seed of initial weights, dropout and minibatches.
         device: torch device.
     """
 
@@ -71,7 +72,7 @@ class Gcn(Predictor):
         self.stretch_ = 1.0
         if np.ptp(task.values) == 0:
             return self
-        order = np.lexsort((task.values, *task.archs.T))  # what is learned does not depend on the order of the samples
+        order = np.lexsort((task.values, *task.archs.T))  # independent of the order of the samples
         values = task.values[order]
         graphs = self.graphs_(task.archs[order], device=self.device)
         targets = torch.tensor(self.warp_.forward(values), dtype=torch.float32, device=self.device)
@@ -102,18 +103,18 @@ class Gcn(Predictor):
             )
         self.network_.double()
         if not shown.all():
-            scores = answers(self.network_, self.graphs_, task.archs[order])
+            scores = outputs_of(self.network_, self.graphs_, task.archs[order])
             missed = scores[folds, np.arange(len(values))] - self.warp_.forward(values)
             spread = scores.std(axis=0, ddof=1)
             self.stretch_ = max(1.0, float(np.sqrt((missed**2).mean() / max((spread**2).mean(), 1e-12))))
         return self
 
     def predict(self, archs: Any) -> Prediction:
-        """Mean and stretched spread of the members; half-width of the central 68 % in the metric's unit."""
+        """Mean and calibrated spread of the members; half-width of the central 68 % in the metric's unit."""
         archs = self._checked(archs)
         if self.network_ is None:
             return Prediction(np.full(len(archs), self.task_.values[0]), np.zeros(len(archs)))
-        scores = answers(self.network_, self.graphs_, archs)
+        scores = outputs_of(self.network_, self.graphs_, archs)
         mean, spread = scores.mean(axis=0), self.stretch_ * scores.std(axis=0, ddof=1 if self.members > 1 else 0)
         low, high = self.warp_.backward(mean - spread), self.warp_.backward(mean + spread)
         return Prediction(self.warp_.backward(mean), (high - low) / 2)

@@ -25,28 +25,28 @@ Array = NDArray[np.float64]
 
 
 class Help(FewShotPredictor):
-    """Meta-SGD over devices (Sections 3.2 to 3.4): initial weights, a step size a weight, and a modulator a device.
+    """Meta-SGD over devices (Sections 3.2 to 3.4): initial weights, a step size per weight, and a modulator per device.
 
-    A device is its latencies on the reference architectures, min-max normalised. From these one network gives an
-    embedding that is joined with the architecture's, another a Gaussian that scales the last layers' weights. Two inner
-    gradient steps on the support samples adapt everything; the outer loss, on query samples, is differentiated through
-    them.
+    A device is described by its min-max normalised latencies on the reference architectures. From these, one network
+    computes an embedding that is concatenated with the architecture's, another a Gaussian that scales the last layers'
+    weights. Two inner gradient steps on the support samples adapt all weights; the outer loss, on query samples, is
+    differentiated through them.
 
-    The references are part of what is measured: :meth:`choose` names them first, and :meth:`adapt` wants all of them.
+    The references must be measured: :meth:`choose` returns them first, and :meth:`adapt` requires all of them.
 
     Args:
-        references: architectures that describe a device.
+        references: number of architectures that describe a device.
         episodes: outer steps; by default 2,000 for cells and 4,000 for chains.
-        meta_batch: devices a step.
-        support, query: samples of a device in an episode.
+        meta_batch: devices per step.
+        support, query: samples per device in an episode.
         inner_steps: gradient steps, in training and in adapting.
         inner_rate: initial step size of every weight.
-        learning_rate: of the outer Adam; the paper's is 1e-4, the value of NASFLAT's authors' tuned rerun 1e-3.
+        learning_rate: of the outer Adam; the paper uses 1e-4, the tuned rerun by NASFLAT's authors 1e-3.
         modulation: scale of the modulator's Gaussian.
         divergence: weight of its Kullback-Leibler divergence from a standard normal.
-        draws: of the modulator that a prediction averages.
+        draws: samples of the modulator that a prediction averages.
         width, graph_layers: of the encoder.
-        seed: of references, initial weights and episodes.
+        seed: random seed of references, initial weights and episodes.
     """
 
     needs_pretraining = True
@@ -178,7 +178,8 @@ class Help(FewShotPredictor):
     def _inner(
         self, state: Parameters, rates: Parameters, x: Tensor, y: Tensor, devices: Tensor, create_graph: bool
     ) -> Parameters:
-        """The weights after the inner gradient steps; each device has its own, so one loss serves all."""
+        """The weights after the inner gradient steps; weights are separate per device, so one summed loss serves
+        all."""
         for _ in range(self.inner_steps):
             loss = ((self._forward(state, x, devices) - y) ** 2).mean(dim=1).sum()
             names = list(state)
@@ -285,6 +286,6 @@ class _Adapted(Predictor):
         return self.few
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """What was pretrained and the samples; adapting to them again is quick and gives the same."""
+        """The pretrained state and the samples; adapting again is quick and deterministic."""
         facts, arrays = self.few.learned()
         return facts, arrays | {"task.archs": self.task_.archs.astype(np.int64), "task.values": self.task_.values}

@@ -13,13 +13,13 @@ from nastk.predictors.base import Prediction, Predictor, Task
 
 
 class LightGBM(Predictor):
-    """A few boosters on bootstrap samples; their mean, and their spread as standard deviation.
+    """A few boosters on bootstrap samples; predicts their mean and spread.
 
     Args:
         encoding: terms joined by ``+``.
-        members: boosters, each on a bootstrap sample of its own.
+        members: boosters, each on its own bootstrap sample.
         rounds, learning_rate, leaves: of each booster.
-        seed: of the bootstrap samples.
+        seed: random seed of the bootstrap samples.
 
     Raises:
         MissingExtra: LightGBM is not installed.
@@ -43,7 +43,7 @@ class LightGBM(Predictor):
             raise InvalidValue("lightgbm needs at least one architecture")
         self.task_ = task
         self.encoding_ = encoding(self.encoding).fit(task.space, task.context)
-        task = task.subset(np.lexsort((task.values, *task.archs.T)))  # bootstraps depend on the order; we do not
+        task = task.subset(np.lexsort((task.values, *task.archs.T)))  # bootstraps depend on the order of the samples
         self.scale_ = Scale.fit("auto", task.values, task.direction)
         x, y = self.encoding_.transform(task.archs), self.scale_.forward(task.values)
         options = {

@@ -1,4 +1,4 @@
-"""lookup-table: a cost for each option in each place, added up (Cai et al., ProxylessNAS, ICLR 2019)."""
+"""lookup-table: a cost for each option of each choice, added up (Cai et al., ProxylessNAS, ICLR 2019)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Array = NDArray[np.float64]
 
 
 class LookupTable(Predictor):
-    """Latency as a constant plus the costs of the choices, learned from whole-network measurements alone.
+    """Latency as a constant plus the costs of the choices, learned from whole-network measurements only.
 
-    Bayesian linear regression. An option costs about the same wherever it stands, with deviations from place to place;
-    how large these are, and the noise, are those of the largest marginal likelihood.
+    Bayesian linear regression. An option costs about the same in every choice, with deviations between choices; the
+    size of the deviations and the noise maximise the marginal likelihood.
 
     Args:
-        deviations: prior variances of the deviations, relative to the options' own, that are tried.
-        noises: noise variances, relative to the signal's, that are tried.
+        deviations: candidate prior variances of the deviations, relative to the options' own.
+        noises: candidate noise variances, relative to the signal's.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LookupTable(Predictor):
             x = self._features(task.archs, deviation)
             scale = float((x**2).sum(axis=1).mean()) or 1.0
             kernel = x @ x.T / scale
-            inverse = np.linalg.inv(kernel + noise * np.eye(n) + 10.0)  # a broad constant
+            inverse = np.linalg.inv(kernel + noise * np.eye(n) + 10.0)  # broad prior of the constant
             alpha = inverse @ z
             variance = max(float(z @ alpha) / n, 1e-9)
             evidence = -0.5 * (n * np.log(variance) - np.linalg.slogdet(inverse)[1])
@@ -55,7 +55,7 @@ class LookupTable(Predictor):
         return self
 
     def _features(self, archs: NDArray[np.int64], deviation: float) -> Array:
-        """Option counts and, scaled, the choices themselves; centred on the space, so that costs are differences."""
+        """Option counts and scaled one-hot choices, centred over the space so that costs are differences."""
         space = self.task_.space
         hot = space.one_hot(archs) - np.repeat(1.0 / space.sizes, space.sizes)
         return np.concatenate([hot @ space.count_matrix()[0], np.sqrt(deviation) * hot], axis=1)

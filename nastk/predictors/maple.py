@@ -27,23 +27,24 @@ Array = NDArray[np.float64]
 class Maple(FewShotPredictor):
     """Fully connected networks from (architecture, descriptor) to the logarithm of latency, for all devices at once.
 
-    A device's descriptor is `Task.descriptor` (its hardware counters, as in the paper) where every task has one, else
-    its latencies on reference architectures. Without counters latency is relative to the references' geometric mean, so
-    that only the shape is learned, and the references are part of what is measured: :meth:`choose` names them first,
-    :meth:`adapt` wants all of them. Adapting goes on training with the target's samples, which weigh more than the
-    sources' beside them (Section 3.3).
+    A device's descriptor is `Task.descriptor` (its hardware counters, as in the paper) if every task has one, else its
+    latencies on reference architectures. Without counters, latency is relative to the references' geometric mean, so
+    that only the shape is learned; the references must be measured: :meth:`choose` returns them first, :meth:`adapt`
+    requires all of them. Adapting continues the training on the target's samples together with source samples, which
+    have a smaller weight (Section 3.3).
 
     Args:
         encoding: of architectures.
-        references: architectures that describe a device, where there are no counters.
-        members: networks side by side, whose mean predicts. Each adapts without its share of the target's samples; how
-            far it misses those, with the members' spread, is the std. One member learns from all and has no std.
+        references: number of architectures that describe a device if there are no counters.
+        members: networks of the ensemble, whose mean is the prediction. Each leaves out a fold of the target's samples;
+            the std combines the error on these folds with the members' spread. A single member uses all samples and has
+            no std.
         epochs, transfer_epochs: passes over the source samples, and steps of adapting.
         target_weight: of the target's samples against as many source samples in each step of adapting.
         width, layers: of the hidden layers.
-        batch_size: architecture-device pairs a step.
+        batch_size: architecture-device pairs per step.
         learning_rate, weight_decay: of AdamW, annealed by a cosine.
-        seed: of references, initial weights and minibatches.
+        seed: random seed of references, initial weights and minibatches.
     """
 
     needs_pretraining = True
@@ -74,8 +75,8 @@ class Maple(FewShotPredictor):
         """Learn all source devices.
 
         Raises:
-            InvalidValue: no tasks, or tasks of several spaces; some tasks have a descriptor and others none, or
-                descriptors of different lengths; fewer shared architectures than references; an option below 1.
+            InvalidValue: no tasks, or tasks of several spaces; only some tasks have a descriptor, or descriptors
+                have different lengths; fewer shared architectures than references; an option below 1.
         """
         for name in ("references", "members", "layers", "width", "batch_size"):
             if getattr(self, name) < 1:
@@ -116,7 +117,7 @@ class Maple(FewShotPredictor):
         self.x_ = self._input(archs)
 
     def _descriptor(self, task: Task) -> Array:
-        """What describes the device, ``(m,)``; counters are taken as logarithms where they are positive."""
+        """Descriptor of the device, ``(m,)``; logarithms of counters if they are positive."""
         if self.counters_:
             if task.descriptor is None:
                 raise InvalidValue("the sources are described by Task.descriptor; the target needs one too")
@@ -197,10 +198,10 @@ class Maple(FewShotPredictor):
     # ---- on disk
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Networks and source samples, which are trained on again beside a target's.
+        """Networks and source samples, which adapting trains on again.
 
         Raises:
-            Unsupported: the encoding looks things up that are not the predictor's to store.
+            Unsupported: the encoding looks up values that belong to the context.
         """
         self._check_pretrained()
         assert self.source_space is not None
@@ -240,7 +241,7 @@ class Maple(FewShotPredictor):
 
 
 class _Adapted(Predictor):
-    """A device's latency: networks that were trained on with its samples."""
+    """A device's latency: networks whose training was continued on its samples."""
 
     def __init__(self, few: Maple, task: Task):
         self.few = few
@@ -274,7 +275,7 @@ class _Adapted(Predictor):
         return self
 
     def _folds(self, task: Task) -> Tensor:
-        """Ones where a member learns from a sample, ``(members, n, 1)``; with several members each leaves some out."""
+        """Ones where a member learns from a sample, ``(members, n, 1)``; each of several members leaves out a fold."""
         members = self.few.members
         if members == 1:
             return torch.ones((1, len(task), 1))
@@ -302,7 +303,7 @@ class _Adapted(Predictor):
         return self.few
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """What was pretrained and the samples; adapting to them again is quick and gives the same."""
+        """The pretrained state and the samples; adapting again is quick and deterministic."""
         facts, arrays = self.few.learned()
         arrays |= {"task.archs": self.task_.archs.astype(np.int64), "task.values": self.task_.values}
         if self.task_.descriptor is not None:

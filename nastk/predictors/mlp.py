@@ -12,7 +12,7 @@ class MLP(StackedMLP):
         encoding: terms joined by ``+``.
         width, depth: of the hidden layers.
         epochs, learning_rate, weight_decay: of AdamW on all samples at once.
-        seed: of the initial weights.
+        seed: random seed of the initial weights.
         device: torch device.
     """
 

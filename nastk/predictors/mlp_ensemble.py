@@ -10,10 +10,10 @@ class MLPEnsemble(StackedMLP):
 
     Args:
         encoding: terms joined by ``+``.
-        members: networks with weights of their own, trained side by side.
+        members: networks with independent weights, trained together.
         width, depth: of the hidden layers.
         epochs, learning_rate, weight_decay: of AdamW on all samples at once.
-        seed: of the initial weights.
+        seed: random seed of the initial weights.
         device: torch device.
     """
 

@@ -30,47 +30,48 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 CHUNK = 2048
-"""Architectures at a time, where many are predicted."""
+"""Architectures predicted at a time: memory against overhead."""
 
 ENCODINGS = ("vec", "zcp", "hwl", "vec+zcp", "vec+hwl")
+"""Encodings of the paper."""
 
 
 class MultiPredict(FewShotPredictor):
     """Transfer learning over devices (Section 3; hyper-parameters of Table 15).
 
-    An architecture's embedding and a device's vector go through a common head to the latency, min-max normalised within
-    each source device by its own samples. A new device is learned by fine-tuning on its samples, each time from the
-    pretrained network. Without :meth:`pretrain`, :meth:`adapt` trains from scratch (the baseline of Figures 6 and 7).
+    A common head maps an architecture's embedding and a device's vector to the latency, min-max normalised within each
+    source device by its own samples. A new device is learned by fine-tuning the pretrained network on its samples.
+    Without :meth:`pretrain`, :meth:`adapt` trains from scratch (the baseline of Figures 6 and 7).
 
     Args:
-        representation: of a device. "table": a learned row each; a new device starts with the row of the source that
-            ranks its samples most alike (Eq. 1). "index": binary digits of its number. "sample": its latencies on as
-            many reference architectures as the vector is wide, which :meth:`choose` puts first.
+        representation: of a device. "table": one learned row per device; a new device starts with the row of the source
+            whose predictions correlate best with its samples in rank (Eq. 1). "index": binary digits of its number.
+            "sample": its latencies on `device_width` reference architectures, which :meth:`choose` returns first.
         encoding: "vec", "zcp", "hwl", or "vec" joined with one of them by "+". Without "vec" the network is the
             cross-domain one, and :meth:`adapt` takes tasks of other spaces.
-        network: encoder of "vec": "gcn" over the operation graph, "mlp" over one-hot choices, "auto": the GCN where the
+        network: encoder of "vec": "gcn" over the operation graph, "mlp" over one-hot choices, "auto": the GCN if the
             graph branches.
-        members: networks that are trained side by side; their mean predicts, their spread is the uncertainty, NaN for
-            a single one.
+        members: networks of the ensemble, trained together; predictions are their mean and spread, NaN for a single
+            one.
         epochs, transfer_epochs: passes over the source samples, and over the target's.
-        batch_size: architecture-device pairs a step; the target's samples are one batch.
+        batch_size: architecture-device pairs per step; the target's samples are one batch.
         learning_rate, transfer_learning_rate, weight_decay: of AdamW, annealed to zero by a cosine.
         loss: "l1" (the authors' code) or "mse" (the paper's text).
         freeze_encoder: fine-tune the head and the device's vector only, as in one of the authors' two versions.
-        align: give the target's samples the mean and the spread that the pretrained network expects of them; False:
-            span them from 0 to 1. The authors take minimum and maximum over all architectures, which nobody knows of
-            a new device.
+        align: scale the target's samples to the mean and spread of the pretrained network's predictions of them; False:
+            scale them to [0, 1]. The authors use minimum and maximum over all architectures, which are unknown for a
+            new device.
         device_width, embedding_width: of a device's vector and an architecture's embedding.
         graph_width, graph_layers: of the GCN.
         hidden_width, hidden_layers: of the layers after the GCN (by default 200 wide), or of the MLP (100).
-        head: widths of the layers over embedding and vector together.
+        head: widths of the layers over the concatenated embedding and vector.
         cross_width, cross_layers: of the cross-domain network's hidden layers (by default 256 wide for hwl, 128 for
             zcp).
-        scratch_epochs: passes over the samples of a predictor that was never pretrained.
-        seed: of initial weights and minibatches.
+        scratch_epochs: passes over the samples without pretraining.
+        seed: random seed of initial weights and minibatches.
 
     Raises:
-        InvalidValue: an option that is none of those named.
+        InvalidValue: an invalid option.
     """
 
     def __init__(
@@ -128,7 +129,8 @@ class MultiPredict(FewShotPredictor):
         """Learn the source devices; the tasks may differ in their architectures.
 
         Raises:
-            InvalidValue: no tasks or tasks of several spaces; "sample" and fewer shared architectures than references.
+            InvalidValue: no tasks, tasks of several spaces, or with "sample" fewer shared architectures than
+                references.
         """
         self._check_sources(tasks)
         archs = np.unique(np.concatenate([task.archs for task in tasks]), axis=0)
@@ -167,7 +169,7 @@ class MultiPredict(FewShotPredictor):
         )
 
     def _source_vectors(self, tasks: Sequence[Task], generator: torch.Generator) -> Tensor:
-        """Vectors of the source devices, ``(members, devices, device_width)``; those of a table are where it starts."""
+        """Vectors of the source devices, ``(members, devices, device_width)``; initial ones for a table."""
         width = self.device_width
         if self.representation == "table":
             return torch.randn((self.members, len(tasks), width), generator=generator)
@@ -179,12 +181,12 @@ class MultiPredict(FewShotPredictor):
     def _repeat(self, values: Array) -> Tensor:
         return torch.tensor(values, dtype=torch.float32).expand(self.members, *values.shape).clone()
 
-    def _repeated(self, values: Tensor) -> Tensor:
+    def _expand(self, values: Tensor) -> Tensor:
         return values.expand(self.members, *values.shape)
 
-    def _embedded(self, archs: Archs, features: _Features) -> Tensor:
-        """Embeddings by the pretrained encoder, ``(members, n, embedding)``; the last ones are kept, since devices are
-        often predicted for the same architectures."""
+    def _cached_embeddings(self, archs: Archs, features: _Features) -> Tensor:
+        """Embeddings by the pretrained encoder, ``(members, n, embedding)``; the last ones are cached, since devices
+        are often predicted for the same architectures."""
         key = archs.shape, archs.tobytes()
         if self._kept is None or self._kept[0] != key:
             self._kept = key, _embed(self.network_, self.layout_, archs, features, self.members)
@@ -194,7 +196,7 @@ class MultiPredict(FewShotPredictor):
         return _min_max(reference_values(task, self.references_), task.values)
 
     def _train(self, trained: Parameters, archs: Archs, targets: Array, generator: torch.Generator) -> None:
-        """Minibatches are random architectures with all their devices, so that each is encoded once."""
+        """Minibatches are random architectures with all their devices, so that each architecture is encoded once."""
         count = len(targets)
         x, extras = self.features_(archs), self.features_.extras(archs)
         known = torch.tensor(np.isfinite(targets), dtype=torch.float32)
@@ -229,20 +231,20 @@ class MultiPredict(FewShotPredictor):
         return _Adapted(self, task)
 
     def _target_features(self, task: Task) -> _Features:
-        """The features of a target task; what is looked up is standardised as the sources' in their own space, and anew
-        on architectures whose features cost nothing in another one."""
+        """The features of a target task. Looked-up features are standardised as the sources' in their space; in another
+        space, on architectures whose features are free."""
         if self.source_space is None:
-            return _Features(self, task.space, _free(task), [task.context])
+            return _Features(self, task.space, _free_archs(task), [task.context])
         source = self.features_
         if not source.names:
             return source
         here = task.space.choices == self.source_space.choices
-        mine = _Features(self, task.space, self.archs_ if here else _free(task), [task.context])
+        mine = _Features(self, task.space, self.archs_ if here else _free_archs(task), [task.context])
         if len(mine.names) != len(source.names) or any(
             a != b for a, b in zip(mine.names, source.names, strict=True) if a and b
         ):
             raise InvalidValue(
-                f"the target's context answers {_few(mine.names)}, the sources' {_few(source.names)}: "
+                f"the target's context has {_shorten(mine.names)}, the sources' has {_shorten(source.names)}: "
                 "give it the same proxies and devices in the same order"
             )
         if here:
@@ -253,7 +255,7 @@ class MultiPredict(FewShotPredictor):
     # ---- on disk
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Networks and device vectors; only for "vec", since looked-up features are not the predictor's to store."""
+        """Networks and device vectors; only for "vec", since looked-up features belong to their context."""
         if self.encoding != "vec":
             raise Unsupported(
                 f"multi-predict with encoding {self.encoding} cannot be stored: its features are looked up"
@@ -285,13 +287,13 @@ class MultiPredict(FewShotPredictor):
 
 
 class _Features:
-    """What the network reads of architectures: one-hot choices or operation numbers, and looked-up extras.
+    """Inputs of the network: one-hot choices or operation numbers, and looked-up extras.
 
     Attributes:
-        names: of the extras; "" for one that no context knows.
-        receivers: who hears whom in the GCN, where all graphs have the same arrows.
+        names: of the extras; "" for one that no context has.
+        receivers: message-passing adjacency of the GCN, if all graphs have the same edges.
         scale: mean and spread of the extras, ``(k,)`` each.
-        unknown: extras that tell nothing in a context (a source task's own device), ``(k,)`` each.
+        unknown: extras that are uninformative in a context (a source task's own device), ``(k,)`` each.
     """
 
     def __init__(self, few: MultiPredict, space: SearchSpace, archs: Archs, contexts: Sequence[Context]):
@@ -326,7 +328,7 @@ class _Features:
         self.scale: tuple[Array, Array] = centre, np.where(deviation > 1e-9, deviation, 1.0)
 
     def __call__(self, archs: Archs) -> Tensor:
-        """What the encoder reads, ``(n, ...)``; see :func:`encode_graphs`."""
+        """Input of the encoder, ``(n, ...)``; see :func:`encode_graphs`."""
         if self.kind == "gcn":
             return self._graphs.convolved(archs)
         if self.kind == "mlp":
@@ -377,6 +379,7 @@ class _Adapted(Predictor):
             h, extras = self._input(task.archs)
             self.vector_ = self._vector(task, h, extras)
         low, span = float(task.values.min()), float(np.ptp(task.values))
+        # A few samples seldom include the extremes that min-max normalisation needs: match moments instead.
         if few.align and not scratch:
             with torch.no_grad():
                 before = self._latencies(h, extras).double().mean(dim=0).numpy()
@@ -384,7 +387,7 @@ class _Adapted(Predictor):
             low = float(task.values.mean() - span * before.mean())
         self.scaling_ = low, span, float(task.values.min())
         y = torch.tensor((task.values - low) / span, dtype=torch.float32)
-        frozen = self._frozen
+        frozen = self._keeps_encoder
         trained = {
             name: value for name, value in self.network_.items() if not frozen or name.startswith(("joint", "head"))
         }
@@ -392,7 +395,7 @@ class _Adapted(Predictor):
             trained["device"] = self.vector_
         epochs = few.scratch_epochs if scratch else few.transfer_epochs
         h, extras = self._input(task.archs)
-        x = few._repeated(self.features_(task.archs))
+        x = few._expand(self.features_(task.archs))
         with Descent(trained, few.transfer_learning_rate, few.weight_decay, epochs) as step:
             for _ in range(epochs):
                 if not frozen:
@@ -402,12 +405,12 @@ class _Adapted(Predictor):
         return self
 
     @property
-    def _frozen(self) -> bool:
-        """Whether the encoder is that of the pretrained network."""
+    def _keeps_encoder(self) -> bool:
+        """Whether the encoder is the pretrained one, without fine-tuning."""
         return self.few.source_space is not None and self.few.freeze_encoder
 
     def _vector(self, task: Task, h: Tensor, extras: Tensor | None) -> Tensor | None:
-        """Where the new device's vector starts, ``(members, 1, device_width)``."""
+        """Initial vector of the new device, ``(members, 1, device_width)``."""
         few, width = self.few, self.layout_.device
         if not width:
             return None
@@ -419,6 +422,7 @@ class _Adapted(Predictor):
         with torch.no_grad():
             wide = None if extras is None else extras.expand(-1, -1, len(few.devices), -1)
             out = forward(self.network_, self.layout_, h, few.vectors_, wide)
+        # Eq. 1: the source whose predictions have the highest Spearman correlation with the samples.
         ranks = np.apply_along_axis(rankdata, 0, out.mean(dim=0).numpy())
         ranks = ranks - ranks.mean(axis=0)
         truth = rankdata(task.values)
@@ -429,12 +433,12 @@ class _Adapted(Predictor):
     def _input(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
         """Embeddings ``(members, n, embedding)``, and extras ``(members, n, 1, k)``."""
         few = self.few
-        if self._frozen:
-            h = few._embedded(archs, self.features_)
+        if self._keeps_encoder:
+            h = few._cached_embeddings(archs, self.features_)
         else:
             h = _embed(self.network_, self.layout_, archs, self.features_, few.members)
         extras = self.features_.extras(archs)
-        return h, None if extras is None else few._repeated(extras)
+        return h, None if extras is None else few._expand(extras)
 
     def _latencies(self, h: Tensor, extras: Tensor | None) -> Tensor:
         """Normalised latencies ``(members, n)``."""
@@ -478,7 +482,7 @@ def _embed(network: Parameters, layout: Layout, archs: Archs, features: _Feature
 
 
 def _min_max(values: Array, samples: Array) -> Array:
-    """Values on a scale where the samples span 0 to 1."""
+    """Values scaled so that the samples span 0 to 1."""
     return (values - samples.min()) / max(float(np.ptp(samples)), 1e-12)
 
 
@@ -487,9 +491,9 @@ def _digits(number: int, width: int) -> Array:
     return np.array([(number >> bit) & 1 for bit in reversed(range(width))], dtype=np.float64)
 
 
-def _free(task: Task, n: int = 1000) -> Archs:
-    """Architectures of a task's space whose looked-up features cost no measurement of the target, at most `n`: members
-    of a pool, else random ones; the task's own where the context does not know random ones."""
+def _free_archs(task: Task, n: int = 1000) -> Archs:
+    """At most `n` architectures of a task's space whose looked-up features need no measurement of the target: members
+    of a pool, else random ones; the task's own if the context does not know random ones."""
     if isinstance(task.space, Pool):
         return task.space.sample(min(n, task.space.size), seed=0, unique=True)
     drawn = task.space.sample(min(n, task.space.size), seed=0, unique=True)
@@ -502,7 +506,7 @@ def _free(task: Task, n: int = 1000) -> Archs:
     return drawn
 
 
-def _few(names: Sequence[str]) -> str:
+def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

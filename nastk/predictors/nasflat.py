@@ -25,24 +25,25 @@ Array = NDArray[np.float64]
 class Nasflat(FewShotPredictor):
     """Two passes over the graph: the first updates the operations' embeddings, the second predicts.
 
-    Every node reads its operation's embedding joined with the device's, so that a device can weigh each operation. The
-    loss is the pairwise hinge over a batch of architectures on all devices, latencies min-max normalised within each.
-    A new device starts with the embedding of the source that ranks its samples most alike; a copy of everything is
-    then fine-tuned. Ranks are calibrated to the metric by a line through the samples' logarithms.
+    Every node reads its operation's embedding concatenated with the device's, so that a device can weigh each
+    operation. The loss is the pairwise hinge over a batch of architectures on all devices, latencies min-max normalised
+    within each. A new device starts with the embedding of the source whose ranking correlates best with its samples;
+    then a copy of the whole network is fine-tuned. Scores are calibrated to the metric by a line fitted to the samples'
+    logarithms.
 
     Args:
-        supplement: encoding that is joined before the head ("zcp", "statics" ...), or None.
-        source_samples: architectures a source device that are used, at most.
+        supplement: encoding concatenated before the head ("zcp", "statics" ...), or None.
+        source_samples: maximum number of architectures per source device.
         epochs, batch_size, learning_rate, weight_decay: of pretraining, AdamW annealed by a cosine to 1e-6.
         transfer_epochs, transfer_learning_rate: of fine-tuning; by default 40 and 3e-3 for cells, 30 and 1e-3 for
             chains.
-        transfer_batch_size: samples of the target a step.
+        transfer_batch_size: samples of the target per step.
         margin: of the hinge.
         operation_width, device_width, node_width, width: of the embeddings and of the layers.
         update_layers, layers: graph layers of the first and of the second pass.
         head: widths of the head's hidden layers.
         dropout: in the head.
-        seed: of initial weights, source samples and batches.
+        seed: random seed of initial weights, source samples and batches.
     """
 
     needs_pretraining = True
@@ -109,12 +110,12 @@ class Nasflat(FewShotPredictor):
         return self
 
     def _inputs(self, archs: Archs) -> GraphTensors:
-        """Graphs; of chains the nodes between input and output, each with an arrow to itself alone: a chain's arrows
-        say nothing, and the published networks for FBNet have none."""
+        """Graphs; for chains only the inner nodes, with self loops as the only edges: a chain's edges carry no
+        information, and the published networks for FBNet have none."""
         graphs = self.graphs_(archs)
         if not self.chain_:
             return graphs
-        inner = graphs.arrows[..., 1:-1, 1:-1]
+        inner = graphs.adjacency[..., 1:-1, 1:-1]
         used = None if graphs.used is None else graphs.used[:, 1:-1]
         return GraphTensors(graphs.numbers[:, 1:-1], torch.eye(inner.shape[-1]).expand_as(inner), used)
 
@@ -166,7 +167,7 @@ class _Network(nn.Module):
     def forward(self, graphs: GraphTensors, devices: Tensor, extras: Tensor | None) -> Tensor:
         """Scores ``(n,)`` of graphs on devices ``(n, device_width)``."""
         count, nodes = graphs.numbers.shape
-        adjacency = graphs.arrows.transpose(-1, -2)
+        adjacency = graphs.adjacency.transpose(-1, -2)
         operations = torch.cat([self.operations(graphs.numbers), devices[:, None].expand(-1, nodes, -1)], dim=2)
         x = self.nodes.expand(count, -1, -1)
         h = x
@@ -227,7 +228,7 @@ class _Adapted(Predictor):
         few = self.few
         self.task_ = task
         self.network_ = deepcopy(few.network_)
-        order = np.lexsort(task.archs.T)  # what is learned does not depend on the order of the samples
+        order = np.lexsort(task.archs.T)  # independent of the order of the samples
         archs, values = task.archs[order], task.values[order]
         graphs, extras = few._inputs(archs), few._extras(archs, task.context)
         truth = rankdata(values)

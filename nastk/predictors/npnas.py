@@ -1,4 +1,4 @@
-"""npnas: graph networks, one that finds failures, one for the rest (Wen et al., Neural Predictor, ECCV 2020)."""
+"""npnas: graph networks, a classifier of failures and a regressor (Wen et al., Neural Predictor, ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import torch
 
 from nastk.errors import InvalidValue
 from nastk.predictors._op_graphs import OpGraphs
-from nastk.predictors._stacked_gcn import StackedGcn, answers, seeded, train
+from nastk.predictors._stacked_gcn import StackedGcn, outputs_of, seeded, train
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.predictors.gcn import Gcn as _Gcn
 
 
 class Npnas(Predictor):
-    """Two stages: whether an architecture's value is in the reasonable range, and if so which it is.
+    """Two stages: a classifier of whether an architecture's value is in the reasonable range, and a regressor within
+    it.
 
-    The first stage is an ensemble of graph networks with a logistic output, the second that of ``gcn``, trained on the
-    samples in the range alone. Architectures that the first stage rejects are worse than the threshold, those that it
-    lets pass are at least as good as it. With no sample beyond the threshold there is no first stage.
+    The first stage is an ensemble of graph networks with a logistic output, the second is that of ``gcn``, trained only
+    on samples in the range. Predictions of rejected architectures are worse than the threshold, those of accepted ones
+    at least as good. Without samples beyond the threshold there is no first stage.
 
     Args:
-        threshold: worst value in the reasonable range, in the metric's unit; None is Tukey's outer fence: the worse
-            quartile of the samples, and 3 times the distance of the quartiles beyond it.
+        threshold: worst value in the reasonable range, in the metric's unit; None: Tukey's outer fence, 3
+            interquartile ranges beyond the worse quartile of the samples.
         members: networks of each stage.
         width, layers, head, dropout: see ``gcn``.
         epochs, batch_size, learning_rate, weight_decay: of either stage, see ``gcn``.
         warp: of the second stage, see ``gcn``.
-        seed: of initial weights, dropout and minibatches.
+        seed: random seed of initial weights, dropout and minibatches.
         device: torch device.
     """
 
@@ -93,7 +94,7 @@ class Npnas(Predictor):
         return self
 
     def _classify(self, task: Task, passes: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-        order = np.lexsort((task.values, *task.archs.T))  # what is learned does not depend on the order of the samples
+        order = np.lexsort((task.values, *task.archs.T))  # independent of the order of the samples
         graphs = self.graphs_(task.archs[order], device=self.device)
         targets = torch.tensor(passes[order], dtype=torch.float32, device=self.device)
         with seeded(self.seed, self.device):
@@ -123,15 +124,15 @@ class Npnas(Predictor):
         archs = self._checked(archs)
         if self.classifier_ is None:
             return np.ones(len(archs))
-        logits = answers(self.classifier_, self.graphs_, archs)
+        logits = outputs_of(self.classifier_, self.graphs_, archs)
         return (0.5 * (1.0 + np.tanh(0.5 * logits))).mean(axis=0)
 
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation in the metric's unit.
 
-        Of those that pass, mean and spread of the second stage, no worse than the threshold. Of the others the mean
-        lies between the failed samples' (none may pass) and the threshold (all may), and the standard deviation is the
-        failed samples'.
+        For accepted architectures, mean and spread of the second stage, no worse than the threshold. For rejected ones,
+        the mean is interpolated by their probability of passing between that of the failed samples and the threshold,
+        and the standard deviation is that of the failed samples.
         """
         archs = self._checked(archs)
         answer = self.regressor_.predict(archs)

@@ -1,4 +1,4 @@
-"""ridge: linear regression with a Gaussian prior, its strength by leave-one-out error (Hoerl & Kennard 1970)."""
+"""ridge: linear regression, L2 penalty by leave-one-out error (Hoerl & Kennard, Technometrics 1970)."""
 
 from __future__ import annotations
 

@@ -12,18 +12,19 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors.base import Prediction, Predictor, Task
 
 FAMILY = "sklearn:<Regressor>"
+"""Name of these predictors in listings."""
 
 
 class SklearnRegressor(Predictor):
     """A scikit-learn regressor on an encoding.
 
-    The standard deviation is the regressor's own where its ``predict`` has ``return_std``, the spread of its trees
-    where it is a forest, NaN otherwise.
+    The standard deviation is the regressor's own if its ``predict`` has ``return_std``, the spread of the trees of a
+    forest, NaN otherwise.
 
     Args:
         regressor: class name, such as ``RandomForestRegressor``.
         encoding: terms joined by ``+``.
-        seed: given as ``random_state`` where the regressor takes one.
+        seed: passed as ``random_state`` if the regressor takes one.
         options: passed to the regressor.
     """
 
@@ -45,7 +46,7 @@ class SklearnRegressor(Predictor):
             options.setdefault("random_state", self.seed)
         self.task_ = task
         self.encoding_ = encoding(self.encoding).fit(task.space, task.context)
-        order = np.lexsort((task.values, *task.archs.T))  # bootstraps depend on the order of the rows; we do not
+        order = np.lexsort((task.values, *task.archs.T))  # bootstraps depend on the order of the samples
         task = task.subset(order)
         try:
             self.pipeline_ = make_pipeline(StandardScaler(), known[self.regressor](**options))

@@ -1,4 +1,4 @@
-"""transfer-mlp: network on proxies that moves between spaces (Akhauri & Abdelfattah, Multi-Predict, AutoML 2023)."""
+"""transfer-mlp: proxies to accuracy across spaces (Akhauri & Abdelfattah, Multi-Predict, AutoML 2023)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace
 
 BATCH = 128
+"""Architectures per step; larger batches are faster, smaller ones update more often."""
 
 
 class TransferMLP(Predictor):
     """Multi-Predict's network for transfer between spaces (Section 4, Table 14): perceptron with a sigmoid output.
 
-    On proxies (``encoding="zcp"``) it is pretrained on tasks of any spaces and fine-tuned on the new one; on any other
-    encoding it learns from scratch, which is the paper's baseline. Proxies are quantiles within their space (the paper
-    scales by their least and greatest value, which one outlier spoils); those that a space lacks are at the middle.
-    Targets are places among the known values.
+    On proxies (``encoding="zcp"``) it is pretrained on tasks of any spaces and fine-tuned on the new one; with any
+    other encoding it learns from scratch, which is the paper's baseline. Proxies are quantiles within their space (the
+    paper uses min-max scaling, which is sensitive to outliers); proxies that a space lacks are at the median. Targets
+    are quantiles among the known values.
 
     Args:
-        encoding: "zcp", or terms joined by ``+`` to learn from scratch on.
-        without_proxies: names of proxies that are not looked at.
+        encoding: "zcp", or terms joined by ``+`` for learning from scratch.
+        without_proxies: names of proxies to exclude.
         width, depth: of the network.
         epochs, learning_rate: of learning from scratch (the paper's).
-        source_epochs, source_rate: of pretraining; the paper's 250 and 4e-3 fit the source too closely.
-        fine_epochs, fine_rate: of fine-tuning; the paper's 50 and 4e-4 hardly move the network.
-        seed: of weights and minibatches.
+        source_epochs, source_rate: of pretraining; the paper's 250 and 4e-3 overfit the source.
+        fine_epochs, fine_rate: of fine-tuning; the paper's 50 and 4e-4 hardly change the network.
+        seed: random seed of weights and minibatches.
         device: torch device.
     """
 
@@ -73,11 +74,11 @@ class TransferMLP(Predictor):
             InvalidValue: no tasks, one without proxies, or an encoding that belongs to one space.
         """
         if self.encoding != "zcp":
-            raise InvalidValue(f"transfer-mlp moves between spaces on zcp only, not on {self.encoding}")
+            raise InvalidValue(f"transfer-mlp transfers between spaces with zcp only, not with {self.encoding}")
         self.proxies_ = tuple(name for name in proxy_names(tasks) if name not in self.without_proxies)
-        x = np.concatenate([_filled(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
+        x = np.concatenate([_centre(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
         y = np.concatenate([rank_places(task) for task in tasks])
-        self.start_ = self._trained(None, x, y, self.source_epochs, self.source_rate)
+        self.start_ = self._train(None, x, y, self.source_epochs, self.source_rate)
         return self
 
     def adapt(self, task: Task) -> TransferMLP:
@@ -100,15 +101,15 @@ class TransferMLP(Predictor):
         task = task.subset(np.lexsort((task.values, *task.archs.T)))
         self.scale_ = Scale.fit("normal", task.values, task.direction)
         epochs, rate = (self.epochs, self.learning_rate) if self.start_ is None else (self.fine_epochs, self.fine_rate)
-        self.network_ = self._trained(self.start_, self._input(task.archs), rank_places(task), epochs, rate)
+        self.network_ = self._train(self.start_, self._input(task.archs), rank_places(task), epochs, rate)
         return self
 
     def _input(self, archs: Archs) -> NDArray[np.float64]:
         if self.encoding_ is not None:
             return self.encoding_.transform(archs)
-        return _filled(proxy_quantiles(self.task_, self.proxies_, archs, self.reference_))
+        return _centre(proxy_quantiles(self.task_, self.proxies_, archs, self.reference_))
 
-    def _trained(
+    def _train(
         self, start: nn.Sequential | None, x: NDArray[np.float64], y: NDArray[np.float64], epochs: int, rate: float
     ) -> nn.Sequential:
         """A network after `epochs` of L1 loss by AdamW, from a copy of `start` or from random weights."""
@@ -164,6 +165,6 @@ class TransferMLP(Predictor):
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
 
 
-def _filled(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centre(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centred quantiles, zero where missing."""
     return np.nan_to_num(2.0 * quantiles - 1.0)

@@ -1,4 +1,4 @@
-"""Tables and pictures of the comparisons of accuracy predictors."""
+"""Tables and figures of the comparisons of accuracy predictors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Titles and lines of what a run shows on the terminal."""
+    """Titles and rows of the terminal tables of a run."""
     kinds = {row["experiment"] for row in rows}
     found: list[tuple[str, list[Row]]] = []
     if "accuracy" in kinds:
@@ -56,7 +56,7 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[str]:
-    """Write the pictures of a run; the names of the files."""
+    """Write the figures of a run; returns the file names."""
     names = []
     if any(row["experiment"] == "accuracy" for row in rows):
         for metric in ("spearman", "kendall"):

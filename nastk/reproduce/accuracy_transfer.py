@@ -1,8 +1,8 @@
 """Transfer of accuracy predictors between tasks and spaces (Multi-Predict, Section 4, Figures 9, 15, 18 and 19).
 
-Each method learns one source task and is adapted to one target with a few samples. What transfers looks at zero-cost
-proxies only, so that the space does not matter; its baseline has the target's architectures alone. The paper learns
-15 % of the source; so do we.
+Each method learns one source task and is adapted to one target with a few samples. Methods that transfer use only
+zero-cost proxies, so that they are independent of the space; their baselines only have the target's architectures. As
+in the paper, 15 % of the source is used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 
 SHARE = 0.15
+"""Fraction of the source task's architectures to learn from (the paper, Section 4)."""
 METHODS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "transfer-mlp": ("transfer-mlp", {}, True),
     "transfer-mlp-vec": ("transfer-mlp", {"encoding": "vec"}, False),
@@ -30,7 +31,7 @@ METHODS: dict[str, tuple[str, dict[str, Any], bool]] = {
 }
 """Predictor, its options, and whether it is pretrained on the source."""
 BASELINES = {"transfer-mlp": "transfer-mlp-vec", "gp-bma": "gp-bma-vec"}
-"""What each method that transfers is compared with."""
+"""Baseline of each method that transfers."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ class _Run:
 
 
 def pairs(sources: Sequence[str] | None = None, targets: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """Source and target of all pairs of different tasks; names of tasks, or of spaces for all of theirs.
+    """Source and target of all pairs of different tasks; names of tasks, or of spaces for all their tasks.
 
     Raises:
         UnknownName: no such task or space.
     """
-    return [(s, t) for s in _expanded(sources) for t in _expanded(targets) if s != t]
+    return [(s, t) for s in _expand(sources) for t in _expand(targets) if s != t]
 
 
-def _expanded(names: Sequence[str] | None) -> list[str]:
+def _expand(names: Sequence[str] | None) -> list[str]:
     if names is None:
         return list(suite_zero.NAMES)
     found = []
@@ -73,17 +74,17 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Methods that transfer, each beside its baseline, on pairs of tasks.
+    """Methods that transfer, each with its baseline, on pairs of tasks.
 
     Args:
         methods: keys of :data:`BASELINES`.
         sources, targets: tasks ("nasbench201/svhn") or spaces; by default all 28.
-        samples: accuracies of the target.
-        seeds: draws 0 to ``seeds - 1`` of source and target samples.
+        samples: number of accuracies of the target.
+        seeds: number of random seeds, from 0, of source and target samples.
 
     Returns:
         Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline; ``pairs_won`` is
-        the share of pairs whose mean improvement is positive.
+        the fraction of pairs with a positive mean improvement.
     """
     for method in methods:
         if method not in BASELINES:
@@ -111,7 +112,7 @@ def run_removal(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """What each common proxy is worth: transfer-mlp without it, in the mean over the pairs (Figure 15)."""
+    """Ablation of each common proxy: transfer-mlp without it, mean over the pairs (Figure 15)."""
     wanted = pairs(sources, targets)
     if not wanted or samples < 2 or seeds < 1:
         raise InvalidValue("transfer needs a pair of different tasks, at least 2 samples and a seed")
@@ -142,7 +143,7 @@ def run_removal(
 
 
 def _scores(job: _Run) -> dict[str, float]:
-    """Spearman correlation on each target, over all architectures that were not sampled."""
+    """Spearman correlation on each target, over all architectures not sampled."""
     name, options, transfers = METHODS[job.method]
     options = {**options, **({"without_proxies": job.without} if job.without else {})}
     made = seeded(name, options, job.draw)

@@ -1,9 +1,9 @@
-"""Latency predictors that move between search spaces (Multi-Predict, Section 4; Figures 7, 20 and 21).
+"""Transfer of latency predictors between search spaces (Multi-Predict, Section 4; Figures 7, 20 and 21).
 
-For each device that both tables have, a predictor on ``hwl`` (or ``zcp``) alone learns the device's latency in one
-space from a hundred architectures and is adapted to the same device in the other space with a few. ``hwl`` holds the
-latencies on the sixteen other common devices that rank the source architectures least like the target. The baseline
-is the same network trained on the few samples alone.
+For each device in both tables, a predictor on ``hwl`` (or ``zcp``) only learns the device's latency in one space from a
+hundred architectures and is adapted to the same device in the other space with a few. ``hwl`` contains the latencies on
+the sixteen other common devices whose rankings of the source architectures correlate least with the target's. The
+baseline is the same network trained only on the few samples.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ PAIRS = {"NB201-FBNet": ("nasbench201", "fbnet"), "FBNet-NB201": ("fbnet", "nasb
 """Source and target space of each task."""
 
 SOURCE_SAMPLES = 100
+"""Architectures of the source space."""
 OTHERS = 16
-"""Devices that ``hwl`` holds."""
+"""Devices in ``hwl``."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def run(
     able = [m for m in methods if movable(m)]
     if not able:
         known = ", ".join(name for name in latency.METHODS if movable(name))
-        raise InvalidValue(f"none of {', '.join(methods)} moves between search spaces; those that do: {known}")
+        raise InvalidValue(f"none of {', '.join(methods)} transfers between search spaces; those that do: {known}")
     if min(samples) < 2:
         raise InvalidValue(f"adapting to a device needs at least 2 samples; got {min(samples)}")
     jobs = [
@@ -81,7 +82,7 @@ def run(
 
 
 def movable(method: str) -> bool:
-    """Whether a method works across spaces: its features mean the same in both, or it learns nothing beforehand."""
+    """Whether a method works across spaces: its features mean the same in both, or it is not pretrained."""
     encoding = latency.find(method).options.get("encoding", "vec")
     return "vec" not in str(encoding).split("+") or latency.find(method).scratch
 
@@ -114,7 +115,7 @@ def _transfer(job: _Run) -> dict[int, float]:
     for k in job.samples:
         at = latency._generator("target", job.task, job.device, k, job.draw).choice(len(archs[1]), k, replace=False)
         target = Task(spaces[1], archs[1][at], truth[1][at], "latency", "ms", device=job.device, context=contexts[1])
-        if np.ptp(target.values) == 0:  # a coarse clock and two samples: nothing to learn
+        if np.ptp(target.values) == 0:  # low-resolution timer and two samples: nothing to learn
             scores[k] = 0.0
             continue
         rest = np.setdiff1d(np.arange(len(archs[1])), at)
@@ -123,7 +124,7 @@ def _transfer(job: _Run) -> dict[int, float]:
 
 
 def _least_alike(space: str, device: str, rows: np.ndarray) -> list[str]:
-    """The common devices that rank the source architectures least like `device`."""
+    """The common devices whose rankings of the source architectures correlate least with `device`."""
     mine = latency._latency(space, device)[rows]
     others = [d for d in common_devices() if d != device]
     alike = {d: spearman(latency._latency(space, d)[rows], mine) for d in others}

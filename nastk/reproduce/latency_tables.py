@@ -1,4 +1,4 @@
-"""The comparison of latency predictors as the papers print it: their tables beside our figures, and their curves."""
+"""The comparison of latency predictors in the papers' layout: published tables with our figures, and curves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from nastk.report.curves import Curve, Panel
 
 Rows = Sequence[dict[str, Any]]
 LAST = "NASFLAT, task table"
+"""The published table with one column per task; the others have one per device."""
 
 
 def tables(rows: Rows) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Titles and rows: for each published table that something was run of, "published / ours" in every cell."""
+    """Titles and rows: for each published table with any runs, "published / ours" in every cell."""
     ours = {
         (r["task"], r["method"], r["samples"], r["source_samples"], r["device"]): r
         for r in rows
@@ -36,7 +37,7 @@ def _cell(published: float | None, row: dict[str, Any] | None) -> str:
 
 
 def _by_device(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a task, method and number of samples, a column a device."""
+    """One row per task, method and number of samples, one column per device."""
     devices = list(dict.fromkeys(f.device for f in figures))
     keys = dict.fromkeys((f.task, f.method, f.samples, f.source_samples) for f in figures)
     lines = []
@@ -68,7 +69,7 @@ def _by_device(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequenc
 
 
 def _by_task(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a method, a column a task (with an asterisk where not all its devices were there)."""
+    """One row per method, one column per task (with an asterisk if some of its devices were missing)."""
     samples = max(f.samples for f in figures if f.samples)
     theirs = {(f.task, f.method): f.value for f in figures}
     lines = []
@@ -90,7 +91,7 @@ def _by_task(figures: Sequence[Figure], ours: dict[Any, Any], methods: Sequence[
 
 
 def curves(rows: Rows, against: str = "samples") -> list[Panel]:
-    """A panel a task: mean Spearman over its devices against ``samples`` or total ``measurements``."""
+    """One panel per task: mean Spearman over its devices against ``samples`` or total ``measurements``."""
     means = [r for r in rows if r["metric"] == "spearman" and r["device"] == "*"]
     panels = []
     for task in dict.fromkeys(r["task"] for r in means):
@@ -118,7 +119,7 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
 
 
 def devices(rows: Rows, task: str) -> list[Panel]:
-    """A panel a device of one task: Spearman against samples."""
+    """One panel per device of a task: Spearman against samples."""
     mine = [r for r in rows if r["task"] == task and r["metric"] == "spearman" and r["device"] != "*"]
     panels = []
     for device in dict.fromkeys(r["device"] for r in mine):
@@ -135,8 +136,8 @@ def devices(rows: Rows, task: str) -> list[Panel]:
 
 
 def means(rows: Rows) -> list[dict[str, Any]]:
-    """A row a task, method and number of samples: mean Spearman, the same without the fastest and slowest tenth, median
-    relative error, share of true values in the 95 % intervals, and seconds for adapting and predicting the table."""
+    """One row per task, method and number of samples: mean Spearman, the same without the fastest and slowest tenth,
+    median relative error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for r in rows:
         if r["device"] != "*":

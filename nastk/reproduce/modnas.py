@@ -1,8 +1,8 @@
-"""MODNAS on tables: one generator for many devices beside searches of a single one (arXiv 2402.18213, Section 4).
+"""MODNAS on tables: one generator for many devices against searches on a single device (arXiv 2402.18213, Section 4).
 
-A generator is trained on source devices, and proposes for each of 24 preferences on these and on devices that it has
-not seen, of which only the latencies of ten reference architectures are known. What it proposes is looked up in the
-table and scored as in the released evaluation of the paper; see `nastk.bench.problems.Scores`.
+A generator is trained on source devices and proposes an architecture for each of 24 preferences on these and on unseen
+devices, of which only the latencies of ten reference architectures are known. Proposals are looked up in the table and
+scored as in the released evaluation of the paper; see `nastk.bench.problems.Scores`.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is searched, and on which devices.
+    """Objectives and devices of a comparison.
 
     Args:
         space, dataset: of a fetched table.
-        objectives: texts for `Goal.parse`; those that need a device and name none are of each device in turn.
+        objectives: texts for `Goal.parse`; those that need a device but name none are for each device in turn.
         train, unseen: the devices.
-        labels: evaluations from which paid objectives are predicted that do not change with the device.
-        source_samples: latencies of each device to train on.
-        measurements: latencies of an unseen device, of the reference architectures.
+        labels: evaluations for predicting expensive objectives that do not depend on the device.
+        source_samples: number of latencies of each training device.
+        measurements: number of latencies of an unseen device, on the reference architectures.
         network: hypernetwork of the generator.
-        evaluations: what the searches of a single device get.
-        rays: preferences that are proposed for.
+        evaluations: budget of the searches on a single device.
+        rays: number of preferences.
         steps: of the generator's training.
     """
 
@@ -66,11 +66,11 @@ class Setting:
 
     @property
     def goals(self) -> tuple[Goal, ...]:
-        """The objectives; devices left open."""
+        """The objectives, without the devices in turn."""
         return tuple(Goal.parse(text) for text in self.objectives)
 
     def open(self) -> list[Goal]:
-        """Objectives that are of each device in turn."""
+        """Objectives for each device in turn."""
         return list(_open(self.space, self.goals))
 
     def problem(self, device: str) -> Problem:
@@ -81,7 +81,7 @@ class Setting:
         )
 
     def problems(self) -> dict[str, Problem]:
-        """Problems by device; where no objective changes with the device there is one, of the devices they name."""
+        """Problems by device; a single one, of the named devices, if no objective depends on the device in turn."""
         return dict(_problems(self))
 
 
@@ -114,8 +114,8 @@ SETTINGS: dict[str, Setting] = {
                      ("1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3",
                       "essential_ph_1", "samsung_s7"), ("fpga", "raspi4", "eyeriss")),
 }  # fmt: skip
-"""By space. The devices of nasbench201 are the paper's, those of gpt its four and four. There are no accuracies of
-FBNet: parameters and the zero-cost proxy nwot stand for capacity."""
+"""By space. The devices of nasbench201 are the paper's; those of gpt its four for training and four
+unseen ones. FBNet has no accuracies: parameters and the zero-cost proxy nwot represent capacity."""
 
 
 def setting(
@@ -125,7 +125,7 @@ def setting(
     unseen: Sequence[str] | None = None,
     **options: Any,
 ) -> Setting:
-    """The setting of a space, with other objectives or devices where they are given.
+    """The setting of a space, with other objectives or devices if given.
 
     Raises:
         UnknownName: no setting for the space, no such metric or device.
@@ -142,7 +142,7 @@ def setting(
         found, train=tuple(train or found.train), unseen=tuple(unseen if unseen is not None else found.unseen)
     )
     if set(found.train) & set(found.unseen):
-        raise InvalidValue(f"{', '.join(sorted(set(found.train) & set(found.unseen)))}: trained on and unseen at once")
+        raise InvalidValue(f"{', '.join(sorted(set(found.train) & set(found.unseen)))} are both trained on and unseen")
     for problem in found.problems().values():
         for goal in problem.goals:
             goal.oracle(benchmark(found.space, dataset=found.dataset))
@@ -160,11 +160,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one seed gave.
+    """Results of one seed.
 
     Args:
         rows: rows of the table that a method found on a device.
-        seconds: what took how long, by method and name of the duration: CPU time, on one thread.
+        seconds: CPU seconds on one thread, by method and step.
     """
 
     rows: Mapping[tuple[str, str], Rows]
@@ -172,7 +172,7 @@ class Outcome:
 
 
 class _Bench:
-    """Costs of one seed: the table's own, and what predictors say of them."""
+    """Costs of one seed: those of the table, and their predictions."""
 
     def __init__(self, job: _Job):
         self.setting, self.seed = job.setting, job.seed
@@ -194,13 +194,13 @@ class _Bench:
         return (replace(goal, device=device) if goal in self.open else goal).oracle(self.table)
 
     def draw(self, what: str) -> np.random.Generator:
-        """A generator of its own for everything that is drawn."""
+        """A separate random generator for each purpose."""
         return np.random.default_rng([crc32(what.encode()), self.seed])
 
     # ---- predictors
 
     def references(self) -> Archs:
-        """What is measured on a device of which nothing is known."""
+        """Architectures to measure on an unseen device."""
         if not hasattr(self, "_references"):
             few = self.few_shot(self.open[0]) if self.open else FewShotGP()
             seed = int(self.draw("references").integers(2**31))
@@ -221,7 +221,7 @@ class _Bench:
         return self._few
 
     def learned(self, goal: Goal) -> Any:
-        """What predicts an objective that does not change with the device; itself if it is free."""
+        """A predictor of an objective that does not depend on the device; the oracle itself if it is free."""
         oracle = self.oracle(goal, "")
         if not oracle.expensive:
             return oracle
@@ -237,7 +237,7 @@ class _Bench:
         return model.adapt(replace(task, space=self.space))
 
     def devices(self, predicted: bool) -> dict[str, Device]:
-        """Devices with the table's values, or with predictions, of what changes with the device."""
+        """Devices with the table's values, or with predictions, of the objectives that depend on the device."""
         if not self.open:
             return {device: Device("") for device in self.problems}
         found = {}
@@ -276,10 +276,10 @@ class _Bench:
 
 
 def _run(job: _Job) -> Outcome:
-    """Everything of one seed."""
+    """All methods of one seed."""
     bench = _Bench(job)
     if len([g for g in bench.open if g.metric != "latency"]):
-        raise InvalidValue("objectives of each device in turn: only latency; name the device of others (energy:fpga)")
+        raise InvalidValue("only latency can be taken on each device in turn; name the device of others (energy:fpga)")
     rows: dict[tuple[str, str], Rows] = {}
     seconds: dict[tuple[str, str], float] = {}
 
@@ -302,7 +302,7 @@ def _generate(
     keep: Callable[[str, str, Archs], None],
     seconds: dict[tuple[str, str], float],
 ) -> None:
-    """What generators and enumeration find by predictors or by the table's own values."""
+    """Results of generators and enumeration, with predictors or with the table's values."""
     suffix = "" if predicted else ", true costs"
     n = bench.setting.rays
     devices = bench.devices(predicted)
@@ -339,7 +339,7 @@ def _generate(
 
 
 def _enumerate(bench: _Bench, costs: Sequence[Cost], n: int) -> dict[str, Archs]:
-    """The same costs of all architectures: the best hypervolume of `n`, and the least scalarised cost of each ray."""
+    """Enumeration with the same costs: the best hypervolume of `n`, and the least scalarised cost of each ray."""
     values = np.stack([cost(bench.archs) for cost in costs], axis=1)
     values = np.where(np.isfinite(values), values, np.nanmax(values, axis=0))
     scaled = (values - values.min(axis=0)) / np.maximum(np.ptp(values, axis=0), 1e-12)
@@ -350,18 +350,18 @@ def _enumerate(bench: _Bench, costs: Sequence[Cost], n: int) -> dict[str, Archs]
 
 
 def _nsga2(bench: _Bench, device: str) -> dict[int, Archs]:
-    """What NSGA-II has evaluated of the table's own values after each number of evaluations."""
+    """Architectures that NSGA-II has evaluated on the table after each number of evaluations."""
     from nastk.search.base import Objective
     from nastk.search.pymoo import PymooSearch
     from nastk.study import Study
 
     most = max(bench.setting.evaluations)
     goals = [Objective(name, bench.oracle(goal, device)) for name, goal in zip(bench.names, bench.goals, strict=True)]
-    paid = {goal.name: most for goal in goals if goal.expensive}
+    budget = {goal.name: most for goal in goals if goal.expensive}
     seed = int(bench.draw(f"nsga2 {device}").integers(2**31))
-    searcher = PymooSearch("nsga2", bench.space, goals, seed=seed, budget=paid, population=10)
-    records = Study(searcher, paid, batch=10).run().history.records()
-    first = next(iter(paid))
+    searcher = PymooSearch("nsga2", bench.space, goals, seed=seed, budget=budget, population=10)
+    records = Study(searcher, budget, batch=10).run().history.records()
+    first = next(iter(budget))
     archs = np.array([r.arch for r in records if r.objective == first], dtype=np.int64)
     return {n: archs[:n] for n in bench.setting.evaluations}
 
@@ -383,7 +383,7 @@ METHODS = (
     "generator, decoded",
 )
 METRICS = ("hypervolume", "gd_plus", "igd_plus", "distinct")
-"""Of what a method found: the first three of its front, "distinct" architectures of all."""
+"""Metrics of a result: the first three of its front, "distinct" of all its architectures."""
 
 
 @dataclass(frozen=True)
@@ -391,7 +391,7 @@ class Comparison:
     """Finished runs.
 
     Args:
-        setting: what was compared.
+        setting: of the comparison.
         outcomes: by seed.
     """
 
@@ -400,13 +400,13 @@ class Comparison:
 
     @property
     def methods(self) -> list[str]:
-        """All methods, in the order in which they are shown."""
+        """All methods, in display order."""
         searches = [f"nsga2@{n}" for n in self.setting.evaluations]
         place = METHODS.index("random") + 1
         return [*METHODS[:place], *searches, *METHODS[place:]]
 
     def groups(self) -> dict[str, list[str]]:
-        """Devices, and groups of them whose mean is shown."""
+        """Single devices, and groups to average over."""
         devices = list(self.setting.problems())
         found = {device: [device] for device in devices}
         if self.setting.open():
@@ -417,7 +417,7 @@ class Comparison:
         return found
 
     def values(self, method: str, metric: str, device: str) -> Array:
-        """A metric of each seed, ``(seeds,)``, of a device or the mean over a group of them."""
+        """A metric of each seed, ``(seeds,)``, of a device, or the mean over a group."""
         members = self.groups()[device]
         found = [
             [_metric(self.setting, d, metric, outcome.rows[method, d]) for d in members]
@@ -426,7 +426,7 @@ class Comparison:
         return np.mean(found, axis=1)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows: one a method, device (and "train", "unseen", "*", their means) and metric."""
+        """Tidy rows: one per method, device (and "train", "unseen", "*", their means) and metric."""
         out = []
         for method in self.methods:
             for device in self.groups():
@@ -442,7 +442,7 @@ class Comparison:
 
     def _row(self, method: str, device: str, metric: str, values: Array, reference: float | None) -> dict[str, Any]:
         mean, half = mean_ci(values)
-        samples, measurements = self._paid(method, device)
+        samples, measurements = self._evaluation_counts(method, device)
         return {
             "experiment": "modnas",
             "space": self.setting.space,
@@ -461,8 +461,8 @@ class Comparison:
             "reference_source": "" if reference is None else "best of the table",
         }
 
-    def _paid(self, method: str, device: str) -> tuple[int | None, int | None]:
-        """Evaluations of what does not change with the device, and measurements of the device itself."""
+    def _evaluation_counts(self, method: str, device: str) -> tuple[int | None, int | None]:
+        """Evaluations of objectives independent of the device, and measurements on the device."""
         s = self.setting
         if method.startswith("nsga2@"):
             n = int(method.partition("@")[2])
@@ -472,13 +472,13 @@ class Comparison:
         if "true" in method:
             return None, None
         source = device in s.train or device == "train"
-        labels = s.labels if _labelled(s) else 0
+        labels = s.labels if _needs_labels(s) else 0
         return labels, (s.source_samples if source else s.measurements) if s.open() else labels
 
 
 @lru_cache(maxsize=64)
-def _labelled(setting: Setting) -> bool:
-    """Whether an objective that does not change with the device is paid for."""
+def _needs_labels(setting: Setting) -> bool:
+    """Whether an objective that does not depend on the device is expensive."""
     table = benchmark(setting.space, dataset=setting.dataset)
     return any(goal.oracle(table).expensive for goal in setting.goals if goal not in setting.open())
 
@@ -517,7 +517,7 @@ def run(
 
     Args:
         setting: see :func:`setting`.
-        seeds: draws `first` to ``first + seeds - 1`` of sources, labels, references, generators and searches.
+        seeds: number of random seeds, from `first`, of sources, labels, references, generators and searches.
         progress: called with (done, total) after each seed.
         partial: called with the rows so far if the comparison is interrupted.
 
@@ -525,7 +525,7 @@ def run(
         InvalidValue: no seeds, or more labels than architectures.
     """
     if seeds < 1:
-        raise InvalidValue(f"a comparison needs at least one seed, not {seeds}")
+        raise InvalidValue(f"a comparison needs at least one seed; got {seeds}")
     size = len(scores(next(iter(setting.problems().values()))).table.table)
     if max(setting.labels, *setting.evaluations, setting.rays) > size:
         raise InvalidValue(f"{setting.space} has only {size} architectures")

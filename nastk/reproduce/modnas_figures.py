@@ -1,4 +1,4 @@
-"""Tables and pictures of the comparison of MODNAS."""
+"""Tables and figures of the comparison of MODNAS."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from nastk.reproduce.modnas import METRICS, Comparison
 Row = Mapping[str, Any]
 
 DRAWN = ("true front", "generator, decoded", "generator", "enumeration", "untrained generator", "random")
-"""Methods of the pictures, beside NSGA-II after most evaluations."""
+"""Methods in the figures, besides NSGA-II with the largest budget."""
 HEADINGS = {"hypervolume": "hypervolume", "gd_plus": "GD+", "igd_plus": "IGD+", "distinct": "distinct"}
+"""Column headings of the metrics."""
 
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Titles and lines for the terminal: the means over groups of devices, hypervolume by device, durations."""
+    """Titles and rows of the terminal tables: means over groups of devices, hypervolume by device, durations."""
     devices = list(dict.fromkeys(r["device"] for r in rows if r["metric"] in METRICS))
     groups = [g for g in ("train", "unseen") if g in devices] or devices[:1]
     methods = list(dict.fromkeys(r["method"] for r in rows))
@@ -68,7 +69,7 @@ def _plain(value: float) -> str:
 
 
 def draw(found: Comparison, folder: Path) -> list[str]:
-    """Write the radar plot and the fronts of the first seed; the names of the files."""
+    """Write the radar plot and the fronts of the first seed; returns the file names."""
     names = []
     methods = [*DRAWN[:-2], f"nsga2@{max(found.setting.evaluations)}", *DRAWN[-2:]]
     devices = list(found.setting.problems())
@@ -105,7 +106,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
             colour = COLOURS[i % len(COLOURS)]
             if points.shape[1] == 2:
                 axes.step(points[:, 1], points[:, 0], where="post", color=colour, lw=1.0, alpha=0.8)
-            crowd = method == "true front" and points.shape[1] > 2  # a surface, seen from one side
+            crowd = method == "true front" and points.shape[1] > 2  # projection of a surface
             axes.plot(
                 *(points[:, -1], points[:, 0], "o"),
                 color="#b4b9c2" if crowd else colour,

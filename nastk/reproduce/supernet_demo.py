@@ -1,8 +1,8 @@
-"""MODNAS with a supernet, on images and this machine, beside random search and NSGA-II at equal trainings.
+"""MODNAS with a supernet, on images and this machine, against random search and NSGA-II with equally many trainings.
 
-A seed draws the images of each part, then one supernet and one hypernetwork serve all settings. What each method
-proposes for a setting is trained from scratch; its front is chosen by validation error and latency, and scored by test
-error and latency.
+A random seed determines the split of the images; one supernet and one hypernetwork serve all settings. The proposals of
+each method for a setting are trained from scratch; the front is selected by validation error and latency, and scored by
+test error and latency.
 """
 
 from __future__ import annotations
@@ -38,31 +38,35 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
-SUPERNET, RANDOM, NSGA2 = "supernet", "random", "pymoo:nsga2"
+# Names of the methods.
+SUPERNET = "supernet"
+RANDOM = "random"
+NSGA2 = "pymoo:nsga2"
 RAYS = 24
+"""Preferences to propose for (the paper's evaluation)."""
 DRAWS = 8
-"""Architectures drawn for each ray, beside the likeliest, among which the supernet chooses what to train."""
+"""Architectures sampled for each ray besides the most probable one: candidates from which the supernet selects."""
 WORST = 0.9
 """The hypervolume's reference error: this quantile of the random architectures' errors."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does.
+    """Settings of a run.
 
     Args:
         images: an .npz file of images and labels, or None for scikit-learn's handwritten digits.
-        training, validation: images of each part; the rest, at most 2,000, is for the test.
+        training, validation: number of images of each part; of the rest, at most 2,000 are for the test.
         epochs: of the supernet.
         trainings: stand-alone trainings of each method on each setting.
-        measurements: latencies measured in each training setting, that the search's predictors learn from.
-        scored: latencies measured in every setting, that the predictors learn from by which all methods are scored.
+        measurements: latencies per training setting, for the predictors of the search.
+        scored: latencies per setting, for the predictors that score all methods.
         channels, cells: of the networks.
         combination: of the settings' gradients.
         devices: the training settings.
-        held_out: the setting that the search sees ten latencies of.
+        held_out: the setting of which the search knows ten latencies.
         device: of the trainings.
-        folder: where trainings and latencies are kept.
+        folder: cache of trainings and latencies.
     """
 
     images: str | None = None
@@ -83,21 +87,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a run.
+    """Results of a run.
 
     Args:
         rows: tidy rows.
-        supernet_seconds, training_seconds: mean seconds (of the processor) of a supernet's training and of a
-            stand-alone one.
-        likeliest: distinct architectures that the hypernetwork holds likeliest on the rays of a setting, mean.
+        supernet_seconds, training_seconds: mean CPU seconds of the training of a supernet and of one architecture.
+        likeliest: mean number of distinct most probable architectures on the rays of a setting.
         spread: least, 10 %, median, 90 % and greatest test error of the random architectures, over all seeds.
         agreement: Spearman's correlation of cross-entropy through the supernet and stand-alone validation error, of the
             random architectures, mean over seeds.
         predicted: Spearman's correlation of the search's latency predictors and the measurements for scoring, by
             setting.
-        differences: the supernet's hypervolume less that of each other method, paired by seed, with its 95 % interval;
-            mean over the training settings ("train"), and on the one held out ("unseen").
-        in_all: different architectures that a method trained for all settings together, mean over seeds.
+        differences: the supernet's hypervolume minus that of each other method, paired by seed, with its 95 % interval;
+            mean over the training settings ("train"), and on the held-out one ("unseen").
+        in_all: distinct architectures that a method trained over all settings, mean over seeds.
         fronts: for each setting and method of the first seed, latencies and test errors of its front.
     """
 
@@ -120,7 +123,7 @@ def load_images(path: str | os.PathLike[str] | None) -> tuple[Array, NDArray[np.
     """Pictures ``(n, channels, size, size)`` and labels ``(n,)`` from 0 on, of a file or of scikit-learn's digits.
 
     Raises:
-        InvalidValue: the file cannot be read, or holds something else.
+        InvalidValue: the file cannot be read, or has other content.
     """
     if path is None:
         from sklearn.datasets import load_digits
@@ -148,7 +151,7 @@ def load_images(path: str | os.PathLike[str] | None) -> tuple[Array, NDArray[np.
 def split_images(
     pictures: Array, labels: NDArray[np.int64], training: int, validation: int, seed: int
 ) -> tuple[Images, Images, Images]:
-    """Training, validation and test images, drawn without regard to class and scaled by the training images' spread.
+    """Training, validation and test images, a random split (not stratified), scaled by the training images' spread.
 
     Raises:
         InvalidValue: too few images.
@@ -178,16 +181,16 @@ def run(
     workers: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Found:
-    """Search with every method and seed, train what they propose, and score it.
+    """Search with every method and seed, train the proposals, and score them.
 
     Args:
-        plan: what to do.
-        seeds: 0 to ``seeds - 1``, each with images, supernet, searches and trainings of its own.
-        workers: processes, by default one a core.
+        plan: settings of the run.
+        seeds: number of random seeds, from 0, each with its own images, supernet, searches and trainings.
+        workers: number of processes, by default one per core.
         progress: called with (what, done, total).
 
     Raises:
-        InvalidValue: something in the plan that cannot be used, before anything is run.
+        InvalidValue: an invalid setting; raised before anything is run.
     """
     plan = _complete(plan)
     _loaded.cache_clear()
@@ -208,9 +211,9 @@ def _complete(plan: Plan) -> Plan:
     training, held_out = settings()
     plan = replace(plan, devices=plan.devices or tuple(training), held_out=plan.held_out or held_out)
     if plan.held_out in plan.devices or len(set(plan.devices)) < len(plan.devices):
-        raise InvalidValue("settings must differ, the one held out from those that are trained on")
+        raise InvalidValue("settings must be different, the held-out one included")
     if plan.device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValue("this machine has no CUDA; take the device cpu")
+        raise InvalidValue("this machine has no CUDA; use the device cpu")
     return plan
 
 
@@ -225,19 +228,19 @@ def _run(plan: Plan, seeds: int, workers: int | None, progress: Callable[[str, i
     for (_, _, seed), found in each(_supernet_job, jobs, workers, follow("supernets")):
         proposals[seed] = found
     nsga2 = [(plan, world.scoring[name], name, seed) for seed in range(seeds) for name in world.names]
-    paid = {(seed, name): archs for (_, _, name, seed), archs in each(_nsga2_job, nsga2, workers, follow("NSGA-II"))}
+    evolved = {(seed, name): archs for (_, _, name, seed), archs in each(_nsga2_job, nsga2, workers, follow("NSGA-II"))}
     wanted = [(plan, seed, arch) for seed in range(seeds) for arch in _everything(plan, seed, proposals[seed])]
-    for _ in each(_training_job, _parted(wanted, 8), workers, follow("trainings")):
+    for _ in each(_training_job, _chunks(wanted, 8), workers, follow("trainings")):
         pass
-    return _score(plan, world, proposals, paid, seeds)
+    return _score(plan, world, proposals, evolved, seeds)
 
 
 class World:
-    """What every seed shares: latencies, and the predictors that they make.
+    """Shared by all seeds: latencies, and predictors fitted to them.
 
     Attributes:
-        names: of the settings, the one held out last.
-        targets: for each, its embedding and how the search predicts its latency.
+        names: of the settings, the held-out one last.
+        targets: for each, its embedding and the search's latency predictors.
         scoring: for each, ms of every architecture of the space, in the order of `enumerate`.
         predicted: Spearman's correlation of the search's predictor and the measurements for scoring.
     """
@@ -281,20 +284,20 @@ Targets = Mapping[str, tuple[Array, list[Ridge], Array]]
 
 
 def _predict(target: tuple[Array, list[Ridge], Array], archs: Archs) -> Array:
-    """ms ``(n,)`` as the search believes."""
+    """Predicted ms ``(n,)`` of the search."""
     _, models, weights = target
     return np.asarray(sum(w * m.predict(archs).mean for w, m in zip(weights, models, strict=False)) + weights[-1])
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """What one supernet answers.
+    """Proposals of one supernet.
 
     Args:
-        archs: what to train for each setting, ``(trainings, d)``.
-        likeliest: for each setting, how many distinct architectures the hypernetwork holds likeliest on the rays.
+        archs: architectures to train for each setting, ``(trainings, d)``.
+        likeliest: for each setting, number of distinct most probable architectures on the rays.
         cross_entropy: of the random architectures, through the supernet on the validation images.
-        seconds: of the processor, that both networks took to train.
+        seconds: CPU seconds to train both networks.
     """
 
     archs: dict[str, Archs]
@@ -348,11 +351,11 @@ _TUNED: dict[str, Any] = {
     "learning_rate": 0.05,
     "network_options": {"anchors": 11},
 }
-"""Fewer anchors and a higher rate than over a whole CIFAR-10, as there are a few hundred steps only."""
+"""Fewer anchors and a higher rate than for all of CIFAR-10, as there are only a few hundred steps."""
 
 
 def _layers(costs: Array, frame: Array, n: int) -> NDArray[np.int64]:
-    """Rows of up to `n` costs that add most to the hypervolume, then those that would without them, and so on."""
+    """Up to `n` rows in layers: those with the largest joint hypervolume, then the same of the rest, and so on."""
     from nastk.generators.decoding import greedy
 
     low, high = np.minimum(costs.min(axis=0), frame.min(axis=0)), np.quantile(frame, WORST, axis=0)
@@ -361,7 +364,7 @@ def _layers(costs: Array, frame: Array, n: int) -> NDArray[np.int64]:
     chosen: list[int] = []
     while len(chosen) < n and len(left):
         more = left[greedy(scaled[None, left], n - len(chosen))]
-        if not len(more):  # beyond the reference point: the cheapest in all
+        if not len(more):  # beyond the reference point: least sum of costs
             more = left[np.argsort(scaled[left].sum(axis=1), kind="stable")][: n - len(chosen)]
         chosen += more.tolist()
         left = np.setdiff1d(left, more)
@@ -369,7 +372,7 @@ def _layers(costs: Array, frame: Array, n: int) -> NDArray[np.int64]:
 
 
 def _nsga2_job(job: tuple[Plan, Array, str, int]) -> Archs:
-    """What NSGA-II trains on one setting, in order; the latencies it knows."""
+    """Architectures that NSGA-II trains on one setting, in order; it knows the latencies."""
     from nastk.search.pymoo import PymooSearch
     from nastk.study import Study
 
@@ -391,12 +394,12 @@ def _training_job(job: tuple[tuple[Plan, int, Archs], ...]) -> None:
 
 
 def _everything(plan: Plan, seed: int, proposals: Proposals) -> Archs:
-    """Architectures that are to be trained with one seed, apart from NSGA-II's."""
+    """All architectures to train with one seed, except NSGA-II's."""
     parts = [*proposals.archs.values(), _random(plan, seed)]
     return np.unique(np.concatenate(parts), axis=0)
 
 
-def _parted(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
+def _chunks(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
     return [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
 
 
@@ -404,7 +407,7 @@ def _parted(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
 
 
 def _score(
-    plan: Plan, world: World, proposals: Mapping[int, Proposals], paid: Mapping[tuple[int, str], Archs], seeds: int
+    plan: Plan, world: World, proposals: Mapping[int, Proposals], evolved: Mapping[tuple[int, str], Archs], seeds: int
 ) -> Found:
     space, k = _space(), plan.trainings
     agreement: list[float] = []
@@ -422,10 +425,10 @@ def _score(
             methods = {
                 SUPERNET: proposals[seed].archs[name],
                 RANDOM: anything[:k],
-                NSGA2: paid[seed, name][:k],
+                NSGA2: evolved[seed, name][:k],
                 f"{RANDOM}, more": anything[: _more(plan)],
                 f"{RANDOM}, in all": anything,
-                f"{NSGA2}, more": paid[seed, name],
+                f"{NSGA2}, more": evolved[seed, name],
             }
             for method, archs in methods.items():
                 known = [oracle.train(arch) for arch in archs]
@@ -457,8 +460,8 @@ def _outcomes(
 ) -> dict[tuple[str, str], Array]:
     """Hypervolume and IGD+ of each setting and method, ``(seeds, 2)``.
 
-    One scale for all seeds: errors from the least on any front to `worst`, latencies from the fastest to the slowest
-    architecture of the space. IGD+ is to the front of all methods with that seed.
+    One scale for all seeds: errors from the smallest on any front to `worst`, latencies from the fastest to the slowest
+    architecture of the space. IGD+ is relative to the joint front of all methods with that seed.
     """
     least = min(front[:, 0].min() for found in fronts.values() for front in found)
     values: dict[tuple[str, str], Array] = {}
@@ -481,7 +484,7 @@ def _groups(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _differences(values: Mapping[tuple[str, str], Array], names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The supernet's hypervolume less each other method's, paired by seed, with its 95 % interval."""
+    """The supernet's hypervolume minus each other method's, paired by seed, with its 95 % interval."""
     others = [method for name, method in values if name == names[0] and method != SUPERNET]
     return {
         group: {
@@ -515,11 +518,11 @@ def _rows(
     return rows
 
 
-# ---- for people
+# ---- display
 
 
 def tables(found: Found) -> list[tuple[str, list[Row]]]:
-    """Titles and lines: the means, and the hypervolume in each setting."""
+    """Titles and rows: means, and the hypervolume in each setting."""
     lines: dict[str, Row] = {}
     settings_: dict[str, Row] = {}
     for row in found.rows:
@@ -542,20 +545,20 @@ def _with_interval(mean: float, half: float, sign: str = "") -> str:
 
 
 def notes(found: Found) -> list[str]:
-    """What the tables do not say."""
+    """Further results, one line each."""
     worth = found.supernet_seconds / max(found.training_seconds, 1e-9)
     believed = ", ".join(f"{name} {value:.2f}" for name, value in found.predicted.items())
     low, *middle, high = found.spread
     return [
         f"random architectures trained alone: test error {middle[0]:.1f}, {middle[1]:.1f} and {middle[2]:.1f} % "
         f"(10, 50 and 90 % quantile), from {low:.1f} to {high:.1f} %",
-        f"the supernet's training took {found.supernet_seconds:.1f} s of the processor, as much as {worth:.0f} "
+        f"the supernet's training took {found.supernet_seconds:.1f} CPU s, as much as {worth:.0f} "
         f"stand-alone trainings of {found.training_seconds:.2f} s, once for all settings",
         f"cross-entropy through the supernet and stand-alone validation error: Spearman {found.agreement:.2f}",
         f"the search's latency predictors and other measurements: Spearman {believed}",
-        f"likeliest architectures on {RAYS} rays: {found.likeliest:.1f} distinct a setting",
+        f"most probable architectures on {RAYS} rays: {found.likeliest:.1f} distinct per setting",
         *(
-            f"the supernet's hypervolume, {group}, less that of "
+            f"the supernet's hypervolume, {group}, minus that of "
             + ", ".join(f"{method}: {value}" for method, value in others.items())
             for group, others in found.differences.items()
         ),
@@ -563,7 +566,7 @@ def notes(found: Found) -> list[str]:
 
 
 def draw(found: Found, folder: Path) -> str:
-    """Draw the fronts of the first seed, a panel a setting; the name of the file."""
+    """Draw the fronts of the first seed, one panel per setting; returns the file name."""
     from nastk.report.curves import Curve, Panel, write_curves
 
     panels = [
@@ -591,7 +594,7 @@ def _space() -> SearchSpace:
 
 
 _loaded = lru_cache(maxsize=1)(load_images)
-"""Every job of a process asks for the same images."""
+"""Cached, as all jobs of a process use the same images."""
 
 
 def _options(plan: Plan) -> dict[str, Any]:
@@ -618,12 +621,12 @@ def _training(plan: Plan, seed: int) -> Training:
 
 
 def _more(plan: Plan) -> int:
-    """Trainings where the baselines get half as many again, in return for the supernet's own training."""
+    """Trainings of the baselines with 50 % more, to compensate for the supernet's own training."""
     return plan.trainings + -(-plan.trainings // 2)
 
 
 def _random(plan: Plan, seed: int) -> Archs:
-    """Random architectures, as many as the supernet may train for all settings together."""
+    """Random architectures, as many as the supernet may train over all settings."""
     space, count = _space(), max(_more(plan), plan.trainings * (len(plan.devices) + 1))
     first = space.sample(_more(plan), np.random.default_rng([seed, 11]), unique=True)
     others = space.sample(count, np.random.default_rng([seed, 12]), unique=True)

@@ -1,4 +1,4 @@
-"""This machine as several devices: latencies under different settings, and additive predictors of them."""
+"""This machine as several devices: latencies under different settings, and additive predictors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFERENCES = (11982, 431, 55, 9, 14451, 8636, 9881, 13479, 6196, 1462)
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run a network on this machine, written ``runtime:threads:batch`` or ``cuda:batch``."""
+    """One runtime setting on this machine, written ``runtime:threads:batch`` or ``cuda:batch``."""
 
     device: str
     runtime: str
@@ -60,7 +60,7 @@ class Setting:
 
 
 def settings() -> tuple[list[Setting], Setting]:
-    """Those to train on and the one held out, by what this machine has."""
+    """Training settings and the held-out one, depending on the hardware."""
     import torch
 
     training = ["torch:1:1", "torch:1:16"]
@@ -80,7 +80,7 @@ def measure(
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Array:
-    """Latencies in ms, ``(n,)``; those in the folder, of the same machine and versions, are not measured again.
+    """Latencies in ms, ``(n,)``; those cached in the folder, of the same machine and versions, are not measured again.
 
     Raises:
         NastkError: a network cannot be run.
@@ -116,24 +116,24 @@ def _read(file: Path) -> dict[str, float]:
 
 
 def additive(space: SearchSpace, archs: Archs, ms: Array) -> Ridge:
-    """Latency as a sum over operations: a ridge regression on their counts, learned from ms ``(n,)``."""
+    """Latency as a sum over operations: a ridge regression on their counts, fitted to ms ``(n,)``."""
     return Ridge("counts").fit(Task(space, archs, ms, "latency", "ms"))
 
 
 def embed(references: Array) -> Array:
-    """A device's embedding: its latencies of the reference architectures, scaled to [0, 1] among them."""
+    """A device's embedding: min-max scaled latencies of the reference architectures."""
     return (references - references.min()) / max(float(np.ptp(references)), 1e-12)
 
 
 def blend(references: Array, others: Sequence[Array]) -> Array:
-    """Weights, at least 0, with which other devices' latencies and a constant explain a new one's references.
+    """Non-negative weights of other devices' latencies and a constant that fit a new device's references.
 
     Args:
         references: measured on the new device, ``(k,)``.
-        others: the same architectures as predicted for each other device, ``(k,)``.
+        others: predictions of the same architectures for each other device, ``(k,)``.
 
     Returns:
-        A weight for each other device, and the constant, ``(len(others) + 1,)``; relative errors are least.
+        A weight for each other device, and the constant, ``(len(others) + 1,)``, that minimise relative errors.
     """
     from scipy.optimize import nnls
 

@@ -1,4 +1,4 @@
-"""Peak of the memory that tensors hold during a computation on the CPU."""
+"""Peak memory of the tensors of a computation on the CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PeakMemory(TorchDispatchMode):
     """Counts the bytes of every tensor storage made inside the block, until it is freed.
 
     Attributes:
-        peak: the greatest sum of live bytes after any operation.
+        peak: the largest sum of live bytes after any operation.
     """
 
     def __init__(self) -> None:

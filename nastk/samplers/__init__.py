@@ -1,1 +1,1 @@
-"""Samplers: which architectures to measure on a device of which nothing is known yet."""
+"""Samplers: which architectures to measure on a new device."""

@@ -1,4 +1,4 @@
-"""What the optimal designs share: features of latency, and the greedy choice of measurements by a Gaussian process."""
+"""Shared by the optimal designs: features of latency, and the greedy choice of measurements by a Gaussian process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 WEIGHTS = {"sources": 1.0, "mean": 1.0, "counts": 0.3, "groups": 0.15, "statics": 0.3, "choices": 0.02}
-"""Kernel weights of the feature blocks before anything is known of the device."""
+"""Prior kernel weights of the feature blocks: a larger weight expects more of the latency to be linear in the block."""
 COMPILES = 0.2
-"""Share of these weights that the blocks of architectures as compiled have, where they differ."""
+"""Fraction of these weights for the blocks of architectures as compiled, if they differ: how likely a compiler is."""
 OFFSET = 4.0
-"""Prior variance of the constant."""
+"""Prior variance of the constant: large against the other weights, as the mean latency of a new device is unknown."""
 
 
 class Design(Sampler):
-    """Greedy design in few-shot-gp's kernel: each pick is the best by :meth:`gain`, given those before.
+    """Greedy design in few-shot-gp's kernel: each pick maximises :meth:`gain`, given the previous picks.
 
     Args:
         noise: noise variance of a measurement, relative to the mean prior variance.
         weights: of the feature blocks, by name.
-        blocks: ready-made features; by default made from the sources and the context.
+        blocks: precomputed features; by default from the sources and the context.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Design(Sampler):
         self.noise, self.weights, self.blocks = noise, weights or WEIGHTS, blocks
 
     def gain(self, covariance: Array, floor: float) -> Array:
-        """What measuring each candidate would bring, from the posterior covariance of all, ``(m,)``."""
+        """Gain of measuring each candidate, from the posterior covariance of all candidates, ``(m,)``."""
         raise NotImplementedError
 
     def _pick(
@@ -57,5 +57,5 @@ class Design(Sampler):
         features = blocks.weighted(weights)
         features = np.concatenate([features, np.full((len(archs), 1), np.sqrt(OFFSET))], axis=1)
         floor = self.noise * float((features**2).sum(axis=1).mean())
-        useless = ~space.connected(archs)  # nobody wants their latency; a compiler may leave nothing to measure
+        useless = ~space.connected(archs)  # their latency is irrelevant; a compiler may leave nothing to measure
         return greedy_design(n, features @ features.T, floor, self.gain, useless)

@@ -1,4 +1,4 @@
-"""What the samplers by quantiles share."""
+"""Shared by the samplers by quantiles."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from nastk.samplers._design import Array, Design
 
 
 class AOptimal(Design):
-    """Each pick lowers the summed posterior variance of the candidates by the most: spread, not extreme."""
+    """Each pick reduces the total posterior variance of the candidates the most; picks are spread out, not extreme."""
 
     def gain(self, covariance: Array, floor: float) -> Array:
         return variance_reduction(covariance, floor)

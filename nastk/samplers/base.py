@@ -1,6 +1,6 @@
-"""Samplers: choose the architectures to measure, before anything of the device is known.
+"""Samplers: choose the architectures to measure before anything is known about the device.
 
-Every one answers the same question, so each works with every predictor: ``choose(n, space, candidates=..., seed=...)``.
+All have the same interface, so each works with every predictor: ``choose(n, space, candidates=..., seed=...)``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nastk.spaces.base import Archs, SearchSpace, Seed
 
 
 class Sampler(ABC):
-    """A rule that spends measurements well without having seen one.
+    """A rule that chooses informative measurements before any is known.
 
     Attributes:
         needs_sources: whether latencies of source devices are needed.
@@ -39,25 +39,25 @@ class Sampler(ABC):
         """`n` different architectures, ``(n, d)``.
 
         Args:
-            n: how many.
-            space: that they are of.
+            n: number of architectures.
+            space: their space.
             candidates: choose among these instead of the whole space, ``(m, d)``.
-            seed: draws the pool, and what else is drawn.
-            sources: latencies of source devices (measured or predicted), for rules that look at them.
-            context: where looked-up features come from.
-            pool: how many random candidates the rule looks at.
+            seed: random seed.
+            sources: latencies of source devices (measured or predicted), for rules that need them.
+            context: sources of looked-up features.
+            pool: number of random candidates that the rule considers.
 
         Raises:
-            InvalidValue: fewer candidates than `n`, or no sources where the rule needs them.
+            InvalidValue: fewer candidates than `n`, or the rule needs sources and there are none.
         """
         if n < 1:
-            raise InvalidValue(f"choose at least one architecture, not {n}")
+            raise InvalidValue(f"choose at least one architecture; got n={n}")
         if self.needs_sources and sources is None:
             raise InvalidValue(f"the sampler {type(self).__name__} needs latencies of source devices")
         rng = np.random.default_rng(seed)
         drawn = self._draw(max(pool, n), space, candidates, rng)
         if n > len(drawn):
-            raise InvalidValue(f"{n} architectures asked for, only {len(drawn)} to choose from")
+            raise InvalidValue(f"{n} architectures requested, only {len(drawn)} to choose from")
         return drawn[self._pick(n, space, drawn, rng, sources, context)]
 
     @staticmethod

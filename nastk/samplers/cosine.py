@@ -11,10 +11,10 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class Cosine(Sampler):
-    """A random architecture, then always the one whose largest cosine to those chosen is smallest.
+    """A random architecture, then repeatedly the one with the smallest maximum cosine to those chosen.
 
     Args:
-        encoding: what the cosine is taken of, centred.
+        encoding: of the architectures, centred, for the cosine.
     """
 
     def __init__(self, encoding: str = "vec"):

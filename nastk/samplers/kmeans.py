@@ -16,7 +16,7 @@ class KMeans(Sampler):
     """As many clusters as measurements, and from each the architecture nearest to its centre.
 
     Args:
-        encoding: what distance is measured in, standardised.
+        encoding: of the architectures, standardised, for the distance.
     """
 
     def __init__(self, encoding: str = "vec"):

@@ -1,4 +1,4 @@
-"""Choices written where a network's constructor makes them, and the build that answers them."""
+"""Choices made in a network's constructor, and the build that answers them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nastk.spaces._exploration import Answers, differing
 
 
 class Build:
-    """One build of a network: the answers that its choices get, and what it asked for."""
+    """One build of a network: the answers to its choices, and the choices it made."""
 
     def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
         self._what, self._answers, self._known = what, answers, known
@@ -23,7 +23,7 @@ class Build:
         labels = tuple(options)
         if self._known is not None and name not in self._known:
             raise InvalidArchitecture(
-                f"{self._what}: the choice {name!r} was not met when the space was derived; give nastk.space_of a "
+                f"{self._what}: the choice {name!r} was not found when the space was derived; give nastk.space_of a "
                 "greater checks="
             )
         before = (self._known or {}).get(name, labels) if name not in self.labels else self.labels[name]
@@ -38,37 +38,37 @@ class Build:
 
 
 building: ContextVar[Build | None] = ContextVar("nastk_build", default=None)
-"""The build that is under way in this thread or task, if any: what :func:`choice` asks."""
+"""The build in progress in this thread or task, if any; it answers :func:`choice`."""
 
 
 def choice(name: str, options: Iterable[Any]) -> Any:
-    """An architectural choice, written where a network's constructor makes it; see :func:`nastk.space_of`.
+    """An architectural choice, called in a network's constructor; see :func:`nastk.space_of`.
 
     Args:
-        name: what is decided; the same name is the same choice, wherever it is written.
-        options: values of any kind, or a mapping from labels to values. Labels are the values' texts, for classes and
-            functions their names.
+        name: what is decided; calls with the same name are the same choice.
+        options: values of any kind, or a mapping from labels to values. By default a label is the value's text, for
+            classes and functions their name.
 
     Returns:
-        The option that the architecture being built has; the first one where no space is building.
+        The option of the architecture being built; the first one outside of a build.
 
     Raises:
-        InvalidValue: no options, two with the same label, or other options than before under this name.
+        InvalidValue: no options, two with the same label, or options that differ from earlier ones of this name.
 
     Example::
 
         >>> kernel = nastk.choice("kernel", [3, 5, 7])
     """
-    labelled = _labelled(name, options)
+    labelled = _by_label(name, options)
     build = building.get()
     return next(iter(labelled.values())) if build is None else build.answer(name, labelled)
 
 
-def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
+def _by_label(name: str, options: Iterable[Any]) -> dict[str, Any]:
     if not isinstance(name, str) or not name.strip() or "\n" in name or name in ("input", "output"):
-        raise InvalidValue(f"a choice is named by a line of text other than input and output; got {name!r}")
+        raise InvalidValue(f"the name of a choice must be one line of text, not input or output; got {name!r}")
     if isinstance(options, str) or not isinstance(options, Iterable):
-        raise InvalidValue(f"choice {name!r}: options are a list; got {options!r}")
+        raise InvalidValue(f"choice {name!r}: options must be a list; got {options!r}")
     if isinstance(options, Mapping):
         pairs = [(_clean(str(label)), value) for label, value in options.items()]
     else:
@@ -79,7 +79,7 @@ def _labelled(name: str, options: Iterable[Any]) -> dict[str, Any]:
     if len(labelled) < len(pairs):
         labels = [label for label, _ in pairs]
         double = next(label for label in labels if labels.count(label) > 1)
-        raise InvalidValue(f"choice {name!r} has two options {double!r}; name them apart: {{'this': ..., 'that': ...}}")
+        raise InvalidValue(f"choice {name!r} has two options {double!r}; label them: {{'this': ..., 'that': ...}}")
     return labelled
 
 

@@ -1,4 +1,4 @@
-"""Which choices a program asks for under which answers, learned by running it."""
+"""Find the choices that a program makes, and the conditions of each, by running it."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ from nastk.errors import InvalidValue
 from nastk.spaces.base import Archs
 
 Answers = Mapping[str, int]
-"""An option's place for each choice; a choice that is not named gets its first option."""
+"""Index of an option for each choice; a choice that is not named gets its first option."""
 
 EXHAUSTIVE = 256
-"""With at most so many combinations of options, each is run; with more, random ones are."""
+"""All combinations of options are run when there are at most this many, random ones otherwise. A larger value makes
+more spaces exact and their derivation slower."""
 
 
 class Exploration:
-    """Finds all choices, and for each the others that decide whether it is asked for: its gates.
+    """Finds all choices, and for each its gates: the other choices that decide whether it is made.
 
-    Each choice that is found is run with each of its options, the others being as they were when it was found. Then
-    combinations are drawn at random; where one asks for something else than the gates say, halving the differences to
-    one that agrees finds the gate that was missing. It ends when `checks` combinations running bring nothing new.
+    Each new choice is run with each of its options, the other choices as they were when it was found. Then random
+    combinations are run. Where one makes other choices than its gates predict, a binary search over the differences to
+    an agreeing combination finds a missing gate. The search ends after `checks` consecutive combinations without
+    anything new.
 
-    Whether a choice is asked for under given values of its gates is read off one run, in which all other choices have
-    their first option; the same for all architectures, so that the answer depends on nothing that was asked before.
+    Whether given values of the gates make a choice is read from one run in which all other choices have their first
+    option. The answer is thus the same for all architectures and independent of earlier calls.
 
     Args:
-        run: runs the program with answers; the labels of the options of each choice asked for, in order.
-        what: of messages.
-        checks: random combinations.
-        limit: of runs.
+        run: runs the program with answers; returns the option labels of each choice made, in order.
+        what: name of the program in messages.
+        checks: consecutive random combinations that must agree.
+        limit: maximum number of runs.
 
     Attributes:
-        options: labels by choice, in the order in which the program asks.
+        options: labels by choice, in the order in which the program makes them.
         gates: by choice.
-        runs: how many it took.
+        runs: number of runs.
 
     Raises:
-        InvalidValue: the limit was reached, the program asks for nothing, or for different things in equal runs.
+        InvalidValue: the limit was reached, the program makes no choice, or different choices in equal runs.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Exploration:
     # ---- running
 
     def asked(self, answers: Answers) -> frozenset[str]:
-        """The choices that are asked for with these answers."""
+        """The choices that the program makes with these answers."""
         key = frozenset((name, value) for name, value in answers.items() if value)
         if key not in self._known:
             if not self._complete and self.runs >= self._limit:
@@ -110,7 +112,7 @@ class Exploration:
         self._close()
 
     def _close(self) -> None:
-        """Gates of gates are gates."""
+        """Transitive closure: gates of gates are gates."""
         grew = True
         while grew:
             grew = False
@@ -129,7 +131,7 @@ class Exploration:
                 yield dict(zip(names, drawn.tolist(), strict=True))
 
     def _agrees(self, answers: Answers) -> bool:
-        """Whether a combination asks for what was foreseen; learns from it if not."""
+        """Whether a combination makes the predicted choices; adds the missing gates if not."""
         choices = len(self._order)
         asked = self.asked(answers)
         self._try_options()
@@ -143,18 +145,19 @@ class Exploration:
         return agreed
 
     def _sorted(self) -> list[str]:
-        """Gates before what they decide."""
+        """Choices with each one's gates before it."""
         return sorted(self._order, key=lambda name: len(self.gates[name]))
 
     def _missing_gate(self, asked: frozenset[str], answers: Answers) -> tuple[str, str] | None:
-        """The first choice that its gates foresee wrongly, and one of the gates that it lacks."""
+        """The first choice that its gates predict wrongly, and one of its missing gates."""
         for name in self._sorted():
             reference = {g: answers.get(g, 0) for g in self.gates[name]}
             foreseen = name in self.asked(reference)
             if foreseen == (name in asked):
                 continue
             differing = [g for g in self._order if g not in reference and g != name and answers.get(g, 0)]
-            low, high = 0, len(differing)  # the first `low` of them change nothing, the first `high` do
+            # Binary search. Invariant: setting the first `low` differing choices changes nothing, the first `high` do.
+            low, high = 0, len(differing)
             while high - low > 1:
                 middle = (low + high) // 2
                 mixed = reference | {g: answers[g] for g in differing[:middle]}
@@ -167,9 +170,9 @@ class Exploration:
     # ---- answering
 
     def used(self, archs: Archs) -> tuple[NDArray[np.bool_], Archs]:
-        """Which choices architectures ask for, ``(n, d)``, and the architectures with the others at their first option.
+        """Which choices architectures make, ``(n, d)``, and the architectures with the others at their first option.
 
-        One run a combination of gates that was not met before.
+        Each combination of gate values not seen before costs one run.
         """
         values = np.array(archs)
         used = np.ones(values.shape, dtype=bool)
@@ -190,7 +193,7 @@ class Exploration:
 def _distinct(
     values: Archs, columns: Sequence[int], sizes: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of one row for each combination of these columns, and for each row the place of its own among them."""
+    """Index of one row for each distinct combination of these columns, and the combination of each row."""
     codes = np.zeros(len(values), dtype=np.int64)
     for column in columns:
         codes = np.unique(codes * sizes[column] + values[:, column], return_inverse=True)[1].ravel()
@@ -199,7 +202,7 @@ def _distinct(
 
 
 def differing(what: str, name: str, first: Sequence[str], second: Sequence[str]) -> str:
-    """That a choice was asked for with two sets of options."""
+    """Error message for one choice with two sets of options."""
     return (
         f"{what}: the choice {name!r} is made among {', '.join(first)} and among {', '.join(second)}; "
         "one name has one set of options"

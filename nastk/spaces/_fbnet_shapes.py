@@ -14,7 +14,7 @@ class Block(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """Channels, stride and side (pixels) of what goes into and comes out of one of the 22 layers."""
+    """Input and output channels, stride and side (pixels) of one of the 22 layers."""
 
     c_in: int
     c_out: int
@@ -24,5 +24,6 @@ class Layer(NamedTuple):
 
     @property
     def same_shape(self) -> bool:
-        """Whether the input can be added to the output, and `skip` is the identity."""
+        """Whether input and output have the same shape, so that there is a residual connection and `skip` is the
+        identity."""
         return self.stride == 1 and self.c_in == self.c_out

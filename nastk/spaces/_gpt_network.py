@@ -1,7 +1,7 @@
 """Decoder-only transformers of HW-GPT-Bench: rotary positions, layer normalisation first, gated perceptrons.
 
-Sizes and biases give the benchmark's parameters exactly. What parameters do not show (rotary positions on all channels,
-attention and perceptron one after the other) is that of the usual GPT.
+Sizes and biases give the benchmark's parameters exactly. What parameter counts do not determine (rotary positions on
+all channels, attention before the perceptron) follows the usual GPT.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def _rotated(x: Tensor) -> Tensor:
+def _rotate(x: Tensor) -> Tensor:
     """Rotary positions (Su et al., 2021) for ``(batch, heads, length, size)``."""
     length, size = x.shape[-2:]
     frequency = 10000.0 ** (-torch.arange(0, size, 2, device=x.device, dtype=torch.float32) / size)
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         parts = self.inputs(x).view(batch, length, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
         queries, keys, values = parts.unbind(0)
-        mixed = functional.scaled_dot_product_attention(_rotated(queries), _rotated(keys), values, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(_rotate(queries), _rotate(keys), values, is_causal=True)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
 
@@ -71,14 +71,14 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Embedding, blocks, normalisation, and a linear layer of its own weights to the vocabulary.
+    """Embedding, blocks, normalisation, and a linear layer to the vocabulary (weights not tied to the embedding).
 
     Args:
         width: of the embedding.
         blocks: perceptron ratio and heads of each.
         bias: of the linear layers within blocks.
         head_size: channels of a head.
-        vocabulary, block_size: how many tokens there are, and how many come at most.
+        vocabulary, block_size: number of tokens, and longest sequence.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from nastk.spaces._mobilenetv3_shapes import Layer
 
 
 class Resize(nn.Module):
-    """Bilinear resizing to squares of `side` pixels; images of that size pass as they are."""
+    """Bilinear resizing to squares of `side` pixels; images of that size are unchanged."""
 
     def __init__(self, side: int):
         super().__init__()

@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
     @property
     def params(self) -> int:
-        """Weights, biases (only squeeze-and-excitation has some) and normalisation."""
+        """Weights, biases (of squeeze-and-excitation only) and normalisation."""
         inside = self.c_inside
         expand = (self.c_in + 2) * inside if self.expands else 0
         return expand + (self.kernel**2 + 2) * inside + self._excitation + (inside + 2) * self.c_out
@@ -36,5 +36,5 @@ class Layer(NamedTuple):
 
     @property
     def _excitation(self) -> int:
-        """Weights and biases of squeeze-and-excitation; as it sees one pixel, its multiply-adds too."""
+        """Weights and biases of squeeze-and-excitation; also its multiply-adds, as it sees one pixel."""
         return (2 * self.c_inside + 1) * self.c_squeezed + self.c_inside if self.c_squeezed else 0

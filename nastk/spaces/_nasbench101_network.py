@@ -26,7 +26,8 @@ def _operation(label: str, channels: int) -> nn.Module:
 
 
 class Cell(nn.Module):
-    """A directed acyclic graph: the input is projected, inner values are added, what feeds the output is concatenated.
+    """A directed acyclic graph: the input is projected, inner values are added, the inputs of the output are
+    concatenated.
 
     Args:
         matrix: adjacency ``(v, v)``.

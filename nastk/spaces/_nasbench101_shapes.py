@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def vertex_channels(matrix: NDArray[np.bool_], c_out: int) -> NDArray[np.int64]:
-    """Output channels of the vertices of cells ``(n, v, v)``, ``(n, v)``; 0 for the input and for what is not there.
+    """Output channels of the vertices of cells ``(n, v, v)``, ``(n, v)``; 0 for the input and for unused vertices.
 
-    The channels of the output are shared evenly among the inner vertices that feed it, the first ones taking what is
-    left over; another inner vertex has the most of those that it feeds (the benchmark's supplement, S1).
+    The channels of the output are shared evenly among the inner vertices that feed it, the first ones taking the
+    remainder; any other inner vertex has the maximum of those that it feeds (the benchmark's supplement, S1).
     """
     n, v, _ = matrix.shape
     channels = np.zeros((n, v), dtype=np.int64)

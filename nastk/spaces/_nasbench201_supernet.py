@@ -12,13 +12,13 @@ from nastk.spaces._nasbench201_network import Cell, Network, _ReLUConvBN
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """Order of the columns of a one-hot cell."""
-NONE, SKIP, CONV1, CONV3, POOL = range(5)
+NONE, SKIP, CONV1, CONV3, POOL = range(5)  # indices into OPERATIONS
 
 
 class _Edge(nn.Module):
     """All five operations of one edge; the 1x1 convolution is the centre of the 3x3 kernel.
 
-    The convolutions have a normalisation each, as their outputs have different scales.
+    Each convolution has its own normalisation, as their outputs differ in scale.
     """
 
     def __init__(self, channels: int):
@@ -72,7 +72,7 @@ class EntangledCell(nn.Module):
         self.edges: Sequence[_Edge] = nn.ModuleList(_Edge(channels) for _ in edges)  # type: ignore[assignment]
 
     def path(self, x: Tensor, cell: Sequence[int]) -> Tensor:
-        """Output of one cell, six operation numbers; nothing else is computed."""
+        """Output of one cell, six operation numbers; only its operations are computed."""
         nodes: list[Tensor] = [x]
         for target in range(1, self.ends[-1][1] + 1):
             terms = [
@@ -127,7 +127,7 @@ class Supernet(Network):
 
         Args:
             x: images ``(batch, in_channels, size, size)``.
-            cell: six operation numbers, of which alone the outputs are computed, or a (relaxed) one-hot of the cell, a
+            cell: six operation numbers (only these are computed), or a (relaxed) one-hot of the cell, a
                 float tensor ``(30,)`` or ``(6, 5)``, through which gradients flow.
         """
         weights = cell.reshape(-1, len(OPERATIONS)) if isinstance(cell, Tensor) and cell.is_floating_point() else None

@@ -10,7 +10,7 @@ from torch import nn
 from nastk.spaces._nasbench301_shapes import Stage
 
 Edges = Sequence[tuple[str, int]]
-"""Operation and input of each edge; two edges a node."""
+"""Operation and input of each edge; two edges per node."""
 
 
 class _ReLUConvBN(nn.Sequential):
@@ -21,7 +21,7 @@ class _ReLUConvBN(nn.Sequential):
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution: half of the channels read every other pixel, half the pixels diagonally next to them."""
+    """Halves the resolution: half of the channels read every second pixel, half the diagonal neighbours."""
 
     def __init__(self, c_in: int, c_out: int, affine: bool):
         super().__init__()
@@ -91,7 +91,7 @@ class Network(nn.Module):
     """Stem, cells, global average pooling, classifier.
 
     Args:
-        normal, reduce: edges of the two kinds of cells, two a node.
+        normal, reduce: edges of the two kinds of cells, two per node.
         stages: shapes of the cells.
         num_classes: logits.
         in_channels: of the image.

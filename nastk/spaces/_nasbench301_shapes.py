@@ -13,7 +13,7 @@ class Stage(NamedTuple):
         channels: of each node.
         reduction: whether it halves the sides.
         after_reduction: whether the previous one does, so that the output of the one before it is twice as large.
-        height, width: of the previous cell's output.
+        height, width: sides of the previous cell's output.
     """
 
     c_before: int
@@ -26,5 +26,5 @@ class Stage(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Of the nodes."""
+        """Pixels of the nodes."""
         return self.height * self.width // (4 if self.reduction else 1)

@@ -10,7 +10,7 @@ from nastk.spaces._nasbench_macro_shapes import Layer
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution without bias that keeps the side (but for the stride), and batch normalisation."""
+    """A convolution without bias with padding that keeps the side at stride 1, and batch normalisation."""
     return [nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(c_out)]
 
 
@@ -40,8 +40,8 @@ class Network(nn.Module):
     Args:
         blocks: expansion and kernel of each layer; expansion 0 is the identity.
         layers: their shapes.
-        stem: channels that go in and come out of the first convolution.
-        head: channels of the last.
+        stem: input and output channels of the first convolution.
+        head: channels of the last one.
         num_classes: of the classifier.
     """
 

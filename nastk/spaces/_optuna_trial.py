@@ -42,6 +42,6 @@ class Trial:
         if name.startswith("__"):
             raise AttributeError(name)
         raise InvalidValue(
-            f"trial.{name} is not there while a network is built; there are suggest_categorical, suggest_int and "
+            f"trial.{name} is not available while a network is built; use suggest_categorical, suggest_int and "
             "suggest_float"
         )

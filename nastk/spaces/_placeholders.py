@@ -1,4 +1,4 @@
-"""Spaces derived from networks: choices stand where the network makes them, in its constructor."""
+"""Spaces derived from networks whose constructors make choices."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def space_of(
 ) -> DerivedSpace:
     """The search space of a network that makes choices while it is built.
 
-    The network is built without memory for its weights (on the meta device, where it can be), with one option and
-    another, until no new choice appears; so choices that are only made under some options of others are found, too.
-    Where an architecture does not make a choice, that choice has its first option in the canonical form. Every
-    combination of options must make a network.
+    The network is built repeatedly with different options, where possible on the meta device (no memory for weights),
+    until no new choice appears. Choices that are only made under some options of others are found, too. A choice that
+    an architecture does not make has its first option in the canonical form. Every combination of options must be a
+    valid network.
 
     Args:
         network: a class derived from `torch.nn.Module`, or a function that returns a module. Its choices are calls of
@@ -39,12 +39,12 @@ def space_of(
             Optuna trial (categorical, int, float with a step).
         input_shape: of one input, without the batch; by default the network's attribute ``input_shape``.
         name: of the space; by default the network's.
-        checks: random architectures running whose choices must be as foreseen (all of them, where there are at most
-            256).
-        runs: builds after which to give up.
+        checks: consecutive random architectures whose choices must be as predicted (all architectures, if there are
+            at most 256).
+        runs: maximum number of builds.
 
     Raises:
-        InvalidValue: no choice is made, a combination cannot be built, or choices contradict each other.
+        InvalidValue: no choice is made, a combination cannot be built, or choices are inconsistent.
 
     Example::
 
@@ -70,11 +70,11 @@ def derivable(thing: Any) -> bool:
 
 
 class DerivedSpace(SearchSpace):
-    """A space whose choices are those that a network makes while it is built; made by :func:`space_of`.
+    """A space whose choices are made by a network while it is built; created by :func:`space_of`.
 
     Attributes:
-        network: what builds one.
-        conditions: by choice, the choices that decide whether it is made; none for those that always are.
+        network: the class or function that builds one.
+        conditions: by choice, the choices that decide whether it is made; empty if it always is.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class DerivedSpace(SearchSpace):
         return self._trace(answers).labels
 
     def _trace(self, answers: Answers) -> Build:
-        """Build without weights, for what it asks for; where a constructor needs values, with them."""
+        """Build on the meta device to record the choices; with real weights where a constructor reads values."""
         import torch
 
         for device in ("meta", "cpu") if self._meta else ("cpu",):
@@ -121,7 +121,7 @@ class DerivedSpace(SearchSpace):
         said = (str(failure).splitlines() or [""])[0]
         raise InvalidValue(
             f"{self.name} cannot be built with {build}: {type(failure).__name__}: {said}; every combination of options "
-            "must make a network"
+            "must be a valid network"
         ) from failure
 
     def _construct(self, build: Build, **options: Any) -> torch.nn.Module:
@@ -143,7 +143,7 @@ class DerivedSpace(SearchSpace):
         """The network of one architecture; options are arguments of the network.
 
         Raises:
-            InvalidArchitecture: it makes a choice that was not met when the space was derived.
+            InvalidArchitecture: it makes a choice that was not found when the space was derived.
             InvalidValue: the network has no such argument.
         """
         row = self.as_archs(arch)
@@ -158,7 +158,7 @@ class DerivedSpace(SearchSpace):
         if foreseen != set(build.labels) and not options:
             odd = ", ".join(sorted(foreseen ^ set(build.labels)))
             warnings.warn(
-                f"{self.name}: whether {odd} matters depends on more than was found; give nastk.space_of a greater "
+                f"{self.name}: whether {odd} matters depends on more choices than were found; give nastk.space_of a "
                 "checks=",
                 stacklevel=2,
             )
@@ -174,15 +174,15 @@ class DerivedSpace(SearchSpace):
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         if self._input_shape is None:
             raise Unsupported(
-                f"{self.name} does not say what its networks take as input; give nastk.space_of an "
-                "input_shape=(3, 32, 32) or the like, or the network such an attribute"
+                f"{self.name} does not know the input shape of its networks; give nastk.space_of an "
+                "input_shape=(3, 32, 32), say, or set that attribute on the network"
             )
         return self._input_shape
 
     # ---- form
 
     def canonical(self, archs: Archs) -> Archs:
-        """Choices that an architecture does not make at their first option."""
+        """Sets choices that an architecture does not make to their first option."""
         return self._explored.used(archs)[1]
 
     def format(self, arch: Archs) -> str:
@@ -206,12 +206,12 @@ class DerivedSpace(SearchSpace):
 
 def _takes_trial(network: Callable[..., Any], name: str) -> bool:
     if not callable(network):
-        raise InvalidValue(f"a space is derived from a network class or a function, not from {network!r}")
+        raise InvalidValue(f"a space is derived from a network class or a function; got {network!r}")
     parameters = inspect.signature(network).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if needed not in ([], ["trial"]):
         raise InvalidValue(
             f"{name} needs the arguments {', '.join(needed)}; a network that makes choices is built without arguments "
-            "(give them defaults), or from one called trial"
+            "(give them defaults), or with one called trial"
         )
     return needed == ["trial"]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Pool(SearchSpace):
     """A space restricted to given members, for tables that hold a sample of it.
 
-    Moves stay inside: a mutation is a member drawn among the nearest, a neighbour a member at the smallest distance.
+    Moves stay in the pool: a mutation is a random one of the nearest members, a neighbour a member at the smallest
+    Hamming distance.
 
     Args:
         space: the space that the members belong to.
@@ -50,7 +51,7 @@ class Pool(SearchSpace):
 
     @cached_property
     def _canonical_places(self) -> NDArray[np.int64]:
-        """For each member, the first that is the same network."""
+        """For each member, the index of the first isomorphic one."""
         first: dict[Hashable, int] = {}
         keys = self.space.keys(self.members)
         return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.int64)
@@ -92,9 +93,11 @@ class Pool(SearchSpace):
         children = np.asarray(archs).copy()
         if len(self.members) == 1:
             return children
+        # A sample seldom holds one-step neighbours. Eight candidates per change keep children near the parent, yet
+        # varied.
         nearest = min(len(self.members) - 1, 8 * n_changes)
         for i, arch in enumerate(children):
-            distance = self._distances(arch) + rng.random(len(self.members))  # random among equals
+            distance = self._distances(arch) + rng.random(len(self.members))  # break ties at random
             distance[self._place[np.ascontiguousarray(arch).tobytes()]] = np.inf
             children[i] = self.members[rng.choice(np.argpartition(distance, nearest - 1)[:nearest])]
         return children
@@ -113,7 +116,7 @@ class Pool(SearchSpace):
         return self.members[distance == distance[others].min()]
 
     def canonical(self, archs: Archs) -> Archs:
-        """The first member that is the same network."""
+        """The first isomorphic member."""
         return self.members[self._canonical_places[self.index(archs)]]
 
     def compiled(self, archs: Archs) -> Archs:

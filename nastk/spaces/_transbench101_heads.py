@@ -1,4 +1,4 @@
-"""The seven tasks of TransNAS-Bench-101 and three small-image tasks: input, head and what they cost."""
+"""The seven tasks of TransNAS-Bench-101 and three small-image tasks: input, head and their counts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NamedTuple
 from nastk.errors import UnknownName
 
 STEM = 64
-"""Channels that the stem gives."""
+"""Output channels of the stem."""
 TILES = 9
-"""Tiles of a jigsaw puzzle; each goes through the network by itself."""
+"""Tiles of a jigsaw puzzle; each passes through the network separately."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a task wants of a network.
+    """Input and output of a task's networks.
 
     Args:
         head: "classify", "jigsaw", "segment" or "generate".
@@ -46,9 +46,11 @@ TASKS = {
     "ninapro": Task("classify", 18, (1, 16, 52), "414", False),
     "scifar100": Task("classify", 100, (3, 60, 60), "414", False),
 }
-"""Outputs, modules and stems are those that give NAS-Bench-Suite-Zero's numbers of parameters."""
+"""Tasks by name. Outputs, modules and stems were chosen to reproduce NAS-Bench-Suite-Zero's numbers of parameters."""
 SEVEN = tuple(name for name, task in TASKS.items() if task.strided)
+"""The benchmark's tasks."""
 THREE = tuple(name for name in TASKS if name not in SEVEN)
+"""The small-image tasks of NAS-Bench-Suite-Zero."""
 
 
 def task_of(name: str, known: tuple[str, ...] = tuple(TASKS)) -> Task:
@@ -63,7 +65,7 @@ def task_of(name: str, known: tuple[str, ...] = tuple(TASKS)) -> Task:
 
 
 def input_shape(task: Task) -> tuple[int, ...]:
-    """One input, without the batch; of the jigsaw with its tiles."""
+    """Shape of one input without the batch; for the jigsaw including its tiles."""
     return (TILES, *task.image) if task.head == "jigsaw" else task.image
 
 
@@ -77,11 +79,11 @@ class Conv(NamedTuple):
 
 
 def decoder(task: Task, channels: int, side: int) -> list[Conv]:
-    """The convolutions of a head that draws an image, from features of so many channels and such sides.
+    """The convolutions of a decoder from features of `channels` channels and side `side` to an image.
 
-    Taskonomy's generator (Zamir et al., CVPR 2018) has thirteen and the last; the odd ones of the last double the
-    resolution, and the second halves it first, unless there is no room for the doubling that this takes. The segmenter
-    has seven, of which the last double, and the last.
+    Taskonomy's generator (Zamir et al., CVPR 2018) has thirteen layers and an output layer. Every second one of its
+    last layers doubles the resolution; the second layer halves it, unless no layer is left to undo that. The segmenter
+    has seven layers, of which the last ones double the resolution, and an output layer.
     """
     doublings = round(log2(task.image[1] / side))
     if task.head == "generate":
@@ -99,7 +101,7 @@ def decoder(task: Task, channels: int, side: int) -> list[Conv]:
 
 @lru_cache(maxsize=256)
 def head_counts(task: Task, channels: int, sides: tuple[int, int]) -> tuple[int, int]:
-    """Parameters and multiply-adds of a head on features of so many channels and such sides."""
+    """Parameters and multiply-adds of a head on features with these channels and sides."""
     if task.head in ("classify", "jigsaw"):
         features = channels * (TILES if task.head == "jigsaw" else 1)
         return (features + 1) * task.outputs, (features + 1) * task.outputs
@@ -125,6 +127,6 @@ def stem_counts(task: Task) -> tuple[int, int]:
 
 
 def stem_sides(task: Task) -> tuple[int, int]:
-    """Height and width of what the stem gives."""
+    """Height and width of the output of the stem."""
     _, height, width = task.image
     return tuple(-(-side // 4) if task.strided else side for side in (height, width))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The networks of TransNAS-Bench-101: stem, cells or residual blocks, a head a task."""
+"""The networks of TransNAS-Bench-101: stem, cells or residual blocks, one head per task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nastk.spaces.nasbench201 import EDGES
 
 
 def stem(task: Task) -> nn.Sequential:
-    """Two strided 3x3 convolutions to a quarter of the resolution, or one that keeps small images as they are."""
+    """Two strided 3x3 convolutions to a quarter of the resolution, or one that keeps the resolution of small images."""
     channels = task.image[0]
     if not task.strided:
         return nn.Sequential(nn.Conv2d(channels, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM))
@@ -41,7 +41,7 @@ class _Zero(nn.Module):
 
 
 class _Reduce(nn.Module):
-    """A skip that halves the resolution: two 1x1 convolutions of stride 2 side by side, one a pixel further."""
+    """A skip that halves the resolution: two 1x1 convolutions of stride 2 side by side, one shifted by a pixel."""
 
     def __init__(self, c_in: int, c_out: int, affine: bool):
         super().__init__()
@@ -134,7 +134,7 @@ def _layer(layer: Conv) -> nn.Sequential:
 
 
 def head(task: Task, channels: int, sides: tuple[int, int]) -> nn.Module:
-    """The head of a task on features of so many channels and such sides."""
+    """The head of a task on features with these channels and sides."""
     if task.head in ("classify", "jigsaw"):
         return _Classifier(channels * (TILES if task.head == "jigsaw" else 1), task.outputs)
     *layers, last = decoder(task, channels, sides[0])
@@ -146,10 +146,10 @@ class Network(nn.Module):
     """Stem, body, head.
 
     Args:
-        task: what it is for.
+        task: input and output.
         body: the modules after the stem.
-        channels: that come out of them.
-        stride: by how much they reduce the resolution.
+        channels: output channels of the body.
+        stride: factor by which the body reduces the resolution.
     """
 
     def __init__(self, task: Task, body: Sequence[nn.Module], channels: int, stride: int):

@@ -27,10 +27,12 @@ Archs = NDArray[np.int64]
 Seed = int | np.random.Generator | None
 
 ENUMERABLE = 1_000_000
-"""Spaces of at most this many architectures are enumerated where an algorithm can choose."""
+"""Spaces of at most this many architectures are enumerated, larger ones sampled: coverage against memory (8 bytes a
+choice)."""
 
 SAMPLED_GRAPHS = 200
-"""Sampled graphs that tell what the graphs of a space have in common."""
+"""Sampled graphs that decide what the graphs of a space have in common. More miss fewer rare operations and take
+longer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Choice:
 
     Args:
         name: what is decided ("edge 0-1", "layer 3").
-        options: labels of its options, in the order of their integers.
+        options: labels of its options, in the order of their indices.
         group: choices that share a group (a stage, a cell) are counted together by the ``counts`` encoding.
     """
 
@@ -57,9 +59,9 @@ class Graphs(NamedTuple):
 
     Args:
         labels: names of all operations that the space has, in a fixed order that starts with "input", "output".
-        operations: ``(n, nodes)``, places in `labels`.
-        adjacency: ``(n, nodes, nodes)``, true where the row's node feeds the column's; nothing below the diagonal.
-            Nodes that an architecture does not use are labelled "none" and have no arrows.
+        operations: ``(n, nodes)``, indices into `labels`.
+        adjacency: ``(n, nodes, nodes)``, true where the row's node feeds the column's; upper triangular.
+            Nodes that an architecture does not use are labelled "none" and have no edges.
     """
 
     labels: tuple[str, ...]
@@ -68,7 +70,7 @@ class Graphs(NamedTuple):
 
     @property
     def used(self) -> NDArray[np.bool_]:
-        """Which nodes are no padding, ``(n, nodes)``."""
+        """Mask of the nodes that are not padding, ``(n, nodes)``."""
         if "none" not in self.labels:
             return np.ones(self.operations.shape, dtype=bool)
         named = self.operations != self.labels.index("none")
@@ -76,17 +78,17 @@ class Graphs(NamedTuple):
 
     @property
     def branch(self) -> bool:
-        """Whether a node of any of the graphs feeds several, or is fed by several; else they are chains."""
+        """Whether any node of any graph has several successors or predecessors; otherwise the graphs are chains."""
         return any(bool((self.adjacency.sum(axis=axis) > 1).any()) for axis in (1, 2))
 
 
 class _FixedGraph(NamedTuple):
-    """Graphs that differ in operations only; `choices` and `numbers` have one entry a node.
+    """Graphs that differ in operations only; `choices` and `numbers` have one entry per node.
 
     Args:
         labels: see :class:`Graphs`.
-        choices: which choice tells the node's operation, None if it is always the same.
-        numbers: places in `labels` of that choice's options, or of the one operation.
+        choices: the choice that sets the node's operation, None if it is always the same.
+        numbers: indices into `labels` of that choice's options, or of the one operation.
         adjacency: ``(nodes, nodes)``.
     """
 
@@ -103,7 +105,7 @@ class _FixedGraph(NamedTuple):
 
 
 def _topological_order(graph: nx.DiGraph) -> list[Hashable]:
-    """Nodes in the graph's order as far as arrows allow, with the input first and the output last."""
+    """Nodes in the graph's order as far as its edges allow, with the input first and the output last."""
     place = {node: i for i, node in enumerate(graph)}
     order: list[Hashable] = list(place)
     if any(place[a] >= place[b] for a, b in graph.edges):
@@ -120,7 +122,7 @@ def _topological_order(graph: nx.DiGraph) -> list[Hashable]:
 
 
 def _read_graph(graph: nx.DiGraph) -> tuple[list[str], list[int], list[int]]:
-    """Labels of the nodes in topological order, and the two ends of each arrow as places, that of the last node -1."""
+    """Labels of the nodes in topological order, and the source and target index of each edge (the last node is -1)."""
     order = _topological_order(graph)
     place = {node: i for i, node in enumerate(order)}
     place[order[-1]] = -1
@@ -140,11 +142,11 @@ class SearchSpace(ABC):
     datasets: ClassVar[Mapping[str, dict[str, Any]]] = {}
     """Options of :meth:`build`, :meth:`input_shape` and :meth:`statics` by data set: classes, input size, head."""
     forms_differ: bool = False
-    """Whether equal networks in other rows are built from other operations, so that they differ in latency."""
+    """Whether isomorphic encodings are built from different operations, so that their latencies differ."""
 
     @property
     def whole(self) -> SearchSpace:
-        """The space itself, or the one that a pool is of."""
+        """The space itself; for a pool, the space that it restricts."""
         return self
 
     # ---- size and shape
@@ -166,7 +168,7 @@ class SearchSpace(ABC):
 
     @property
     def enumerable(self) -> bool:
-        """Whether :meth:`enumerate` answers."""
+        """Whether :meth:`enumerate` is supported."""
         return self.size <= ENUMERABLE
 
     @cached_property
@@ -218,11 +220,11 @@ class SearchSpace(ABC):
         return np.ones(len(archs), dtype=bool)
 
     def canonical(self, archs: Archs) -> Archs:
-        """Equal networks, equal rows; idempotent, shape ``(n, d)``."""
+        """One row for all isomorphic encodings; idempotent, shape ``(n, d)``."""
         return archs
 
     def compiled(self, archs: Archs) -> Archs:
-        """What a compiling runtime executes: architectures without operations whose results the output does not use."""
+        """What a compiling runtime executes: architectures without the operations that do not reach the output."""
         return archs
 
     def connected(self, archs: Archs) -> NDArray[np.bool_]:
@@ -230,7 +232,7 @@ class SearchSpace(ABC):
         return np.ones(len(archs), dtype=bool)
 
     def keys(self, archs: Archs) -> list[Hashable]:
-        """One hashable per architecture, equal for equal networks."""
+        """One hashable per architecture, equal for isomorphic encodings."""
         return [row.tobytes() for row in np.ascontiguousarray(self.canonical(archs))]
 
     def format(self, arch: Archs) -> str:
@@ -244,7 +246,7 @@ class SearchSpace(ABC):
     def parse(self, text: str) -> Archs:
         """The row ``(d,)`` that a text form names, the inverse of :meth:`format`.
 
-        Also reads the integers themselves, separated by commas, blanks or underscores; what could be both (options
+        Also reads the integers themselves, separated by commas, blanks or underscores; ambiguous text (options
         named "1", "2", joined by underscores) is read as :meth:`format` writes it.
 
         Raises:
@@ -274,7 +276,7 @@ class SearchSpace(ABC):
         return options.index(label)
 
     def index(self, archs: Archs) -> NDArray[np.int64]:
-        """Official index of each architecture, shape ``(n,)``; by default its place in :meth:`enumerate`."""
+        """Official index of each architecture, shape ``(n,)``; by default its position in :meth:`enumerate`."""
         if not self.enumerable or self.size != prod(int(s) for s in self.sizes):
             raise Unsupported(f"{self.name} has no index")
         return np.ravel_multi_index(tuple(np.asarray(archs).T), tuple(self.sizes)).astype(np.int64)
@@ -304,8 +306,8 @@ class SearchSpace(ABC):
         """Draw valid architectures uniformly, shape ``(n, d)``.
 
         Args:
-            n: how many.
-            seed: an integer, a generator that is advanced, or None.
+            n: number of architectures.
+            seed: an integer, a generator (which is advanced), or None.
             unique: draw without replacement (rows differ; canonical forms may still agree).
 
         Raises:
@@ -313,7 +315,7 @@ class SearchSpace(ABC):
         """
         rng = np.random.default_rng(seed)
         if unique and n > self.size:
-            raise InvalidValue(f"{self.name} has only {self.size} architectures; {n} different ones were asked for")
+            raise InvalidValue(f"{self.name} has only {self.size} architectures; {n} different ones were requested")
         if unique and self.enumerable:
             everything = self.enumerate()
             return everything[rng.choice(len(everything), n, replace=False)]
@@ -380,7 +382,7 @@ class SearchSpace(ABC):
         """A matrix ``(sum(sizes), k)`` that turns one-hots into option counts, and the names of the ``k`` counts.
 
         Choices that offer the same options are counted together: over the whole architecture, or with `grouped` within
-        each group of choices (nothing to count, ``k = 0``, where there is but one group).
+        each group of choices (``k = 0`` if there is only one group).
         """
         kinds = list(dict.fromkeys(c.options for c in self.choices))
         groups = list(dict.fromkeys(c.group for c in self.choices))
@@ -402,7 +404,7 @@ class SearchSpace(ABC):
     # `*_: Any` beside `**options: Any` lets a space name its options: to a type checker any signature then fits.
 
     def statics(self, archs: Archs, *_: Any, **options: Any) -> dict[str, NDArray[np.float64]]:
-        """What the network costs on paper: ``params`` (count), ``flops`` (multiply-adds of one input) and the like.
+        """Counts from closed forms: ``params`` (number), ``flops`` (multiply-adds of one input) and the like.
 
         The values are free and exact for the network that :meth:`build` makes with the same `options`. A space without
         a closed form returns ``{}``.
@@ -410,7 +412,7 @@ class SearchSpace(ABC):
         return {}
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """Directed acyclic graph with an ``op`` label a node, from one labelled "input" to one labelled "output".
+        """Directed acyclic graph with an ``op`` label per node, from one labelled "input" to one labelled "output".
 
         By default a chain of the choices.
         """
@@ -430,16 +432,16 @@ class SearchSpace(ABC):
     def graphs(self, archs: Archs) -> Graphs:
         """The graphs of several architectures as arrays, with the same labels and number of nodes in every call.
 
-        By default they come from :meth:`graph`: without loops where 200 sampled graphs, and those one change away from
-        one of them, have the same arrows and each node's operation is fixed or is what one choice says (`adjacency` is
-        then a read-only view that takes no memory), else one by one, at about 0.1 ms each. There the number of nodes is
-        the largest that sampled architectures have, and those that a climb from them by :meth:`neighbours` finds. Nodes
-        are in the order of :meth:`graph` as far as arrows allow; unused ones come before the last.
+        By default they come from :meth:`graph`. If 200 sampled graphs, and the neighbours of one of them, have the same
+        edges, and each node's operation is fixed or set by one choice, no loop is needed (`adjacency` is then a
+        read-only view that takes no memory). Otherwise each graph is built, at about 0.1 ms each; the number of nodes
+        is the largest among the sampled architectures and those found by hill climbing over :meth:`neighbours`. Nodes
+        are in the order of :meth:`graph` as far as the edges allow; unused ones come before the last.
 
-        A space whose arrows depend on the architecture overrides this with array operations.
+        A space whose edges depend on the architecture overrides this with array operations.
 
         Raises:
-            InvalidArchitecture: a graph has an operation, or more nodes, than were found so.
+            InvalidArchitecture: a graph has an operation that no sampled graph has, or more nodes.
         """
         archs = np.asarray(archs).reshape(-1, self.d)
         if self._fixed_graph is not None:
@@ -464,15 +466,15 @@ class SearchSpace(ABC):
 
     @cached_property
     def _fixed_graph(self) -> _FixedGraph | None:
-        """What sampled graphs share, None if they differ in their arrows or no choice tells a node's operation."""
+        """What sampled graphs share; None if their edges differ or no single choice sets a node's operation."""
         archs = self.sample(SAMPLED_GRAPHS, seed=0)
         archs = np.concatenate([archs, self.neighbours(archs[0])])  # every option of every choice
         first = self.graph(archs[0])
-        nodes, arrows = list(first.nodes), set(first.edges)
+        nodes, edges = list(first.nodes), set(first.edges)
         labels: list[list[str]] = []
         for arch in archs:
             graph = self.graph(arch)
-            if list(graph.nodes) != nodes or set(graph.edges) != arrows:
+            if list(graph.nodes) != nodes or set(graph.edges) != edges:
                 return None
             labels.append([op for _, op in graph.nodes(data="op")])
         columns = dict(zip(nodes, zip(*labels, strict=True), strict=True))
@@ -489,12 +491,12 @@ class SearchSpace(ABC):
             options.append(columns[node][:1] if choice is None else self.choices[choice].options)
         names = tuple(dict.fromkeys(["input", "output", *(label for some in options for label in some)]))
         adjacency = np.zeros((len(place), len(place)), dtype=bool)
-        for a, b in arrows:
+        for a, b in edges:
             adjacency[place[a], place[b]] = True
         return _FixedGraph(names, choices, [np.array([names.index(x) for x in some]) for some in options], adjacency)
 
     def _choice_of(self, archs: Archs, node: str, labels: Sequence[str]) -> int | None:
-        """The choice whose options are the labels that a node has in `archs`; of several the one named as the node."""
+        """The choice whose options are a node's labels in `archs`; among several, the one with the node's name."""
         matching = [
             j
             for j, choice in enumerate(self.choices)
@@ -505,7 +507,7 @@ class SearchSpace(ABC):
 
     @cached_property
     def _graph_survey(self) -> tuple[tuple[str, ...], int]:
-        """Labels, and the largest number of nodes, of sampled graphs and of those on a climb to larger ones."""
+        """Labels and largest number of nodes of sampled graphs and of a hill climb from them to larger graphs."""
         seen: set[str] = set()
         around, most = self.sample(SAMPLED_GRAPHS, seed=0), 1
         while len(around):
@@ -526,20 +528,20 @@ class SearchSpace(ABC):
         """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.
 
         Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
-        gradients flow, answers logits.
+        gradients flow, returns logits.
         """
         raise Unsupported(f"the space {self.name} has no supernet; nasbench201 has one")
 
     def input_shape(self, *_: Any, **options: Any) -> tuple[int, ...]:
         """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
-        raise Unsupported(f"{self.name} does not say what its networks take as input")
+        raise Unsupported(f"{self.name} does not define the input shape of its networks")
 
     def vocabulary(self, *_: Any, **options: Any) -> int | None:
-        """Number of tokens where inputs are tokens ``(length,)``; None where they are images and the like."""
+        """Vocabulary size if inputs are tokens ``(length,)``; None for images and the like."""
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: nothing that the space computed for itself and can compute again."""
+        """State for pickling and copying: without cached properties, which can be computed again."""
         cls = type(self)
         return {k: v for k, v in vars(self).items() if not isinstance(getattr(cls, k, None), cached_property)}
 

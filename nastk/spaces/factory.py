@@ -13,7 +13,7 @@ from nastk.spaces.base import SearchSpace
 def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
     """The search space called `name`, or a user's own as ``module:Class`` or ``file.py:Class``.
 
-    What is named may also be a space itself, or a network from which one is derived (see :func:`nastk.space_of`).
+    It may also be a space, or a network from which one is derived (see :func:`nastk.space_of`).
 
     Args:
         name: a registered name, ``module:Class``, ``file.py:Class``, or a space, which is returned as it is.
@@ -21,7 +21,7 @@ def space(name: str | SearchSpace, **options: Any) -> SearchSpace:
 
     Raises:
         UnknownName: no such space.
-        InvalidValue: what the name names is not a search space.
+        InvalidValue: the named object is not a search space.
     """
     if isinstance(name, SearchSpace):
         return name

@@ -27,12 +27,17 @@ BLOCKS = {
     "k5_e6": Block(5, 6),
 }
 OPERATIONS = (*BLOCKS, "skip")
-STEM, HEAD = 16, 1504
+"""Options of every layer, in the order of their indices."""
+STEM = 16
+"""Output channels of the stem (Table 1 of the paper)."""
+HEAD = 1504
+"""Channels of the last 1x1 convolution (Table 1 of the paper)."""
 WIDTHS = (16, 24, 32, 64, 112, 184, 352)
 """Output channels of each stage (Table 1 of the paper)."""
 LAYERS = (1, 4, 4, 4, 4, 4, 1)
 """Layers of each stage; the first of them carries the stage's stride."""
 STAGES = tuple(stage for stage, layers in enumerate(LAYERS) for _ in range(layers))
+"""Stage of each of the 22 layers, from 0."""
 STRIDES = {"cifar": (1, (1, 1, 2, 2, 1, 2, 1)), "imagenet": (2, (1, 2, 2, 2, 1, 2, 1))}
 """Stride of the stem and of each stage, for 32-pixel and for 224-pixel images."""
 DATASETS: dict[str, dict[str, Any]] = {
@@ -44,7 +49,7 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 
 def skeleton(strides: str = "cifar", input_size: int = 32) -> list[Layer]:
-    """The 22 layers that the stem feeds.
+    """The 22 layers after the stem.
 
     Raises:
         InvalidValue: unknown `strides`.
@@ -103,7 +108,7 @@ class FBNet(SearchSpace):
     ) -> dict[str, NDArray[np.float64]]:
         """Parameters, and multiply-adds of convolutions and classifier (with its bias) for one image, each ``(n,)``.
 
-        The `flops` of NAS-Bench-Suite-Zero's FBNet file are another count, which adds normalisation, ReLU and pooling.
+        The `flops` of NAS-Bench-Suite-Zero's FBNet file also count normalisation, ReLU and pooling.
         """
         archs = np.asarray(archs)
         params, flops = _layer_counts(strides, input_size)

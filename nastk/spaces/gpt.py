@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     import torch
 
 LAYERS = (10, 11, 12)
+"""Numbers of layers."""
 WIDTHS = (192, 384, 768)
-"""Of the embedding."""
+"""Widths of the embedding."""
 BIAS = ("False", "True")
 """Whether the linear layers of attention and of the perceptrons have biases."""
 RATIOS = (2, 3, 4)
 """Width of a layer's perceptron, in widths of the embedding."""
 HEADS = (4, 8, 12)
+"""Attention heads of a layer."""
 HEAD_SIZE = 64
-"""Channels of a head, whatever the width of the embedding."""
+"""Channels of a head, independent of the width of the embedding."""
 DEEPEST = max(LAYERS)
+"""Layers of a row, active or not."""
 DATASETS = {"openwebtext": {"vocabulary": 50254, "block_size": 1024}}
 """Build options of the benchmark's data set."""
 
@@ -35,7 +38,7 @@ _TEXT = re.compile(r"l(\d+)-e(\d+)-b(\w+)-m([\d,]+)-h([\d,]+)")
 
 
 class Settings(NamedTuple):
-    """What rows say: layers, width, bias ``(n,)``; perceptron ratios, heads and which layers are there ``(n, 12)``."""
+    """Decoded rows: layers, width, bias ``(n,)``; perceptron ratios, heads and active layers ``(n, 12)``."""
 
     layers: NDArray[np.int64]
     width: NDArray[np.int64]
@@ -48,8 +51,9 @@ class Settings(NamedTuple):
 class GPT(SearchSpace):
     """Number of layers, width of the embedding, biases, and for each layer the perceptron's ratio and the heads.
 
-    Layers beyond the number of layers are not there: in canonical form they have the first options. There are
-    3 * 3 * 2 * 9^12 rows and 3 * 2 * (9^10 + 9^11 + 9^12) different networks; numbers of layers are equally likely.
+    Layers beyond the number of layers are inactive: in canonical form they have the first options. There are
+    3 * 3 * 2 * 9^12 rows and 3 * 2 * (9^10 + 9^11 + 9^12) different networks; samples are uniform over rows, so numbers
+    of layers are equally likely.
     """
 
     name = "gpt"
@@ -83,7 +87,7 @@ class GPT(SearchSpace):
         return self.canonical(super()._sample(n, rng))
 
     def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
-        """Change `n_changes` random choices so that the network changes; layers that come in are random; canonical."""
+        """Change `n_changes` random choices so that the network changes; added layers are random; canonical."""
         rng = np.random.default_rng(seed)
         parents = self.canonical(archs)
         children, todo = parents.copy(), np.arange(len(parents))
@@ -99,7 +103,7 @@ class GPT(SearchSpace):
         return children
 
     def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
-        """Uniform crossover of paired rows, canonical; a layer that only one parent has is that parent's."""
+        """Uniform crossover of paired rows, canonical; a layer active in one parent only comes from that parent."""
         a, b = np.array(a), np.array(b)
         in_a, in_b = self.settings(a).active, self.settings(b).active
         whole_a, whole_b = a.copy(), b.copy()
@@ -109,21 +113,21 @@ class GPT(SearchSpace):
         return self.canonical(super().crossover(whole_a, whole_b, seed))
 
     def neighbours(self, arch: Archs) -> Archs:
-        """The other networks of rows that differ in exactly one choice, canonical, ``(m, 27)``."""
+        """The other networks whose rows differ in exactly one choice, canonical, ``(m, 27)``."""
         around = self.canonical(super().neighbours(arch))
         return around[(around != self.canonical(np.reshape(arch, (1, -1)))).any(axis=1)]
 
     # ---- text and graph
 
     def format(self, arch: Archs) -> str:
-        """Such as ``l10-e384-bTrue-m2,3,...-h12,4,...``, all twelve layers with those that are not there."""
+        """Such as ``l10-e384-bTrue-m2,3,...-h12,4,...``, with all twelve layers, inactive ones included."""
         row = np.asarray(arch).reshape(1, -1)
         s = self.settings(row)
         ratios, heads = (",".join(map(str, values[0])) for values in (s.ratio, s.heads))
         return f"l{s.layers[0]}-e{s.width[0]}-b{s.bias[0]}-m{ratios}-h{heads}"
 
     def parse(self, text: str) -> Archs:
-        """The row that a text names; ratios and heads may be given for the layers that are there alone."""
+        """The row that a text names; ratios and heads of inactive layers may be left out."""
         row = self._parse_integers(text)
         if row is None:
             match = _TEXT.fullmatch(text.strip())
@@ -137,10 +141,10 @@ class GPT(SearchSpace):
         return self.as_archs(row)[0]
 
     def from_settings(self, layers: int, width: int, bias: str | bool, ratio: list[int], heads: list[int]) -> Archs:
-        """The row ``(27,)`` of a network given by its numbers.
+        """The row ``(27,)`` of a network with these settings.
 
         Raises:
-            InvalidArchitecture: a number that is no option, or too few ratios or heads.
+            InvalidArchitecture: a value that is not an option, or too few ratios or heads.
         """
         row = [self._place("layers", layers, LAYERS), self._place("width", width, WIDTHS)]
         row.append(self._place("bias", str(bias), BIAS))
@@ -157,7 +161,7 @@ class GPT(SearchSpace):
         return options.index(value)
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """A chain: input, embedding ("e384" or "e384_bias"), the layers that are there ("m3_h8"), output."""
+        """A chain: input, embedding ("e384" or "e384_bias"), the active layers ("m3_h8"), output."""
         import networkx as nx
 
         s = self.settings(np.asarray(arch).reshape(1, -1))
@@ -171,7 +175,7 @@ class GPT(SearchSpace):
         return graph
 
     def graphs(self, archs: Archs) -> Graphs:
-        """The same chains; layers that are not there are nodes without arrows before the output."""
+        """The same chains; inactive layers are nodes without edges before the output."""
         archs = np.asarray(archs)
         s = self.settings(archs)
         embeddings = [f"e{w}{b}" for w in WIDTHS for b in ("", "_bias")]
@@ -198,7 +202,7 @@ class GPT(SearchSpace):
         """Parameters (the benchmark's), multiply-adds of one sequence of `length` tokens, and layers, each ``(n,)``.
 
         Multiply-adds are those of linear layers, with their biases, and of attention over all pairs of tokens. The
-        benchmark's `flops` are another count (see the notes of its column).
+        benchmark's `flops` are counted differently (see the notes of its column).
         """
         s = self.settings(archs)
         width, bias = s.width.astype(np.float64), s.bias.astype(np.float64)
@@ -216,7 +220,7 @@ class GPT(SearchSpace):
     # ---- network
 
     def input_shape(self, length: int = 64, **options: Any) -> tuple[int, ...]:
-        """A sequence of tokens; zeros of any number type will do."""
+        """A sequence of tokens; inputs may be zeros of any numeric type."""
         return (length,)
 
     def vocabulary(self, vocabulary: int = 50254, **options: Any) -> int | None:
@@ -225,7 +229,7 @@ class GPT(SearchSpace):
     def build(self, arch: Archs, vocabulary: int = 50254, block_size: int = 1024, length: int = 64) -> torch.nn.Module:
         """The network: tokens ``(batch, up to block_size)`` to logits ``(batch, tokens, vocabulary)``.
 
-        `length` only matters for :meth:`statics` and :meth:`input_shape`.
+        `length` is only used by :meth:`statics` and :meth:`input_shape`.
         """
         from nastk.spaces._gpt_network import Network
 

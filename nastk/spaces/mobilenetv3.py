@@ -19,15 +19,26 @@ if TYPE_CHECKING:
     import torch
 
 DEPTHS = (2, 3, 4)
+"""Layers of a stage (Section 3.2 of the paper, as are the next three)."""
 KERNELS = (3, 5, 7)
+"""Sides of the depthwise convolutions."""
 EXPANSIONS = (3, 4, 6)
+"""Channels inside a layer per input channel."""
 RESOLUTIONS = tuple(range(128, 225, 4))
 """Sides of the square input image, in pixels."""
-STAGES, LAYERS = 5, 4
-"""Stages, and layers that each has at most."""
-STEM, WIDTHS, EXPANDED, FEATURES = 16, (24, 40, 80, 112, 160), 960, 1280
-"""Channels of the stem and of the fixed first block, of each stage, of the last 1x1 convolution, of the classifier's
-input, before the width multiplier (MobileNetV3-Large: Howard et al., ICCV 2019, Table 1)."""
+STAGES = 5
+"""Number of stages."""
+LAYERS = max(DEPTHS)
+"""Layers of a stage in a row, active or not."""
+STEM = 16
+"""Channels of the stem and of the fixed first block, before the width multiplier (this and the next three:
+MobileNetV3-Large, Howard et al., ICCV 2019, Table 1)."""
+WIDTHS = (24, 40, 80, 112, 160)
+"""Output channels of each stage."""
+EXPANDED = 960
+"""Channels of the last 1x1 convolution with normalisation."""
+FEATURES = 1280
+"""Channels of the classifier's input."""
 STRIDES = (2, 2, 2, 1, 2)
 """Stride of the first layer of each stage; the stem has another 2."""
 SQUEEZED = (False, True, False, True, True)
@@ -35,26 +46,29 @@ SQUEEZED = (False, True, False, True, True)
 HARD_SWISH = (False, False, True, True, True)
 """Stages whose layers have h-swish; the others have ReLU."""
 REDUCTION = 4
-"""Channels that go into a squeeze-and-excitation for each one inside it."""
+"""Factor by which squeeze-and-excitation reduces the channels."""
 WIDTH = 1.2
 """Width multiplier of the once-for-all network ``ofa_mbv3_d234_e346_k357_w1.2``, whose subnets HELP measured."""
 DATASETS: dict[str, dict[str, Any]] = {"ImageNet": {"num_classes": 1000}}
 """Build options of data sets."""
 
-_DEPTH, _KERNEL, _EXPANSION, _RESOLUTION = slice(0, 5), slice(5, 25), slice(25, 45), 45
-"""Where a row holds what."""
+# Columns of a row.
+_DEPTH = slice(0, 5)
+_KERNEL = slice(5, 25)
+_EXPANSION = slice(25, 45)
+_RESOLUTION = 45
 _TEXT = re.compile(r"r(\d+)-d([\d,]+)-k([\d,]+)-e([\d,]+)")
 _LAYER_LABELS = tuple(f"s{s}_k{k}_e{e}" for s in range(1, STAGES + 1) for k in KERNELS for e in EXPANSIONS)
 _LABELS = ("input", "output", "none", *(f"r{r}" for r in RESOLUTIONS), *_LAYER_LABELS)
 
 
 class Settings(NamedTuple):
-    """What rows stand for; kernels and expansions of layers beyond a stage's depth mean nothing.
+    """Decoded rows; kernels and expansions of layers beyond a stage's depth have no effect.
 
     Args:
         depths: layers of each stage, ``(n, 5)``.
-        kernels: of the depthwise convolutions, ``(n, 20)``, four a stage.
-        expansions: channels inside a layer for each one that goes in, ``(n, 20)``.
+        kernels: of the depthwise convolutions, ``(n, 20)``, four per stage.
+        expansions: channels inside a layer per input channel, ``(n, 20)``.
         resolutions: sides of the image in pixels, ``(n,)``.
     """
 
@@ -65,7 +79,7 @@ class Settings(NamedTuple):
 
 
 def round_channels(channels: float) -> int:
-    """The nearest multiple of 8, the next one if that takes off more than a tenth, at least 8."""
+    """The nearest multiple of 8, the next one if that is below 90 % of `channels`, at least 8."""
     nearest = max(8, 8 * int(channels / 8 + 0.5))
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
@@ -100,7 +114,7 @@ def layer(stage: int, place: int, kernel: int, expansion: int, width: float = WI
 
 
 def active_layers(archs: Archs) -> NDArray[np.bool_]:
-    """Which of the 20 layers are within the depth of their stage, ``(n, 20)``."""
+    """Mask of the 20 layers within the depth of their stage, ``(n, 20)``."""
     depths = np.asarray(DEPTHS)[np.asarray(archs)[:, _DEPTH]]
     return (np.arange(LAYERS) < depths[:, :, None]).reshape(-1, STAGES * LAYERS)
 
@@ -118,25 +132,25 @@ def _choices() -> tuple[Choice, ...]:
 class MobileNetV3(SearchSpace):
     """Subnets of a once-for-all network: five stages of two to four inverted residuals, and the image's resolution.
 
-    A row has 46 integers: the depths of the stages (5), kernels (20) and expansions (20) of the layers, four a stage,
+    A row has 46 integers: the depths of the stages (5), kernels (20) and expansions (20) of the layers, four per stage,
     and the resolution. Every row of the product is a member (`size` counts rows), but layers beyond a stage's depth do
     not exist, so that there are ((9^2 + 9^3 + 9^4)^5) * 25, about 5.4 * 10^20, different networks (2.2 * 10^19 without
     the resolution, Section 3.2 of the paper). In the canonical form such layers have the first kernel and expansion.
 
-    Samples, children of :meth:`mutate` and :meth:`crossover`, and neighbours are canonical. Samples are drawn uniformly
-    from the rows, so that each depth is as likely as another; few of the networks drawn uniformly would be shallow.
+    Samples, children of :meth:`mutate` and :meth:`crossover`, and neighbours are canonical. Samples are uniform over
+    rows, so that all depths are equally likely; uniform over networks, few would be shallow.
 
-    The resolution is part of the architecture: the network that :meth:`build` makes first resizes the images that it
-    gets, whatever their size, to its own resolution (bilinear), as evaluations of once-for-all networks do when they
-    load the data. Its counts and a latency measured on it are therefore those of its resolution; the option
-    `input_size` replaces the resolution of all architectures by one.
+    The resolution is part of the architecture: the network of :meth:`build` first resizes its images, whatever
+    their size, to its own resolution (bilinear), as evaluations of once-for-all networks do when they load the data.
+    Its counts and a latency measured on it are therefore those of its resolution; the option `input_size` replaces the
+    resolution of all architectures.
     """
 
     name = "mobilenetv3"
     datasets = DATASETS
     choices = _choices()
 
-    # ---- rows and what they stand for
+    # ---- rows and settings
 
     def settings(self, archs: Archs) -> Settings:
         """Depths, kernels, expansions and resolutions of rows ``(n, 46)``."""
@@ -149,10 +163,10 @@ class MobileNetV3(SearchSpace):
         )
 
     def from_settings(self, settings: Settings) -> Archs:
-        """The rows ``(n, 46)`` that stand for these settings, the inverse of :meth:`settings`.
+        """The rows ``(n, 46)`` of these settings, the inverse of :meth:`settings`.
 
         Raises:
-            InvalidArchitecture: another number of settings, or one that the space does not have.
+            InvalidArchitecture: a wrong number of settings, or one that the space does not have.
         """
         depths, kernels, expansions, resolutions = settings
         columns = [
@@ -202,7 +216,7 @@ class MobileNetV3(SearchSpace):
         return f"r{resolution}-" + "-".join(f"{letter}{text}" for letter, text in zip("dke", lists, strict=True))
 
     def parse(self, text: str) -> Archs:
-        """The row of what :meth:`format` writes, or of the 46 integers themselves."""
+        """The row of a text as :meth:`format` writes it, or of 46 integers."""
         row = self._parse_integers(text)
         if row is None:
             match = _TEXT.fullmatch(text.strip())
@@ -224,7 +238,7 @@ class MobileNetV3(SearchSpace):
     def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
         """Change `n_changes` random choices of each row so that the network changes; canonical, shape ``(n, 46)``.
 
-        Layers that a greater depth brings in have a random kernel and expansion.
+        Layers added by a greater depth have a random kernel and expansion.
         """
         rng = np.random.default_rng(seed)
         parents = self.canonical(archs)
@@ -243,7 +257,7 @@ class MobileNetV3(SearchSpace):
         return children
 
     def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
-        """Uniform crossover of paired rows, canonical; a layer that only one parent has is that parent's."""
+        """Uniform crossover of paired rows, canonical; a layer active in one parent only comes from that parent."""
         a, b = np.array(a), np.array(b)
         only_a, only_b = (np.tile(active_layers(own) & ~active_layers(other), 2) for own, other in ((a, b), (b, a)))
         layers = slice(_KERNEL.start, _EXPANSION.stop)
@@ -253,7 +267,7 @@ class MobileNetV3(SearchSpace):
         return self.canonical(super().crossover(whole_a, whole_b, seed))
 
     def neighbours(self, arch: Archs) -> Archs:
-        """The other networks of rows that differ in exactly one choice, canonical, shape ``(m, 46)``."""
+        """The other networks whose rows differ in exactly one choice, canonical, shape ``(m, 46)``."""
         around = self.canonical(super().neighbours(arch))
         return around[(around != self.canonical(np.reshape(arch, (1, -1)))).any(axis=1)]
 
@@ -276,7 +290,7 @@ class MobileNetV3(SearchSpace):
         return graph
 
     def graphs(self, archs: Archs) -> Graphs:
-        """The chains, with 23 nodes: input, resolution, four layers a stage, output."""
+        """The chains, with 23 nodes: input, resolution, four layers per stage, output."""
         archs = np.atleast_2d(archs)
         n, rows = len(archs), np.arange(len(archs))
         active = active_layers(archs)
@@ -309,8 +323,8 @@ class MobileNetV3(SearchSpace):
         """Counts of the network for one image, each ``(n,)``.
 
         `params`; `flops`, the multiply-adds of convolutions and classifier with their biases, at the architecture's
-        resolution unless `input_size` is given; `depth`, the number of layers in the five stages, which is what the
-        latency of a single image on a GPU follows.
+        resolution unless `input_size` is given; `depth`, the number of layers in the five stages, which
+        determines most of the latency of a single image on a GPU.
         """
         archs = np.asarray(archs)
         if input_size is None:
@@ -357,7 +371,7 @@ class MobileNetV3(SearchSpace):
 
 
 def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: int) -> Archs:
-    """Places of the values among the options, ``(n, columns)``."""
+    """Indices of the values among the options, ``(n, columns)``."""
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[1] != columns or values.dtype.kind not in "iu":
         raise InvalidArchitecture(f"mobilenetv3: expected {columns} integers of {what}; got shape {values.shape[1:]}")
@@ -393,7 +407,7 @@ def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.floa
 
 
 def _stage_sides(side: int) -> list[int]:
-    """Side of the input of each stage, and of the last one's output."""
+    """Side of the input of each stage, and of the last stage's output."""
     sides = [-(-side // 2)]
     for stride in STRIDES:
         sides.append(-(-sides[-1] // stride))
@@ -403,7 +417,7 @@ def _stage_sides(side: int) -> list[int]:
 def _fixed_counts(
     width: float, sides: tuple[int, ...], num_classes: int, in_channels: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Parameters, and multiply-adds by side, of what is not searched."""
+    """Parameters, and multiply-adds by side, of the fixed parts."""
     stem, stages, expanded, features = widths(width)
     block = first_block(width)
     convolution, expand = 9 * in_channels * stem, stages[-1] * expanded

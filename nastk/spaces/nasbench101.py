@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     import networkx as nx
     import torch
 
-VERTICES, MAX_EDGES = 7, 9
+VERTICES = 7
+"""Most vertices of a cell (the paper, Section 2.1)."""
+MAX_EDGES = 9
+"""Most edges of a cell (the paper, Section 2.1)."""
 INNER = VERTICES - 2
+"""Most vertices with an operation."""
 NONE = "none"
+"""Operation of a vertex that a cell does not have."""
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 """In the order of the benchmark's configuration."""
 SIZE = 423_624
@@ -44,7 +49,7 @@ Integers = NDArray[np.int64]
 
 
 def _bit(a: int, b: int) -> int:
-    """Place of the edge from `a` to `b` in the benchmark's number of a graph."""
+    """Bit of the edge from `a` to `b` in the benchmark's number of a graph."""
     return a + b * (b - 1) // 2
 
 
@@ -52,11 +57,11 @@ class _Cells(NamedTuple):
     """All cells of one number of inner vertices, up to isomorphism.
 
     Args:
-        structure: for each number of a graph, the place of its canonical structure, or -1, ``(2 ** edges,)``.
+        structure: for each number of a graph, the index of its canonical structure, or -1, ``(2 ** edges,)``.
         order: for each number, which permutation of the inner vertices makes it canonical.
-        permutations: ``(k!, k)``: the new place of each inner vertex.
+        permutations: ``(k!, k)``: the new position of each inner vertex.
         codes: numbers of the canonical structures, ascending, ``(s,)``.
-        labelling: for each structure and operations (as a number to base 3), the least equal one, ``(s, 3 ** k)``.
+        labelling: for each structure and operations (a number in base 3), the least isomorphic ones, ``(s, 3 ** k)``.
     """
 
     structure: NDArray[np.int32]
@@ -68,11 +73,11 @@ class _Cells(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _cells(k: int) -> _Cells:
-    """Canonical forms of the cells with `k` inner vertices, all of which lie on a way from input to output.
+    """Canonical forms of the cells with `k` inner vertices, all of which lie on a path from input to output.
 
-    The benchmark keeps, of equal cells, the first in the order of the number of the graph and then of the operations;
-    that is the least number over all permutations of the inner vertices, and then the least operations over those
-    permutations that leave it.
+    The benchmark keeps, of isomorphic cells, the first by number of the graph, then by operations. That is the least
+    number over all permutations of the inner vertices, then the least operations over the automorphisms: the
+    permutations that keep this number.
     """
     v = k + 2
     pairs = [(a, b) for b in range(v) for a in range(b)]  # in the order of their bits
@@ -81,6 +86,7 @@ def _cells(k: int) -> _Cells:
     few = bits.sum(axis=1) <= MAX_EDGES
     every, bits = every[few], bits[few]
     edge = {pair: bits[:, i] for i, pair in enumerate(pairs)}
+    # Every vertex needs a predecessor and a successor; else it is on no path, and the cell belongs to a smaller k.
     full = np.ones(len(every), dtype=bool)
     for vertex in range(v):
         if vertex > 0:
@@ -98,7 +104,7 @@ def _cells(k: int) -> _Cells:
         for i, (a, b) in enumerate(pairs):
             if new[a] < new[b]:
                 moved += bits[:, i] << _bit(int(new[a]), int(new[b]))
-            else:
+            else:  # the edge would point backwards: not an upper triangular matrix
                 allowed &= bits[:, i] == 0
         automorphic.append(allowed & (moved == every))
         better = allowed & (moved < best)
@@ -110,9 +116,10 @@ def _cells(k: int) -> _Cells:
     orders[every] = order
     canonical = np.searchsorted(every, codes)
     digits = _digits(np.arange(3**k), k)
+    # Automorphisms of the canonical structures relabel operations without changing the graph: keep the least labelling.
     labelling = np.tile(np.arange(3**k, dtype=np.int16), (len(codes), 1))
     for permutation, same in zip(permutations, automorphic, strict=True):
-        relabelled = _number(_moved(digits, np.tile(permutation, (len(digits), 1)))).astype(np.int16)
+        relabelled = _number(_permute(digits, np.tile(permutation, (len(digits), 1)))).astype(np.int16)
         rows = same[canonical]
         labelling[rows] = np.minimum(labelling[rows], relabelled)
     return _Cells(structure, orders, permutations, codes, labelling)
@@ -128,8 +135,8 @@ def _number(digits: Integers) -> Integers:
     return np.asarray(digits @ (3 ** np.arange(k - 1, -1, -1)), dtype=np.int64)
 
 
-def _moved(operations: Integers, permutations: Integers) -> Integers:
-    """Operations ``(n, k)`` after each vertex went to its new place (1 to k)."""
+def _permute(operations: Integers, permutations: Integers) -> Integers:
+    """Operations ``(n, k)`` after each vertex moved to its new position (1 to k)."""
     moved = np.empty_like(operations)
     np.put_along_axis(moved, permutations - 1, operations, axis=1)
     return moved
@@ -144,8 +151,8 @@ def _matrices(archs: Archs) -> Bits:
     return matrix
 
 
-def _on_a_way(matrix: Bits) -> Bits:
-    """Vertices that lie on a way from the first to the last, ``(n, 7)``."""
+def _on_path(matrix: Bits) -> Bits:
+    """Mask of the vertices on a path from the first to the last, ``(n, 7)``."""
     forward, backward = np.zeros((2, len(matrix), VERTICES), dtype=bool)
     forward[:, 0] = backward[:, -1] = True
     for vertex in range(1, VERTICES):
@@ -156,21 +163,21 @@ def _on_a_way(matrix: Bits) -> Bits:
 
 
 def canonicalise(archs: Archs) -> tuple[Archs, Bits]:
-    """The members that cells are equal to, and which of them are cells of the benchmark, ``(n, 26)`` and ``(n,)``.
+    """The members that cells are isomorphic to, and whether each is a cell of the benchmark, ``(n, 26)`` and ``(n,)``.
 
-    What lies on no way from input to output is dropped first, as the benchmark does. A vertex that is used must have an
-    operation. Rows that are no cells are returned as they are.
+    Vertices on no path from input to output are dropped first, as the benchmark does. A used vertex must have an
+    operation. Rows that are not cells are returned unchanged.
     """
     archs = np.array(archs, dtype=np.int64)
     matrix = _matrices(archs)
-    used = _on_a_way(matrix)
+    used = _on_path(matrix)
     matrix &= used[:, :, None] & used[:, None, :]
     operations = archs[:, _EDGES:] - 1
     inner = used[:, 1:-1]
     good = used[:, 0] & used[:, -1] & (matrix.sum(axis=(1, 2)) <= MAX_EDGES)
     good &= ((operations >= 0) | ~inner).all(axis=1)
     count = inner.sum(axis=1)
-    for k in range(INNER + 1):
+    for k in range(INNER + 1):  # cells of one size share the tables of _cells
         rows = np.flatnonzero(good & (count == k))
         if not len(rows):
             continue
@@ -185,7 +192,7 @@ def canonicalise(archs: Archs) -> tuple[Archs, Bits]:
             for a in range(b):
                 number += small[:, a, b].astype(np.int64) << _bit(a, b)
         structure = cells.structure[number]
-        moved = _moved(np.take_along_axis(operations[rows], places, axis=1), cells.permutations[cells.order[number]])
+        moved = _permute(np.take_along_axis(operations[rows], places, axis=1), cells.permutations[cells.order[number]])
         archs[rows] = _rows(k, cells.codes[structure], cells.labelling[structure, _number(moved)].astype(np.int64))
     return archs, good
 
@@ -232,9 +239,9 @@ def _sorted_keys() -> tuple[Integers, Integers]:
 class NASBench101(SearchSpace):
     """A directed acyclic graph from an input to an output vertex over at most five inner ones, each an operation.
 
-    Members are the 423,624 cells that differ: of equal (isomorphic) cells the one that the benchmark keeps. Whatever
-    takes architectures also takes other forms of the same cells, larger ones among them of which a part is not
-    connected, and answers with members. A row holds the upper triangle of the adjacency matrix and the operations; a
+    Members are the 423,624 unique cells: of isomorphic cells, the one that the benchmark keeps. Every method that takes
+    architectures also takes isomorphic encodings, larger ones with unconnected vertices included, and returns members.
+    A row holds the upper triangle of the adjacency matrix and the operations; a
     cell of fewer vertices leaves the last inner ones without edges and with the operation "none".
 
     The skeleton of :meth:`build` is the benchmark's: a 3x3 convolution, three stacks of three cells with pooling and
@@ -252,7 +259,7 @@ class NASBench101(SearchSpace):
     # ---- members
 
     def as_archs(self, archs: Any) -> Archs:
-        """Members from texts, indices or rows; cells in other forms are brought to the canonical one.
+        """Members from texts, indices or rows; isomorphic encodings are made canonical.
 
         Raises:
             InvalidArchitecture: not a cell of the benchmark.
@@ -271,8 +278,8 @@ class NASBench101(SearchSpace):
             if not good.all():
                 row = array[int(np.argmin(good))].tolist()
                 raise InvalidArchitecture(
-                    f"{self.name}: {row} is no cell: input and output must be connected, by at most {MAX_EDGES} edges, "
-                    "and each vertex between them needs an operation"
+                    f"{self.name}: {row} is not a cell: input and output must be connected, by at most {MAX_EDGES} "
+                    "edges, and each vertex between them needs an operation"
                 )
         return super().as_archs(array)
 
@@ -287,7 +294,7 @@ class NASBench101(SearchSpace):
         return members()
 
     def index(self, archs: Archs) -> Integers:
-        """Place in :meth:`enumerate`, ``(n,)``."""
+        """Position in :meth:`enumerate`, ``(n,)``."""
         keys, order = _sorted_keys()
         wanted = _keys(archs)
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
@@ -307,7 +314,7 @@ class NASBench101(SearchSpace):
         for _ in range(n_changes):
             before, todo = children.copy(), np.arange(len(children))
             while len(todo):
-                changed, good = canonicalise(_changed(before[todo], rng))
+                changed, good = canonicalise(_random_change(before[todo], rng))
                 good &= (changed != before[todo]).any(axis=1)
                 good &= (changed != np.asarray(archs)[todo]).any(axis=1)
                 children[todo[good]] = changed[good]
@@ -315,15 +322,15 @@ class NASBench101(SearchSpace):
         return children
 
     def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
-        """The canonical form of uniformly mixed rows; where that is no cell, the first parent."""
+        """Uniform crossover of paired rows, canonical; where the child is not a cell, the first parent."""
         rng = np.random.default_rng(seed)
         mixed, good = canonicalise(np.where(rng.random(np.shape(a)) < 0.5, a, b))
         return np.where(good[:, None], mixed, a)
 
     def neighbours(self, arch: Archs) -> Archs:
-        """Members one change away, each once: an edge more or less, another operation, a vertex more on a way.
+        """Members one change away, each once: an edge added or removed, another operation, or a vertex added on a path.
 
-        An edge less drops the vertices that are then on no way. A new vertex goes, with any operation, between two
+        Removing an edge drops the vertices that are then on no path. A new vertex, with any operation, goes between two
         vertices whose order allows it.
         """
         arch = self.as_archs(arch)[0]
@@ -358,7 +365,7 @@ class NASBench101(SearchSpace):
         """The member ``(26,)`` that a matrix ``(v, v)`` and the labels of its vertices describe.
 
         Raises:
-            InvalidArchitecture: not upper triangular, more than seven vertices, an unknown label, or no cell.
+            InvalidArchitecture: not upper triangular, more than seven vertices, an unknown label, or not a cell.
         """
         adjacency = np.asarray(matrix)
         v = len(operations)
@@ -418,7 +425,7 @@ class NASBench101(SearchSpace):
         return self.from_matrix(values[: VERTICES**2].reshape(VERTICES, VERTICES), labels)
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """The cell: input, the inner vertices that are there with their operations, output."""
+        """The cell: input, the used inner vertices with their operations, output."""
         import networkx as nx
 
         matrix, labels = self.matrix(arch)
@@ -429,7 +436,7 @@ class NASBench101(SearchSpace):
         return graph
 
     def graphs(self, archs: Archs) -> Graphs:
-        """Seven nodes; vertices that are not there are labelled "none"."""
+        """Seven nodes; unused vertices are labelled "none"."""
         archs = np.asarray(archs)
         labels = ("input", "output", NONE, *OPERATIONS)
         operations = np.zeros((len(archs), VERTICES), dtype=np.int64)
@@ -451,7 +458,7 @@ class NASBench101(SearchSpace):
         """Parameters (the benchmark's), multiply-adds, and the cell's shape, each ``(n,)``.
 
         Multiply-adds are those of convolutions and of the classifier with its bias. `depth` is the most vertices on one
-        way from input to output, `edges` and `vertices` are those of the cell.
+        path from input to output, `edges` and `vertices` are those of the cell.
         """
         archs = np.asarray(archs)
         matrix, operations = _matrices(archs), archs[:, _EDGES:]
@@ -502,7 +509,7 @@ class NASBench101(SearchSpace):
 
 
 def _cell_counts(matrix: Bits, operations: Archs, c_in: int, c_out: int) -> tuple[NDArray[np.float64], ...]:
-    """Parameters, and multiply-adds a pixel, of one cell, each ``(n,)``."""
+    """Parameters, and multiply-adds per pixel, of one cell, each ``(n,)``."""
     channels = vertex_channels(matrix, c_out)[:, 1:-1].astype(np.float64)
     projected = matrix[:, 0, 1:-1] * channels
     output = matrix[:, 0, -1] * float(c_out)
@@ -512,8 +519,8 @@ def _cell_counts(matrix: Bits, operations: Archs, c_in: int, c_out: int) -> tupl
     return weights + 2 * normalised, weights
 
 
-def _changed(archs: Archs, rng: np.random.Generator) -> Archs:
-    """One random change of each row, canonical or not: an edge, an operation, or a vertex more."""
+def _random_change(archs: Archs, rng: np.random.Generator) -> Archs:
+    """One random change of each row, canonical or not: an edge, an operation, or an added vertex."""
     archs = archs.copy()
     rows = np.arange(len(archs))
     inner = (archs[:, _EDGES:] > 0).sum(axis=1)
@@ -536,7 +543,7 @@ def _changed(archs: Archs, rng: np.random.Generator) -> Archs:
 
 
 def _with_vertex(archs: Archs, ends: Integers, options: Integers) -> Archs:
-    """Members with one inner vertex more, which `ends` ``(n, 2)`` (vertices in their order) enclose."""
+    """Cells with one more inner vertex between the two vertices `ends` ``(n, 2)`` (in topological order)."""
     n = len(archs)
     matrix, operations = _matrices(archs), archs[:, _EDGES:]
     old = np.arange(VERTICES)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import torch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-NONE, SKIP, CONV1, CONV3, POOL = range(5)
+NONE, SKIP, CONV1, CONV3, POOL = range(5)  # indices into OPERATIONS
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target node of each choice, in the order of the arch string."""
 PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))
-"""The four ways from the cell's input to its output, as edges."""
+"""The four paths from the cell's input to its output, as edges."""
 DATASETS = {
     "cifar10": {"num_classes": 10, "input_size": 32},
     "cifar100": {"num_classes": 100, "input_size": 32},
@@ -49,7 +49,7 @@ def _code(archs: Archs) -> NDArray[np.int64]:
 
 
 def live_edges(archs: Archs) -> NDArray[np.bool_]:
-    """Edges on a way from input to output without a `none`, ``(n, 6)``; only they can influence the output."""
+    """Edges on a path from input to output without a `none`, ``(n, 6)``; only they can influence the output."""
     on = np.asarray(archs) != NONE
     live = np.zeros(on.shape, dtype=bool)
     for path in PATHS:
@@ -58,8 +58,8 @@ def live_edges(archs: Archs) -> NDArray[np.bool_]:
 
 
 def without_dead_edges(archs: Archs) -> Archs:
-    """Cells whose edges lead to the output, ``(n, 6)``: `none` wherever a `none` hides the result, everywhere if the
-    input does not reach the output."""
+    """Cells without edges that do not reach the output, ``(n, 6)``: these become `none`; all edges do if the input does
+    not reach the output."""
     archs = np.array(archs)
     used = np.zeros((len(archs), 4), dtype=bool)  # by node
     used[:, 3] = live_edges(archs).any(axis=1)
@@ -109,10 +109,10 @@ class NASBench201(SearchSpace):
         return np.array([first[s] for s in shape])[self._index_of_code]
 
     def canonical(self, archs: Archs) -> Archs:
-        """The cell with the most `none` edges among those that the benchmark counts as equal.
+        """The cell with the most `none` edges among those that the benchmark counts as isomorphic.
 
-        Two cells are equal if their output is the same expression of the input (the benchmark's paper, Section 2.1 and
-        its released code); there are 6,466 such classes.
+        Two cells are isomorphic if their output is the same expression of the input (the benchmark's paper, Section 2.1
+        and its released code); there are 6,466 such classes.
         """
         return official_order()[self._representative[_code(archs)]]
 
@@ -142,7 +142,7 @@ class NASBench201(SearchSpace):
         return self.as_archs(row)[0]
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """Eight nodes: input, the six operations, output; an arrow where one feeds the other."""
+        """Eight nodes: input, the six operations, output; an edge where one feeds the other."""
         import networkx as nx
 
         graph = nx.DiGraph()
@@ -168,11 +168,11 @@ class NASBench201(SearchSpace):
         cells_per_stage: int = 5,
         in_channels: int = 3,
     ) -> dict[str, NDArray[np.float64]]:
-        """Parameters and multiply-adds of the network as written, and the shape of what is live in its cell.
+        """Parameters and multiply-adds of the network as written, and the shape of the live part of its cell.
 
         `params` and `flops` are the official counts (multiply-adds of convolutions and of the classifier with its bias;
-        nothing else counts). `depth` is the most convolutions on one way from a cell's input to
-        its output, `shallow` the least, `paths` the number of ways; all 0 where nothing connects them.
+        nothing else counts). `depth` is the most convolutions on a path from a cell's input to
+        its output, `shallow` the fewest, `paths` the number of paths; all 0 if there is no path.
         """
         archs = np.asarray(archs)
         conv1, conv3 = (archs == CONV1).sum(axis=1), (archs == CONV3).sum(axis=1)
@@ -235,14 +235,14 @@ class NASBench201(SearchSpace):
 
 
 def expressions(archs: Archs, reducing: bool = False) -> list[str]:
-    """The expression that each cell's output is, as the benchmark writes it to tell equal cells.
+    """The expression of each cell's output, by which the benchmark identifies isomorphic cells.
 
     Args:
         archs: ``(n, 6)``.
-        reducing: some of the cells halve the resolution, so that a skip from the input is an operation. Then nothing
+        reducing: some of the cells halve the resolution, so that a skip from the input is an operation. Then ``#``
             is also left out of sums, which the benchmark's own expressions keep.
 
-    An input of a node is ``#`` (nothing) if its edge is `none` or its source is exactly nothing, its source's own
+    An input of a node is ``#`` (nothing) if its edge is `none` or its source is exactly ``#``, its source's
     expression if the edge is `skip_connect`, the operation on it otherwise; a node joins its sorted inputs by ``+``.
     """
     out = []

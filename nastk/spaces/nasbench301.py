@@ -23,12 +23,15 @@ OPERATIONS = (
 )
 """In the order of the codes of NASLib's compact tuples."""
 SKIP = OPERATIONS.index("skip_connect")
+"""Index of the only operation that is the same in both cells' graphs."""
 CELLS = ("normal", "reduce")
+"""The two cells, in the order of a row."""
 NODES = 4
 """Intermediate nodes of a cell; they are numbered 2 to 5, after the cell's two inputs."""
 PAIRS = tuple(np.array(list(combinations(range(node), 2))) for node in range(2, 2 + NODES))
-"""The pairs of different inputs that each intermediate node can have, ``(1, 3, 6, 10)`` of them, ascending."""
+"""The pairs of different inputs of each intermediate node, ``(1, 3, 6, 10)`` of them, ascending."""
 CONCAT = list(range(2, 2 + NODES))
+"""Nodes that a cell concatenates: all intermediate ones."""
 DATASETS: dict[str, dict[str, Any]] = {
     "cifar10": {"num_classes": 10, "input_size": 32, "in_channels": 3},
     "svhn": {"num_classes": 10, "input_size": 32, "in_channels": 3},
@@ -38,14 +41,15 @@ DATASETS: dict[str, dict[str, Any]] = {
 """Build options of the data sets; those of the NAS-Bench-360 tasks follow from the published parameters and FLOPs."""
 
 _STATES = tuple(len(pairs) * len(OPERATIONS) ** 2 for pairs in PAIRS)
-"""Different settings of each intermediate node."""
+"""Number of settings of each intermediate node: pairs times operations on both inputs."""
 _RADIX = np.array([int(np.prod(_STATES[k + 1 :], dtype=np.int64)) for k in range(NODES)])
+"""Weight of each node's setting in the number of a cell."""
 _LATER = 2**40
-"""Added to a cell's number for a node that would read a later one; no cell's number reaches it."""
+"""Added to a cell's number for a node that would read a later one; larger than any cell's number."""
 
 
 def skeleton(channels: int = 32, layers: int = 8, input_size: int | tuple[int, int] = 32) -> list[Stage]:
-    """The cells that the stem of ``3 * channels`` channels feeds; those at 1/3 and 2/3 of the depth are reductions.
+    """The cells after the stem of ``3 * channels`` channels; those at 1/3 and 2/3 of the depth are reductions.
 
     Raises:
         InvalidValue: fewer than three layers, an odd number of channels, or sides that cannot be halved twice.
@@ -93,16 +97,16 @@ class NASBench301(SearchSpace):
     """A normal and a reduction cell, each of four nodes that add two operations on two different earlier nodes.
 
     The first two nodes of a cell are the outputs of the two previous cells; its output is the concatenation of the four
-    others. A row has eleven integers a cell: for each node the pair of its inputs (the first node has no choice), the
-    operation on the lower-numbered one, the operation on the other. Every row is a member and names another pair of
-    cells, so there are (1 x 3 x 6 x 10 x 7^8)^2 = 1,076,746,950,455,072,400 of them.
+    others. A row has eleven integers per cell: for each node the pair of its inputs (the first node has no choice), the
+    operation on the lower-numbered one, the operation on the other. Every row is a member, and no two rows name the
+    same pair of cells, so there are (1 x 3 x 6 x 10 x 7^8)^2 = 1,076,746,950,455,072,400 of them.
     """
 
     name = "nasbench301"
     datasets = DATASETS
     choices = _choices()
 
-    # ---- what a row says
+    # ---- rows and settings
 
     def inputs_and_operations(self, archs: Archs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Node numbers and operation numbers of each cell's nodes, each ``(n, 2 cells, 4 nodes, 2 inputs)``."""
@@ -125,12 +129,12 @@ class NASBench301(SearchSpace):
         return rows.reshape(len(settings), len(CELLS) * (3 * NODES - 1))
 
     def canonical(self, archs: Archs) -> Archs:
-        """The first, in numerical order of the cells, of the rows that number the intermediate nodes otherwise.
+        """The least row, in numerical order of the cells, over all valid numberings of the intermediate nodes.
 
-        Two architectures are equal if renumbering the intermediate nodes of their cells, inputs staying before what
-        reads them, turns one into the other. That permutes the channels that a cell hands on, which every reader takes
-        through a full convolution or linear layer: the networks are isomorphic. Nothing else counts as equal; in
-        particular the two inputs of a cell are not exchanged, and a pooling or a skip is never merged with another.
+        Two architectures are isomorphic if renumbering the intermediate nodes of their cells, in topological order,
+        turns one into the other. That only permutes the output channels of a cell, and each consumer reads them through
+        a full convolution or linear layer. Nothing else counts as isomorphic: the two inputs of a cell are not
+        exchanged, and a pooling or a skip is never merged with another.
         """
         settings = self._settings(archs)
         states = (settings[..., 0] * len(OPERATIONS) + settings[..., 1]) * len(OPERATIONS) + settings[..., 2]
@@ -161,10 +165,10 @@ class NASBench301(SearchSpace):
         return f"Genotype({', '.join(parts)})"
 
     def parse(self, text: str) -> Archs:
-        """The row of a genotype, of its 22 integers, or of NASLib's compact form.
+        """The row of a genotype, of 22 integers, or of NASLib's compact form.
 
         The compact form is ``(((input, operation), ... 8), (... 8))`` in round or square brackets, normal cell first,
-        with operations by their place in :data:`OPERATIONS`. A node's two inputs may come in either order. The
+        with operations as indices into :data:`OPERATIONS`. A node's two inputs may come in either order. The
         concatenations of a genotype may be left out or written as ``range(2, 6)``, but must be of nodes 2 to 5.
         """
         row = self._parse_integers(text)
@@ -195,7 +199,7 @@ class NASBench301(SearchSpace):
 
         A cell has a node for each of its inputs, which stands for the 1x1 convolution that the cell applies to it; one
         for each of its eight operations; and one, labelled ``identity``, for each sum of two. Every sum feeds the
-        output. Labels of inputs and operations name the cell, since the same operation is another one there
+        output. Labels of inputs and operations name the cell, since the cells have different shapes
         (``normal sep_conv_3x3``); only ``skip_connect`` is the same in both.
         """
         import networkx as nx
@@ -245,7 +249,7 @@ class NASBench301(SearchSpace):
     ) -> dict[str, NDArray[np.float64]]:
         """Parameters, and multiply-adds of convolutions and classifier (with its bias) for one image, each ``(n,)``.
 
-        The table's `flops` are another count, which adds normalisation, ReLU and pooling.
+        The table's `flops` also count normalisation, ReLU and pooling.
         """
         inputs, operations = self.inputs_and_operations(archs)
         height, width = _sides(input_size)
@@ -306,7 +310,11 @@ class NASBench301(SearchSpace):
 
 @lru_cache(maxsize=1)
 def _renumberings() -> NDArray[np.int64]:
-    """What each node's setting adds to a cell's number when nodes are renumbered, ``(24 orders, 4 nodes, 490)``."""
+    """What each node's setting adds to a cell's number when nodes are renumbered, ``(24 orders, 4 nodes, 490)``.
+
+    A cell's number under an order is then a sum of four table entries, so that :meth:`NASBench301.canonical` is a
+    minimum over 24 sums.
+    """
     orders = np.array(list(permutations(range(NODES))))
     found = np.full((len(orders), NODES, max(_STATES)), _LATER)
     width = len(OPERATIONS)
@@ -316,9 +324,9 @@ def _renumberings() -> NDArray[np.int64]:
             target = [tuple(pair) for pair in PAIRS[order[k]].tolist()]
             for p, pair in enumerate(number[pairs].tolist()):
                 if max(pair) > order[k] + 1:
-                    continue
+                    continue  # an input would come after its reader: stays at _LATER
                 operations = np.arange(width**2).reshape(width, width)
-                if pair[0] > pair[1]:
+                if pair[0] > pair[1]:  # inputs are ascending, so their operations swap with them
                     operations = operations.T
                 state = target.index((min(pair), max(pair))) * width**2 + operations.ravel()
                 renumbered[k, p * width**2 : (p + 1) * width**2] = state * _RADIX[order[k]]
@@ -371,7 +379,7 @@ def _read_cells(text: str) -> tuple[Any, Any]:
                 )
         if set(given) != set(CELLS):
             raise wrong
-        normal, reduce = ([_turned(edge) for edge in ast.literal_eval(given[cell])] for cell in CELLS)
+        normal, reduce = ([_swap(edge) for edge in ast.literal_eval(given[cell])] for cell in CELLS)
         return normal, reduce
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         if isinstance(error, InvalidArchitecture):
@@ -379,7 +387,7 @@ def _read_cells(text: str) -> tuple[Any, Any]:
         raise wrong from error
 
 
-def _turned(edge: Any) -> Any:
+def _swap(edge: Any) -> Any:
     """A genotype's (operation, input) as (input, operation)."""
     return tuple(reversed(edge)) if isinstance(edge, (list, tuple)) else edge
 

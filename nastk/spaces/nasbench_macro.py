@@ -16,21 +16,25 @@ if TYPE_CHECKING:
     import torch
 
 OPERATIONS = ("identity", "MB3_K3", "MB6_K5")
+"""Options of every layer, in the order of the benchmark's digits."""
 BLOCKS = ((0, 0), (3, 3), (6, 5))
 """Expansion and kernel of each operation; the identity has none."""
-STEM, HEAD = 32, 1280
+STEM = 32
+"""Output channels of the stem."""
+HEAD = 1280
+"""Channels of the last 1x1 convolution."""
 WIDTHS = (64, 128, 256)
 """Output channels of the three stages."""
 STAGES = (0, 0, 1, 1, 1, 2, 2, 2)
 """Stage of each layer. The first layer of a stage halves the resolution and changes the width."""
 PAIRS = ((3, 4), (6, 7))
-"""Neighbouring layers of one shape in and out: an identity in one of them is as good as in the other."""
+"""Adjacent layers of the same shape: an identity in one or in the other gives isomorphic networks."""
 DATASETS = {"cifar10": {"num_classes": 10, "input_size": 32}}
 """Build options of the benchmark's data set."""
 
 
 def skeleton(input_size: int = 32) -> list[Layer]:
-    """The eight layers that the stem feeds."""
+    """The eight layers after the stem."""
     layers: list[Layer] = []
     width, side = STEM, input_size
     for place, stage in enumerate(STAGES):
@@ -51,7 +55,7 @@ class NASBenchMacro(SearchSpace):
     choices = tuple(Choice(f"layer {i}", OPERATIONS, f"stage {stage + 1}") for i, stage in enumerate(STAGES, 1))
 
     def canonical(self, archs: Archs) -> Archs:
-        """Identities after the other layer of their pair (:data:`PAIRS`); there are 3,969 different networks."""
+        """Puts identities second in their pair (:data:`PAIRS`); there are 3,969 different networks."""
         archs = np.array(archs, dtype=np.int64)
         for first, second in PAIRS:
             late = archs[:, first] == 0
@@ -61,7 +65,7 @@ class NASBenchMacro(SearchSpace):
     # ---- text
 
     def format(self, arch: Archs) -> str:
-        """The benchmark's digits, one a layer, such as ``22212220``."""
+        """The benchmark's digits, one per layer, such as ``22212220``."""
         return "".join(str(int(v)) for v in np.asarray(arch).ravel())
 
     def parse(self, text: str) -> Archs:
@@ -83,7 +87,7 @@ class NASBenchMacro(SearchSpace):
     ) -> dict[str, NDArray[np.float64]]:
         """Parameters and multiply-adds of convolutions and classifier (with its bias), each ``(n,)``.
 
-        `params` are the benchmark's; its `flops` leave the classifier's bias out.
+        `params` are the benchmark's; its `flops` omit the classifier's bias.
         """
         archs = np.asarray(archs)
         params, flops = _layer_counts(input_size)

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     import torch
 
 FAMILY = "naslib:<SearchSpace>"
+"""Name of these spaces in listings."""
 
 OP_INDICES = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 """NASLib's order of the operations of NAS-Bench-201."""
 
 INSTALL = "pip install git+https://github.com/automl/NASLib"
+"""Shown where NASLib is missing; it is not on the package index."""
 
 
 class NASLibSpace(Pool):
@@ -32,21 +34,21 @@ class NASLibSpace(Pool):
 
     Rows of ``NasBench201SearchSpace`` are those of ``nasbench201``, so that its tables and text forms fit. Elsewhere
     the choices are the integers of the compact form (``get_hash``), in order, and their options the values that occur.
-    Where NASLib lists a space without its tables, all of it is here; otherwise, `members` architectures that it draws.
+    Where NASLib enumerates a space without its tables, all architectures are members; otherwise `members` sampled ones.
 
     It calls ``sample_random_architecture``, ``get_hash``, ``get_arch_iterator``, ``set_spec`` and ``parse``.
 
     Args:
         search_space: name of a class of `naslib.search_spaces`.
-        members: how many architectures to draw of a space that NASLib cannot list.
-        seed: of the draw.
-        input_shape: of the networks, which NASLib does not say.
-        options: of the class, such as ``n_classes``.
+        members: architectures to sample from a space that NASLib cannot enumerate.
+        seed: random seed of the sample.
+        input_shape: of the networks, which NASLib does not define.
+        options: arguments of the class, such as ``n_classes``.
 
     Raises:
         MissingExtra: NASLib is not installed.
         UnknownName: it has no such search space.
-        Unsupported: the search space's architectures are not tuples of integers of one form.
+        Unsupported: the search space's architectures are not tuples of integers of one shape.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class _NasBench201(NASBench201):
 
 
 class _Compact(SearchSpace):
-    """Rows are places among the values that occur at each place of the flattened compact form."""
+    """Rows are indices into the values that occur at each position of the flattened compact form."""
 
     def __init__(
         self,
@@ -118,44 +120,44 @@ class _Compact(SearchSpace):
 def _compact(
     search_space: str, members: int, seed: int, input_shape: tuple[int, ...], options: dict[str, Any]
 ) -> tuple[_Compact, Archs]:
-    """A space by its compact forms, and the rows of its members."""
-    forms = _listed(search_space, options) or _drawn(search_space, members, seed, options)
+    """A space from its compact forms, and the rows of its members."""
+    forms = _enumerate(search_space, options) or _sample(search_space, members, seed, options)
     form = _form(forms[0])
     if any(_form(f) != form for f in forms):
-        raise Unsupported(f"naslib:{search_space}: its architectures are not all of one form, such as {forms[0]}")
+        raise Unsupported(f"naslib:{search_space}: its architectures do not all have one shape, such as {forms[0]}")
     flat = np.array([_flat(f) for f in forms], dtype=np.int64)
     values = [np.unique(column).tolist() for column in flat.T]
     rows = np.stack([np.searchsorted(v, column) for v, column in zip(values, flat.T, strict=True)], axis=1)
     return _Compact(search_space, input_shape, options, form, values), rows
 
 
-def _listed(search_space: str, options: dict[str, Any]) -> list[Any]:
-    """All compact forms, where the search space lists at most a million without its tables."""
+def _enumerate(search_space: str, options: dict[str, Any]) -> list[Any]:
+    """All compact forms; empty if NASLib needs the tables to enumerate them or there are more than a million."""
     graph = _new(search_space, options)
     try:
         listed = list(islice(graph.get_arch_iterator(None), ENUMERABLE + 1))
-    except Exception:  # each class in its own way: it has no such method, or asks the tables that are not given
+    except Exception:  # classes differ: no such method, or it needs the tables, which are not given
         return []
-    return [_frozen(spec, search_space) for spec in listed] if len(listed) <= ENUMERABLE else []
+    return [_as_tuple(spec, search_space) for spec in listed] if len(listed) <= ENUMERABLE else []
 
 
-def _drawn(search_space: str, members: int, seed: int, options: dict[str, Any]) -> list[Any]:
+def _sample(search_space: str, members: int, seed: int, options: dict[str, Any]) -> list[Any]:
     if members < 1:
         raise InvalidValue(f"naslib:{search_space}: members must be at least 1; got {members}")
     drawn: dict[Any, None] = {}
-    with _seeded(seed):
-        for _ in range(2 * members):  # a small space has fewer
+    with _global_seed(seed):
+        for _ in range(2 * members):  # draws repeat; a small space may have fewer
             graph = _new(search_space, options)
             graph.sample_random_architecture(dataset_api=None)
-            drawn[_frozen(graph.get_hash(), search_space)] = None
+            drawn[_as_tuple(graph.get_hash(), search_space)] = None
             if len(drawn) == members:
                 break
     return list(drawn)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """NASLib draws from the global generators."""
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seeds the global generators, which NASLib draws from, and restores them."""
     import random
 
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -201,12 +203,12 @@ def _new(search_space: str, options: dict[str, Any]) -> Any:
 # ---- compact forms: nested tuples of integers
 
 
-def _frozen(spec: Any, search_space: str) -> Any:
+def _as_tuple(spec: Any, search_space: str) -> Any:
     if isinstance(spec, (list, tuple, np.ndarray)):
-        return tuple(_frozen(part, search_space) for part in spec)
+        return tuple(_as_tuple(part, search_space) for part in spec)
     if isinstance(spec, (int, np.integer)):
         return int(spec)
-    raise Unsupported(f"naslib:{search_space}: only integers can be choices, not {type(spec).__name__}")
+    raise Unsupported(f"naslib:{search_space}: only integers can be choices; got {type(spec).__name__}")
 
 
 def _form(spec: Any) -> Any:

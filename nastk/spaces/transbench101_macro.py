@@ -29,11 +29,17 @@ if TYPE_CHECKING:
     import torch
 
 MODULES = ("none", "normal", "double", "halve", "halve_double")
-"""A module keeps the shape, doubles the channels, halves the resolution, or both; at the end there may be none."""
-LEAST, MOST = 4, 6
-HALVINGS, DOUBLINGS = (1, 4), (1, 3)
-"""How often the resolution is halved and the channels are doubled, at least and at most."""
+"""A module keeps the shape, doubles the channels, halves the resolution, or both; only at the end may there be none."""
+LEAST = 4
+"""Fewest modules (the paper, as the next three)."""
+MOST = 6
+"""Most modules."""
+HALVINGS = (1, 4)
+"""How often the resolution is halved, least and most."""
+DOUBLINGS = (1, 3)
+"""How often the channels are doubled, least and most."""
 DEFAULT = "class_scene"
+"""Task of :meth:`TransBench101Macro.build` and of counts unless another is given."""
 
 _TEXT = re.compile(r"(?:64-)?([1-4]{4,6})(?:-basic)?")
 
@@ -88,7 +94,8 @@ class TransBench101Macro(SearchSpace):
         return members()[rng.integers(0, self.size, n)]
 
     def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
-        """Members that differ in exactly `n_changes` modules, one appended or dropped at the end counted as such."""
+        """Members that differ in exactly `n_changes` modules, where appending or dropping one at the end counts as
+        one."""
         if n_changes != 1:
             return super().mutate(archs, seed, n_changes)
         rng = np.random.default_rng(seed)
@@ -97,7 +104,7 @@ class TransBench101Macro(SearchSpace):
         while len(todo):
             fresh = parents[todo].copy()
             length = (fresh > 0).sum(axis=1)
-            place = np.minimum(rng.integers(0, length + 1), MOST - 1)  # one beyond the end appends
+            place = np.minimum(rng.integers(0, length + 1), MOST - 1)  # one past the end appends
             drop = (place == length - 1) & (rng.random(len(fresh)) < 0.25)
             value = np.where(drop, 0, rng.integers(1, len(MODULES), len(fresh)))
             fresh[np.arange(len(fresh)), place] = value
@@ -125,7 +132,7 @@ class TransBench101Macro(SearchSpace):
         return self.as_archs(row)[0]
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """The chain of the modules that are there."""
+        """The chain of the modules."""
         import networkx as nx
 
         graph = nx.DiGraph()
@@ -168,7 +175,7 @@ class TransBench101Macro(SearchSpace):
     # ---- network
 
     def input_shape(self, task: str = DEFAULT, **options: Any) -> tuple[int, ...]:
-        """An image; of the jigsaw nine tiles."""
+        """Shape of an image; for the jigsaw of nine tiles."""
         return input_shape(task_of(task, SEVEN))
 
     def build(self, arch: Archs, task: str = DEFAULT) -> torch.nn.Module:

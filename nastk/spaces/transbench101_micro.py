@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
+"""In the order of the benchmark's digits."""
 CELLS = 2
 """Cells of a module."""
 
@@ -36,7 +37,7 @@ _TEXT = re.compile(r"(?:64-41414-)?([0-3])_([0-3]{2})_([0-3]{3})")
 
 
 class _Shape(NamedTuple):
-    """Channels in and out, stride, and sides of what goes in, of one cell."""
+    """Input and output channels, stride, and input sides of one cell."""
 
     c_in: int
     c_out: int
@@ -74,7 +75,7 @@ class TransBench101Micro(SearchSpace):
 
     @cached_property
     def _representative(self) -> NDArray[np.int64]:
-        """For each index, that of the equal cell with the most `none` edges."""
+        """For each index, that of the isomorphic cell with the most `none` edges."""
         everything = self.enumerate()
         shapes = expressions(everything, reducing=True)
         clean = (everything == 0).sum(axis=1)
@@ -86,7 +87,7 @@ class TransBench101Micro(SearchSpace):
     def canonical(self, archs: Archs) -> Archs:
         """The cell with the most `none` edges among those whose output is the same expression of the input.
 
-        A skip from the input is an operation there, for it may have to halve the resolution.
+        A skip from the input counts as an operation, as it may have to halve the resolution.
         """
         return self.enumerate()[self._representative[self.index(archs)]]
 
@@ -114,7 +115,7 @@ class TransBench101Micro(SearchSpace):
         return self.as_archs(row)[0]
 
     def graph(self, arch: Archs) -> nx.DiGraph:
-        """Eight nodes: input, the six operations, output; an arrow where one feeds the other."""
+        """Eight nodes: input, the six operations, output; an edge where one feeds the other."""
         import networkx as nx
 
         graph = nx.DiGraph()
@@ -146,7 +147,7 @@ class TransBench101Micro(SearchSpace):
     # ---- network
 
     def input_shape(self, task: str = "class_scene", **options: Any) -> tuple[int, ...]:
-        """An image; of the jigsaw nine tiles."""
+        """Shape of an image; for the jigsaw of nine tiles."""
         return input_shape(task_of(task))
 
     def build(self, arch: Archs, task: str = "class_scene") -> torch.nn.Module:
@@ -163,7 +164,8 @@ class TransBench101Micro(SearchSpace):
 
 @lru_cache(maxsize=16)
 def _cell_counts(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
-    """Of each operation on each edge, over all cells, ``(6, 4)`` each; and of stem and head."""
+    """Parameters and multiply-adds of each operation on each edge over all cells, ``(6, 4)`` each; those of stem and
+    head."""
     params, flops = np.zeros((2, len(EDGES), len(OPERATIONS)))
     cells = skeleton(task)
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Conformance kits: the tests that every registered thing runs through, for one's own."""
+"""Conformance kits: the tests of every registered component, for users' own components."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ from nastk.spaces.base import SearchSpace
 
 
 def check_encoding(make: Callable[[], Encoding], space: SearchSpace, context: Context | None = None) -> None:
-    """Test the contract of :class:`nastk.Encoding`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.Encoding`; raises AssertionError with the violation.
 
     Args:
-        make: builds a fresh encoding, the same each time.
+        make: builds a new encoding, the same each time.
         space: a space that the encoding supports.
-        context: where looked-up features come from, for encodings that need one.
+        context: sources of looked-up features, for encodings that need one.
     """
     import torch
 
@@ -33,10 +33,10 @@ def check_encoding(make: Callable[[], Encoding], space: SearchSpace, context: Co
     assert np.isfinite(features).all(), "a feature is not finite"
     assert encoding.transform(archs[:0]).shape == (0, features.shape[1]), "no architectures must give no rows"
     order = np.random.default_rng(0).permutation(len(archs))
-    assert np.allclose(encoding.transform(archs[order]), features[order]), "rows depend on their neighbours"
+    assert np.allclose(encoding.transform(archs[order]), features[order]), "rows depend on the rest of the batch"
     assert np.array_equal(make().fit(space, context).transform(archs), features), "two fits differ"
     both = (make() + make()).fit(space, context).transform(archs)
-    assert np.array_equal(both, np.concatenate([features, features], axis=1)), "encodings do not add up"
+    assert np.array_equal(both, np.concatenate([features, features], axis=1)), "encodings are not concatenated by +"
     hot = torch.tensor(space.one_hot(archs), requires_grad=True)
     if encoding.relaxable:
         relaxed = encoding.transform_relaxed(hot)

@@ -1,4 +1,4 @@
-"""Conformance kit of oracles: what every one of ours, and every third-party one, must keep."""
+"""Conformance kit of oracles: the contract of every oracle, third-party ones included."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from nastk.testing.spaces import _refuses
 
 
 def check_oracle(oracle: Oracle, archs: Any, repeatable: bool = True) -> None:
-    """Test the contract of :class:`nastk.Oracle`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.Oracle`; raises AssertionError with the violation.
 
     Args:
         oracle: the oracle.
-        archs: a few different architectures of its space, of at least one of which it knows the value.
-        repeatable: whether the same architecture must get the same value again; not for measurements. An oracle that
-            is not repeatable is asked only for what its answer's form needs.
+        archs: a few different architectures of its space; the value of at least one must be known.
+        repeatable: whether repeated evaluations must agree; False for measurements, for which only the form of the
+            result is tested.
     """
     for attribute in ("name", "unit", "source"):
         assert isinstance(getattr(oracle, attribute, None), str), f"{attribute} must be a string"
     assert oracle.name, "name is empty"
     assert oracle.direction in ("min", "max"), f"direction is {oracle.direction!r}, must be 'min' or 'max'"
-    assert isinstance(oracle.expensive, bool), f"paid is {oracle.expensive!r}, must be True or False"
+    assert isinstance(oracle.expensive, bool), f"expensive is {oracle.expensive!r}, must be True or False"
     assert "\n" not in repr(oracle), "repr has several lines"
     archs = oracle.space.as_archs(archs)
     before = archs.copy()
@@ -35,7 +35,7 @@ def check_oracle(oracle: Oracle, archs: Any, repeatable: bool = True) -> None:
     _check_form(oracle.evaluate(archs[:0]), 0)
     _check_form(oracle.evaluate(oracle.space.format(archs[0])), 1)
     _refuses(InvalidArchitecture, lambda: oracle.evaluate(archs[:1] * 0 - 1), "an architecture outside of the space")
-    _refuses(InvalidValue, lambda: oracle.evaluate(archs[:1], fidelity=-1.0), "a fidelity that it does not have")
+    _refuses(InvalidValue, lambda: oracle.evaluate(archs[:1], fidelity=-1.0), "an unknown fidelity")
     assert list(oracle.fidelities) == sorted(set(oracle.fidelities)), "fidelities are not ascending"
     for fidelity in oracle.fidelities:
         _check_form(oracle.evaluate(archs[:1], fidelity), 1)
@@ -50,7 +50,7 @@ def _check_form(evaluation: Evaluation, n: int) -> None:
         assert isinstance(values, np.ndarray), f"{name} is a {type(values).__name__}, must be an array"
         assert values.shape == (n,), f"{name} has shape {values.shape} for {n} architectures"
         assert values.dtype == np.float64, f"{name} is {values.dtype}, must be float64"
-        assert not np.isinf(values).any(), f"{name} is infinite; what failed or is unknown is NaN"
+        assert not np.isinf(values).any(), f"{name} is infinite; failed or unknown values must be NaN"
     assert not (evaluation.std < 0).any(), "a standard deviation is negative"
     assert not (evaluation.cost < 0).any(), "a cost is negative"
     failed = np.isnan(evaluation.value)
@@ -61,15 +61,15 @@ def _check_values(oracle: Oracle, archs: Any, whole: Evaluation) -> None:
     def same(a: Any, b: Any) -> bool:
         return np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True)
 
-    assert same(oracle.evaluate(archs).value, whole.value), "asked again, the oracle gives other values"
+    assert same(oracle.evaluate(archs).value, whole.value), "a repeated evaluation gives other values"
     assert same(oracle(archs), whole.value), "calling the oracle and evaluate().value differ"
     order = np.random.default_rng(0).permutation(len(archs))
     shuffled = oracle.evaluate(archs[order])
     assert same(shuffled.value, whole.value[order]), "the order of the architectures changes their values"
     assert same(shuffled.std, whole.std[order]), "the order of the architectures changes their standard deviations"
     one = oracle.evaluate(archs[-1])
-    assert same(one.value, whole.value[-1:]), "a value depends on what is asked beside it"
+    assert same(one.value, whole.value[-1:]), "a value depends on the rest of the batch"
     text = oracle.evaluate(oracle.space.format(archs[-1]))
     assert same(text.value, one.value), "text and row get different values"
     twice = oracle.evaluate(np.concatenate([archs, archs[:1]]))
-    assert same(twice.value[[0, -1]], whole.value[[0, 0]]), "an architecture asked for twice gets two values"
+    assert same(twice.value[[0, -1]], whole.value[[0, 0]]), "an architecture evaluated twice gets two values"

@@ -1,4 +1,4 @@
-"""Conformance kit of predictors: what every registered one, and every third-party one, must keep."""
+"""Conformance kit of predictors: the contract of every predictor, third-party ones included."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def example_task(
 
     Args:
         space: of the architectures.
-        n: architectures, drawn by `seed` unless `archs` are given.
+        n: number of architectures, sampled with `seed` unless `archs` are given.
         device: name of the device, or None.
-        tilt: how far the device differs from the example's standard one.
+        tilt: how far the device differs from the standard one.
     """
     rng = np.random.default_rng(seed)
     archs = space.sample(min(n, space.size), rng, unique=True) if archs is None else archs
@@ -38,12 +38,12 @@ def example_task(
 
 
 def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int = 0) -> None:
-    """Test the contract of :class:`nastk.Predictor`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.Predictor`; raises AssertionError with the violation.
 
     Args:
-        make: builds a fresh predictor, the same each time.
+        make: builds a new predictor, the same each time.
         space: a space that the predictor supports.
-        seed: of the architectures and values that are drawn.
+        seed: random seed of the architectures and values.
     """
     few = isinstance(make(), FewShotPredictor)
     pretrained = make()
@@ -74,7 +74,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     assert fitted.predict(others[:0]).mean.shape == (0,), "no architectures must give no predictions"
     one = fitted.predict(others[3]).mean
     assert one.shape == (1,), "one row must give one prediction"
-    assert np.allclose(one, prediction.mean[3], rtol=1e-6, atol=1e-9), "a prediction depends on what is asked beside it"
+    assert np.allclose(one, prediction.mean[3], rtol=1e-6, atol=1e-9), "a prediction depends on the rest of the batch"
     text = fitted.predict(space.format(others[3])).mean
     assert np.allclose(text, one, rtol=1e-9), "text and row give different predictions"
 
@@ -82,14 +82,14 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     known = fitted.predict(task.archs).mean
     if fitted.scale == "metric":
         constant = np.abs(task.values - task.values.mean()).mean()
-        assert np.abs(known - task.values).mean() <= constant * 1.001, "fits its own data worse than their mean does"
+        assert np.abs(known - task.values).mean() <= constant * 1.001, "fits its own data worse than their mean"
 
     again = fit(task).predict(others)
     assert np.array_equal(again.mean, prediction.mean), "two fits of the same task differ"
     order = np.random.default_rng(seed).permutation(len(task))
     shuffled = fit(task.subset(order)).predict(others)
     close = np.abs(shuffled.mean - prediction.mean).max() <= 0.05 * np.ptp(task.values)
-    assert close, "the order of the architectures changes what is learned"
+    assert close, "the fit depends on the order of the architectures"
 
     doubled = fit(task.subset(np.concatenate([np.arange(len(task)), [0, 0, 1]]))).predict(others)
     assert np.isfinite(doubled.mean).all(), "repeated architectures break the fit"
@@ -124,7 +124,7 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
 
 
 def _check_relaxed(fitted: Predictor, space: SearchSpace, archs: Archs) -> None:
-    """A relaxed form, where there is one, agrees at one-hots and passes gradients; else it is refused."""
+    """A relaxed form, if any, agrees at one-hots and has gradients; otherwise it raises."""
     import torch
 
     one_hot = torch.tensor(space.one_hot(archs), requires_grad=True)
@@ -133,7 +133,7 @@ def _check_relaxed(fitted: Predictor, space: SearchSpace, archs: Archs) -> None:
             fitted.predict_relaxed(one_hot)
         except Unsupported:
             return
-        raise AssertionError("relaxable is false, yet predict_relaxed answers")
+        raise AssertionError("relaxable is false, yet predict_relaxed does not raise")
     found = fitted.predict_relaxed(one_hot)
     wanted = fitted.predict(archs).mean
     assert found.shape == wanted.shape, f"predict_relaxed gave shape {tuple(found.shape)} for {len(archs)} one-hots"

@@ -24,10 +24,10 @@ class _Sources:
 
 
 def check_sampler(make: Callable[[], Sampler], space: SearchSpace) -> None:
-    """Test the contract of :class:`nastk.Sampler`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.Sampler`; raises AssertionError with the violation.
 
     Args:
-        make: builds a fresh sampler, the same each time.
+        make: builds a new sampler, the same each time.
         space: a space that the sampler supports, of 60 architectures or more.
     """
     sources: LatencySource = _Sources(space)
@@ -35,7 +35,7 @@ def check_sampler(make: Callable[[], Sampler], space: SearchSpace) -> None:
     for n in (1, 2, 7, 20):
         chosen = make().choose(n, space, seed=3, sources=sources)
         assert chosen.shape == (n, space.d), f"{chosen.shape} for {n} architectures"
-        assert space.is_valid(chosen).all(), "an architecture is no member of the space"
+        assert space.is_valid(chosen).all(), "an architecture is not a member of the space"
         assert len(np.unique(chosen, axis=0)) == n, "an architecture was chosen twice"
         assert np.array_equal(chosen, make().choose(n, space, seed=3, sources=sources)), "differs for the same seed"
         assert np.array_equal(make().choose(n, space, seed=np.random.default_rng(3), sources=sources), chosen), (

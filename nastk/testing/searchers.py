@@ -1,4 +1,4 @@
-"""Conformance kit of searchers: what every registered one, and every third-party one, must keep."""
+"""Conformance kit of searchers: the contract of every searcher, third-party ones included."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPIED = "spied"
 
 
 class _Spy(Oracle):
-    """A conflicting toy objective; one that is paid answers only while the kit pays for it."""
+    """A conflicting toy objective; if expensive, only the kit may evaluate it."""
 
     source = "toy"
     unit = ""
@@ -44,11 +44,11 @@ class _Spy(Oracle):
         self.open = False
 
     def cost(self, archs: Archs) -> NDArray[np.float64]:
-        """What is to be minimised, whatever the direction; equal networks cost the same."""
+        """The cost to minimise, for either direction; equal for isomorphic encodings."""
         return 1.0 + self.space.one_hot(self.space.canonical(archs)) @ self._weights
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
-        assert self.open or not self.expensive, "the searcher evaluates a paid oracle itself; only the study pays"
+        assert self.open or not self.expensive, "the searcher evaluates an expensive oracle itself; only the study may"
         cost = self.cost(archs)
         if fidelity is not None:
             assert fidelity in self.fidelities, f"the searcher asks for {fidelity}; fidelities are {self.fidelities}"
@@ -58,7 +58,7 @@ class _Spy(Oracle):
 
 
 class _Bench:
-    """A searcher on toy objectives, and everything that it proposed and was told."""
+    """A searcher on toy objectives, with all its proposals and records."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class _Bench:
         self.records: list[Record] = []
 
     def ask(self, n: int, pending: Sequence[Proposal] = ()) -> list[Proposal]:
-        """Proposals, and that they are what a searcher may propose."""
+        """Proposals, checked against the contract."""
         proposals = self.searcher.ask(n, pending)
         assert isinstance(proposals, list), f"ask returned a {type(proposals).__name__}, must be a list of Proposal"
         assert len(proposals) <= n, f"ask({n}) returned {len(proposals)} proposals"
@@ -101,10 +101,10 @@ class _Bench:
             )
             assert len(set(p.objectives)) == len(p.objectives), "a proposal names an objective twice"
         asked = self.evaluations(proposals)
-        assert len(set(asked)) == len(asked), "ask proposes equal networks (by canonical form) twice"
+        assert len(set(asked)) == len(asked), "ask proposes a network twice (by canonical form)"
         known = {(self.space.keys(np.array([r.arch]))[0], r.objective, r.fidelity) for r in self.records}
         known |= set(self.evaluations(pending))
-        assert not known & set(asked), "ask proposes what is told or pending already (by canonical form)"
+        assert not known & set(asked), "ask proposes a network that is told or pending already"
         return proposals
 
     def keys(self, proposals: Iterable[Proposal]) -> list[object]:
@@ -112,14 +112,14 @@ class _Bench:
         return list(self.space.keys(archs))
 
     def evaluations(self, proposals: Sequence[Proposal]) -> list[tuple[object, str, float | None]]:
-        """What proposals pay for: network, objective and fidelity."""
+        """The evaluations in proposals: network, objective and fidelity."""
         keys = self.keys(proposals)
         return [(k, o, self.fidelity(p, o)) for p, k in zip(proposals, keys, strict=True) for o in p.objectives]
 
     def fidelity(self, proposal: Proposal, objective: str) -> float | None:
         return self.goals[objective].at(proposal.fidelity)
 
-    def pay(
+    def evaluate(
         self, arch: Archs, objectives: Iterable[str], failed: bool = False, fidelity: float | None = None
     ) -> list[Record]:
         row = tuple(int(v) for v in arch)
@@ -135,14 +135,14 @@ class _Bench:
         return records
 
     def answer(self, proposal: Proposal, failed: bool = False) -> list[Record]:
-        return self.pay(proposal.arch, proposal.objectives, failed, proposal.fidelity)
+        return self.evaluate(proposal.arch, proposal.objectives, failed, proposal.fidelity)
 
     def tell(self, records: Sequence[Record]) -> None:
         self.records += records
         self.searcher.tell(records)
 
     def told(self) -> Archs:
-        """What was evaluated at the target fidelity, where there are fidelities, in the order told."""
+        """Architectures evaluated (at the target fidelity, if there are fidelities), in the order told."""
         records = [r for r in self.records if r.fidelity is None and (r.objective in self.staged or not self.staged)]
         return np.array(list(dict.fromkeys(r.arch for r in records)), dtype=np.int64).reshape(-1, self.space.d)
 
@@ -158,7 +158,7 @@ class _Bench:
         return rows
 
     def front(self, archs: Archs) -> set[object]:
-        """Which of these are on the true front, by canonical form; equal costs are all on it."""
+        """Canonical keys of those on the true front; ties are all on it."""
         costs: NDArray[np.float64] = np.column_stack([o.cost(archs) for o in self.oracles.values()])
         others = costs[:, None]
         worse = np.all(others >= costs, axis=2) & np.any(others > costs, axis=2)
@@ -191,15 +191,15 @@ def check_searcher(
     evaluations: int = 24,
     seed: int = 0,
 ) -> None:
-    """Test the contract of :class:`nastk.Searcher`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.Searcher`; raises AssertionError with the violation.
 
     Args:
         make: the class, or a callable that takes ``(space, objectives, constraints=, seed=, budget=)``. If it has a
             true attribute `needs_fidelities`, the first toy objective has fidelities.
         space: a small space that can be enumerated.
-        objectives: of the toy problems; 1 for searchers of a single objective.
-        evaluations: of each of the some ten searches that are run.
-        seed: of everything drawn.
+        objectives: of the toy problems; 1 for single-objective searchers.
+        evaluations: of each of the about ten searches.
+        seed: random seed.
     """
     evaluations = min(evaluations, len(set(space.keys(space.enumerate()))) // 2)
     directions: list[Direction] = ["min", "max", "min"][:objectives]  # type: ignore[assignment]
@@ -297,19 +297,19 @@ def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
     rows = first.run(evaluations)
     assert len(rows) == evaluations, f"the searcher stopped after {len(rows)} of {evaluations} evaluations"
     assert bench().run(evaluations) == rows, "the same seed gives other proposals"
-    if not first.searcher.estimate(first.space.sample(1, 0)):  # a model may choose the same whatever the seed
+    if not first.searcher.estimate(first.space.sample(1, 0)):  # a model may choose the same for any seed
         others = [bench(seed=s).run(evaluations) for s in (1, 2)]
         assert any(o != rows for o in others), "the seed changes nothing"
     told = {tuple(int(v) for v in a) for a in first.told()}
     archs = first.searcher.recommend()
     assert len(archs), "recommend returned nothing after a search"
     assert all(tuple(int(v) for v in a) in told for a in archs) or first.searcher.estimate(archs), (
-        "recommend returned what was never paid for"
+        "recommend returned an architecture that was never evaluated"
     )
 
 
 def _check_batches(bench: Callable[..., _Bench], evaluations: int) -> None:
-    """Results of several proposals come back late, in another order, one objective at a time."""
+    """Results of several proposals arrive late, in another order, one objective at a time."""
     one = bench()
     assert one.ask(0) == [], "ask(0) must return nothing"
     rng = np.random.default_rng(5)
@@ -317,14 +317,14 @@ def _check_batches(bench: Callable[..., _Bench], evaluations: int) -> None:
     done = 0
     while done < evaluations:
         waiting += one.ask(4, waiting)
-        assert waiting, "ask returned nothing although much is left"
+        assert waiting, "ask returned nothing although most of the space is left"
         late = waiting.pop(int(rng.integers(len(waiting))))
         for record in reversed(one.answer(late)):
             one.tell([record])
         done += 1
     other = bench()
     unasked = other.space.sample(6, 3, unique=True)
-    other.tell([r for a in unasked for r in other.pay(a, other.expensive)])
+    other.tell([r for a in unasked for r in other.evaluate(a, other.expensive)])
     other.run(4)
 
 
@@ -368,7 +368,7 @@ def _check_state(bench: Callable[..., _Bench], evaluations: int) -> None:
         assert found == expected, f"resumed after {after} evaluations, the searcher proposes something else"
     bare = bench()
     bare.tell(one.records)
-    bare.run(2)  # a history whose state was lost still leads on
+    bare.run(2)  # the search must also continue from a history without a state
 
 
 def _check_directions(
@@ -383,7 +383,7 @@ def _check_directions(
     proposals = []
     for these in (directions, mirrored):
         one = bench(directions=these)
-        one.tell([r for a in archs for r in one.pay(a, one.expensive)])
+        one.tell([r for a in archs for r in one.evaluate(a, one.expensive)])
         recommended = one.searcher.recommend()
         assert set(space.keys(recommended)) == one.front(archs), (
             f"told everything, recommend is not the non-dominated front (directions {', '.join(these)})"
@@ -394,9 +394,9 @@ def _check_directions(
     if learns:
         for direction in ("min", "max"):
             single = bench(directions=[direction])
-            single.tell([r for a in archs for r in single.pay(a, single.expensive)])
+            single.tell([r for a in archs for r in single.evaluate(a, single.expensive)])
             chosen = np.array([p.arch for p in single.ask(4)], dtype=np.int64).reshape(-1, space.d)
-            if len(chosen):  # some methods draw every other one at random
+            if len(chosen):  # some methods propose every second one at random
                 better = sorted(single.mean_cost(arch[None]) for arch in chosen)[: (len(chosen) + 1) // 2]
                 average = single.mean_cost(members)
                 assert np.mean(better) < average, f"to {direction}imise, it proposes worse than the average"
@@ -414,13 +414,13 @@ def _check_constraints(bench: Callable[..., _Bench], space: SearchSpace, evaluat
     found = one.searcher.recommend()
     assert len(found), "recommend returned nothing under a constraint"
     if (oracle.cost(told) <= bound).any():
-        assert (oracle.cost(found) <= bound + 1e-6).all(), "recommend breaks a constraint that others keep"
+        assert (oracle.cost(found) <= bound + 1e-6).all(), "recommend violates a constraint that others satisfy"
     never = bench(constraints=[f"{oracle.name}{relation}{sign * (costs[0] - 1.0):.9f}"])
     never.run(evaluations)
     told = never.told()
     least = never.searcher.recommend()
-    assert len(least) == 1, f"where nothing keeps a constraint, recommend returned {len(least)}, must be one"
-    assert oracle.cost(least)[0] <= oracle.cost(told).min() + 1e-9, "recommend is not what breaks the constraint least"
+    assert len(least) == 1, f"if nothing is feasible, recommend must return one architecture; got {len(least)}"
+    assert oracle.cost(least)[0] <= oracle.cost(told).min() + 1e-9, "recommend is not the least-violating architecture"
 
 
 def _check_small_budgets(bench: Callable[..., _Bench]) -> None:
@@ -431,7 +431,7 @@ def _check_small_budgets(bench: Callable[..., _Bench]) -> None:
 
 
 def _check_free(bench: Callable[..., _Bench], objectives: int, evaluations: int) -> None:
-    """A free objective is asked by the searcher, never proposed."""
+    """The searcher evaluates a free objective itself and never proposes it."""
     if objectives < 2:
         return
     one = bench(free=[1])
@@ -459,15 +459,15 @@ def _check_exhaustion(bench: Callable[..., _Bench], space: SearchSpace, seed: in
 
 
 def _check_fidelities(bench: Callable[..., _Bench]) -> None:
-    """What is known at a low fidelity only is neither recommended nor proposed at that fidelity again."""
+    """Architectures known only at a low fidelity are neither recommended nor proposed at that fidelity again."""
     one = bench()
     archs = one.space.sample(6, 3, unique=True)
-    one.tell([r for a in archs for r in one.pay(a, one.expensive, fidelity=RUNGS[0])])
-    assert not len(one.searcher.recommend()), "recommend returned what is known at a low fidelity only"
-    for record in reversed([r for a in archs[:2] for r in one.pay(a, one.staged)]):
+    one.tell([r for a in archs for r in one.evaluate(a, one.expensive, fidelity=RUNGS[0])])
+    assert not len(one.searcher.recommend()), "recommend returned an architecture known only at a low fidelity"
+    for record in reversed([r for a in archs[:2] for r in one.evaluate(a, one.staged)]):
         one.tell([record])
     recommended = set(one.space.keys(one.searcher.recommend()))
-    assert recommended <= one.front(archs[:2]), "values at a low fidelity enter what recommend compares"
+    assert recommended <= one.front(archs[:2]), "recommend compares values of a low fidelity"
     one.run(10)
     low = [r.fidelity for r in one.records if r.objective in one.staged]
     assert set(low) > {None}, "every proposal is at the highest fidelity"

@@ -1,4 +1,4 @@
-"""Conformance kit of search spaces: what every registered one, and every third-party one, must keep."""
+"""Conformance kit of search spaces: the contract of every space, third-party ones included."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 def check_space(space: SearchSpace, n: int = 64, seed: int = 0, **build_options: Any) -> None:
-    """Test the contract of :class:`nastk.SearchSpace`; raises AssertionError with what is broken.
+    """Test the contract of :class:`nastk.SearchSpace`; raises AssertionError with the violation.
 
     Args:
         space: the space; one that cannot build networks (``build`` raises Unsupported) is tested without them.
-        n: architectures to test with.
-        seed: of everything drawn.
-        build_options: of ``build``, ``input_shape`` and ``statics``, for networks that are small enough to run here.
+        n: number of architectures to test with.
+        seed: random seed.
+        build_options: of ``build``, ``input_shape`` and ``statics``, for networks small enough to run.
     """
     assert isinstance(space.name, str), "name must be a string"
     assert space.name, "name is empty"
@@ -129,9 +129,9 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     canonical = _members(space, space.canonical(archs), len(archs), "canonical")
     assert np.array_equal(archs, before), "canonical changes its argument"
     assert np.array_equal(space.canonical(canonical), canonical), "canonical is not idempotent"
-    assert np.array_equal(space.canonical(archs[::-1]), canonical[::-1]), "canonical of a row depends on its neighbours"
+    assert np.array_equal(space.canonical(archs[::-1]), canonical[::-1]), "canonical of a row depends on the other rows"
     keys: list[Hashable] = space.keys(archs)
-    assert len(keys) == len(archs), "keys must return one key an architecture"
+    assert len(keys) == len(archs), "keys must return one key per architecture"
     assert len(set(keys)) == _distinct(canonical), "keys must be equal exactly where canonical forms are"
     assert space.keys(canonical) == keys, "an architecture and its canonical form have different keys"
     connected = space.connected(archs)
@@ -140,9 +140,9 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     assert executed.shape == archs.shape, f"compiled returned shape {executed.shape}, must be {archs.shape}"
     assert np.array_equal(archs, before), "compiled changes its argument"
     assert np.array_equal(space.compiled(executed), executed), "compiled is not idempotent"
-    whole = space.whole  # the form that is executed need not be in the pool
+    whole = space.whole  # the compiled architecture need not be in the pool
     same = np.array([a == b for a, b in zip(whole.keys(executed), whole.keys(archs), strict=True)], dtype=bool)
-    assert same[connected].all(), "compiled makes another network of a connected one"
+    assert same[connected].all(), "compiled changes the function of a connected network"
 
 
 def _check_moves(space: SearchSpace, archs: Archs, seed: int) -> None:
@@ -189,8 +189,8 @@ def _check_enumeration(space: SearchSpace, archs: Archs) -> None:
 def _check_features(space: SearchSpace, archs: Archs) -> None:
     hot = space.one_hot(archs)
     assert hot.shape == (len(archs), int(space.sizes.sum())), f"one_hot has shape {hot.shape}"
-    assert np.array_equal(np.unique(hot), [0.0, 1.0]) or space.size == 1, "one_hot holds something else than 0 and 1"
-    assert (hot.sum(axis=1) == space.d).all(), "one_hot must mark one option a choice"
+    assert np.array_equal(np.unique(hot), [0.0, 1.0]) or space.size == 1, "one_hot has values other than 0 and 1"
+    assert (hot.sum(axis=1) == space.d).all(), "one_hot must mark one option per choice"
     for grouped in (False, True):
         matrix, names = space.count_matrix(grouped)
         assert matrix.shape == (hot.shape[1], len(names)), f"count_matrix has shape {matrix.shape}, {len(names)} names"
@@ -211,7 +211,7 @@ def _check_graph(space: SearchSpace, archs: Archs) -> None:
 
 
 def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
-    """The arrays of `graphs` against the graphs of `graph`, the first `isomorphic` of them to their last arrow."""
+    """The arrays of `graphs` against the graphs of `graph`, the first `isomorphic` of them up to isomorphism."""
     import networkx as nx
     from networkx.algorithms.isomorphism import categorical_node_match
 
@@ -219,7 +219,7 @@ def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
     graphs = space.graphs(archs)
     labels, operations, adjacency = graphs
     assert len(set(labels)) == len(labels), "graphs has a label twice"
-    assert labels[:2] == ("input", "output"), f"labels of graphs must start with input, output, not {labels[:2]}"
+    assert labels[:2] == ("input", "output"), f"labels of graphs must start with input, output; got {labels[:2]}"
     assert operations.dtype == np.int64, f"operations of graphs are {operations.dtype}, must be int64"
     assert adjacency.dtype == bool, f"adjacency of graphs is {adjacency.dtype}, must be bool"
     nodes = operations.shape[-1]
@@ -232,8 +232,8 @@ def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
     for some in (space.graphs(archs[:1]), space.graphs(archs[::-1])):
         assert some.labels == labels, "labels of graphs depend on the architectures"
         assert some.operations.shape[1] == nodes, "the number of nodes of graphs depends on the architectures"
-    assert np.array_equal(some.operations[::-1], operations), "operations of a row of graphs depend on its neighbours"
-    assert np.array_equal(some.adjacency[::-1], adjacency), "arrows of a row of graphs depend on its neighbours"
+    assert np.array_equal(some.operations[::-1], operations), "operations of a row of graphs depend on the other rows"
+    assert np.array_equal(some.adjacency[::-1], adjacency), "edges of a row of graphs depend on the other rows"
     for i, arch in enumerate(archs):
         used = graphs.used[i]
         made = nx.DiGraph(adjacency[i][np.ix_(used, used)])
@@ -247,7 +247,7 @@ def _check_graphs(space: SearchSpace, archs: Archs, isomorphic: int) -> None:
         same = arrows_of[0] == arrows_of[1]
         if same and i < isomorphic:
             same = nx.is_isomorphic(made, graph, node_match=categorical_node_match("op", None))
-        assert same, f"graphs and graph have different arrows for {arch.tolist()}"
+        assert same, f"graphs and graph have different edges for {arch.tolist()}"
 
 
 def _check_statics(space: SearchSpace, archs: Archs, options: dict[str, Any]) -> None:
@@ -257,7 +257,7 @@ def _check_statics(space: SearchSpace, archs: Archs, options: dict[str, Any]) ->
         assert values.dtype == np.float64, f"statics {name!r} is {values.dtype}, must be float64"
         assert np.isfinite(values).all(), f"statics {name!r} is not finite"
         backwards = space.statics(archs[::-1], **options)[name][::-1]
-        assert np.array_equal(backwards, values), f"statics {name!r} of a row depends on its neighbours"
+        assert np.array_equal(backwards, values), f"statics {name!r} of a row depends on the other rows"
 
 
 def _check_networks(space: SearchSpace, archs: Archs, options: dict[str, Any]) -> None:

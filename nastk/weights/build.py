@@ -1,7 +1,7 @@
-"""Fits the shipped weights anew from fetched tables: ``python -m nastk.weights.build`` after ``nastk data fetch``.
+"""Rebuild the shipped weights from fetched tables: ``python -m nastk.weights.build`` after ``nastk data fetch``.
 
-Each is fitted on at most 900 architectures a device or data set (the prior: all cells of TransNAS-Bench-101 micro), and
-judged on architectures that were never fitted.
+Each is fitted on at most 900 architectures per device or data set (the prior: all cells of TransNAS-Bench-101 micro),
+and evaluated on held-out architectures.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ from nastk.predictors.gp import GP
 from nastk.predictors.gp_bma import GPBMA
 
 COMMAND = "nastk data fetch nasbench201 fbnet nasbench101 nasbench301 transbench101 && python -m nastk.weights.build"
+"""Documented command that rebuilds the weights, stored beside each."""
 SAMPLES = 900
+"""Architectures per device or data set: those of the papers on NAS-Bench-201; more would enlarge the files."""
 MEASUREMENTS = 10
+"""Target measurements when the quality of latency weights is evaluated."""
 TRAININGS = 25
+"""Trainings when the quality of the accuracy prior is evaluated."""
 DRAWS = 3
+"""Random draws that an evaluation averages: precision against time."""
 DUPLICATES = 0.995
-"""Sources that rank like the target above this are left out too when quality is judged."""
+"""Sources with a Spearman correlation to the target above this are near-duplicates, left out of the evaluation."""
 
 
 def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]:
-    """few-shot-gp on all devices of HELP in a space, and its quality when each device in turn is new."""
+    """few-shot-gp on all devices of HELP in a space, and its quality with each device in turn held out."""
     table = benchmark(space)
     whole = table.space.whole
     everything = table.space.enumerate()
@@ -77,7 +82,7 @@ def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, dict[str, Any]]
 
 
 def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
-    """gp on NAS-Bench-201's test accuracy (200 epochs), and its quality on the architectures it was not fitted on."""
+    """gp on NAS-Bench-201's test accuracy (200 epochs), and its quality on held-out architectures."""
     table = benchmark("nasbench201", dataset=dataset)
     everything, values = table.space.enumerate(), table.values("test_accuracy")
     rows = np.random.default_rng(seed).choice(len(everything), SAMPLES, replace=False)
@@ -110,7 +115,7 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
 
 
 def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
-    """gp-bma's prior for a space from the tasks of all other spaces, and what it makes of a few trainings."""
+    """gp-bma's prior for a space from the tasks of all other spaces, and its quality after a few trainings."""
     sources, related = accuracy.sources(space), _related_tasks()
     model = GPBMA().pretrain(sources, related)
     quality: dict[str, float] = {}
@@ -142,7 +147,7 @@ def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
 
 
 def _related_tasks(space: str = "transbench101-micro") -> list[Task]:
-    """Validation metrics of all cells of a related space in those of its tasks that have nearly all of them."""
+    """Validation metrics of all cells of a related space in its tasks that have nearly all of them."""
     table = benchmark(space)
     archs = table.space.enumerate()
     tasks = []

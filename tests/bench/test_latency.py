@@ -131,7 +131,7 @@ def test_bad_input_is_refused(nastk_home: object, capsys: pytest.CaptureFixture[
         latency.run(["N3"])
     with pytest.raises(InvalidValue, match="at least 2"):
         latency.run(["ND"], samples=[1])
-    with pytest.raises(InvalidValue, match="moves between"):
+    with pytest.raises(InvalidValue, match="transfers between"):
         cross_space.run(["NB201-FBNet"], ["few-shot-gp"])
     assert command(["reproduce", "latency", "--tasks", "ND", "--samples", "ten"]) == 2
     assert "positive integers" in capsys.readouterr().err

@@ -79,10 +79,10 @@ def test_arrows_that_vary_are_seen_by_every_encoding() -> None:
     space = Wiring()
     archs = np.array([[0, 1, 0], [0, 1, 1]])
     adjacency = nastk.encoding("adjacency").fit(space)
-    assert set(adjacency.names_) == {"arrow 0-2", "arrow 1-2", *(f"node {i} {o}" for i in (1, 2) for o in "ab")}
+    assert set(adjacency.names_) == {"edge 0-2", "edge 1-2", *(f"node {i} {o}" for i in (1, 2) for o in "ab")}
     bits = dict(zip(adjacency.names_, adjacency.transform(archs).T, strict=True))
-    assert bits["arrow 0-2"].tolist() == [1, 0]
-    assert bits["arrow 1-2"].tolist() == [0, 1]
+    assert bits["edge 0-2"].tolist() == [1, 0]
+    assert bits["edge 1-2"].tolist() == [0, 1]
     path = nastk.encoding("path").fit(space)
     found = [{n for n, v in zip(path.names_, row, strict=True) if v} for row in path.transform(archs)]
     assert found == [{"a", "b"}, {"a", "a > b"}]

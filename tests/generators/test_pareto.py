@@ -15,7 +15,7 @@ from toy import Toy, oracle
 
 from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
 from nastk.generators import Cost, Device, Limit, ParetoGenerator, load, rays
-from nastk.generators._landscapes import Grid, respelled
+from nastk.generators._landscapes import Grid, isomorphic_encodings
 from nastk.generators.decoding import Decoder, greedy, log_softmax
 from nastk.metrics import hypervolume, nondominated
 from nastk.predictors.base import Task
@@ -265,7 +265,7 @@ def test_costs_come_from_predictors_oracles_arrays_and_functions() -> None:
         Cost(SPACE, Ridge())
     with pytest.raises(InvalidValue, match="80 values for the 81"):
         Cost(SPACE, np.zeros(80))
-    with pytest.raises(InvalidValue, match="not str"):
+    with pytest.raises(InvalidValue, match="got str"):
         Cost(SPACE, "latency")
 
 
@@ -347,7 +347,7 @@ def test_a_pool_gets_members_only() -> None:
 
 def test_respelled_networks_are_the_same_with_other_unused_options() -> None:
     archs = WIDE.canonical(WIDE.sample(200, 0))
-    other = respelled(WIDE, archs, 0)
+    other = isomorphic_encodings(WIDE, archs, 0)
     assert np.array_equal(WIDE.canonical(other), archs)
     assert (other != archs)[archs[:, 0] == 0].any(axis=1).mean() > 0.9
 
@@ -450,7 +450,7 @@ def test_what_cannot_be_is_refused_in_one_line(trained: ParetoGenerator) -> None
         trained.propose(Device("x", references={"energy": np.ones(7)}))
     with pytest.raises(InvalidValue, match="2 weights"):
         trained.propose("device-0.0", [[1.0, 2.0, 3.0]])
-    with pytest.raises(InvalidValue, match="not negative"):
+    with pytest.raises(InvalidValue, match="not be negative"):
         trained.propose("device-0.0", [[1.0, -2.0]])
     with pytest.raises(InvalidValue, match="condition='budget'"):
         trained.propose("device-0.0", budgets=[0.5])

@@ -124,12 +124,12 @@ def test_the_oracle_that_the_broken_ones_derive_from_is_sound():
         (WrongShape, r"value has shape \(6, 1\)"),
         (Integers, "value is int64"),
         (RanksThem, "order of the architectures changes"),
-        (Changes, "asked again"),
+        (Changes, "repeated evaluation"),
         (NegativeStd, "standard deviation is negative"),
         (CertainOfNothing, "NaN has a standard deviation"),
         (KnowsNothing, "knows none"),
         (Infinite, "infinite"),
-        (TakesAnyFidelity, "a fidelity that it does not have"),
+        (TakesAnyFidelity, "an unknown fidelity"),
         (TakesAnything, "must raise InvalidArchitecture"),
         (NeitherWay, "direction is 'up'"),
     ],
@@ -154,5 +154,5 @@ def test_a_function_takes_a_fidelity_as_it_was_given() -> None:
     assert made.source == "function train at 5, 50"
     with pytest.raises(InvalidValue, match="accuracy has fidelities 5, 50; got 7"):
         made.evaluate(ARCHS, 7.0)
-    with pytest.raises(InvalidValue, match="fidelities ascend"):
+    with pytest.raises(InvalidValue, match="fidelities must ascend"):
         FunctionOracle(SPACE, train, "accuracy", fidelities=(50, 5))

@@ -259,7 +259,7 @@ def test_an_operation_that_the_related_space_lacks_counts_as_none(cells: nastk.S
     cut = np.where(pooled == 4, 0, pooled)
     assert np.array_equal(related(cells, pooled), related(cells, cut))
     assert not related.relates(MICRO), "its own accuracies are no prior"
-    with pytest.raises(InvalidValue, match="toy is no related space"):
+    with pytest.raises(InvalidValue, match="toy cannot be a related space"):
         RelatedCells.fit_each([Task(Toy(), Toy().sample(5, 0), np.arange(5.0))])
 
 

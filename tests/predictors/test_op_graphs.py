@@ -51,8 +51,8 @@ def test_one_matrix_a_graph_and_one_for_all_give_the_same(make: Any) -> None:
     graphs = OpGraphs(CELLS)
     batch = graphs(CELLS.sample(20, 0))
     assert batch.used is None
-    assert batch.arrows.shape == (8, 8)
-    apart = GraphTensors(batch.numbers, batch.arrows.expand(20, 8, 8), torch.ones(20, 8, dtype=torch.bool))
+    assert batch.adjacency.shape == (8, 8)
+    apart = GraphTensors(batch.numbers, batch.adjacency.expand(20, 8, 8), torch.ones(20, 8, dtype=torch.bool))
     network = make(graphs)
     with torch.no_grad():
         assert torch.allclose(network(batch), network(apart), atol=1e-6)
@@ -66,7 +66,7 @@ def test_padding_is_not_read_and_arrows_are(make: Any) -> None:
     assert 0.1 < (~batch.used).double().mean() < 0.9
     network = make(graphs)
     other = torch.where(batch.used, batch.numbers, graphs.operations.index("conv"))
-    without = batch._replace(arrows=torch.zeros_like(batch.arrows))
+    without = batch._replace(adjacency=torch.zeros_like(batch.adjacency))
     with torch.no_grad():
         assert torch.equal(network(batch), network(batch._replace(numbers=other)))
         assert not torch.isclose(network(batch), network(without)).any()
@@ -174,7 +174,7 @@ def test_chains_are_told_from_cells_also_where_their_length_varies() -> None:
     few = nastk.predictor("nasflat", epochs=1).pretrain(sources)
     batch = few._inputs(Line().sample(6, 0))  # type: ignore[attr-defined]
     assert batch.numbers.shape == batch.used.shape == (6, 9)
-    assert torch.equal(batch.arrows, torch.eye(9).expand(6, 9, 9))
+    assert torch.equal(batch.adjacency, torch.eye(9).expand(6, 9, 9))
 
 
 def test_a_graph_with_other_arrows_than_all_sampled_ones_keeps_its_own() -> None:
@@ -189,5 +189,5 @@ def test_a_graph_with_other_arrows_than_all_sampled_ones_keeps_its_own() -> None
     graphs = OpGraphs(Mostly())
     assert graphs.adjacency is not None
     batch = graphs(np.ones((1, 13), dtype=np.int64))
-    assert batch.arrows.shape == (1, 5, 5)
-    assert batch.arrows.sum() == 9
+    assert batch.adjacency.shape == (1, 5, 5)
+    assert batch.adjacency.sum() == 9

@@ -117,7 +117,7 @@ def test_what_cannot_be_is_refused(nastk_home: Path, capsys: pytest.CaptureFixtu
         modnas.setting("nasbench202")
     with pytest.raises(InvalidValue, match="two objectives"):
         modnas.setting(objectives=("latency",))
-    with pytest.raises(InvalidValue, match="at once"):
+    with pytest.raises(InvalidValue, match="both trained on and unseen"):
         modnas.setting(train=("fpga",))
     with pytest.raises(UnknownName, match="pixel3"):
         modnas.setting(train=("pixel33",))
@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused(nastk_home: Path, capsys: pytest.CaptureFixtu
         (["--network", "bankk"], "bank"),
         (["--space", "nasbench202"], "nasbench201"),
         (["--objectives", "test_accuracy,latncy"], "latency"),
-        (["--train", "fpga"], "at once"),
+        (["--train", "fpga"], "both trained on and unseen"),
     ):
         assert command(["reproduce", "modnas", *wrong]) == 2
         assert cure in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_named():
             generator(**options)
     with pytest.raises(InvalidValue, match="at least one device"):
         generator().fit(images(), images(), [])
-    with pytest.raises(InvalidValue, match="a label each"):
+    with pytest.raises(InvalidValue, match="one label each"):
         generator().fit((torch.zeros(1, 1, 8, 8), torch.zeros(1)), images(), DEVICES)
     search = generator()
     search.begin(DEVICES)

@@ -407,8 +407,8 @@ class OtherFidelities(SuccessiveHalving):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (RecommendsTheBriefly, "low fidelity|never paid"),
-        (MixesFidelities, "low fidelity|never paid|stopped"),
+        (RecommendsTheBriefly, "low fidelity|never evaluated"),
+        (MixesFidelities, "low fidelity|never evaluated|stopped"),
         (AsksAgain, "told or pending"),
         (OtherFidelities, "asks for 2"),
     ],

@@ -136,7 +136,7 @@ def test_a_space_that_is_not_listed_is_a_sample_that_the_seed_fixes(naslib: Modu
 
 
 def test_architectures_of_several_forms_are_refused(naslib: ModuleType) -> None:
-    with pytest.raises(Unsupported, match="not all of one form"):
+    with pytest.raises(Unsupported, match="not all have one shape"):
         nastk.space("naslib:TransBench101SearchSpaceMacro")
 
 

@@ -288,16 +288,16 @@ def bad_chance() -> nn.Module:
         (bad_options, "choice 'a' is made among 1, 2 and among 1, 3"),
         (bad_later, "choice 'b' is made among 1, 2 and among 1"),
         (bad_groups, r"bad_groups cannot be built with groups=3: ValueError: in_channels must be divisible"),
-        (bad_lambdas, "'act' has two options '<lambda>'; name them apart"),
+        (bad_lambdas, "'act' has two options '<lambda>'; label them"),
         (bad_chance, "asks for different choices when it is built twice"),
         (nn.Linear, "Linear needs the arguments in_features, out_features"),
-        (3, "a network class or a function, not from 3"),
+        (3, "a network class or a function; got 3"),
         (lambda: nastk.choice("a", []), "'a' has no options"),
-        (lambda: nastk.choice("a", "357"), "options are a list"),
-        (lambda: nastk.choice("", [1]), "named by a line of text"),
+        (lambda: nastk.choice("a", "357"), "options must be a list"),
+        (lambda: nastk.choice("", [1]), "one line of text"),
         (lambda trial: nn.Linear(3, trial.suggest_float("x", 1, 2)), r"suggest_float\('x'\).*give a step"),
         (lambda trial: nn.Linear(3, trial.suggest_int("x", 2, 1)), r"suggest_int\('x'\)"),
-        (lambda trial: trial.report(0.5, 1), "trial.report is not there"),
+        (lambda trial: trial.report(0.5, 1), "trial.report is not available"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(network: Any, message: str) -> None:
@@ -325,7 +325,7 @@ def test_a_choice_that_appears_only_after_deriving_is_an_error() -> None:
 
     space = nastk.space_of(network, (1,))
     extra.append(1)
-    with pytest.raises(InvalidArchitecture, match="'late' was not met"):
+    with pytest.raises(InvalidArchitecture, match="'late' was not found"):
         space.build([0])
 
 

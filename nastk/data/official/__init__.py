@@ -1,8 +1,8 @@
-"""Official files that users have already and that cannot be fetched by name: one module a form of file.
+"""Official files that users supply because they cannot be fetched by name: one module per form of file.
 
-A module names its SPACE (None where the file or the user says it) and has ``read(paths) -> list[Measurements]``; the
-first line of its docstring describes it. Further arguments of ``read`` are options of the command line that the form
-takes. ``nastk data import <module> FILE...`` (underscores written as hyphens) adds what it reads to the space's table.
+A module names its SPACE (None if the file or the user names it) and has ``read(paths) -> list[Measurements]``; the
+first line of its docstring describes it. Further arguments of ``read`` are command-line options of the
+form. ``nastk data import <module> FILE...`` (underscores written as hyphens) adds what it reads to the space's table.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Measurements:
     Args:
         space: name of the space, which is the name of the table too.
         archs: ``(n, d)``, members of the space, each once.
-        columns: what each column is, and its values ``(n,)``, NaN where unknown. Source and checksum of a column are
-            filled in by the import.
-        label: what to call the import where the user does not say; by default the name of the file.
-        files: what it was read from; by default everything that `read` was given.
+        columns: description of each column, and its values ``(n,)``, NaN where unknown. The import fills in source and
+            checksum.
+        label: default name of the import; by default the name of the file.
+        files: the files that it was read from; by default all arguments of `read`.
     """
 
     space: str
@@ -45,7 +45,7 @@ class Measurements:
 
 
 def forms() -> dict[str, Entry]:
-    """Every form by name, with its description; none is imported for it."""
+    """Every form by name, with its description; imports none of them."""
     return _FORMS.entries
 
 
@@ -78,7 +78,7 @@ def one_file(paths: Sequence[Path], what: str) -> Path:
     """The only path given, which must be a file.
 
     Raises:
-        InvalidValue: there are several, or it is no file.
+        InvalidValue: there are several, or it is not a file.
     """
     path = one_path(paths, what)
     if path.is_dir():

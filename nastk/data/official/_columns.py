@@ -1,4 +1,4 @@
-"""Columns of a user's own table as measurements: which column holds the architectures, and what the others are."""
+"""Columns of a user's own table as measurements: the column of architectures, and descriptions of the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nastk.spaces.base import SearchSpace
 from nastk.spaces.factory import space as space_named
 
 UNITS: dict[Kind, str] = {"accuracy": "%", "latency": "ms", "energy": "mJ", "seconds": "s"}
-"""Units where none is given."""
+"""Default units."""
 DIRECTIONS: dict[Kind, str] = {
     "accuracy": "max",
     "latency": "min",
@@ -25,7 +25,7 @@ DIRECTIONS: dict[Kind, str] = {
     "count": "min",
     "seconds": "min",
 }
-"""Which values are good, where it is not said."""
+"""Default directions."""
 
 
 def measurements(
@@ -38,23 +38,23 @@ def measurements(
     fidelity: float | None = None,
     arch: str | None = None,
 ) -> Measurements:
-    """What a table says of architectures.
+    """The measurements in a table.
 
     Args:
         cells: its columns by name, of equal length.
         name: of the file, for messages.
-        space: whose architectures they are.
+        space: of its architectures.
         columns: ``NAME_IN_FILE[:metric[:unit[:direction]]]`` each; by default the metric is the name in the file, and
-            unit and direction are those that are usual for the metric.
+            unit and direction are the defaults of the metric.
         dataset: of all columns.
         device: of latencies and energies, which need one.
-        fidelity: training epochs of accuracies, and of metrics of no known kind.
+        fidelity: training epochs of accuracies and of metrics of unknown kind.
         arch: the column of architectures: as texts, as integers, or (only if named here) as official indices. By
-            default the first whose every value is a text or a row of integers of the space.
+            default the first in which every value is a text or a row of integers of the space.
 
     Raises:
-        InvalidValue, UnknownName: a choice is missing or wrong.
-        DataError: an architecture or a value cannot be read, or an architecture comes twice.
+        InvalidValue, UnknownName: an option is missing or wrong.
+        DataError: an architecture or a value cannot be read, or an architecture is duplicated.
     """
     if space is None:
         raise InvalidValue(f"{name}: say whose architectures it holds with --space (nastk list spaces)")
@@ -81,7 +81,7 @@ def measurements(
 def _column(
     text: str, cells: Mapping[str, Any], dataset: str | None, device: str | None, fidelity: float | None
 ) -> tuple[str, Column]:
-    """The column in the file that a choice names, and what it is."""
+    """The column in the file that an option names, and its description."""
     source, *rest = [text] if text in cells else text.split(":")
     if source not in cells:
         raise UnknownName("column of the file", source, cells)
@@ -114,7 +114,7 @@ def _column(
 
 
 def _kind(metric: str) -> Kind:
-    """What sort of value a metric is, by its name."""
+    """The kind of a metric, from its name."""
     if metric in ("latency", "energy"):
         return "latency" if metric == "latency" else "energy"
     if "accuracy" in metric:

@@ -1,4 +1,4 @@
-"""What NAS-Bench-201's own files say of an architecture: several trainings, each with its accuracies after every epoch.
+"""Records of NAS-Bench-201's own files: several trainings per architecture, with the accuracies after every epoch.
 
 An architecture has a record for each training schedule: ``{"arch_index", "arch_str", "all_results": {(data set, seed):
 trial}}``. Of a trial, ``eval_acc1es`` maps ``"split@epoch"``, epochs counted from 0, to top-1 accuracy (%);
@@ -33,9 +33,9 @@ DEVICE = "gpu_256"
 
 
 def shrink(content: dict[Any, Any]) -> None:
-    """Keep what the table needs of a trial: accuracies after its last epoch, the seconds of all, its latency.
+    """Reduce a trial to what the table needs: accuracies after its last epoch, total seconds, latency.
 
-    Dictionaries are shortened in place, and twice as well as once, as trials may share them.
+    Dictionaries are reduced in place; this is idempotent, as trials may share them.
     """
     if "eval_acc1es" not in content or "epochs" not in content:
         return
@@ -57,7 +57,7 @@ def shrink(content: dict[Any, Any]) -> None:
 
 
 def measurements(records: Mapping[int, Mapping[str, Any]], official: list[str], name: str) -> Measurements:
-    """The columns that the records give: means over trials, after the last epoch.
+    """The columns of the records: means over trials, after the last epoch.
 
     Args:
         records: by architecture number and schedule; trials shrunk.
@@ -65,7 +65,7 @@ def measurements(records: Mapping[int, Mapping[str, Any]], official: list[str], 
         name: of the file, for messages.
 
     Raises:
-        DataError: the records have another layout, or values that are none.
+        DataError: the records have another layout, or invalid values.
     """
     space = NASBench201()
     numbers = sorted(records)

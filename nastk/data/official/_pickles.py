@@ -1,7 +1,7 @@
 """Pickles of plain values read opcode by opcode from a stream, so that files of several gigabytes need little memory.
 
-Containers, texts, numbers and NumPy arrays of numbers are built; tensors are passed over (None takes their place). Any
-other name that a pickle asks for is an error, and nothing that it names is ever imported or called.
+Containers, texts, numbers and NumPy arrays of numbers are built; tensors are skipped (None takes their place). Any
+other name in a pickle is an error, and nothing that it names is ever imported or called.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from nastk.data import readers
 from nastk.errors import DataError
 
 CHUNK = 1 << 20
-"""Bytes that are read at a time."""
+"""Bytes read at a time: fewer reads against memory."""
 ITEM = 64 << 20
-"""Bytes that one text, number or array may take."""
+"""Most bytes of one text, number or array, so that a hostile file cannot exhaust the memory."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-"""The number that files of ``torch.save`` begin with, if they are not ZIP archives."""
+"""The number at the start of files of ``torch.save`` that are not ZIP archives."""
 TRUNCATED = "it ends before its end"
+"""Reason in messages."""
 
 Shrink = Callable[[dict[Any, Any]], None]
-"""Called with every dictionary once its items are set; it may drop what the caller does not need, in place."""
+"""Called with every dictionary once its items are set; it may remove entries in place."""
 
 _SHORT, _INT, _UINT, _FLOAT = Struct("<H"), Struct("<i"), Struct("<I"), Struct(">d")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 class _Name(str):
-    """``module.name`` that the pickle asks for; what it stands for is in :func:`_call`."""
+    """``module.name`` in the pickle; :func:`_call` says what stands in for it."""
 
     __slots__ = ()
 
@@ -50,7 +51,7 @@ _NAMES = frozenset(
 
 
 def _call(function: Any, arguments: Any) -> Any:
-    """What a call that the pickle asks for gives."""
+    """Result of a call in the pickle."""
     if type(function) is not _Name or type(arguments) is not tuple:
         raise pickle.UnpicklingError("it calls something that is no name")
     match function.rpartition(".")[2]:
@@ -78,18 +79,18 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The array that a stand-in holds."""
+    """The array of a stand-in."""
     return value.value if type(value) is readers._Array else value
 
 
 class Pickles:
-    """The pickles that a stream holds, one after another.
+    """Successive pickles of a stream.
 
     Args:
         stream: opened for reading in binary.
-        name: what messages call it.
-        limit: bytes that it may hold, unpacked.
-        family: what the file ought to be, for messages.
+        name: for messages.
+        limit: most bytes, unpacked.
+        family: expected kind of file, for messages.
     """
 
     def __init__(self, stream: IO[bytes], name: str, limit: int, family: str = "a pickle of plain values"):
@@ -100,7 +101,7 @@ class Pickles:
         """The next object.
 
         Raises:
-            DataError: truncated, too large, or it holds anything but plain values. Nothing of it is run.
+            DataError: truncated, too large, or not only plain values. Nothing of it is executed.
         """
         try:
             return _plain(self._load(shrink))
@@ -113,7 +114,7 @@ class Pickles:
             raise DataError(f"{self._name} is truncated, or not {self._family}: {reason}") from problem
 
     def _more(self, size: int) -> None:
-        """Have at least `size` bytes in the buffer from its place on, as far as there are so many."""
+        """Fill the buffer with at least `size` bytes from the current position, if the stream has that many."""
         if size > ITEM:
             raise pickle.UnpicklingError(f"it holds an item of more than {ITEM >> 20} MiB")
         parts = [self._buffer[self._at :]]
@@ -156,7 +157,7 @@ class Pickles:
         while True:
             buffer, at = self._buffer, self._at
             safe = len(buffer) - 16
-            while at <= safe:  # the frequent opcodes, whose arguments are in the buffer
+            while at <= safe:  # fast path: frequent opcodes whose arguments are in the buffer
                 code = buffer[at]
                 if code == 0x6A:  # LONG_BINGET
                     stack.append(memo[_UINT.unpack_from(buffer, at + 1)[0]])
@@ -190,7 +191,7 @@ class Pickles:
     def _step(
         self, code: int, stack: list[Any], below: list[list[Any]], memo: list[Any], shrink: Shrink | None
     ) -> list[Any]:
-        """Follow one opcode; the stack afterwards."""
+        """Execute one opcode; returns the stack."""
         match code:
             case 0x68 | 0x6A:  # BINGET, LONG_BINGET
                 stack.append(memo[_unsigned(self._take(1 if code == 0x68 else 4))])
@@ -301,7 +302,7 @@ def _name(module: Any, name: Any) -> _Name:
 
 
 def load(path: Path, limit: int, shrink: Shrink | None = None, family: str = "a pickle of plain values") -> Any:
-    """The object that a file of one pickle holds; see :meth:`Pickles.load`."""
+    """The object in a file of one pickle; see :meth:`Pickles.load`."""
     with opened(path, limit) as stream:
         return Pickles(stream, str(path), limit, family).load(shrink)
 
@@ -310,7 +311,7 @@ def load_torch(path: Path, limit: int, shrink: Shrink | None = None, family: str
     """The object that ``torch.save`` wrote, in a ZIP archive or, before torch 1.6, as one pickle after others.
 
     Raises:
-        DataError: as for :meth:`Pickles.load`; or it is no file of ``torch.save``.
+        DataError: as for :meth:`Pickles.load`; or not a file of ``torch.save``.
     """
     with opened(path, limit) as stream:
         if stream.read(4) != b"PK\x03\x04":

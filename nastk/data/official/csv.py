@@ -11,6 +11,7 @@ from nastk.data.official._columns import measurements
 
 SPACE = None
 LIMIT = 1 << 30
+"""Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 
 
 def read(
@@ -29,7 +30,7 @@ def read(
         space, columns, dataset, device, fidelity, arch: see :func:`nastk.data.official._columns.measurements`.
 
     Raises:
-        InvalidValue, UnknownName: a choice is missing or wrong.
+        InvalidValue, UnknownName: an option is missing or wrong.
         DataError: not CSV, an architecture or a value cannot be read.
     """
     path = one_file(paths, "a CSV file")

@@ -1,8 +1,8 @@
-"""EAGLE's latencies of NAS-Bench-201 (Dudziak et al., BRP-NAS, NeurIPS 2020): one pickle a device, files or folders.
+"""EAGLE's latencies of NAS-Bench-201 (Dudziak et al., BRP-NAS, NeurIPS 2020): one pickle per device, files or folders.
 
 A file is a pickled dictionary from architecture to seconds. An architecture is six operation numbers in the order of
 the arch string, numbered as NAS-Bench-201's API lists them (none, skip_connect, nor_conv_1x1, nor_conv_3x3,
-avg_pool_3x3), or the arch string itself. The device is named as the file, with underscores.
+avg_pool_3x3), or the arch string itself. The device has the name of the file, with underscores.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from nastk.spaces.nasbench201 import NASBench201
 SPACE = "nasbench201"
 SUFFIXES = (".pickle", ".pkl", ".p")
 LEAST = 100
-"""Architectures that a file must hold at least."""
+"""Fewest architectures of a file; fewer suggest another kind of file."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:
-    """One latency column a device.
+    """One latency column per device.
 
     Raises:
         InvalidValue: no such file, or two of the same device.
@@ -62,7 +62,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
 
 
 def device_of(path: Path) -> str:
-    """The device that a file's name says, with underscores: ``embedded-tpu-edge-tpu-int8.pickle``."""
+    """The device in a file's name, with underscores: ``embedded-tpu-edge-tpu-int8.pickle``."""
     return path.stem.replace("-", "_")
 
 

@@ -1,8 +1,8 @@
 """HW-NAS-Bench-v1_0.pickle: latency on six devices and energy on three of all NAS-Bench-201 cells, on three data sets.
 
 The file (Li et al., ICLR 2021) is ``{"nasbench201": {data set: {"edgegpu_latency": [15,625 numbers], ...}}, "fbnet":
-...}``, in ms and mJ, in the order of NAS-Bench-201's index. Its ``fbnet`` part is one look-up table of operators a
-metric, from which the authors' program sums up networks; it holds no measured architecture, and nothing of it is taken.
+...}``, in ms and mJ, in the order of NAS-Bench-201's index. Its ``fbnet`` part is one look-up table of operators per
+metric, from which the authors' program sums up networks. It has no measured architectures and is not imported.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = "nasbench201"
 LIMIT = 1 << 30
+"""Most bytes of the file, unpacked, so that a wrong file cannot exhaust the memory."""
 METRICS = (*(f"{d}_latency" for d in HW_LATENCY), *(f"{d}_energy" for d in HW_ENERGY), "eyeriss_arithmetic_intensity")
 FAILED = -1.0
-"""What the file has where a network could not be run on the device; the table has NaN instead."""
+"""Value in the file where a network could not be run on the device; NaN in the table."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:
@@ -50,7 +51,7 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
 
 
 def _check_order(configurations: Any, space: NASBench201, path: Path) -> None:
-    """The file may say which network each number is."""
+    """Check the order of the networks if the file lists them."""
     if configurations is None:
         return
     listed = configurations.values() if isinstance(configurations, dict) else configurations

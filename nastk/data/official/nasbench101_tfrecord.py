@@ -25,14 +25,14 @@ from nastk.spaces.nasbench101 import NASBench101
 SPACE = "nasbench101"
 
 RECORD_LIMIT = 2**16
-"""Bytes of a record above which a file is refused; the benchmark's have some hundred."""
+"""Most bytes of a record; those of the benchmark have a few hundred."""
 
 
 def read(paths: Sequence[str | Path]) -> list[Measurements]:
     """Mean validation and test accuracy (%) at each number of epochs, training seconds, parameters.
 
     Raises:
-        DataError: not a record file, cut off, altered (each record has a checksum), or a record of another form.
+        DataError: not a record file, truncated, altered (each record has a checksum), or a record of another form.
     """
     space = NASBench101()
     rows: dict[tuple[str, str], int] = {}
@@ -146,7 +146,7 @@ def _metrics(content: bytes) -> tuple[float, tuple[float, float, float]]:
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """Number and value of each field: integers, doubles and byte strings are what there is."""
+    """Number and value of each field: integers, doubles and byte strings occur."""
     place = 0
     while place < len(content):
         key, place = _varint(content, place)

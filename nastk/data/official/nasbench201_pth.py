@@ -2,7 +2,7 @@
 
 ``NAS-Bench-201-v1_0-e61699.pth`` and ``NAS-Bench-201-v1_1-096897.pth`` (Dong & Yang, ICLR 2020) are dictionaries with
 ``meta_archs`` (the 15,625 arch strings by number) and ``arch2infos`` (by number, the records ``less``, 12 epochs, and
-``full``, 200 epochs). The file is read as a stream, and of every training only its last epoch is kept. In v1.0, the 12
+``full``, 200 epochs). The file is read as a stream, and only the last epoch of each training is kept. In v1.0, the 12
 epochs were trained for CIFAR-10's validation accuracy only.
 """
 
@@ -17,11 +17,11 @@ from nastk.errors import DataError
 
 SPACE = "nasbench201"
 LIMIT = 16 << 30
-"""Bytes above which a file is refused; the larger official one has 4.7 GB."""
+"""Most bytes of a file; the larger official one has 4.7 GB."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:
-    """Columns of every architecture that the file has results of.
+    """Columns of all architectures with results in the file.
 
     Raises:
         InvalidValue: not exactly one file.

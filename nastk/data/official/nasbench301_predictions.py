@@ -1,11 +1,11 @@
 """Predictions of the NAS-Bench-301 surrogates (Zela et al., ICLR 2022), written to CSV or JSON lines by the user.
 
-The surrogates are models that need their own package; whoever has it writes what they predict to a file, one entry an
+The surrogates are models that need their own package; users who have it write its predictions to a file, one entry per
 architecture:
 
 - ``genotype``: a text that the space reads, such as ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``;
 - ``val_accuracy``: predicted validation accuracy on CIFAR-10, in %;
-- ``runtime``: predicted training time in seconds; may be left out, or empty in some entries.
+- ``runtime``: predicted training time in seconds; optional, may be empty in some entries.
 
 A CSV file names them in its heading, in any order and perhaps among others, with quotes around genotypes (they hold
 commas). A file of JSON lines has an object with these keys on each line.

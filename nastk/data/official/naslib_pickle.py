@@ -1,9 +1,9 @@
 """NASLib's NAS-Bench-201 pickles, such as nb201_cifar10_full_training.pickle: accuracies after the last epoch.
 
 A file is ``{arch string: {data set: {"train_acc1es": [...], "eval_acc1es": [...], ...}}}`` with top-1 accuracies (%) of
-every epoch; in ``nb201_all.pickle`` they are single numbers. NASLib gives ``eval_acc1es`` as validation and as test
-accuracy alike, and the file does not say which images it is of (what NASLib publishes as CIFAR-10's validation accuracy
-is the official test record of seed 888). So it is imported as ``eval_accuracy``: never select on it and report test.
+every epoch; in ``nb201_all.pickle`` they are single numbers. NASLib returns ``eval_acc1es`` as both validation and test
+accuracy, and the file does not name the images (what NASLib publishes as CIFAR-10's validation accuracy is the official
+test record of seed 888). It is imported as ``eval_accuracy``: never select on it and report test.
 Pickles of other spaces are refused.
 """
 
@@ -22,6 +22,7 @@ from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = "nasbench201"
 LIMIT = 4 << 30
+"""Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 METRICS = {"train_acc1es": "train_accuracy", "eval_acc1es": "eval_accuracy"}
 NOTE = "NASLib takes it for validation and for test accuracy alike; never select on it and report test"
 
@@ -60,7 +61,7 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
 
 
 def _shrink(content: dict[Any, Any]) -> None:
-    """Of each series of a result keep its length and its last value."""
+    """Reduce each series of a result to its length and last value."""
     if "eval_acc1es" not in content:
         return
     for name in [key for key in content if key not in METRICS]:

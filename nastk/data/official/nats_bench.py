@@ -1,9 +1,9 @@
-"""NATS-Bench's topology space, folder or .pickle.pbz2: the same columns as of NAS-Bench-201's .pth.
+"""NATS-Bench's topology space, folder or .pickle.pbz2: the same columns as NAS-Bench-201's .pth.
 
-The folder ``NATS-tss-v1_0-3ffb9-simple`` (Dong et al., TPAMI 2022) holds ``meta.pickle.pbz2`` and one file an
-architecture, ``000000.pickle.pbz2`` on: a dictionary from schedule ("12" and "200") to record. Any part of the files
-will do. The single file ``NATS-tss-v1_0-3ffb9.pickle.pbz2`` holds all of them under ``arch2infos``. The size space is
-another search space and is refused.
+The folder ``NATS-tss-v1_0-3ffb9-simple`` (Dong et al., TPAMI 2022) holds ``meta.pickle.pbz2`` and one file
+per architecture, from ``000000.pickle.pbz2``: a dictionary from schedule ("12" and "200") to record. Any subset of
+the files is accepted. The single file ``NATS-tss-v1_0-3ffb9.pickle.pbz2`` holds all of them under ``arch2infos``. The
+size space is another search space and is rejected.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from nastk.errors import DataError, InvalidValue
 
 SPACE = "nasbench201"
 SUFFIX = ".pickle.pbz2"
-LIMIT_ONE, LIMIT_ALL = 64 << 20, 64 << 30
-"""Bytes above which the file of one architecture, or of all, is refused; unpacked."""
+LIMIT_ONE = 64 << 20
+"""Most bytes of the file of one architecture, unpacked, so that a wrong file cannot exhaust the memory."""
+LIMIT_ALL = 64 << 30
+"""Most bytes of the file of all architectures, unpacked; it is read as a stream."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:
-    """Columns of every architecture that the folder or file has results of.
+    """Columns of all architectures with results in the folder or file.
 
     Raises:
         InvalidValue: not one folder or file, or a folder without any.

@@ -11,8 +11,9 @@ from nastk.errors import DataError, MissingExtra
 
 SPACE = None
 LIMIT = 1 << 30
+"""Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 SAFE = 15
-"""The first version of pyarrow none of which runs code that a file holds (CVE-2023-47248)."""
+"""First version of pyarrow that never executes code from a file (CVE-2023-47248)."""
 
 
 def read(
@@ -32,7 +33,7 @@ def read(
             architectures may also be lists of integers.
 
     Raises:
-        InvalidValue, UnknownName: a choice is missing or wrong.
+        InvalidValue, UnknownName: an option is missing or wrong.
         MissingExtra: pyarrow is not installed, or too old.
         DataError: not Parquet, an architecture or a value cannot be read.
     """
@@ -53,7 +54,7 @@ def read(
         raise DataError(f"{path} is larger than the {LIMIT >> 30} GiB that are expected at most")
     try:
         frame = pandas.read_parquet(path, engine="pyarrow")
-    except Exception as error:  # pyarrow raises errors of its own for whatever it stumbles over
+    except Exception as error:  # pyarrow raises many types of errors for malformed files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{path} is truncated, or not a Parquet file: {reason}") from error
     cells = {str(name): frame[name].tolist() for name in frame.columns}

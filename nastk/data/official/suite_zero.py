@@ -1,8 +1,8 @@
-"""NAS-Bench-Suite-Zero's zc_<space>.json, whole or in part: zero-cost proxies, their seconds and an accuracy.
+"""NAS-Bench-Suite-Zero's zc_<space>.json, whole or in part: zero-cost proxies, their run times and an accuracy.
 
 A file (Krishnakumar et al., NeurIPS 2022) is ``{data set: {architecture: {proxy: {"score", "time"}, "val_accuracy"}}}``
-with architectures as the texts of NASLib's tuples; scores may be bare numbers, and everything may lie under the name of
-the space. The file's name says the space, unless `space` does.
+with architectures as the texts of NASLib's tuples; scores may be plain numbers, and everything may be nested under the
+name of the space. The file's name gives the space, unless `space` does.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = None
 LIMIT = 2 << 30
+"""Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 PERCENT = ("class_object", "class_scene", "jigsaw")
 """Tasks of TransNAS-Bench-101 whose score is an accuracy in %."""
 EPOCHS = {"nasbench101": 108}
@@ -42,15 +43,15 @@ _NAME = re.compile(r"zc_(\w+?)\.json")
 def read(paths: Sequence[Path], space: str | None = None) -> list[Measurements]:
     """The columns of each file, over all of its architectures.
 
-    Where a file writes one architecture in several ways (NAS-Bench-101's small file has 500 tuples of 292 cells), its
-    accuracy is the mean over the different values, a proxy the mean over the entries, a count that of the first entry.
+    Isomorphic encodings are merged (NAS-Bench-101's small file has 500 tuples of 292 cells): the accuracy is the mean
+    over the distinct values, a proxy the mean over the entries, a count that of the first entry.
 
     Args:
         paths: the files.
-        space: whose architectures they hold, where the files' names do not say it.
+        space: of their architectures, if the files' names do not give it.
 
     Raises:
-        InvalidValue: no such file, or its name does not say the space.
+        InvalidValue: no such file, or its name does not give the space.
         UnknownName: nastk has no such space.
         DataError: a file is not of NAS-Bench-Suite-Zero.
     """
@@ -86,7 +87,7 @@ def _read_file(path: Path, name: str) -> Measurements:
 
 
 def _architectures(texts: list[str], space: SearchSpace, path: Path) -> NDArray[np.int64]:
-    if isinstance(space, NASBench201):  # whose tuples number operations and edges otherwise
+    if isinstance(space, NASBench201):  # its tuples number operations and edges differently
         official = space.enumerate()
         return official[nasbench201.Rows(space.format_all(official)).of_tuples(texts, str(path))]
     try:

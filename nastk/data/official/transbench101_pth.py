@@ -2,7 +2,7 @@
 
 A torch file of nested dictionaries (Duan et al., CVPR 2021): under ``data`` the search spaces micro and macro; of each
 architecture, by its text, the tasks; of each task ``metrics``, lists by epoch (``valid_top1``, ``test_ssim`` ...),
-beside ``model_info`` and ``total_epochs``. Scores are those after the last epoch; the more, the better.
+beside ``model_info`` and ``total_epochs``. Scores are those after the last epoch; higher is better.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nastk.spaces.transbench101_micro import TransBench101Micro
 SPACE = None
 
 LIMIT = 2**32
-"""Bytes above which a file is refused."""
+"""Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 METRICS = {
     "class_scene": {"accuracy": "top1"},
     "class_object": {"accuracy": "top1"},
@@ -36,7 +36,7 @@ METRICS = {
     "normal": {"accuracy": "ssim"},
     "autoencoder": {"accuracy": "ssim"},
 }
-"""Scores of each task: how the table calls them, and the file. As in the fetched table, the accuracy of
+"""Scores of each task: their name in the table and in the file. As in the fetched table, the accuracy of
 segmentsemantic is that of pixels."""
 SPLITS = {"valid": "val", "test": "test"}
 
@@ -78,7 +78,7 @@ def _measurements(space: SearchSpace, networks: Mapping[str, Any]) -> Measuremen
 
 
 def _last(tasks: Mapping[str, Any], task: str, name: str) -> float:
-    """A score after the last epoch, NaN where the network has no record of the task or no such score."""
+    """A score after the last epoch, NaN if the network has no record of the task or no such score."""
     if task not in tasks:
         return np.nan
     scores = tasks[task]["metrics"].get(name)

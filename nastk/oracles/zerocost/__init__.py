@@ -1,4 +1,4 @@
-"""Zero-cost proxies on live networks; one file a proxy."""
+"""Zero-cost proxies on live networks; one file per proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The batch that proxies look at: the user's, or one that ships with scikit-learn, or noise."""
+"""The batch for zero-cost proxies: the user's, scikit-learn's digits, or noise."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from torch import Tensor
 from nastk.errors import InvalidValue
 
 KINDS = ("digits", "random")
+"""Batches that need no data of the user's."""
 
 
 def make_batch(
     batch: Any, size: int, shape: tuple[int, ...], classes: int, seed: int, vocabulary: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Images ``(b, *shape)`` and labels ``(b,)``, or tokens ``(b, t)`` and for each the next one.
+    """Images ``(b, *shape)`` and labels ``(b,)``, or tokens ``(b, t)`` and the next token of each.
 
     Args:
         batch: "digits" (scikit-learn's handwritten digits, upscaled), "random" (Gaussian noise, or tokens drawn
             uniformly), or images and labels.
-        size: how many, unless given.
+        size: number of images or token sequences, unless given.
         shape: of one image.
         classes: of the network; labels are taken modulo it.
-        seed: of the draw.
+        seed: random seed.
         vocabulary: number of tokens, for networks that take tokens.
 
     Raises:
@@ -38,7 +39,7 @@ def make_batch(
         if batch not in KINDS:
             raise InvalidValue(f"the batch must be {' or '.join(KINDS)}, or images and labels; got {batch!r}")
         if vocabulary is not None and batch == "digits":
-            raise InvalidValue("digits are images, the networks take tokens; take the batch 'random', or give tokens")
+            raise InvalidValue("digits are images, the networks take tokens; use the batch 'random', or give tokens")
         if vocabulary is not None:
             tokens = torch.tensor(rng.integers(0, vocabulary, (size, *shape)))
             return tokens, tokens.roll(-1, dims=-1)
@@ -58,7 +59,7 @@ def _digits(size: int, shape: tuple[int, ...], classes: int, rng: np.random.Gene
     from sklearn.datasets import load_digits
 
     if len(shape) != 3:
-        raise InvalidValue(f"digits have channels, height and width, the networks take {shape}; give a batch")
+        raise InvalidValue(f"digits have channels, height and width, but the networks take {shape}; give a batch")
     data = load_digits()
     rows = rng.choice(len(data.images), size, replace=size > len(data.images))
     images = torch.tensor(data.images[rows][:, None], dtype=torch.float32)
@@ -71,7 +72,7 @@ def read_batch(path: str | Path) -> tuple[Tensor, Tensor]:
     """Images and labels of a NumPy file (.npz) with arrays of these names.
 
     Raises:
-        InvalidValue: it cannot be read, or lacks one.
+        InvalidValue: the file cannot be read, or lacks one.
     """
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -83,7 +84,7 @@ def read_batch(path: str | Path) -> tuple[Tensor, Tensor]:
 
 
 def describe(batch: Any, size: int) -> str:
-    """What a value's source says of its data."""
+    """Description of the batch for a value's source."""
     if isinstance(batch, str):
         return f"{size} {'handwritten digits' if batch == 'digits' else 'random images'}"
     images, labels = (torch.as_tensor(part) for part in batch)

@@ -26,8 +26,9 @@ from nastk.parallel import each
 from nastk.spaces.base import Archs, SearchSpace
 
 VERSION = 2
-"""Raised when a definition changes, so that cached values of the old one are not taken for the new."""
+"""Increased when a definition changes, so that values cached under the old one are ignored."""
 INITS = ("default", "kaiming")
+"""Initial weights: as built, or normal by fan-in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +45,15 @@ class ZeroCost:
         space: whose networks.
         proxies: names; by default all.
         batch: "digits", "random", or images and labels.
-        batch_size: of the first two.
+        batch_size: of "digits" and "random".
         loss: of logits and labels; cross-entropy by default.
         init: "default" (the weights that the network is built with) or "kaiming" (normal, by fan-in).
-        initialisations: whose values are averaged.
-        seed: of weights, batch and inputs.
+        initialisations: number of initialisations to average over.
+        seed: random seed of weights, batch and inputs.
         workers: processes, one thread each.
-        device: where the networks run, "cpu" or "cuda" (each process brings its own network there).
-        cache: keep values on disk, by architecture, setting and version; not with a loss of one's own, nor of a user's
-            own space, whose networks may change under the same name.
+        device: where the networks run, "cpu" or "cuda" (each process moves its own network there).
+        cache: keep values on disk, by architecture, setting and version; not with a custom loss, nor for a user's own
+            space, whose networks may change under the same name.
         build_options: of `SearchSpace.build`.
 
     Attributes:
@@ -105,7 +106,7 @@ class ZeroCost:
         self.reasons: dict[str, dict[str, str]] = {}
         self._file = self._cache_file() if cache and loss is None and _registered(space) else None
         shape, tokens = self.space.input_shape(**build_options), self.space.vocabulary(**build_options)
-        make_batch(batch, 1, shape, 2, seed, tokens)  # what is wrong with it shows now
+        make_batch(batch, 1, shape, 2, seed, tokens)  # fail early on an unsuitable batch
         if self._file is not None:
             self._read()
 
@@ -132,7 +133,7 @@ class ZeroCost:
         return np.array([[self._known[t][name] for name in self.names] for t in texts]).reshape(-1, len(self.names))
 
     def oracle(self, name: str) -> Oracle:
-        """One proxy as a free oracle; its value is computed with all others of this source and kept."""
+        """One proxy as a free oracle; its value is computed with all others of this source and cached."""
         from nastk.errors import UnknownName
         from nastk.oracles.zerocost._scores import table_name
 
@@ -158,7 +159,7 @@ class ZeroCost:
             }
             reasons = {str(text): {str(k): str(v) for k, v in row.items()} for text, row in content["reasons"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # a cache: what cannot be read is computed again
+            return  # only a cache: unreadable values are computed again
         self._known, self.reasons = values, reasons
 
     def _write(self) -> None:
@@ -187,7 +188,7 @@ def _compute(job: _Job) -> list[Scores]:
 
 
 def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores:
-    """Mean over the initialisations of what has a value in all of them."""
+    """Means over the initialisations; NaN for a proxy that lacks a value in one of them."""
     shape = space.input_shape(**options["build_options"])
     found = []
     for k in range(options["initialisations"]):
@@ -209,7 +210,7 @@ def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores
 
 
 def _classifies(model: nn.Module, images: torch.Tensor, classes: int, tokens: int | None) -> bool:
-    """Whether the labels of a batch of ours suit the network: classes of images, or the next of each token."""
+    """Whether the labels of a built-in batch suit the network: classes of images, or the next token of each."""
     device = next((p.device for p in model.parameters()), images.device)
     training = model.training
     with torch.no_grad():
@@ -226,7 +227,7 @@ def _kaiming(module: nn.Module) -> None:
 
 
 def _registered(space: SearchSpace) -> bool:
-    """Whether a space, or the one that it is a pool of, is the one that is registered by its name."""
+    """Whether a space (or the whole space of a pool) is the registered one of its name."""
     from nastk.registry import SPACES
 
     whole = space.whole

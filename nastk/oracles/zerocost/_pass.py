@@ -1,4 +1,4 @@
-"""One pass over a network for all proxies: everything is computed when first asked for, and then kept."""
+"""One pass over a network for all proxies: everything is computed on first use and cached."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose2d)
 """Layers whose weights the proxies of weights and gradients sum over."""
 NORMALISED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Batch normalisations, whose variances the proxy zen reads."""
 _NORMALISATIONS = (
     *NORMALISED, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
 
+# Nonlinearities with two sides; their outputs' signs are the codes of nwot.
 _GATES = {
     getattr(torch.nn.functional, name)
     for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "hardtanh", "mish", "celu", "selu")
@@ -32,24 +34,24 @@ class Undefined(ValueError):
 
 
 class Pass:
-    """A network with a batch, and what was computed of it.
+    """A network with a batch, and the quantities computed from it.
 
-    Weights, buffers, training mode, gradients and hooks of the network are put back when the ``with`` block ends. The
+    Weights, buffers, training mode, gradients and hooks of the network are restored when the ``with`` block ends. The
     network runs in training mode (batch statistics), its weights with gradients, whether frozen or not.
 
     Args:
-        model: maps `images` to logits; of several outputs the first is taken.
+        model: maps `images` to logits; with several outputs the first one is used.
         images: ``(b, ...)``, or tokens (integers) ``(b, t)``.
-        labels: ``(b,)`` classes, or whatever the loss takes.
+        labels: ``(b,)`` classes, or any labels that the loss takes.
         loss: of logits and labels.
         needs: parts that must be prepared before the forward pass, see `Proxy.needs`.
-        generator: of random inputs and weights.
+        generator: for random inputs and weights.
 
     Attributes:
-        codes: with "codes", how many units agree in sign for each pair of images, over all nonlinearities, ``(b, b)``;
-            None where the network has none.
+        codes: with "codes", the number of units with the same sign for each pair of images, over all nonlinearities,
+            ``(b, b)``; None if the network has no nonlinearity.
         activations: with "activations", outputs of the layers that ran, in order.
-        channels: the dimension of each that counts channels: the last of linear layers, else the second.
+        channels: the channel dimension of each: the last for linear layers, otherwise the second.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Pass:
         self.activations: list[Tensor] = []
         self.channels: list[int] = []
 
-    # ---- the network is left as it came
+    # ---- restoring the network
 
     def __enter__(self) -> Pass:
         self._state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -98,7 +100,7 @@ class Pass:
         self.activations, self.channels = [], []
 
     def restore(self) -> None:
-        """Put weights and buffers back."""
+        """Restore weights and buffers."""
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
                 value.copy_(self._state[name])
@@ -135,7 +137,7 @@ class Pass:
     def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
         self.activations.append(output)
         self.channels.append(-1 if isinstance(module, nn.Linear) else 1)
-        return output.clone() if self._in_place else None  # a later in-place operation must not change what is kept
+        return output.clone() if self._in_place else None  # later in-place operations must not change it
 
     @cached_property
     def _in_place(self) -> bool:
@@ -180,7 +182,10 @@ class Pass:
 
     @cached_property
     def jacobian(self) -> Tensor:
-        """Gradient of the sum of an image's logits for its pixels, ``(b, pixels)``, as far as images do not mix.
+        """Gradient of the sum of an image's logits with respect to its pixels, ``(b, pixels)``.
+
+        One backward pass of the summed logits: exact if images do not influence each other, which batch statistics
+        violate slightly.
 
         Raises:
             Undefined: tokens.
@@ -205,7 +210,7 @@ class _Codes(TorchFunctionMode):
                 on = (args[0].detach() > 0).flatten(1).float()
                 agree = on @ on.T
                 both = on.sum(dim=1)
-                agree = 2.0 * agree + on.shape[1] - both[:, None] - both  # both on, plus both off
+                agree = 2.0 * agree + on.shape[1] - both[:, None] - both  # agreements: both on, plus both off
                 self.run.codes = agree.double() if self.run.codes is None else self.run.codes + agree.double()
         return func(*args, **(kwargs or {}))
 
@@ -217,7 +222,7 @@ def first_output(output: Any) -> Tensor:
     if isinstance(output, dict):
         output = output.get("logits", next(iter(output.values())))
     if not isinstance(output, Tensor):
-        raise TypeError(f"the network gives a {type(output).__name__}, not a tensor of logits")
+        raise TypeError(f"the network returns a {type(output).__name__}, not a tensor of logits")
     return output
 
 

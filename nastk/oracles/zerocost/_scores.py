@@ -18,11 +18,11 @@ from nastk.registry import PROXIES
 
 @dataclass(frozen=True)
 class Scores:
-    """What the proxies say of a network.
+    """Values of the proxies of a network.
 
     Args:
         values: by name; NaN where a proxy has no value.
-        reasons: why, for those.
+        reasons: why a proxy has no value, by name.
     """
 
     values: dict[str, float]
@@ -35,7 +35,7 @@ def table_name(name: str) -> str:
 
 
 def named_proxies(names: Sequence[str] | None = None) -> dict[str, Proxy]:
-    """Proxies by their names in tables; all that are registered if None.
+    """Proxies by their names in tables; all registered ones if None.
 
     Raises:
         UnknownName: no such proxy.
@@ -59,18 +59,18 @@ def zcp(
     loss: Loss | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Zero-cost proxies of any network that maps images or tokens to logits; the network is left as it came.
+    """Zero-cost proxies of any network that maps images or tokens to logits; the network is not modified.
 
     Args:
-        model: on a processor or CUDA device (some proxies need double precision, which Apple's devices lack); random
-            weights, as it was built.
-        images: ``(b, channels, height, width)``, tokens ``(b, t)``, or whatever the network takes.
-        labels: classes, ``(b,)``, or ``(b, t)`` where there are logits for each token; by default the images (or
-            tokens) are dealt to the classes in turn.
+        model: on a CPU or CUDA device (some proxies need double precision, which Apple's devices lack), with its
+            initial random weights.
+        images: ``(b, channels, height, width)``, tokens ``(b, t)``, or any input of the network.
+        labels: classes, ``(b,)``, or ``(b, t)`` where there are logits for each token; by default the images
+            (or tokens) are assigned to the classes in turn.
         proxies: names; by default all.
         loss: of logits and labels; by default cross-entropy, whose classes are the last dimension of ``(b, classes)``
             and ``(b, t, classes)``, and the second of ``(b, classes, height, width)``.
-        seed: of random weights and inputs (zen).
+        seed: random seed of weights and inputs (zen).
 
     Raises:
         UnknownName: no such proxy.
@@ -85,7 +85,7 @@ def zcp(
     loss = loss or _cross_entropy
     if labels is None:
         with torch.no_grad(), Pass(model, images[:2], torch.zeros(2), loss) as run:
-            labels = _dealt(run.logits.shape, len(images))
+            labels = _cyclic_labels(run.logits.shape, len(images))
     labels = torch.as_tensor(labels).to(device)
     if labels.shape[0] != len(images):
         raise InvalidValue(f"{len(images)} images but {labels.shape[0]} labels")
@@ -113,8 +113,8 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, labels)
 
 
-def _dealt(shape: torch.Size, images: int) -> Tensor:
-    """Labels for logits of this shape: every class in turn."""
+def _cyclic_labels(shape: torch.Size, images: int) -> Tensor:
+    """Labels for logits of this shape, cycling through the classes."""
     classes = shape[-1] if len(shape) == 3 else shape[1]
     places = (images, *(shape[1:-1] if len(shape) == 3 else shape[2:]))
     return (torch.arange(math.prod(places)) % classes).reshape(places)

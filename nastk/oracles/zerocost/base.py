@@ -1,7 +1,7 @@
-"""Zero-cost proxies: what a network's structure, one batch and no training say about it.
+"""Zero-cost proxies: scores of a network from its structure and one batch, without training.
 
-A proxy is a function of a `Pass`, which computes once each forward, backward and Jacobian that the proxies of one call
-ask for. One file is one proxy.
+A proxy is a function of a `Pass`, which computes each forward pass, backward pass and Jacobian once for all proxies of
+a call. One file per proxy.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Proxy(ABC):
     """A score of a network.
 
     Attributes:
-        needs: parts of the pass that it reads and that must be prepared before the forward pass: "activations",
+        needs: parts of the pass that must be prepared before the forward pass: "activations",
             "codes", "second order".
-        alone: whether it runs the network by itself, with other weights or inputs, after the others are done.
-        direction: which scores are good.
+        alone: whether it runs the network itself, with other weights or inputs, after the other proxies.
+        direction: whether high ("max") or low ("min") scores are good.
     """
 
     needs: frozenset[str] = frozenset()

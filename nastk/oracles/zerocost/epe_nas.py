@@ -1,4 +1,4 @@
-"""epe-nas: how alike the network reacts within each class (Lopes et al., EPE-NAS, ICANN 2021)."""
+"""epe-nas: how similarly the network responds to the images of each class (Lopes et al., EPE-NAS, ICANN 2021)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from nastk.oracles.zerocost._pass import Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
 
 SMALL = 1e-5
+"""k of the definition: keeps the logarithm finite where a correlation is 0."""
 MANY = 100
-"""Classes above which the scores of classes are compared with each other instead of added."""
+"""Above this many classes, scores of classes are compared pairwise instead of added (the definition has two cases)."""
 
 
 class EpeNas(Proxy):

@@ -1,4 +1,4 @@
-"""fisher: what the loss would feel if a channel were gone (Theis et al., 2018; Turner et al., BlockSwap, ICLR 2020)."""
+"""fisher: estimated loss of removing each channel (Theis et al., 2018; Turner et al., BlockSwap, ICLR 2020)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nastk.oracles.zerocost.base import Proxy, Undefined
 
 
 class Fisher(Proxy):
-    """``sum over channels c of mean over images of (sum over places a dL/da)^2 / 2`` of the layers' outputs."""
+    """``sum over channels c of mean over images of (sum over positions a dL/da)^2 / 2`` of the layers' outputs."""
 
     needs = frozenset({"activations"})
 

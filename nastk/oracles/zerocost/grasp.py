@@ -1,4 +1,4 @@
-"""grasp: how removing a weight changes the flow of gradients (Wang et al., GraSP, ICLR 2020)."""
+"""grasp: how removing a weight changes the gradient flow (Wang et al., GraSP, ICLR 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""jacov: how differently the network reacts to different images (Mellor et al., NAS without training v1, 2020)."""
+"""jacov: how differently the network responds to different images (Mellor et al., NAS without training v1, 2020)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from nastk.oracles.zerocost._pass import Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
 
 SMALL = 1e-5
+"""k of the definition: keeps the logarithm and the reciprocal finite at an eigenvalue of 0."""
 
 
 class Jacov(Proxy):

@@ -1,4 +1,4 @@
-"""nwot: how differently images switch the nonlinearities (Mellor et al., NAS without training, ICML 2021)."""
+"""nwot: how differently images activate the nonlinearities (Mellor et al., NAS without training, ICML 2021)."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Nwot(Proxy):
             raise Undefined("the network has no nonlinearity with two sides")
         sign, log = torch.linalg.slogdet(run.codes)
         if float(sign) <= 0 or not torch.isfinite(log):
-            raise Undefined("two images switch all units alike")
+            raise Undefined("two images activate the same units")
         return float(log)

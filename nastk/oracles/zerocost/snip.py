@@ -1,4 +1,4 @@
-"""snip: how much the loss depends on each weight's presence (Lee et al., SNIP, ICLR 2019; as a proxy, ICLR 2021)."""
+"""snip: sensitivity of the loss to removing each weight (Lee et al., SNIP, ICLR 2019; as a proxy, ICLR 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""zen: how much the features change with a slightly changed input (Lin et al., Zen-NAS, ICCV 2021)."""
+"""zen: how much the features change under a small change of the input (Lin et al., Zen-NAS, ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nastk.oracles.zerocost._pass import NORMALISED, Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
 
 MIX = 1e-2
+"""Size of the change of the input, relative to unit Gaussian noise: the 0.01 of the definition."""
 
 
 class Zen(Proxy):
@@ -24,7 +25,7 @@ class Zen(Proxy):
     def __call__(self, run: Pass) -> float:
         model, generator = run.model, run.generator
         if not run.images.is_floating_point():
-            raise Undefined("tokens cannot be changed a little")
+            raise Undefined("tokens cannot be perturbed")
         try:
             with torch.no_grad():
                 for module in run.layers:
@@ -49,8 +50,8 @@ class Zen(Proxy):
 
     @staticmethod
     def _features(model: nn.Module, x: Tensor) -> tuple[Tensor, list[float]]:
-        """The last feature maps (what global pooling gets, or what the last layer with maps gives), and the mean
-        variance that each batch normalisation saw."""
+        """The last feature maps (the input of global pooling, or the output of the last layer with maps), and the mean
+        variance of the input of each batch normalisation."""
         maps: list[Tensor] = []
         pooled: list[Tensor] = []
         variances: list[float] = []
