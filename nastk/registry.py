@@ -24,6 +24,7 @@ from nastk.errors import InvalidValue, UnknownName
 
 _DOCSTRING = re.compile(r'\A(?:#[^\n]*\n|\s)*[rR]?"""(.+?)(?:"""|\n)')
 _FAMILY = re.compile(r'^FAMILY = "(.+?)"$', re.MULTILINE)
+"""The line that makes a file a family; read without importing it."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
+# One registry per kind: name, package of the entries, base class.
 SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
 ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
@@ -195,3 +197,4 @@ REGISTRIES = {
     "samplers": SAMPLERS,
     "searchers": SEARCHERS,
 }
+"""All registries by the plural of their kind."""

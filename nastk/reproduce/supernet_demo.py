@@ -228,11 +228,11 @@ def _run(plan: Plan, seeds: int, workers: int | None, progress: Callable[[str, i
     for (_, _, seed), found in each(_supernet_job, jobs, workers, follow("supernets")):
         proposals[seed] = found
     nsga2 = [(plan, world.scoring[name], name, seed) for seed in range(seeds) for name in world.names]
-    trained = {(seed, name): archs for (_, _, name, seed), archs in each(_nsga2_job, nsga2, workers, follow("NSGA-II"))}
+    evolved = {(seed, name): archs for (_, _, name, seed), archs in each(_nsga2_job, nsga2, workers, follow("NSGA-II"))}
     wanted = [(plan, seed, arch) for seed in range(seeds) for arch in _everything(plan, seed, proposals[seed])]
     for _ in each(_training_job, _chunks(wanted, 8), workers, follow("trainings")):
         pass
-    return _score(plan, world, proposals, trained, seeds)
+    return _score(plan, world, proposals, evolved, seeds)
 
 
 class World:
@@ -407,7 +407,7 @@ def _chunks(jobs: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
 
 
 def _score(
-    plan: Plan, world: World, proposals: Mapping[int, Proposals], trained: Mapping[tuple[int, str], Archs], seeds: int
+    plan: Plan, world: World, proposals: Mapping[int, Proposals], evolved: Mapping[tuple[int, str], Archs], seeds: int
 ) -> Found:
     space, k = _space(), plan.trainings
     agreement: list[float] = []
@@ -425,10 +425,10 @@ def _score(
             methods = {
                 SUPERNET: proposals[seed].archs[name],
                 RANDOM: anything[:k],
-                NSGA2: trained[seed, name][:k],
+                NSGA2: evolved[seed, name][:k],
                 f"{RANDOM}, more": anything[: _more(plan)],
                 f"{RANDOM}, in all": anything,
-                f"{NSGA2}, more": trained[seed, name],
+                f"{NSGA2}, more": evolved[seed, name],
             }
             for method, archs in methods.items():
                 known = [oracle.train(arch) for arch in archs]
