@@ -1,4 +1,4 @@
-"""A latency predictor of one's own, compared with the others on the literature's device sets.
+"""Your own latency predictor, compared with the others on the literature's device sets.
 
 Run: python examples/compare_my_predictor.py    (about a minute, after: nastk data fetch nasbench201)
 The whole comparison: nastk reproduce latency --methods examples/compare_my_predictor.py:Blend,few-shot-gp,flops

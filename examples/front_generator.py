@@ -15,21 +15,21 @@ accuracy = nastk.predictor("gp", pretrained="nasbench201-cifar10")
 few = nastk.predictor("few-shot-gp", pretrained="nasbench201")
 references = few.choose(10, seed=0)
 
-# Train on the source devices. Accuracy is of the cell alone, latency (None here) is of each device.
+# Train on the source devices. Accuracy depends on the cell only, latency (None here) on the device.
 sources = dict(zip(few.devices, few.sources_(space.enumerate()).T, strict=True))
 start = time.perf_counter()
 generator = ParetoGenerator(space, {"accuracy": accuracy, "latency": None}, references=references)
 generator.fit([Device(name, {"latency": ms}) for name, ms in sources.items()])
 print(f"trained on {len(sources)} devices in {time.perf_counter() - start:.0f} s")
 
-# A new device is its latencies of the ten reference architectures.
+# A new device is described by its latencies on the ten reference architectures.
 latency = nastk.oracles.Latency(space, device="this")
 measured = latency(references)
 start = time.perf_counter()
 proposed = generator.propose(Device("this", references={"latency": measured}))
 print(f"{len(proposed)} architectures proposed in {1000 * (time.perf_counter() - start):.0f} ms")
 
-# The same ten measurements adapt a latency predictor, by which the best of many draws are chosen.
+# The same ten measurements adapt a latency predictor, which selects the best of many samples.
 mine = few.adapt(nastk.Task(space, references, measured, "latency", "ms", device="this"))
 chosen = generator.decode(Device("this", {"latency": mine}, {"latency": measured}), n=8)
 chosen = chosen[accuracy.predict(chosen).mean.argsort()]

@@ -1,4 +1,4 @@
-"""A device that nobody has a table for: ten measurements, then the latency of every architecture, with intervals.
+"""A device without a table: ten measurements, then the latency of every architecture, with intervals.
 
 Run: python examples/my_device_in_ten_measurements.py    (half a minute)
 Here the device is this machine. For another one, measure the ten architectures in whatever way it has, and put the
@@ -12,7 +12,7 @@ from nastk.metrics import spearman
 
 space = nastk.space("nasbench201")
 few = nastk.predictor("few-shot-gp", pretrained="nasbench201")  # has seen 27 other devices
-ten = few.choose(10, seed=0)  # spread so that they tell the most
+ten = few.choose(10, seed=0)  # the most informative ones
 
 latency = nastk.oracles.Latency(space, device="this", threads=1, batch=1)
 measured = nastk.Task.measure(latency, ten)
@@ -22,11 +22,11 @@ everything = space.enumerate()
 prediction = mine.predict(everything)
 print(f"this machine resembles {', '.join(f'{n} ({r:.2f})' for n, r in mine.resembles()[:3])}")
 error = np.median(np.abs(mine.left_out() / measured.values - 1))
-print(f"each measurement predicted from the nine others: median error {100 * error:.1f} %")
+print(f"leave-one-out median error of the measurements: {100 * error:.1f} %")
 for i in np.argsort(prediction.mean)[:: len(everything) // 5]:
     low, high = (prediction.mean[i] + s * 1.96 * prediction.std[i] for s in (-1, 1))
     print(f"{space.format(everything[i])}  {prediction.mean[i]:6.2f} ms  ({max(low, 0):.2f} to {high:.2f})")
 
 fresh = space.sample(15, seed=1)
 truth = latency.evaluate(fresh).value
-print(f"on 15 fresh architectures: Spearman {spearman(mine.predict(fresh).mean, truth):.3f}")
+print(f"on 15 other architectures: Spearman {spearman(mine.predict(fresh).mean, truth):.3f}")

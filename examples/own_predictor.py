@@ -1,4 +1,4 @@
-"""A predictor of one's own in a search: neighbours weighted by distance, fifteen lines.
+"""Your own predictor in a search: neighbours weighted by distance, fifteen lines.
 
 Run: python examples/own_predictor.py    (about a minute)
 From the command line: nastk search --predictor examples/own_predictor.py:Nearby --budget 16
@@ -10,7 +10,7 @@ import nastk
 
 
 class Nearby(nastk.Predictor):
-    """Mean and spread of the known architectures, each choice that differs making one weigh less."""
+    """Mean and spread of the known architectures, weights decay with the number of differing choices."""
 
     def __init__(self, decay=0.3):
         self.decay = decay

@@ -1,4 +1,4 @@
-"""A network of one's own with its choices written into it: from nothing to a front of accuracy against latency.
+"""Your own network with choices in its constructor: from nothing to a front of accuracy against latency.
 
 Small convolutional networks for handwritten digits are really trained, and really measured on this machine.
 
@@ -15,7 +15,7 @@ import nastk
 
 
 class DigitNet(nn.Module):
-    """One to four convolutions for 8x8 images; a kernel that a shallow network lacks is no choice of it."""
+    """One to four convolutions for 8x8 images; a shallow network does not make the choices of missing kernels."""
 
     input_shape = (1, 8, 8)
 
@@ -37,7 +37,7 @@ class DigitNet(nn.Module):
 
 
 def accuracy(network, epochs=6):
-    """Train on two thirds of the digits, answer the accuracy on the rest in %."""
+    """Train on two thirds of the digits, return the accuracy on the rest in %."""
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     y = torch.tensor(labels)

@@ -1,4 +1,4 @@
-"""A search on a public table: every accuracy and latency that it looks at is paid for.
+"""A search on a public table: every accuracy and latency that it uses counts as an evaluation.
 
 Run: nastk data fetch nasbench201 && python examples/search_table.py    (under two minutes)
 From the command line: nastk search --dataset cifar10 --device fpga --budget 20
@@ -18,7 +18,7 @@ except nastk.errors.DataError as error:
 accuracy = table.oracle("test_accuracy")
 latency = table.oracle("latency", device="fpga")
 
-# The shipped latency predictor has seen this device: take it, and devices that rank like it, out of its sources.
+# The shipped latency predictor has seen this device: remove it and its near-duplicates from the sources.
 few = nastk.predictor("few-shot-gp", pretrained="nasbench201").without(["fpga"], duplicates=0.99)
 found = {
     "predictor": nastk.search(

@@ -13,11 +13,11 @@ from nastk.oracles import Latency, Predicted
 
 space = nastk.space("nasbench201")
 
-# Accuracy: an estimate of the predictor that ships with the package, fitted on CIFAR-10 results. Free to ask.
+# Accuracy: an estimate of the predictor that ships with the package, fitted on CIFAR-10 results. Free to evaluate.
 estimator = nastk.predictor("gp", pretrained="nasbench201-cifar10")
 accuracy = Predicted(estimator, space, "accuracy", "%", "max", source="estimate of the shipped predictor")
 
-# Latency: measured here, ten times. The pretrained predictor chooses what to measure, and learns this machine from it.
+# Latency: ten measurements here. The pretrained predictor chooses them and adapts to this machine.
 latency = Latency(space, device="this", threads=1, batch=1)
 few = nastk.predictor("few-shot-gp", pretrained="nasbench201")
 result = nastk.search(
@@ -37,4 +37,4 @@ print(f"Spearman correlation of prediction and measurement: {spearman(check.pred
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "nastk-out")
 result.report(folder / "front.html")
 result.plot(folder / "front.png")
-print(f"pictures in {folder}")
+print(f"figures in {folder}")

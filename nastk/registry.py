@@ -25,6 +25,7 @@ from nastk.errors import InvalidValue, UnknownName
 
 _DOCSTRING = re.compile(r'\A(?:#[^\n]*\n|\s)*[rR]?"""(.+?)(?:"""|\n)')
 _FAMILY = re.compile(r'^FAMILY = "(.+?)"$', re.MULTILINE)
+"""The line that makes a file a family; read without importing it."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,7 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
+# One registry per kind: name, package of the entries, base class.
 SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
 ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
@@ -204,3 +206,4 @@ REGISTRIES = {
     "searchers": SEARCHERS,
     "runtimes": RUNTIMES,
 }
+"""All registries by the plural of their kind."""

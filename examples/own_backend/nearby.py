@@ -1,4 +1,4 @@
-"""A backend of one's own: neighbours weighted by distance. As it is, without installing anything:
+"""Your own backend: neighbours weighted by distance. As it is, without installing anything:
 
 nastk reproduce accuracy --methods examples/own_backend/nearby.py:Nearby,gp-bma,brp-nas,votes --samples 10,50 --seeds 3
 """
@@ -9,7 +9,7 @@ import nastk
 
 
 class Nearby(nastk.Predictor):
-    """Mean and spread of the known architectures, each choice that differs making one weigh less."""
+    """Mean and spread of the known architectures, weights decay with the number of differing choices."""
 
     def __init__(self, decay=0.3):
         self.decay = decay

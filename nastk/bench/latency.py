@@ -197,6 +197,7 @@ def run(
 
 
 CURE = "import EAGLE's files with: nastk data import eagle PATH"
+"""How to get the devices that the fetched tables lack."""
 
 
 def find(method: str) -> Method:

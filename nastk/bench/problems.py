@@ -24,6 +24,7 @@ USELESS = 10.0
 """Accuracy (%) at or below which MODNAS excludes an architecture from the normalisation and from all fronts."""
 
 _GOAL = re.compile(r"(?:(max|min):)?([\w-]+)(?::([\w.-]+))?(?:@(\d+(?:\.\d+)?))?")
+"""Text form of an objective: direction, metric, device, epochs."""
 
 
 @dataclass(frozen=True)

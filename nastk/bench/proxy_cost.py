@@ -66,10 +66,10 @@ def memory(
     }
     found = dict(each(_peak, list(jobs.values()), 1, progress, fresh=True))
     peaks = {method: np.array([found[jobs[method, i]] for i in range(networks)]) for method in methods}
-    dearest = np.max([peaks[name] for name in names], axis=0)
+    largest = np.max([peaks[name] for name in names], axis=0)
     return [
         *(_row(space, method, "peak_bytes", values) for method, values in peaks.items()),
-        _row(space, "all", "ratio_to_dearest_proxy", peaks["all"] / dearest),
+        _row(space, "all", "ratio_to_dearest_proxy", peaks["all"] / largest),
     ]
 
 

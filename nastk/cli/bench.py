@@ -206,9 +206,9 @@ def zcp(
         return
     if memory:
         peaks = [r for r in rows if r["metric"] == "peak_bytes"]
-        dearest = max(r["mean"] for r in peaks if r["method"] != "all")
+        largest = max(r["mean"] for r in peaks if r["method"] != "all")
         taken = [
-            {"proxy": r["method"], "megabytes": r["mean"] / 1e6, "of the dearest": r["mean"] / dearest} for r in peaks
+            {"proxy": r["method"], "megabytes": r["mean"] / 1e6, "of the largest": r["mean"] / largest} for r in peaks
         ]
         show(taken, title=f"{space}, batch {batch_size}, {networks} networks: increase of peak memory")
         return

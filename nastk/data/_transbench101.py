@@ -31,6 +31,7 @@ SCORES = {
     "normal": "structural similarity",
     "autoencoder": "structural similarity",
 }
+"""What the score of each task is."""
 
 Rows = NDArray[np.int64]
 

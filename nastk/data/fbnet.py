@@ -20,6 +20,7 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 OPERATIONS = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip")
+"""In the order of the file's integers."""
 N = 5000
 """Architectures of the file."""
 LAYERS = 22
@@ -31,6 +32,7 @@ DEVICES = (
     *("gold_6240", "silver_4114", "silver_4210r", "essential_ph_1", "samsung_a50", "samsung_s7", "pixel2", "pixel3"),
     *("raspi4", "eyeriss", "fpga"),
 )
+"""All devices of HELP's FBNet table."""
 
 SOURCE_DEVICES = (
     *("1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1"),
@@ -43,10 +45,15 @@ plain agree with none of the other twelve, |Spearman| below .05 over 5,000 netwo
 TARGET_DEVICES = ("fpga", "raspi4", "eyeriss")
 """Test devices of task FD."""
 ARCHS = "help/fbnet/arch.pt"
+"""Architectures, one row of integers each."""
 META = "help/fbnet/metainfo.pt"
+"""The architectures once more, to check their order."""
 LATENCY = "help/fbnet/latency/{}.pt"
+"""Latencies on one device."""
 PROXY_FILE = "nasflat_latency/zc_fbnet.json"
+"""Zero-cost proxies by architecture."""
 FILES = (ARCHS, META, *(LATENCY.format(d) for d in DEVICES), PROXY_FILE)
+"""Source files of the table."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

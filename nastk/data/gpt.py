@@ -20,15 +20,21 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 SOURCE = "hw-gpt-bench/hwgpt_s.csv.gz"
+"""Compiled records of the benchmark."""
 FILES = (SOURCE,)
+"""Source files of the table."""
 N = 10_000
 """Architectures of the file."""
 DEVICES = ("P100", "a100", "a40", "a6000", "h100", "rtx2080", "rtx3080", "v100")
+"""All devices of the benchmark."""
 SOURCE_DEVICES = ("P100", "a6000", "rtx2080", "rtx3080")
 """Devices to learn from in benchmarks; the remaining ones are targets."""
 TARGET_DEVICES = ("a100", "a40", "h100", "v100")
+"""Devices to search for in benchmarks."""
 DATASET = "openwebtext"
+"""Data set of perplexity and accuracy."""
 NOTE = "with the supernet's weights"
+"""Note of the columns of perplexity and accuracy."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

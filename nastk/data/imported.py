@@ -34,6 +34,7 @@ FORMAT = 2
 """Version of the layout of the file; the first had one latency column in the order of the fetched table."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""Valid names of imports: safe as file names."""
 OPTIONS = {"space": "--space", "columns": "--column", "dataset": "--dataset", "device": "--device"} | {
     "fidelity": "--fidelity",
     "arch": "--arch",

@@ -32,10 +32,14 @@ SOURCE_DEVICES = (
 TARGET_DEVICES = ("titan_rtx_1", "titan_rtx_32", "titan_rtx_64")
 """HELP's validation devices (batch 1 and 32) and its test device (batch 64)."""
 DEVICES = (*SOURCE_DEVICES, *TARGET_DEVICES)
+"""All devices of the table."""
 
 ARCHS = "help/ofa/ofa_archs.pt"
+"""Architectures as dictionaries of the once-for-all library."""
 LATENCY = "help/ofa/latency/{}.pt"
+"""Latencies on one device."""
 FILES = (ARCHS, *(LATENCY.format(d) for d in DEVICES))
+"""Source files of the table."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

@@ -21,7 +21,9 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 SOURCE = "naslib/zc_nasbench101.json"
+"""Accuracies and proxies by NASLib's tuples."""
 FILES = (SOURCE,)
+"""Source files of the table."""
 N = 500
 """Entries of the file."""
 

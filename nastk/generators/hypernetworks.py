@@ -144,6 +144,7 @@ class Constant(Hypernetwork):
 
 
 HYPERNETWORKS: dict[str, type[Hypernetwork]] = {"bank": Bank, "smooth": Smooth, "constant": Constant}
+"""Hypernetworks by name."""
 
 
 def hypernetwork(name: str, objectives: int, embedding: int, outputs: int, **options: float) -> Hypernetwork:

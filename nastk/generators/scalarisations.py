@@ -41,6 +41,7 @@ SCALARISATIONS: dict[str, Scalarisation] = {
     "smooth-tchebycheff": smooth_tchebycheff,
     "tchebycheff": tchebycheff,
 }
+"""Scalarisations by name."""
 
 
 def scalarisation(name: str | Scalarisation, **options: float) -> Scalarisation:

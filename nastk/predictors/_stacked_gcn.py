@@ -153,12 +153,12 @@ def train(
     for _ in range(epochs):
         shuffled = torch.rand(network.members, count, device=targets.device).argsort(dim=1)
         for rows in shuffled.split(batch_size, dim=1):
-            outputs_of = network(graphs.rows(rows))[..., 0]
+            outputs = network(graphs.rows(rows))[..., 0]
             wanted = targets[rows]
             if loss == "binary":
-                errors = nn.functional.binary_cross_entropy_with_logits(outputs_of, wanted, reduction="none")
+                errors = nn.functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
             else:
-                errors = (outputs_of - wanted).abs() if loss == "absolute" else (outputs_of - wanted) ** 2
+                errors = (outputs - wanted).abs() if loss == "absolute" else (outputs - wanted) ** 2
             if shown is not None:
                 errors = errors * shown.gather(1, rows)
             adam.zero_grad()

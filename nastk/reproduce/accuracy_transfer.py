@@ -162,8 +162,8 @@ def _score(made: Predictor, task: Task, job: _Run) -> float:
     seen, others = order[: job.samples], order[job.samples :]
     if np.ptp(task.values[seen]) == 0:
         return 0.0
-    guess = made.adapt(task.subset(seen)).predict(task.archs[others]).mean
-    return spearman(guess, task.values[others]) if np.ptp(guess) > 0 else 0.0
+    predicted = made.adapt(task.subset(seen)).predict(task.archs[others]).mean
+    return spearman(predicted, task.values[others]) if np.ptp(predicted) > 0 else 0.0
 
 
 def _rows(

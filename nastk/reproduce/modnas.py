@@ -104,7 +104,9 @@ _NB201_TRAIN = (
     *("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3"),
     *("essential_ph_1", "samsung_s7", "titanx_1", "titanx_32", "titanx_256", "gold_6240"),
 )
+"""Training devices of the paper."""
 _NB201_UNSEEN = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
+"""Test devices of the paper."""
 
 SETTINGS: dict[str, Setting] = {
     "nasbench201": Setting("nasbench201", "cifar10", ("test_accuracy", "latency"), _NB201_TRAIN, _NB201_UNSEEN),
@@ -382,6 +384,7 @@ METHODS = (
     "generator",
     "generator, decoded",
 )
+"""Methods in display order; NSGA-II comes after them."""
 METRICS = ("hypervolume", "gd_plus", "igd_plus", "distinct")
 """Metrics of a result: the first three of its front, "distinct" of all its architectures."""
 

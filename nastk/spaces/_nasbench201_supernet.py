@@ -12,7 +12,12 @@ from nastk.spaces._nasbench201_network import Cell, Network, _ReLUConvBN
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """Order of the columns of a one-hot cell."""
-NONE, SKIP, CONV1, CONV3, POOL = range(5)  # indices into OPERATIONS
+# Indices into OPERATIONS.
+NONE = 0
+SKIP = 1
+CONV1 = 2
+CONV3 = 3
+POOL = 4
 
 
 class _Edge(nn.Module):

@@ -26,6 +26,7 @@ BLOCKS = {
     "k5_e3": Block(5, 3),
     "k5_e6": Block(5, 6),
 }
+"""Candidate blocks of the paper by name."""
 OPERATIONS = (*BLOCKS, "skip")
 """Options of every layer, in the order of their indices."""
 STEM = 16

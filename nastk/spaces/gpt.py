@@ -33,8 +33,11 @@ DATASETS = {"openwebtext": {"vocabulary": 50254, "block_size": 1024}}
 """Build options of the benchmark's data set."""
 
 _RATIO = slice(3, 3 + DEEPEST)
+"""Columns of the perceptron ratios."""
 _HEAD = slice(3 + DEEPEST, 3 + 2 * DEEPEST)
+"""Columns of the numbers of heads."""
 _TEXT = re.compile(r"l(\d+)-e(\d+)-b(\w+)-m([\d,]+)-h([\d,]+)")
+"""Text form of an architecture."""
 
 
 class Settings(NamedTuple):

@@ -58,8 +58,11 @@ _KERNEL = slice(5, 25)
 _EXPANSION = slice(25, 45)
 _RESOLUTION = 45
 _TEXT = re.compile(r"r(\d+)-d([\d,]+)-k([\d,]+)-e([\d,]+)")
+"""Text form of an architecture."""
 _LAYER_LABELS = tuple(f"s{s}_k{k}_e{e}" for s in range(1, STAGES + 1) for k in KERNELS for e in EXPANSIONS)
+"""Graph labels of layers by stage, kernel and expansion."""
 _LABELS = ("input", "output", "none", *(f"r{r}" for r in RESOLUTIONS), *_LAYER_LABELS)
+"""All labels of graphs."""
 
 
 class Settings(NamedTuple):

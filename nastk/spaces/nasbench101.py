@@ -38,8 +38,10 @@ DATASETS = {"cifar10": {"num_classes": 10, "input_size": 32}}
 """Build options of the benchmark's data set."""
 
 _EDGES = len(PAIRS)
+"""Number of edge choices, which come first in a row."""
 _TUPLE_CODES = {2: "maxpool3x3", 3: "conv1x1-bn-relu", 4: "conv3x3-bn-relu"}
 """NASLib's operation codes; 0 is the input, 1 the output."""
+# Column of a row by source and target vertex, -1 where there is no edge choice.
 _COLUMN = np.full((VERTICES, VERTICES), -1)
 for _place, (_a, _b) in enumerate(PAIRS):
     _COLUMN[_a, _b] = _place

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-NONE, SKIP, CONV1, CONV3, POOL = range(5)  # indices into OPERATIONS
+"""In the order of the choices' options."""
+# Indices into OPERATIONS.
+NONE = 0
+SKIP = 1
+CONV1 = 2
+CONV3 = 3
+POOL = 4
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target node of each choice, in the order of the arch string."""
 PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))
@@ -32,6 +38,7 @@ DATASETS = {
 """Build options of the benchmark's data sets."""
 
 _TEXT = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
+"""The benchmark's text form of a cell."""
 
 
 @lru_cache(maxsize=1)

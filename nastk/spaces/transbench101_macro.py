@@ -42,6 +42,7 @@ DEFAULT = "class_scene"
 """Task of :meth:`TransBench101Macro.build` and of counts unless another is given."""
 
 _TEXT = re.compile(r"(?:64-)?([1-4]{4,6})(?:-basic)?")
+"""The benchmark's text form of a network."""
 
 
 @lru_cache(maxsize=1)

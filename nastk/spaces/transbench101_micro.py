@@ -34,6 +34,7 @@ CELLS = 2
 """Cells of a module."""
 
 _TEXT = re.compile(r"(?:64-41414-)?([0-3])_([0-3]{2})_([0-3]{3})")
+"""The benchmark's text form of a cell."""
 
 
 class _Shape(NamedTuple):

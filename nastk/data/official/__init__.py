@@ -22,6 +22,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.registry import Entry, Registry
 
 _FORMS = Registry("form of file", "nastk.data.official", "")
+"""Forms of files by name, one module each."""
 
 
 @dataclass(frozen=True)

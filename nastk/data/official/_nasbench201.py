@@ -28,6 +28,7 @@ SPLITS = {
 }
 """Data set and metric of a column, and the training set and split that it is read from."""
 HALF = "trained on the official half of the training images, unlike the test accuracy"
+"""Note of accuracies of trainings on half of the images."""
 DEVICE = "gpu_256"
 """The GPU that the trainings ran on, with batches of 256."""
 

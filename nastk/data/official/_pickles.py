@@ -29,8 +29,13 @@ TRUNCATED = "it ends before its end"
 Shrink = Callable[[dict[Any, Any]], None]
 """Called with every dictionary once its items are set; it may remove entries in place."""
 
-_SHORT, _INT, _UINT, _FLOAT = Struct("<H"), Struct("<i"), Struct("<I"), Struct(">d")
+# Binary forms of numbers in pickles.
+_SHORT = Struct("<H")
+_INT = Struct("<i")
+_UINT = Struct("<I")
+_FLOAT = Struct(">d")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
+"""Modules of NumPy whose array constructors are allowed: before and after NumPy 2."""
 
 
 class _Name(str):
@@ -48,6 +53,7 @@ _NAMES = frozenset(
         *(f"torch.{kind}Storage" for kind in ("Float", "Double", "Half", "Long", "Int", "Byte", "Bool")),
     )
 )
+"""All names that are allowed in a pickle."""
 
 
 def _call(function: Any, arguments: Any) -> Any:

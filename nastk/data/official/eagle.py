@@ -21,7 +21,9 @@ from nastk.errors import DataError, InvalidArchitecture, InvalidValue
 from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = "nasbench201"
+"""Space of the file's architectures."""
 SUFFIXES = (".pickle", ".pkl", ".p")
+"""File names that are read from folders."""
 LEAST = 100
 """Fewest architectures of a file; fewer suggest another kind of file."""
 

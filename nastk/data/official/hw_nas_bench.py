@@ -22,9 +22,11 @@ from nastk.errors import DataError
 from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = "nasbench201"
+"""Space of the imported part."""
 LIMIT = 1 << 30
 """Most bytes of the file, unpacked, so that a wrong file cannot exhaust the memory."""
 METRICS = (*(f"{d}_latency" for d in HW_LATENCY), *(f"{d}_energy" for d in HW_ENERGY), "eyeriss_arithmetic_intensity")
+"""Metrics of the file."""
 FAILED = -1.0
 """Value in the file where a network could not be run on the device; NaN in the table."""
 

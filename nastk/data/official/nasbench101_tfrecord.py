@@ -23,6 +23,7 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench101 import NASBench101
 
 SPACE = "nasbench101"
+"""Space of the file's architectures."""
 
 RECORD_LIMIT = 2**16
 """Most bytes of a record; those of the benchmark have a few hundred."""

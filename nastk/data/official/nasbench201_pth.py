@@ -16,6 +16,7 @@ from nastk.data.official._nasbench201 import measurements, shrink
 from nastk.errors import DataError
 
 SPACE = "nasbench201"
+"""Space of the file's architectures."""
 LIMIT = 16 << 30
 """Most bytes of a file; the larger official one has 4.7 GB."""
 

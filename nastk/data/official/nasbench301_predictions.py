@@ -27,9 +27,12 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench301 import NASBench301
 
 SPACE = "nasbench301"
+"""Space of the file's architectures."""
 
 VARIANT = "surrogate"
+"""Variant of the columns, apart from the fetched table's."""
 NOTE = "predicted by a surrogate that the user ran; the file does not say which"
+"""Note of the columns."""
 
 
 def read(paths: Sequence[str | Path]) -> list[Measurements]:

@@ -21,10 +21,13 @@ from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = "nasbench201"
+"""Space of the file's architectures."""
 LIMIT = 4 << 30
 """Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 METRICS = {"train_acc1es": "train_accuracy", "eval_acc1es": "eval_accuracy"}
+"""NASLib's metrics, and the table's names of them."""
 NOTE = "NASLib takes it for validation and for test accuracy alike; never select on it and report test"
+"""Note of the columns."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:

@@ -18,7 +18,9 @@ from nastk.data.official._nasbench201 import measurements, shrink
 from nastk.errors import DataError, InvalidValue
 
 SPACE = "nasbench201"
+"""Space of the file's architectures."""
 SUFFIX = ".pickle.pbz2"
+"""File names that are read from the folder."""
 LIMIT_ONE = 64 << 20
 """Most bytes of the file of one architecture, unpacked, so that a wrong file cannot exhaust the memory."""
 LIMIT_ALL = 64 << 30

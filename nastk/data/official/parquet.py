@@ -10,6 +10,7 @@ from nastk.data.official._columns import measurements
 from nastk.errors import DataError, MissingExtra
 
 SPACE = None
+"""The user names the space."""
 LIMIT = 1 << 30
 """Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 SAFE = 15

@@ -26,6 +26,7 @@ from nastk.spaces.factory import space as space_named
 from nastk.spaces.nasbench201 import NASBench201
 
 SPACE = None
+"""The file or the user names the space."""
 LIMIT = 2 << 30
 """Most bytes of a file, so that a wrong file cannot exhaust the memory."""
 PERCENT = ("class_object", "class_scene", "jigsaw")
@@ -37,7 +38,9 @@ NOTES = {
     "nasbench201": "one seed's record, named validation accuracy in the file; on CIFAR-10 the test record of seed 888",
     "nasbench301": "as the file has it; on CIFAR-10 predicted by the surrogate of NAS-Bench-301, not trained",
 }
+"""Notes of the accuracy columns by space."""
 _NAME = re.compile(r"zc_(\w+?)\.json")
+"""File names that give the space."""
 
 
 def read(paths: Sequence[Path], space: str | None = None) -> list[Measurements]:

@@ -24,6 +24,7 @@ from nastk.spaces.transbench101_macro import TransBench101Macro
 from nastk.spaces.transbench101_micro import TransBench101Micro
 
 SPACE = None
+"""The file has both spaces."""
 
 LIMIT = 2**32
 """Most bytes of a file, so that a wrong file cannot exhaust the memory."""
@@ -39,6 +40,7 @@ METRICS = {
 """Scores of each task: their name in the table and in the file. As in the fetched table, the accuracy of
 segmentsemantic is that of pixels."""
 SPLITS = {"valid": "val", "test": "test"}
+"""Prefixes of the file's metrics, and of the table's."""
 
 
 def read(paths: Sequence[Path]) -> list[Measurements]:
