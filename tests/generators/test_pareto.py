@@ -336,11 +336,8 @@ def test_a_pool_gets_members_only() -> None:
         assert pool.is_valid(archs).all()
     assert len(np.unique(made.propose(), axis=0)) == 24
     random = np.mean([wide_volume(pool.sample(24, s)) for s in range(10)])
-    others = (
-        ParetoGenerator(pool, {"quality": quality, "size": size}, steps=300, distillation_steps=600, seed=s).fit()
-        for s in (1, 2)
-    )
-    assert np.mean([wide_volume(generator.propose()) for generator in (made, *others)]) > random
+    other = ParetoGenerator(pool, {"quality": quality, "size": size}, steps=300, distillation_steps=600, seed=1).fit()
+    assert np.mean([wide_volume(generator.propose()) for generator in (made, other)]) > random
     assert wide_volume(made.decode()) > random + 0.02
 
 
