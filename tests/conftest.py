@@ -1,9 +1,25 @@
-"""Fixtures of the real public tables: tests skip, with the command that fetches them, where they are absent."""
+"""What every test relies on: the public tables, surroundings that no other test has changed, quiet where it measures.
+
+Real tables: tests that read them skip, with the command that fetches them, where they are absent. They are fetched and
+compiled once a run, whatever the number of workers.
+
+Order: it is random (pytest-randomly; the head of the output has the seed, ``-p no:randomly`` turns it off). A test that
+leaves the environment, the current folder or torch's threads changed fails itself, not another one.
+
+Time: no test asserts seconds. What a search, a space or a table may cost is counted in calls (:mod:`effort`), and where
+the measuring itself is tested, networks that sleep move a clock that only they move. The few tests that compare what
+this machine measures are marked ``alone``: they come last, on one worker, and a lock that every worker holds while it
+runs a test keeps them apart.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker, which the libraries read when they are loaded
@@ -11,8 +27,86 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker, which the librar
 
 import pytest
 
+from nastk.data import tables
 from nastk.data.fetch import Store
 from nastk.errors import DataError
+
+# ---- order and apartness
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)  # stable: else in the order given
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    alone = item.get_closest_marker("alone") is not None
+    with locked(_run_folder(item.config) / "alone.lock", shared=not alone):
+        return (yield)
+
+
+def _run_folder(config: pytest.Config) -> Path:
+    """The temporary folder that all workers of this run share."""
+    own: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return own.parent if hasattr(config, "workerinput") else own
+
+
+@contextmanager
+def locked(path: Path, shared: bool = False) -> Iterator[None]:
+    """Hold a lock among processes: any number of shared holders, or one alone."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+# ---- surroundings
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty cache instead of the user's, a torch seed; what a test leaves behind is its own failure."""
+    empty = tmp_path_factory.getbasetemp() / "no-cache"
+    seed = request.config.getoption("randomly_seed", None)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(seed, int):
+        torch.manual_seed(seed)  # another one each run: what needs a certain one sets it
+    modules, path = set(sys.modules), list(sys.path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NASTK_HOME", str(empty))
+        before = _state()
+        yield
+        after = _state()
+    sys.path[:] = path  # a user's file, loaded by its name, stays importable: files of the same name would meet
+    base = str(_run_folder(request.config))
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(base):
+            del sys.modules[name]
+    ours = {what for what in after if what.startswith("NASTK_")}  # libraries add variables of theirs when they load
+    changed = {what: after.get(what) for what in {*before, *ours} if before.get(what) != after.get(what)}
+    assert not changed, f"the test left this changed: {changed}"
+    assert not empty.exists(), "the test wrote to the default cache"
+
+
+def _state() -> dict[str, object]:
+    state: dict[str, object] = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+    state["current folder"] = os.getcwd()
+    if torch := sys.modules.get("torch"):
+        state |= {
+            "torch threads": torch.get_num_threads(),
+            "torch default type": torch.get_default_dtype(),
+            "torch gradients": torch.is_grad_enabled(),
+            "torch deterministic": torch.are_deterministic_algorithms_enabled(),
+        }
+    return state
+
+
+# ---- the real tables
 
 
 @pytest.fixture(scope="session")
@@ -25,47 +119,55 @@ def raw() -> Path:
 
 
 @pytest.fixture(scope="session")
-def nastk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache with nasbench201 and fbnet, fetched from NASTK_MIRROR, else the user's own."""
-    home = tmp_path_factory.mktemp("nastk-home") if os.environ.get("NASTK_MIRROR") else Store().home
-    store = Store(home)
-    try:
-        if store.mirror:
-            store.fetch(["nasbench201", "fbnet"], progress=False)
-        for file in store.catalogue.select(["nasbench201", "fbnet"]):
-            store.path(file.path)
-    except DataError as error:
-        pytest.skip(str(error))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NASTK_HOME", str(home))
-        yield home
+def fetched(pytestconfig: pytest.Config) -> Callable[..., Path]:
+    """``fetched("nasbench201", "fbnet")``: a cache with these collections, their tables compiled.
+
+    They come from NASTK_MIRROR, once for all workers; without a mirror it is the user's own cache as it is.
+    """
+    run = _run_folder(pytestconfig)
+    store = Store(run / "nastk-home" if os.environ.get("NASTK_MIRROR") else None)
+
+    @cache
+    def bring(name: str) -> str:
+        """Why it is not there, else nothing."""
+        done = run / f"fetched-{name}"
+        with locked(run / "fetched.lock"):
+            try:
+                if store.mirror and not done.exists():
+                    store.fetch([name], progress=False)
+                    for table in store.catalogue.collections[name].tables:
+                        tables.load(table, store)
+                    done.touch()
+                for file in store.catalogue.select([name]):
+                    store.path(file.path)
+            except DataError as error:
+                return str(error)
+        return ""
+
+    def home(*names: str) -> Path:
+        for name in names:
+            if reason := bring(name):
+                pytest.skip(reason)
+        return store.home
+
+    return home
 
 
-@pytest.fixture(scope="session")
-def suite_home(nastk_home: Path) -> Path:
+@pytest.fixture
+def nastk_home(fetched: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with nasbench201 and fbnet, named by NASTK_HOME while the test runs."""
+    home = fetched("nasbench201", "fbnet")
+    monkeypatch.setenv("NASTK_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def suite_home(fetched: Callable[..., Path], nastk_home: Path) -> Path:
     """The same cache with all files of the 28 tasks."""
-    names = ["nasbench101", "nasbench301", "transbench101"]
-    store = Store(nastk_home)
-    try:
-        if store.mirror:
-            store.fetch(names, progress=False)
-        for file in store.catalogue.select(names):
-            store.path(file.path)
-    except DataError as error:
-        pytest.skip(str(error))
-    return nastk_home
+    return fetched("nasbench101", "nasbench301", "transbench101")
 
 
-@pytest.fixture(scope="session")
-def extra_home(suite_home: Path) -> Path:
+@pytest.fixture
+def extra_home(fetched: Callable[..., Path], suite_home: Path) -> Path:
     """The same cache with the tables of the remaining spaces."""
-    names = ["nasbench-macro", "mobilenetv3", "hw-gpt-bench"]
-    store = Store(suite_home)
-    try:
-        if store.mirror:
-            store.fetch(names, progress=False)
-        for file in store.catalogue.select(names):
-            store.path(file.path)
-    except DataError as error:
-        pytest.skip(str(error))
-    return suite_home
+    return fetched("nasbench-macro", "mobilenetv3", "hw-gpt-bench")

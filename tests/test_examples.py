@@ -9,10 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from effort import HANGS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LIMIT = 300
-"""Seconds that an example may take."""
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
@@ -21,7 +20,7 @@ def run(name: str, folder: Path, *arguments: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=HANGS,
         env={**os.environ, "OMP_NUM_THREADS": "2"},
         check=False,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from effort import HANGS
 from toy import Toy
 
 from nastk.errors import InvalidValue, StorageError
@@ -213,7 +214,7 @@ def test_a_kill_right_after_add_loses_nothing(tmp_path: Path) -> None:
         "for i in range(5):\n    history.add([Record((i,), 'latency', 1.0)], {'asks': i})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), timeout=HANGS, check=False)
     assert done.returncode == -9
     history = open_history(f"sqlite:///{tmp_path}/run.db")
     assert [r.arch for r in history.records()] == [(i,) for i in range(5)]

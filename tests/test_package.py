@@ -6,7 +6,6 @@ import inspect
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,35 +25,18 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def fastest(command: list[str], tries: int = 3) -> float:
-    seconds = []
-    for _ in range(tries):
-        started = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
 @pytest.mark.parametrize(
     "statement",
     [
         "import nastk",
         "from nastk.cli import run; run(['--help'])",
         "from nastk.cli import run; run(['list'])",
+        "from nastk.cli import run; run(['--version'])",
         "from nastk.cli import run; run(['search', '--help'])",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
     assert loaded_after(statement).isdisjoint(HEAVY)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"]])
-def test_light_commands_answer_within_a_second(arguments: list[str]) -> None:
-    assert fastest([sys.executable, "-c", "from nastk.cli import main; main()", *arguments]) < 1.0
-
-
-def test_import_takes_less_than_a_second() -> None:
-    assert fastest([sys.executable, "-c", "import nastk"]) < 1.0
 
 
 def test_every_public_name_resolves() -> None:

@@ -12,12 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from effort import HANGS
 from toy import Toy, objectives
 
 import nastk
-
-BUDGET = 45
-KILLS = 10
 
 RUN = """
 import sys, time
@@ -39,8 +37,8 @@ nastk.search(Toy(), goals, searcher=sys.argv[3], budget=int(sys.argv[4]), batch=
 """
 
 
-def start(folder: Path, searcher: str) -> subprocess.Popen[bytes]:
-    arguments = [f"sqlite:///{folder}/run.db", str(folder / "log.txt"), searcher, str(BUDGET)]
+def start(folder: Path, searcher: str, budget: int) -> subprocess.Popen[bytes]:
+    arguments = [f"sqlite:///{folder}/run.db", str(folder / "log.txt"), searcher, str(budget)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.Popen([sys.executable, "-c", RUN, *arguments], env=environment, stderr=subprocess.PIPE)
 
@@ -59,13 +57,22 @@ def recorded(folder: Path) -> list[str]:
     return [f"{objective} {arch}" for objective, arch in rows]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("searcher", ["random", "pareto-local-search", "pymoo:nsga2"])
 def test_ten_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, searcher: str) -> None:
+    survives(tmp_path, searcher, kills=10, budget=45)
+
+
+def test_two_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    survives(tmp_path, "pymoo:nsga2", kills=2, budget=20)
+
+
+def survives(tmp_path: Path, searcher: str, kills: int, budget: int) -> None:
     chance = random.Random(searcher)
     before: list[str] = []
-    for _ in range(KILLS):
-        process = start(tmp_path, searcher)
-        enough, deadline = len(paid(tmp_path)) + chance.randint(0, 8), time.monotonic() + 60
+    for _ in range(kills):
+        process = start(tmp_path, searcher, budget)
+        enough, deadline = len(paid(tmp_path)) + chance.randint(0, 8), time.monotonic() + HANGS
         while len(paid(tmp_path)) < enough and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.008))
@@ -80,15 +87,15 @@ def test_ten_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, searcher: str
             continue
         assert now[: len(before)] == before, "a record was lost"
         before = now
-    process = start(tmp_path, searcher)
-    _, error = process.communicate(timeout=120)
+    process = start(tmp_path, searcher, budget)
+    _, error = process.communicate(timeout=HANGS)
     assert process.returncode == 0, error.decode()
 
     final = recorded(tmp_path)
     assert final[: len(before)] == before
-    assert len(final) == len(set(final)) == 2 * BUDGET
+    assert len(final) == len(set(final)) == 2 * budget
     assert set(paid(tmp_path)) == set(final)
-    assert len(paid(tmp_path)) <= len(final) + KILLS  # at most the one under way when the kill came is paid again
-    whole = nastk.search(Toy(), objectives(), searcher=searcher, budget=BUDGET, batch=3).history
+    assert len(paid(tmp_path)) <= len(final) + kills  # at most the one under way when the kill came is paid again
+    whole = nastk.search(Toy(), objectives(), searcher=searcher, budget=budget, batch=3).history
     assert len(whole) == len(final)
     assert final == [f"{r.objective} {','.join(map(str, r.arch))}" for r in whole.records()]

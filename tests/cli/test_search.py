@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from effort import HANGS
 
 from nastk.cli import run
 
@@ -230,11 +231,11 @@ def interrupted(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGS
     while len(asked(folder)) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import calls, peak
 
 import nastk
 from nastk.cli import run
@@ -440,19 +441,17 @@ def test_unknown_names_keep_their_kind(home):
 # ---- large tables
 
 
-def test_a_table_of_hundreds_of_thousands_of_rows_joins_quickly(home, tmp_path):
-    import time
-
+def test_a_large_table_joins_by_one_look_up_a_row(home, tmp_path):
     space = FBNet()
-    archs = space.sample(423_624, seed=0, unique=True)
+    archs = space.sample(20_000, seed=0, unique=True)
     values = np.random.default_rng(0).random((2, len(archs)))
-    for label, part in (("one", slice(0, 400_000)), ("two", slice(1_000, len(archs)))):
+    for label, part in (("one", slice(0, 19_000)), ("two", slice(1_000, len(archs)))):
         column = Column("test_accuracy", "accuracy", "%", dataset=label)
         found = Measurements("fbnet", archs[part], [(column, values[0, part])])
         imported._save(found, label, Store())
-    start = time.perf_counter()
     content = imported.load("fbnet")
-    assert time.perf_counter() - start < 2.0
+    assert calls(lambda: imported.load("fbnet")) < 1.5 * len(archs)
+    assert peak(lambda: imported.load("fbnet")) < 1000 * len(archs)
     assert len(content.archs) == len(archs)
     np.testing.assert_array_equal(content.archs, archs)
     np.testing.assert_array_equal(content.values(1)[1_000:], values[0, 1_000:])

@@ -25,7 +25,7 @@ from nastk.data.nasbench201 import DATASETS, HW
 from nastk.data.official import _nasbench201 as runs
 from nastk.data.official import _pickles, hw_nas_bench
 from nastk.data.proxies import PROXIES
-from nastk.errors import DataError, InvalidValue
+from nastk.errors import DataError, InvalidValue, NastkError
 from nastk.registry import SPACES
 from nastk.spaces.nasbench201 import NASBench201
 
@@ -575,15 +575,42 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_is_run(home, tmp_path
     assert not imported.saved()
 
 
-@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
-def test_truncated_files_are_refused(tmp_path, keep):
-    contents = {
+def sound() -> dict[str, list[bytes]]:
+    """Files that every form reads."""
+    return {
         "nasbench201-pth": [old_torch(whole([3])), new_torch(whole([3]))],
         "hw-nas-bench": [pickle.dumps(hardware())],
         "naslib-pickle": [pickle.dumps(naslib([1, 2]))],
         "nats-bench": [bz2.compress(pickle.dumps(whole([3], "12", "200")))],
     }
-    for form, files in contents.items():
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(300, marks=pytest.mark.long)])
+def test_corrupted_files_are_read_or_refused_in_one_line(tmp_path, rounds):
+    rng = np.random.default_rng(rounds)
+    path = tmp_path / "file"
+    for form, files in sound().items():
+        for number, content in enumerate(files):
+            for _ in range(rounds if len(content) < 1e6 else -(-rounds // 10)):
+                damaged = np.frombuffer(content, np.uint8).copy()
+                some = rng.integers(len(damaged), size=rng.integers(1, 9))
+                damaged[some] = rng.integers(256, size=len(some))
+                where = int(rng.integers(len(damaged)))
+                kind = rng.choice(["bytes", "cut out", "twice"])
+                parts = {"bytes": [damaged], "cut out": [damaged[:where], damaged[where + 9 :]]}
+                parts["twice"] = [damaged[: where + 9], damaged[where:]]
+                path.write_bytes(b"".join(part.tobytes() for part in parts[kind]))
+                said = ""
+                try:
+                    official.form(form).read([path])
+                except NastkError as error:
+                    said = str(error)
+                assert "\n" not in said, (form, number, kind, some, where)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_files_are_refused(tmp_path, keep):
+    for form, files in sound().items():
         for number, content in enumerate(files):
             path = tmp_path / f"{form}-{number}"
             path.write_bytes(content[: int(keep * len(content)) - 20])

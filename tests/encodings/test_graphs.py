@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
+from effort import calls
 from graph_toys import Line, LineByGraph, Wires, WiresByGraph
 
 import nastk
@@ -207,10 +207,8 @@ def test_path_refuses_paths_that_are_too_long_to_list() -> None:
 
 
 @pytest.mark.parametrize("name", ["path-counts", "path", "adjacency"])
-def test_five_thousand_cells_of_seven_nodes_take_less_than_a_second(name: str) -> None:
+def test_five_thousand_cells_of_seven_nodes_are_encoded_together(name: str) -> None:
     space = nastk.space("nasbench101")
     encoding = nastk.encoding(name).fit(space)
     archs = space.sample(5000, 0)
-    started = time.process_time()
-    encoding.transform(archs)
-    assert time.process_time() - started < 1
+    assert calls(lambda: encoding.transform(archs)) < 5000

@@ -203,13 +203,13 @@ def test_the_spy_wraps_any_oracle(whole):
 
 
 @pytest.fixture(scope="module")
-def nasbench201(nastk_home) -> Table:
-    return Table.load("nasbench201", nastk_home)
+def nasbench201(fetched) -> Table:
+    return Table.load("nasbench201", fetched("nasbench201"))
 
 
 @pytest.fixture(scope="module")
-def fbnet(nastk_home) -> Table:
-    return Table.load("fbnet", nastk_home)
+def fbnet(fetched) -> Table:
+    return Table.load("fbnet", fetched("fbnet"))
 
 
 @pytest.mark.data

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
+from effort import HANGS
 
 from nastk.errors import DataError, StorageError
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value
@@ -133,3 +136,20 @@ def test_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert "x" * 300 in lines[2]
     assert lines[3].split() == ["y", "-"]
+
+
+BROWSER = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+def test_a_browser_draws_the_page_and_finds_no_error(chart: Chart, tmp_path: Path) -> None:
+    write_html(chart, tmp_path / "front.html")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--enable-logging=stderr"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "front.html").as_uri()]
+    done = subprocess.run([str(BROWSER), *options], capture_output=True, text=True, timeout=HANGS, check=True)
+    drawn = done.stdout[: done.stdout.index('id="data"')]
+    assert drawn.count("<tr") == 1 + 3, "a line of names and one for each architecture of the front"
+    for text in ("a0", "a1", "a2", "accuracy", "latency"):
+        assert text in drawn
+    assert ":CONSOLE" not in done.stderr, "what the page's script complains of"

@@ -62,7 +62,7 @@ def test_the_command_compares_prints_draws_and_writes_tidy_rows(
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_bars_of_two_objectives(nastk_home: Path) -> None:
     rows = modnas.run(modnas.setting(), seeds=1, first=7, workers=1).rows()
     assert mean(rows, "generator, decoded, true costs", "*") >= 0.962
@@ -77,7 +77,12 @@ def test_the_bars_of_two_objectives(nastk_home: Path) -> None:
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "third", [("latency:pixel3", "energy:eyeriss"), ("latency:raspi4", "energy:edgegpu")], ids=lambda t: t[0]
+    "third",
+    [
+        ("latency:pixel3", "energy:eyeriss"),
+        pytest.param(("latency:raspi4", "energy:edgegpu"), marks=pytest.mark.long),
+    ],
+    ids=lambda t: t[0],
 )
 def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Path, third: tuple[str, str]) -> None:
     rows = modnas.run(modnas.setting(objectives=("test_accuracy", *third), steps=600), seeds=1, workers=1).rows()
@@ -90,7 +95,11 @@ def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Pa
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("space", "train", "unseen"), [("gpt", "P100,a6000", "h100"), ("fbnet", "pixel3,1080ti_1", "fpga")]
+    ("space", "train", "unseen"),
+    [
+        ("fbnet", "pixel3,1080ti_1", "fpga"),
+        pytest.param("gpt", "P100,a6000", "h100", marks=pytest.mark.long),
+    ],
 )
 def test_spaces_beyond_cells(extra_home: object, space: str, train: str, unseen: str) -> None:
     chosen = modnas.setting(space, train=train.split(","), unseen=[unseen], steps=500)

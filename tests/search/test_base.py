@@ -50,6 +50,7 @@ CHEAP: dict[str, dict[str, Any]] = {
     "modnas": {"steps": 30, "rays": 6, "every": 6},
     "nsganetv2": {"population": 6, "generations": 2},
     "ofa2": {"population": 6, "generations": 3},
+    **{f"scalarised:{name}": {"predictor": "ridge"} for name in SCALARISATIONS},
     "zero-cost": {"contexts": {"toy0": Context(proxies=_Proxies())}},
 }
 
@@ -74,6 +75,7 @@ def everyone() -> list[Any]:
             needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes", "qlognehvi": "botorch"}.get(full)
             missing = needs is not None and find_spec(needs) is None
             marks = [pytest.mark.skip(f"{needs} is not installed")] if missing else []
+            marks += [pytest.mark.long] if full == "qlognehvi" else []
             make = partial(SEARCHERS.get(full), **options)
             cases.append(pytest.param(make, goals, evaluations, id=full, marks=marks))
     return cases

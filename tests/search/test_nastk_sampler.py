@@ -117,15 +117,15 @@ def test_the_sampler_is_not_listed_as_a_searcher() -> None:
 # ---- how good
 
 
-@pytest.mark.slow
-def test_it_finds_better_categories_than_random_and_tpe() -> None:
+@pytest.mark.parametrize("seeds", [4, pytest.param(12, marks=pytest.mark.long)])
+def test_it_finds_better_categories_than_random_and_tpe(seeds: int) -> None:
     samplers = {
         "nastk": NastkSampler,
         "random": optuna.samplers.RandomSampler,
         "tpe": optuna.samplers.TPESampler,
     }
     best: dict[str, list[float]] = {name: [] for name in samplers}
-    for seed in range(12):
+    for seed in range(seeds):
         for name, make in samplers.items():
             study = optuna.create_study(direction="maximize", sampler=make(seed=seed))
             study.optimize(Pairwise(seed), n_trials=30)

@@ -2,13 +2,13 @@
 
 import itertools
 import json
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from effort import calls
 
 import nastk
 from nastk.encodings.path_counts import PathCounts
@@ -207,15 +207,12 @@ def test_exchanging_the_cells_inputs_is_another_network():
     assert len(set(SPACE.keys(both))) == 2
 
 
-def test_a_hundred_thousand_architectures_take_less_than_a_second():
-    archs = SPACE.sample(100_000, 0)
-    for method in (lambda: SPACE.sample(100_000, 1), lambda: SPACE.mutate(archs, 1), lambda: SPACE.one_hot(archs)):
-        started = time.perf_counter()
-        method()
-        assert time.perf_counter() - started < 1
-    started = time.perf_counter()
-    SPACE.canonical(archs)
-    assert time.perf_counter() - started < 10
+def test_large_populations_are_vectorised():
+    SPACE.canonical(SPACE.sample(100, 0))
+    archs = SPACE.sample(10_000, 0)
+    for method in (lambda: SPACE.sample(10_000, 1), lambda: SPACE.mutate(archs, 1), lambda: SPACE.one_hot(archs)):
+        assert calls(method) < 1000
+    assert calls(lambda: SPACE.canonical(archs)) < 1000
 
 
 # ---- graph

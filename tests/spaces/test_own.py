@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import optuna
 import pandas as pd
 import pytest
 import torch
+from effort import calls
 from torch import nn
 
 import nastk
@@ -208,11 +208,9 @@ def test_a_chain_of_conditions_needs_one_build_a_link() -> None:
 def test_large_populations_are_vectorised() -> None:
     space = nastk.space_of(Stages)
     space.canonical(space.sample(1000, 0))
-    archs = space.sample(100_000, 0)
-    for action in (lambda: space.sample(100_000, 0), lambda: space.mutate(archs, 0), lambda: space.canonical(archs)):
-        started = time.perf_counter()
-        action()
-        assert time.perf_counter() - started < 2.0, "about 0.3 s on an idle machine"
+    archs = space.sample(10_000, 0)
+    for action in (lambda: space.sample(10_000, 0), lambda: space.mutate(archs, 0), lambda: space.canonical(archs)):
+        assert calls(action) < 5000
 
 
 # ---- options
