@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 TYPES = {"feature": "i2", "threshold": "f8", "left": "i4", "right": "i4", "missing": "u1", "value": "f8"}
 """Fields of a node, with their types in arrays: which feature, up to which value one goes left, the children, whether
 one goes left where the feature is missing, what a leaf adds."""
-ROUNDS, DEPTH, RATE, LEAF = 100, 6, 0.05, 50
+ROUNDS = 100
+"""Trees. By leaving whole source spaces out 30 are a little better; from ten trainings on they make no difference
+(docs/accuracy.md)."""
+DEPTH = 6
+"""Of a tree; chosen by leaving whole source spaces out (docs/accuracy.md)."""
+RATE = 0.05
+"""Share of each tree's prediction that is added."""
+LEAF = 50
+"""Samples in a leaf at least; a tenth of all where there are fewer than 500."""
 
 
 class MonotoneTrees:
-    """A sum of trees, never falling when a feature rises; NaN features go the way that training found best.
+    """A sum of trees, never falling when a feature rises; for NaN features training finds the better child.
 
     Args:
         nodes: arrays of all trees' nodes, by the names in :data:`TYPES`; a leaf is its own child.

@@ -23,17 +23,21 @@ NOTHING = "none"
 """Label of the operation that cuts an edge."""
 ROWS = 1500
 """Architectures of the source space that are fitted, drawn if there are more."""
-MIX, REACH, NOISE = 1.0, 2.0, 0.01
-"""Weight and reach of interactions; noise variance of the mean over tasks."""
+MIX = 1.0
+"""Weight of interactions beside the additive part of weight one."""
+REACH = 2.0
+"""Unequal choices at which interactions have fallen to 1/e."""
+NOISE = 0.01
+"""Noise variance of a cell's mean score over the tasks."""
 
 
 @dataclass(frozen=True)
 class RelatedCells:
     """A Gaussian process on canonical cells of one space, on the mean of their normal scores in its tasks.
 
-    ``k(m) = 1 + m / d + MIX exp(-(d - m) / REACH)`` for ``m`` equal choices of ``d``. Cells of another space are read
-    as cells of this one; an operation that is not known here counts as `none`: nothing is expected of what was never
-    seen.
+    ``k(m) = 1 + m / d + MIX exp(-(d - m) / REACH)`` for ``m`` of ``d`` choices in which two cells agree. Cells of
+    another space are read as cells of this one; an operation that is not known here counts as `none`: nothing is
+    expected of what was never seen.
 
     Args:
         space: of the tasks.
