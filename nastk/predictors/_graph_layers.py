@@ -32,7 +32,7 @@ class DenseGraphFlow(nn.Module):
 
 
 class GraphAttention(nn.Module):
-    """Attention along the arrows, gated by the operation, with layer normalisation."""
+    """Attention along the edges, gated by the operation, with layer normalisation."""
 
     def __init__(self, inputs: int, outputs: int, operation: int):
         super().__init__()
@@ -71,10 +71,10 @@ def mean_node(x: Tensor, used: Tensor | None) -> Tensor:
 
 
 def encode_graphs(p: Parameters, layout: Layout, x: Tensor, adjacency: Tensor | None) -> Tensor:
-    """`encode`, which also takes graphs that differ in their arrows.
+    """`encode`, which also takes graphs that differ in their edges.
 
     Args:
-        x: see `encode`; where arrows differ, as `OpGraphs.convolved` gives it, after the members.
+        x: see `encode`; where edges differ, as `OpGraphs.convolved` gives it, after the members.
         adjacency: the shared one, see `encode`.
     """
     if layout.kind != "gcn" or x.shape[-1] == layout.inputs:

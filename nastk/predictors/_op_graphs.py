@@ -1,4 +1,4 @@
-"""Architectures as operation graphs for graph networks: operation numbers of the nodes, and the arrows between them."""
+"""Architectures as operation graphs for graph networks: operation numbers of the nodes, and the edges between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nastk.predictors._multi_predict_network import spread, with_global_node
 from nastk.spaces.base import Archs, SearchSpace
 
 SAMPLED = 1000
-"""Architectures whose graphs tell whether arrows differ in a space, and whether graphs branch."""
+"""Architectures whose graphs tell whether edges differ in a space, and whether graphs branch."""
 
 
 class GraphTensors(NamedTuple):
@@ -21,25 +21,25 @@ class GraphTensors(NamedTuple):
 
     Args:
         numbers: operations of the nodes, ``(n, nodes)``.
-        arrows: ``(nodes, nodes)`` of all graphs, or ``(n, nodes, nodes)``; one where the row's node feeds the column's.
-        used: false for padding, ``(n, nodes)``; None where all graphs have the same arrows and no padding.
+        edges: ``(nodes, nodes)`` of all graphs, or ``(n, nodes, nodes)``; one where the row's node feeds the column's.
+        used: false for padding, ``(n, nodes)``; None where all graphs have the same edges and no padding.
     """
 
     numbers: Tensor
-    arrows: Tensor
+    edges: Tensor
     used: Tensor | None
 
     def rows(self, chosen: Tensor) -> GraphTensors:
-        """Some of the graphs; all fields but shared arrows get the shape of `chosen` in place of ``n``."""
+        """Some of the graphs; all fields but shared edges get the shape of `chosen` in place of ``n``."""
         if self.used is None:
             return self._replace(numbers=self.numbers[chosen])
-        return GraphTensors(self.numbers[chosen], self.arrows[chosen], self.used[chosen])
+        return GraphTensors(self.numbers[chosen], self.edges[chosen], self.used[chosen])
 
 
 class OpGraphs:
     """The graphs of a space as tensors, from `SearchSpace.graphs`.
 
-    Where arrows do not depend on the architecture there is one adjacency matrix for all, which is faster.
+    Where edges do not depend on the architecture there is one adjacency matrix for all, which is faster.
 
     Args:
         space: the space.
@@ -48,7 +48,7 @@ class OpGraphs:
         operations: labels of all operations; a node's number is its place in this list.
         nodes: how many, padding included.
         adjacency: ``(nodes, nodes)`` that all graphs share, one where the row's node feeds the column's; None if they
-            differ in their arrows.
+            differ in their edges.
         chain: whether no graph branches.
     """
 
@@ -67,13 +67,13 @@ class OpGraphs:
     def __call__(
         self, archs: Archs, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
     ) -> GraphTensors:
-        """The graphs of `archs` ``(n, d)``; arrows are of type `dtype`."""
+        """The graphs of `archs` ``(n, d)``; edges are of type `dtype`."""
         graphs = self.space.graphs(archs)
         numbers = torch.tensor(self._number[graphs.operations], device=device)
         if self.adjacency is not None and (graphs.adjacency == self.adjacency).all():
             return GraphTensors(numbers, torch.tensor(self.adjacency, dtype=dtype, device=device), None)
-        arrows = torch.tensor(graphs.adjacency, dtype=dtype, device=device)
-        return GraphTensors(numbers, arrows, torch.tensor(graphs.used, device=device))
+        edges = torch.tensor(graphs.adjacency, dtype=dtype, device=device)
+        return GraphTensors(numbers, edges, torch.tensor(graphs.used, device=device))
 
     @property
     def receivers(self) -> Tensor | None:
@@ -83,15 +83,15 @@ class OpGraphs:
     def convolved(self, archs: Archs) -> Tensor:
         """What reaches each node in a first graph convolution with a global node, ``(n, nodes + 1, operations)``.
 
-        Where arrows differ, each node's row of :attr:`receivers` follows: ``(n, nodes + 1, operations + nodes + 1)``.
+        Where edges differ, each node's row of :attr:`receivers` follows: ``(n, nodes + 1, operations + nodes + 1)``.
         :func:`unpacked` takes both apart.
         """
         graphs = self(archs)
         numbers = graphs.numbers.numpy()
         if graphs.used is None:
-            return spread(numbers, len(self.operations), with_global_node(graphs.arrows.double().numpy()))
+            return spread(numbers, len(self.operations), with_global_node(graphs.edges.double().numpy()))
         receivers = torch.eye(self.nodes + 1).repeat(len(numbers), 1, 1)
-        receivers[:, :-1, :-1] += graphs.arrows.transpose(1, 2)
+        receivers[:, :-1, :-1] += graphs.edges.transpose(1, 2)
         receivers[:, -1, :-1] = graphs.used.float()
         return torch.cat([spread(numbers, len(self.operations), receivers), receivers], dim=2)
 

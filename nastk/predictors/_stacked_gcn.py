@@ -31,18 +31,18 @@ def _generator(kind: str) -> str:
 
 
 def flows(graphs: GraphTensors) -> GraphTensors:
-    """What each node hears along and against the arrows in place of the arrows, ``([n,] 2, nodes + 1, nodes + 1)``.
+    """What each node hears along and against the edges in place of the edges, ``([n,] 2, nodes + 1, nodes + 1)``.
 
     Rows sum to one. Both directions have self loops and a global node, last, that hears all nodes but padding and is
     heard by none.
     """
-    arrows, used = graphs.arrows, graphs.used
-    nodes = arrows.shape[-1]
-    both = torch.eye(nodes + 1, dtype=arrows.dtype, device=arrows.device).repeat(*arrows.shape[:-2], 2, 1, 1)
-    both[..., 0, :nodes, :nodes] += arrows.transpose(-1, -2)
-    both[..., 1, :nodes, :nodes] += arrows
-    both[..., nodes, :nodes] = 1.0 if used is None else used[:, None].to(arrows.dtype)
-    return graphs._replace(arrows=both / both.sum(dim=-1, keepdim=True))
+    edges, used = graphs.edges, graphs.used
+    nodes = edges.shape[-1]
+    both = torch.eye(nodes + 1, dtype=edges.dtype, device=edges.device).repeat(*edges.shape[:-2], 2, 1, 1)
+    both[..., 0, :nodes, :nodes] += edges.transpose(-1, -2)
+    both[..., 1, :nodes, :nodes] += edges
+    both[..., nodes, :nodes] = 1.0 if used is None else used[:, None].to(edges.dtype)
+    return graphs._replace(edges=both / both.sum(dim=-1, keepdim=True))
 
 
 class StackedGcn(nn.Module):
@@ -88,9 +88,9 @@ class StackedGcn(nn.Module):
         x = (x.transpose(1, 2).contiguous() if shared else x).expand(self.members, -1, -1, -1)
         heard = self._heard_alike if shared else self._heard
         for i, weight in enumerate(self.convolutions):
-            rows = graphs.arrows[..., -1:, :] if i == len(self.convolutions) - 1 else graphs.arrows
-            (along, against), ways = rows.unbind(-3), weight.chunk(2, dim=2)
-            x = 0.5 * (heard(x, along, ways[0]) + heard(x, against, ways[1]))
+            rows = graphs.edges[..., -1:, :] if i == len(self.convolutions) - 1 else graphs.edges
+            (along, against), directions = rows.unbind(-3), weight.chunk(2, dim=2)
+            x = 0.5 * (heard(x, along, directions[0]) + heard(x, against, directions[1]))
             x = nn.functional.dropout(x, self.dropout, self.training)
         x = torch.relu(_linear(x[:, -1] if shared else x[:, :, -1], self.hidden))
         return _linear(nn.functional.dropout(x, self.dropout, self.training), self.out)
@@ -104,7 +104,7 @@ class StackedGcn(nn.Module):
 
     @staticmethod
     def _heard(x: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
-        """One direction of a convolution, ``(members, n, nodes, width)``, where each graph has its own arrows."""
+        """One direction of a convolution, ``(members, n, nodes, width)``, where each graph has its own edges."""
         sums = flow @ x
         return torch.relu(sums.flatten(1, 2) @ weight).reshape(*sums.shape[:3], weight.shape[2])
 

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class Flan(Predictor):
-    """A forward pass along the arrows, a backward pass against them that refines each operation's embedding, and again.
+    """A forward pass along the edges, a backward pass against them that refines each operation's embedding, and again.
 
     Layers are the mean of dense graph flow and graph attention. A node's operation embedding is changed by a perceptron
     of itself and of what the backward pass brought to the node; the last forward pass is read at its mean node. The
@@ -165,7 +165,7 @@ class _Network(nn.Module):
 
     def forward(self, graphs: GraphTensors, extras: Tensor | None) -> Tensor:
         """Scores ``(n,)`` of graphs and supplements ``(n, k)``."""
-        against = graphs.arrows
+        against = graphs.edges
         along = against.transpose(-1, -2).contiguous()
         operations = self.operations(graphs.numbers)
         for step in range(self.timesteps):

@@ -18,7 +18,7 @@ FOLDED = 4
 
 
 class Gcn(Predictor):
-    """Graph convolutions along and against the arrows of the operation graph, read at a global node.
+    """Graph convolutions along and against the edges of the operation graph, read at a global node.
 
     The convolution is Neural Predictor's, the global node BRP-NAS's (Dudziak et al., NeurIPS 2020).
     Several networks with weights and minibatches of their own train together; their mean is the answer, their spread

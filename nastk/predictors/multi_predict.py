@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nastk.encodings.base import Context, Encoding, encoding
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+from nastk.predictors._cache import Cache
 from nastk.predictors._graph_layers import encode_graphs
 from nastk.predictors._multi_predict_network import (
     Descent,
@@ -120,7 +121,7 @@ class MultiPredict(FewShotPredictor):
         if members < 1 or device_width < 1 or not head:
             raise InvalidValue("members and device_width must be at least 1, and head needs a layer")
 
-        self._kept: tuple[tuple[tuple[int, ...], bytes], Tensor] | None = None
+        self._kept: Cache[Tensor] = Cache(1)
 
     # ---- sources
 
@@ -137,7 +138,7 @@ class MultiPredict(FewShotPredictor):
         for j, task in enumerate(tasks):
             targets[[place[row.tobytes()] for row in task.archs], j] = _min_max(task.values, task.values)
         self.archs_ = archs
-        self._kept = None
+        self._kept = Cache(1)
         self.features_ = _Features(self, tasks[0].space, archs, [task.context for task in tasks])
         self.layout_ = self._layout(self.features_, len(tasks))
         self.references_ = archs[:0]
@@ -186,9 +187,7 @@ class MultiPredict(FewShotPredictor):
         """Embeddings by the pretrained encoder, ``(members, n, embedding)``; the last ones are kept, since devices are
         often predicted for the same architectures."""
         key = archs.shape, archs.tobytes()
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, _embed(self.network_, self.layout_, archs, features, self.members)
-        return self._kept[1]
+        return self._kept.find(key, lambda: _embed(self.network_, self.layout_, archs, features, self.members))
 
     def _sample_vector(self, task: Task) -> Array:
         return _min_max(reference_values(task, self.references_), task.values)
@@ -289,7 +288,7 @@ class _Features:
 
     Attributes:
         names: of the extras; "" for one that no context knows.
-        receivers: who hears whom in the GCN, where all graphs have the same arrows.
+        receivers: message-passing adjacency of the GCN, where all graphs have the same edges.
         scale: mean and spread of the extras, ``(k,)`` each.
         unknown: extras that tell nothing in a context (a source task's own device), ``(k,)`` each.
     """

@@ -109,12 +109,12 @@ class Nasflat(FewShotPredictor):
         return self
 
     def _inputs(self, archs: Archs) -> GraphTensors:
-        """Graphs; of chains the nodes between input and output, each with an arrow to itself alone: a chain's arrows
+        """Graphs; of chains the nodes between input and output, each with an edge to itself alone: a chain's edges
         say nothing, and the published networks for FBNet have none."""
         graphs = self.graphs_(archs)
         if not self.chain_:
             return graphs
-        inner = graphs.arrows[..., 1:-1, 1:-1]
+        inner = graphs.edges[..., 1:-1, 1:-1]
         used = None if graphs.used is None else graphs.used[:, 1:-1]
         return GraphTensors(graphs.numbers[:, 1:-1], torch.eye(inner.shape[-1]).expand_as(inner), used)
 
@@ -166,7 +166,7 @@ class _Network(nn.Module):
     def forward(self, graphs: GraphTensors, devices: Tensor, extras: Tensor | None) -> Tensor:
         """Scores ``(n,)`` of graphs on devices ``(n, device_width)``."""
         count, nodes = graphs.numbers.shape
-        adjacency = graphs.arrows.transpose(-1, -2)
+        adjacency = graphs.edges.transpose(-1, -2)
         operations = torch.cat([self.operations(graphs.numbers), devices[:, None].expand(-1, nodes, -1)], dim=2)
         x = self.nodes.expand(count, -1, -1)
         h = x

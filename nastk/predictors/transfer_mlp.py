@@ -75,9 +75,9 @@ class TransferMLP(Predictor):
         if self.encoding != "zcp":
             raise InvalidValue(f"transfer-mlp moves between spaces on zcp only, not on {self.encoding}")
         self.proxies_ = tuple(name for name in proxy_names(tasks) if name not in self.without)
-        x = np.concatenate([_filled(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
+        x = np.concatenate([_fill(proxy_quantiles(t, self.proxies_, t.archs, t.archs)) for t in tasks])
         y = np.concatenate([rank_places(task) for task in tasks])
-        self.start_ = self._trained(None, x, y, self.source_epochs, self.source_rate)
+        self.start_ = self._train(None, x, y, self.source_epochs, self.source_rate)
         return self
 
     def adapt(self, task: Task) -> TransferMLP:
@@ -100,15 +100,15 @@ class TransferMLP(Predictor):
         task = task.subset(np.lexsort((task.values, *task.archs.T)))
         self.scale_ = Scale.fit("normal", task.values, task.direction)
         epochs, rate = (self.epochs, self.learning_rate) if self.start_ is None else (self.fine_epochs, self.fine_rate)
-        self.network_ = self._trained(self.start_, self._input(task.archs), rank_places(task), epochs, rate)
+        self.network_ = self._train(self.start_, self._input(task.archs), rank_places(task), epochs, rate)
         return self
 
     def _input(self, archs: Archs) -> NDArray[np.float64]:
         if self.encoding_ is not None:
             return self.encoding_.transform(archs)
-        return _filled(proxy_quantiles(self.task_, self.proxies_, archs, self.reference_))
+        return _fill(proxy_quantiles(self.task_, self.proxies_, archs, self.reference_))
 
-    def _trained(
+    def _train(
         self, start: nn.Sequential | None, x: NDArray[np.float64], y: NDArray[np.float64], epochs: int, rate: float
     ) -> nn.Sequential:
         """A network after `epochs` of L1 loss by AdamW, from a copy of `start` or from random weights."""
@@ -164,6 +164,6 @@ class TransferMLP(Predictor):
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
 
 
-def _filled(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fill(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centred quantiles, zero where missing."""
     return np.nan_to_num(2.0 * quantiles - 1.0)

@@ -1,4 +1,4 @@
-"""Graph networks where arrows depend on the architecture: one matrix a graph, padding that nobody hears."""
+"""Graph networks where edges depend on the architecture: one matrix a graph, padding that nobody hears."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def test_one_matrix_a_graph_and_one_for_all_give_the_same(make: Any) -> None:
     graphs = OpGraphs(CELLS)
     batch = graphs(CELLS.sample(20, 0))
     assert batch.used is None
-    assert batch.arrows.shape == (8, 8)
-    apart = GraphTensors(batch.numbers, batch.arrows.expand(20, 8, 8), torch.ones(20, 8, dtype=torch.bool))
+    assert batch.edges.shape == (8, 8)
+    apart = GraphTensors(batch.numbers, batch.edges.expand(20, 8, 8), torch.ones(20, 8, dtype=torch.bool))
     network = make(graphs)
     with torch.no_grad():
         assert torch.allclose(network(batch), network(apart), atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [_flan, _nasflat, _stacked])
-def test_padding_is_not_read_and_arrows_are(make: Any) -> None:
+def test_padding_is_not_read_and_edges_are(make: Any) -> None:
     graphs = OpGraphs(Wires())
     batch = graphs(Wires().sample(50, 0))
     assert batch.used is not None
     assert 0.1 < (~batch.used).double().mean() < 0.9
     network = make(graphs)
     other = torch.where(batch.used, batch.numbers, graphs.operations.index("conv"))
-    without = batch._replace(arrows=torch.zeros_like(batch.arrows))
+    without = batch._replace(edges=torch.zeros_like(batch.edges))
     with torch.no_grad():
         assert torch.equal(network(batch), network(batch._replace(numbers=other)))
         assert not torch.isclose(network(batch), network(without)).any()
@@ -149,7 +149,7 @@ def _longest(archs: Archs) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("space", [Wires, WiresByGraph])
-def test_what_lies_in_the_arrows_is_learned(name: str, options: dict[str, Any], space: type[SearchSpace]) -> None:
+def test_what_lies_in_the_edges_is_learned(name: str, options: dict[str, Any], space: type[SearchSpace]) -> None:
     archs = space().sample(100, 0, unique=True)
     task = nastk.Task(space(), archs, _longest(archs), "test_accuracy", "%", "max")
     others = space().sample(400, 1)
@@ -174,12 +174,12 @@ def test_chains_are_told_from_cells_also_where_their_length_varies() -> None:
     few = nastk.predictor("nasflat", epochs=1).pretrain(sources)
     batch = few._inputs(Line().sample(6, 0))  # type: ignore[attr-defined]
     assert batch.numbers.shape == batch.used.shape == (6, 9)
-    assert torch.equal(batch.arrows, torch.eye(9).expand(6, 9, 9))
+    assert torch.equal(batch.edges, torch.eye(9).expand(6, 9, 9))
 
 
-def test_a_graph_with_other_arrows_than_all_sampled_ones_keeps_its_own() -> None:
+def test_a_graph_with_other_edges_than_all_sampled_ones_keeps_its_own() -> None:
     class Mostly(Wires):
-        """One architecture in 22,707 has another arrow."""
+        """One architecture in 22,707 has another edge."""
 
         def graphs(self, archs: Archs) -> Graphs:
             graphs = super().graphs(np.repeat([[0, 0, 0, *[1] * 10]], len(archs), axis=0))
@@ -189,5 +189,5 @@ def test_a_graph_with_other_arrows_than_all_sampled_ones_keeps_its_own() -> None
     graphs = OpGraphs(Mostly())
     assert graphs.adjacency is not None
     batch = graphs(np.ones((1, 13), dtype=np.int64))
-    assert batch.arrows.shape == (1, 5, 5)
-    assert batch.arrows.sum() == 9
+    assert batch.edges.shape == (1, 5, 5)
+    assert batch.edges.sum() == 9
