@@ -56,7 +56,7 @@ class Decoder:
             seed: of draws where the likeliest combination is no member.
 
         Raises:
-            Unsupported: of many draws none is a member.
+            Unsupported: of :data:`TRIES` draws none is a member.
         """
         space = self.space
         log_p = log_softmax(logits, space.sizes)
@@ -189,7 +189,7 @@ def greedy(costs: Array, n: int, count: int = 64, taken: Array | None = None) ->
 
     Args:
         costs: ``(draws, archs, m)``, scaled to [0, 1].
-        n: at most so many.
+        n: how many, at most.
         count: directions of the hypervolume.
         taken: costs of what is there already, ``(k, m)``.
     """

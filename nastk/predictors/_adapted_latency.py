@@ -21,8 +21,44 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
+COMPILED_ODDS = 1 / 9
+"""Prior odds that a runtime compiles, as pixel3, raspi4, edgegpu and edgetpu of HW-NAS-Bench do, and does not run what
+is written: nine to one for what is written (docs/latency.md)."""
+LOG_FLOOR = 0.02
+"""Share of the median to which lower values are lifted before logarithms, which a few near zero would dominate; the
+tables of pixel3 and raspi4 (NAS-Bench-201) hold such values."""
+NEGLIGIBLE = 10.0
+"""Log evidence below the best at which a configuration is not tried with robust noise, of which each round inverts a
+matrix for every configuration."""
+MANY = 40
+"""Measurements from which on fewer configurations are tried: one costs the cube of their number, and the more of them
+there are, the less the evidence leaves to average over."""
+FEWEST = 8
+"""Configurations of one reading that are tried however many measurements there are."""
+LEAST_SIGNAL = 1e-6
+"""Floor of the signal variance, where measurements follow a configuration without any rest."""
+LEAST_MASS = 1e-4
+"""Posterior probability under which a scale with a noise model is left out of predictions."""
+HEAVIEST = 4
+"""Configurations of each scale and noise model whose variances are computed, the most probable ones; means are of all.
+A mean is linear in the kernel, so that all configurations share one product, but each variance needs its own."""
+LOG_ROOM = 3.0
+"""How far, in nats, a prediction on the log scale may leave the range of the measurements (a factor of 20): it is
+exponentiated, and one absurd value would rule the average over the scales."""
+RAW_FLOOR = 0.1
+"""Share of the least measurement below which no latency is predicted: on the raw scale a Gaussian can be negative."""
+
+
 def _grid(sources: bool) -> list[dict[str, float]]:
-    """Kernel weightings that are averaged over."""
+    """Kernel weightings that are averaged over, by block; each block has a mean squared norm of one.
+
+    A weight is a prior variance: how much of the latency is expected to come from that block. The mean of the sources,
+    what all devices share, is a block of its own; option counts (those within groups have half the weight) and statics
+    tell what no source does; the layer-wise block has the least, for with more it ranks worse from few measurements.
+
+    Args:
+        sources: whether there are source devices; without, the layer-wise block has to carry what they would.
+    """
     if not sources:
         alone = itertools.product((0.0, 0.3, 1.0), (0.3, 1.0), (0.02, 0.1, 0.3))
         return [{"counts": c, "groups": c / 2, "statics": s, "choices": w} for c, s, w in alone]
@@ -33,7 +69,14 @@ def _grid(sources: bool) -> list[dict[str, float]]:
 
 
 def _weights(grid: list[dict[str, float]], names: Sequence[str], reading: str, limit: int) -> Array:
-    """At most `limit` weightings ``(c, blocks)`` of one reading's blocks."""
+    """At most `limit` weightings ``(c, blocks)`` of one reading's blocks, evenly spread over the sorted grid.
+
+    Args:
+        grid: weightings by block.
+        names: of all blocks.
+        reading: what the names of the reading's blocks end in; the others have no weight.
+        limit: of them are kept.
+    """
     columns = [n.removesuffix(reading) if n.endswith(reading) else "" for n in names]
     weights = np.unique([[w.get(column, 0.0) for column in columns] for w in grid], axis=0)
     if len(weights) > limit:
@@ -69,15 +112,6 @@ class _Fits:
     inverse: Array
 
 
-ODDS = 1 / 9
-"""Prior odds that a runtime compiles (pixel3, raspi4, edgegpu and edgetpu of HW-NAS-Bench do), not runs what is
-written."""
-LIFTED = 0.02
-"""Share of the median to which lower values are lifted before logarithms, which a few near zero would dominate."""
-NEGLIGIBLE = 10.0
-"""Log evidence below the best at which a configuration is not tried with robust noise."""
-
-
 class AdaptedLatency(Predictor):
     """A device's latency, learned by `FewShotGP.adapt`."""
 
@@ -86,57 +120,81 @@ class AdaptedLatency(Predictor):
         self.fit(task)
 
     def fit(self, task: Task) -> AdaptedLatency:
-        few = self.few
+        few, n = self.few, len(task)
         self.task_ = task
         self.known_ = few.features(task.space, task.context)(task.archs)
         names = self.known_.names
         grid = _grid("sources" in names)
         limit = few.max_configurations
-        if len(task) > 40:
-            limit = max(8, int(limit * (40 / len(task)) ** 2))
+        if n > MANY:
+            limit = max(FEWEST, int(limit * (MANY / n) ** 2))
+        # a runtime either runs what is written or compiles it: a configuration is of one reading, never a mix
         readings = ("", COMPILED) if self.known_.compiled.any() else ("",)
         weights = np.concatenate([_weights(grid, names, reading, limit) for reading in readings])
         kernels = np.einsum("cb,bij->cij", weights, self.known_.gram(self.known_))
-        scale = np.maximum(np.einsum("cii->c", kernels) / len(task), 1e-12)
+        # to a mean prior variance of one, so that a noise relative to the signal means the same in each configuration
+        scale = np.maximum(np.einsum("cii->c", kernels) / n, 1e-12)
         kernels = np.repeat(kernels / scale[:, None, None], len(few.noises), axis=0)
         weights = np.repeat(weights / scale[:, None], len(few.noises), axis=0)
         noise = np.tile(np.asarray(few.noises, dtype=np.float64), len(scale))
         self.fits_: list[_Fits] = []
-        for log in (False, True):
+        for log in (False, True):  # some devices' layers add up, others' multiply: evidence decides
             self.fits_ += self._fits(log, kernels, weights, noise)
         evidence = np.concatenate([f.evidence for f in self.fits_])
         if few.prior_ is not None and few.prior_.shape[1] == len(noise):
             evidence += few.prior_weight * np.concatenate([few.prior_[int(f.log), f.configuration] for f in self.fits_])
+        # every configuration of a reading has its odds: as many weightings are of either
         compiled = [f.weights[:, self.known_.compiled].any(axis=1) for f in self.fits_]
-        evidence += np.log(ODDS) * np.concatenate(compiled)
+        evidence += np.log(COMPILED_ODDS) * np.concatenate(compiled)
         posterior = np.exp(evidence - evidence.max())
         self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
 
     def _fits(self, log: bool, kernels: Array, weights: Array, noise: Array) -> list[_Fits]:
-        """With Gaussian noise, and then, where that is not hopeless, with Student's t by iterated reweighting."""
-        values, n, few = self._modelled(log), len(self.task_), self.few
+        """GPs on one scale with Gaussian noise and, for configurations that are not hopeless, with Student's t noise.
+
+        The latter is a Gaussian whose variance differs by measurement, with a gamma prior on the precisions (Lange,
+        Little & Taylor, JASA 1989): measurements are reweighted by how far they are from what the others predict, and
+        all is solved again. So a disturbed measurement, or a low-resolution timer's, counts less.
+
+        Args:
+            log: whether logarithms are modelled.
+            kernels: of the configurations, ``(c, n, n)``.
+            weights: of their blocks, ``(c, blocks)``.
+            noise: their noise variances, ``(c,)``.
+        """
+        values, n, few = self._targets(log), len(self.task_), self.few
         centre, spread = float(values.mean()), float(values.std())
+        # of standardisation and logarithm, so that evidences of both scales are densities of the same milliseconds
         jacobian = -n * np.log(spread) - (values.sum() if log else 0.0)
         z = (values - centre) / spread
         precision: Array = np.ones((len(kernels), n))
         number = np.arange(len(kernels))
         found = []
         for turn in range(few.robust + 1):
+            # the inverse itself: leaving one out, below, needs its diagonal, and draws and variances the rest
             inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
+            # constant by generalised least squares, its prior flat (Rasmussen & Williams 2006, Section 2.7): the mean
+            # latency on a new device may be anything, and that of chosen architectures is not the space's
             ones = inverse.sum(axis=2)
             total = ones.sum(axis=1)
             offset = (ones @ z) / total
             alpha = np.einsum("cij,cj->ci", inverse, z - offset[:, None])
-            variance: Array = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, 1e-6)
+            # signal variance in closed form, where the likelihood is largest; noise scales with it
+            variance: Array = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, LEAST_SIGNAL)
             if turn in (0, few.robust):
+                # n - 1 and log(total): the constant integrated out (equation 2.45); then the precisions' gamma density
                 evidence = -0.5 * ((n - 1) * np.log(variance) - np.linalg.slogdet(inverse)[1] + np.log(total))
                 half = few.freedom / 2
                 evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
                 solved = offset, alpha, variance, np.asarray(inverse)
                 found.append(_Fits(log, number, centre, spread, weights, noise, evidence, *solved))
+            # squared residuals of leaving one out over their variances (equation 5.12): an outlier is judged by what
+            # the others say, for a flexible kernel follows it and would call it no outlier
             diagonal = np.einsum("cii->ci", inverse)
             left_out: Array = alpha**2 / diagonal / variance[:, None]
+            # the expectation step of a t distribution, which only takes weight away: a measurement near its prediction
+            # by chance is no better than the others
             precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
             if turn == 0:
                 kept = evidence > evidence.max() - NEGLIGIBLE
@@ -144,10 +202,10 @@ class AdaptedLatency(Predictor):
                 number = number[kept]
         return found
 
-    def _modelled(self, log: bool) -> Array:
-        """The measurements, or their logarithms, ``(n,)``."""
+    def _targets(self, log: bool) -> Array:
+        """What the GPs of a scale learn: the measurements, or their logarithms, ``(n,)``."""
         y = self.task_.values
-        return np.log(np.maximum(y, LIFTED * np.median(y))) if log else y
+        return np.log(np.maximum(y, LOG_FLOOR * np.median(y))) if log else y
 
     def predict(self, archs: Any) -> Prediction:
         """Mean and standard deviation of a measurement, in its unit, averaged over all configurations."""
@@ -161,24 +219,29 @@ class AdaptedLatency(Predictor):
         low, high = self.task_.values.min(), self.task_.values.max()
         for fit, posterior in zip(self.fits_, self.posterior_, strict=True):
             mass = float(posterior.sum())
-            if mass < 1e-4:
+            if mass < LEAST_MASS:
                 continue
             q = posterior / mass
+            # a kernel is a weighted sum of the blocks' inner products, so that the average over configurations is one
+            # sum over blocks, whose coefficients are averaged first
             coefficients = np.einsum("c,cb,ci->bi", q, fit.weights, fit.alpha)
             mean = (cross @ coefficients[:, :, None]).sum(axis=0)[:, 0] + float(q @ fit.offset)
             spread_z = np.zeros(len(archs))
-            heavy = np.argsort(-q)[:4]
+            heavy = np.argsort(-q)[:HEAVIEST]
             for c in heavy:
                 reach = np.tensordot(fit.weights[c], cross, axes=1)
                 left = fit.weights[c] @ self_norm - explained_variance(reach, fit.inverse[c])
                 here = reach @ fit.alpha[c] + fit.offset[c]
+                # with noise: the spread is that of a measurement, not of the latency behind it
                 spread_z += q[c] * (fit.variance[c] * (np.maximum(left, 0.0) + fit.noise[c]) + (here - mean) ** 2)
             std = np.sqrt(spread_z / q[heavy].sum()) * fit.spread
             value = mean * fit.spread + fit.centre
             if fit.log:
-                value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))
+                # the median, not the log-normal's mean, which a wide spread would move far beyond what was measured;
+                # the standard deviation is to first order
+                value = np.exp(np.clip(value, np.log(low) - LOG_ROOM, np.log(high) + LOG_ROOM))
                 std = value * np.minimum(std, 2.0)
-            value = np.maximum(value, 0.1 * low)
+            value = np.maximum(value, RAW_FLOOR * low)
             total += mass * value
             second += mass * (std**2 + value**2)
             kept += mass
@@ -186,10 +249,11 @@ class AdaptedLatency(Predictor):
         return Prediction(mean, np.sqrt(np.maximum(second / kept - mean**2, 0.0)))
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> Array:
-        """Joint draws of measurements, ``(n, n_archs)``, of a configuration each that is drawn by its posterior.
+        """Joint draws of measurements, ``(n, n_archs)``, in their unit; each of a configuration drawn by its posterior.
 
-        The kernel is a sum of inner products of features, so that a draw is a random weighting of them, moved to the
-        measurements by Matheron's rule (Wilson et al., ICML 2020).
+        The kernel is a sum of inner products of features, so that a draw of the prior is a random weighting of them,
+        and Matheron's rule (Wilson et al., ICML 2020) makes a draw of the posterior from it: no covariance between all
+        that is asked for is ever formed.
         """
         archs = self._checked(archs)
         rng = np.random.default_rng(seed)
@@ -198,7 +262,7 @@ class AdaptedLatency(Predictor):
         chances = np.concatenate(self.posterior_)
         places = [(i, c) for i, fit in enumerate(self.fits_) for c in range(len(fit.noise))]
         low, high = self.task_.values.min(), self.task_.values.max()
-        which, place = np.unique(archs, axis=0, return_inverse=True)  # one measurement of each
+        which, place = np.unique(archs, axis=0, return_inverse=True)  # one measurement of each: equal rows, equal draws
         draws = np.empty((n, len(archs)))
         for row, drawn in enumerate(rng.choice(len(places), n, p=chances / chances.sum())):
             number, c = places[drawn]
@@ -209,19 +273,20 @@ class AdaptedLatency(Predictor):
                 prior += block @ random
                 measured += known @ random
             measured += np.sqrt(fit.noise[c]) * rng.standard_normal(len(measured))
+            # the prior's draw at the measurements is what the draw has to be corrected by
             moved = fit.alpha[c] - np.sqrt(fit.variance[c]) * (fit.inverse[c] @ measured)
             value = fit.offset[c] + np.sqrt(fit.variance[c]) * prior
             value += np.tensordot(fit.weights[c], cross, axes=1) @ moved
             value += np.sqrt(fit.variance[c] * fit.noise[c]) * rng.standard_normal(len(which))[place.ravel()]
             value = value * fit.spread + fit.centre
             if fit.log:
-                value = np.exp(np.clip(value, np.log(low) - 3.0, np.log(high) + 3.0))
-            draws[row] = np.maximum(value, 0.1 * low)
+                value = np.exp(np.clip(value, np.log(low) - LOG_ROOM, np.log(high) + LOG_ROOM))
+            draws[row] = np.maximum(value, RAW_FLOOR * low)
         return draws
 
     def log_densities(self, archs: Any, values: Array) -> Array:
         """Mean log predictive density of true values under each configuration with Gaussian noise, raw and log,
-        ``(2, configurations)``; a single surprise counts for at most ten nats below the median."""
+        ``(2, configurations)``; one unlikely value counts for at most ten nats below the median."""
         features = self.few.features(self.task_.space, self.task_.context)(self._checked(archs))
         cross = features.gram(self.known_)
         self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
@@ -243,18 +308,19 @@ class AdaptedLatency(Predictor):
     def left_out(self) -> Array:
         """For each measured architecture its value as the others predict it, ``(n,)``, in the metric's unit.
 
-        In closed form (Rasmussen & Williams 2006, Section 5.4.2): how far to trust the predictions, at no extra cost.
+        In closed form (Rasmussen & Williams 2006, Section 5.4.2), with hyper-parameters and posterior of all
+        measurements: how far to trust the predictions, without measuring more.
         """
         total = np.zeros(len(self.task_))
         for fit, posterior in zip(self.fits_, self.posterior_, strict=True):
-            y = self._modelled(fit.log)
+            y = self._targets(fit.log)
             z = (y - fit.centre) / fit.spread
             residuals = left_out_residuals(fit.alpha, np.einsum("cii->ci", fit.inverse))
             values = (z - residuals) * fit.spread + fit.centre
             low, high = y.min(), y.max()
-            room = 3.0 if fit.log else high - low
+            room = LOG_ROOM if fit.log else high - low
             values = np.clip(values, low - room, high + room)
-            total += posterior @ (np.exp(values) if fit.log else np.maximum(values, 0.1 * low))
+            total += posterior @ (np.exp(values) if fit.log else np.maximum(values, RAW_FLOOR * low))
         return total
 
     def resembles(self) -> list[tuple[str, float]]:

@@ -61,7 +61,7 @@ class LearnedPrior(NamedTuple):
     def scores(self, task: Task, reference: Archs) -> list[PriorScore]:
         """Prior scores that apply to the task's space and context; quantiles are taken within `reference`."""
         found: list[PriorScore] = []
-        source = task.context.proxies
+        source = task.context.proxies  # of which one that the trees know is enough: they take missing ones
         if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
             found.append(_ProxyScore(self.trees, self.proxies, task, reference))
         found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
@@ -83,6 +83,8 @@ class ScaledFeatures:
         self.groups = _groups(task, name, reference)
         self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
         self.scores = prior.scores(self.task, reference)
+        # proxies and related cells score on scales of their own: each is standardised before they are averaged, and the
+        # average once more, so that a prior score of one is a standard deviation of the space
         self.standards = [_standard(score(reference)) for score in self.scores]
         self.centre, self.spread = _standard(self._mean_score(reference)) if self.scores else (0.0, 1.0)
         self._table: tuple[list[Features], Features | None] | None = None
@@ -123,7 +125,10 @@ def _standard(values: Features) -> tuple[float, float]:
 
 
 def _scaling(features: Features) -> tuple[Features, Features]:
-    """Centre and scale for which two architectures differ by a squared distance of two in the mean."""
+    """Centre and scale for which two architectures differ by a squared distance of two in the mean.
+
+    Whatever the number of features, so that one length scale suits all groups; features that do not vary count nothing.
+    """
     spread = features.std(axis=0)
     useful = spread > 1e-9
     scale = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
@@ -131,7 +136,11 @@ def _scaling(features: Features) -> tuple[Features, Features]:
 
 
 def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
-    """Groups of fitted encodings, each a kernel."""
+    """Groups of fitted encodings, each a kernel.
+
+    Canonical forms are a group of their own beside what is written: isomorphic networks have the same accuracy up to
+    chance. Statics and proxies are quantiles within the space: their raw scales span orders of magnitude.
+    """
     if name != "auto":
         whole = encoding(name).fit(task.space, task.context, reference)
         return [[term] for term in getattr(whole, "terms", [whole])]

@@ -17,8 +17,23 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 NOISES = (1e-3, 1e-2, 0.05, 0.2, 0.5)
-
-MOST = 1500
+"""Noise variances that are tried, relative to the values': from devices whose tables are nearly additive (a simulated
+accelerator, an FPGA) to phones, whose measurements drift."""
+MIXES = (0.3, 1.0)
+"""Weights of the interactions that are tried beside the additive part of weight one."""
+SHORT = 10
+"""Spaces of at most this many choices are cells, whose interactions reach less far."""
+SHORT_REACHES = (2.0, 4.0)
+"""Reaches of interactions that are tried in such spaces: unequal choices at which they have fallen to 1/e."""
+LONG_REACHES = (4.0, 8.0)
+"""The same in longer spaces, where two random architectures differ in more choices."""
+GAIN = 1e-4
+"""By how much interactions must raise the rank correlation to be kept: they need the training rows stored."""
+LOG_FLOOR = 0.02
+"""Share of the median to which lower values are lifted before logarithms, which a few near zero would dominate."""
+LEAST = 0.5
+"""Share of the least measurement below which no latency is predicted, for it must stay positive."""
+MOST_ROWS = 1500
 """Rows up to which interactions are modelled; beyond, an exact GP takes minutes and the additive part is well known."""
 
 
@@ -26,10 +41,10 @@ MOST = 1500
 class SourceModels:
     """Exact GPs, one a device, on the number of choices in which two architectures agree.
 
-    ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` equal choices of ``d``: an additive (lookup-table) part
-    and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen for
-    each device by the rank correlation of its leave-one-out predictions. The additive part is kept as one weight an
-    option. With more than :data:`MOST` rows interactions are left out and the cost grows linearly in the rows.
+    ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` of ``d`` choices that agree: an additive (lookup-table)
+    part and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen
+    for each device by the rank correlation of its leave-one-out predictions. The additive part is kept as one weight an
+    option. With more than :data:`MOST_ROWS` rows interactions are left out and the cost grows linearly in the rows.
 
     Args:
         space: of all devices.
@@ -60,6 +75,7 @@ class SourceModels:
         """Learn each task's device; tasks as `FewShotPredictor` checks them."""
         names = [str(task.device) for task in tasks]
         space = tasks[0].space
+        # devices that were measured on the same architectures share kernels and their decompositions
         groups: dict[bytes, list[int]] = {}
         for i, task in enumerate(tasks):
             groups.setdefault(task.archs.tobytes(), []).append(i)
@@ -68,7 +84,7 @@ class SourceModels:
         for members in groups.values():
             rows = tasks[members[0]].archs
             archs.append(rows)
-            fit_group = _fit_exact if len(rows) <= MOST else _fit_additive
+            fit_group = _fit_exact if len(rows) <= MOST_ROWS else _fit_additive
             for i, model in zip(members, fit_group(space, rows, [tasks[i].values for i in members]), strict=True):
                 fitted[i] = {**model, "set": (start, start + len(rows))}
             start += len(rows)
@@ -100,6 +116,7 @@ class SourceModels:
             members = [j for j, s in enumerate(self.sets) if s == (first, last) and self.kernel[j, 0] > 0]
             if not members:
                 continue
+            # counts of equal choices are small integers, exact in 32 bits; the kernel is then looked up by them
             basis = self.space.one_hot(self.archs[first:last]).T.astype(np.float32)
             kinds = np.unique(self.kernel[members], axis=0)
             for start in range(0, len(archs), 4096):
@@ -181,28 +198,31 @@ def _variants(raw: Array) -> list[tuple[bool, Array, Array, Array]]:
     """Raw and logarithmic values, each ``(n, devices)`` standardised, with centres and spreads."""
     found = []
     for log in (False, True):
-        # logarithms of a few near-zero readings would dominate: they are lifted to 2 % of the median
-        modelled = np.log(np.maximum(raw, np.median(raw, axis=0) * 0.02)) if log else raw
+        modelled = np.log(np.maximum(raw, np.median(raw, axis=0) * LOG_FLOOR)) if log else raw
         centre, spread = modelled.mean(axis=0), np.maximum(modelled.std(axis=0), 1e-12)
         found.append((log, (modelled - centre) / spread, centre, spread))
     return found
 
 
 def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
-    """Models of devices that share their architectures: one eigendecomposition a kernel serves them all."""
+    """Models of devices that share their architectures, each the best by leave-one-out rank correlation.
+
+    One eigendecomposition a kernel serves all devices and noises: ``(V diag(e) V^T + noise)^-1`` needs no other. Ranks
+    are what latency predictors are compared by, and the same for raw latencies and logarithms.
+    """
     d = space.d
     hot = space.one_hot(archs)
     agree = hot @ hot.T
     raw = np.stack(values, axis=1)
     ranks = np.apply_along_axis(rankdata, 0, raw)
-    floor = raw.min(axis=0) * 0.5
+    floor = raw.min(axis=0) * LEAST
     best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
-    reaches = (2.0, 4.0) if d <= 10 else (4.0, 8.0)
-    kernels = [(0.0, 1.0), *((mix, reach) for mix in (0.3, 1.0) for reach in reaches)]
+    reaches = SHORT_REACHES if d <= SHORT else LONG_REACHES
+    kernels = [(0.0, 1.0), *((mix, reach) for mix in MIXES for reach in reaches)]  # without interactions first
     variants = _variants(raw)
     for mix, reach in kernels:
         eigenvalues, vectors = np.linalg.eigh(1.0 + agree / d + _interactions(agree, d, mix, reach))
-        eigenvalues = np.maximum(eigenvalues, 0.0)
+        eigenvalues = np.maximum(eigenvalues, 0.0)  # repeated architectures make it singular
         for log, z, centre, spread in variants:
             projected = vectors.T @ z
             for noise in NOISES:
@@ -211,10 +231,11 @@ def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
                 left_out = np.apply_along_axis(rankdata, 0, z - left_out_residuals(alpha, diagonal[:, None]))
                 for j in range(len(values)):
                     quality = float(np.corrcoef(left_out[:, j], ranks[:, j])[0, 1])
-                    if quality > best[j]["quality"] + (1e-4 if mix else 0.0):
+                    if quality > best[j]["quality"] + (GAIN if mix else 0.0):
                         best[j] = {
                             "quality": quality,
                             "alpha": alpha[:, j] if mix else np.empty(0),
+                            # the linear part of the kernel summed over the rows once: one weight an option
                             "additive": np.concatenate([[alpha[:, j].sum()], hot.T @ alpha[:, j] / d]),
                             "kernel": (mix, reach),
                             "scaling": (centre[j], spread[j], floor[j]),
@@ -224,10 +245,14 @@ def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
 
 
 def _fit_additive(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
-    """The same without interactions, from the features' side: the cost is linear in the rows."""
+    """The same without interactions, from the features' side (Rasmussen & Williams 2006, Section 2.1.2).
+
+    The kernel ``1 + m / d`` is the inner product of as many features as there are options, so that a singular value
+    decomposition, whose cost is linear in the rows, takes the place of the eigendecomposition.
+    """
     raw = np.stack(values, axis=1)
     ranks = np.apply_along_axis(rankdata, 0, raw)
-    floor = raw.min(axis=0) * 0.5
+    floor = raw.min(axis=0) * LEAST
     features = np.concatenate([np.ones((len(archs), 1)), space.one_hot(archs) / np.sqrt(space.d)], axis=1)
     vectors, singular, rest = np.linalg.svd(features, full_matrices=False)
     best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
@@ -237,6 +262,7 @@ def _fit_additive(space: SearchSpace, archs: Archs, values: list[Array]) -> list
             shrunk = singular**2 / (singular**2 + noise)
             fitted = vectors @ (shrunk[:, None] * projected)
             leverage = (vectors**2 @ shrunk)[:, None]
+            # leaving one out of a linear smoother: the residual over one minus the row's leverage
             left_out = np.apply_along_axis(rankdata, 0, z - (z - fitted) / (1.0 - leverage))
             weights = rest.T @ ((singular / (singular**2 + noise))[:, None] * projected)
             weights[1:] /= np.sqrt(space.d)

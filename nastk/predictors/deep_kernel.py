@@ -21,7 +21,26 @@ from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
+
 JITTER = 1e-6
+"""Least noise variance, without which a learned noise near zero makes the covariance singular."""
+LEAST_VARIANCE = 1e-10
+"""Floor of predictive variances, which rounding can make negative at the samples themselves."""
+LEAST_SUBSET = 4
+"""Architectures of the smallest subset of a source task; fewer tell next to nothing of a kernel."""
+MAX_NORM = 5.0
+"""Norm to which gradients are clipped: the evidence is steep where a covariance is nearly singular."""
+FARTHEST = 5.0
+"""Standard deviations to which inputs are clipped, so that a rare option's one-hot does not outweigh all others."""
+CHUNK = 1024
+"""Architectures predicted at once, to bound the memory of their kernels."""
+MEAN_VARIANCE = 1.0
+"""Prior variance of the constant mean, in standardised units."""
+START = (0.5, 0.5, 0.02, 0.5, 1.0)
+"""Initial amplitude, linear weight, noise variance, and lengths of the learned features and of the inputs; also the
+medians of their log-normal priors. Signal and noise are in standardised units."""
+PRIOR_WIDTH = 1.5
+"""Standard deviation of those log-normal priors: a factor of 4.5 either direction."""
 
 
 class DeepKernel(Predictor):
@@ -38,13 +57,16 @@ class DeepKernel(Predictor):
         hidden: widths of the network's hidden layers.
         features: numbers that the kernel reads.
         epochs: steps of pretraining.
-        tasks, subset: source tasks a step, and architectures drawn from each, at least 4 and at most so many.
+        tasks: source tasks a step, whose gradients are averaged.
+        subset: architectures drawn from each, at most; the number is drawn anew at every step, as the kernel has to
+            serve targets of few samples and of many.
         learning_rate, weight_decay: of pretraining, AdamW annealed by a cosine.
         steps: of fitting from scratch.
         adapt_steps: of refining what was pretrained.
         adapt_learning_rate: of both.
-        room: standard deviation of the normal prior by which a task's own data may move the network's weights.
-        learn_at_most: hyper-parameters are refined on at most so many of the task's architectures.
+        weight_prior_std: standard deviation of the normal prior, around where they started, of the network's weights
+            when a task's own samples refine them: some thousand weights would fit ten samples in any case.
+        learn_at_most: architectures of the task, at most, that refine network and kernel; the posterior is of all.
         warp: "normal" (quantiles of a normal), "identity", or "auto": "normal" where more is better.
         seed: of initial weights, subsets of sources.
         device: torch device.
@@ -63,7 +85,7 @@ class DeepKernel(Predictor):
         steps: int = 100,
         adapt_steps: int = 30,
         adapt_learning_rate: float = 2e-3,
-        room: float = 0.03,
+        weight_prior_std: float = 0.03,
         learn_at_most: int = 300,
         warp: str = "auto",
         seed: int = 0,
@@ -73,7 +95,7 @@ class DeepKernel(Predictor):
         self.epochs, self.tasks, self.subset = epochs, tasks, subset
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.steps, self.adapt_steps, self.adapt_learning_rate = steps, adapt_steps, adapt_learning_rate
-        self.room, self.learn_at_most = room, learn_at_most
+        self.weight_prior_std, self.learn_at_most = weight_prior_std, learn_at_most
         self.warp, self.seed, self.device = warp, seed, device
 
     # ---- learning
@@ -82,7 +104,7 @@ class DeepKernel(Predictor):
         """Meta-learn from source tasks; returns itself.
 
         Raises:
-            InvalidValue: no tasks, tasks of different spaces, or a task with fewer than 4 samples or equal values.
+            InvalidValue: no tasks, tasks of different spaces, or a task with fewer than 4 samples or one value only.
         """
         if not tasks:
             raise InvalidValue("pretraining needs at least one source task")
@@ -90,13 +112,16 @@ class DeepKernel(Predictor):
         for task in tasks:
             if task.space.choices != space.choices:
                 raise InvalidValue(f"source tasks are of different spaces: {space.name} and {task.space.name}")
-            if len(task) < 4 or np.ptp(task.values) == 0:
-                raise InvalidValue(f"the source task {_name(task)} needs at least 4 samples of different values")
+            if len(task) < LEAST_SUBSET or np.ptp(task.values) == 0:
+                raise InvalidValue(
+                    f"the source task {_name(task)} needs at least {LEAST_SUBSET} samples of different values"
+                )
         self.source_space_ = space
         self.sources_ = [(task.metric, task.dataset, task.device) for task in tasks]
         self._prepare(space, tasks[0].context)
         xs, zs = [], []
         for task in tasks:
+            # sorted, so that what the seed draws does not depend on the order in which samples were given
             order = np.lexsort((task.values, *task.archs.T))
             scale = Scale.fit(self.warp, task.values, task.direction)
             xs.append(self._inputs(task.archs[order]))
@@ -109,13 +134,14 @@ class DeepKernel(Predictor):
         for _ in range(self.epochs):
             chosen = rng.choice(len(tasks), min(self.tasks, len(tasks)), replace=False)
             most = min(self.subset, *(len(zs[j]) for j in chosen))
-            size = int(rng.integers(4, max(most, 4) + 1))
+            size = int(rng.integers(LEAST_SUBSET, max(most, LEAST_SUBSET) + 1))
             rows = [rng.choice(len(zs[j]), size, replace=False) for j in chosen]
             x = torch.stack([xs[j][r] for j, r in zip(chosen, rows, strict=True)])
             z = torch.stack([zs[j][r] for j, r in zip(chosen, rows, strict=True)])
             adam.zero_grad()
+            # per sample, so that large subsets do not rule the mean over steps
             (-self.network_.evidence(x, z) / size).mean().backward()
-            nn.utils.clip_grad_norm_(self.network_.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(self.network_.parameters(), MAX_NORM)
             adam.step()
             schedule.step()
         self.pretrained_ = deepcopy(self.network_.state_dict())
@@ -159,7 +185,12 @@ class DeepKernel(Predictor):
             raise InvalidValue(f"{_name(task)} is one of the source tasks and would leak its values")
 
     def _refine(self, x: Tensor, z: Tensor, steps: int) -> None:
-        """Some steps up the task's own marginal likelihood, times a weak prior."""
+        """Some steps up the task's own marginal likelihood, times priors of the kernel and of the weights' moves.
+
+        Args:
+            x, z: inputs ``(n, k)`` and standardised values ``(n,)``.
+            steps: of Adam.
+        """
         if len(z) > self.learn_at_most:
             rows = torch.tensor(np.random.default_rng(self.seed).choice(len(z), self.learn_at_most, replace=False))
             x, z = x[rows], z[rows]
@@ -168,13 +199,14 @@ class DeepKernel(Predictor):
         adam = torch.optim.Adam(network.parameters(), lr=self.adapt_learning_rate)
         for _ in range(steps):
             moved = nn.utils.parameters_to_vector(network.network.parameters()) - start
-            prior = network.surprise() + 0.5 * (moved**2).sum() / self.room**2
+            prior = network.neg_log_prior() + 0.5 * (moved**2).sum() / self.weight_prior_std**2
             adam.zero_grad()
             ((prior - network.evidence(x, z)) / len(z)).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
             adam.step()
 
     def _prepare(self, space: SearchSpace, context: Context) -> None:
+        """Fit the encoding and its scale; a constant feature is left as it is, all zero once centred."""
         self.encoding_ = encoding(self.encoding).fit(space, context)
         reference = self.encoding_.transform(some_archs(space))
         spread = reference.std(axis=0)
@@ -182,7 +214,9 @@ class DeepKernel(Predictor):
 
     def _inputs(self, archs: Archs) -> Tensor:
         """Standardised encoding, ``(n, k)``, of squared length about one."""
-        return self._tensor(((self.encoding_.transform(archs) - self.scale_[0]) / self.scale_[1]).clip(-5.0, 5.0))
+        return self._tensor(
+            ((self.encoding_.transform(archs) - self.scale_[0]) / self.scale_[1]).clip(-FARTHEST, FARTHEST)
+        )
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.as_tensor(array, dtype=torch.float64, device=self.device)
@@ -190,6 +224,7 @@ class DeepKernel(Predictor):
     # ---- prediction
 
     def _condition(self, x: Tensor, z: Tensor) -> None:
+        """The posterior of all samples under the network and kernel as they are."""
         with torch.no_grad():
             self.known_ = self.network_.features(x)
             self.posterior_ = self.network_.observations(self.known_).condition(z)
@@ -198,16 +233,16 @@ class DeepKernel(Predictor):
         """Mean and standard deviation on the standard scale, each ``(n,)``."""
         means, stds = [np.empty(0)], [np.empty(0)]
         with torch.no_grad():
-            for start in range(0, len(archs), 1024):
-                features = self.network_.features(self._inputs(archs[start : start + 1024]))
+            for start in range(0, len(archs), CHUNK):
+                features = self.network_.features(self._inputs(archs[start : start + CHUNK]))
                 cross = self.network_.covariance(features, self.known_)
-                variance = self.posterior_.variance(cross, self.network_.prior(features))
+                variance = self.posterior_.variance(cross, self.network_.variance(features))
                 means.append(self.posterior_.mean(cross).cpu().numpy())
-                stds.append(variance.clamp_min(1e-10).sqrt().cpu().numpy())
+                stds.append(variance.clamp_min(LEAST_VARIANCE).sqrt().cpu().numpy())
         return np.concatenate(means), np.concatenate(stds)
 
     def predict(self, archs: Any) -> Prediction:
-        """Median and half-width of the central 68 % of the latent metric, in its unit."""
+        """Median and half-width of the central 68 % of the latent metric, in its unit; a warp keeps quantiles."""
         mean, std = self._posterior(self._checked(archs))
         low, high = self.warp_.backward(mean - std), self.warp_.backward(mean + std)
         return Prediction(self.warp_.backward(mean), (high - low) / 2)
@@ -262,9 +297,10 @@ def _name(task: Task) -> str:
 
 
 class _Kernel(nn.Module):
-    """``a exp(-|f(x) - f(x')|^2 / 2) + b <f(x), f(x')> + 1`` plus noise.
+    """``a exp(-|f(x) - f(x')|^2 / 2) + b <f(x), f(x')> + MEAN_VARIANCE`` plus noise.
 
-    ``f`` holds what a network learns and the inputs themselves, each over a length of its own.
+    ``f`` holds what a network learns and the inputs themselves, each over a length of its own: architectures that the
+    network takes for the same still differ by their inputs.
 
     Args:
         inputs: width of ``x``, whose squared length is about one.
@@ -281,13 +317,13 @@ class _Kernel(nn.Module):
         self.network = nn.Sequential(*layers[:-1])
         self.logs = nn.Parameter(_start())
 
-    def surprise(self) -> Tensor:
+    def neg_log_prior(self) -> Tensor:
         """Minus the log of a weak log-normal prior of the hyper-parameters."""
-        return 0.5 * ((self.logs - _start().to(self.logs)) ** 2).sum() / 1.5**2
+        return 0.5 * ((self.logs - _start().to(self.logs)) ** 2).sum() / PRIOR_WIDTH**2
 
     def features(self, x: Tensor) -> Tensor:
         """What the kernel reads, ``(..., n, outputs + inputs)``."""
-        learned = self.network(x * x.shape[-1] ** 0.5)
+        learned = self.network(x * x.shape[-1] ** 0.5)  # each input of variance one, as initial weights expect
         lengths = self.logs[3:].exp()
         return torch.cat([learned / (lengths[0] * learned.shape[-1] ** 0.5), x / lengths[1]], dim=-1)
 
@@ -296,12 +332,12 @@ class _Kernel(nn.Module):
         inner = a @ b.transpose(-1, -2)
         squared = (a * a).sum(-1)[..., :, None] + (b * b).sum(-1)[..., None, :] - 2.0 * inner
         amplitude, linear = self.logs[:2].exp()
-        return amplitude * torch.exp(-0.5 * squared.clamp_min(0.0)) + linear * inner + 1.0
+        return amplitude * torch.exp(-0.5 * squared.clamp_min(0.0)) + linear * inner + MEAN_VARIANCE
 
-    def prior(self, a: Tensor) -> Tensor:
-        """Variance ``(n,)`` of features, before data and without noise."""
+    def variance(self, a: Tensor) -> Tensor:
+        """Prior variance ``(..., n)`` of features, without noise: the diagonal of :meth:`covariance`."""
         amplitude, linear = self.logs[:2].exp()
-        return amplitude + linear * (a * a).sum(-1) + 1.0
+        return amplitude + linear * (a * a).sum(-1) + MEAN_VARIANCE
 
     def observations(self, features: Tensor) -> Observations[Tensor]:
         """Noisy observations of architectures with these features, ``(..., n, f)``."""
@@ -314,5 +350,5 @@ class _Kernel(nn.Module):
 
 
 def _start() -> Tensor:
-    """Initial logs of amplitude, linear weight, noise, and lengths of the learned features and of the inputs."""
-    return torch.tensor([0.5, 0.5, 0.02, 0.5, 1.0], dtype=torch.float64).log()
+    """Logs of :data:`START`, ``(5,)``."""
+    return torch.tensor(START, dtype=torch.float64).log()

@@ -2,8 +2,9 @@
 
 Two stages. `SourceModels` predict each source device's latency from that device's own samples. The target's latency is
 a GP whose kernel sums the predicted source latencies, their mean, option counts, parameters and FLOPs, and a small
-layer-wise term; many weightings, noise levels, both scales (raw, log) and, in a cell with branches, both ways to run it
-(as written, or without branches whose results are not used) are averaged by marginal likelihood.
+layer-wise term; many weightings, noise levels, both scales (raw, log) and, in a cell with branches, both readings of it
+(as written, or without branches whose results are not used) are averaged by marginal likelihood. The sources' latencies
+are predicted, never looked up, so that a target's architectures need no measurement on any other device.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class FewShotGP(FewShotPredictor):
 
     Args:
         noises: noise variances, relative to the signal's, that are averaged over.
-        robust: rounds of reweighting by Student's t noise, for clocks that are coarse or disturbed; each configuration
-            is tried both with and without. 0 switches it off.
+        robust: rounds of reweighting by Student's t noise, for low-resolution timers and disturbed measurements; each
+            configuration is tried both with and without. 0 switches it off.
         freedom: degrees of freedom of that t distribution.
-        max_configurations: with many samples, only so many kernel weightings are averaged, evenly spread.
+        max_configurations: average at most this many kernel weightings, evenly spread over the grid; fewer with many
+            samples.
         prior_weight: how much the source devices, each in turn new to the others, say about the configurations before
             the target has been measured (their mean log predictive density, times this). 0, the default: nothing; the
             evidence of ten or twenty measurements alone was as good or better on the literature's device sets.
@@ -82,6 +84,7 @@ class FewShotGP(FewShotPredictor):
         """Log weights ``(2, configurations)`` of the raw and the logarithmic fits, by leaving one source device out."""
         found = []
         for i, task in enumerate(tasks):
+            # twins of the device (another batch size) go with it, or it would not be new to the rest
             rest = self.without([str(task.device)], duplicates=0.95)
             if rest.sources_ is None:
                 continue
@@ -127,8 +130,8 @@ class FewShotGP(FewShotPredictor):
         self._blocks: Cache[LatencyBlocks] = Cache(CACHED)
 
     def features(self, space: SearchSpace, context: Context | None = None) -> LatencyBlocks:
-        """What turns architectures of a space into the kernel's feature blocks."""
-        space = space.whole
+        """What turns architectures of a space into the kernel's feature blocks; kept, and shared with copies."""
+        space = space.whole  # a pool's features are its space's, so that predictions do not depend on what it holds
         key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
         return self._blocks.find(key, lambda: LatencyBlocks(space, self.sources_, context))
 

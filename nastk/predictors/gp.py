@@ -11,20 +11,43 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nastk.encodings.base import Encoding, Features, encoding
+from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.errors import InvalidValue
 from nastk.gaussian import Observations, Posterior
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
-CONSTANT = 10.0
-"""Prior variance of the constant mean, in standardised units: broad."""
+MEAN_VARIANCE = 10.0
+"""Prior variance of the constant mean, in standardised units: broad, so that the samples say where it is."""
 JITTER = 1e-8
+"""Least noise variance, without which repeated features or a learned noise near zero make the covariance singular."""
+LEAST_VARIANCE = 1e-10
+"""Floor of predictive variances, which rounding can make negative at the samples themselves."""
+REFERENCE = 4000
+"""Architectures, at most, that centres and scales of features are taken from."""
+CHUNK = 1024
+"""Architectures predicted at once, to bound the memory of their kernels."""
+SIGNAL_SHARE = 0.5
+"""Prior median of the signal variance of the squared exponential kernels together, and of the linear ones together, in
+standardised units: each half of the variance."""
+LENGTH = 1.0
+"""Prior median of the length scales; features are scaled to a squared length of about one, and so to a mean squared
+distance of two."""
+NOISE = 0.02
+"""Prior median of the noise variance, in standardised units."""
+WEIGHT_WIDTH = 1.5
+"""Standard deviation of the log-normal priors of amplitudes, linear weights and noise, a factor of 4.5: wide enough to
+switch a term off that does not help."""
+LENGTH_WIDTH = 0.7
+"""The same of length scales, a factor of two."""
 
 
 class _Terms:
-    """The features of each term of an encoding, centred and scaled so that the mean squared distance is about one."""
+    """The features of each term of an encoding, centred and scaled to a mean squared length of one.
+
+    So one prior of the length scales suits terms of any unit and any number of features.
+    """
 
     def __init__(self, terms: Sequence[Encoding], reference: Archs):
         self.terms = list(terms)
@@ -61,14 +84,16 @@ class GP(Predictor):
 
     ``k(x, x') = sum_t a_t exp(-|x - x'|_t^2 / (2 l_t^2)) + b_t <x, x'>_t`` over the terms ``t`` of the encoding, plus a
     constant mean and Gaussian noise. Hyper-parameters maximise the marginal likelihood times weak log-normal priors
-    (L-BFGS, analytic gradients by torch, float64). The metric is warped by the transform with the most evidence.
+    (L-BFGS, analytic gradients by torch, float64); the priors count where there are as many hyper-parameters, three a
+    term, as samples. The metric is warped by the transform with the highest evidence.
 
     Args:
         encoding: terms joined by ``+``; "auto" is choices, counts and statics, both as written and in canonical form,
             and the data weigh them.
         warp: "identity", "log", "distance" (from the best), or "auto".
-        steps: at most so many L-BFGS iterations.
-        learn_at_most: hyper-parameters are learned on at most so many of the architectures.
+        steps: L-BFGS iterations, at most.
+        learn_at_most: architectures, at most, that hyper-parameters are learned on, whose every step costs the cube of
+            their number; the posterior is of all.
         device: torch device.
 
     Example::
@@ -104,6 +129,7 @@ class GP(Predictor):
             if warp is None:
                 continue
             theta, evidence = self._learn(grams, self._tensor(warp.forward(task.values[rows])))
+            # densities of the values themselves, which alone compare between warps
             evidence += warp.log_jacobian(task.values[rows])
             if best is None or evidence > best[0]:
                 best = (evidence, warp, theta)
@@ -115,9 +141,9 @@ class GP(Predictor):
 
     def _prepare(self, task: Task, archs: Archs) -> None:
         self.task_, self.archs_ = task, archs
-        reference = task.space.enumerate() if task.space.enumerable else task.space.sample(2000, seed=0)
-        if len(reference) > 4000:
-            reference = reference[np.random.default_rng(0).choice(len(reference), 4000, replace=False)]
+        reference = some_archs(task.space)
+        if len(reference) > REFERENCE:
+            reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
         self.terms_ = _Terms(fitted_terms(self.encoding, task, reference), reference)
         self.x_ = [self._tensor(f) for f in self.terms_(archs)]
 
@@ -152,8 +178,8 @@ class GP(Predictor):
 
     def _initial(self, t: int) -> torch.Tensor:
         """Prior means of log amplitude, log length, log linear weight (each ``t``) and log noise."""
-        share = float(np.log(0.5 / t))
-        return self._tensor(np.array([share] * t + [0.0] * t + [share] * t + [np.log(0.02)]))
+        share, length = float(np.log(SIGNAL_SHARE / t)), float(np.log(LENGTH))
+        return self._tensor(np.array([share] * t + [length] * t + [share] * t + [np.log(NOISE)]))
 
     @staticmethod
     def _kernel(grams: tuple[torch.Tensor, torch.Tensor], theta: torch.Tensor) -> torch.Tensor:
@@ -164,14 +190,16 @@ class GP(Predictor):
         return (amplitude[:, None, None] * shape + linear[:, None, None] * inner).sum(0)
 
     def _learn(self, grams: tuple[torch.Tensor, torch.Tensor], z: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Hyper-parameters ``(3 t + 1,)`` of the greatest posterior density, and its log up to a constant."""
         t = len(grams[0])
         prior = self._initial(t)
-        width = torch.cat([prior.new_full((t,), 1.5), prior.new_full((t,), 0.7), prior.new_full((t + 1,), 1.5)])
+        widths = ((t, WEIGHT_WIDTH), (t, LENGTH_WIDTH), (t + 1, WEIGHT_WIDTH))
+        width = torch.cat([prior.new_full((count,), value) for count, value in widths])
         theta = prior.clone().requires_grad_(True)
         eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
 
         def evidence() -> torch.Tensor:
-            k = self._kernel(grams, theta) + (theta[-1].exp() + JITTER) * eye + CONSTANT
+            k = self._kernel(grams, theta) + (theta[-1].exp() + JITTER) * eye + MEAN_VARIANCE
             return Observations.of(k).log_evidence(z[:, None])[0] - 0.5 * len(z) * float(np.log(2 * np.pi))
 
         def objective_value() -> torch.Tensor:
@@ -196,10 +224,10 @@ class GP(Predictor):
             return learned, -float(objective_value())
 
     def _cross(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-        """Kernel matrix ``(n, m)`` with the constant, term by term so that little memory is touched."""
+        """Kernel matrix ``(n, m)`` with the constant, term by term and in place, so that little memory is touched."""
         t = len(a)
         amplitude, length, linear = (self.theta_[i * t : (i + 1) * t].exp().tolist() for i in range(3))
-        total = torch.full((len(a[0]), len(b[0])), CONSTANT, dtype=torch.float64, device=self.device)
+        total = torch.full((len(a[0]), len(b[0])), MEAN_VARIANCE, dtype=torch.float64, device=self.device)
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
             inner = x @ y.T
             total.add_(inner, alpha=linear[i])
@@ -208,6 +236,7 @@ class GP(Predictor):
         return total
 
     def _observations(self) -> Observations[torch.Tensor]:
+        """The samples' covariance under the learned hyper-parameters."""
         k = self._cross(self.x_, self.x_)
         k.diagonal().add_(self.theta_[-1].exp() + JITTER)
         return Observations.of(k)
@@ -215,25 +244,27 @@ class GP(Predictor):
     # ---- prediction
 
     def _posterior(self, archs: Archs) -> tuple[Features, Features]:
+        """Mean and standard deviation of the latent, warped metric, each ``(n,)``."""
         means, stds = [np.empty(0)], [np.empty(0)]
         t = len(self.x_)
         amplitude, linear = self.theta_[:t].exp().sum(), self.theta_[2 * t : 3 * t].exp()
         features = self.terms_(archs)
-        for start in range(0, len(archs), 1024):
-            x = [self._tensor(f[start : start + 1024]) for f in features]
+        for start in range(0, len(archs), CHUNK):
+            x = [self._tensor(f[start : start + CHUNK]) for f in features]
             cross = self._cross(x, self.x_)
-            prior = amplitude + CONSTANT + sum(linear[i] * (f * f).sum(1) for i, f in enumerate(x))
+            # a squared exponential kernel is one at distance zero, a linear one the squared length
+            prior = amplitude + MEAN_VARIANCE + sum(linear[i] * (f * f).sum(1) for i, f in enumerate(x))
             means.append(self.posterior_.mean(cross).cpu().numpy())
-            stds.append(self.posterior_.variance(cross, prior).clamp_min(1e-10).sqrt().cpu().numpy())
+            stds.append(self.posterior_.variance(cross, prior).clamp_min(LEAST_VARIANCE).sqrt().cpu().numpy())
         return np.concatenate(means), np.concatenate(stds)
 
     def predict(self, archs: Any) -> Prediction:
-        """Median and half-width of the central 68 % of the latent metric."""
+        """Median and half-width of the central 68 % of the latent metric, in its unit; a warp keeps quantiles."""
         mean, std = self._posterior(self._checked(archs))
         return Prediction(*self.warp_.moments(mean, std))
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
-        """Joint draws for up to a few thousand architectures, shape ``(n, n_archs)``."""
+        """Joint draws for up to a few thousand architectures, ``(n, n_archs)``, in the metric's unit."""
         x = [self._tensor(f) for f in self.terms_(self._checked(archs))]
         cross = self._cross(x, self.x_)
         draws = self.posterior_.draw(cross, self._cross(x, x), n, np.random.default_rng(seed))

@@ -24,45 +24,70 @@ from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
-LENGTH = 1.4
-"""Length scale, where the root mean squared distance of two architectures is 1.4."""
-MAIN = 0.8
-"""Share of one group of features in a mix that leans on it; the others have the rest in equal parts."""
+LENGTH_SCALE = 1.4
+"""Length scale of every kernel. Features are scaled to a mean squared distance of two, so that this is the root mean
+squared distance (1.41) and two random architectures correlate at about exp(-1/2) = .6. It is not learned, as nothing
+here is: mixes, amplitudes and noises are averaged over."""
+MAIN_SHARE = 0.8
+"""Share of one group of features in a mix that leans on it; the others have the rest in equal parts. With the constants
+below chosen on NAS-Bench-201, by draws that no published figure uses (docs/accuracy.md)."""
 AMPLITUDES = (0.9, 0.3)
-"""Signal variances for samples spread over the space, relative to their variance."""
+"""Signal variances for samples from all over the space, relative to their variance: nearly all of it, or a third, which
+leaves more to the prior mean."""
 NOISES = (0.03, 0.1, 0.3)
-"""Noise variances, relative to the samples' variance."""
-CONSTANT = 0.3
-"""Prior variance of the mean, in standardised units."""
-SLOPE = 0.3
-"""Prior standard deviation of the multiple of the learned prior, whose mean is one."""
-MEMBERS, ROWS, LEAST_WEIGHT = 6, 1000, 0.01
-"""At most so many processes answer, or more while they have at most so many rows together; none with less of the
-greatest weight."""
+"""Noise variances, relative to the samples' variance, a factor of three apart; noise is also what no feature explains.
+The middle one is that of the design (:meth:`GPBMA.choose`)."""
+MEAN_VARIANCE = 0.3
+"""Prior variance of the constant mean, in standard deviations of the samples squared: few samples, and chosen ones, do
+not have the space's mean, which standardisation takes for zero."""
+SLOPE_STD = 0.3
+"""Prior standard deviation of the slope by which a prior mean is multiplied; its mean is one, for prior scores and what
+is known of a lower fidelity are both standardised."""
+MEMBERS = 6
+"""Keep at most MEMBERS processes; with few samples more, see :data:`ROWS`."""
+ROWS = 1000
+"""Keep more than :data:`MEMBERS` processes while they have at most ROWS samples together. Predicting costs one product
+for each process and sample; and the fewer the samples, the less the evidence decides between processes."""
+LEAST_WEIGHT = 0.01
+"""Drop processes that weigh less than this share of the heaviest one; they would not change an average visibly."""
 POOL = 600
-"""Random candidates among which samples are chosen."""
+"""Random candidates among which samples are chosen: their covariance is a dense matrix that every pick updates."""
 KINDS = ("identity", "distance")
+"""Warps that "auto" compares: the metric as it is, or the log of its distance from the best, under which differences
+near the best count (see `_warps`)."""
+CHUNK = 4096
+"""Architectures predicted at once, to bound the memory of their kernels."""
+LEAST_VARIANCE = 1e-10
+"""Floor of predictive variances, which rounding can make negative at the samples themselves."""
 CACHED = 4
 """Settings (space, encoding, context) whose features one predictor keeps; a benchmark of three data sets of one space
 needs three."""
 
+Array = NDArray[np.float64]
+
 
 class _Candidate(NamedTuple):
-    """A process that may be averaged: its mix, which guess is its mean, its Cholesky factor."""
+    """A process that may be averaged.
 
-    mix: NDArray[np.float64]
-    guess: int
-    observations: Observations[NDArray[np.float64]]
+    Args:
+        mix: share of each kernel times the amplitude, ``(t,)``.
+        mean: which of the prior means it has.
+        observations: the samples' covariance under it.
+    """
+
+    mix: Array
+    mean: int
+    observations: Observations[Array]
 
 
 @dataclass(frozen=True)
 class _Process:
-    """One of the averaged processes: ``mix`` of the kernels, ``(t,)``, which guess is its mean, what it learned."""
+    """One of the averaged processes: its weight, `mix` and `mean` as of a :class:`_Candidate`, and what it learned."""
 
     weight: float
-    mix: NDArray[np.float64]
-    guess: int
-    posterior: Posterior[NDArray[np.float64]]
+    mix: Array
+    mean: int
+    posterior: Posterior[Array]
 
 
 class GPBMA(Predictor):
@@ -70,7 +95,7 @@ class GPBMA(Predictor):
 
     Each group of features has a squared exponential kernel. A process is a mix of them (in equal parts, or mainly one),
     an amplitude and a noise; all are averaged with their marginal likelihood as weight (Hoeting et al., Bayesian model
-    averaging, Statistical Science 1999). The metric is warped by the transform with most evidence.
+    averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence.
 
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
     predict a metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's
@@ -84,7 +109,7 @@ class GPBMA(Predictor):
     Args:
         encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
             canonical form, path-counts, and quantiles of proxies where the context has them.
-        warp: "identity", "distance" (from the best), "log", or "auto": what has most evidence of the first two.
+        warp: "identity", "distance" (from the best), "log", or "auto": the first or second, by evidence.
         amplitudes: signal variances, relative to that of the samples, that are averaged over. A search, whose samples
             are alike because all are good, needs larger ones than samples from all over the space.
         noises: noise variances, relative to that of the samples, that are averaged over. A search, which compares the
@@ -162,9 +187,9 @@ class GPBMA(Predictor):
         seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
-        """Architectures that tell most, ``(n, d)``: greedily, what lowers the summed posterior variance by the most.
+        """The most informative architectures, ``(n, d)``: greedily, what lowers the summed posterior variance most.
 
-        Among :data:`POOL` random candidates, by the mean of the kernels (Cohn, NeurIPS 1996).
+        Among :data:`POOL` random candidates, under the mean of the kernels (Cohn, NeurIPS 1996).
 
         Args:
             n, candidates, seed, context: see :meth:`Predictor.choose`.
@@ -179,10 +204,11 @@ class GPBMA(Predictor):
         pool = super().choose(max(n, min(POOL, most)), space, candidates=candidates, seed=seed)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
         x, prior = self._features(task)(pool)
-        k = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + CONSTANT
+        # one process stands for all that will be averaged: no value is known by which to weigh them
+        covariance = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + MEAN_VARIANCE
         if prior is not None:
-            k += SLOPE**2 * np.outer(prior, prior)
-        return pool[greedy_design(n, k, NOISES[1])]
+            covariance += SLOPE_STD**2 * np.outer(prior, prior)
+        return pool[greedy_design(n, covariance, NOISES[1])]
 
     # ---- fitting
 
@@ -198,45 +224,52 @@ class GPBMA(Predictor):
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
             self.lower_warp_ = _warps(task.lower.task_, kind)[0]
-        self.x_, self.guesses_ = self._inputs(task.archs)
+        self.x_, self.prior_means_ = self._inputs(task.archs)
         grams = np.stack([_kernel(a, a) for a in self.x_])
         known = _warps(task, self.warp)
         z = np.stack([warp.forward(task.values) for warp in known])
+        found, evidences = self._candidates(grams, z)
+        # a warp stretches the values; only densities of the values themselves, by the Jacobian, compare between warps
         jacobians = np.array([warp.log_jacobian(task.values) for warp in known])
-        found, evidences = self._processes(grams, z)
-        totals = np.logaddexp.reduce(evidences, axis=1) + jacobians
-        best = int(np.argmax(totals))
+        best = int(np.argmax(np.logaddexp.reduce(evidences, axis=1) + jacobians))
         self.warp_ = known[best]
-        self.processes_ = self._averaged(found, evidences[best], z[best])
+        self.processes_ = self._average(found, evidences[best], z[best])
         return self
 
-    def _processes(
-        self, grams: NDArray[np.float64], z: NDArray[np.float64]
-    ) -> tuple[list[_Candidate], NDArray[np.float64]]:
-        """All processes, and their evidences ``(warps, processes)``."""
+    def _candidates(self, grams: Array, z: Array) -> tuple[list[_Candidate], Array]:
+        """All processes, and their log evidences ``(warps, processes)``.
+
+        Args:
+            grams: of each group's kernel, ``(t, n, n)``.
+            z: the values under each warp, ``(warps, n)``; a factorisation serves all warps.
+        """
         n = grams.shape[1]
         mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(len(grams))]
         found: list[_Candidate] = []
-        evidences: list[NDArray[np.float64]] = []
-        for i, mean in enumerate(self.guesses_.T):
-            rest = CONSTANT + SLOPE**2 * np.outer(mean, mean)
+        evidences: list[Array] = []
+        for i, mean in enumerate(self.prior_means_.T):
+            # Gaussian priors of the constant and of the slope are integrated out: they add to the covariance
+            # (Rasmussen & Williams 2006, Section 2.7), and the prior mean is the one of slope one
+            linear = MEAN_VARIANCE + SLOPE_STD**2 * np.outer(mean, mean)
             right = (z - mean).T
             for mix in mixes:
-                k = np.tensordot(mix, grams, axes=1) + rest
+                k = np.tensordot(mix, grams, axes=1) + linear
                 for noise in self.noises:
                     observations = Observations.of(k + noise * np.eye(n))
                     evidences.append(observations.log_evidence(right))
                     found.append(_Candidate(mix, i, observations))
         return found, np.stack(evidences, axis=1)
 
-    def _averaged(
-        self, found: list[_Candidate], evidence: NDArray[np.float64], z: NDArray[np.float64]
-    ) -> list[_Process]:
-        """The processes that matter; those of each guess, and those without, have equal weights together."""
+    def _average(self, found: list[_Candidate], evidence: Array, z: Array) -> list[_Process]:
+        """The processes that matter, by their weights.
+
+        Evidence weighs processes of the same prior mean. Each prior mean, none among them, has the same weight in all,
+        whatever its evidence: a prior that misleads then costs little, even where a few samples happen to favour it.
+        """
         weights = np.zeros(len(found))
-        guesses = np.array([candidate.guess for candidate in found])
-        for guess in np.unique(guesses):
-            rows = guesses == guess
+        means = np.array([candidate.mean for candidate in found])
+        for mean in np.unique(means):
+            rows = means == mean
             share = np.exp(evidence[rows] - evidence[rows].max())
             weights[rows] = share / share.sum()
         weights /= weights.sum()
@@ -246,49 +279,62 @@ class GPBMA(Predictor):
         total = weights[kept].sum()
         processes = []
         for i in kept:
-            mix, guess, observations = found[i]
-            posterior = observations.inverted().condition(z - self.guesses_[:, guess])
-            processes.append(_Process(weights[i] / total, mix, guess, posterior))
+            mix, mean, observations = found[i]
+            # inverted: searches predict whole spaces, and the noises are no small part of the signal
+            posterior = observations.inverted().condition(z - self.prior_means_[:, mean])
+            processes.append(_Process(weights[i] / total, mix, mean, posterior))
         return processes
 
     # ---- prediction
 
     def _inputs(self, archs: Archs) -> tuple[list[Features], Features]:
-        """Features of each group, and means that the processes may have, ``(n, guesses)``: none (zeros) is the first,
-        then the prior and what the task knows of a lower fidelity, where there are such."""
+        """Features of each group, ``(n, k)`` each, and the means that processes may have, ``(n, means)``.
+
+        The first mean is none (zeros). The prior follows where there is one, turned around where less is better, and
+        what the task knows of a lower fidelity, in standardised units.
+        """
         x, prior = self.features_(archs)
-        guesses = [np.zeros(len(archs))]
+        means = [np.zeros(len(archs))]
         if prior is not None:
-            guesses.append(prior if self.task_.direction == "max" else -prior)
+            means.append(prior if self.task_.direction == "max" else -prior)
         if (lower := self.task_.lower) is not None:
-            guesses.append(self.lower_warp_.forward(lower.predict(archs).mean))
-        return x, np.stack(guesses, axis=1)
+            means.append(self.lower_warp_.forward(lower.predict(archs).mean))
+        return x, np.stack(means, axis=1)
 
     def _moments(self, archs: Archs) -> tuple[Features, Features]:
-        """Mean and standard deviation of the warped metric."""
+        """Mean and standard deviation of the warped metric, each ``(n,)``, of the mixture of all processes."""
         means, stds = [np.empty(0)], [np.empty(0)]
-        for start in range(0, len(archs), 4096):
-            x, guesses = self._inputs(archs[start : start + 4096])
+        for start in range(0, len(archs), CHUNK):
+            x, prior_means = self._inputs(archs[start : start + CHUNK])
             kernels = np.stack([_kernel(a, b) for a, b in zip(x, self.x_, strict=True)])
-            flat = kernels.reshape(len(kernels), -1)
-            sloped = [SLOPE**2 * np.outer(a, b) for a, b in zip(guesses.T[1:], self.guesses_.T[1:], strict=True)]
-            first, second = np.zeros(len(guesses)), np.zeros(len(guesses))
+            flat = kernels.reshape(len(kernels), -1)  # a mix of the kernels is then one product
+            sloped = [
+                SLOPE_STD**2 * np.outer(a, b) for a, b in zip(prior_means.T[1:], self.prior_means_.T[1:], strict=True)
+            ]
+            first, second = np.zeros(len(prior_means)), np.zeros(len(prior_means))
             for process in self.processes_:
-                mean = guesses[:, process.guess]
+                mean = prior_means[:, process.mean]
                 cross = (process.mix @ flat).reshape(kernels.shape[1:])
-                cross += CONSTANT
-                if process.guess:
-                    cross += sloped[process.guess - 1]
-                variance = process.posterior.variance(cross, process.mix.sum() + CONSTANT + SLOPE**2 * mean**2)
+                cross += MEAN_VARIANCE
+                if process.mean:
+                    cross += sloped[process.mean - 1]
+                # a kernel is one at distance zero, so that the mix sums up to the prior variance
+                prior = process.mix.sum() + MEAN_VARIANCE + SLOPE_STD**2 * mean**2
+                variance = process.posterior.variance(cross, prior)
                 mean = mean + process.posterior.mean(cross)
                 first += process.weight * mean
-                second += process.weight * (np.maximum(variance, 1e-10) + mean**2)
+                second += process.weight * (np.maximum(variance, LEAST_VARIANCE) + mean**2)
             means.append(first)
-            stds.append(np.sqrt(np.maximum(second - first**2, 1e-10)))
+            # total variance: what processes are uncertain of, and what they disagree on
+            stds.append(np.sqrt(np.maximum(second - first**2, LEAST_VARIANCE)))
         return np.concatenate(means), np.concatenate(stds)
 
     def predict(self, archs: Any) -> Prediction:
-        """Median and half-width of the central 68 % of the latent metric."""
+        """Median and half-width of the central 68 % of the latent metric, in its unit.
+
+        Quantiles pass through a monotone warp as they are, while means and standard deviations of the exponential of a
+        Gaussian are ruled by its upper tail; without a warp both are the same.
+        """
         mean, std = self._moments(self._checked(archs))
         return Prediction(*self.warp_.moments(mean, std))
 
@@ -297,14 +343,17 @@ class GPBMA(Predictor):
         return np.asarray(self.warp_.backward(mean + z * std))
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
-        """The learned prior; None where nothing of it applies: no related space, no proxies in the context."""
+        """The learned prior, ``(n,)``, standardised over the space, higher is better.
+
+        None where nothing of it applies: no related space, no proxies in the context.
+        """
         task = Task(space, archs[:1], np.zeros(1), context=context)
         if not self._learned_prior.applies(task):
             return None
         return self._features(task)(archs)[1]
 
-    def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
-        """Draws ``(n, n_archs)``, independent between architectures."""
+    def sample(self, archs: Any, n: int, seed: Seed = None) -> Array:
+        """Draws ``(n, n_archs)``, in the metric's unit, independent between architectures."""
         mean, std = self._moments(self._checked(archs))
         draws = np.random.default_rng(seed).standard_normal((n, len(mean)))
         return np.asarray(self.warp_.backward(mean + std * draws))
@@ -336,24 +385,29 @@ def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[An
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _kernel(a: Features, b: Features) -> NDArray[np.float64]:
+def _kernel(a: Features, b: Features) -> Array:
+    """Squared exponential kernel, ``(n, m)``; the minimum is where rounding makes a squared distance negative."""
     squared = a @ (-2.0 * b.T)
     squared += (a * a).sum(axis=1)[:, None]
     squared += (b * b).sum(axis=1)
-    return np.asarray(np.exp(np.minimum(squared / (-2.0 * LENGTH**2), 0.0)))
+    return np.asarray(np.exp(np.minimum(squared / (-2.0 * LENGTH_SCALE**2), 0.0)))
 
 
-def _mixes(t: int) -> NDArray[np.float64]:
-    """Shares of `t` groups, ``(m, t)``: equal, or mainly one."""
+def _mixes(t: int) -> Array:
+    """Shares of `t` groups, ``(m, t)``: equal, or mainly one.
+
+    Each sums to one, so that an amplitude means the same in every mix. Which group tells most is left to the evidence;
+    no mix leaves a group out.
+    """
     if t == 1:
         return np.ones((1, 1))
-    main = np.full((t, t), (1.0 - MAIN) / (t - 1))
-    np.fill_diagonal(main, MAIN)
+    main = np.full((t, t), (1.0 - MAIN_SHARE) / (t - 1))
+    np.fill_diagonal(main, MAIN_SHARE)
     return np.concatenate([np.full((1, t), 1.0 / t), main])
 
 
 def _warps(task: Task, kind: str) -> list[Warp]:
-    """Transforms of a task's metric that can be applied to its values; the identity if all are equal.
+    """Transforms of a task's metric that can be applied to its values; the identity if all values are the same.
 
     Raises:
         InvalidValue: none can.

@@ -101,7 +101,7 @@ class Maple(FewShotPredictor):
         self.target_scale_ = float(np.nanmean(targets)), float(np.nanstd(targets)) or 1.0
         self._encode(tasks[0].space, tasks[0].context, archs)
         self.y_ = torch.tensor((targets - self.target_scale_[0]) / self.target_scale_[1], dtype=torch.float32)
-        self.d_ = self._scaled(descriptors)
+        self.d_ = self._scale(descriptors)
         generator = torch.Generator().manual_seed(self.seed)
         self.network_ = self._initial(self.x_.shape[1], self.d_.shape[1], generator)
         self._train(generator)
@@ -129,7 +129,7 @@ class Maple(FewShotPredictor):
             return 0.0
         return float(np.log(reference_values(task, self.references_)).mean())
 
-    def _scaled(self, descriptors: Array) -> Tensor:
+    def _scale(self, descriptors: Array) -> Tensor:
         centre, spread = self.descriptor_scale_
         return torch.tensor((descriptors - centre) / spread, dtype=torch.float32)
 
@@ -251,7 +251,7 @@ class _Adapted(Predictor):
         few = self.few
         self.task_ = task
         self.level_ = few._level(task)
-        self.device_ = few._scaled(few._descriptor(task)[None])
+        self.device_ = few._scale(few._descriptor(task)[None])
         network = {name: value.clone() for name, value in few.network_.items()}
         centre, spread = few.target_scale_
         x = few._input(task.archs).expand(few.members, -1, -1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nastk.encodings.base import Context, Encoding, encoding
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+from nastk.predictors._cache import Cache
 from nastk.predictors._graph_layers import encode_graphs
 from nastk.predictors._multi_predict_network import (
     Descent,
@@ -121,7 +122,7 @@ class MultiPredict(FewShotPredictor):
         if members < 1 or device_width < 1 or not head:
             raise InvalidValue("members and device_width must be at least 1, and head needs a layer")
 
-        self._kept: tuple[tuple[tuple[int, ...], bytes], Tensor] | None = None
+        self._kept: Cache[Tensor] = Cache(1)
 
     # ---- sources
 
@@ -139,7 +140,7 @@ class MultiPredict(FewShotPredictor):
         for j, task in enumerate(tasks):
             targets[[place[row.tobytes()] for row in task.archs], j] = _min_max(task.values, task.values)
         self.archs_ = archs
-        self._kept = None
+        self._kept = Cache(1)
         self.features_ = _Features(self, tasks[0].space, archs, [task.context for task in tasks])
         self.layout_ = self._layout(self.features_, len(tasks))
         self.references_ = archs[:0]
@@ -188,9 +189,7 @@ class MultiPredict(FewShotPredictor):
         """Embeddings by the pretrained encoder, ``(members, n, embedding)``; the last ones are cached, since devices
         are often predicted for the same architectures."""
         key = archs.shape, archs.tobytes()
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, _embed(self.network_, self.layout_, archs, features, self.members)
-        return self._kept[1]
+        return self._kept.find(key, lambda: _embed(self.network_, self.layout_, archs, features, self.members))
 
     def _sample_vector(self, task: Task) -> Array:
         return _min_max(reference_values(task, self.references_), task.values)

@@ -292,6 +292,7 @@ def test_on_a_table_every_value_is_paid_for_and_scored(
 @pytest.mark.data
 def test_the_target_device_is_taken_out_of_the_shipped_sources(nastk_home: Path) -> None:
     from nastk.cli.objectives import latency_predictor
+
     from nastk.spaces.factory import space
 
     few = latency_predictor(space("nasbench201"), "titan_rtx_256")

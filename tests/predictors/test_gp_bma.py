@@ -59,12 +59,12 @@ def test_one_kernel_and_one_noise_are_an_exact_gaussian_process(cells: nastk.Sea
     a, b = ((cells.one_hot(rows) - x.mean(axis=0)) * scale for rows in (task.archs, others))
 
     def kernel(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return 0.9 * np.exp(-((p[:, None] - q) ** 2).sum(axis=2) / (2 * gp_bma.LENGTH**2)) + gp_bma.CONSTANT
+        return 0.9 * np.exp(-((p[:, None] - q) ** 2).sum(axis=2) / (2 * gp_bma.LENGTH_SCALE**2)) + gp_bma.MEAN_VARIANCE
 
     z = (task.values - task.values.mean()) / task.values.std()
     inverse = np.linalg.inv(kernel(a, a) + 0.1 * np.eye(12))
     mean = kernel(b, a) @ inverse @ z
-    std = np.sqrt(0.9 + gp_bma.CONSTANT - ((kernel(b, a) @ inverse) * kernel(b, a)).sum(axis=1))
+    std = np.sqrt(0.9 + gp_bma.MEAN_VARIANCE - ((kernel(b, a) @ inverse) * kernel(b, a)).sum(axis=1))
     prediction = fitted.predict(others)
     tolerance = 0.02 * task.values.std()  # features are scaled by a sample of the space
     assert prediction.mean == pytest.approx(task.values.mean() + task.values.std() * mean, abs=tolerance)
@@ -81,7 +81,7 @@ def test_equal_values_are_learned_from_in_every_warp(cells: nastk.SearchSpace, w
     assert ((mean >= 89.0) & (mean <= 91.2)).all()
 
 
-def test_a_prior_learned_in_another_space_pays_at_once(cells: nastk.SearchSpace) -> None:
+def test_a_prior_learned_in_another_space_helps_at_once(cells: nastk.SearchSpace) -> None:
     source = _task(Toy(), ("good", "useless"), 60)
     target = _task(cells, ("good", "useless", "rare"), 400)
     seen, others = target.subset(np.arange(4)), target.subset(np.arange(4, 400))
@@ -116,8 +116,8 @@ def test_less_is_better_turns_the_prior_around(cells: nastk.SearchSpace) -> None
     target = _task(cells, ("good",), 300)
     errors = Task(cells, target.archs, 100.0 - target.values, "error", "%", "min", context=target.context)
     prior = nastk.predictor("gp-bma", encoding="vec").pretrain([source])
-    guess = prior.adapt(errors.subset(np.arange(4))).predict(errors.archs[4:]).mean
-    assert spearman(guess, errors.values[4:]) > 0.8
+    mean = prior.adapt(errors.subset(np.arange(4))).predict(errors.archs[4:]).mean
+    assert spearman(mean, errors.values[4:]) > 0.8
 
 
 def test_it_chooses_different_samples_that_tell_more_than_random_ones(cells: nastk.SearchSpace) -> None:
@@ -229,8 +229,8 @@ def test_a_related_space_is_a_prior_without_proxies(cells: nastk.SearchSpace, tm
     source = _task(Toy(), ("good",), 60)
     prior = nastk.predictor("gp-bma").pretrain([source], _related())
     archs = cells.sample(300, 1, unique=True)
-    guess = prior.prior_score(cells, archs, Context())
-    assert spearman(guess, _worth(archs)) > 0.9
+    scores = prior.prior_score(cells, archs, Context())
+    assert spearman(scores, _worth(archs)) > 0.9
     assert prior.prior_score(Toy(), Toy().sample(3, 0), Context()) is None, "other edges"
     assert nastk.predictor("gp-bma").pretrain([source]).prior_score(cells, archs, Context()) is None
     task = Task(cells, archs, _worth(archs), "accuracy", "%", "max")
@@ -238,9 +238,9 @@ def test_a_related_space_is_a_prior_without_proxies(cells: nastk.SearchSpace, tm
     helped, alone = (p.adapt(few).predict(rest.archs).mean for p in (prior, nastk.predictor("gp-bma")))
     assert spearman(helped, rest.values) > spearman(alone, rest.values) + 0.1
     prior.save(tmp_path / "prior")
-    assert np.allclose(load(tmp_path / "prior").prior_score(cells, archs, Context()), guess, rtol=1e-9)
+    assert np.allclose(load(tmp_path / "prior").prior_score(cells, archs, Context()), scores, rtol=1e-9)
     cells_alone = nastk.Pool(cells, archs)
-    assert spearman(prior.prior_score(cells_alone, archs, Context()), guess) > 0.999
+    assert spearman(prior.prior_score(cells_alone, archs, Context()), scores) > 0.999
 
 
 def test_related_cells_and_proxies_count_the_same(cells: nastk.SearchSpace) -> None:

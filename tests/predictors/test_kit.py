@@ -40,7 +40,7 @@ FEW_SHOT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("space", [Wires, Line])
 @pytest.mark.parametrize("name", FEW_SHOT)
-def test_few_shot_graph_networks_keep_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+def test_few_shot_graph_networks_keep_the_contract_where_edges_vary(name: str, space: type[nastk.SearchSpace]) -> None:
     check_predictor(lambda: nastk.predictor(name, **FEW_SHOT[name]), space())
 
 

@@ -35,7 +35,7 @@ def test_keeps_the_contract(name: str, space: str) -> None:
 
 @pytest.mark.parametrize("space", [Wires, Line])
 @pytest.mark.parametrize("name", FAST)
-def test_keeps_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+def test_keeps_the_contract_where_edges_vary(name: str, space: type[nastk.SearchSpace]) -> None:
     options = {k: v for k, v in FAST[name].items() if k != "threshold"}
     check_predictor(lambda: nastk.predictor(name, **options), space())
 
