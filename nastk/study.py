@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
 from pickle import PicklingError
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ HOPELESS = 5
 
 FRUITLESS = 20
 """Consecutive proposals without anything new and affordable, after which the searcher is not asked again."""
+
+PATIENCE = 0.2
+"""Share of the time that the last question took for which further results are awaited before the next question."""
 
 
 @dataclass(eq=False)
@@ -131,14 +135,17 @@ class Study:
 
     def _run_parallel(self, executor: Executor) -> None:
         running: dict[Future[Record], _Open] = {}
+        asking = 0.0
         queue = deque((entry, name) for entry in self._open for name in entry.missing)
         try:
             while True:
                 while len(running) < self.workers:
                     if not queue:
+                        begun = perf_counter()
                         fresh = self._ask(self.workers - len(running))
                         self._open += fresh
                         queue.extend((entry, name) for entry in fresh for name in entry.missing)
+                        asking = perf_counter() - begun
                     if not queue:
                         break
                     entry, name = queue.popleft()
@@ -151,6 +158,9 @@ class Study:
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
+                # Evaluations that are about to end are awaited, for a fraction of what a question takes: one question
+                # for several proposals is cheaper than one each, and its answers know of all these results.
+                done, _ = wait(running, timeout=PATIENCE * asking)
                 for job in done:
                     record = job.result()
                     self._record(running.pop(job), record)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -108,10 +109,13 @@ class Table:
         self._whole = space
         self._home: str | None = None
         self._stored = False
+        self._proxies: dict[tuple[str | None, str | None], TableProxies] = {}
 
     def __reduce__(self) -> Any:
         # A worker process opens the stored table again: a name is sent, and not megabytes with every evaluation.
-        return (_opened, (self.name, self._home)) if self._stored else super().__reduce__()
+        if self._stored:
+            return _opened, (self.name, self._home)
+        return copyreg.__newobj__, (type(self),), {**vars(self), "_proxies": {}}  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
@@ -438,7 +442,11 @@ class Benchmark:
 
     def proxy_source(self, dataset: str | None = None, variant: str | None = None) -> TableProxies:
         """The same proxies by architecture, for ``nastk.Context(proxies=...)`` and the ``zcp`` encoding."""
-        return TableProxies(self.table, self.proxies(dataset, variant))
+        # One object for all that look them up: predictors keep features by the source that they come from.
+        kept, key = self.table._proxies, (dataset or self.dataset, variant)
+        if key not in kept:
+            kept[key] = TableProxies(self.table, self.proxies(dataset, variant))
+        return kept[key]
 
     def nearest_proxies(self) -> TableProxies | None:
         """The proxies on the data set, else those on the table's first data set that has some, else None."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from copy import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,20 @@ def predictor(name: str | Predictor, pretrained: str | None = None, **options: A
             if not Path(str(pretrained)).with_suffix(".json").exists():
                 shipped = [w.removeprefix(f"{name}-") for w in weights() if w.startswith(f"{name}-")]
                 raise UnknownName(f"pretrained weights of {name}", str(pretrained), shipped)
-            stem = Path(pretrained)
-        return load(stem)
+            return load(pretrained)
+        return copy(_shipped(str(stem)))
     made = PREDICTORS.get(name)
     if not isinstance(made, Predictor):  # module:object may name a predictor that is ready to use
         made = PREDICTORS.create(name, **options)
     if not isinstance(made, Predictor):
         raise InvalidValue(f"{name!r} is a {type(made).__name__}, not a predictor")
     return made
+
+
+@lru_cache(maxsize=8)
+def _shipped(stem: str) -> Predictor:
+    """Shipped weights, read once a process. Its copies share what it caches: features of a whole space take seconds."""
+    return load(stem)
 
 
 def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context: Context | None = None) -> Predictor:
