@@ -74,19 +74,19 @@ def test_page_holds_every_architecture_and_says_what_each_value_is(chart: Chart)
     assert [p["arch"] for p in data["front"]] == ["a0", "a1", "a2"]
     assert data["front"][0]["shown"]["latency"]["kind"] == "measured"
     assert data["front"][0]["predicted"]["latency"]["kind"] == "estimate"
-    assert set(data["kinds"]) == {"measured", "table", "estimate", "exact"}
+    assert set(data["kinds"]) == {"measured", "table", "estimate", "computed"}
 
 
 def test_page_cannot_be_broken_by_an_architecture_text() -> None:
     text = "</script><script>alert(1)</script>"
-    point = Point(text, {"x": Value(1.0, "exact"), "y": Value(2.0, "exact")})
+    point = Point(text, {"x": Value(1.0, "computed"), "y": Value(2.0, "exact")})
     page = render(Chart(text, [Axis("x"), Axis("y")], [point], notes=[text]))
     assert "alert(1)</script>" not in page
     assert data_of(page)["front"][0]["arch"] == text
 
 
 def test_unknown_numbers_become_null_in_the_page() -> None:
-    point = Point("a", {"x": Value(float("nan"), "estimate"), "y": Value(2.0, "exact")})
+    point = Point("a", {"x": Value(float("nan"), "estimate"), "y": Value(2.0, "computed")})
     assert data_of(render(Chart("t", [Axis("x"), Axis("y")], [point])))["front"][0]["shown"]["x"]["value"] is None
 
 

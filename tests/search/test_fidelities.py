@@ -132,7 +132,12 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
         found[0].interrupt_after = interrupt_after  # type: ignore[attr-defined]
         return found
 
-    options: dict[str, Any] = {"searcher": searcher, "budget": 30, "batch": 4, "seed": 3}
+    options: dict[str, Any] = {
+        "searcher": searcher,
+        "budget": dict.fromkeys(["accuracy", "latency"][: 1 + (searcher == "mo-asha")], 30),
+        "batch": 4,
+        "seed": 3,
+    }
     whole = nastk.search(SPACE, goals(), **options)
     options["storage"] = f"sqlite:///{tmp_path}/run.db"
     with pytest.raises(KeyboardInterrupt):
@@ -160,9 +165,11 @@ def test_workers_pay_for_no_fidelity_before_the_one_below(searcher: type[Searche
 
 
 def test_pictures_and_fronts_show_full_trainings_alone() -> None:
-    result = nastk.search(SPACE, [Epochs(), oracle("latency")], searcher="mo-asha", budget=30)
+    result = nastk.search(
+        SPACE, [Epochs(), oracle("latency")], searcher="mo-asha", budget={"accuracy": 30, "latency": 30}
+    )
     chart = chart_of(result)
-    for point in [*chart.front, *chart.paid]:
+    for point in [*chart.front, *chart.evaluated]:
         arch = SPACE.parse(point.arch)
         if "accuracy" in point.shown:
             assert point.shown["accuracy"].value == accuracy(np.array([arch]))[0]
@@ -218,7 +225,7 @@ def test_nothing_goes_on_before_its_rung_is_complete() -> None:
 
 @pytest.mark.parametrize(("budget", "plan"), [(24, (16, 6, 2)), (13, (9, 3, 1)), (3, (1, 1, 1)), (1, (0, 0, 1))])
 def test_a_bracket_spends_the_budget(budget: int, plan: tuple[int, ...]) -> None:
-    history = nastk.search(SPACE, [Epochs()], searcher="successive-halving", budget=budget).history
+    history = nastk.search(SPACE, [Epochs()], searcher="successive-halving", budget={"accuracy": budget}).history
     fidelities = [r.fidelity for r in history.records()]
     assert tuple(fidelities.count(f) for f in (1.0, 3.0, None)) == plan
 
@@ -246,7 +253,9 @@ def test_a_small_space_is_searched_to_its_end(make: type[Searcher]) -> None:
 
 def test_a_constraint_on_a_latency_is_paid_for_once_and_kept() -> None:
     goals = [Epochs(), oracle("latency")]
-    result = nastk.search(SPACE, goals, searcher="successive-halving", constraints=["latency<=12"], budget=30)
+    result = nastk.search(
+        SPACE, goals, searcher="successive-halving", constraints=["latency<=12"], budget={"accuracy": 30, "latency": 30}
+    )
     started = [r for r in result.history.records() if r.fidelity == 1.0]
     assert result.history.counts() == {"accuracy": 30, "latency": len(started)}
     assert latency(result.front_archs).max() <= 12

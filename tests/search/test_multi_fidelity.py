@@ -121,7 +121,7 @@ def test_full_trainings_are_spent_and_not_exceeded(trainings: float) -> None:
 
 
 def test_a_budget_of_evaluations_counts_every_fidelity() -> None:
-    history = nastk.search(SPACE, [Epochs()], searcher="multi-fidelity", budget=23).history
+    history = nastk.search(SPACE, [Epochs()], searcher="multi-fidelity", budget={"accuracy": 23}).history
     assert history.counts() == {"accuracy": 23}
     assert history.records()[-1].fidelity is None
 
@@ -129,7 +129,7 @@ def test_a_budget_of_evaluations_counts_every_fidelity() -> None:
 def test_a_few_shot_latency_is_measured_as_without_short_trainings() -> None:
     few = few_shot(oracle("latency"))
     result = nastk.search(
-        SPACE, [Epochs(), oracle("latency")], searcher="multi-fidelity", trainings=16, measurements=6,
+        SPACE, [Epochs(), oracle("latency")], searcher="multi-fidelity", trainings=16, measurements=6, batch=1,
         predictor={"latency": few, "accuracy": "ridge"},
     )  # fmt: skip
     assert result.history.counts()["latency"] == 6
@@ -137,7 +137,13 @@ def test_a_few_shot_latency_is_measured_as_without_short_trainings() -> None:
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"searcher": "multi-fidelity", "budget": 24, "batch": 3, "seed": 3, "predictor": "ridge"}
+    options: dict[str, Any] = {
+        "searcher": "multi-fidelity",
+        "budget": {"accuracy": 24},
+        "batch": 3,
+        "seed": 3,
+        "predictor": "ridge",
+    }
     whole = nastk.search(SPACE, [Epochs()], **options)
     goal = Epochs()
     goal.interrupt_after = 13
