@@ -58,7 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (("measure",), "--random"),
         (("measure", "15625"), "0 to 15624"),
         (("measure", "|conv~0|"), "conv~0"),
-        (("measure", "--check-predictor", "12"), "leave out"),
+        (("measure", "--check-predictor", "12"), "remove other"),
         (("measure", "12", "--device", "tpu"), "tpu"),
         (("predict", "--measurements", "nowhere.csv", "--all"), "No such file"),
         (("predict", "--all"), "measurements"),
