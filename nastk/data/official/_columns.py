@@ -97,7 +97,7 @@ def _column(
         default = DIRECTIONS.get(kind, "")
     direction = direction or default
     if direction not in ("min", "max"):
-        what = f"{direction!r} is no direction" if direction else f"which values of {metric} are good is not known"
+        what = f"{direction!r} is not a direction" if direction else f"{metric} has no default direction"
         raise InvalidValue(f"--column {text}: {what}; write {source}:{metric}:{unit}:min or max")
     measured = kind in ("latency", "energy")
     if measured and device is None:

@@ -95,4 +95,4 @@ def _arch(key: Any, space: NASBench201, path: Path) -> NDArray[np.int64]:
             return space.as_archs(np.array(key))[0]
     except InvalidArchitecture as error:
         raise DataError(f"{path}: {error}") from error
-    raise DataError(f"{path}: {str(key)[:60]!r} is no architecture; expected six operation numbers, or an arch string")
+    raise DataError(f"{path}: {str(key)[:60]!r} is not an architecture; needs six operation numbers or an arch string")
