@@ -331,6 +331,7 @@ def test_a_damaged_download_behind_a_table_is_one_line(
 # ---- this machine
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_main_job_finds_a_front_for_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["search", "--measurements", "6", "--verify", "4", "--out", str(tmp_path)]) == 0
