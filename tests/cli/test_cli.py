@@ -50,7 +50,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (("search", "--accuracy", "nowhere.py:evaluate"), "no such file"),
         (("search", "--accuracy", "evaluate"), "file.py:name"),
         (("search", "--space", "nowhere.py:Space"), "no such file"),
-        (("search", "--predictor", "latncy=gp"), "paid: latency"),
+        (("search", "--predictor", "latncy=gp"), "expensive: latency"),
         (("search", "--budget", "0"), "budget"),
         (("search", "--config", "nowhere.toml"), "No such file"),
         (("search", "--storage", "nonsense"), "nonsense"),
@@ -58,7 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (("measure",), "--random"),
         (("measure", "15625"), "0 to 15624"),
         (("measure", "|conv~0|"), "conv~0"),
-        (("measure", "--check-predictor", "12"), "leave out"),
+        (("measure", "--check-predictor", "12"), "remove other"),
         (("measure", "12", "--device", "tpu"), "tpu"),
         (("predict", "--measurements", "nowhere.csv", "--all"), "No such file"),
         (("predict", "--all"), "measurements"),
@@ -111,10 +111,10 @@ def test_a_missing_extra_is_named(
 def test_an_unwritable_output_folder_is_found_before_any_work(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nastk.cli.job as module
+    import nastk.run as module
 
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(module, "compose", lambda *_, **__: pytest.fail("work began"))
     assert "cannot write" in refused(capsys, "search", "--out", tmp_path / "file" / "out")
 
 
@@ -201,7 +201,7 @@ def test_list_names_everything_registered_and_writes_tidy_rows(
 def test_the_command_line_wins_over_the_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('space = "fbnet"\nbudget = 7\nobjective = ["flops", "latency"]\n')
     options = RunOptions.gather({"budget": 9, "space": None, "objective": []}, tmp_path / "run.toml")
-    assert (options.space, options.budget, options.objective, options.seed) == ("fbnet", 9, ["flops", "latency"], 0)
+    assert (options.space, options.budget, options.objective, options.seed) == ("fbnet", 9, ["flops", "latency"], None)
 
 
 def test_every_option_can_stand_in_a_configuration_file(tmp_path: Path) -> None:
