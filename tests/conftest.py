@@ -8,8 +8,8 @@ leaves the environment, the current folder or torch's threads changed fails itse
 
 Time: no test asserts seconds. What a search, a space or a table may cost is counted in calls (:mod:`effort`), and where
 the measuring itself is tested, networks that sleep move a clock that only they move. The few tests that compare what
-this machine measures are marked ``alone``: they come last, on one worker, and a lock that every worker holds while it
-runs a test keeps them apart.
+this machine measures are marked ``alone``: they come last, and a lock that every worker holds while it runs a test,
+shared with the others but for these, keeps them apart.
 """
 
 from __future__ import annotations
@@ -35,9 +35,6 @@ from nastk.errors import DataError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group("alone"))
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)  # stable: else in the order given
 
 

@@ -59,6 +59,7 @@ def test_own_predictor(tmp_path: Path) -> None:
     assert "measured" in run("own_predictor.py", tmp_path)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_my_device_in_ten_measurements(tmp_path: Path) -> None:
     said = run("my_device_in_ten_measurements.py", tmp_path)

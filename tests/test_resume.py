@@ -24,6 +24,10 @@ from toy import Toy, accuracy, latency, oracle
 
 def logged(name, function):
     def evaluate(archs):
+        with open(sys.argv[2], "a+") as log:
+            log.seek(0)
+            if len(log.readlines()) >= int(sys.argv[5]):
+                time.sleep(1000)  # until it is killed, however late that comes
         time.sleep(0.004)
         value = function(archs)
         with open(sys.argv[2], "a") as log:  # what was paid for, whether or not it came to be recorded
@@ -37,8 +41,9 @@ nastk.search(Toy(), goals, searcher=sys.argv[3], budget=int(sys.argv[4]), batch=
 """
 
 
-def start(folder: Path, searcher: str, budget: int) -> subprocess.Popen[bytes]:
-    arguments = [f"sqlite:///{folder}/run.db", str(folder / "log.txt"), searcher, str(budget)]
+def start(folder: Path, searcher: str, budget: int, stop: int) -> subprocess.Popen[bytes]:
+    """A search that goes on until `stop` evaluations are paid for, and then waits."""
+    arguments = [f"sqlite:///{folder}/run.db", str(folder / "log.txt"), searcher, str(budget), str(stop)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.Popen([sys.executable, "-c", RUN, *arguments], env=environment, stderr=subprocess.PIPE)
 
@@ -71,8 +76,8 @@ def survives(tmp_path: Path, searcher: str, kills: int, budget: int) -> None:
     chance = random.Random(searcher)
     before: list[str] = []
     for _ in range(kills):
-        process = start(tmp_path, searcher, budget)
         enough, deadline = len(paid(tmp_path)) + chance.randint(0, 8), time.monotonic() + HANGS
+        process = start(tmp_path, searcher, budget, stop=enough + 6)
         while len(paid(tmp_path)) < enough and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.008))
@@ -87,7 +92,7 @@ def survives(tmp_path: Path, searcher: str, kills: int, budget: int) -> None:
             continue
         assert now[: len(before)] == before, "a record was lost"
         before = now
-    process = start(tmp_path, searcher, budget)
+    process = start(tmp_path, searcher, budget, stop=10 * budget)
     _, error = process.communicate(timeout=HANGS)
     assert process.returncode == 0, error.decode()
 
