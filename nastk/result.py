@@ -80,7 +80,7 @@ class Result:
         believed = self.searcher.estimate(archs) if len(archs) else {}
         values = np.full((len(archs), len(self.objectives)), np.nan)
         for j, objective in enumerate(self.objectives):
-            value, std, source = self._known(objective.name, archs)
+            value, std, source = self._known_values(objective.name, archs)
             open_ = np.array([s == "" for s in source], dtype=bool)
             if not objective.expensive:
                 answer = objective.oracle.evaluate(archs, objective.fidelity)
@@ -97,7 +97,7 @@ class Result:
         table = pd.DataFrame(columns)
         return table.sort_values(self.objectives[-1].name, kind="stable", ignore_index=True)
 
-    def _known(self, name: str, archs: Archs) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    def _known_values(self, name: str, archs: Archs) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
         """What was evaluated, verification before search; "" as source where nothing is known."""
         value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
         source = [""] * len(archs)
@@ -179,19 +179,19 @@ class Result:
             The front, ``(m, d)``, now :attr:`front_archs`; never empty where something was proposed, which is in
             :attr:`proposed`.
         """
-        self.proposed = self._along(self.front_archs)
+        self.proposed = self._sort_by_last(self.front_archs)
         some = self.proposed
         if len(some) > n:
             some = some[np.unique(np.linspace(0, len(some) - 1, n).round().astype(int))] if n else some[:0]
         self.verify(some, progress)
-        self.front_archs = self._undominated(self.proposed)
+        self.front_archs = self._drop_dominated(self.proposed)
         return self.front_archs
 
-    def _along(self, archs: Archs) -> Archs:
+    def _sort_by_last(self, archs: Archs) -> Archs:
         """In the order of the last objective, by what is known or predicted."""
         return self.space.as_archs(list(self.describe(archs)["arch"])) if len(archs) else archs
 
-    def _undominated(self, archs: Archs) -> Archs:
+    def _drop_dominated(self, archs: Archs) -> Archs:
         if not len(archs):
             return archs
         table = self.describe(archs)

@@ -280,13 +280,13 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
 
         return Latency(space, **rest)
     if what == "shipped":
-        return _shipped(space, str(rest["weights"]))
+        return _shipped_oracle(space, str(rest["weights"]))
     if what == "function":
         return _function(space, str(rest["function"]), rest.get("epochs", ()), seed)
     raise InvalidValue(f"the objective {rest.get('name', '?')!r} is an object that its description cannot make again")
 
 
-def _shipped(space: SearchSpace, stem: str) -> Oracle:
+def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
     from nastk.oracles.predicted import Predicted
     from nastk.predictors.factory import predictor, weights
 
@@ -509,9 +509,11 @@ def describe_objects(
         tuple({"name": o.name, "fidelity": o.fidelity, "oracle": o.oracle.describe()} for o in goals),
         tuple(str(c) for c in constraints),
         searcher,
-        {name: model if isinstance(model, str) else _described(model) for name, model in models.items()},
+        {name: model if isinstance(model, str) else _describe_predictor(model) for name, model in models.items()},
         plain,
-        {name: _whole(n) for name, n in budget.items()} if isinstance(budget, Mapping) else _whole(budget),
+        {name: _plain_number(n) for name, n in budget.items()}
+        if isinstance(budget, Mapping)
+        else _plain_number(budget),
         measurements,
         batch,
         verify,
@@ -527,7 +529,7 @@ def describe_objects(
     return description, objects
 
 
-def _described(predictor: Predictor) -> str:
+def _describe_predictor(predictor: Predictor) -> str:
     """A predictor object as a text that tells it from others: its name, what differs from the defaults, its sources."""
     from nastk.predictors._storage import constructor_options, registered_name
 
@@ -542,7 +544,7 @@ def _described(predictor: Predictor) -> str:
     return registered_name(predictor) + (f"({', '.join(own)})" if own else "")
 
 
-def _whole(number: Any) -> Any:
+def _plain_number(number: Any) -> Any:
     """NumPy's whole numbers as Python's, which JSON can hold; anything else is refused later."""
     return int(number) if isinstance(number, Integral) else number
 

@@ -70,7 +70,7 @@ class DurableHistory(History):
             raise StorageError(f"storage {self.storage} needs a driver that is not installed: {error.name}") from error
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        with self._guarded():
+        with self._translate_errors():
             _SCHEMA.create_all(self._engine)
             self._add_missing_columns()
         self._id = self._open(config)
@@ -78,7 +78,7 @@ class DurableHistory(History):
 
     def _open(self, config: dict[str, Any]) -> int:
         text = json.dumps(config, sort_keys=True)
-        with self._guarded(), self._engine.begin() as connection:
+        with self._translate_errors(), self._engine.begin() as connection:
             found = connection.execute(sa.select(_STUDIES).where(_STUDIES.c.name == self.study)).one_or_none()
             if found is None:
                 inserted = connection.execute(sa.insert(_STUDIES).values(name=self.study, config=text))
@@ -105,7 +105,7 @@ class DurableHistory(History):
                 )
 
     def _load(self) -> None:
-        with self._guarded(), self._engine.connect() as connection:
+        with self._translate_errors(), self._engine.connect() as connection:
             state = connection.execute(sa.select(_STUDIES.c.state).where(_STUDIES.c.id == self._id)).scalar_one()
             rows = connection.execute(sa.select(_RECORDS).where(_RECORDS.c.study == self._id).order_by(_RECORDS.c.id))
             records = [
@@ -120,7 +120,7 @@ class DurableHistory(History):
         self._keep(records)
 
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
-        with self._guarded(), self._engine.begin() as connection:
+        with self._translate_errors(), self._engine.begin() as connection:
             for record in records:
                 connection.execute(
                     sa.insert(_RECORDS).values(
@@ -146,7 +146,7 @@ class DurableHistory(History):
         self._engine.dispose()
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:

@@ -85,7 +85,7 @@ class Study:
         if searcher.expensive and (unsaid := [name for name in searcher.expensive if name not in self.budget]):
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
-        self._of_networks: dict[tuple[Hashable, str, float | None], Record] = {}
+        self._by_network: dict[tuple[Hashable, str, float | None], Record] = {}
         self._failures: dict[str, int] = {}
 
     def run(self) -> Result:
@@ -150,7 +150,7 @@ class Study:
                         break
                     entry, name = queue.popleft()
                     arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
-                    known = self._of_equal(self._objectives[name], arch, fidelity)
+                    known = self._find_isomorphic(self._objectives[name], arch, fidelity)
                     if known is not None:
                         self._record(entry, known)
                         continue
@@ -183,16 +183,16 @@ class Study:
 
     def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
         """Records of `archs`; where isomorphic architectures have one value, each network is evaluated once."""
-        found = [self._of_equal(objective, arch, fidelity) for arch in archs]
+        found = [self._find_isomorphic(objective, arch, fidelity) for arch in archs]
         fresh = archs[[record is None for record in found]]
         answers = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
         return [next(answers) if record is None else record for record in found]
 
-    def _of_equal(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
+    def _find_isomorphic(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
         """The record that this architecture takes over from an isomorphic one, if there is one."""
         if not objective.oracle.per_network:
             return None
-        found = self._of_networks.get(self._network_key(arch, objective.name, fidelity))
+        found = self._by_network.get(self._network_key(arch, objective.name, fidelity))
         if found is None:
             return None
         return of_isomorphic(found, arch.tolist())
@@ -201,7 +201,7 @@ class Study:
         objective = self._objectives.get(record.objective)
         if objective is not None and objective.oracle.per_network and record.status == "ok":
             key = self._network_key(record.arch, record.objective, record.fidelity)
-            self._of_networks.setdefault(key, record)
+            self._by_network.setdefault(key, record)
 
     def _network_key(self, arch: Any, name: str, fidelity: float | None) -> tuple[Hashable, str, float | None]:
         return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
@@ -209,7 +209,7 @@ class Study:
     def _ask(self, n: int) -> list[_Open]:
         """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to evaluate."""
         for _ in range(FRUITLESS):
-            if not any(self._affordable().values()):
+            if not any(self._affordable_counts().values()):
                 return []
             proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
             cut = self._cut(proposals)
@@ -217,7 +217,7 @@ class Study:
                 return cut
         return []
 
-    def _affordable(self) -> dict[str, int]:
+    def _affordable_counts(self) -> dict[str, int]:
         left = self.remaining()
         for entry in self._open:
             for name in entry.missing:
@@ -225,7 +225,7 @@ class Study:
         return left
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
-        left = self._affordable()
+        left = self._affordable_counts()
         taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
         cut: list[_Open] = []
         for proposal in proposals:

@@ -237,12 +237,12 @@ class _Clock:
 
 def _latency_predictor(job: _Run, goal: Objective) -> Predictor:
     device = str(getattr(goal.oracle, "device", ""))
-    few = _pretrained(job.problem.space, job.problem.dataset, job.sources, job.source_samples, job.seed)
+    few = _pretrain(job.problem.space, job.problem.dataset, job.sources, job.source_samples, job.seed)
     return few.without([device], DUPLICATES) if device in few.devices else few
 
 
 @lru_cache(maxsize=4)
-def _pretrained(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
+def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
     """few-shot-gp on the sources, from samples that the seed draws."""
     few = FewShotGP()
     if not sources:

@@ -133,7 +133,7 @@ def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> l
         predicted: dict[str, Value] = {}
         for objective in searcher.objectives:
             name, kind = objective.name, objective.oracle.kind
-            prediction = _predicted(objective, predictions[name], i) if name in predictions else None
+            prediction = _prediction_of(objective, predictions[name], i) if name in predictions else None
             if key in told.get(name, {}):
                 shown[name] = _value(*told[name][key], kind)
             elif key in verified.get(name, {}):
@@ -146,7 +146,7 @@ def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> l
     return sorted(points, key=lambda p: next(iter(p.shown.values())).value if p.shown else 0.0)
 
 
-def _predicted(objective: Objective, prediction: Prediction, i: int) -> Value:
+def _prediction_of(objective: Objective, prediction: Prediction, i: int) -> Value:
     kind = "estimate" if objective.expensive else objective.oracle.kind
     return _value(float(prediction.mean[i]), float(prediction.std[i]), kind)
 

@@ -25,7 +25,7 @@ def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> Non
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw(axes, chart, across, upward)
-    notes = _wrapped(chart.notes)
+    notes = _wrap(chart.notes)
     axes.text(0, 1.015, notes, transform=axes.transAxes, va="bottom", fontsize=8, color="#555b66", linespacing=1.35)
     pad = 10 + 11.5 * (notes.count("\n") + 1)
     axes.set_title(chart.title, loc="left", fontsize=13, fontweight="bold", pad=pad)
@@ -151,7 +151,7 @@ def _label(axis: Axis, kinds: Sequence[str]) -> str:
     return f"{axis.label}{', ' + said if said else ''}  [{arrow}]"
 
 
-def _wrapped(notes: Sequence[str]) -> str:
+def _wrap(notes: Sequence[str]) -> str:
     import textwrap
 
     return "\n".join(line for note in notes for line in textwrap.wrap(note, 125))

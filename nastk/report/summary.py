@@ -39,7 +39,7 @@ class Summary:
     @cached_property
     def chart(self) -> Chart:
         """The picture of it, with the notes that a reader needs."""
-        notes = [*self._hypervolume_notes(), *self._fate_notes(), self._evaluations()]
+        notes = [*self._hypervolume_notes(), *self._front_notes(), self._evaluations()]
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
 
     # ---- the table's true front
@@ -88,7 +88,7 @@ class Summary:
         found, true = self.hypervolume["hypervolume"], self.hypervolume["true_front"]
         return [f"Hypervolume by the MODNAS protocol: {found:.4f}; the table's true front has {true:.4f}."]
 
-    def _fate_notes(self) -> list[str]:
+    def _front_notes(self) -> list[str]:
         notes = []
         proposed, front = self.result.proposed, self.result.front_archs
         if proposed is not None and len(proposed) > len(front):

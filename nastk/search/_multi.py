@@ -1,4 +1,4 @@
-"""What searchers of several objectives share that learn them: order by dominance, evolution on predictions."""
+"""Shared by searchers that learn several objectives: sorting by dominance, evolution on predictions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Array = NDArray[np.float64]
 
 
 def by_dominance(costs: Array, violation: Array | None = None) -> NDArray[np.int64]:
-    """Rows of `costs` ``(n, m)``, the best first: by front, then by crowding distance (Deb et al. 2002).
+    """Rows of `costs` ``(n, m)``, best first: by non-dominated front, then by crowding distance (Deb et al. 2002).
 
-    What breaks a constraint comes after what keeps all, by its violation ``(n,)``.
+    Feasible rows come before infeasible ones, which are sorted by `violation` ``(n,)``: constrained domination as in
+    NSGA-II (Section VI).
     """
     from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
     from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
@@ -34,10 +35,11 @@ def by_dominance(costs: Array, violation: Array | None = None) -> NDArray[np.int
 
 
 class MultiObjectiveLearner(Learner):
-    """Learns every paid objective and computes the others."""
+    """Learns every expensive objective and computes the others."""
 
-    def _believed(self, archs: Archs) -> tuple[Array, Array, Array]:
-        """Costs to minimise ``(n, m)``, their standard deviations ``(n, m)``, 0 where unknown, violations ``(n,)``."""
+    def _predict_costs(self, archs: Archs) -> tuple[Array, Array, Array]:
+        """Predicted costs to minimise ``(n, m)``, standard deviations ``(n, m)``, 0 where unknown, violations
+        ``(n,)``."""
         values, std = np.empty((len(archs), len(self.objectives))), np.zeros((len(archs), len(self.objectives)))
         for j, objective in enumerate(self.objectives):
             if objective.expensive:
@@ -52,13 +54,13 @@ class MultiObjectiveLearner(Learner):
         best = archs[by_dominance(costs, violation)[:parents]]
         return self.space.mutate(best[rng.integers(0, len(best), n)], rng)
 
-    def _evolved(
+    def _evolve(
         self, algorithm: str, population: int, generations: int, start: Archs, rng: np.random.Generator
     ) -> tuple[Archs, Array, Array]:
-        """What one of pymoo's algorithms visits on the predictions, from `start` on.
+        """Run one of pymoo's algorithms on the predictions, from the population `start`.
 
         Returns:
-            Architectures ``(n, d)``, their predicted costs to minimise ``(n, m)`` and violations ``(n,)``.
+            All architectures visited ``(n, d)``, their predicted costs to minimise ``(n, m)`` and violations ``(n,)``.
         """
         from nastk.search.pymoo import PymooSearch
 
@@ -68,12 +70,14 @@ class MultiObjectiveLearner(Learner):
             else o
             for o in self.objectives
         ]
-        algorithm = algorithm if len(predicted) > 1 else "ga"
+        algorithm = algorithm if len(predicted) > 1 else "ga"  # the others need two objectives
         seed = int(rng.integers(2**31))
         inner = PymooSearch(algorithm, self.space, predicted, self.constraints, seed=seed, population=population)
         found = start
         for generation in range(generations + 1):
-            inner.tell([Record(tuple(arch), predicted[0].name, 0.0) for arch in found.tolist()])  # computed in there
+            inner.tell(
+                [Record(tuple(arch), predicted[0].name, 0.0) for arch in found.tolist()]
+            )  # the value is a stand-in: PymooSearch asks `Predicted`
             if generation < generations:
                 asked = [p.arch for p in inner.ask(population)]
                 found = np.array(asked, dtype=np.int64).reshape(-1, self.space.d)

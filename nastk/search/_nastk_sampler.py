@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 Distributions = dict[str, BaseDistribution]
 
 PROPOSED = "nastk:proposed"
-"""System attribute of a trial with what was proposed for it, by which other workers know what is under way."""
+"""System attribute of a trial with the parameters proposed for it, from which other workers know what is pending."""
+
 WORST = "worst_constraint"
-"""Name of the objective that says of a trial the greatest of its constraints' values, in units of their medians, plus
-one: kept up to 1."""
+"""Name of the objective that holds the greatest of a trial's constraint values, in units of their medians, plus one;
+feasible up to 1, a bound other than 0 because violations are relative to it."""
+
 CLIPPED = 10.0
-"""Values of constraints are cut at so many medians."""
+"""Constraint values are clipped to this many medians, or one extreme trial would dominate what is learned. A lower
+value is more robust, and loses how far apart clearly infeasible trials are."""
 
 
 class NastkSampler(BaseSampler):
@@ -46,7 +49,7 @@ class NastkSampler(BaseSampler):
 
     The parameters that all completed trials have in common, with the same distributions (Optuna's intersection search
     space), are proposed together; others, such as those of one branch of the objective, and all of the first trial, are
-    drawn at random, or by `independent_sampler`. Categories are choices, and so are integers and stepped floats of at
+    sampled at random, or by `independent_sampler`. Categories are choices, and so are integers and stepped floats of at
     most `max_options` values; of wider ranges `grid` evenly spaced values are, in the logarithm where ``log=True``.
     Values that come from elsewhere (enqueued, random) are learned from as the nearest of these.
 
@@ -56,12 +59,12 @@ class NastkSampler(BaseSampler):
     nothing new is left to propose, parameters are sampled independently.
 
     Args:
-        seed: fixes everything that is drawn; None for a seed drawn at random.
+        seed: random seed; None for one drawn at random.
         searcher: name of the searcher.
-        predictor: what learns the objectives, for searchers that take one: a name or a predictor. By default that of
+        predictor: of the objectives, for searchers that take one: a name or a predictor. By default that of
             the searcher, and for the searcher `predictor` gp on the values, numbers with their order.
-        n_startup_trials: so many completed trials are sampled independently before the searcher is asked, in place of
-            its own start. By default only the first, and then what the searcher starts with.
+        n_startup_trials: number of completed trials that are sampled independently before the searcher is asked, in
+            place of its own initial design. By default only the first trial, then the searcher's own design.
         max_options: see above; at least 2.
         grid: see above; at least 2.
         independent_sampler: samples what the searcher does not.
@@ -116,13 +119,13 @@ class NastkSampler(BaseSampler):
         vars(self).update(state, _lock=Lock())
 
     def reseed_rng(self) -> None:
-        """Draw anew what follows; the searcher's start stays that of the seed."""
+        """Reseed what follows; the searcher's initial design stays that of the seed."""
         self._stream = int(np.random.default_rng().integers(1, 2**31))
         if self.independent_sampler is not None:
             self.independent_sampler.reseed_rng()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
-        """The parameters that all completed trials have, but for those of one value."""
+        """The parameters that all completed trials have, except those with a single value."""
         common = intersection_search_space(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         return {name: d for name, d in common.items() if not d.single()}
 
@@ -135,9 +138,9 @@ class NastkSampler(BaseSampler):
             if sum(t.state == TrialState.COMPLETE for t in trials) < self.n_startup_trials:
                 return {}
             space = self._parameters(search_space)
-            searcher = self._told(study, space, [t for t in trials if t.state.is_finished()])
+            searcher = self._make_searcher(study, space, [t for t in trials if t.state.is_finished()])
             searcher.load_state({"asks": trial.number + (self._stream << 32)})
-            rows = [space.row(_planned(t, search_space)) for t in trials if not t.state.is_finished()]
+            rows = [space.row(_known_parameters(t, search_space)) for t in trials if not t.state.is_finished()]
             under_way = np.array([row for row in rows if row is not None], dtype=np.int64).reshape(-1, space.d)
             proposals = searcher.ask(1, [Proposal(row, searcher.expensive) for row in under_way])
             if not proposals:
@@ -150,7 +153,7 @@ class NastkSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value fixed by seed, number of the trial and name of the parameter, or `independent_sampler`'s."""
+        """A random value, seeded by seed, trial number and parameter name; or `independent_sampler`'s."""
         sampler = self.independent_sampler
         if sampler is None:
             drawn = np.random.SeedSequence([self.seed, self._stream, trial.number, crc32(param_name.encode())])
@@ -158,7 +161,7 @@ class NastkSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """For `independent_sampler`."""
+        """Call `independent_sampler`'s."""
         if self.independent_sampler is not None:
             self.independent_sampler.before_trial(study, trial)
 
@@ -176,19 +179,19 @@ class NastkSampler(BaseSampler):
             self._space = distributions, Parameters(distributions, self.max_options, self.grid)
         return self._space[1]
 
-    def _told(self, study: Study, space: Parameters, trials: Sequence[FrozenTrial]) -> Searcher:
-        """The searcher, told what the finished trials say."""
+    def _make_searcher(self, study: Study, space: Parameters, trials: Sequence[FrozenTrial]) -> Searcher:
+        """A searcher that is told the finished trials."""
         from nastk.predictors.gp import GP
 
         names = [f"value{j}" for j in range(len(study.directions))]
         objectives = [
-            FunctionOracle(space, _never, name, direction="max" if d == StudyDirection.MAXIMIZE else "min")
+            FunctionOracle(space, _refuse, name, direction="max" if d == StudyDirection.MAXIMIZE else "min")
             for name, d in zip(names, study.directions, strict=True)
         ]
         constraints = []
         if any(t.constraints for t in trials):
             names.append(WORST)
-            objectives.append(FunctionOracle(space, _never, WORST))
+            objectives.append(FunctionOracle(space, _refuse, WORST))
             constraints.append(Constraint(WORST, "<=", 1.0))
         options = dict(self.options)
         if self.searcher == "predictor" and options.get("predictor") is None:
@@ -205,7 +208,7 @@ class Parameters(SearchSpace):
 
     Args:
         distributions: by name; the choices are in this order.
-        max_options: integers and stepped floats of at most so many values keep them all.
+        max_options: integers and stepped floats of at most this many values keep them all.
         grid: how many evenly spaced values of a wider range are options.
     """
 
@@ -270,10 +273,10 @@ def _place(distribution: BaseDistribution, options: Sequence[Any], value: Any) -
 
 
 def _records(space: Parameters, trials: Sequence[FrozenTrial], names: Sequence[str]) -> list[Record]:
-    """What finished trials say of each architecture: means over the completed ones, NaN where there are none.
+    """Results of each architecture: means over its completed trials, NaN where there are none.
 
     Args:
-        space: of the architectures; a trial outside of it says nothing.
+        space: of the architectures; a trial outside of it is ignored.
         trials: in their order.
         names: of the values of a trial; a further one is :data:`WORST`, unknown of a completed trial without.
     """
@@ -308,12 +311,12 @@ def _scales(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return {name: float(np.median(found)) if found else 1.0 for name, found in known.items()}
 
 
-def _planned(trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
-    """What is known of the parameters of a trial that is running or enqueued."""
+def _known_parameters(trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
+    """Parameters known of a trial that is running or enqueued: as proposed, fixed by the user or set already."""
     noted = trial.system_attrs.get(PROPOSED, {})
     proposed = {name: search_space[name].to_external_repr(v) for name, v in noted.items() if name in search_space}
     return {**proposed, **trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
-def _never(archs: Archs) -> NDArray[np.float64]:
+def _refuse(archs: Archs) -> NDArray[np.float64]:
     raise Unsupported("the objectives of an Optuna study are evaluated by its trials alone")

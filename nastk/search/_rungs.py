@@ -1,4 +1,4 @@
-"""What searchers on rungs of fidelities share: what is known at each rung, what is left to pay, who goes on."""
+"""Shared by searchers on rungs of fidelities: results at each rung, the budget that is left, promotions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-9
-"""Sums of prices may be off by so much."""
+"""Tolerance for rounding errors in sums of prices, far below the price of any evaluation."""
 
 
 class Rungs(NamedTuple):
-    """Fidelities that are paid for.
+    """Fidelities at which architectures are evaluated.
 
     Args:
         staged: names of the objectives that have them.
         fidelities: ascending, the last the target.
-        price: of an evaluation at each, ``(k,)``: in full trainings where the budget is one of those, else 1.
+        price: of an evaluation at each, ``(k,)``: in full trainings where the budget counts those, else 1.
     """
 
     staged: tuple[str, ...]
@@ -36,7 +36,7 @@ class Rungs(NamedTuple):
 
     @classmethod
     def of(cls, searcher: Searcher, rungs: Sequence[float] | None, eta: float, trainings: float | None) -> Rungs:
-        """Those of a searcher; arguments and errors as of :class:`RungSearch`."""
+        """The rungs of a searcher; arguments and errors as of :class:`RungSearch`."""
         if not eta > 1:
             raise InvalidValue(f"eta must be more than 1; got {eta}")
         if trainings is not None and not trainings > 0:
@@ -79,20 +79,20 @@ def _fidelities(
 class RungSearch(Searcher):
     """Evaluates many architectures at a low fidelity and the best of them at the next, up to the target.
 
-    Paid objectives without fidelities (a latency) are paid for once, with the first evaluation of an architecture. Each
-    evaluation is a training from scratch: none goes on from where a lower fidelity ended.
+    Expensive objectives without fidelities (a latency) are evaluated once, with the first evaluation of an
+    architecture. Each evaluation is a training from scratch: none continues from a lower fidelity's checkpoint.
 
     Args:
-        budget: evaluations of each paid objective, those of all fidelities together.
+        budget: evaluations of each expensive objective, those of all fidelities together.
         rungs: fidelities, ascending, the last the target. By default those that all objectives with fidelities have, up
             to the target, the highest first and then each that is at most an `eta`-th of the one before.
-        eta: one of so many goes on.
+        eta: reduction factor: one in `eta` architectures of a rung is promoted.
         trainings: a budget in full trainings that replaces `budget`: an evaluation at fidelity f costs f / target of
             one. Objectives without fidelities are then evaluated as often as architectures are started.
 
     Raises:
-        InvalidValue: no paid objective has two fidelities, or they do not have them in common; rungs, eta or trainings
-            that cannot be used.
+        InvalidValue: no expensive objective has two fidelities, or they do not have them in common; rungs, eta or
+            trainings that cannot be used.
     """
 
     needs_fidelities = True
@@ -123,7 +123,7 @@ class RungSearch(Searcher):
 
     @abstractmethod
     def _best_first(self, costs: Array, violation: Array) -> NDArray[np.int64]:
-        """The order in which architectures of one rung go on.
+        """The order in which architectures of one rung are promoted.
 
         Args:
             costs: of each objective, to be minimised, ``(m, k)``.
@@ -162,7 +162,7 @@ class RungSearch(Searcher):
         return np.frombuffer(b"".join(keys), dtype=np.int64).reshape(-1, self.space.d).copy()
 
     def _members(self, rung: int) -> list[bytes]:
-        """Architectures of which everything at a rung is told, failures included, in the order told."""
+        """Architectures with all results of a rung, failures included, in the order told."""
         first, *others = [self._told[name][rung] for name in self.staged]
         others += [self._told[name][0] for name in self.once]
         return [key for key in first if all(key in other for other in others)]
@@ -179,7 +179,7 @@ class RungSearch(Searcher):
         return values
 
     def ranking(self, rung: int) -> list[bytes]:
-        """What did not fail at a rung, the best first."""
+        """Architectures that did not fail at a rung, best first."""
         if self._order.get(rung, (-1, []))[0] != self._tells:
             keys = self._members(rung)
             values = self._values_at(keys, rung)
@@ -188,8 +188,8 @@ class RungSearch(Searcher):
             self._order[rung] = self._tells, [keys[i] for i in known[order]]
         return self._order[rung][1]
 
-    def _above(self, rung: int) -> set[bytes]:
-        """What is told or awaited at a higher rung."""
+    def _keys_above(self, rung: int) -> set[bytes]:
+        """Keys of architectures with results, or pending evaluations, at a higher rung."""
         above = {key for told in self._told[self.staged[0]][rung + 1 :] for key in told}
         for proposal in self._awaited:
             at = self._rung(proposal.fidelity)
@@ -197,19 +197,19 @@ class RungSearch(Searcher):
                 above.add(key_of(proposal))
         return above
 
-    # ---- what can be paid for
+    # ---- the budget
 
-    def _spent(self) -> dict[str, float]:
-        """What was paid for each objective with fidelities."""
+    def _spending(self) -> dict[str, float]:
+        """Budget spent on each objective with fidelities."""
         told = {name: zip(self._price, self._told[name], strict=True) for name in self.staged}
         return {name: float(sum(price * len(keys) for price, keys in rungs)) for name, rungs in told.items()}
 
     def progress(self) -> tuple[float, float] | None:
-        return None if self.trainings is None else (round(max(self._spent().values()), 2), self.trainings)
+        return None if self.trainings is None else (round(max(self._spending().values()), 2), self.trainings)
 
-    def _left(self) -> float:
-        """What is left of the budget, what is awaited taken off; infinite where there is none."""
-        spent = self._spent()
+    def _budget_left(self) -> float:
+        """What is left of the budget after pending evaluations; infinite where there is none."""
+        spent = self._spending()
         for name in self.staged:
             for proposal in self._awaited:
                 at = self._rung(proposal.fidelity)
@@ -228,33 +228,35 @@ class RungSearch(Searcher):
         return room
 
     def _reaches(self, rung: int) -> bool:
-        """Whether what is left pays for this rung and all above."""
-        return bool(self._price[rung:].sum() <= self._left())
+        """Whether what is left suffices for this rung and all above."""
+        return bool(self._price[rung:].sum() <= self._budget_left())
 
     # ---- proposals
 
-    def _started(self, n: int, rung: int, rng: np.random.Generator) -> list[Proposal]:
-        """Up to `n` new random architectures at a rung."""
+    def _start_new(self, n: int, rung: int, rng: np.random.Generator) -> list[Proposal]:
+        """Start up to `n` new random architectures at a rung."""
         awaited = np.array([p.arch for p in self._awaited], dtype=np.int64).reshape(-1, self.space.d)
-        return self._chosen([Proposal(a, self.expensive, self.rungs[rung]) for a in self.fresh_random(n, awaited, rng)])
+        return self._await([Proposal(a, self.expensive, self.rungs[rung]) for a in self.fresh_random(n, awaited, rng)])
 
-    def _promoted(self, keys: Sequence[bytes], rung: int) -> list[Proposal]:
-        """These architectures at the rung after `rung`."""
-        return self._chosen([Proposal(a, self.staged, self.rungs[rung + 1]) for a in self._archs_of(keys)])
+    def _promote(self, keys: Sequence[bytes], rung: int) -> list[Proposal]:
+        """Evaluate these architectures at the rung after `rung`."""
+        return self._await([Proposal(a, self.staged, self.rungs[rung + 1]) for a in self._archs_of(keys)])
 
-    def _chosen(self, proposals: list[Proposal]) -> list[Proposal]:
+    def _await(self, proposals: list[Proposal]) -> list[Proposal]:
+        """Count proposals as pending at once, so that the next one of the same batch knows of them."""
         self._awaited += proposals
         return proposals
 
-    def _onward(self) -> list[Proposal]:
-        """The best of the highest rung that has not gone on yet, whatever its share, if it can reach the top."""
+    def _promote_best(self) -> list[Proposal]:
+        """Promote the best architecture left behind at the highest rung, beyond the quota of `eta`, if the budget
+        carries it to the top: a budget too small for a new architecture is not left unused."""
         for rung in range(len(self.rungs) - 2, -1, -1):
             if not self._reaches(rung + 1):
                 break
-            above = self._above(rung)
+            above = self._keys_above(rung)
             for key in self.ranking(rung):
                 if key not in above:
-                    return self._promoted([key], rung)
+                    return self._promote([key], rung)
         return []
 
 

@@ -1,4 +1,4 @@
-"""What searchers of one objective share: the first objective counts, others only by their constraints."""
+"""Shared by searchers of one objective: the first is optimised, the others are only constrained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class SingleObjective(Searcher):
-    """Optimises the first objective; every further one must have a constraint, by which alone it counts.
+    """Optimises the first objective; every further one must have a constraint, and matters only for feasibility.
 
     Raises:
         InvalidValue: a second objective without a constraint.
@@ -38,14 +38,14 @@ class SingleObjective(Searcher):
                 )
 
     def recommend(self) -> Archs:
-        """The best by the first objective that keeps the constraints, or what breaks them least, ``(1, d)``."""
+        """The best feasible architecture by the first objective, or else the least-violating one, ``(1, d)``."""
         archs, _, _ = self.ranked()
         return archs[:1]
 
     def ranked(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
-        """What is known completely, the best first: architectures ``(m, d)``, costs ``(m,)`` and violations ``(m,)``.
+        """What is known completely, best first: architectures ``(m, d)``, costs ``(m,)`` and violations ``(m,)``.
 
-        What keeps the constraints comes before what breaks them, by cost to be minimised; the rest by violation.
+        Feasible architectures come first, by cost to be minimised; the others follow by violation.
         """
         archs, costs, violation = self.complete()
         order = np.lexsort((costs[:, 0], violation))

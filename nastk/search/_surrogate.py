@@ -1,4 +1,4 @@
-"""What searchers share that learn expensive objectives: a random start, their models, candidates."""
+"""Shared by searchers that learn expensive objectives: random initial design, models, candidates."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 INFEASIBLE = 1e6
-"""Added to the scaled score of what is predicted to break a constraint, times its relative violation."""
+"""Penalty on predicted cost, in multiples of the candidates' range, times the relative violation. Large enough that all
+but a negligible violation outweighs any difference in cost; a smaller penalty would trade feasibility for quality."""
 
 
 class Learner(Searcher):
-    """Evaluates `start` random architectures, then what :meth:`_choose` makes of the predictors' answers.
+    """Evaluates `start` random architectures, then those that :meth:`_choose` selects by the predictors' answers.
 
     Args:
         predictor: of every expensive objective, or one by objective: a name or a predictor.
@@ -77,15 +78,15 @@ class Learner(Searcher):
     def _start(self) -> int:
         return max(2, min(self.start, min(self.budget.values(), default=10**9) // 2))
 
-    # ---- what is learned
+    # ---- models
 
-    def _learned(self) -> int:
-        """How many of the architectures, the first told, the predictors learn from."""
+    def _learning_count(self) -> int:
+        """How many architectures, in the order told, are training data of the predictors."""
         return len(self.archs_)
 
     def _model(self, name: str) -> Predictor:
-        """The predictor of one expensive objective, fitted to what is learned from."""
-        return self.models.fitted(name, self._learned())
+        """The predictor of one expensive objective, fitted to its training data."""
+        return self.models.fitted(name, self._learning_count())
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
@@ -96,7 +97,7 @@ class Learner(Searcher):
     # ---- candidates
 
     def _pool(self, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What can still be proposed: the whole space where it is small, else random members and mutants."""
+        """Candidates: the whole space where it is small, else random architectures and mutants of the best."""
         if self.space.enumerable and self.space.size <= self.candidates:
             pool = self.space.enumerate()
         else:
@@ -106,16 +107,16 @@ class Learner(Searcher):
 
     @abstractmethod
     def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:
-        """`n` mutants of the best `parents` that are known."""
+        """`n` mutants of the `parents` best evaluated architectures."""
 
 
 class SurrogateSearch(Learner, SingleObjective):
-    """Learns one objective; others, which have constraints, too."""
+    """Learns one objective, and any expensive ones that are constrained."""
 
     default_predictor = "mlp-ensemble"
 
-    def _beliefs(self, archs: Archs) -> tuple[Array, Array]:
-        """Mean and standard deviation of what is to be minimised, worse where a constraint is predicted to break.
+    def _predict_cost(self, archs: Archs) -> tuple[Array, Array]:
+        """Predicted mean and standard deviation of the cost to minimise, penalised by predicted violation.
 
         Args:
             archs: ``(n, d)``.
@@ -131,10 +132,10 @@ class SurrogateSearch(Learner, SingleObjective):
         else:
             mean = first.sign * first.oracle(archs)
         if self.constraints:
-            mean = mean + INFEASIBLE * self._broken(archs) * max(float(np.ptp(mean)), 1.0)
+            mean = mean + INFEASIBLE * self._predict_violation(archs) * max(float(np.ptp(mean)), 1.0)
         return mean, std
 
-    def _broken(self, archs: Archs) -> Array:
+    def _predict_violation(self, archs: Archs) -> Array:
         """Predicted violation of the constraints, relative to their bounds, ``(n,)``."""
         values = np.zeros((len(archs), len(self.objectives)))
         for j, o in enumerate(self.objectives):

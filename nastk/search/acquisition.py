@@ -1,4 +1,4 @@
-"""How much a candidate promises: hypervolume by directions, feasibility, optimism. Arrays in, arrays out.
+"""Acquisition functions: hypervolume by directions, expected improvement, feasibility. Arrays in, arrays out.
 
 Costs are to be minimised throughout. Shapes: ``n`` candidates, ``m`` objectives, ``k`` directions, ``s`` draws.
 """
@@ -74,6 +74,7 @@ def quasi_normal(n: int, dimensions: int, seed: int) -> Array:
     single extreme draw must not decide.
     """
     uniform = qmc.Sobol(max(dimensions, 1), seed=seed).random(n)
+    # A Sobol point may lie on the border of the cube, where the normal quantile is infinite.
     return np.asarray(norm.ppf(uniform.clip(1e-3, 1 - 1e-3)))
 
 
@@ -101,9 +102,9 @@ def expected_improvement_batch(
         fronts: for each draw the reach of the known front, ``(k,)``.
         feasible: probability that a candidate keeps the constraints, ``(n,)``; weighs its improvement.
         networks: number of each candidate's network, ``(n,)``, equal for isomorphic candidates, of which a batch
-            takes one.
+            holds at most one.
         repeated: candidates of networks that were evaluated before in another encoding, ``(n,)``; a batch may take
-            several of one network, since nothing but its latency is open.
+            hold several of one network, since only its latency is still unknown.
         n: size of the batch.
 
     Returns:
@@ -113,6 +114,7 @@ def expected_improvement_batch(
     fronts, left = list(fronts), np.ones(len(networks), dtype=bool)
     chosen: list[int] = []
     while len(chosen) < n and left.any():
+        # Constrained improvement: expected improvement times the probability of feasibility (Gardner et al. 2014).
         gain = np.mean([volume.gain(r, f) for r, f in zip(reached, fronts, strict=True)], axis=0) * feasible
         if gain[left].max() <= 0:  # nothing is expected to improve: what is most likely feasible, then cheapest
             gain = feasible - 1e-3 * mean.sum(axis=1)

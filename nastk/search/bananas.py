@@ -9,10 +9,10 @@ from nastk.spaces.base import Archs
 
 
 class Bananas(SurrogateSearch):
-    """Of a hundred mutants of the ten best, those with the best draw from their own predictive distribution.
+    """Evaluates, of a hundred mutants of the ten best, those with the best draw from their predictive distribution.
 
-    Independent Thompson sampling (the paper, Section 4): every candidate has a draw of its own, so that no draw of a
-    whole function is needed.
+    Independent Thompson sampling (the paper, Section 4): each candidate is drawn from its own marginal, which needs no
+    joint sample of the function.
     """
 
     default_predictor = "bananas"
@@ -20,6 +20,6 @@ class Bananas(SurrogateSearch):
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         pool = self.fresh_from(lambda k: self._mutants(k, self.parents, rng), self.parents * self.mutants, pending, rng)
-        mean, std = self._beliefs(pool)
+        mean, std = self._predict_cost(pool)
         draw = mean + std * rng.standard_normal(len(pool))
         return pool[np.argsort(draw, kind="stable")[:n]]

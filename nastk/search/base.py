@@ -1,8 +1,8 @@
-"""Searchers: propose what to pay for next, by ask and tell.
+"""Searchers: propose what to evaluate next, by ask and tell.
 
 A searcher is built from a space, objectives, constraints and a seed. ``ask(n, pending)`` returns proposals,
 ``tell(records)`` takes results in any order, failures included, also of architectures that it never asked for (a
-resumed run). It sees paid values only through ``tell``.
+resumed run). It sees values of expensive objectives only through ``tell``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Objective:
 
     Args:
         name: as constraints and columns write it.
-        oracle: answers it. A free objective's oracle may be asked by the searcher; a paid one's only by the study.
-        fidelity: the fidelity to pay for, None for the oracle's own default, its highest.
+        oracle: evaluates it. A free objective's oracle may be called by the searcher; an expensive one's only by the
+            study.
+        fidelity: the fidelity to evaluate at, None for the oracle's own default, its highest.
     """
 
     name: str
@@ -42,14 +43,17 @@ class Objective:
 
     @property
     def direction(self) -> Direction:
+        """Whether it is minimised ("min") or maximised ("max"), as the oracle says."""
         return self.oracle.direction
 
     @property
     def unit(self) -> str:
+        """Unit of its values, such as "ms"; empty where they have none."""
         return self.oracle.unit
 
     @property
     def expensive(self) -> bool:
+        """Whether an evaluation counts against the budget; a free objective is computed at will."""
         return self.oracle.expensive
 
     @property
@@ -71,7 +75,7 @@ class Objective:
         return fidelity is None or fidelity == self.target
 
     def at(self, fidelity: float | None) -> float | None:
-        """The fidelity that a proposal for `fidelity` pays for and records; see :class:`Proposal`."""
+        """The fidelity at which a proposal for `fidelity` is evaluated and recorded; see :class:`Proposal`."""
         return self.fidelity if self.is_target(fidelity) or not self.oracle.fidelities else fidelity
 
     def share(self, fidelity: float | None) -> float:
@@ -85,6 +89,7 @@ class Objective:
 
     @classmethod
     def of(cls, oracle: Oracle | Objective) -> Objective:
+        """The objective of an oracle, under the oracle's name; an objective is returned as it is."""
         return oracle if isinstance(oracle, Objective) else cls(oracle.name, oracle)
 
 
@@ -93,7 +98,13 @@ _CONSTRAINT = re.compile(r"^\s*([\w.\-]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on an objective, such as ``latency<=10``, in the objective's unit."""
+    """A bound on an objective, such as ``latency<=10``.
+
+    Args:
+        objective: name of the objective.
+        relation: "<=" for an upper bound, ">=" for a lower one.
+        bound: in the objective's unit.
+    """
 
     objective: str
     relation: Literal["<=", ">="]
@@ -129,13 +140,15 @@ class Constraint:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """What to pay for: one architecture ``(d,)`` and the names of the paid objectives to evaluate on it.
+    """What to evaluate next: one architecture on some expensive objectives.
 
     Compared by identity: two proposals are never equal.
 
     Args:
+        arch: the architecture, a row of integers ``(d,)``.
+        objectives: names of the expensive objectives to evaluate on it; empty for all.
         fidelity: of those of its objectives whose oracles have fidelities; the others, such as a latency beside an
-            accuracy, are evaluated as they stand. None, or an objective's target fidelity, pays for that.
+            accuracy, are evaluated as they stand. None for each objective's target fidelity.
     """
 
     arch: Archs
@@ -150,15 +163,19 @@ class Searcher(ABC):
         space: where to search.
         objectives: oracles or :class:`Objective`; at least one.
         constraints: bounds on them, texts or :class:`Constraint`.
-        seed: fixes everything that the searcher draws.
-        budget: how many evaluations of each paid objective the run will pay for, by objective name, where that is
-            known; a searcher may plan by it, and never exceeds it by more than one batch.
+        seed: random seed.
+        budget: how many evaluations of each expensive objective are planned, by objective name, where that is known;
+            a searcher may plan by it, and never exceeds it by more than one batch.
+
+    Raises:
+        InvalidValue: no objectives, two of one name, or a constraint that cannot be read.
+        UnknownName: a constraint on no objective.
 
     The base class keeps what was told: ``archs_`` ``(m, d)`` in the order first told, and ``values_`` ``(m, k)``, NaN
-    where an objective has not been paid for that architecture (or failed), columns in the order of the objectives; free
-    objectives are filled in by asking their oracles. Both hold values at the objectives' target fidelities alone;
+    where an objective has not been evaluated on that architecture (or failed), columns in the order of the objectives;
+    free objectives are filled in by asking their oracles. Both hold values at the objectives' target fidelities alone;
     those at other fidelities are in :meth:`lower`, and an architecture that has nothing else is neither in ``archs_``,
-    nor recommended, nor seen: a searcher that knows no fidelities may still propose it, to be paid for in full.
+    nor recommended, nor seen: a searcher that knows no fidelities may still propose it, for a full evaluation.
     """
 
     learns: bool = False
@@ -213,7 +230,7 @@ class Searcher(ABC):
 
     @property
     def few_shot(self) -> list[str]:
-        """Paid objectives of which a few evaluations are enough, because a few-shot predictor learns them."""
+        """Names of the expensive objectives that a few-shot predictor learns from a few evaluations."""
         return []
 
     @abstractmethod
@@ -227,6 +244,8 @@ class Searcher(ABC):
             n: how many.
             pending: proposals whose results are still awaited; they are not proposed again.
         """
+        # A generator for each question: what is drawn depends on the seed and the number of the question alone, so a
+        # resumed run needs no generator state.
         rng = np.random.default_rng([self.seed, self._asks])
         self._asks += 1
         waiting = np.array([p.arch for p in pending], dtype=np.int64).reshape(-1, self.space.d)
@@ -292,7 +311,7 @@ class Searcher(ABC):
         return archs[nondominated(costs)]
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
-        """What the searcher believes of architectures it has not paid for, by objective; empty if it has no model."""
+        """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
         return {}
 
     # ---- what was told
@@ -343,7 +362,7 @@ class Searcher(ABC):
         return np.array(kept, dtype=np.int64)
 
     def fresh_random(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """Up to `n` random architectures that are new by canonical form; fewer only when the space is exhausted."""
+        """Up to `n` random architectures of networks not seen before; fewer only when the space is exhausted."""
         found = np.empty((0, self.space.d), dtype=np.int64)
         for attempt in range(20):
             drawn = self.space.sample(n + 4 * n * attempt, rng)
@@ -358,13 +377,13 @@ class Searcher(ABC):
         return found
 
     def propose(self, archs: Archs) -> list[Proposal]:
-        """Each architecture with all that is paid for."""
+        """Proposals of these architectures on every expensive objective."""
         return [Proposal(arch, self.expensive) for arch in archs]
 
     def fresh_from(
         self, make: Callable[[int], Archs], n: int, pending: Archs, rng: np.random.Generator, tries: int = 10
     ) -> Archs:
-        """`n` candidates that are new by canonical form; random ones where `make` finds no more.
+        """`n` candidates of networks not seen before; random ones where `make` finds no more.
 
         Args:
             make: makes as many candidates as it is asked for, ``(n, d)``; some may be known.
@@ -391,7 +410,7 @@ class Searcher(ABC):
     # ---- saving
 
     def state(self) -> dict[str, Any]:
-        """What, beside the history, fixes the next proposals; JSON-able.
+        """What, beside the history, determines the next proposals; JSON-able.
 
         A study saves it with each record, before it tells that record.
         """

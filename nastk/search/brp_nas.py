@@ -1,4 +1,4 @@
-"""BRP-NAS search: half from the top of the predictions, half at random (Dudziak et al., NeurIPS 2020)."""
+"""BRP-NAS search: half of the evaluations from the top predictions, half random (Dudziak et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nastk.spaces.base import Archs
 
 
 class BRPNAS(SurrogateSearch):
-    """Iterative data selection (the paper, Section 4.2): of what is trained, every other one comes from the top.
+    """Iterative data selection (the paper, Section 4.2): every other architecture evaluated is a top prediction.
 
-    The random half keeps the predictor honest over the whole space; so proposals alternate between the two, whatever
-    the size of a batch.
+    The random half keeps the predictor's training data representative of the whole space. Proposals alternate between
+    the two, whatever the batch size.
     """
 
     default_predictor = "brp-nas"
@@ -21,6 +21,6 @@ class BRPNAS(SurrogateSearch):
         turn = len(self.archs_) + len(pending)
         top = sum((turn + i) % 2 == 0 for i in range(n))
         pool = self._pool(pending, rng)
-        mean, _ = self._beliefs(pool)
+        mean, _ = self._predict_cost(pool)
         best = pool[np.argsort(mean, kind="stable")[:top]]
         return np.concatenate([best, self.fresh_random(n - len(best), np.concatenate([pending, best]), rng)])

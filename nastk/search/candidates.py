@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 
 
 def whole_space(space: SearchSpace, most: int) -> Archs | None:
-    """All architectures of a space that can be listed and has at most `most`; else None."""
+    """All architectures of a space that is enumerable and has at most `most`; else None."""
     return space.enumerate() if space.enumerable and space.size <= most else None
 
 
@@ -32,7 +32,7 @@ def evolve(
     Args:
         start: the first pool, ``(p, d)``.
         score: costs ``(n, m)`` scaled to [0, 1], to be minimised, of architectures ``(n, d)``, and how likely each
-            breaks a constraint, ``(n,)``.
+            violates a constraint, ``(n,)``.
     """
     pool = start
     for _ in range(generations):

@@ -1,4 +1,4 @@
-"""Which predictor learns an expensive objective of a search where a name, or none, says."""
+"""The predictor of an expensive objective in a search, by name or by default."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from nastk.predictors.gp_bma import GPBMA
 from nastk.spaces.base import SearchSpace
 
 FEW_SHOT = "few-shot-gp"
-"""Learns a latency from few measurements where a searcher can."""
+"""Predictor of latencies where the searcher supports few-shot predictors: the only one of them with shipped weights."""
 DUPLICATES = 0.99
-"""Source devices that rank architectures this alike (Spearman) are the same device for the question of leaks."""
+"""Source devices whose latencies correlate above this (Spearman) with the target's count as the target, and are left
+out. A lower value excludes more useful sources; a higher one lets near-copies of the target leak its values."""
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
 """Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good: the
 function varies more over the space than among them."""

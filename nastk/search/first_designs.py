@@ -1,4 +1,4 @@
-"""What a search evaluates first: a spread design, or what predictors' priors say is best."""
+"""Initial designs: spread over the space, or the best by the predictors' prior scores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DRAWN = 1200
 """Random architectures among which a spread design chooses: twice the sampler's own pool, since isomorphic ones drop
 out before."""
 TOP_FRACTION = 0.01
-"""Top fraction of the space by prior score from which the first evaluations of one objective are drawn. Drawn, and not
-the very best: those are near-copies of each other, and tell a predictor less."""
+"""Top fraction of the space by prior score from which the first evaluations of one objective are drawn. Smaller is
+greedier; the very best are near-copies of each other, and teach a predictor less."""
 
 
 def spread_design(space: SearchSpace, n: int, context: Context | None, rng: np.random.Generator) -> Archs:
@@ -56,7 +56,7 @@ def prior_front(
 
     Args:
         costs: to be minimised, ``(p, m)``: negative prior scores, and values of objectives that are known.
-        broken: which of the pool are known to break a constraint, ``(p,)``; ignored where all do.
+        broken: which of the pool are known to violate a constraint, ``(p,)``; ignored where all do.
         volume: in which the front is thinned to `n`.
     """
     allowed = np.flatnonzero(~broken) if not broken.all() else np.arange(len(pool))

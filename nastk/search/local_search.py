@@ -15,9 +15,9 @@ from nastk.spaces.base import Archs, SearchSpace
 class LocalSearch(SingleObjective):
     """Steepest descent from the best of some random architectures.
 
-    All neighbours of the incumbent are evaluated, in random order; then the best of them becomes the incumbent. Where
-    none is better, the search goes on from the best architecture that still has unknown neighbours; so it needs no
-    restart before the space around everything good is known.
+    All neighbours of the incumbent are evaluated, in random order; then the best of them becomes the incumbent. At a
+    local optimum the search continues from the best architecture that has neighbours not evaluated yet, so that
+    it needs no restart before the neighbourhoods of all good architectures are known.
 
     Args:
         start: random architectures at the beginning; 10 in the paper's code.
@@ -63,7 +63,7 @@ class LocalSearch(SingleObjective):
         return self.propose(chosen if len(chosen) else self.fresh_random(n, pending, rng))
 
     def _centres(self) -> list[Archs]:
-        """The incumbent, if its neighbours are being evaluated, then everything known, the best first."""
+        """The incumbent, if its neighbours are being evaluated, then everything known, best first."""
         archs, _, _ = self.ranked()
         first = [] if self._centre is None else [self._centre]
         return first + [a for a in archs if a.tobytes() not in self._done]

@@ -17,23 +17,24 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 RANKINGS = ("epsilon-net", "crowding")
+"""Orders within a non-dominated front: the paper's, and that of NSGA-II."""
 
 
 class MOASHA(RungSearch):
     """Whenever something is to be evaluated, the highest rung with a candidate to promote is served first.
 
-    Of the m architectures told at a rung, failures included, the best floor(m / eta) may go on (the rule of ASHA, Li et
-    al., MLSys 2020); where none of them is left, a new random architecture starts at the lowest rung. So nothing waits.
-    The best are those of the first non-dominated front, then of the second, and so on; within a front they are
-    ordered by `ranking`. What breaks the constraints comes last, by how much it breaks them.
+    Of the m architectures with results at a rung, failures included, the best floor(m / eta) may be promoted (the rule
+    of ASHA, Li et al., MLSys 2020); where all of them have been, a new random architecture starts at the lowest rung.
+    So no worker waits for a rung to be complete. The best are those of the first non-dominated front, then of the
+    second, and so on; within a front they are ordered by `ranking`. Infeasible architectures come last, by violation.
 
     When the budget no longer carries a new architecture through all rungs, or the space has none, the best that was
-    left behind goes on.
+    left behind is promoted.
 
     Args:
         rungs, eta, trainings: see :class:`RungSearch`.
-        ranking: "epsilon-net", the paper's: from the best by the first objective on, always the one that is farthest
-            from those before it; or "crowding", the crowding distance of NSGA-II (Deb et al., 2002). For both,
+        ranking: "epsilon-net", the paper's: from the best by the first objective on, always the one farthest
+            from all before it; or "crowding", the crowding distance of NSGA-II (Deb et al., 2002). For both,
             objectives are scaled to their range over the rung.
     """
 
@@ -57,7 +58,7 @@ class MOASHA(RungSearch):
     def _best_first(self, costs: Array, violation: Array) -> NDArray[np.int64]:
         kept, broken = np.flatnonzero(violation <= 0), np.flatnonzero(violation > 0)
         scaled = costs[kept]
-        if len(kept):
+        if len(kept):  # both rankings compare distances, which must not depend on the objectives' units
             scaled = (scaled - scaled.min(axis=0)) / np.maximum(np.ptp(scaled, axis=0), 1e-300)
         order: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
         rest = np.arange(len(kept))
@@ -70,36 +71,38 @@ class MOASHA(RungSearch):
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         proposals: list[Proposal] = []
-        while len(proposals) < n and (more := self._promotion() or self._beginning(rng)):
+        while len(proposals) < n and (more := self._promotion() or self._start_or_promote(rng)):
             proposals += more
         return proposals
 
     def _promotion(self) -> list[Proposal]:
-        """One architecture that is among the best of its rung and has not gone on, from the highest such rung."""
+        """Promote one architecture among the best of its rung, from the highest rung that has one."""
         for rung in range(len(self.rungs) - 2, -1, -1):
             if not self._reaches(rung + 1):
                 break
-            above = self._above(rung)
+            above = self._keys_above(rung)
             for key in self.ranking(rung)[: int(len(self._members(rung)) / self.eta)]:
                 if key not in above:
-                    return self._promoted([key], rung)
+                    return self._promote([key], rung)
         return []
 
-    def _beginning(self, rng: np.random.Generator) -> list[Proposal]:
-        """A new architecture at the lowest rung, or what goes on in its place; nothing while that is still awaited."""
+    def _start_or_promote(self, rng: np.random.Generator) -> list[Proposal]:
+        """Start a new architecture, or promote one where the budget or the space has none; nothing while results that
+        decide it are pending."""
         able = self._room() >= 1
-        if able and self._reaches(0) and (new := self._started(1, 0, rng)):
+        if able and self._reaches(0) and (new := self._start_new(1, 0, rng)):
             return new
-        if (onward := self._onward()) or self._awaited:
+        if (onward := self._promote_best()) or self._awaited:
             return onward
         for rung in range(1, len(self.rungs)):
             if able and self._reaches(rung):
-                return self._started(1, rung, rng)
+                return self._start_new(1, rung, rng)
         return []
 
 
 def epsilon_net(costs: Array) -> NDArray[np.int64]:
-    """Order in which points ``(m, k)`` cover their set: the best by the first objective, then always the farthest."""
+    """Greedy order of points ``(m, k)``: the best by the first objective, then always the one farthest from those
+    taken."""
     order = [int(np.lexsort(costs.T[::-1])[0])]
     distance = np.linalg.norm(costs - costs[order[0]], axis=1)
     left = np.ones(len(costs), dtype=bool)
@@ -112,7 +115,7 @@ def epsilon_net(costs: Array) -> NDArray[np.int64]:
 
 
 def crowding(costs: Array) -> NDArray[np.int64]:
-    """Points ``(m, k)`` of a front by their crowding distance, the loneliest first."""
+    """Order of a front's points ``(m, k)`` by falling crowding distance (Deb et al., 2002)."""
     distance = np.zeros(len(costs))
     for column in costs.T:
         order = np.argsort(column, kind="stable")

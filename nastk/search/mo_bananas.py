@@ -11,8 +11,9 @@ from nastk.spaces.base import Archs
 class MOBananas(MultiObjectiveLearner):
     """BANANAS for several objectives ("Bag of Baselines", Section 3).
 
-    Of a hundred mutants of the ten best, by front and crowding, each has a draw of its own from the predictive
-    distribution of every objective; those are evaluated that are best by front and crowding of their draws.
+    The candidates are a hundred mutants of the ten best by non-dominated front and crowding distance. Each is drawn
+    from its own predictive distribution of every objective (independent Thompson sampling), and those whose draws are
+    best by front and crowding distance are evaluated.
     """
 
     default_predictor = "bananas"
@@ -20,6 +21,6 @@ class MOBananas(MultiObjectiveLearner):
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         pool = self.fresh_from(lambda k: self._mutants(k, self.parents, rng), self.parents * self.mutants, pending, rng)
-        costs, std, _ = self._believed(pool)
+        costs, std, _ = self._predict_costs(pool)
         draws = costs + std * rng.standard_normal(costs.shape)
         return pool[by_dominance(draws, self.violation(draws * self.signs))[:n]]

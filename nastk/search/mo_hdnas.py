@@ -20,7 +20,7 @@ class MOHDNAS(Searcher):
     """NSGA-II on quality, hardware costs, and the diversity of hardware costs in the population (arXiv 2404.12403).
 
     The paper's quality is the similarity of representations to a reference network; here it is the first objective,
-    whatever that is: a free oracle of similarity, a zero-cost proxy, or an accuracy that is paid for. The diversity of
+    whatever that is: a free oracle of similarity, a zero-cost proxy, or an expensive accuracy. The diversity of
     an architecture is the mean distance of its hardware costs, scaled to [0, 1], from those of the population.
 
     Args:
@@ -55,7 +55,7 @@ class MOHDNAS(Searcher):
         archs, costs, violation = self.complete()
         if missing > 0 or len(archs) < 2:
             return self.propose(self.fresh_random(min(n, max(missing, 1)), pending, rng))
-        order = self._ranked(costs, violation)[: self.population]
+        order = self._rank(costs, violation)[: self.population]
 
         def children(k: int) -> Archs:
             parents = archs[order[rng.integers(0, len(order), (2, 2, k)).min(axis=0)]]  # tournaments of two
@@ -66,8 +66,9 @@ class MOHDNAS(Searcher):
 
         return self.propose(self.fresh_from(children, n, pending, rng, tries=30))
 
-    def _ranked(self, costs: Array, violation: Array) -> NDArray[np.int64]:
-        """What was evaluated, the best first, by fronts of all objectives and diversity within the last population."""
+    def _rank(self, costs: Array, violation: Array) -> NDArray[np.int64]:
+        """Order of the evaluated architectures: by fronts of all objectives and the diversity in the last
+        population."""
         spread = diversity(costs[:, 1:], costs[-self.population :, 1:])
         return by_dominance(np.column_stack([costs, -spread]), violation)
 

@@ -1,4 +1,4 @@
-"""What a search knows of each expensive objective: its task so far, the predictor that learns it, and its answers.
+"""Models of the expensive objectives of a search: training data, predictors and cached predictions.
 
 Every searcher that learns holds one :class:`Models`. Nothing else fits a predictor in a search, so that protection
 against leaks is here, once: a predictor that learned from the device that is searched for is refused before anything
@@ -24,10 +24,11 @@ from nastk.spaces.base import Archs
 Array = NDArray[np.float64]
 
 Predictors = str | Predictor | Mapping[str, str | Predictor] | None
-"""What learns the expensive objectives: a name or a predictor for all, or one by objective; None for the default."""
+"""Predictors of the expensive objectives: a name or a predictor for all, or one by objective; None for the default."""
 
 ANSWERS = 8
-"""Answers of few-shot predictors to remember. A round asks a handful of times about the same candidates."""
+"""Predictions of few-shot predictors to cache: one proposal asks for the same few sets of candidates several times.
+More would cost memory, an array of the candidates each, and save nothing."""
 
 
 class Models:
@@ -150,7 +151,7 @@ class Models:
         return self._lower(name) if self._lower else None
 
     def _fit(self, name: str, task: Task) -> Predictor:
-        """For searchers that choose the predictor anew."""
+        """For searchers that select a predictor by its data."""
         return adapted(self.templates[name], task)
 
     # ---- answers
@@ -158,7 +159,7 @@ class Models:
     def predict(self, name: str, archs: Archs) -> Prediction:
         """Mean and standard deviation of an objective, each ``(n,)``.
 
-        Answers of few-shot predictors, which seldom get a new value, are remembered for the candidates last asked
+        Predictions of few-shot predictors, which seldom get a new value, are cached for the candidates last asked
         about.
         """
         model = self.fitted(name)

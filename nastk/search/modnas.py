@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from nastk.generators.pareto import ParetoGenerator
 
 INFEASIBLE = 2.0
-"""What a constraint's relative violation adds to every cost, in multiples of the cost's range."""
+"""Penalty on every cost, in multiples of its range, times the relative violation of the constraints. Moderate, so that
+gradients of the costs still guide the generator; a larger one enforces the constraints more strictly."""
 
 
 class Modnas(MultiObjectiveLearner):
-    """Propose, pay, refit, repeat: a `ParetoGenerator` for one device, trained anew on predictors every few results.
+    """Propose, evaluate, refit, repeat: a `ParetoGenerator` for one device, trained anew every few results.
 
-    Of the architectures that its rays lead to and draws around them, those are evaluated that are expected to add most
-    to the hypervolume of the known front.
+    Candidates are the architectures that the generator decodes from its preference rays, and samples around them; those
+    with the largest expected hypervolume improvement are evaluated.
 
     Args:
         predictor, contexts, start, candidates: see :class:`nastk.search._surrogate.Learner`.
-        every: so many new results train predictors and generator anew.
-        rays, samples: preferences of a proposal, and draws for each.
+        every: predictors and generator are retrained after every `every` new results.
+        rays, samples: number of preference rays of a proposal, and samples from each.
         steps, network, discretiser, scalarisation: see `nastk.generators.ParetoGenerator`.
         exploration: multiplies the predictors' standard deviations.
 
@@ -69,20 +70,20 @@ class Modnas(MultiObjectiveLearner):
         self._generators: dict[tuple[int, ...], ParetoGenerator] = {}
         self._normal = norm.ppf(qmc.Sobol(len(self.objectives), seed=seed).random(16).clip(1e-3, 1 - 1e-3))
 
-    def _learned(self) -> int:
-        """The first results up to a multiple of `every`; more where too few of them are known."""
+    def _learning_count(self) -> int:
+        """The first results up to a multiple of `every`; more until each expensive objective has two values."""
         told, start = len(self.archs_), self._start()
         count = start + (told - start) // self.every * self.every if told > start else told
-        paid = [o.expensive for o in self.objectives]
-        known = np.isfinite(self.values_[:, paid]).cumsum(axis=0).min(axis=1, initial=told)
+        expensive = [o.expensive for o in self.objectives]
+        known = np.isfinite(self.values_[:, expensive]).cumsum(axis=0).min(axis=1, initial=told)
         enough = np.flatnonzero(known >= 2)
         return min(max(count, int(enough[0]) + 1 if len(enough) else told), told)
 
     def _generator(self) -> ParetoGenerator:
-        """Trained on what the predictors say now."""
+        """The generator trained on the current predictors."""
         from nastk.generators.pareto import ParetoGenerator
 
-        key = tuple(len(self.models.known(name, self._learned())[1]) for name in self.expensive)
+        key = tuple(len(self.models.known(name, self._learning_count())[1]) for name in self.expensive)
         if key not in self._generators:
             generator = ParetoGenerator(
                 self.space,
@@ -98,18 +99,18 @@ class Modnas(MultiObjectiveLearner):
         return self._generators[key]
 
     def _cost(self, column: int, objective: Objective) -> object:
-        """What is believed of one objective, worse where a constraint is predicted to break."""
+        """Predicted cost of one objective, penalised by the predicted violation of the constraints."""
         from nastk.generators.costs import Cost
 
         if not self.constraints:
             source = self._model(objective.name) if objective.expensive else objective.oracle
             return Cost(self.space, source, objective.direction)
 
-        def believed(archs: Archs) -> np.ndarray:
-            costs, _, violation = self._believed(archs)
+        def penalised(archs: Archs) -> np.ndarray:
+            costs, _, violation = self._predict_costs(archs)
             return costs[:, column] + INFEASIBLE * violation * np.ptp(costs[:, column])
 
-        return Cost(self.space, believed)
+        return Cost(self.space, penalised)
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         from nastk.generators.decoding import greedy
@@ -118,11 +119,11 @@ class Modnas(MultiObjectiveLearner):
         pool = pool[self.unseen(pool, pending)]
         if not len(pool):
             return pool
-        costs, std, violation = self._believed(pool)
+        costs, std, violation = self._predict_costs(pool)
         _, known, broken = self.complete()
         taken = known[broken <= 0]
         if len(pending):
-            taken = np.concatenate([taken, self._believed(pending)[0]])
+            taken = np.concatenate([taken, self._predict_costs(pending)[0]])
         everything = np.concatenate([taken, costs])
         low, width = everything.min(axis=0), np.maximum(np.ptp(everything, axis=0), 1e-12) * 1.1
         draws = costs + self.exploration * std * self._normal[:, None, :]

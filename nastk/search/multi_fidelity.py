@@ -1,8 +1,8 @@
-"""multi-fidelity: `predictor` with short trainings, which say what is worth a full one and what the others are like.
+"""multi-fidelity: `predictor` with short trainings, which screen candidates for full ones and train the predictors.
 
-What `predictor` proposes is trained briefly first, and in full if it still leads. The short trainings are learned from
-too: their predictor's answer is what the full one is expected to be a multiple of, by the autoregressive model of
-Kennedy & O'Hagan (Biometrika 2000).
+What `predictor` proposes is trained briefly first, and in full if it still leads. The predictors learn from the short
+trainings too, by the autoregressive model of Kennedy & O'Hagan (Biometrika 2000): the full value is a multiple of the
+lower fidelity's, plus an independent difference.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 AHEAD = 3
-"""Next best candidates to train briefly before something is trained in full."""
+"""Next best candidates that must have a short training before an architecture is trained in full. More of them make
+full trainings safer, and spend more of the budget on short ones."""
 
 
 class MultiFidelitySearch(PredictorSearch):
     """Model-based search on rungs of fidelities.
 
-    An architecture begins at the lowest rung and climbs one at a time, each time that it is among the best by what is
-    known then; before one gets to the top, the :data:`AHEAD` next best have to have begun. Where the predictors have no
-    prior, :data:`START` architectures that are spread over the space begin, and the best of them go on.
-    Objectives without fidelities (a latency) are paid for with the full training, those with a few-shot predictor as in
-    `predictor`. Each evaluation is a training from scratch.
+    An architecture starts at the lowest rung and is promoted by one rung each time that it is among the best by what is
+    known then; before one reaches the top, the :data:`AHEAD` next best must have started. Where the predictors have no
+    prior, :data:`START` architectures that are spread over the space start, and the best of them are promoted.
+    Objectives without fidelities (a latency) are evaluated together with the full training, those with a few-shot
+    predictor as in `predictor`. Each evaluation is a training from scratch.
 
     Args:
-        budget: evaluations of each paid objective, those of all fidelities together.
+        budget: evaluations of each expensive objective, those of all fidelities together.
         predictor, contexts, start, measurements: see :class:`PredictorSearch`; `start` counts full trainings. A
             predictor that learns from :attr:`Task.lower`, as gp-bma does, is given the short trainings; any other
             learns how full ones differ from a multiple of what it predicts of short ones.
@@ -109,42 +110,42 @@ class MultiFidelitySearch(PredictorSearch):
     def _evaluated_keys(self, pending: Archs) -> set[Hashable]:
         return super()._evaluated_keys(pending) | self._failed_briefly
 
-    def _left(self) -> float:
-        """What is left of the budget, what is awaited taken off; infinite where there is none."""
+    def _budget_left(self) -> float:
+        """What is left of the budget after pending evaluations; infinite where there is none."""
         left = np.inf
-        for name, spent in self._spent().items():
+        for name, spent in self._spending().items():
             awaited = sum(self._price_of(p.fidelity) for p in self._awaited if name in p.objectives)
             limit = self.budget.get(name, np.inf) if self.trainings is None else self.trainings
             left = min(left, limit - spent - awaited + ROUNDING)
         return float(left)
 
-    def _spent(self) -> dict[str, float]:
-        """What was paid for each objective with fidelities."""
+    def _spending(self) -> dict[str, float]:
+        """Budget spent on each objective with fidelities."""
         return {n: self._count(n) + sum(self._price_of(f) for _, f in self._lower[n]) for n in self.staged}
 
     def _price_of(self, fidelity: float | None) -> float:
-        """0 for a fidelity that is no rung: someone else paid for it."""
+        """Price of an evaluation; 0 for a fidelity that is no rung, which this search did not evaluate."""
         at = self.rungs[-1] if fidelity is None else fidelity
         return float(self._price[self.rungs.index(at)]) if at in self.rungs else 0.0
 
     def progress(self) -> tuple[float, float] | None:
-        return None if self.trainings is None else (round(max(self._spent().values()), 2), self.trainings)
+        return None if self.trainings is None else (round(max(self._spending().values()), 2), self.trainings)
 
     # ---- proposals
 
-    def _planned(self) -> int:
+    def _planned_count(self) -> int:
         if self.trainings is None:
-            return super()._planned() // len(self.rungs)
+            return super()._planned_count() // len(self.rungs)
         return int(self.trainings / self._price.sum() + ROUNDING)
 
     @property
     def _has_prior(self) -> bool:
         return True  # where the predictors have no prior, short trainings say what is good
 
-    def _first(self, n: int) -> Archs:
-        """As `predictor`; where there is no prior, what short trainings of a spread sample say is best."""
+    def _first_archs(self, n: int) -> Archs:
+        """As `predictor`; without a prior, the best of a spread design by short trainings."""
         if self._prior is not None or set(self.evaluated) != set(self.staged):
-            return super()._first(n)
+            return super()._first_archs(n)
         plan = self._spread_design(max(START, n))
         keys = self.space.keys(plan)
         begun = [self._briefly[name][0] for name in self.evaluated]
@@ -160,35 +161,35 @@ class MultiFidelitySearch(PredictorSearch):
         return pool[np.argsort(-scores[:, 0])[:n]] if self.single else self._scored_front(pool, scores, n)
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        chosen = self._climbing(super()._ask(n, pending, rng))
+        chosen = self._climb(super()._ask(n, pending, rng))
         if any(self._is_full(p) for p in chosen) and all(
             len(self.models.known(name)[1]) >= 2 for name in self.evaluated
         ):
             waiting = np.concatenate([pending, [p.arch for p in chosen]])
-            ahead = self._climbing(super()._ask(AHEAD, waiting, rng))
+            ahead = self._climb(super()._ask(AHEAD, waiting, rng))
             brief = [p for p in chosen + ahead if not self._is_full(p)]
             chosen = brief + [p for p in chosen if self._is_full(p)]
-        return self._paid_by_what_is_left(chosen[:n])
+        return self._fit_budget(chosen[:n])
 
     def _is_full(self, proposal: Proposal) -> bool:
         return proposal.fidelity is None and any(name in self.staged for name in proposal.objectives)
 
-    def _climbing(self, proposals: list[Proposal]) -> list[Proposal]:
-        """The same architectures, each at the rung that it has to take next."""
+    def _climb(self, proposals: list[Proposal]) -> list[Proposal]:
+        """The same architectures, each at the lowest rung that it has not been evaluated at."""
         if not proposals:
             return []
-        climbing = []
+        promoted = []
         for proposal, key in zip(proposals, self.space.keys(np.stack([p.arch for p in proposals])), strict=True):
             names = [name for name in self.staged if name in proposal.objectives]
             missing = [i for name in names for i, told in enumerate(self._briefly[name]) if key not in told]
             brief = Proposal(proposal.arch, tuple(names), self.rungs[min(missing)]) if missing else proposal
-            climbing.append(brief)
-        return climbing
+            promoted.append(brief)
+        return promoted
 
-    def _paid_by_what_is_left(self, proposals: list[Proposal]) -> list[Proposal]:
-        """As many as can be paid; the last of what is left is for full trainings."""
-        left, full = self._left(), self._price_of(None)
-        paid = []
+    def _fit_budget(self, proposals: list[Proposal]) -> list[Proposal]:
+        """As many proposals as the budget covers; the last of it is for full trainings, which alone are recommended."""
+        left, full = self._budget_left(), self._price_of(None)
+        affordable = []
         for p in proposals:
             price = self._price_of(p.fidelity)
             if p.fidelity is not None and left - price < full:
@@ -197,13 +198,14 @@ class MultiFidelitySearch(PredictorSearch):
                 if price > left:
                     continue
                 left -= price
-            paid.append(p)
-        return paid
+            affordable.append(p)
+        return affordable
 
-    # ---- what is learned
+    # ---- models
 
     def _lower_model(self, name: str) -> Predictor | None:
-        """What is known of an objective at lower fidelities, each rung learned with the one below."""
+        """The predictor of an objective's lower fidelities, each rung learned with the one below as its
+        `Task.lower`."""
         if name not in self.staged:
             return None
         count = len(self._lower[name])

@@ -1,4 +1,4 @@
-"""Multi-Predict search: ten a round from the top of the predictions (Akhauri & Abdelfattah, AutoML 2023)."""
+"""Multi-Predict search: the ten best predictions of each round (Akhauri & Abdelfattah, AutoML 2023)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class MultiPredictSearch(SurrogateSearch):
-    """Refits every `round` evaluations and trains what is predicted best; purely greedy (the paper, Section 5).
+    """Refits every `round` evaluations and evaluates the best predictions; purely greedy (the paper, Section 5).
 
     Args:
         predictor: the paper's is a multi-layer perceptron pretrained on other tasks, on zero-cost proxies:
             ``nastk.predictor("transfer-mlp").pretrain(tasks)``; by default it learns from scratch.
         contexts: context of the features by objective.
         start: random architectures before the first fit.
-        candidates: at most so many architectures are scored where the whole space is.
+        candidates: score at most this many architectures where the whole space is scored.
         round: evaluations between fits.
     """
 
@@ -44,11 +44,11 @@ class MultiPredictSearch(SurrogateSearch):
         super().__init__(space, objectives, constraints, seed, budget, predictor, contexts, start, candidates)
         self.round = round
 
-    def _learned(self) -> int:
+    def _learning_count(self) -> int:
         start = self._start()
         return start + max(len(self.archs_) - start, 0) // self.round * self.round
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         pool = self._pool(pending, rng)
-        mean, _ = self._beliefs(pool)
+        mean, _ = self._predict_cost(pool)
         return pool[np.argsort(mean, kind="stable")[:n]]

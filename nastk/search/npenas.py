@@ -9,12 +9,12 @@ from nastk.spaces.base import Archs
 
 
 class NPENAS(SurrogateSearch):
-    """Each of the ten best has ten mutants; the predictor says which of them are evaluated (the paper, Section III)."""
+    """Ten mutants of each of the ten best; those with the best predictions are evaluated (the paper, Section III)."""
 
     default_predictor = "npnas"
     parents, mutants = 10, 10
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         pool = self.fresh_from(lambda k: self._mutants(k, self.parents, rng), self.parents * self.mutants, pending, rng)
-        mean, _ = self._beliefs(pool)
+        mean, _ = self._predict_cost(pool)
         return pool[np.argsort(mean, kind="stable")[:n]]

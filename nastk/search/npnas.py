@@ -9,9 +9,9 @@ from nastk.spaces.base import Archs
 
 
 class NPNAS(SurrogateSearch):
-    """Half of the budget (50 where it is not known) is spent at random, the rest from the top of one prediction.
+    """Half of the budget (50 where it is not known) is a random sample, the rest are the best of one prediction.
 
-    The predictor is fitted once, to the random half. Failures among it are replaced before.
+    The predictor is fitted once, to the random sample, of which failed architectures are replaced first.
     """
 
     default_predictor = "npnas"
@@ -19,11 +19,11 @@ class NPNAS(SurrogateSearch):
     def _start(self) -> int:
         return max(2, min(self.budget.values(), default=100) // 2)
 
-    def _learned(self) -> int:
+    def _learning_count(self) -> int:
         known = np.flatnonzero(np.isfinite(self.values_).all(axis=1))
         return int(known[self._start() - 1]) + 1 if len(known) >= self._start() else len(self.archs_)
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         pool = self._pool(pending, np.random.default_rng([self.seed, 5]))
-        mean, _ = self._beliefs(pool)
+        mean, _ = self._predict_cost(pool)
         return pool[np.argsort(mean, kind="stable")[:n]]

@@ -31,8 +31,8 @@ def surrogates() -> tuple[Predictor, ...]:
     )
 
 
-class _Switched(Models):
-    """Models of which those that nobody chose are chosen by cross-validation (the paper, Section 3.2)."""
+class _AdaptiveSwitching(Models):
+    """Models that select by cross-validation the predictors that the user did not give (the paper, Section 3.2)."""
 
     def __init__(self, searcher: NSGANetV2, predictor: Predictors, contexts: Mapping[str, Context] | None):
         super().__init__(searcher, predictor, contexts, lambda objective: "gp")
@@ -53,7 +53,7 @@ class _Switched(Models):
             return self._best[name][1].adapt(task)
 
     def _switch(self, task: Task) -> Predictor:
-        """The surrogate whose predictions of held-out folds rank best."""
+        """The surrogate whose held-out predictions have the highest rank correlation (Kendall)."""
         folds = np.random.default_rng([self._seed, 8]).permutation(len(task)) % min(self._folds, len(task))
         scores = []
         for model in (known := surrogates()):
@@ -71,12 +71,12 @@ class _Switched(Models):
 class NSGANetV2(MultiObjectiveLearner):
     """Adaptive switching, and a choice of the predicted front that fills gaps (the paper, Algorithm 1).
 
-    Each time `round` more evaluations are known, the surrogate of every paid objective is chosen anew by the rank
-    correlation of cross-validation. NSGA-II runs on the surrogates from what is known, and of its front those are
-    evaluated that lie farthest, in the objectives but the first, from what is known or chosen already.
+    After every `round` evaluations, the surrogate of every expensive objective is selected anew by the rank correlation
+    of cross-validation. NSGA-II runs on the surrogates from the evaluated architectures, and of its front those are
+    evaluated that lie farthest, in the objectives but the first, from everything evaluated or chosen already.
 
     Args:
-        predictor: of every paid objective, or one by objective; an objective that has one is not switched.
+        predictor: of every expensive objective, or one by objective; an objective that has one is not switched.
         contexts, start, candidates: see :class:`nastk.search._surrogate.Learner` (the paper starts from 100).
         round: evaluations between switches (the paper: 8).
         folds: of the cross-validation.
@@ -106,11 +106,11 @@ class NSGANetV2(MultiObjectiveLearner):
         self.population, self.generations = population, generations
 
     def _make_models(self, predictor: Predictors, contexts: Mapping[str, Context] | None) -> Models:
-        return _Switched(self, predictor, contexts)
+        return _AdaptiveSwitching(self, predictor, contexts)
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         known, known_costs, _ = self.complete()
-        pool, costs, violation = self._evolved("nsga2", self.population, self.generations, known, rng)
+        pool, costs, violation = self._evolve("nsga2", self.population, self.generations, known, rng)
         fresh = self.unseen(pool, pending)
         pool, costs, violation = pool[fresh], costs[fresh], violation[fresh]
         if not len(pool):
@@ -119,6 +119,7 @@ class NSGANetV2(MultiObjectiveLearner):
         pool, costs = pool[kept], costs[kept]
         front = nondominated(costs)
         pool, costs = pool[front], costs[front]
+        # Gaps are those along the other objectives, the hardware costs.
         others = slice(1, None) if costs.shape[1] > 1 else slice(None)
         everything = np.concatenate([costs, known_costs])
         width = np.maximum(np.ptp(everything, axis=0), 1e-12)

@@ -16,13 +16,14 @@ from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
 ALGORITHMS = ("nsga2", "sms-emoa", "spea2")
+"""Evolutionary algorithms that may run on the predictors, by their names in pymoo:<algorithm>."""
 
 
 class OFA2(MultiObjectiveLearner):
     """The search stage of once-for-all as one multi-objective problem (arXiv 2303.13683, Section 3).
 
     Half of the budget is a random sample, on which the predictors are trained once. One run of an evolutionary
-    algorithm on them yields the whole front, which the rest of the budget evaluates, the least crowded first.
+    algorithm on them yields the whole front, which the rest of the budget evaluates, least crowded first.
 
     Args:
         predictor, contexts, candidates: see :class:`nastk.search._surrogate.Learner`.
@@ -62,15 +63,15 @@ class OFA2(MultiObjectiveLearner):
     def _start(self) -> int:
         return max(2, self.start)
 
-    def _learned(self) -> int:
+    def _learning_count(self) -> int:
         return min(self._start(), len(self.archs_))
 
     @cached_property
     def _plan(self) -> Archs:
-        """All that the run visited, the front first, within it the least crowded."""
+        """All architectures that the run visited: by front, least crowded first."""
         rng = np.random.default_rng([self.seed, 5])
-        known = self.archs_[: self._learned()]
-        archs, costs, violation = self._evolved(self.algorithm, self.population, self.generations, known, rng)
+        known = self.archs_[: self._learning_count()]
+        archs, costs, violation = self._evolve(self.algorithm, self.population, self.generations, known, rng)
         return archs[by_dominance(costs, violation)]
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:

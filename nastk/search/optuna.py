@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 FAMILY = "optuna:<sampler>"
+"""The name under which lists show these searchers."""
 
 SAMPLERS = {
     "tpe": "TPESampler",
@@ -26,20 +27,25 @@ SAMPLERS = {
     "nsga3": "NSGAIIISampler",
     "cma-es": "CmaEsSampler",
 }
+"""Names of Optuna's sampler classes by the names used here."""
+
 BY_NUMBERS = ("cma-es",)
 """Samplers that take options as numbers, in their order; the others take them as categories."""
+
 NEEDS = {"cma-es": "cmaes"}
 """Packages that a sampler needs and Optuna does not bring."""
+
 TRIES = 8
-"""Suggestions that are known or invalid before a mutant of one takes their place."""
+"""Consecutive suggestions that are known or invalid before a mutant of the last one is proposed. More respect the
+sampler's distribution better, and cost a sampling step each."""
 
 
 class OptunaSearch(Searcher):
     """Asks one of Optuna's samplers for a value of each choice.
 
-    Samplers know neither which combinations are valid nor which networks are equal: what cannot be proposed is
-    suggested again, and after :data:`TRIES` times the last suggestion is mutated until it is new. Failures are failed
-    trials; what was told without being asked for is a trial too.
+    Samplers know neither which combinations are valid nor which encodings are isomorphic: a suggestion that cannot be
+    proposed is sampled again, and after :data:`TRIES` times the last one is mutated until it is new. Failures are
+    failed trials; what was told without being asked for is a trial too.
 
     Args:
         sampler: tpe, gp, nsga2, nsga3, cma-es (needs the package cmaes; one objective).
@@ -66,14 +72,14 @@ class OptunaSearch(Searcher):
         if sampler == "cma-es" and len(self.objectives) > 1:
             raise InvalidValue("optuna:cma-es takes one objective; for several use optuna:nsga2 or optuna:tpe")
         self.sampler = sampler
-        self._asked: dict[bytes, dict[str, Any]] = {}  # what the sampler noted of a suggestion
+        self._asked: dict[bytes, dict[str, Any]] = {}  # the sampler's system attributes of a suggestion
 
     # ---- the study behind
 
     def _study(self, rng: np.random.Generator) -> optuna.Study:
-        """Everything told completely, or failed, as finished trials in the order in which it was told.
+        """A study of finished trials: everything told completely, or failed, in the order told.
 
-        Made anew for every question, so that nothing but the history and what samplers noted decides.
+        Made anew for every proposal, so that it depends on the history and the samplers' system attributes alone.
         """
         import optuna
         from optuna.trial import TrialState, create_trial
@@ -97,7 +103,7 @@ class OptunaSearch(Searcher):
                     constraints={"violation": broken} if self.constraints else None,
                 )
             )
-        study = optuna.create_study(directions=["minimize"] * len(self.objectives), sampler=self._seeded(rng))
+        study = optuna.create_study(directions=["minimize"] * len(self.objectives), sampler=self._make_sampler(rng))
         study.add_trials(trials)
         return study
 
@@ -111,8 +117,8 @@ class OptunaSearch(Searcher):
             if len(c) > 1
         }
 
-    def _seeded(self, rng: np.random.Generator) -> Any:
-        """A sampler whose random numbers are those of this round."""
+    def _make_sampler(self, rng: np.random.Generator) -> Any:
+        """The sampler, seeded for this proposal."""
         import optuna
 
         options: dict[str, Any] = {"seed": int(rng.integers(2**31))}
@@ -131,7 +137,7 @@ class OptunaSearch(Searcher):
                 warnings.simplefilter("ignore")  # some samplers and options are marked experimental
                 study = self._study(rng)
                 while len(chosen) < n:
-                    arch = self._suggested(study, np.concatenate([pending, chosen]), rng)
+                    arch = self._suggest(study, np.concatenate([pending, chosen]), rng)
                     if arch is None:
                         break
                     chosen = np.concatenate([chosen, arch[None]])
@@ -139,7 +145,7 @@ class OptunaSearch(Searcher):
             optuna.logging.set_verbosity(before)
         return [Proposal(arch, self.expensive) for arch in chosen]
 
-    def _suggested(self, study: optuna.Study, pending: Archs, rng: np.random.Generator) -> Archs | None:
+    def _suggest(self, study: optuna.Study, pending: Archs, rng: np.random.Generator) -> Archs | None:
         """A new architecture; None where the space is exhausted."""
         from optuna.trial import TrialState
 
@@ -153,15 +159,15 @@ class OptunaSearch(Searcher):
             if self.space.is_valid(arch[None])[0] and len(self.unseen(arch[None], pending)):
                 break
         else:
-            fresh = self._near(arch, pending, rng)
+            fresh = self._mutate_until_new(arch, pending, rng)
             if fresh is None:
                 return None
             arch = fresh
         self._asked[arch.tobytes()] = noted
         return arch
 
-    def _near(self, arch: Archs, pending: Archs, rng: np.random.Generator) -> Archs | None:
-        """A new mutant of a suggestion that is known, else anything new."""
+    def _mutate_until_new(self, arch: Archs, pending: Archs, rng: np.random.Generator) -> Archs | None:
+        """A new mutant of a known suggestion, else any new architecture."""
         if self.space.is_valid(arch[None])[0]:
             for _ in range(TRIES):
                 arch = self.space.mutate(arch[None], rng)[0]

@@ -16,9 +16,9 @@ from nastk.spaces.base import Archs, SearchSpace
 class ParetoLocalSearch(Searcher):
     """Takes a random member of the archive that has unseen neighbours and evaluates one of them.
 
-    The archive holds what is non-dominated among the architectures that keep the constraints, or those that break them
-    least while none does. With one objective this is local search from the best. When every neighbour is known, a
-    random architecture starts anew.
+    The archive holds the non-dominated feasible architectures, or the least-violating ones while none is feasible. With
+    one objective this is local search from the best. When all neighbours of the archive are known, the search restarts
+    from a random architecture.
 
     Args:
         start: random architectures at the beginning.
@@ -70,7 +70,7 @@ class ParetoLocalSearch(Searcher):
         self._news.update(self._rows[key] for key in keys if key in self._rows)
 
     def _update(self) -> None:
-        """What is new either enters the archive or never will."""
+        """Bring the archive up to date: new results either enter it now or never will, so it needs no other rows."""
         if not self._news:
             return
         rows = np.array(sorted(self._news.union(self._archive.tolist())), dtype=np.int64)
@@ -86,6 +86,6 @@ class ParetoLocalSearch(Searcher):
         self._archive = rows
 
     def archive(self) -> Archs:
-        """The architectures whose neighbours are worth a look, ``(k, d)``."""
+        """The non-dominated architectures, whose neighbours are evaluated next, ``(k, d)``."""
         self._update()
         return self._archs[self._archive]

@@ -20,15 +20,15 @@ class PNAS(SurrogateSearch):
 
     The paper's partial architectures are cells of fewer blocks. Here a partial architecture has its first choices
     decided and the others as in `base`: level 1 holds every option of the first choices, a later level extends the best
-    `beam` of what was trained by every option of one choice more. A level gets an equal share of the budget. When all
-    choices are open, extensions become neighbours of the best.
+    `beam` evaluated architectures by every option of one more choice. Each level gets an equal share of the budget.
+    When all choices are open, extensions are neighbours of the best.
 
     Args:
         predictor, contexts, candidates: see :class:`SurrogateSearch`.
         start: architectures of the first level.
         beam: how many are extended.
-        base: what undecided choices are, ``(d,)``; by default the first option of each, or a random member where that
-            is none.
+        base: options of the undecided choices, ``(d,)``; by default the first option of each, or a random architecture
+            where that is not valid.
         order: the choices in the order in which they are opened; by default their own.
     """
 
@@ -68,41 +68,43 @@ class PNAS(SurrogateSearch):
         return super()._ask(n, pending, rng)
 
     def _first_level(self, rng: np.random.Generator) -> Archs:
-        """Every combination of so many first choices that there are enough of them, in random order."""
+        """Every combination of the first k choices in random order, k the least that gives enough networks."""
         grown = self.base[None]
         for choice in self.order:
-            grown = self._extended(grown, choice)
+            grown = self._extend(grown, choice)
             if len(np.unique(self.space.canonical(grown), axis=0)) >= 2 * self._start():
                 break
         return rng.permutation(grown)
 
     def _choose(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         best = self.ranked()[0][: self.beam]
-        pool = np.concatenate([self._extended(best, choice) for choice in self.order[: max(self._level(), 1)]])
+        pool = np.concatenate([self._extend(best, choice) for choice in self.order[: max(self._level(), 1)]])
         pool = pool[self.unseen(pool, pending)]
         if not len(pool):
             pool = self._mutants(10 * n, self.beam, rng)
             pool = pool[self.unseen(pool, pending)]
-        mean, _ = self._beliefs(pool)
+        mean, _ = self._predict_cost(pool)
         return pool[np.argsort(mean, kind="stable")[:n]]
 
     def _level(self) -> int:
-        """How many choices are open by now: they are opened evenly over the budget."""
+        """Number of choices that are open by now: they are opened evenly over the budget."""
         planned = min(self.budget.values(), default=100)
         share = len(self.archs_) / max(planned, 1)
-        return min(self.space.d, self._open() + int(share * 1.25 * (self.space.d - self._open())) + 1)
+        return min(
+            self.space.d, self._first_level_depth() + int(share * 1.25 * (self.space.d - self._first_level_depth())) + 1
+        )
 
-    def _open(self) -> int:
-        """Choices that the first level has open."""
+    def _first_level_depth(self) -> int:
+        """Number of choices that the first level opens."""
         grown = self.base[None]
         for k, choice in enumerate(self.order, 1):
-            grown = self._extended(grown, choice)
+            grown = self._extend(grown, choice)
             if len(np.unique(self.space.canonical(grown), axis=0)) >= 2 * self._start():
                 return k
         return self.space.d
 
-    def _extended(self, archs: Archs, choice: int) -> Archs:
-        """Each architecture with every option of one choice, as far as that is valid."""
+    def _extend(self, archs: Archs, choice: int) -> Archs:
+        """Set one choice of each architecture to each of its options; invalid results are left out."""
         options = len(self.space.choices[choice])
         grown = np.repeat(archs, options, axis=0)
         grown[:, choice] = np.tile(np.arange(options), len(archs))

@@ -1,12 +1,12 @@
-"""predictor: learns what is expensive, computes what is free, evaluates where the front is expected to grow most.
+"""predictor: learns expensive objectives, computes free ones, evaluates where the front is expected to improve most.
 
 Several objectives: expected hypervolume improvement (Emmerich et al. 2006; Daulton et al., NeurIPS 2020) over the
 enumerated space or an evolved pool, with the hypervolume written as a mean over directions (Deng & Zhang 2019; Zhang &
 Golovin, ICML 2020); every `ALONE`-th proposal optimises a single expensive objective. One objective: an upper
-confidence bound (Srinivas et al., ICML 2010) whose optimism decays. Both start at what the predictors' priors say,
-where they have learned what zero-cost proxies are worth. A latency with a few-shot predictor is measured a few times at
-the start, on architectures chosen before anything of the device is known. An evaluated network is proposed again in an
-isomorphic encoding where that may be faster: encodings of one cell differ several times in latency, and ten
+confidence bound (Srinivas et al., ICML 2010) whose optimism decays. Both start at the best prior scores, where the
+predictors have a prior, such as one learned from zero-cost proxies. A latency with a few-shot predictor is measured a
+few times at the start, on a design chosen before any value of the device is known. An evaluated network is proposed
+again in an isomorphic encoding where that may be faster: encodings of one cell differ several times in latency, and ten
 measurements do not tell which is the fastest.
 """
 
@@ -34,41 +34,62 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 START = 10
-"""First evaluations where no predictor has a prior."""
+"""First evaluations where no predictor has a prior. More make the first fit better, and leave fewer to choose by it."""
+
 PRIOR_START = 2
-"""First evaluations of one objective whose predictor has a prior: two are the least that can be learned from."""
+"""First evaluations of one objective whose predictor has a prior: two are the least that a predictor can be fitted
+to."""
+
 PRIOR_FRONT_START = 6
-"""First evaluations of several objectives whose predictors have priors: the front by prior scores, thinned to this."""
+"""First evaluations of several objectives whose predictors have priors: the front by prior scores, thinned to this.
+More spread over it, and leave fewer to choose by fitted predictors."""
+
 PRIOR_POOL = 20_000
-"""Random architectures that stand for a space too large to list when prior scores are compared."""
+"""Random architectures among which prior scores are compared in a space too large to enumerate; more find better ones
+and take longer."""
+
 OPTIMISM_START = 1.5
-"""Standard deviations added to what one objective may be, at the start."""
+"""Standard deviations of the upper confidence bound at the start; more explores longer."""
+
 OPTIMISM_END = 0.3
-"""Standard deviations added at the end; with 0 the search would be greedy."""
+"""Standard deviations of the bound at the end; with 0 the search would be greedy."""
+
 OPTIMISM_DECAY = 40.0
-"""Evaluations in which the optimism falls by one standard deviation."""
+"""Evaluations in which the bound falls by one standard deviation: budgets here are some tens of evaluations. Srinivas
+et al. let it grow slowly instead, which is for horizons without an end."""
+
 ALONE = 5
 """With several objectives, every ALONE-th proposal optimises a single expensive one. That end of the front is the
-hardest to find, and expected hypervolume, which grows little there, leaves it out."""
+hardest to find, and expected hypervolume, which grows little there, leaves it out. Fewer between them sharpen the ends
+of the front at the expense of its middle."""
+
 SHORTLIST = 1000
 """With several objectives, candidates that are compared by joint draws, which cost the cube of their number."""
+
 ENCODINGS = 6
-"""Isomorphic encodings of one network to keep in the shortlist, or one fast network would fill it."""
+"""Isomorphic encodings to keep in the shortlist for each network, or those of one fast network would fill it. More find
+a faster encoding, and leave room for fewer networks."""
+
 EXPLORATION = 0.5
 """With several objectives, factor on the predictors' standard deviations: expected improvement rewards uncertainty by
-itself, and less of it makes a search of some tens of evaluations more greedy."""
+itself, and less of it makes a search of some tens of evaluations greedier."""
+
 PRIOR_EXPLORATION = 0.1
-"""The same where the predictors have priors, which stand for exploration."""
+"""The same where the predictors have priors: prior scores of the whole space leave less to explore."""
+
 DEVIATION = 0.7
 """Share of their deviation from the mean that the joint draws of a few-shot predictor keep; less is greedier."""
+
 SCREENS = (0.0, 0.5, 1.5)
-"""Standard deviations by which candidates are believed better when they are screened, in turn: those that are expected
-to improve the front, those that are likely to, and those that might."""
+"""Optimism of the screens in standard deviations; the shortlist takes turns among them: candidates that are expected to
+improve the front, that are likely to, and that might."""
+
 SCREENED = 3000
-"""With one objective, architectures of a listed space that are scored at every evaluation: those that ranked first
-when all were last scored."""
+"""With one objective, architectures of an enumerable space that are scored at every evaluation: the best when all were
+last scored. Fewer are faster, and miss more of what a new value changes."""
+
 REFRESH = 10
-"""Evaluations after which the whole space is scored again."""
+"""Evaluations after which the whole space is scored again; see :data:`SCREENED`."""
 
 
 class PredictorSearch(Searcher):
@@ -83,7 +104,7 @@ class PredictorSearch(Searcher):
             :data:`START`; where the predictors have priors, :data:`PRIOR_START` of one objective and
             :data:`PRIOR_FRONT_START` of several.
         measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
-        refine: the share of them that is kept for architectures proposed later, the least certain first.
+        refine: share of the measurements kept for architectures that are proposed later, least certain first.
         candidates: score at most this many architectures a round; a larger space is scored on an evolved pool.
         generations: of that pool.
         directions: of the hypervolume.
@@ -139,7 +160,7 @@ class PredictorSearch(Searcher):
         self._rankings: dict[str, tuple[int, Rows]] = {}
 
     def _lower_model(self, name: str) -> Predictor | None:
-        """What is known of an objective at lower fidelities: here nothing."""
+        """The predictor of an objective's lower fidelities: here none."""
         return None
 
     # ---- which objectives are learned how
@@ -178,7 +199,7 @@ class PredictorSearch(Searcher):
         return self._counts.get(name, 0)
 
     def _results(self, name: str) -> int:
-        """Results that an objective's predictor has to learn from, failures included."""
+        """Number of results that an objective's predictor learns from, failures included."""
         return self._count(name)
 
     def _values_of(self, arch: Archs) -> Array:
@@ -190,7 +211,7 @@ class PredictorSearch(Searcher):
         """Architectures on which every evaluated objective is known."""
         return self.archs_[np.isfinite(self.values_[:, self._evaluated_columns]).all(axis=1)]
 
-    def _learnable(self, names: Sequence[str]) -> bool:
+    def _can_learn(self, names: Sequence[str]) -> bool:
         """Whether each of these objectives has two values, without which no predictor can be fitted."""
         return all(len(self.models.known(name)[1]) >= 2 for name in names)
 
@@ -198,7 +219,7 @@ class PredictorSearch(Searcher):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
-        enough = [name for name in self.expensive if self._learnable([name])]
+        enough = [name for name in self.expensive if self._can_learn([name])]
         return {name: self.models.fitted(name).predict(archs) for name in enough}
 
     def _predict(self, archs: Archs) -> tuple[Array, Array]:
@@ -232,10 +253,10 @@ class PredictorSearch(Searcher):
         told = np.array([self._values_of(arch) for arch in archs])
         return np.where(np.isfinite(told), told, mean)
 
-    def _known_beforehand(self, archs: Archs) -> dict[str, Array]:
+    def _known_values(self, archs: Archs) -> dict[str, Array]:
         """Values of the objectives that are known without an evaluation: free ones, and those that a few-shot
         predictor has learned by now."""
-        learned = [name for name in self.few_shot if self._learnable([name])]
+        learned = [name for name in self.few_shot if self._can_learn([name])]
         return self._compute(archs) | {name: self.models.predict(name, archs).mean for name in learned}
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
@@ -249,26 +270,26 @@ class PredictorSearch(Searcher):
         if proposals:
             return proposals
         if not self.evaluated:
-            return [Proposal(a, (name,)) for name, a in self._least_certain(self._predicted_front(), n, pending)]
+            return [Proposal(a, (name,)) for name, a in self._choose_refinements(self._predicted_front(), n, pending)]
         names = tuple(self.evaluated)
         done = min(self._count(name) for name in names) + len(pending)
         start = self._start()
         if done < start:
-            plan = self._first(start)
-            fresh = plan[self._not_evaluated(plan, pending)][: min(n, start - done)]
+            plan = self._first_archs(start)
+            fresh = plan[self._rows_not_evaluated(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
-        if not self._learnable(names):
+        if not self._can_learn(names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
         if self.single:
             chosen = self._maximise_bound(self.objectives[0], n, pending, rng)
         else:
             chosen = self._next_batch(n, pending, rng)
-        also = {a.tobytes(): name for name, a in self._least_certain(chosen, 1, pending)}
+        also = {a.tobytes(): name for name, a in self._choose_refinements(chosen, 1, pending)}
         return [Proposal(a, (*names, also[a.tobytes()]) if a.tobytes() in also else names) for a in chosen]
 
     def _first_measurements(self, n: int, pending: Archs) -> list[Proposal]:
-        """Architectures on which an objective with a few-shot predictor is still to be measured."""
+        """The rest of the measurement design of each objective with a few-shot predictor."""
         proposals: list[Proposal] = []
         waiting = {a.tobytes() for a in pending}
         columns = {o.name: j for j, o in enumerate(self.objectives)}
@@ -288,13 +309,13 @@ class PredictorSearch(Searcher):
                     proposals.append(Proposal(arch, (name,)))
         return proposals[:n]
 
-    def _least_certain(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
-        """Measurements that were kept for later, each on the least certain of `archs`: objective and architecture."""
+    def _choose_refinements(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
+        """Spend measurements kept for later on the least certain of `archs`: pairs of objective and architecture."""
         chosen: list[tuple[str, Archs]] = []
         waiting = {a.tobytes() for a in pending}
         for name in self.few_shot:
             left = min(n, self.budget[name] - self._count(name) - len(pending) * (not self.evaluated))
-            if left <= 0 or not len(archs) or not self._learnable([name]):
+            if left <= 0 or not len(archs) or not self._can_learn([name]):
                 continue
             known = {a.tobytes() for a in self.models.known(name)[0]} | self._failed | waiting
             fresh = np.array([a for a in archs if a.tobytes() not in known], dtype=np.int64)
@@ -305,8 +326,8 @@ class PredictorSearch(Searcher):
         return chosen
 
     def _predicted_front(self) -> Archs:
-        """The front as predicted now, on which measurements are best spent when nothing else is evaluated."""
-        return self.recommend() if self._learnable(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
+        """The currently predicted front, on which measurements are spent when nothing else is evaluated."""
+        return self.recommend() if self._can_learn(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
 
     # ---- the start
 
@@ -314,19 +335,19 @@ class PredictorSearch(Searcher):
         start = self.start
         if start is None:
             start = START if not self._has_prior else PRIOR_START if self.single else PRIOR_FRONT_START
-        return max(1, min(start, self._planned() // 2))
+        return max(1, min(start, self._planned_count() // 2))
 
     @property
     def _has_prior(self) -> bool:
-        """Whether something says which architectures are good before any of them is evaluated."""
+        """Whether architectures can be ranked before any of them is evaluated."""
         return self._prior is not None
 
-    def _planned(self) -> int:
-        """How many architectures the budget evaluates."""
+    def _planned_count(self) -> int:
+        """Number of architectures that the budget evaluates."""
         return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
 
-    def _first(self, n: int) -> Archs:
-        """What is evaluated first, at most `n`: by the predictors' priors where they have some, else spread."""
+    def _first_archs(self, n: int) -> Archs:
+        """The initial design, at most `n`: the best by prior scores where the predictors have priors, else spread."""
         if self._prior is None:
             return self._spread_design(n)
         pool, scores = self._prior
@@ -354,8 +375,8 @@ class PredictorSearch(Searcher):
         return self._cheapest_encodings(first_designs.spread_design(self.space, n, context, rng))
 
     def _scored_front(self, pool: Archs, scores: Array, n: int) -> Archs:
-        """The front of `pool` by scores of the evaluated objectives and what is known of the others."""
-        known = self._known_beforehand(pool)
+        """The front of `pool` by scores of the evaluated objectives and known values of the others."""
+        known = self._known_values(pool)
         if len(known) + scores.shape[1] < len(self.objectives):
             return self._spread_design(n)
         costs = np.empty((len(pool), len(self.objectives)))
@@ -373,7 +394,7 @@ class PredictorSearch(Searcher):
         """For each architecture the isomorphic one of least cost, as far as costs are known without an evaluation."""
 
         def cost(members: Archs) -> Array | None:
-            known = self._known_beforehand(members)
+            known = self._known_values(members)
             signs = {o.name: o.sign for o in self.objectives}
             scaled = [signs[name] * v / max(float(np.ptp(v)), 1e-12) for name, v in known.items()]
             return np.asarray(np.sum(scaled, axis=0)) if scaled else None
@@ -383,7 +404,7 @@ class PredictorSearch(Searcher):
     # ---- several objectives
 
     def _next_batch(self, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
-        """What is expected to improve the front; every :data:`ALONE`-th optimises one expensive objective."""
+        """A batch that is expected to improve the front; every :data:`ALONE`-th optimises one expensive objective."""
         evaluated = self._evaluated_objectives
         done = min(self._count(o.name) for o in evaluated) + len(pending)
         turns = [i // ALONE for i in range(done, done + n) if i % ALONE == ALONE - 1]
@@ -402,7 +423,7 @@ class PredictorSearch(Searcher):
         again, told = self._other_encodings(pool, keys, pending)
         if not len(fresh) + len(again):
             return pool[:0]
-        mean, std = self._predict(pool)  # of all: predictors keep the features of a listed space
+        mean, std = self._predict(pool)  # of all: predictors cache the features of an enumerable space
         known = np.ix_(again, self._evaluated_columns)
         mean[known], std[known] = told, 0.0
         rows, repeated = np.concatenate([fresh, again]), np.repeat([False, True], [len(fresh), len(again)])
@@ -412,10 +433,10 @@ class PredictorSearch(Searcher):
         front = self._volume.front((self._front_costs(pending) - low) / (high - low))
         feasible = self._feasibility(mean, std)
 
-        # Joint draws of all candidates are out of reach: a shortlist is screened by what the front gains if a
-        # candidate is as good as predicted, or better by some standard deviations.
-        hopes = [costs - screen * std / (high - low) for screen in SCREENS]
-        gains = [self._volume.gain(self._volume.reach(h), front) * np.maximum(feasible, 1e-3) for h in hopes]
+        # Joint draws of all candidates would cost the cube of their number: a shortlist is screened by the hypervolume
+        # gained if a candidate is as good as predicted, or better by some standard deviations.
+        optimistic = [costs - screen * std / (high - low) for screen in SCREENS]
+        gains = [self._volume.gain(self._volume.reach(h), front) * np.maximum(feasible, 1e-3) for h in optimistic]
         rankings = [candidates.best_encodings(networks, gain, ENCODINGS) for gain in gains]
         short = candidates.take_turns(rankings)[: max(SHORTLIST, 8 * n)]
 
@@ -433,8 +454,8 @@ class PredictorSearch(Searcher):
         return pool[chosen]
 
     def _other_encodings(self, pool: Archs, keys: Sequence[Hashable], pending: Archs) -> tuple[Rows, Array]:
-        """Rows of `pool` that are isomorphic to evaluated networks, where encodings differ and a few-shot predictor
-        learns in what; and what those networks were evaluated to, ``(rows, evaluated objectives)``.
+        """Rows of `pool` that are isomorphic to evaluated networks, where encodings differ in an objective that a
+        few-shot predictor learns; and the values of those networks, ``(rows, evaluated objectives)``.
 
         Args:
             keys: of the pool's networks.
@@ -458,16 +479,16 @@ class PredictorSearch(Searcher):
     ) -> tuple[list[Array], list[Array]]:
         """For each draw the scaled costs ``(n, m)`` of candidates, and the reach ``(k,)`` of the known front.
 
-        What a few-shot predictor says of candidates and of evaluated architectures that it was not measured on is one
-        joint draw of the same function (Daulton et al., NeurIPS 2021): a device on which all is slower than predicted
-        moves both, and improves nothing. Other objectives have their means.
+        A few-shot predictor's values of the candidates, and of evaluated architectures without a measurement, are one
+        joint draw of the same function (Daulton et al., NeurIPS 2021): a device on which everything is slower than
+        predicted moves both, and improves nothing. Other objectives have their means.
         """
         known = np.concatenate([self._evaluated_archs(), pending])
         values = self._complete_by_prediction(known)
         kept = np.isfinite(values).all(axis=1)
         known, values = known[kept], values[kept]
         names = [o.name for o in self.objectives]
-        columns = [names.index(name) for name in self.few_shot if self._learnable([name])]
+        columns = [names.index(name) for name in self.few_shot if self._can_learn([name])]
         told = np.array([np.isfinite(self._values_of(arch)) for arch in known]).reshape(-1, len(names))
         everything = np.concatenate([pool, known])
         count = len(self._normal)
@@ -490,7 +511,7 @@ class PredictorSearch(Searcher):
         return low, np.where(high > low, high, low + 1.0)
 
     def _front_costs(self, pending: Archs) -> Array:
-        """Costs of what was evaluated within the constraints, and of what is pending as predicted, ``(n, m)``."""
+        """Costs ``(n, m)`` of feasible evaluated architectures, and of pending ones as predicted."""
         values = self._complete_by_prediction(self._evaluated_archs())
         if len(pending):
             values = np.concatenate([values, self._complete_by_prediction(pending)])
@@ -502,8 +523,8 @@ class PredictorSearch(Searcher):
     def _maximise_bound(self, objective: Objective, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """A batch of the best by an optimistic quantile of one objective.
 
-        What is pending or chosen before is taken to be worth its median (the kriging believer, Ginsbourger et al.
-        2010), so that a batch does not hold near-copies.
+        Pending architectures, and those chosen before, are imputed by their predicted median (the kriging believer,
+        Ginsbourger et al. 2010), so that a batch does not hold near-copies.
         """
         name = objective.name
         told, values = self.models.known(name)
@@ -516,7 +537,7 @@ class PredictorSearch(Searcher):
             if len(waiting):
                 believed = self.models.fitted(name).quantile(waiting, 0.0)
                 model = self.models.learn(name, np.concatenate([told, waiting]), np.concatenate([values, believed]))
-            left = pool[self._not_evaluated(pool, waiting)]
+            left = pool[self._rows_not_evaluated(pool, waiting)]
             if not len(left):
                 break
             cost = objective.sign * model.quantile(left, -objective.sign * optimism)
@@ -527,10 +548,10 @@ class PredictorSearch(Searcher):
         return chosen
 
     def _screen(self, objective: Objective, rng: np.random.Generator) -> Archs:
-        """Candidates: of a listed space, what ranked first when all of it was last scored, and some others."""
+        """Candidates: of an enumerable space, the best when all of it was last scored, and some random others."""
         everything = candidates.whole_space(self.space, self.candidates)
         if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
-            return self._pool(rng)  # what is best in one objective may break the constraints on the others
+            return self._pool(rng)  # the best in one objective may all violate the constraints on others
         name, count = objective.name, self._results(objective.name)
         if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
             cost = objective.sign * self.models.fitted(name).quantile(everything, -objective.sign)
@@ -556,7 +577,7 @@ class PredictorSearch(Searcher):
         start = np.concatenate([self.space.sample(size, rng), self._evaluated_archs()])
         return candidates.evolve(self.space, start, score, size, self.generations, rng)
 
-    def _not_evaluated(self, archs: Archs, pending: Archs) -> Rows:
+    def _rows_not_evaluated(self, archs: Archs, pending: Archs) -> Rows:
         """Rows of `archs` whose networks have neither been evaluated nor are pending; isomorphic ones among them
         stay."""
         seen = self._evaluated_keys(pending)
@@ -575,7 +596,7 @@ class PredictorSearch(Searcher):
         expensive objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
         `front_size`.
         """
-        if not self._learnable(self.expensive):
+        if not self._can_learn(self.expensive):
             return super().recommend()
         predicted = not self.evaluated
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()

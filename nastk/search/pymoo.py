@@ -15,6 +15,7 @@ from nastk.search.base import Constraint, Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
 FAMILY = "pymoo:<algorithm>"
+"""The name under which lists show these searchers."""
 
 ALGORITHMS = {
     "nsga2": ("pymoo.algorithms.moo.nsga2", "NSGA2"),
@@ -26,7 +27,10 @@ ALGORITHMS = {
     "rvea": ("pymoo.algorithms.moo.rvea", "RVEA"),
     "ga": ("pymoo.algorithms.soo.nonconvex.ga", "GA"),
 }
+"""Module and class in pymoo of each algorithm, by the name used here."""
+
 BY_DIRECTIONS = ("nsga3", "moead", "rvea")
+"""Algorithms that pymoo builds with reference directions."""
 
 
 class PymooSearch(Searcher):
@@ -35,7 +39,7 @@ class PymooSearch(Searcher):
     A generation is handed out in any batch size; while results of its last members are awaited, nothing new is
     proposed. Networks that are known, by canonical form, are not proposed again; where a generation has nothing new,
     random architectures take its place. Failed evaluations never enter the population. Architectures that were told
-    without being asked for (a resumed run) compete for the first population.
+    without being proposed (a resumed run) compete for the first population.
 
     Args:
         algorithm: nsga2, nsga3, sms-emoa, spea2, age-moea2 (needs numba), moead, rvea, or ga for one objective.
@@ -71,13 +75,13 @@ class PymooSearch(Searcher):
         self._generation = self._queue = np.empty((0, space.d), dtype=np.int64)
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
-        chosen = self._next(n, pending)
+        chosen = self._take(n, pending)
         if not len(chosen) and not len(pending):
             self._breed(rng)
-            chosen = self._next(n, pending)
+            chosen = self._take(n, pending)
         return [Proposal(arch, self.expensive) for arch in chosen]
 
-    def _next(self, n: int, pending: Archs) -> Archs:
+    def _take(self, n: int, pending: Archs) -> Archs:
         """Take up to `n` new architectures from what is left of the generation."""
         fresh = self.unseen(self._queue, pending)[:n]
         chosen = self._queue[fresh]
@@ -103,12 +107,12 @@ class PymooSearch(Searcher):
         return np.concatenate([self._parents, self._generation])
 
     def _evolve(self, archs: Archs, costs: Any, violation: Any) -> tuple[Archs, Archs]:
-        """The algorithm's survivors of these, and their offspring, most of it new."""
+        """The algorithm's survivors of these, and their offspring, most of them new."""
         from pymoo.core.population import Population
 
         algorithm = self._algorithm(np.random.default_rng([self.seed, 7, self._generations]))
         if self.algorithm == "moead":
-            return self._decomposed(algorithm, archs, costs, violation)
+            return self._decompose(algorithm, archs, costs, violation)
         everyone = Population.new(X=archs.astype(float), F=costs, G=violation[:, None])
         for individual in everyone:
             individual.evaluated.update({"F", "G"})
@@ -123,8 +127,9 @@ class PymooSearch(Searcher):
             return survivors, survivors[:0]
         return survivors, offspring.get("X").astype(np.int64)
 
-    def _decomposed(self, algorithm: Any, archs: Archs, costs: Any, violation: Any) -> tuple[Archs, Archs]:
-        """MOEA/D has no survival: each direction keeps what is best along it, and mates with its neighbours."""
+    def _decompose(self, algorithm: Any, archs: Archs, costs: Any, violation: Any) -> tuple[Archs, Archs]:
+        """MOEA/D has no survival: each direction keeps the best architecture along it, and mates with its
+        neighbours."""
         from pymoo.core.population import Population
 
         low, high = costs.min(axis=0), costs.max(axis=0)

@@ -18,10 +18,10 @@ from nastk.spaces.base import Archs, SearchSpace
 
 
 class QLogNEHVI(Searcher):
-    """BoTorch's processes on the one-hot choices, and its noisy expected hypervolume improvement, in logarithms.
+    """BoTorch's Gaussian processes on one-hot choices, and the logarithm of noisy expected hypervolume improvement.
 
-    One exact Gaussian process an objective is fitted to what is known, and the members of a random pool that improve
-    the hypervolume most, one after another, are evaluated. Constraints are outcome constraints of the acquisition.
+    One exact Gaussian process per objective is fitted to the evaluated architectures; a batch is chosen greedily from a
+    random pool by the acquisition. Constraints are outcome constraints of the acquisition.
     Needs the extra `bo`.
 
     Args:
@@ -63,13 +63,13 @@ class QLogNEHVI(Searcher):
         mutants = self.space.mutate(parents[rng.integers(0, len(parents), self.candidates // 2)], rng)
         pool = np.concatenate([self.space.sample(self.candidates // 2, rng), mutants])
         pool = pool[self.unseen(pool, pending)]
-        chosen = pool[self._best(archs, costs, pool, pending, n, rng)] if len(pool) else pool
+        chosen = pool[self._maximise_acquisition(archs, costs, pool, pending, n, rng)] if len(pool) else pool
         return self.propose(self.filled(chosen, n, pending, rng))
 
-    def _best(
+    def _maximise_acquisition(
         self, archs: Archs, costs: NDArray[np.float64], pool: Archs, pending: Archs, n: int, rng: np.random.Generator
     ) -> list[int]:
-        """Rows of the pool, greedily by the acquisition."""
+        """Rows of the pool, chosen greedily: each choice is pending for the next (sequential greedy, NeurIPS 2021)."""
         import torch
         from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
         from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
@@ -115,7 +115,7 @@ class QLogNEHVI(Searcher):
         return chosen
 
     def _slack(self, c: Constraint, centre: NDArray[np.float64], width: NDArray[np.float64]) -> Any:
-        """A function of modelled outcomes that is negative where the constraint is kept."""
+        """A constraint as BoTorch takes it: a function of modelled outcomes, negative where they are feasible."""
         j = [o.name for o in self.objectives].index(c.objective)
         sign = float(self.signs[j]) * (1.0 if c.relation == "<=" else -1.0)
         bound = (1.0 if c.relation == "<=" else -1.0) * c.bound

@@ -9,7 +9,7 @@ from nastk.spaces.base import Archs
 
 
 class RandomSearch(Searcher):
-    """Draws architectures uniformly, each network once, and pays for all of its objectives."""
+    """Draws architectures uniformly, each network once, and evaluates all expensive objectives on it."""
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         return [Proposal(arch, self.expensive) for arch in self.fresh_random(n, pending, rng)]

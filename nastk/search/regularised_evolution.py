@@ -15,7 +15,7 @@ from nastk.spaces.base import Archs, SearchSpace
 class RegularisedEvolution(SingleObjective):
     """The population is the last `population` architectures evaluated; the oldest leaves, however good it is.
 
-    Children that are known already, by canonical form, are mutated once more instead of being paid for twice.
+    Children that are known already, by canonical form, are mutated once more instead of being evaluated twice.
 
     Args:
         population: its size; by default 30, or less where the budget is below 100 (the paper: 100 of 20,000).

@@ -18,6 +18,7 @@ from nastk.spaces.base import Archs, SearchSpace
 Array = NDArray[np.float64]
 
 FAMILY = "scalarised:<scalarisation>"
+"""The name under which lists show these searchers."""
 
 MNASNET = -0.07
 """Exponent of the cost's ratio to its target (Tan et al., CVPR 2019, Section 3)."""
@@ -29,19 +30,21 @@ def linear(costs: Array, weights: Array) -> Array:
 
 
 def tchebycheff(costs: Array, weights: Array) -> Array:
-    """Greatest weighted cost, and a twentieth of the sum, which ParEGO adds (Section II)."""
+    """Greatest weighted cost, plus a twentieth of the weighted sum: ParEGO's augmented function (Section II)."""
     return np.asarray((costs * weights).max(axis=1) + 0.05 * (costs @ weights))
 
 
 SCALARISATIONS: dict[str, Callable[[Array, Array], Array]] = {"linear": linear, "tchebycheff": tchebycheff}
+"""Scalarisations with drawn weights, by name; "mnasnet", whose targets are drawn, is apart."""
 
 
 class Scalarised(MultiObjectiveLearner):
     """Each proposal minimises a scalarisation with weights of its own, drawn from the simplex.
 
-    Candidates have a draw from their predictive distributions (independent Thompson sampling), and the best scalarised
-    draw is evaluated. "mnasnet" is the reward of MnasNet, quality x product of (cost / target) ^ -0.07: its targets are
-    the bounds of constraints, and where an objective has none, they are drawn between the least and the greatest known.
+    Each candidate is drawn from its own predictive distribution (independent Thompson sampling), and the one whose draw
+    has the best scalarisation is evaluated. "mnasnet" is the reward of MnasNet, quality x product of (cost / target) ^
+    -0.07: its targets are the bounds of constraints, and where an objective has none, they are drawn between the least
+    and the greatest known.
 
     Args:
         scalarisation: linear, tchebycheff or mnasnet.
@@ -77,7 +80,7 @@ class Scalarised(MultiObjectiveLearner):
         pool = self._pool(pending, rng)
         if not len(pool):
             return pool
-        costs, std, _ = self._believed(pool)
+        costs, std, _ = self._predict_costs(pool)
         known = self.complete()[1]
         low, high = known.min(axis=0), known.max(axis=0)
         chosen: list[int] = []

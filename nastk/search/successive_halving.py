@@ -1,4 +1,4 @@
-"""Successive halving: many are trained briefly, the best of them for longer (Jamieson & Talwalkar, AISTATS 2016)."""
+"""Successive halving: many short trainings, longer ones for the best of them (Jamieson & Talwalkar, AISTATS 2016)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class SuccessiveHalving(RungSearch, SingleObjective):
     """A bracket of n random architectures is evaluated at the lowest rung, the best ceil(n / eta) of them at the next,
     the best ceil(n / eta^2) of those at the one after, and so on.
 
-    A rung is complete before anything of it goes on; while its last results are awaited, nothing is proposed. When a
-    bracket is done and budget is left, another begins with fresh architectures. Where what is left does not pay for all
-    rungs, or the space has nothing new, the best that was left behind goes on. Recommended is the best at the highest
-    rung.
+    A rung is complete before anything of it is promoted; while its last results are pending, nothing is proposed. When
+    a bracket is done and budget is left, another starts with new architectures. Where the budget left does not cover
+    all rungs, or the space has nothing new, the best that was left behind is promoted. The best at the highest rung is
+    recommended.
 
     Args:
         rungs, eta, trainings: see :class:`RungSearch`.
-        population: architectures of a bracket; by default as many as the budget pays for in one, or eta to the number
-            of rungs where no budget is known.
+        population: architectures of a bracket; by default as many as one bracket can hold within the budget, or eta to
+            the number of rungs where no budget is known.
     """
 
     def __init__(
@@ -49,28 +49,28 @@ class SuccessiveHalving(RungSearch, SingleObjective):
         if population is not None and population < 1:
             raise InvalidValue(f"a bracket needs at least one architecture; got population {population}")
         self.population = population
-        self._brackets: list[tuple[int, int, int]] = []  # size, lowest rung, architectures begun before
+        self._brackets: list[tuple[int, int, int]] = []  # size, lowest rung, architectures started before
 
     def _best_first(self, costs: Array, violation: Array) -> NDArray[np.int64]:
         return np.lexsort((costs[:, 0], violation))
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         if self._brackets:
-            proposals = self._of_bracket(n, rng)
+            proposals = self._continue_bracket(n, rng)
             if proposals is not None:
                 return proposals
         size, lowest = self._plan()
-        if lowest > 0 and (left_behind := self._left_behind(n)):
+        if lowest > 0 and (left_behind := self._promote_left_behind(n)):
             return left_behind
-        proposals = self._started(min(n, size), lowest, rng)
+        proposals = self._start_new(min(n, size), lowest, rng)
         if not proposals:
-            return self._left_behind(n)
+            return self._promote_left_behind(n)
         self._brackets.append((size, lowest, len(self._begun)))
         return proposals
 
     def _plan(self) -> tuple[int, int]:
-        """Architectures and lowest rung of the bracket that what is left pays for; 0 where it pays for none."""
-        left, count = self._left(), len(self.rungs)
+        """Size and lowest rung of the largest bracket within the budget left; size 0 where there is none."""
+        left, count = self._budget_left(), len(self.rungs)
         most = min(self._room(), self.space.size, np.inf if self.population is None else self.population)
         if np.isinf(left):
             return int(min(most, self.population or round(self.eta**count))), 0
@@ -82,34 +82,34 @@ class SuccessiveHalving(RungSearch, SingleObjective):
         return 0, 0
 
     def _share(self, size: Any, rungs: int) -> Any:
-        """How many of a bracket get so many rungs further than its lowest."""
+        """How many of a bracket of this size are promoted to `rungs` above its lowest."""
         return np.ceil(size / self.eta**rungs - ROUNDING)
 
-    def _of_bracket(self, n: int, rng: np.random.Generator) -> list[Proposal] | None:
-        """What the last bracket evaluates next; an empty list while it waits, None when it is done."""
+    def _continue_bracket(self, n: int, rng: np.random.Generator) -> list[Proposal] | None:
+        """Next proposals of the last bracket; an empty list while it waits for results, None when it is done."""
         size, lowest, before = self._brackets[-1]
         members = dict.fromkeys(list(self._begun)[before : before + size])
         awaited = [(key_of(p), self._rung(p.fidelity)) for p in self._awaited]
         new = [key for key, _ in awaited if key not in self._begun]
         missing = size - len(members) - len(new)
-        if missing > 0 and (proposals := self._started(min(n, missing), lowest, rng)):
+        if missing > 0 and (proposals := self._start_new(min(n, missing), lowest, rng)):
             return proposals
         if new:
             return []
         for rung in range(lowest, len(self.rungs) - 1):
             if any(key in members and at == rung for key, at in awaited):
                 return []
-            above = self._above(rung)
+            above = self._keys_above(rung)
             room = int(self._share(size, rung + 1 - lowest)) - sum(key in above for key in members)
             able = [key for key in self.ranking(rung) if key in members and key not in above]
-            if able := able[: int(max(min(n, room, len(able), self._left() / self._price[rung + 1]), 0))]:
-                return self._promoted(able, rung)
+            if able := able[: int(max(min(n, room, len(able), self._budget_left() / self._price[rung + 1]), 0))]:
+                return self._promote(able, rung)
         return None
 
-    def _left_behind(self, n: int) -> list[Proposal]:
-        """The best that did not go on, one after another."""
+    def _promote_left_behind(self, n: int) -> list[Proposal]:
+        """Promote the best that were left behind, one after another."""
         proposals: list[Proposal] = []
-        while len(proposals) < n and (more := self._onward()):
+        while len(proposals) < n and (more := self._promote_best()):
             proposals += more
         return proposals
 

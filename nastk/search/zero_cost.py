@@ -1,4 +1,4 @@
-"""zero-cost: evaluates what zero-cost proxies rank first, alone or by vote (Abdelfattah et al., ICLR 2021)."""
+"""zero-cost: evaluates the best by zero-cost proxies, alone or by vote (Abdelfattah et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VOTERS = ("synflow", "jacov", "snip")
 
 
 class ZeroCostSearch(SingleObjective):
-    """Architectures in the order of the sum of their ranks by some proxies; learns nothing.
+    """Evaluates architectures in the order of the sum of their ranks by some proxies; learns nothing.
 
     Args:
         contexts: context by objective; that of the first holds the source of proxies. Without one, proxies are computed
@@ -62,12 +62,12 @@ class ZeroCostSearch(SingleObjective):
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         if self._order is None:
-            self._order = self._ranked()
+            self._order = self._rank()
         free = self.unseen(self._order, pending)[:n]
         return self.propose(self.filled(self._order[free], n, pending, rng))
 
-    def _ranked(self) -> Archs:
-        """Candidates, the best first."""
+    def _rank(self) -> Archs:
+        """Candidates, best first."""
         limit = self.candidates or (100 if self._live else 20_000)
         rng = np.random.default_rng([self.seed, 4])
         if self.space.enumerable and self.space.size <= limit:

@@ -61,13 +61,13 @@ def test_it_trains_anew_every_few_results() -> None:
     searcher = Modnas(SPACE, objectives(), budget={"accuracy": 20, "latency": 20}, **QUICK)
     study = Study(searcher, 20)
     seen = []
-    learned = searcher._learned
+    learned = searcher._learning_count
 
     def spy() -> int:
         seen.append(learned())
         return seen[-1]
 
-    searcher._learned = spy  # type: ignore[method-assign]
+    searcher._learning_count = spy  # type: ignore[method-assign]
     study.run()
     assert set(seen) == {6, 12, 18}
 
