@@ -21,7 +21,7 @@ def run(name: str, folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=HANGS,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr

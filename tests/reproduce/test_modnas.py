@@ -93,13 +93,9 @@ def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Pa
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
-    ("space", "train", "unseen"),
-    [
-        ("fbnet", "pixel3,1080ti_1", "fpga"),
-        pytest.param("gpt", "P100,a6000", "h100", marks=pytest.mark.long),
-    ],
+    ("space", "train", "unseen"), [("gpt", "P100,a6000", "h100"), ("fbnet", "pixel3,1080ti_1", "fpga")]
 )
 def test_spaces_beyond_cells(extra_home: object, space: str, train: str, unseen: str) -> None:
     chosen = modnas.setting(space, train=train.split(","), unseen=[unseen], steps=500)
