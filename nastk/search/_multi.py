@@ -40,13 +40,7 @@ class MultiObjectiveLearner(Learner):
     def _predict_costs(self, archs: Archs) -> tuple[Array, Array, Array]:
         """Predicted costs to minimise ``(n, m)``, standard deviations ``(n, m)``, 0 where unknown, violations
         ``(n,)``."""
-        values, std = np.empty((len(archs), len(self.objectives))), np.zeros((len(archs), len(self.objectives)))
-        for j, objective in enumerate(self.objectives):
-            if objective.expensive:
-                answer = self._model(objective.name).predict(archs)
-                values[:, j], std[:, j] = answer.mean, np.nan_to_num(answer.std, nan=0.0)
-            else:
-                values[:, j] = objective.oracle(archs)
+        values, std = self.models.moments(archs, self._learning_count())
         return values * self.signs, std, self.violation(values)
 
     def _mutants(self, n: int, parents: int, rng: np.random.Generator) -> Archs:

@@ -337,6 +337,13 @@ class Searcher(ABC):
         archs = np.frombuffer(b"".join(key for key, _ in told), dtype=np.int64).reshape(-1, self.space.d)
         return archs.copy(), np.array([f for _, f in told], dtype=np.float64), np.array([*told.values()], dtype=float)
 
+    def values_of(self, archs: Archs) -> NDArray[np.float64]:
+        """What was told of architectures ``(n, d)``: values ``(n, k)``, NaN where nothing is known."""
+        rows = np.array([self._rows.get(arch.tobytes(), -1) for arch in np.ascontiguousarray(archs)], dtype=np.int64)
+        values = np.full((len(rows), len(self.objectives)), np.nan)
+        values[rows >= 0] = self._values[rows[rows >= 0]]
+        return values
+
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
         """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
         values = self.values_

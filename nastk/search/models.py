@@ -7,7 +7,7 @@ is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +29,9 @@ Predictors = str | Predictor | Mapping[str, str | Predictor] | None
 ANSWERS = 8
 """Predictions of few-shot predictors to cache: one proposal asks for the same few sets of candidates several times.
 More would cost memory, an array of the candidates each, and save nothing."""
+
+COMPUTED = 4
+"""Sets of candidates of which the free objectives are remembered, for the same reason."""
 
 
 class Models:
@@ -77,6 +80,7 @@ class Models:
         self.few_shot = [name for name, model in self.templates.items() if isinstance(model, FewShotPredictor)]
         self._fits: dict[str, tuple[int, Predictor | None, Predictor]] = {}
         self._answers: dict[tuple[str, int, bytes], Prediction] = {}
+        self._computed: dict[bytes, dict[str, Array]] = {}
         for name in self.templates:
             self._refuse_leaks(name)
         for c in searcher.constraints:
@@ -156,32 +160,80 @@ class Models:
 
     # ---- answers
 
-    def predict(self, name: str, archs: Archs) -> Prediction:
-        """Mean and standard deviation of an objective, each ``(n,)``.
+    def can_learn(self, names: Iterable[str]) -> bool:
+        """Whether each of these objectives has the two values without which no predictor can be fitted."""
+        return all(len(self.known(name)[1]) >= 2 for name in names)
+
+    def predict(self, name: str, archs: Archs, first: int | None = None) -> Prediction:
+        """Mean and standard deviation of an objective, each ``(n,)``; `first`: see :meth:`known`.
 
         Predictions of few-shot predictors, which seldom get a new value, are cached for the candidates last asked
         about.
         """
-        model = self.fitted(name)
+        model = self.fitted(name, first)
         if name not in self.few_shot:
             return model.predict(archs)
-        key = name, len(self.known(name)[1]), archs.tobytes()
+        key = name, len(self.known(name, first)[1]), archs.tobytes()
         answer = self._answers.pop(key, None) or model.predict(archs)
         if len(self._answers) > ANSWERS:
             self._answers.pop(next(iter(self._answers)))
         self._answers[key] = answer
         return answer
 
-    def draw(self, name: str, archs: Archs, n: int, rng: np.random.Generator, spread: float = 1.0) -> Array:
-        """Joint draws ``(n, n_archs)`` of an objective from its predictor.
+    def compute(self, archs: Archs) -> dict[str, Array]:
+        """Values ``(n,)`` of the free objectives; the candidates last asked about are not computed twice."""
+        key = archs.tobytes()
+        if key not in self._computed:
+            if len(self._computed) > COMPUTED:
+                self._computed.pop(next(iter(self._computed)))
+            free = [o for o in self._searcher.objectives if not o.expensive]
+            self._computed[key] = {o.name: o.oracle(archs) for o in free}
+        return self._computed[key]
+
+    def moments(self, archs: Archs, first: int | None = None) -> tuple[Array, Array]:
+        """Mean and standard deviation of every objective, ``(n, m)``: expensive ones predicted, free ones computed.
+
+        The deviation is 0 where a value is certain, or a predictor has none.
+        """
+        free = self.compute(archs)
+        mean = np.empty((len(archs), len(self._columns)))
+        std = np.zeros_like(mean)
+        for name, j in self._columns.items():
+            if name in free:
+                mean[:, j] = free[name]
+            else:
+                answer = self.predict(name, archs, first)
+                mean[:, j], std[:, j] = answer.mean, np.nan_to_num(answer.std, nan=0.0)
+        return mean, std
+
+    def complete(self, archs: Archs) -> Array:
+        """Values ``(n, m)`` of every objective, as told where they were evaluated and as predicted elsewhere."""
+        if not len(archs):
+            return np.empty((0, len(self._columns)))
+        told = self._searcher.values_of(archs)
+        return np.where(np.isfinite(told), told, self.moments(archs)[0])
+
+    def known_values(self, archs: Archs) -> dict[str, Array]:
+        """Values ``(n,)`` of the objectives that are known without an evaluation: free ones, and those that a few-shot
+        predictor has learned by now."""
+        learned = [name for name in self.few_shot if self.can_learn([name])]
+        return self.compute(archs) | {name: self.predict(name, archs).mean for name in learned}
+
+    def draw(self, archs: Archs, values: Array, n: int, rng: np.random.Generator, spread: float) -> list[Array]:
+        """`n` draws of every objective, each ``(n_archs, m)``: those with a few-shot predictor jointly over the
+        architectures, the others as in `values` ``(n_archs, m)``.
 
         Args:
-            spread: what their deviation from the mean is multiplied by.
+            spread: factor on the draws' deviation from the mean.
         """
-        model = self.fitted(name)
-        mean = model.predict(archs).mean
-        drawn: Array = model.sample(archs, n, rng)
-        return mean + spread * (drawn - mean)
+        draws = [values.copy() for _ in range(n)]
+        for name in self.few_shot:
+            if self.can_learn([name]):
+                model = self.fitted(name)
+                mean = model.predict(archs).mean
+                for draw, drawn in zip(draws, mean + spread * (model.sample(archs, n, rng) - mean), strict=True):
+                    draw[:, self._columns[name]] = drawn
+        return draws
 
     def prior_scores(self, names: list[str], archs: Archs) -> Array | None:
         """How good architectures are by the predictors' priors, before any value is known.

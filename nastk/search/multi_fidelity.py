@@ -162,9 +162,7 @@ class MultiFidelitySearch(PredictorSearch):
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         chosen = self._climb(super()._ask(n, pending, rng))
-        if any(self._is_full(p) for p in chosen) and all(
-            len(self.models.known(name)[1]) >= 2 for name in self.evaluated
-        ):
+        if any(self._is_full(p) for p in chosen) and self.models.can_learn(self.evaluated):
             waiting = np.concatenate([pending, [p.arch for p in chosen]])
             ahead = self._climb(super()._ask(AHEAD, waiting, rng))
             brief = [p for p in chosen + ahead if not self._is_full(p)]

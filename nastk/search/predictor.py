@@ -156,7 +156,6 @@ class PredictorSearch(Searcher):
         self._volume = acquisition.DirectionalHypervolume(len(self.objectives), directions, seed)
         self._normal = acquisition.quasi_normal(draws, len(self.objectives), seed + 1)
         self._counts: dict[str, int] = {}
-        self._computed: dict[bytes, dict[str, Array]] = {}
         self._rankings: dict[str, tuple[int, Rows]] = {}
 
     def _lower_model(self, name: str) -> Predictor | None:
@@ -202,62 +201,16 @@ class PredictorSearch(Searcher):
         """Number of results that an objective's predictor learns from, failures included."""
         return self._count(name)
 
-    def _values_of(self, arch: Archs) -> Array:
-        """What was told of an architecture, ``(m,)``, NaN where nothing."""
-        row = self._rows.get(np.ascontiguousarray(arch).tobytes())
-        return np.full(len(self.objectives), np.nan) if row is None else np.array(self._values[row])
-
     def _evaluated_archs(self) -> Archs:
         """Architectures on which every evaluated objective is known."""
         return self.archs_[np.isfinite(self.values_[:, self._evaluated_columns]).all(axis=1)]
-
-    def _can_learn(self, names: Sequence[str]) -> bool:
-        """Whether each of these objectives has two values, without which no predictor can be fitted."""
-        return all(len(self.models.known(name)[1]) >= 2 for name in names)
 
     # ---- predictions
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
-        enough = [name for name in self.expensive if self._can_learn([name])]
+        enough = [name for name in self.expensive if self.models.can_learn([name])]
         return {name: self.models.fitted(name).predict(archs) for name in enough}
-
-    def _predict(self, archs: Archs) -> tuple[Array, Array]:
-        """Mean and standard deviation of every objective, ``(n, m)``; free objectives are computed, and certain."""
-        free = self._compute(archs)
-        predictions = {name: self.models.predict(name, archs) for name in self.expensive}
-        mean = np.empty((len(archs), len(self.objectives)))
-        std = np.zeros_like(mean)
-        for j, o in enumerate(self.objectives):
-            if o.expensive:
-                mean[:, j] = predictions[o.name].mean
-                std[:, j] = np.nan_to_num(predictions[o.name].std, nan=0.0)
-            else:
-                mean[:, j] = free[o.name]
-        return mean, std
-
-    def _compute(self, archs: Archs) -> dict[str, Array]:
-        """Values ``(n,)`` of the free objectives; the candidates last asked about are not computed twice."""
-        key = archs.tobytes()
-        if key not in self._computed:
-            if len(self._computed) > 4:
-                self._computed.pop(next(iter(self._computed)))
-            self._computed[key] = {o.name: o.oracle(archs) for o in self.objectives if not o.expensive}
-        return self._computed[key]
-
-    def _complete_by_prediction(self, archs: Archs) -> Array:
-        """Values ``(n, m)``, as told where they were evaluated and as predicted elsewhere."""
-        if not len(archs):
-            return np.empty((0, len(self.objectives)))
-        mean, _ = self._predict(archs)
-        told = np.array([self._values_of(arch) for arch in archs])
-        return np.where(np.isfinite(told), told, mean)
-
-    def _known_values(self, archs: Archs) -> dict[str, Array]:
-        """Values of the objectives that are known without an evaluation: free ones, and those that a few-shot
-        predictor has learned by now."""
-        learned = [name for name in self.few_shot if self._can_learn([name])]
-        return self._compute(archs) | {name: self.models.predict(name, archs).mean for name in learned}
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         names = [o.name for o in self.objectives]
@@ -279,7 +232,7 @@ class PredictorSearch(Searcher):
             fresh = plan[self._rows_not_evaluated(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
-        if not self._can_learn(names):
+        if not self.models.can_learn(names):
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
         if self.single:
             chosen = self._maximise_bound(self.objectives[0], n, pending, rng)
@@ -315,7 +268,7 @@ class PredictorSearch(Searcher):
         waiting = {a.tobytes() for a in pending}
         for name in self.few_shot:
             left = min(n, self.budget[name] - self._count(name) - len(pending) * (not self.evaluated))
-            if left <= 0 or not len(archs) or not self._can_learn([name]):
+            if left <= 0 or not len(archs) or not self.models.can_learn([name]):
                 continue
             known = {a.tobytes() for a in self.models.known(name)[0]} | self._failed | waiting
             fresh = np.array([a for a in archs if a.tobytes() not in known], dtype=np.int64)
@@ -327,7 +280,9 @@ class PredictorSearch(Searcher):
 
     def _predicted_front(self) -> Archs:
         """The currently predicted front, on which measurements are spent when nothing else is evaluated."""
-        return self.recommend() if self._can_learn(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
+        return (
+            self.recommend() if self.models.can_learn(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
+        )
 
     # ---- the start
 
@@ -376,7 +331,7 @@ class PredictorSearch(Searcher):
 
     def _scored_front(self, pool: Archs, scores: Array, n: int) -> Archs:
         """The front of `pool` by scores of the evaluated objectives and known values of the others."""
-        known = self._known_values(pool)
+        known = self.models.known_values(pool)
         if len(known) + scores.shape[1] < len(self.objectives):
             return self._spread_design(n)
         costs = np.empty((len(pool), len(self.objectives)))
@@ -394,7 +349,7 @@ class PredictorSearch(Searcher):
         """For each architecture the isomorphic one of least cost, as far as costs are known without an evaluation."""
 
         def cost(members: Archs) -> Array | None:
-            known = self._known_values(members)
+            known = self.models.known_values(members)
             signs = {o.name: o.sign for o in self.objectives}
             scaled = [signs[name] * v / max(float(np.ptp(v)), 1e-12) for name, v in known.items()]
             return np.asarray(np.sum(scaled, axis=0)) if scaled else None
@@ -423,14 +378,18 @@ class PredictorSearch(Searcher):
         again, told = self._other_encodings(pool, keys, pending)
         if not len(fresh) + len(again):
             return pool[:0]
-        mean, std = self._predict(pool)  # of all: predictors cache the features of an enumerable space
+        mean, std = self.models.moments(pool)  # of all: predictors cache the features of an enumerable space
         known = np.ix_(again, self._evaluated_columns)
         mean[known], std[known] = told, 0.0
         rows, repeated = np.concatenate([fresh, again]), np.repeat([False, True], [len(fresh), len(again)])
         pool, mean, std, networks = pool[rows], mean[rows], std[rows], candidates.number_networks(keys)[rows]
         low, high = self._range(mean)
-        costs = (mean * self.signs - low) / (high - low)
-        front = self._volume.front((self._front_costs(pending) - low) / (high - low))
+
+        def scale(values: Array) -> Array:
+            return np.asarray((values * self.signs - low) / (high - low))
+
+        costs = scale(mean)
+        front = self._volume.front(scale(self._front_values(pending)))
         feasible = self._feasibility(mean, std)
 
         # Joint draws of all candidates would cost the cube of their number: a shortlist is screened by the hypervolume
@@ -443,13 +402,22 @@ class PredictorSearch(Searcher):
         exploration = self.exploration
         if exploration is None:
             exploration = PRIOR_EXPLORATION if self._prior is not None else EXPLORATION
-        pool, costs, deviation = pool[short], costs[short], exploration * std[short] / (high - low)
-        drawn, fronts = self._draw_costs(pool, costs, pending, low, high, rng)
+        pool, deviation = pool[short], exploration * std[short] / (high - low)
+        drawn, known_draws = self._draw(pool, mean[short], pending, rng)
+        fronts = [self._volume.front(scale(values)) for values in known_draws]
         # Few-shot objectives vary jointly in the draws; the others candidate by candidate, around their means.
         vary = np.array([float(o.name not in self.few_shot) for o in self.objectives])
         noise = [deviation * z for z in self._normal * vary]
         chosen = acquisition.expected_improvement_batch(
-            self._volume, costs, drawn, noise, fronts, feasible[short], networks[short], repeated[short], n
+            self._volume,
+            costs[short],
+            [scale(values) for values in drawn],
+            noise,
+            fronts,
+            feasible[short],
+            networks[short],
+            repeated[short],
+            n,
         )
         return pool[chosen]
 
@@ -466,7 +434,7 @@ class PredictorSearch(Searcher):
         archs = self._evaluated_archs()
         told: dict[Hashable, list[Array]] = {}
         for key, arch in zip(self.space.keys(archs), archs, strict=True):
-            told.setdefault(key, []).append(self._values_of(arch)[columns])
+            told.setdefault(key, []).append(self.values_of(arch[None])[0, columns])
         done = {a.tobytes() for a in archs} | self._failed
         for key in self.space.keys(pending):
             told.pop(key, None)
@@ -474,35 +442,24 @@ class PredictorSearch(Searcher):
         values = [np.mean(told[keys[i]], axis=0) for i in again]
         return np.array(again, dtype=np.int64), np.reshape(values, (len(again), len(columns)))
 
-    def _draw_costs(
-        self, pool: Archs, costs: Array, pending: Archs, low: Array, high: Array, rng: np.random.Generator
+    def _draw(
+        self, pool: Archs, mean: Array, pending: Archs, rng: np.random.Generator
     ) -> tuple[list[Array], list[Array]]:
-        """For each draw the scaled costs ``(n, m)`` of candidates, and the reach ``(k,)`` of the known front.
+        """For each draw the values ``(n, m)`` of candidates, and those of the known feasible architectures.
 
         A few-shot predictor's values of the candidates, and of evaluated architectures without a measurement, are one
         joint draw of the same function (Daulton et al., NeurIPS 2021): a device on which everything is slower than
         predicted moves both, and improves nothing. Other objectives have their means.
         """
         known = np.concatenate([self._evaluated_archs(), pending])
-        values = self._complete_by_prediction(known)
+        values = self.models.complete(known)
         kept = np.isfinite(values).all(axis=1)
         known, values = known[kept], values[kept]
-        names = [o.name for o in self.objectives]
-        columns = [names.index(name) for name in self.few_shot if self._can_learn([name])]
-        told = np.array([np.isfinite(self._values_of(arch)) for arch in known]).reshape(-1, len(names))
-        everything = np.concatenate([pool, known])
-        count = len(self._normal)
-        draws = {j: self.models.draw(names[j], everything, count, rng, DEVIATION) for j in columns}
-        drawn, fronts = [], []
-        for i in range(count):
-            here, there = costs.copy(), values.copy()
-            for j, values_drawn in draws.items():
-                here[:, j] = (values_drawn[i, : len(pool)] * self.signs[j] - low[j]) / (high[j] - low[j])
-                there[:, j] = np.where(told[:, j], values[:, j], values_drawn[i, len(pool) :])
-            scaled = (there * self.signs - low) / (high - low)
-            drawn.append(here)
-            fronts.append(self._volume.front(scaled[self.violation(there) <= 0]))
-        return drawn, fronts
+        told = np.isfinite(self.values_of(known))
+        everything, believed = np.concatenate([pool, known]), np.concatenate([mean, values])
+        draws = self.models.draw(everything, believed, len(self._normal), rng, DEVIATION)
+        fronts = [np.where(told, values, draw[len(pool) :]) for draw in draws]
+        return [draw[: len(pool)] for draw in draws], [front[self.violation(front) <= 0] for front in fronts]
 
     def _range(self, mean: Array) -> tuple[Array, Array]:
         """Least and greatest cost of each objective over what is predicted and what was told."""
@@ -510,13 +467,11 @@ class PredictorSearch(Searcher):
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         return low, np.where(high > low, high, low + 1.0)
 
-    def _front_costs(self, pending: Archs) -> Array:
-        """Costs ``(n, m)`` of feasible evaluated architectures, and of pending ones as predicted."""
-        values = self._complete_by_prediction(self._evaluated_archs())
-        if len(pending):
-            values = np.concatenate([values, self._complete_by_prediction(pending)])
+    def _front_values(self, pending: Archs) -> Array:
+        """Values ``(n, m)`` of feasible evaluated architectures, and of pending ones as predicted."""
+        values = self.models.complete(np.concatenate([self._evaluated_archs(), pending]))
         values = values[np.isfinite(values).all(axis=1)]
-        return (values * self.signs)[self.violation(values) <= 0]
+        return values[self.violation(values) <= 0]
 
     # ---- one objective
 
@@ -542,7 +497,7 @@ class PredictorSearch(Searcher):
                 break
             cost = objective.sign * model.quantile(left, -objective.sign * optimism)
             if self.constraints:
-                likely = self._feasibility(*self._predict(left))
+                likely = self._feasibility(*self.models.moments(left))
                 cost = np.where(likely >= min(0.5, float(likely.max())), cost, np.inf)
             chosen = np.concatenate([chosen, left[[int(np.argmin(cost))]]])
         return chosen
@@ -570,7 +525,7 @@ class PredictorSearch(Searcher):
         size = min(2000, self.candidates)
 
         def score(archs: Archs) -> tuple[Array, Array]:
-            mean, std = self._predict(archs)
+            mean, std = self.models.moments(archs)
             low, high = self._range(mean)
             return (mean * self.signs - std - low) / (high - low), 1.0 - self._feasibility(mean, std)
 
@@ -596,13 +551,13 @@ class PredictorSearch(Searcher):
         expensive objectives are learned by few-shot predictors, the predicted front of the whole space, thinned to
         `front_size`.
         """
-        if not self._can_learn(self.expensive):
+        if not self.models.can_learn(self.expensive):
             return super().recommend()
         predicted = not self.evaluated
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
         if not len(pool):
             return pool
-        values = self._complete_by_prediction(pool)
+        values = self.models.complete(pool)
         violation = self.violation(values)
         if not (violation <= 0).any():
             return pool[[int(np.argmin(violation))]]
