@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nastk.spaces.base import Archs
 
 Purpose = Literal["search", "verify"]
+"""Why a value was evaluated: within the budget of a search, or to verify its front."""
 
 Kind = Literal["measured", "table", "estimate", "computed"]
 """Kind of a value: a measurement or training on this machine, of a table, a predictor's estimate, or computed

@@ -22,6 +22,7 @@ from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs
 
 Progress = Callable[[float, float, str], None]
+"""Called with (done, total, objective)."""
 
 HOPELESS = 5
 """If the first HOPELESS evaluations of an objective all fail, the run stops and says why. Fewer stop a run for bad

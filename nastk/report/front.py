@@ -122,6 +122,7 @@ def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
 
 
 Known = Mapping[str, Mapping[bytes, tuple[float, float]]]
+"""Value and standard deviation, by objective and architecture."""
 
 
 def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> list[Point]:
