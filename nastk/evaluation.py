@@ -1,6 +1,6 @@
-"""One evaluation: its record, what sort of value it is, and how one objective of one architecture is evaluated.
+"""One evaluation: its record, its kind of value, and how one objective of one architecture is evaluated.
 
-Below histories, studies, results and reports, which all speak of records.
+Imported by histories, studies, results and reports, and imports none of them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from nastk.spaces.base import Archs
 
 Purpose = Literal["search", "verify"]
+"""Why a value was evaluated: within the budget of a search, or to verify its front."""
 
 Kind = Literal["measured", "table", "estimate", "computed"]
-"""What sort of value: a measurement or training here, a table's, a predictor's estimate, or computed exactly."""
+"""Kind of a value: a measurement or training on this machine, of a table, a predictor's estimate, or computed
+exactly."""
 
-EQUAL = "an equal network"
-"""Source of a record that took its value from an isomorphic architecture's instead of an evaluation."""
+ISOMORPHIC = "an equal network"
+"""Source of a record whose value is that of an isomorphic architecture, instead of an evaluation. Databases hold this
+text, so it has to stay."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Record:
     """One evaluation of one objective on one architecture.
 
     Args:
-        arch: the row of integers.
+        arch: the architecture, a row of integers.
         objective: name of the objective.
         value: in the objective's unit; NaN if it failed.
         std: its standard deviation, NaN where unknown.
@@ -43,7 +46,7 @@ class Record:
         reason: why it failed.
         purpose: "search", or "verify" for evaluations that check a front and are not part of the budget.
         time: when it was recorded, seconds since 1970.
-        kind: what sort of value it is.
+        kind: of the value, see :data:`Kind`.
     """
 
     arch: tuple[int, ...]
@@ -61,12 +64,12 @@ class Record:
 
     @property
     def key(self) -> tuple[tuple[int, ...], str, float | None, str]:
-        """What can be recorded only once."""
+        """Identity of the evaluation, of which there is one record at most."""
         return self.arch, self.objective, self.fidelity, self.purpose
 
 
 def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search") -> Record:
-    """Evaluate one objective of one architecture ``(d,)``; what workers are sent.
+    """Evaluate one objective of one architecture ``(d,)``; the function that worker processes run.
 
     A failure of the oracle is a record with its reason; an error that nastk raises on purpose ends the run.
     """
@@ -84,7 +87,7 @@ def evaluate_together(
     except NastkError:
         raise
     except Exception as error:
-        # Whatever a user's function or network raises is that architecture's failure, never the end of the run.
+        # Any exception of a user's function or network is that architecture's failure, never the end of the run.
         if len(archs) > 1:  # one of them is to blame: evaluate each alone
             return [evaluate(objective, arch, fidelity, purpose) for arch in archs]
         text = (str(error).splitlines() or [""])[0]
@@ -127,8 +130,8 @@ def _record(
 
 
 def of_isomorphic(record: Record, arch: Sequence[int]) -> Record:
-    """The record that an architecture takes over from an isomorphic one, at no cost."""
+    """The record of an architecture whose value is that of an isomorphic one, at no cost."""
     return Record(
-        tuple(int(v) for v in arch), record.objective, record.value, record.std, 0.0, record.fidelity, EQUAL,
+        tuple(int(v) for v in arch), record.objective, record.value, record.std, 0.0, record.fidelity, ISOMORPHIC,
         kind=record.kind,
     )  # fmt: skip

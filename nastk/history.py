@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 class History:
     """Records in the order in which they were made, in memory.
 
-    There is one record for each architecture, objective, fidelity and purpose; a second one is refused. A storage
-    backend of your own is a subclass that fills itself by `_keep` when it is opened and overrides `_store`; give an
-    instance as ``storage`` to :func:`nastk.search`.
+    There is one record for each architecture, objective, fidelity and purpose. A storage backend of your own is a
+    subclass that fills itself by `_keep` when it is opened and overrides `_store`; give an instance as ``storage`` to
+    :func:`nastk.search`. One history is written to by one study: nothing here locks.
+
+    Raises:
+        InvalidValue: :meth:`add` is given a record that is there already.
+        StorageError: of a durable history: the database cannot be read or written.
     """
 
     def __init__(self) -> None:
@@ -47,13 +51,14 @@ class History:
             self._state = state
 
     def _keep(self, records: Iterable[Record]) -> None:
+        """Take records into memory, without storing them."""
         for record in records:
             self._records[record.key] = record
             counts = self._counts.setdefault(record.purpose, {})
             counts[record.objective] = counts.get(record.objective, 0) + 1
 
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
-        """For a durable history; in memory there is nothing to do."""
+        """Write records and state durably, all or none; nothing to do in memory."""
 
     def records(self, purpose: Purpose | None = None) -> list[Record]:
         """All records, or those of one purpose, oldest first."""
@@ -62,7 +67,7 @@ class History:
     def find(
         self, arch: Iterable[int], objective: str, fidelity: float | None = None, purpose: Purpose = "search"
     ) -> Record | None:
-        """The record of an evaluation, or None if it was not made."""
+        """The record of an evaluation, or None if there is none."""
         return self._records.get((tuple(int(v) for v in arch), objective, fidelity, purpose))
 
     def counts(self, purpose: Purpose = "search") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a search found: the front, how sure each value is, and files of it."""
+"""The result of a search: the front, the source and uncertainty of each value, and files of it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,24 @@ if TYPE_CHECKING:
 
 
 SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "computed": "computed"}
-"""Kinds of values as the columns ``<name>_source`` call them."""
+"""Kinds of values as the columns ``<name>_source`` call them: those of records, but "predicted" for an estimate."""
 
 
 class Result:
     """A finished (or interrupted) search.
 
-    Attributes:
-        searcher: what searched; it has the space, objectives and constraints.
+    Args:
+        searcher: the searcher, with its space, objectives and constraints.
         history: every record.
+
+    Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
-        proposed: what the searcher proposed as the front, ``(n, d)``, where :meth:`settle` left some of it out.
+        proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
+
+    Raises:
+        InvalidArchitecture: :meth:`describe` or :meth:`verify` is given an architecture outside of the space.
+        InvalidValue: :meth:`hypervolume` is given a reference point of another length, or one that is not finite.
+        StorageError: a file or the database cannot be written.
     """
 
     def __init__(self, searcher: Searcher, history: History):
@@ -58,19 +65,19 @@ class Result:
         """One row an architecture of the front.
 
         Columns: ``arch`` (text), ``index`` (where the space has one), and for each objective its value, ``<name>_std``
-        and ``<name>_source``, which is "measured", "table", "computed" or "predicted". Where constraints are broken by
-        all that was found, ``violation`` is the sum of their relative excesses.
+        and ``<name>_source``, which is "measured", "table", "computed" or "predicted". With constraints, ``violation``
+        is the sum of their relative violations, 0 where an architecture is feasible.
         """
         return self.describe(self.front_archs)
 
     @property
     def feasible(self) -> bool:
-        """Whether the front keeps the constraints, by what is known."""
+        """Whether the front is feasible, by known and predicted values."""
         table = self.front
         return bool(len(table)) and bool((table["violation"] <= 0).all()) if "violation" in table else bool(len(table))
 
     def describe(self, archs: Archs) -> pd.DataFrame:
-        """The best that is known of some architectures; columns as in :attr:`front`, sorted by the last objective."""
+        """The best known values of some architectures; columns as in :attr:`front`, sorted by the last objective."""
         import pandas as pd
 
         archs = self.space.as_archs(archs)
@@ -98,7 +105,7 @@ class Result:
         return table.sort_values(self.objectives[-1].name, kind="stable", ignore_index=True)
 
     def _known_values(self, name: str, archs: Archs) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-        """What was evaluated, verification before search; "" as source where nothing is known."""
+        """Evaluated values, standard deviations and sources, verification before search; "" as source where unknown."""
         value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
         source = [""] * len(archs)
         objective = next(o for o in self.objectives if o.name == name)
@@ -121,9 +128,9 @@ class Result:
     def verify(
         self, archs: Archs | None = None, progress: Callable[[int, int, str], None] | None = None
     ) -> pd.DataFrame:
-        """Evaluate what is only predicted of the front, or of `archs`, beyond the budget, and compare.
+        """Evaluate the values of the front, or of `archs`, that are only predicted, beyond the budget, and compare.
 
-        What an earlier call, or the run that this one resumes, evaluated is compared and not evaluated again.
+        Values that an earlier call, or the resumed run, verified are compared without another evaluation.
 
         Returns:
             One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
@@ -169,14 +176,14 @@ class Result:
         return self.verification
 
     def settle(self, n: int, progress: Callable[[int, int, str], None] | None = None) -> Archs:
-        """Verify the proposed front, and leave out what that showed to be dominated or beyond a constraint.
+        """Verify the proposed front, and leave out architectures that prove dominated or infeasible.
 
         Args:
             n: verify at most this many of the front, evenly along its last objective.
             progress: called with (done, total, objective).
 
         Returns:
-            The front, ``(m, d)``, now :attr:`front_archs`; never empty where something was proposed, which is in
+            The front, ``(m, d)``, now :attr:`front_archs`; never empty where the searcher proposed one, which is now
             :attr:`proposed`.
         """
         self.proposed = self._sort_by_last(self.front_archs)
@@ -188,10 +195,11 @@ class Result:
         return self.front_archs
 
     def _sort_by_last(self, archs: Archs) -> Archs:
-        """In the order of the last objective, by what is known or predicted."""
+        """Architectures in the order of the last objective, by known or predicted values."""
         return self.space.as_archs(list(self.describe(archs)["arch"])) if len(archs) else archs
 
     def _drop_dominated(self, archs: Archs) -> Archs:
+        """The feasible non-dominated architectures; all of them where none is feasible."""
         if not len(archs):
             return archs
         table = self.describe(archs)
@@ -205,7 +213,7 @@ class Result:
     # ---- files
 
     def to_dict(self) -> dict[str, Any]:
-        """Front, records and what was searched, for JSON; NaN is None."""
+        """Space, objectives, front and records, for JSON; NaN is None."""
         return {
             "space": self.space.name,
             "objectives": [
@@ -235,7 +243,7 @@ class Result:
         write_text(path, self.front.to_csv(index=False))
 
     def chart(self, notes: Sequence[str] = ()) -> Chart:
-        """What the pictures show: the front, what was evaluated, and estimates of the rest."""
+        """The chart that pictures show: the front, other evaluated architectures, and predictions of the rest."""
         from nastk.report.front import chart_of
 
         return chart_of(self, notes=notes)

@@ -1,7 +1,7 @@
-"""One way into a search: from its description to a study. Names become objects here, and defaults are decided.
+"""The composition root: from the description of a search to a study. Names are resolved and defaults decided here.
 
-``nastk.search(...)``, ``nastk search`` and ``nastk bench search`` all come through :func:`compose`, so that the same
-search asked in three ways is the same search, row by row, and each can resume what another began.
+``nastk.search(...)``, ``nastk search`` and ``nastk bench search`` all use :func:`compose`, so that one description
+gives the same records in all three, and each resumes a study that another began.
 """
 
 from __future__ import annotations
@@ -27,20 +27,26 @@ from nastk.spaces.base import Archs, SearchSpace
 from nastk.study import Progress, Study, budget_by_objective
 
 STUDY = "nastk"
-"""Name of a study in its storage where none is given."""
+"""Default name of a study in its storage."""
+
 ACCURACY_DATASET = "cifar10"
 """Data set of the shipped accuracy estimates where none is named."""
+
 NETWORK_ARGUMENTS = ("network", "model")
-"""A user's function whose first argument has one of these names is given the built network."""
+"""A user's function whose first argument has one of these names is called with the built network instead of the row."""
+
 LARGEST_BATCH = 5
-"""Proposals to ask for at a time in a search of several objectives: each question refits, which costs seconds."""
+"""Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
+faster, and chooses by fewer results."""
+
 LEAST_ROUNDS = 10
-"""Rounds that a budget is divided into at the least: with fewer, a search would hardly learn from its results."""
+"""Least number of batches that a budget is divided into by default: with fewer, a search would hardly learn from its
+results."""
 
 
 @dataclass(frozen=True)
 class SearchDescription:
-    """One search, described by what JSON can hold.
+    """One search, described in JSON-able values.
 
     Args:
         space: its name, or ``file.py:Class``.
@@ -73,7 +79,7 @@ class SearchDescription:
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain lists and dictionaries, for JSON."""
         return asdict(self)
 
     @classmethod
@@ -85,7 +91,7 @@ class SearchDescription:
 
 @dataclass(frozen=True)
 class Objects:
-    """What a description names but cannot make: a user's own space, oracles and predictors.
+    """Objects that a description names but cannot create: a user's own space, oracles and predictors.
 
     Args:
         space: the space.
@@ -106,11 +112,11 @@ class Run:
     """A search that is ready to start or to be resumed.
 
     Attributes:
-        description: what was asked for.
-        searcher, history: made or opened for it.
+        description: of the search.
+        searcher, history: created or opened for it.
         budget: evaluations of each expensive objective.
-        identity: what makes the study what it is.
-        result: what was found, after :meth:`search`.
+        identity: of the study; see :func:`identity`.
+        result: of the search, after :meth:`search`.
     """
 
     result: Result
@@ -138,7 +144,7 @@ class Run:
         return self.result
 
     def verify(self, progress: Progress | None = None) -> Result:
-        """Evaluate what is only predicted of the proposed front; see :meth:`nastk.Result.settle`."""
+        """Evaluate values of the proposed front that are only predicted; see :meth:`nastk.Result.settle`."""
         if self.description.verify:
             self.result.settle(self.description.verify, progress)
         return self.result
@@ -177,12 +183,12 @@ def compose(
 
     Args:
         description: of the search.
-        objects: what it names but cannot make.
+        objects: those that it names but cannot create.
         storage: keep the history in this database (SQLAlchemy URL), or in this history.
         study: its name there.
 
     Raises:
-        NastkError: whatever a user can get wrong.
+        NastkError: a name that does not exist, or an argument that cannot be used.
     """
     objects = objects or Objects()
     kind = searcher_class(description.searcher)
@@ -227,7 +233,7 @@ def compose(
 
 
 def identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
-    """What makes a study what it is, JSON-able; a study is resumed only by the same. The budget is no part of it."""
+    """Identity of a study, JSON-able: a study is resumed only with the same one. The budget is no part of it."""
     return {
         "space": searcher.space.name,
         "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in searcher.objectives],
@@ -240,7 +246,7 @@ def identity(description: SearchDescription, searcher: Searcher) -> dict[str, An
 
 
 def _space(description: SearchDescription, tables: dict[str, Any]) -> SearchSpace:
-    """The space to search: as far as a table is asked, the architectures that it holds."""
+    """The space to search: with an objective of a table, the architectures that it holds."""
     for entry in description.objectives:
         if entry["oracle"].get("oracle") == "table":
             found: SearchSpace = _table(entry["oracle"]["table"], tables).space
@@ -326,9 +332,9 @@ def _arguments(function: Any) -> list[Parameter]:
 
 
 class _OfNetwork:
-    """A function of the built network as one of the architecture; the seed fixes weights and what is drawn after.
+    """A function of the built network as one of the architecture; `seed` is that of weights and training.
 
-    A class, and not a closure, so that it can be sent to a worker process.
+    A class and not a closure, so that it can be pickled for a worker process.
     """
 
     def __init__(self, function: Callable[..., Any], space: SearchSpace, seed: int):
@@ -349,7 +355,7 @@ def _predictors(
     space: SearchSpace,
     goals: Sequence[Objective],
 ) -> dict[str, Predictor]:
-    """Predictors of expensive objectives: as asked for, and few-shot where the searcher can learn by it.
+    """Predictors of expensive objectives: those given, and few-shot ones where the searcher supports them.
 
     For the others the searcher has a default of its own.
     """
@@ -392,7 +398,7 @@ def _contexts(goals: Sequence[Objective]) -> dict[str, Context]:
 def _limits(
     description: SearchDescription, kind: type[Searcher], goals: Sequence[Objective], models: Mapping[str, Predictor]
 ) -> dict[str, int]:
-    """Evaluations of each expensive objective: few-shot ones their measurements, where the searcher can."""
+    """Evaluations of each expensive objective; few-shot ones get `measurements`, where the searcher supports them."""
     budget = description.budget
     limits = budget_by_objective(budget, [o.name for o in goals if o.expensive] or [o.name for o in goals])
     if kind.learns_few_shot and description.measurements is not None:
@@ -530,7 +536,7 @@ def describe_objects(
 
 
 def _describe_predictor(predictor: Predictor) -> str:
-    """A predictor object as a text that tells it from others: its name, what differs from the defaults, its sources."""
+    """A text that identifies a predictor object: its name, options that differ from the defaults, its sources."""
     from nastk.predictors._storage import constructor_options, registered_name
 
     defaults = {p.name: p.default for p in signature(type(predictor)).parameters.values()}
@@ -545,12 +551,12 @@ def _describe_predictor(predictor: Predictor) -> str:
 
 
 def _plain_number(number: Any) -> Any:
-    """NumPy's whole numbers as Python's, which JSON can hold; anything else is refused later."""
+    """NumPy integers as Python's, which JSON can hold; anything else is refused later."""
     return int(number) if isinstance(number, Integral) else number
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a searcher's option can be written down to tell one study from another."""
+    """Whether a searcher's option is JSON-able, and so part of the identity of a study."""
     if isinstance(value, Mapping):
         return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
     if isinstance(value, (list, tuple)):
@@ -593,13 +599,13 @@ def describe(
         objectives: accuracy, latency, params, flops, or a table's metric. With a table, "accuracy" stands for
             "test_accuracy", also in `constraints` and `predictors`.
         constraints: such as ``latency<=10``.
-        predictors: ``NAME`` for all that is expensive, or ``OBJECTIVE=NAME``.
+        predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime: how latency is measured here.
         accuracy: a user's accuracy function, ``file.py:function``.
-        epochs: that this function is given, ascending; the last is what counts.
+        epochs: fidelities of this function, ascending; the last is the target.
 
     Raises:
-        NastkError: an objective that cannot be had with these names; the message says what would make it so.
+        NastkError: an objective that does not exist with these names; the message says what is missing.
     """
     kind = searcher_class(searcher)
     if predictors and not kind.learns:

@@ -15,9 +15,11 @@ from nastk.evaluation import Kind, Record
 from nastk.history import History
 
 BUSY = 5.0
-"""Seconds to wait for another process that is writing to a SQLite file."""
+"""Seconds to wait for another process that is writing to a SQLite file. Longer hides a process that holds it for
+good."""
 
 _SCHEMA = sa.MetaData()
+"""The tables below, which a new database is created with."""
 
 _STUDIES = sa.Table(
     "nastk_studies",
@@ -27,6 +29,7 @@ _STUDIES = sa.Table(
     sa.Column("config", sa.Text, nullable=False),
     sa.Column("state", sa.Text),
 )
+"""One row per study: what it is (`config`) and the latest state of its searcher, both JSON."""
 
 _RECORDS = sa.Table(
     "nastk_records",
@@ -44,9 +47,10 @@ _RECORDS = sa.Table(
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("time", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(10), nullable=False, server_default=""),  # "" in databases of before it existed
+    sa.Column("kind", sa.String(10), nullable=False, server_default=""),  # "" in databases older than the column
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
+"""One row per :class:`Record`. The unique constraint makes the second of two concurrent runs of one study fail."""
 
 
 class DurableHistory(History):
@@ -147,6 +151,7 @@ class DurableHistory(History):
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
+        """Turn SQLAlchemy's errors into a StorageError that says what to do."""
         try:
             yield
         except IntegrityError as error:
@@ -175,7 +180,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _kind(row: Any) -> Kind:
-    """The kind as recorded; in databases of before it was, what the source said."""
+    """The kind as recorded; in databases older than the column, by the source."""
     return row.kind or ("table" if row.source.startswith("table") else "measured")
 
 
@@ -193,8 +198,8 @@ def open_history(storage: str | None = None, study: str = "nastk", config: dict[
     Args:
         storage: SQLAlchemy URL, such as ``sqlite:///run.db``.
         study: one database holds many studies by name.
-        config: what makes the study what it is (space, objectives, searcher, seed ...); a study that exists is opened
-            only with the same one. The budget is no part of it.
+        config: identity of the study (space, objectives, searcher, seed ...); an existing study is opened only with
+            the same one. The budget is no part of it.
 
     Raises:
         InvalidValue: the study exists with another configuration, or the configuration is no JSON.

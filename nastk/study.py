@@ -22,20 +22,24 @@ from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs
 
 Progress = Callable[[float, float, str], None]
+"""Called with (done, total, objective)."""
 
 HOPELESS = 5
-"""If the first HOPELESS evaluations of an objective all fail, the run stops and says why."""
+"""If the first HOPELESS evaluations of an objective all fail, the run stops and says why. Fewer stop a run for bad
+luck; more waste evaluations on a broken objective."""
 
 FRUITLESS = 20
-"""Consecutive proposals without anything new and affordable, after which the searcher is not asked again."""
+"""Consecutive proposals without anything new and affordable, after which the run ends. A searcher may propose known
+architectures now and then, and one that does so for ever must not hang the run."""
 
 PATIENCE = 0.2
-"""Share of the time that the last question took for which further results are awaited before the next question."""
+"""Share of the time that the last proposals took, for which further results are awaited before the next. More gives the
+searcher more results to propose from, and lets workers idle longer."""
 
 
 @dataclass(eq=False)
 class _Open:
-    """A proposal and which of its objectives have no record yet."""
+    """A proposal and those of its objectives that have no record yet."""
 
     proposal: Proposal
     missing: list[str]
@@ -45,15 +49,17 @@ class Study:
     """One search.
 
     An evaluation that raises is a failed record with its reason, and the run goes on; an error that nastk raises on
-    purpose ends it. What was proposed when a run ended is evaluated first when it is resumed, so that the same
+    purpose ends it. Proposals that were open when a run ended are evaluated first when it is resumed, so that the same
     architectures are evaluated as without the interruption.
+
+    Not thread-safe: one thread runs a study, and the executor's workers only evaluate.
 
     Args:
         searcher: proposes; it has the space, the objectives and the constraints.
         budget: evaluations of each expensive objective, in all or by name; failures count, and so does each fidelity,
             low or high, as one. By default the searcher's own. Where no objective is expensive, a number of
             architectures.
-        history: where records go; in memory by default. One that holds records is resumed.
+        history: keeps the records; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
         workers: evaluations under way at a time with an executor.
@@ -92,8 +98,8 @@ class Study:
         """Spend what is left of the budget.
 
         Raises:
-            NastkError: nothing can be evaluated; what was evaluated is in the history.
-            KeyboardInterrupt: as it came; what was evaluated is in the history, and the same study goes on from there.
+            NastkError: nothing can be evaluated; earlier evaluations are in the history.
+            KeyboardInterrupt: passed on; earlier evaluations are in the history, from which the same study resumes.
         """
         self._resume()
         self._report("")
@@ -158,8 +164,8 @@ class Study:
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
-                # Evaluations that are about to end are awaited, for a fraction of what a question takes: one question
-                # for several proposals is cheaper than one each, and its answers know of all these results.
+                # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask for
+                # several proposals is cheaper than one each, and the searcher then knows all these results.
                 done, _ = wait(running, timeout=PATIENCE * asking)
                 for job in done:
                     record = job.result()
@@ -176,20 +182,20 @@ class Study:
         finally:
             for job in running:
                 job.cancel()
-            for job, entry in running.items():  # an evaluation that was made is kept, whatever else went wrong
+            for job, entry in running.items():  # keep every finished evaluation, whatever else went wrong
                 if job.done() and not job.cancelled() and job.exception() is None:
                     with suppress(NastkError):
                         self._record(entry, job.result())
 
     def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
-        """Records of `archs`; where isomorphic architectures have one value, each network is evaluated once."""
+        """Records of `archs`; where isomorphic architectures share a value, each network is evaluated once."""
         found = [self._find_isomorphic(objective, arch, fidelity) for arch in archs]
         fresh = archs[[record is None for record in found]]
         answers = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
         return [next(answers) if record is None else record for record in found]
 
     def _find_isomorphic(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
-        """The record that this architecture takes over from an isomorphic one, if there is one."""
+        """The record of this architecture by an isomorphic one's value, or None."""
         if not objective.oracle.per_network:
             return None
         found = self._by_network.get(self._network_key(arch, objective.name, fidelity))
@@ -207,7 +213,7 @@ class Study:
         return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
 
     def _ask(self, n: int) -> list[_Open]:
-        """Proposals cut to what the budget allows and what is not known yet; empty when nothing is left to evaluate."""
+        """Ask for proposals, cut to the budget and to unknown values; empty when nothing is left to evaluate."""
         for _ in range(FRUITLESS):
             if not any(self._affordable_counts().values()):
                 return []
@@ -218,6 +224,7 @@ class Study:
         return []
 
     def _affordable_counts(self) -> dict[str, int]:
+        """Evaluations of each objective that the budget allows beside the open proposals."""
         left = self.remaining()
         for entry in self._open:
             for name in entry.missing:
@@ -225,6 +232,7 @@ class Study:
         return left
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
+        """Proposals with the objectives that are unknown, not open already and within the budget."""
         left = self._affordable_counts()
         taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
         cut: list[_Open] = []

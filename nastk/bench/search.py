@@ -1,4 +1,4 @@
-"""Sample efficiency of searchers on a table: regret or hypervolume after so many evaluations, over many seeds."""
+"""Sample efficiency of searchers on a table: regret or hypervolume by number of evaluations, over many seeds."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ from nastk.search.base import Objective, searcher_class
 Values = NDArray[np.float64]
 
 SEARCHED = ("random", "pymoo:nsga2", "pareto-local-search", "predictor")
-"""Compared by default where there are several objectives."""
+"""Searchers compared by default where there are several objectives."""
 
 DUPLICATES = 0.995
-"""Where a target is itself a source, it and the sources that rank like it (Spearman) above this are left out."""
+"""Where a target is itself a source, it and the sources that correlate with it (Spearman) above this are left out. A
+lower value excludes more useful sources; a higher one lets near-copies of the target leak its values."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One search. What it finds depends on nothing else."""
+    """One search; its trace depends on these values alone."""
 
     problem: Problem
     searcher: str
@@ -52,7 +53,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a search did.
+    """The course of one search.
 
     Args:
         rows: rows of the problem's table in the order in which its first expensive objective (on fidelities:
@@ -60,7 +61,7 @@ class Trace:
         measured: evaluations of each other expensive objective by then, the most of them, ``(n,)``.
         seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
         cost: full trainings by then, this one included, ``(n,)``: a model, in which an evaluation at fidelity f costs
-            f / target and nothing is trained on from where a lower fidelity ended. Without fidelities 1, 2, 3 ...
+            f / target, as a training from scratch. Without fidelities 1, 2, 3 ...
     """
 
     rows: NDArray[np.int64]
@@ -94,27 +95,28 @@ def compare(
 ) -> Comparison:
     """Run every searcher on every problem with every seed.
 
-    A searcher that can (its class says `learns_few_shot`) learns latency with few-shot-gp: it pays `measurements`
-    latencies of the device and the budget in the other objectives; any other pays the budget in all. A searcher that
-    takes contexts is given the table's zero-cost proxies where most architectures have them. A searcher on fidelities
-    pays the budget in full trainings, of which its short ones are their share, and measures what it starts.
+    A searcher that supports it (its class sets `learns_few_shot`) learns latency with few-shot-gp: it evaluates
+    `measurements` latencies of the device, and the other objectives within the budget; any other evaluates all
+    objectives within the budget. A searcher that takes contexts is given the table's zero-cost proxies where most
+    architectures have them. The budget of a searcher on fidelities counts full trainings, short ones as their share,
+    and it measures every architecture that it starts.
 
     Args:
         space, dataset, devices, objectives, report, with_proxies: see `nastk.bench.problems.problems`.
         searchers: names.
         budget: evaluations of a run, in full trainings where there are fidelities.
-        seeds: repetitions 0 to ``seeds - 1``; a seed draws the source samples, the target samples and the search, and
-            adding a searcher changes no other's result.
+        seeds: repetitions with random seeds 0 to ``seeds - 1``, of the source samples, the target samples and the
+            search; adding a searcher changes no other's result.
         sources: source devices of few-shot-gp, those that the table recommends if None. A target among them is left
-            out, with its likes.
-        source_samples: architectures a source device.
-        measurements: latencies that a searcher with a few-shot predictor pays.
+            out, with the sources that correlate with it above :data:`DUPLICATES`.
+        source_samples: architectures per source device.
+        measurements: latencies that a searcher with a few-shot predictor evaluates.
         batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
-        predictor: of what is expensive, for searchers that take one; by default their own. "gp-bma" has the prior that
-            ships for the space, as it has in the searcher `predictor`.
+        predictor: of expensive objectives, for searchers that take one; by default their own. "gp-bma" has the prior
+            that ships for the space, as it has in the searcher `predictor`.
         workers: processes, by default one a core.
         progress: called with (done, total) after each run.
-        journal: a file that keeps every finished run; what it holds already is not run again.
+        journal: a file that keeps every finished run; runs that it holds are not repeated.
 
     Raises:
         UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
@@ -129,7 +131,7 @@ def compare(
     for device in used:
         if device not in table.devices():
             raise UnknownName("source device", device, table.devices())
-    for problem in asked:  # so that what is wrong with a problem is said before anything is run
+    for problem in asked:  # errors of a problem are raised before anything is run
         scored = scores(problem)
         for name in searchers:
             if searcher_class(name).needs_fidelities:
@@ -157,7 +159,7 @@ def compare(
 
 
 def _search(job: _Run) -> Trace:
-    """One run; spies count what the searcher saw of its expensive objectives."""
+    """One run; spies count the values that the searcher saw of its expensive objectives."""
     table = scores(job.problem).table
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
     goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
@@ -243,7 +245,7 @@ def _latency_predictor(job: _Run, goal: Objective) -> Predictor:
 
 @lru_cache(maxsize=4)
 def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
-    """few-shot-gp on the sources, from samples that the seed draws."""
+    """few-shot-gp pretrained on random samples of the sources."""
     few = FewShotGP()
     if not sources:
         return few
@@ -260,7 +262,7 @@ def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples
 
 
 class _Journal:
-    """Finished runs by what they were asked for, a JSON object a line; a line that is cut off is no run."""
+    """Finished runs by their settings, one JSON object per line; a truncated line is ignored."""
 
     def __init__(self, path: str | os.PathLike[str] | None):
         self.path = None if path is None else Path(path)
@@ -313,7 +315,7 @@ class Comparison:
     """Finished runs of searchers on problems that differ in their devices.
 
     Args:
-        problems, searchers, seeds, budget: what was run.
+        problems, searchers, seeds, budget: as in :func:`compare`.
         traces: by problem, searcher and seed.
     """
 
@@ -325,21 +327,21 @@ class Comparison:
 
     @property
     def single(self) -> bool:
-        """Whether there is one objective, so that regret is what counts, and not hypervolume."""
+        """Whether there is one objective, whose metric is regret and not hypervolume."""
         return len(self.problems[0].goals) == 1
 
     @property
     def staged(self) -> bool:
-        """Whether a searcher trained at lower fidelities, so that evaluations are full trainings or their like."""
+        """Whether a searcher evaluated lower fidelities, so that the budget counts full trainings."""
         return any(len(t.cost) and t.cost[-1] != len(t.cost) for t in self.traces.values())
 
     @property
     def main_metric(self) -> str:
-        """What searchers are ranked by."""
+        """The metric that ranks searchers."""
         return "regret" if self.single else "hypervolume"
 
     def values(self, metric: str, searcher: str, problem: Problem, n: int) -> Values:
-        """A metric of each seed after `n` evaluations, or what costs as much by :class:`Trace`, ``(seeds,)``.
+        """A metric of each seed after `n` evaluations, or as many full trainings by :class:`Trace`, ``(seeds,)``.
 
         Args:
             metric: "regret" (in the metric's unit) or "evaluations_to_best" and "evaluations_to_0.1" for one objective,
@@ -350,7 +352,7 @@ class Comparison:
         return np.array([_value(metric, trace, scores(problem), n) for trace in runs])
 
     def rows(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
-        """Tidy rows: one a searcher, device, budget and metric, and with device "*" the mean over several devices.
+        """Tidy rows, one per searcher, device, budget and metric; device "*" is the mean over several devices.
 
         For one objective there are, at the largest budget, the medians of the evaluations until the best and until
         within 0.1 of it: without interval, and NaN where half of the runs do not get there.
@@ -401,6 +403,7 @@ class Comparison:
 
 
 UNTIL = ("evaluations_to_best", "evaluations_to_0.1")
+"""Metrics that count evaluations: until the best of the table, or a value within 0.1 of it, is found."""
 
 
 def _value(metric: str, trace: Trace, scored: Scores, n: int) -> float:

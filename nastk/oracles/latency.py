@@ -21,7 +21,8 @@ from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
 ADJUSTED = 5
-"""With fewer networks than this in a round, its speed cannot be told from theirs."""
+"""Least number of networks in a round whose times are divided by the round's speed. With fewer, the speed of a round
+cannot be distinguished from that of its networks."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Measurement:
         low, high: 95 % interval of the median, ms (order statistics of the rounds' medians).
         spread: standard deviation of a single run, ms, from the quartiles of all runs.
         repeats: number of timed runs.
-        peak_memory: MB (10^6 bytes) of weights, input and live activations at their greatest during one forward pass,
-            as the runtime counts them (`Runtime.peak_memory`); NaN where it does not tell.
-        seconds: what the measurement took, building included.
+        peak_memory: peak MB (10^6 bytes) of weights, input and live activations during one forward pass, as the runtime
+            counts them (`Runtime.peak_memory`); NaN where it does not.
+        seconds: duration of the measurement, building included.
     """
 
     median: float
@@ -48,13 +49,13 @@ class Measurement:
 
 
 class Latency(Oracle):
-    """Median latency (ms) of a network's forward pass on a device of this machine, a paid oracle.
+    """Median latency (ms) of a network's forward pass on a device of this machine, an expensive oracle.
 
-    Networks are measured in turns: in each round each network is built, warmed up, timed run by run and freed. Other
-    work on the machine slows runs down for seconds at a time, and one build can be luckier in its memory than the next;
-    runs of several rounds are independent of both, so that few of them rank networks better than many runs in one go.
-    A processor may also change its speed for minutes, for all networks alike: where at least `ADJUSTED` take turns,
-    each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
+    Networks are measured round-robin: in each round each network is built, warmed up, timed run by run and freed. Other
+    work on the machine slows runs down for seconds at a time, and memory layout differs from build to build; runs of
+    several rounds average over both, so that few of them rank networks better than many runs in one go. A processor
+    may also change its speed for minutes, for all networks alike: where at least `ADJUSTED` networks are measured
+    together, each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
     One run is timed by the runtime (`Runtime.timer`): with PyTorch the CPU by the wall clock, CUDA by events.
 
     A network that cannot be built or run gets NaN, and :attr:`reasons` says why, by its text.
@@ -70,7 +71,7 @@ class Latency(Oracle):
         warmup: seconds, and at least two runs, before the timing of each round.
         min_repeats, max_repeats, max_seconds: limits of a network's timed runs, shared equally by the rounds.
         precision: a round ends early when half the interval of its median is below this share of the median.
-        together: how many networks take turns; an interruption loses them.
+        together: how many networks are measured together; an interruption loses them.
         progress: called with (done, total) once an architecture.
         build_options: of `SearchSpace.build` (classes, input size).
 
@@ -132,7 +133,7 @@ class Latency(Oracle):
         found = self.measure_many(archs)
         return Evaluation(
             np.array([m.median for m in found], dtype=np.float64),
-            np.array([(m.high - m.low) / 3.92 for m in found], dtype=np.float64),
+            np.array([(m.high - m.low) / 3.92 for m in found], dtype=np.float64),  # 2 x 1.96 standard deviations
             np.array([m.seconds for m in found], dtype=np.float64),
         )
 
@@ -149,7 +150,7 @@ class Latency(Oracle):
         return candidate.measurement()
 
     def measure_many(self, archs: Any) -> list[Measurement]:
-        """Measure architectures in turns; one that fails gets NaN, no repeats, and an entry in :attr:`reasons`."""
+        """Measure architectures round-robin; one that fails gets NaN, no repeats, and an entry in :attr:`reasons`."""
         archs = self.space.as_archs(archs)
         found: list[Measurement] = []
         for start in range(0, len(archs), self.together):
@@ -207,7 +208,7 @@ class Latency(Oracle):
         """Milliseconds of each timed run of one round."""
         least, most = -(-self.min_repeats // self.rounds), -(-self.max_repeats // self.rounds)
         collecting = gc.isenabled()
-        gc.disable()
+        gc.disable()  # a collection would take milliseconds of one run
         try:
             begun, runs = time.perf_counter(), 0
             while runs < 2 or time.perf_counter() - begun < self.warmup:
@@ -248,7 +249,7 @@ class _Candidate:
         low, _, high = median_interval(medians if len(medians) >= 6 else times)
         median = float(np.median(times))
         quartiles = np.percentile(times, [25, 75])
-        spread = float(quartiles[1] - quartiles[0]) / 1.349
+        spread = float(quartiles[1] - quartiles[0]) / 1.349  # interquartile range of a standard normal
         return Measurement(
             median, min(low, median), max(high, median), spread, len(times), self.peak_memory, self.seconds
         )

@@ -1,8 +1,8 @@
-"""Predictors: learn a metric from a few architectures, answer mean and standard deviation for any.
+"""Predictors: learn a metric from a few architectures, predict its mean and standard deviation for any.
 
-A predictor's constructor only stores its arguments; ``fit(task)`` learns and returns the predictor; what is learned
-ends in an underscore. A few-shot predictor is first ``pretrain``-ed on other tasks, then ``adapt``-ed to the new one,
-which gives another predictor and leaves the pretrained one as it was.
+A predictor's constructor only stores its arguments; ``fit(task)`` learns and returns the predictor; names of learned
+attributes end in an underscore. A few-shot predictor is first ``pretrain``-ed on other tasks, then ``adapt``-ed to the
+new one, which gives another predictor and leaves the pretrained one as it was.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Task:
         values: ``(n,)``, finite.
         metric: name of the metric ("latency", "test_accuracy").
         unit, direction: of the metric.
-        dataset, device: what the values were obtained on, where that applies.
+        dataset, device: of the values, where that applies.
         std: known noise of the values, ``(n,)``, or None.
         context: where looked-up features come from; its latencies never hold `device`.
         descriptor: numbers that describe the device, ``(m,)`` (its hardware counters, as in MAPLE), or None.
-        lower: what is known of the same metric at a lower fidelity (accuracy after fewer epochs): a predictor fitted to
-            that, or None. Only predictors with `uses_lower` look at it.
+        lower: a predictor fitted to the same metric at a lower fidelity (accuracy after fewer epochs), or None. Only
+            predictors with `uses_lower` use it.
 
     Raises:
         InvalidArchitecture: architectures that are no members of the space.
@@ -83,12 +83,12 @@ class Task:
 
     @classmethod
     def measure(cls, oracle: Oracle, archs: Any, device: str | None = None, **options: Any) -> Task:
-        """The task of what an oracle answers now; architectures that failed are left out.
+        """Evaluate an oracle, as a task; architectures that failed are left out.
 
         Args:
             oracle: of the metric; name, unit and direction are the oracle's.
             archs: texts, indices, rows or an ``(n, d)`` array.
-            device: name of the device that the values are of.
+            device: name of the device of the values.
             options: further arguments of :class:`Task`.
         """
         archs = oracle.space.as_archs(archs)
@@ -107,10 +107,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a predictor answers for ``n`` architectures.
+    """A prediction for ``n`` architectures.
 
     Args:
-        mean: ``(n,)``, in the unit of the task's metric; of a ranker (`Predictor.scale`) without unit.
+        mean: ``(n,)``, in the unit of the task's metric; of a ranker (`Predictor.scale`) unitless.
         std: standard deviation in the same unit, ``(n,)``; NaN where a method has none.
     """
 
@@ -160,7 +160,7 @@ class Predictor(ABC):
                 (Spearman correlation above this).
 
         Raises:
-            Unsupported: the method learned its source devices together and cannot take one out again.
+            Unsupported: the method learned its source devices jointly and cannot remove one.
         """
         if self.template is not self:
             raise Unsupported(f"{type(self).__name__} has been adapted; leave source devices out before that")
@@ -175,7 +175,7 @@ class Predictor(ABC):
         seed: Seed = 0,
         context: Context | None = None,
     ) -> Archs:
-        """Architectures to measure before :meth:`adapt`, ``(n, d)``, drawn at random unless the method knows better.
+        """Architectures to measure before :meth:`adapt`, ``(n, d)``: random, unless the method has a design.
 
         Args:
             n: how many.
@@ -201,19 +201,19 @@ class Predictor(ABC):
         """Mean and standard deviation for architectures (text, index, row or ``(n, d)`` array)."""
 
     def quantile(self, archs: Any, z: float) -> Values:
-        """What is `z` standard deviations from the median, ``(n,)``, in the unit of the metric."""
+        """The value `z` standard deviations from the median, ``(n,)``, in the unit of the metric."""
         prediction = self.predict(archs)
         return prediction.mean + z * np.nan_to_num(prediction.std, nan=0.0)
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
-        """How good architectures ``(n, d)`` are before anything was evaluated: unitless prior scores, higher is better.
+        """Unitless prior scores ``(n,)`` of architectures before any evaluation, higher is better.
 
         None for predictors that have no prior.
         """
         return None
 
     def sample(self, archs: Any, n: int, seed: Seed = None) -> NDArray[np.float64]:
-        """Draws from the predictive distribution, ``(n, n_archs)``; independent unless the method knows better."""
+        """Draws from the predictive distribution, ``(n, n_archs)``; independent unless the method has a joint one."""
         prediction = self.predict(archs)
         rng = np.random.default_rng(seed)
         std = np.nan_to_num(prediction.std, nan=0.0)
@@ -235,7 +235,7 @@ class Predictor(ABC):
         return self
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        """What was learned, as JSON-able facts and arrays; None if it is to be stored as its data and fitted again."""
+        """The learned state, as JSON-able facts and arrays; None if the training data are stored and fitted again."""
         return None
 
     def restore(
@@ -253,12 +253,12 @@ class Predictor(ABC):
 class FewShotPredictor(Predictor):
     """A predictor that learns from other tasks first.
 
-    ``pretrain(tasks)`` once, then ``adapt(task)`` for each new device or data set. What is pretrained is
-    :attr:`devices`, in the space :attr:`source_space`.
+    ``pretrain(tasks)`` once, then ``adapt(task)`` for each new device or data set. :attr:`devices` are the sources, in
+    the space :attr:`source_space`.
     """
 
     needs_pretraining: bool = False
-    """Whether :meth:`adapt` wants :meth:`pretrain` first."""
+    """Whether :meth:`adapt` needs :meth:`pretrain` first."""
     source_space: SearchSpace | None = None
     """Space of the source tasks, known after :meth:`pretrain`."""
     references_: Archs = np.empty((0, 0), dtype=np.int64)
@@ -290,7 +290,7 @@ class FewShotPredictor(Predictor):
         return self.adapt(task)
 
     def without(self, devices: Iterable[str], duplicates: float | None = None) -> Predictor:
-        """See :meth:`Predictor.without`; few-shot-gp, whose sources are separate models, can take some out."""
+        """See :meth:`Predictor.without`; few-shot-gp, whose sources are separate models, can remove some."""
         left_out = sorted(set(devices) & set(self.devices))
         if left_out or (duplicates is not None and self.devices):
             raise Unsupported(

@@ -7,14 +7,30 @@ from typing import Any
 
 
 def write_html(result: Any, path: str | os.PathLike[str]) -> None:
-    """Write an interactive page of a result (or of its chart) that opens offline, whole or not at all."""
+    """Write an interactive page of a result that opens offline.
+
+    Args:
+        result: a :class:`nastk.Result`, or its chart.
+        path: of the HTML file, written whole or not at all; its folder is created where it is missing.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     from nastk.report.html import write_html as write
 
     write(_chart(result), path)
 
 
 def write_png(result: Any, path: str | os.PathLike[str]) -> None:
-    """Draw the front of a result (or of its chart) as PNG, whole or not at all."""
+    """Draw the front of a result as PNG.
+
+    Args:
+        result: a :class:`nastk.Result`, or its chart.
+        path: of the PNG file, written whole or not at all; its folder is created where it is missing.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     from nastk.report.plots import write_png as write
 
     write(_chart(result), path)

@@ -1,4 +1,4 @@
-"""What a front's picture shows, apart from how it is drawn: the PNG and the HTML draw the same chart.
+"""The content of a front's picture, apart from how it is drawn: the PNG and the HTML draw the same chart.
 
 Every value says what it is: a measurement, a value of a table, or an estimate.
 """
@@ -18,6 +18,7 @@ KINDS: dict[str, str] = {
     "estimate": "estimate",
     "computed": "computed exactly",
 }
+"""Kinds of values as pictures and tables call them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Value:
 
     Args:
         value: in the objective's unit.
-        kind: what sort of value it is.
+        kind: measured, of a table, estimated or computed.
         low, high: ends of its interval (estimates: 95 % of the predictive distribution; measurements: their spread).
     """
 
@@ -59,12 +60,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Point:
-    """One architecture of the front, or evaluated on the way.
+    """One architecture: of the front, or another that was evaluated.
 
     Args:
         arch: its text form.
-        shown: the best value known of each objective, by name.
-        predicted: what had been predicted before it was measured, by name, where both are known.
+        shown: the best known value of each objective, by name.
+        predicted: predictions made before the values were measured, by name, where both are known.
     """
 
     arch: str
@@ -87,11 +88,11 @@ class Chart:
     Args:
         title: what was searched.
         axes: the objectives; the first two are drawn, the HTML lets the reader choose.
-        front: best first objective first.
-        evaluated: what was evaluated and is not in the front.
-        cloud: estimates of the rest.
+        front: sorted by the first objective.
+        evaluated: evaluated architectures outside the front.
+        cloud: estimates of architectures that were not evaluated.
         true_front: the table's own front, where it is known: values by name.
-        notes: sentences below the title: sources, how far prediction and measurement lie apart.
+        notes: sentences below the title: sources of values, errors of predictions.
     """
 
     title: str
@@ -104,7 +105,7 @@ class Chart:
 
     @property
     def xy(self) -> tuple[Axis, Axis]:
-        """The axes to draw: what is minimised across, what is maximised upwards, where there is one of each."""
+        """The axes to draw, x then y: a minimised and a maximised objective, where there is one of each."""
         if len(self.axes) < 2:
             return self.axes[0], self.axes[0]
         upward = next((a for a in self.axes if a.direction == "max"), self.axes[-1])
@@ -127,7 +128,7 @@ class Chart:
                 title=str(content["title"]),
                 axes=[Axis(**a) for a in content["axes"]],
                 front=_points(content["front"]),
-                evaluated=_points(content["evaluated"] if "evaluated" in content else content["paid"]),
+                evaluated=_points(content["evaluated"] if "evaluated" in content else content["paid"]),  # old files
                 cloud=Cloud(**content["cloud"]),
                 true_front=dict(content["true_front"]),
                 notes=[str(n) for n in content["notes"]],
@@ -141,5 +142,5 @@ def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
 
 
 def _values(content: dict[str, Any]) -> dict[str, Value]:
-    """Values by name; files of before 0.1 call what is computed exact."""
+    """Values by name; in files written before 0.1 the kind "computed" is called "exact"."""
     return {n: Value(**{**v, "kind": "computed" if v["kind"] == "exact" else v["kind"]}) for n, v in content.items()}

@@ -1,4 +1,4 @@
-"""Curves with 95 % intervals, a panel a task, as a PNG."""
+"""Curves with 95 % intervals, one panel per task, as a PNG."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from nastk.files import atomic_path
 
 COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3a3f47", "#b4b9c2")
+"""Line colours of the methods, in turn; further methods repeat them with another stroke."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The chart of a result: its front, what it evaluated, and what its predictors say of the rest."""
+"""The chart of a result: its front, the evaluated architectures, and predictions of the others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from nastk.result import Result
 
 CLOUD = 5_000
-"""Architectures to draw in grey at the most; more make the page slow and show nothing else."""
+"""Draw at most this many predicted architectures in grey; more make the page slow and show nothing else."""
 
 Z95 = 1.96
+"""Standard normal quantile at 97.5 %: half the width of a 95 % interval in standard deviations."""
 
 
 def chart_of(
@@ -36,11 +37,11 @@ def chart_of(
 
     Args:
         result: finished or interrupted.
-        proposed: what the searcher proposed as the front, where verification left some of it out.
+        proposed: the front as the searcher proposed it, where verification left some of it out.
         title: by default the space and its objectives.
         notes: further sentences for the reader.
         true_front: of the table, where it is known: values by objective.
-        seed: random seed of the sample that stands for the rest where there are too many to draw.
+        seed: random seed of the sample that is drawn where there are too many other architectures.
     """
     searcher = result.searcher
     told = _values(result, "search")
@@ -69,18 +70,18 @@ def _title(searcher: Searcher) -> str:
 
 
 def _source_note(objective: Objective, front: Sequence[Point]) -> str:
-    """Where the values of one objective come from, and for how many of the front."""
+    """Where the values of one objective come from, and how many of the front's are estimates."""
     label = Axis(objective.name, objective.unit).label
     if not objective.expensive:
         return f"{label}: {objective.oracle.source}."
-    guessed = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
-    if not guessed:
+    estimates = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
+    if not estimates:
         return f"{label}: {objective.oracle.source}."
-    return f"{label}: {objective.oracle.source}; estimates for {guessed} of the {len(front)} of the front."
+    return f"{label}: {objective.oracle.source}; estimates for {estimates} of the {len(front)} of the front."
 
 
 def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
-    """Value and standard deviation of what was evaluated, by objective and architecture."""
+    """Value and standard deviation of each evaluation, by objective and architecture."""
     goals = {o.name: o for o in result.objectives if o.expensive}
     found: dict[str, dict[bytes, tuple[float, float]]] = {name: {} for name in goals}
     for record in result.history.records(purpose):
@@ -121,10 +122,11 @@ def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
 
 
 Known = Mapping[str, Mapping[bytes, tuple[float, float]]]
+"""Value and standard deviation, by objective and architecture."""
 
 
 def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> list[Point]:
-    """What is known of each architecture; a prediction is shown beside a value that came after it only."""
+    """Known values of each architecture; a prediction is shown beside a value only if that was evaluated after it."""
     predictions = _predict(searcher, archs)
     points = []
     for i, arch in enumerate(archs):
@@ -159,7 +161,7 @@ def _value(value: float, std: float, kind: Kind) -> Value:
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
-    """How far prediction and evaluation lie apart, for one objective.
+    """Agreement of predictions with later evaluations of one objective.
 
     Over the architectures proposed as the front whose values were evaluated after they had been predicted.
 
@@ -173,13 +175,13 @@ def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
     pairs = [(p.predicted[name], p.shown[name].value) for p in points if name in p.predicted]
     if len(pairs) < 3:
         return None
-    guess: NDArray[np.float64] = np.array([v.value for v, _ in pairs])
+    predicted: NDArray[np.float64] = np.array([v.value for v, _ in pairs])
     true: NDArray[np.float64] = np.array([v for _, v in pairs])
     inside = [v.low <= t <= v.high for v, t in pairs if v.low is not None and v.high is not None]
     return {
         "n": len(pairs),
-        "spearman": float(spearmanr(guess, true).statistic),
-        "median_error_percent": float(100 * np.median(np.abs(guess / true - 1.0))),
+        "spearman": float(spearmanr(predicted, true).statistic),
+        "median_error_percent": float(100 * np.median(np.abs(predicted / true - 1.0))),
         "inside_interval": float(np.mean(inside)) if inside else float("nan"),
     }
 

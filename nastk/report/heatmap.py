@@ -30,7 +30,7 @@ def write_heatmap(
 
     down, across = (list(dict.fromkeys(pair[k] for pair in values)) for k in (0, 1))
     both = list(dict.fromkeys([*down, *across]))
-    across.sort(key=both.index)  # what is both a row and a column has one place
+    across.sort(key=both.index)  # a name that is both a row and a column has one place
     grid = np.full((len(down), len(across)), np.nan)
     for (row, column), value in values.items():
         grid[down.index(row), across.index(column)] = value

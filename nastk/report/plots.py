@@ -12,7 +12,17 @@ from nastk.report.chart import KINDS, Axis, Chart, Point, Value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GREY, FRONT, EVALUATED, TRUE = "#b4b9c2", "#d1495b", "#2e6f95", "#3a3f47"
+GREY = "#b4b9c2"
+"""Colour of predicted architectures."""
+
+FRONT = "#d1495b"
+"""Colour of the front."""
+
+EVALUATED = "#2e6f95"
+"""Colour of evaluated architectures outside the front."""
+
+TRUE = "#3a3f47"
+"""Colour of the table's true front."""
 
 
 def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> None:
@@ -74,14 +84,14 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
 def _front_markers(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
     """Filled where both coordinates were evaluated or computed, hollow where the first is an estimate."""
     known = [p for p in front if p.shown[x].kind != "estimate"]
-    guessed = [p for p in front if p.shown[x].kind == "estimate"]
+    estimated = [p for p in front if p.shown[x].kind == "estimate"]
     if known:
         label = f"front, {x} {KINDS[known[0].shown[x].kind]}"
         _markers(axes, known, x, y, s=42, color=FRONT, edgecolors="white", linewidths=0.8, label=label, zorder=5)
-    if guessed:
+    if estimated:
         label = f"front, {x} estimated"
         style: dict[str, Any] = {"facecolors": "white", "edgecolors": FRONT, "linewidths": 1.3}
-        _markers(axes, guessed, x, y, s=34, label=label, zorder=4, **style)
+        _markers(axes, estimated, x, y, s=34, label=label, zorder=4, **style)
 
 
 def _markers(axes: Axes, points: Sequence[Point], x: str, y: str, **style: Any) -> None:
@@ -97,8 +107,8 @@ def _intervals(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
         axes.hlines(height, low, high, color=FRONT, lw=3.5, alpha=0.22, label="95 % interval of the prediction")
     replaced = [(p.predicted[x].value, p.shown[y].value) for p in front if x in p.predicted]
     if replaced:
-        guess, height = zip(*replaced, strict=True)
-        axes.scatter(guess, height, marker="|", s=40, color=FRONT, linewidths=1, label="predicted")
+        predicted, height = zip(*replaced, strict=True)
+        axes.scatter(predicted, height, marker="|", s=40, color=FRONT, linewidths=1, label="predicted")
     upward = [(p.shown[x].value, p.shown[y]) for p in front]
     spans = [(v.low, v.high, place) for place, v in upward if v.low is not None and v.high is not None]
     if spans:
@@ -107,7 +117,7 @@ def _intervals(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
 
 
 def _limit(axes: Axes, chart: Chart, x: str, y: str) -> None:
-    """Leave far-off failures (a network that learns nothing) out of the picture, and say how many of the front are."""
+    """Leave outliers (a network that learns nothing) out of the picture, and say how many of the front they are."""
     for axis, limit in ((x, axes.set_xlim), (y, axes.set_ylim)):
         span = view(chart, axis)
         if span is not None:
@@ -120,7 +130,7 @@ def _limit(axes: Axes, chart: Chart, x: str, y: str) -> None:
 
 
 def view(chart: Chart, name: str) -> tuple[float, float] | None:
-    """The range of one objective that is worth drawing: what is maximised from the cloud's worst tenth upwards."""
+    """The range to draw of one objective; of a maximised one without the cloud's worst tenth and what lies below it."""
     import numpy as np
 
     axis = next(a for a in chart.axes if a.name == name)
@@ -147,8 +157,8 @@ def _reach(point: Point, name: str) -> list[float]:
 
 def _label(axis: Axis, kinds: Sequence[str]) -> str:
     said = " / ".join(KINDS[k] for k in dict.fromkeys(kinds))
-    arrow = "lower is better" if axis.direction == "min" else "higher is better"
-    return f"{axis.label}{', ' + said if said else ''}  [{arrow}]"
+    better = "lower is better" if axis.direction == "min" else "higher is better"
+    return f"{axis.label}{', ' + said if said else ''}  [{better}]"
 
 
 def _wrap(notes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A radar plot: one spoke a device, one closed line a method."""
+"""A radar plot: one spoke per device, one closed line per method."""
 
 from __future__ import annotations
 

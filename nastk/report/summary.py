@@ -1,4 +1,4 @@
-"""What a run has to say at its end: a chart with notes, tidy rows, files, a table for the screen."""
+"""The report at the end of a run: a chart with notes, tidy rows, files, a table for the screen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nastk.evaluation import EQUAL
+from nastk.evaluation import ISOMORPHIC
 from nastk.files import write_text
 from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
@@ -21,15 +21,16 @@ from nastk.result import Result
 from nastk.search.base import Objective
 
 FILES = ("front.html", "front.png", "front.csv", "result.json")
+"""Files of a search, as :meth:`Summary.write` names them."""
 
 
 class Summary:
     """The end of a search.
 
     Args:
-        result: what was found.
-        about: how the search was asked for, JSON-able; stored in ``result.json``.
-        seed: random seed of what is drawn in the picture.
+        result: of the search.
+        about: description of the search, JSON-able; stored in ``result.json``.
+        seed: random seed of the architectures drawn in the picture.
     """
 
     def __init__(self, result: Result, about: dict[str, Any], seed: int = 0):
@@ -38,7 +39,7 @@ class Summary:
 
     @cached_property
     def chart(self) -> Chart:
-        """The picture of it, with the notes that a reader needs."""
+        """The chart of the result, with notes on its values."""
         notes = [*self._hypervolume_notes(), *self._front_notes(), self._evaluations()]
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
 
@@ -46,7 +47,7 @@ class Summary:
 
     @property
     def _on_table(self) -> tuple[Objective, Objective] | None:
-        """An accuracy and a latency, if both are of a table: MODNAS's protocol is about these."""
+        """An accuracy and a latency, if both are of a table: MODNAS's protocol is defined for these."""
         of_table = [o for o in self.searcher.objectives if o.oracle.kind == "table"]
         accuracy = next((o for o in of_table if "accuracy" in o.oracle.name), None)
         latency = next((o for o in of_table if o.oracle.name == "latency"), None)
@@ -102,7 +103,7 @@ class Summary:
         return notes
 
     def _evaluations(self) -> str:
-        """How often each objective was evaluated, at which fidelities, and what isomorphic architectures saved."""
+        """Number of evaluations of each objective, by fidelity, and how many isomorphic architectures saved."""
         records = self.result.history.records("search")
         parts = []
         for o in self.searcher.objectives:
@@ -113,8 +114,8 @@ class Summary:
             parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
         if not parts:
             return "Nothing was evaluated."
-        equal = sum(r.source == EQUAL for r in records)
-        saved = f"; {equal} of them known from equal networks" if equal else ""
+        isomorphic = sum(r.source == ISOMORPHIC for r in records)
+        saved = f"; {isomorphic} of them known from isomorphic networks" if isomorphic else ""
         return f"Evaluations: {', '.join(parts)}{saved}."
 
     # ---- files
@@ -137,7 +138,7 @@ class Summary:
             write_json(json_file, self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows: one a metric of the run."""
+        """Tidy rows, one per metric of the run."""
         spent = self.result.history.counts("search")
         latencies = {o.name for o in self.searcher.objectives if o.oracle.few_shot}
         of = [o.oracle for o in self.searcher.objectives]
@@ -185,7 +186,7 @@ def show_chart(chart: Chart, say: Callable[[str], None]) -> None:
 
 
 def _table(chart: Chart) -> list[dict[str, Any]]:
-    """Rows for the screen: the kind of a value stands in the heading where a column has one kind only."""
+    """Rows for the screen; the kind of value is in the heading where a column has one kind only."""
     rows: list[dict[str, Any]] = [{"architecture": p.arch} for p in chart.front]
     for axis in chart.axes:
         kinds = {p.shown[axis.name].kind for p in chart.front if axis.name in p.shown}

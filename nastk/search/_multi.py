@@ -69,9 +69,8 @@ class MultiObjectiveLearner(Learner):
         inner = PymooSearch(algorithm, self.space, predicted, self.constraints, seed=seed, population=population)
         found = start
         for generation in range(generations + 1):
-            inner.tell(
-                [Record(tuple(arch), predicted[0].name, 0.0) for arch in found.tolist()]
-            )  # the value is a stand-in: PymooSearch asks `Predicted`
+            # Telling makes them known; the values are those of `Predicted`, a free oracle that the base class asks.
+            inner.tell([Record(tuple(arch), predicted[0].name, 0.0) for arch in found.tolist()])
             if generation < generations:
                 asked = [p.arch for p in inner.ask(population)]
                 found = np.array(asked, dtype=np.int64).reshape(-1, self.space.d)

@@ -94,6 +94,7 @@ class Objective:
 
 
 _CONSTRAINT = re.compile(r"^\s*([\w.\-]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+"""A constraint as text: name, relation and number."""
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,24 @@ from nastk.spaces.base import SearchSpace
 
 FEW_SHOT = "few-shot-gp"
 """Predictor of latencies where the searcher supports few-shot predictors: the only one of them with shipped weights."""
+
 DUPLICATES = 0.99
 """Source devices whose latencies correlate above this (Spearman) with the target's count as the target, and are left
 out. A lower value excludes more useful sources; a higher one lets near-copies of the target leak its values."""
+
 SEARCH_AMPLITUDES = (0.9, 0.3, 2.0)
-"""Signal variances of gp-bma in a search, relative to that of the samples, which are alike because they are good: the
-function varies more over the space than among them."""
+"""Signal variances that gp-bma averages over in a search, relative to the variance of the samples. Those are alike
+because they are good, so the function may vary more over the space than among them; more values cost time in each
+fit."""
+
 FRONT_NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Noise variances of gp-bma in a search of a front, whose samples differ far more from each other than the most
-accurate of them do."""
+"""Noise variances that gp-bma averages over in a search of a front, relative to the variance of the samples. Samples
+along a front differ far more than the most accurate of them do among themselves, so the noise to tell those apart is
+small."""
+
 SEARCH_WARP = "distance"
-"""In a search the differences near the best matter, also where a few bad samples dominate the variance."""
+"""Output warp of gp-bma in a search: it spreads the values near the best, where differences matter, also where a few
+bad samples dominate the variance."""
 
 
 def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:

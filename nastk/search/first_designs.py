@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 
 DRAWN = 1200
 """Random architectures among which a spread design chooses: twice the sampler's own pool, since isomorphic ones drop
-out before."""
+out before. More take longer and spread the design little better."""
+
 TOP_FRACTION = 0.01
 """Top fraction of the space by prior score from which the first evaluations of one objective are drawn. Smaller is
 greedier; the very best are near-copies of each other, and teach a predictor less."""
