@@ -6,24 +6,24 @@ gives the same records in all three, and each resumes a study that another began
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
-from inspect import Parameter, signature
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.history import History
-from nastk.oracles.base import FunctionOracle, Oracle
+from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.predictors.base import FewShotPredictor, Predictor
-from nastk.registry import SEARCHERS, load_object
+from nastk.registry import SEARCHERS
 from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
-from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.base import SearchSpace
 from nastk.study import Progress, Study, budget_by_objective
 
 STUDY = "nastk"
@@ -31,9 +31,6 @@ STUDY = "nastk"
 
 ACCURACY_DATASET = "cifar10"
 """Data set of the shipped accuracy estimates where none is named."""
-
-NETWORK_ARGUMENTS = ("network", "model")
-"""A user's function whose first argument has one of these names is called with the built network instead of the row."""
 
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
@@ -288,7 +285,9 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
     if what == "function":
-        return _function(space, str(rest["function"]), rest.get("epochs", ()), seed)
+        from nastk.oracles.own_function import accuracy_function
+
+        return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
     raise InvalidValue(f"the objective {rest.get('name', '?')!r} is an object that its description cannot make again")
 
 
@@ -304,48 +303,6 @@ def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
     return Predicted(
         fitted, space, "accuracy", "%", "max", f"estimate of the shipped predictor {stem}{quality}", weights=stem
     )
-
-
-def _function(space: SearchSpace, path: str, epochs: Sequence[float], seed: int) -> Oracle:
-    function = load_object(path)
-    if not callable(function):
-        raise InvalidValue(f"--accuracy {path} is a {type(function).__name__}, not a function")
-    arguments = _arguments(function)
-    second = arguments[1] if len(arguments) > 1 and arguments[1].name == "epochs" else None
-    if epochs and second is None:
-        raise InvalidValue(f"--epochs: {path} does not take `epochs` as its second argument")
-    if not epochs and second is not None and second.default is second.empty:
-        raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
-    if arguments and arguments[0].name in NETWORK_ARGUMENTS:
-        function = _OfNetwork(function, space, seed)
-    return FunctionOracle(
-        space, function, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)
-    )
-
-
-def _arguments(function: Any) -> list[Parameter]:
-    """The arguments of a function; none of one that is written in C."""
-    try:
-        return list(signature(function).parameters.values())
-    except ValueError:
-        return []
-
-
-class _OfNetwork:
-    """A function of the built network as one of the architecture; `seed` is that of weights and training.
-
-    A class and not a closure, so that it can be pickled for a worker process.
-    """
-
-    def __init__(self, function: Callable[..., Any], space: SearchSpace, seed: int):
-        self.function, self.space, self.seed = function, space, seed
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-
-    def __call__(self, arch: Archs, *epochs: float) -> Any:
-        import torch
-
-        torch.manual_seed(self.seed)
-        return self.function(self.space.build(arch), *epochs)
 
 
 def _predictors(

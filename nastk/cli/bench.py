@@ -146,6 +146,50 @@ def search(
         typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} figures are in {out}")
 
 
+@app.command("workers")
+def workers(
+    searcher: Annotated[str, typer.Option("--searcher", metavar="X", help="Its name.")] = "predictor",
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", metavar="N", min=1, help="Of each expensive objective.")
+    ] = 24,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.0, help="That each evaluation takes.")
+    ] = 0.2,
+    count: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Threads, and processes.")] = 4,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Random seeds 0 to N - 1.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """How much time workers save: one search inline, in threads and in worker processes."""
+    from nastk.bench.workers import compare
+    from nastk.cli.progress import bar
+    from nastk.files import writable_folder
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    if json_file is not None:
+        writable_folder(json_file.parent)
+    with bar(None, "searching") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total, progress.n = total, done
+            progress.refresh()
+
+        rows = compare(
+            searcher=searcher, evaluations=evaluations, seconds=seconds, workers=count, repeats=repeats, progress=follow
+        )
+    if json_file is not None:
+        write_json(json_file, rows)
+    ratios = {r["method"]: r for r in rows if r["metric"] == "ratio_to_inline"}
+    shown = [
+        {"method": r["method"], "seconds": r["mean"], "of inline": ratios[r["method"]]["mean"]}
+        | {"ci95": ratios[r["method"]]["ci95"]}
+        for r in rows
+        if r["metric"] == "seconds"
+    ]
+    title = f"{searcher}: {evaluations} evaluations of {seconds:g} s, {count} workers, {repeats} seeds"
+    show(shown, title=title)
+
+
 @app.command("zcp")
 def zcp(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Whose networks.")] = "nasbench201",
