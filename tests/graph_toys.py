@@ -1,4 +1,4 @@
-"""Toy spaces whose arrows depend on the architecture: a small cell with optional edges, a chain of variable length."""
+"""Toy spaces whose edges depend on the architecture: a small cell with optional edges, a chain of variable length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = ("input", "output", "none", *OPERATIONS)
 class Wires(SearchSpace):
     """Five vertices: input, three operations, output; each of the ten edges is there or not.
 
-    Vertices on no way from input to output are not in the graph.
+    Vertices on no path from input to output are not in the graph.
     """
 
     name = "wires"
@@ -34,7 +34,7 @@ class Wires(SearchSpace):
         return int(self.is_valid(np.indices(tuple(self.sizes)).reshape(self.d, -1).T).sum())
 
     def live(self, archs: Archs) -> tuple[np.ndarray, np.ndarray]:
-        """Matrices ``(n, 5, 5)`` of the edges on a way from input to output, and which vertices are on one."""
+        """Matrices ``(n, 5, 5)`` of the edges on a path from input to output, and which vertices are on one."""
         matrix = np.zeros((len(archs), 5, 5), dtype=bool)
         for column, (a, b) in enumerate(PAIRS, 3):
             matrix[:, a, b] = archs[:, column] == 1

@@ -30,7 +30,7 @@ SPACE = Toy()
 
 
 class Scripted(Searcher):
-    """Proposes what it was given, in order; remembers what it was told."""
+    """Proposes a given list in order; remembers the records told."""
 
     def __init__(self, script: list[tuple[Any, tuple[str, ...]]], goals: list[Oracle] | None = None, **options: Any):
         super().__init__(goals[0].space if goals else SPACE, goals or objectives(), **options)
@@ -47,14 +47,14 @@ class Scripted(Searcher):
 BOTH = ("accuracy", "latency")
 
 
-def paid(history: History) -> list[tuple[tuple[int, ...], str]]:
+def evaluated(history: History) -> list[tuple[tuple[int, ...], str]]:
     return [(r.arch, r.objective) for r in history.records()]
 
 
 # ---- budgets
 
 
-def test_each_objective_is_paid_as_often_as_the_budget_says() -> None:
+def test_each_objective_is_evaluated_as_often_as_the_budget_says() -> None:
     result = nastk.search(SPACE, objectives(), searcher="random", budget=12)
     assert result.history.counts() == {"accuracy": 12, "latency": 12}
     result = nastk.search(SPACE, objectives(), searcher="random", budget={"accuracy": 9, "latency": 5})
@@ -70,7 +70,7 @@ def test_a_batch_beyond_the_budget_is_trimmed() -> None:
 
 def test_a_budget_beyond_the_space_ends_with_the_space() -> None:
     result = nastk.search(SPACE, objectives(), searcher="random", budget=500)
-    assert result.history.counts() == {"accuracy": 63, "latency": 63}  # 81 less 27 - 9 equal networks
+    assert result.history.counts() == {"accuracy": 63, "latency": 63}  # 81 less 27 - 9 isomorphic encodings
 
 
 def test_free_objectives_cost_nothing() -> None:
@@ -113,20 +113,20 @@ def test_a_numpy_budget_is_a_budget() -> None:
 # ---- nothing twice
 
 
-def test_what_the_searcher_repeats_is_not_paid_twice() -> None:
+def test_repeated_proposals_are_not_evaluated_twice() -> None:
     script = [([0, 0, 0, 0], BOTH), ([0, 0, 0, 0], BOTH), ([1, 0, 0, 0], ("latency",)), ([1, 0, 0, 0], BOTH)]
     result = Study(Scripted(script), 10).run()
     a, b = (0, 0, 0, 0), (1, 0, 0, 0)
-    assert paid(result.history) == [(a, "accuracy"), (a, "latency"), (b, "latency"), (b, "accuracy")]
+    assert evaluated(result.history) == [(a, "accuracy"), (a, "latency"), (b, "latency"), (b, "accuracy")]
 
 
-def test_repeats_within_a_batch_are_paid_once() -> None:
+def test_repeats_within_a_batch_are_evaluated_once() -> None:
     script = [([0, 0, 0, 0], BOTH), ([0, 0, 0, 0], BOTH), ([1, 0, 0, 0], BOTH)]
     assert len(Study(Scripted(script), 10, batch=3).run().history) == 4
 
 
 @pytest.mark.parametrize("threads", [False, True])
-def test_what_is_the_networks_is_not_paid_for_again_in_another_form(threads: bool) -> None:
+def test_a_value_of_the_network_is_not_evaluated_again_on_an_isomorphic_encoding(threads: bool) -> None:
     cells = nastk.space("nasbench201")
     written = cells.parse("|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|skip_connect~1|none~2|")
     plain = cells.canonical(written[None])[0]
@@ -179,7 +179,7 @@ def test_fidelities_are_different_evaluations() -> None:
 # ---- records, progress
 
 
-def test_records_say_what_was_paid() -> None:
+def test_records_describe_each_evaluation() -> None:
     begun = time.time()
     history = nastk.search(SPACE, objectives(), searcher="random", budget=3).history
     for record in history.records():
@@ -209,7 +209,7 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 # ---- failures
 
 
-def test_an_evaluation_that_raises_is_a_failed_record_and_the_run_goes_on() -> None:
+def test_an_evaluation_that_raises_is_a_failed_record_and_the_run_continues() -> None:
     def sometimes(archs: Archs) -> Any:
         if archs[0, 3] == 1:
             raise RuntimeError("out of memory\nsecond line")
@@ -232,7 +232,7 @@ def test_a_value_that_is_not_finite_has_failed() -> None:
         assert all(r.status == "failed" and np.isnan(r.value) for r in bad)
 
 
-def test_an_error_of_the_user_ends_the_run_and_keeps_what_was_paid() -> None:
+def test_an_error_of_the_user_ends_the_run_and_keeps_earlier_evaluations() -> None:
     history = History()
 
     def third(archs: Archs) -> Any:
@@ -301,7 +301,7 @@ SEARCHERS = ["random", "pareto-local-search", "pymoo:nsga2", "pymoo:spea2"]
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
 @pytest.mark.parametrize(("batch", "after"), [(1, 1), (1, 17), (4, 17), (4, 30)])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(
     tmp_path: Path, searcher: str, batch: int, after: int
 ) -> None:
     options: dict[str, Any] = {"population": 8} if "pymoo" in searcher else {}
@@ -312,15 +312,15 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     with pytest.raises(KeyboardInterrupt):
         nastk.search(SPACE, goals, **stored)
     resumed = nastk.search(SPACE, objectives(), **stored)
-    assert paid(resumed.history) == paid(whole.history)
+    assert evaluated(resumed.history) == evaluated(whole.history)
     assert list(resumed.front["arch"]) == list(whole.front["arch"])
 
 
-def test_a_larger_budget_goes_on_from_a_finished_run(tmp_path: Path) -> None:
+def test_a_larger_budget_resumes_a_finished_run(tmp_path: Path) -> None:
     stored = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "random"}
     first = nastk.search(SPACE, objectives(), budget=5, **stored)
     second = nastk.search(SPACE, objectives(), budget=8, **stored)
-    assert paid(second.history)[:10] == paid(first.history)
+    assert evaluated(second.history)[:10] == evaluated(first.history)
     assert second.history.counts() == {"accuracy": 8, "latency": 8}
     assert nastk.search(SPACE, objectives(), budget=3, **stored).history.counts() == second.history.counts()
 
@@ -397,7 +397,7 @@ def test_processes_evaluate_too() -> None:
     assert result.history.counts() == {"accuracy": 6, "latency": 6}
 
 
-def test_a_parallel_run_that_fails_keeps_what_came_in() -> None:
+def test_a_parallel_run_that_fails_keeps_finished_evaluations() -> None:
     history = History()
 
     def wrong(archs: Archs) -> Any:
@@ -413,7 +413,7 @@ def test_a_parallel_run_that_fails_keeps_what_came_in() -> None:
     Study(resumed, 30, history).run()
     assert history.counts() == {"accuracy": 30, "latency": 30}
     values = resumed.values_[: len(resumed.archs_)]
-    assert np.isfinite(values).all()  # what was open when the run failed was completed
+    assert np.isfinite(values).all()  # proposals that were open when the run failed were completed
 
 
 def test_a_worker_that_dies_is_one_line() -> None:
@@ -465,7 +465,7 @@ def test_the_front_of_the_whole_space_is_the_true_one() -> None:
     assert latency(archs)[0] in set(result.front["latency"])
 
 
-def test_the_front_has_a_row_an_architecture_sorted_by_the_last_objective() -> None:
+def test_the_front_has_one_row_per_architecture_sorted_by_the_last_objective() -> None:
     front = nastk.search(SPACE, objectives(), searcher="random", budget=30).front
     columns = ["arch", "index", "accuracy", "accuracy_std", "accuracy_source"]
     columns += ["latency", "latency_std", "latency_source"]
@@ -529,8 +529,8 @@ def test_report_and_plot_write_files(tmp_path: Path) -> None:
 # ---- verification
 
 
-class Guessing(RandomSearch):
-    """Pays for accuracies only and believes that every latency is 7 ms."""
+class Believing(RandomSearch):
+    """Evaluates accuracies only and predicts that every latency is 7 ms."""
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         return [Proposal(p.arch, ("accuracy",)) for p in super()._ask(n, pending, rng)]
@@ -542,9 +542,9 @@ class Guessing(RandomSearch):
         return self.archs_[:3]
 
 
-def test_verify_pays_for_what_was_only_predicted() -> None:
+def test_verify_evaluates_values_that_were_only_predicted() -> None:
     history = History()
-    result = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    result = Study(Believing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
     assert set(result.front["latency_source"]) == {"predicted"}
     assert set(result.front["latency"]) == {7.0}
     assert set(result.front["latency_std"]) == {0.5}
@@ -560,17 +560,17 @@ def test_verify_pays_for_what_was_only_predicted() -> None:
     assert result.to_dict()["verification"][0]["predicted"] == 7.0
 
 
-def test_verify_again_pays_nothing_and_says_the_same() -> None:
+def test_verify_again_evaluates_nothing_and_says_the_same() -> None:
     history = History()
-    result = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    result = Study(Believing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
     first = result.verify()
     pd.testing.assert_frame_equal(result.verify(), first)
-    again = Study(Guessing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
+    again = Study(Believing(SPACE, objectives()), {"accuracy": 4, "latency": 0}, history).run()
     pd.testing.assert_frame_equal(again.verify(), first)
     assert history.counts("verify") == {"latency": 3}
 
 
-def test_verify_has_nothing_to_do_where_everything_was_paid() -> None:
+def test_verify_has_nothing_to_do_where_everything_was_evaluated() -> None:
     result = nastk.search(SPACE, objectives(), searcher="random", budget=5)
     assert len(result.verify()) == 0
     assert result.history.counts("verify") == {}
@@ -578,7 +578,7 @@ def test_verify_has_nothing_to_do_where_everything_was_paid() -> None:
 
 def test_a_verification_that_fails_is_unknown() -> None:
     result = Study(
-        Guessing(SPACE, [oracle("accuracy"), oracle("latency", broken)]), {"accuracy": 4, "latency": 0}
+        Believing(SPACE, [oracle("accuracy"), oracle("latency", broken)]), {"accuracy": 4, "latency": 0}
     ).run()
     assert result.verify()["measured"].isna().all()
     assert set(result.front["latency_source"]) == {"predicted"}

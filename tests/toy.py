@@ -95,6 +95,6 @@ def answers(proposals: list[Proposal], value: Any = None) -> list[Record]:
     return records
 
 
-def paid(history: History) -> list[tuple[tuple[int, ...], str, float | None]]:
-    """What was paid for, in order: architecture, objective, fidelity."""
+def evaluated(history: History) -> list[tuple[tuple[int, ...], str, float | None]]:
+    """Every evaluation, in order: architecture, objective, fidelity."""
     return [(r.arch, r.objective, r.fidelity) for r in history.records()]

@@ -1,4 +1,4 @@
-"""Encodings of the operation graph: paths, arrows and operations, an unsupervised code."""
+"""Encodings of the operation graph: paths, edges and operations, an unsupervised code."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Wiring(nastk.SearchSpace):
         raise NotImplementedError
 
 
-def test_arrows_that_vary_are_seen_by_every_encoding() -> None:
+def test_edges_that_vary_are_seen_by_every_encoding() -> None:
     space = Wiring()
     archs = np.array([[0, 1, 0], [0, 1, 1]])
     adjacency = nastk.encoding("adjacency").fit(space)
@@ -99,10 +99,10 @@ def test_arch2vec_is_deterministic_and_decodes_what_it_encodes(cells: nastk.Sear
     Arch2vec._trained.clear()
     assert np.allclose(Arch2vec(epochs=30).fit(cells).transform(archs), codes)
     bits = Adjacency().fit(cells).transform(archs)
-    assert ((first.decode(codes) > 0.5) == (bits > 0.5)).mean() > 0.98, "guessing the commoner value gives .80"
+    assert ((first.decode(codes) > 0.5) == (bits > 0.5)).mean() > 0.98, "the commoner value everywhere gives .80"
 
 
-# ---- arrows that vary
+# ---- edges that vary
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_arch2vec_is_deterministic_and_decodes_what_it_encodes(cells: nastk.Sear
         *(("path-counts", space) for space in (WiresByGraph, LineByGraph)),
     ],
 )
-def test_encodings_keep_the_contract_where_arrows_vary(name: str, space: type[nastk.SearchSpace]) -> None:
+def test_encodings_keep_the_contract_where_edges_vary(name: str, space: type[nastk.SearchSpace]) -> None:
     check_encoding(lambda: nastk.encoding(name), space())
 
 
 def _paths(graph: nx.DiGraph) -> list[list[str]]:
-    """Operations on every way from input to output, both left out."""
+    """Operations on every path from input to output, both left out."""
     ends = [next(n for n, op in graph.nodes(data="op") if op == end) for end in ("input", "output")]
     return [[graph.nodes[n]["op"] for n in path[1:-1]] for path in nx.all_simple_paths(graph, *ends)]
 
@@ -146,7 +146,7 @@ def test_path_counts_are_those_of_a_list_of_all_paths(space: nastk.SearchSpace) 
 
 
 @pytest.mark.parametrize("space", [Wires(), WiresByGraph(), nastk.space("nasbench101")])
-def test_path_reads_every_path_where_arrows_vary(space: nastk.SearchSpace) -> None:
+def test_path_reads_every_path_where_edges_vary(space: nastk.SearchSpace) -> None:
     encoding = nastk.encoding("path").fit(space)
     archs = space.sample(60, 7)
     for arch, row in zip(archs, encoding.transform(archs), strict=True):
@@ -176,9 +176,9 @@ def test_adjacency_tells_all_graphs_apart() -> None:
     assert len(np.unique(encoding.transform(archs), axis=0)) == len(np.unique(rows, axis=0))
 
 
-def test_path_counts_where_arrows_differ_equal_those_of_fixed_graphs(cells: nastk.SearchSpace) -> None:
+def test_path_counts_where_edges_differ_equal_those_of_fixed_graphs(cells: nastk.SearchSpace) -> None:
     class Loose(type(cells)):  # type: ignore[misc]
-        """Does not know that all its graphs have the same arrows."""
+        """Does not know that all its graphs have the same edges."""
 
         _fixed_graph = None
 
@@ -191,7 +191,7 @@ def test_path_counts_where_arrows_differ_equal_those_of_fixed_graphs(cells: nast
 
 def test_path_refuses_paths_that_are_too_long_to_list() -> None:
     class Ladder(nastk.SearchSpace):
-        """A chain of thirty layers, and one arrow past them all."""
+        """A chain of thirty layers, and one edge past them all."""
 
         name = "ladder"
         choices = tuple(nastk.Choice(f"layer {i}", ("a", "b", "c", "d")) for i in range(30))

@@ -99,7 +99,7 @@ def test_counts_of_fbnet_add_up_in_all_and_by_stage() -> None:
     assert (features[:, 9:].sum(axis=1) == 22).all()
 
 
-def test_equal_networks_have_equal_canonical_features() -> None:
+def test_isomorphic_networks_have_equal_canonical_features() -> None:
     space = nastk.space("nasbench201")
     everything = space.enumerate()
     features = encoding("canonical:vec").fit(space).transform(everything)
@@ -143,7 +143,7 @@ class _Misnamed(Vec):
 
 
 class _Unrelaxed(Vec):
-    """Says that it has a relaxed form and answers another one."""
+    """Declares a relaxed form and returns another one."""
 
     def transform_relaxed(self, one_hot):  # type: ignore[no-untyped-def]
         return one_hot * 2

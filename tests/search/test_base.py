@@ -228,7 +228,7 @@ class MinimisesAll(Broken):
 
 
 class ClimbsTheWrongWay(ParetoLocalSearch):
-    """Knows the directions when it recommends, not when it moves."""
+    """Considers directions when it recommends, not when it moves."""
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         kept, self.signs = self.signs, np.abs(self.signs)
@@ -243,8 +243,8 @@ class LearnsTheWrongWay(Broken):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         names = [o.name for o in self.objectives if o.expensive]
-        guess = latency(archs)
-        return {n: Prediction(guess, np.zeros(len(archs))) for n in names} if len(self.archs_) > 1 else {}
+        mean = latency(archs)
+        return {n: Prediction(mean, np.zeros(len(archs))) for n in names} if len(self.archs_) > 1 else {}
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         if len(self.values_) < 12 or len(self.objectives) > 1:
@@ -341,7 +341,7 @@ def told(*records: Record) -> RandomSearch:
     return search
 
 
-def test_values_wait_for_each_other() -> None:
+def test_an_architecture_is_complete_when_every_objective_is_known() -> None:
     a, b = (0, 0, 0, 1), (1, 0, 0, 0)
     search = told(Record(a, "latency", 2.0), Record(b, "accuracy", 70.0), Record(a, "other", 9.0))
     assert search.archs_.tolist() == [list(a), list(b)]
@@ -368,7 +368,7 @@ def test_many_records_are_kept() -> None:
     assert np.array_equal(search.values_[:, 1], latency(archs))
 
 
-def test_unseen_knows_equal_networks() -> None:
+def test_unseen_knows_isomorphic_networks() -> None:
     search = told(Record((0, 2, 0, 1), "latency", 2.0))
     archs = np.array([[0, 1, 0, 1], [1, 1, 0, 1], [1, 1, 0, 1], [1, 2, 0, 1], [0, 0, 0, 0]])
     assert search.unseen(archs).tolist() == [1, 3, 4]

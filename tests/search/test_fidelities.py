@@ -1,4 +1,4 @@
-"""Fidelities in searches: what counts, what is paid, who is promoted, and what that costs in a benchmark."""
+"""Fidelities in searches: budgets, promotions, and their cost in a benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import Epochs, Toy, accuracy, answers, latency, low, oracle, paid
+from toy import Epochs, Toy, accuracy, answers, evaluated, latency, low, oracle
 
 import nastk
 from nastk.bench import search as search_bench
@@ -48,13 +48,13 @@ def test_a_low_fidelity_never_enters_the_values_whatever_the_order() -> None:
         assert found == [(A, 1.0, 40.0), (A, 3.0, 60.0), (B, 1.0, 50.0)]
 
 
-def test_what_is_known_at_a_low_fidelity_only_may_still_be_paid_for_in_full() -> None:
+def test_an_architecture_known_at_a_low_fidelity_only_may_still_be_evaluated_in_full() -> None:
     search = RandomSearch(SPACE, [Epochs()])
     search.tell([low(A, float("nan")), low(B, 50.0)])
     assert len(search.complete()[0]) == len(search.recommend()) == len(search.archs_) == 0
     assert search.unseen(np.array([A, B])).tolist() == [0, 1]
     search.tell([low(A, 80.0, None)])
-    assert search.recommend().tolist() == [list(A)], "that it failed early is no failure of it"
+    assert search.recommend().tolist() == [list(A)], "a failed short training is no failure of the full one"
 
 
 def test_the_target_is_the_objectives_then_the_oracles_then_the_highest() -> None:
@@ -67,7 +67,7 @@ def test_the_target_is_the_objectives_then_the_oracles_then_the_highest() -> Non
         assert objective.at(1.0) == 1.0
     chosen = Objective("a", Epochs(), 3.0)
     assert (chosen.target, chosen.at(None), chosen.at(3.0), chosen.at(9.0)) == (3.0, 3.0, 3.0, 9.0)
-    assert Objective.of(oracle("latency")).at(3.0) is None, "what has no fidelities is evaluated as it stands"
+    assert Objective.of(oracle("latency")).at(3.0) is None, "without fidelities it is evaluated as it stands"
 
 
 def test_an_oracle_with_fidelities_answers_each_of_them() -> None:
@@ -84,7 +84,7 @@ def test_an_oracle_with_fidelities_answers_each_of_them() -> None:
 
 
 class Scripted(Searcher):
-    """Proposes what it was given."""
+    """Proposes a given list."""
 
     def __init__(self, goals: Any, script: list[Proposal]):
         super().__init__(SPACE, goals)
@@ -99,11 +99,11 @@ def test_a_proposals_fidelity_is_of_the_objectives_that_have_some() -> None:
     both, arch = ("accuracy", "latency"), np.array(A)
     script = [Proposal(arch, both, f) for f in (1.0, 9.0, None, 1.0)]
     history = Study(Scripted([Epochs(), oracle("latency")], script), 10).run().history
-    assert paid(history) == [(A, "accuracy", 1.0), (A, "latency", None), (A, "accuracy", None)]
+    assert evaluated(history) == [(A, "accuracy", 1.0), (A, "latency", None), (A, "accuracy", None)]
     assert history.records()[0].value < history.records()[2].value == accuracy(np.array([A]))[0]
 
 
-def test_an_objectives_fidelity_is_what_is_paid_for_and_shown() -> None:
+def test_an_objective_is_evaluated_and_shown_at_its_fidelity() -> None:
     result = nastk.search(SPACE, [Objective("accuracy", Epochs(), 3.0)], searcher="random", budget=5)
     assert {r.fidelity for r in result.history.records()} == {3.0}
     truth = Epochs().evaluate(result.front_archs, 3.0).value
@@ -121,12 +121,12 @@ def test_a_free_objective_is_asked_at_its_fidelity() -> None:
 def test_the_budget_counts_every_fidelity() -> None:
     script = [Proposal(np.array(a), ("accuracy",), f) for a in (A, B, C) for f in (1.0, 3.0)]
     history = Study(Scripted([Epochs()], script), 4).run().history
-    assert paid(history) == [(a, "accuracy", f) for a in (A, B) for f in (1.0, 3.0)]
+    assert evaluated(history) == [(a, "accuracy", f) for a in (A, B) for f in (1.0, 3.0)]
 
 
 @pytest.mark.parametrize("searcher", ["successive-halving", "mo-asha"])
 @pytest.mark.parametrize("after", [3, 17, 22, 29])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, searcher: str, after: int) -> None:
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(tmp_path: Path, searcher: str, after: int) -> None:
     def goals(interrupt_after: int = 10**9) -> list[Oracle]:
         found: list[Oracle] = [Epochs(), oracle("latency")][: 1 + (searcher == "mo-asha")]
         found[0].interrupt_after = interrupt_after  # type: ignore[attr-defined]
@@ -143,14 +143,14 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
     with pytest.raises(KeyboardInterrupt):
         nastk.search(SPACE, goals(after), **options)
     resumed = nastk.search(SPACE, goals(), **options)
-    assert paid(resumed.history) == paid(whole.history)
+    assert evaluated(resumed.history) == evaluated(whole.history)
     assert resumed.history.counts()["accuracy"] == 30
     assert len({r.fidelity for r in resumed.history.records()}) == 3
     assert list(resumed.front["arch"]) == list(whole.front["arch"])
 
 
 @pytest.mark.parametrize("searcher", [SuccessiveHalving, MOASHA])
-def test_workers_pay_for_no_fidelity_before_the_one_below(searcher: type[Searcher]) -> None:
+def test_workers_evaluate_no_fidelity_before_the_one_below(searcher: type[Searcher]) -> None:
     goals = [Epochs(), oracle("latency")][: 1 + (searcher is MOASHA)]
     with ThreadPoolExecutor(4) as executor:
         made = searcher(SPACE, goals, seed=1, budget={o.name: 40 for o in goals})
@@ -183,7 +183,7 @@ def halving(**options: Any) -> SuccessiveHalving:
     return SuccessiveHalving(SPACE, [Epochs()], **options)
 
 
-def test_a_third_goes_on_from_each_rung_and_then_a_new_bracket_begins() -> None:
+def test_a_third_of_each_rung_is_promoted_and_then_a_new_bracket_starts() -> None:
     search = halving(population=9)
     rank = {}
 
@@ -207,7 +207,7 @@ def test_a_third_goes_on_from_each_rung_and_then_a_new_bracket_begins() -> None:
     assert not {p.arch.tobytes() for p in fresh} & set(rank)
 
 
-def test_nothing_goes_on_before_its_rung_is_complete() -> None:
+def test_nothing_is_promoted_before_its_rung_is_complete() -> None:
     search = halving(population=9)
     waiting = search.ask(20)
     rng = np.random.default_rng(0)
@@ -230,7 +230,7 @@ def test_a_bracket_spends_the_budget(budget: int, plan: tuple[int, ...]) -> None
     assert tuple(fidelities.count(f) for f in (1.0, 3.0, None)) == plan
 
 
-def test_failures_never_go_on() -> None:
+def test_failures_are_never_promoted() -> None:
     search = halving(population=9)
     first = search.ask(9)
     search.tell(answers(first[:2]) + [low(p.arch, float("nan")) for p in first[2:]])
@@ -251,7 +251,7 @@ def test_a_small_space_is_searched_to_its_end(make: type[Searcher]) -> None:
     assert history.counts() == {"accuracy": 3 * networks}
 
 
-def test_a_constraint_on_a_latency_is_paid_for_once_and_kept() -> None:
+def test_a_constrained_latency_is_evaluated_once_and_kept() -> None:
     goals = [Epochs(), oracle("latency")]
     result = nastk.search(
         SPACE, goals, searcher="successive-halving", constraints=["latency<=12"], budget={"accuracy": 30, "latency": 30}
@@ -278,13 +278,13 @@ def test_the_epsilon_net_takes_the_farthest_first() -> None:
     assert epsilon_net(costs[:1]).tolist() == [0]
 
 
-def test_crowding_takes_the_ends_and_then_the_loneliest() -> None:
+def test_crowding_takes_the_ends_and_then_the_least_crowded() -> None:
     costs = np.array([[0.5, 0.5], [0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.2, 0.8]])
     assert crowding(costs).tolist() == [1, 3, 0, 4, 2]
 
 
 def told_to(search: MOASHA, points: list[tuple[float, float]]) -> list[Proposal]:
-    """Start so many architectures and tell these accuracies and latencies."""
+    """Start an architecture for each point, and tell its accuracy and latency."""
     waiting: list[Proposal] = []
     for _ in points:
         waiting += search.ask(1, waiting)
@@ -295,7 +295,7 @@ def told_to(search: MOASHA, points: list[tuple[float, float]]) -> list[Proposal]
     return waiting
 
 
-def test_the_first_front_goes_on_spread_out_then_the_second() -> None:
+def test_the_first_front_is_promoted_spread_out_then_the_second() -> None:
     search = MOASHA(SPACE, [Epochs(), oracle("latency")])
     points = [(90.0, 9.0), (89.0, 8.9), (50.0, 1.0), (70.0, 5.0), (60.0, 9.5), (49.0, 1.5), (40.0, 9.9), (30.0, 9.9)]
     started = told_to(search, [*points, (20.0, 9.95)])
@@ -303,11 +303,11 @@ def test_the_first_front_goes_on_spread_out_then_the_second() -> None:
     places = [next(i for i, s in enumerate(started) if s.arch.tobytes() == p.arch.tobytes()) for p in promoted]
     assert places == [0, 2, 3], "the most accurate, the farthest from it, the farthest from both"
     assert [(p.objectives, p.fidelity) for p in promoted] == [(("accuracy",), 3.0)] * 3
-    assert [p.fidelity for p in search.ask(1, promoted)] == [1.0], "a third is awaited above: something new starts"
+    assert [p.fidelity for p in search.ask(1, promoted)] == [1.0], "a third is pending above: a new one starts"
     crowded = MOASHA(SPACE, [Epochs(), oracle("latency")], constraints=["latency<=8.95"], ranking="crowding")
     started = told_to(crowded, [*points, (20.0, 9.95)])
     places = [next(i for i, s in enumerate(started) if s.arch.tobytes() == p.arch.tobytes()) for p in crowded.ask(3)]
-    assert set(places) == {1, 2, 3}, "what breaks the constraint comes last"
+    assert set(places) == {1, 2, 3}, "infeasible architectures come last"
 
 
 def test_promotion_does_not_wait_and_counts_failures() -> None:
@@ -327,7 +327,7 @@ def test_promotion_does_not_wait_and_counts_failures() -> None:
     assert other.arch.tobytes() not in {p.arch.tobytes() for p in waiting}
 
 
-def test_a_latency_that_is_awaited_holds_back_its_architecture() -> None:
+def test_a_pending_latency_holds_back_its_architecture() -> None:
     search = MOASHA(SPACE, [Epochs(), oracle("latency")])
     first = search.ask(3)
     search.tell([low(p.arch, 50.0 + i) for i, p in enumerate(first)])
@@ -336,7 +336,7 @@ def test_a_latency_that_is_awaited_holds_back_its_architecture() -> None:
     assert search.ask(1)[0].arch.tolist() == first[2].arch.tolist()
 
 
-def test_what_was_told_decides_not_in_which_order() -> None:
+def test_results_decide_and_not_their_order() -> None:
     archs = SPACE.enumerate()[::5]
     truth = Epochs()
     records = [low(a, float(truth.evaluate(a, 1.0).value[0])) for a in archs]
@@ -375,7 +375,7 @@ def test_full_trainings_are_never_exceeded(searcher: str, trainings: int) -> Non
         ([Epochs()], {"trainings": 0}, "above 0"),
     ],
 )
-def test_what_cannot_be_halved_is_refused_in_a_line(goals: Any, options: Any, message: str) -> None:
+def test_searches_that_cannot_be_halved_are_refused_in_one_line(goals: Any, options: Any, message: str) -> None:
     for make in (SuccessiveHalving, MOASHA, MultiFidelitySearch):
         with pytest.raises(InvalidValue, match=message) as caught:
             make(SPACE, goals, **options)
@@ -431,7 +431,7 @@ def test_the_kit_finds_broken_searchers_of_fidelities(broken: type[Searcher], me
 
 
 @pytest.mark.data
-def test_a_benchmark_pays_for_short_trainings_and_counts_full_ones(nastk_home: object, tmp_path: Path) -> None:
+def test_a_benchmark_evaluates_short_trainings_and_counts_full_ones(nastk_home: object, tmp_path: Path) -> None:
     journal = tmp_path / "runs.jsonl"
     found = search_bench.compare(
         dataset="cifar10", searchers=["random", "successive-halving"], budget=12, seeds=2, workers=1,
@@ -453,7 +453,7 @@ def test_a_benchmark_pays_for_short_trainings_and_counts_full_ones(nastk_home: o
 
 
 @pytest.mark.data
-def test_a_benchmark_refuses_fidelities_that_are_not_there(nastk_home: object) -> None:
+def test_a_benchmark_refuses_fidelities_that_do_not_exist(nastk_home: object) -> None:
     with pytest.raises(InvalidValue, match="val_accuracy has 12"):
         search_bench.compare(
             dataset="cifar10", searchers=["successive-halving"], budget=5, seeds=1, objectives=["val_accuracy"]

@@ -1,4 +1,4 @@
-"""What is known of expensive objectives: one place that fits, answers and refuses leaks; nothing of it is sent away."""
+"""Models of expensive objectives: one place that fits, predicts and refuses leaks; workers are sent none of it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_tasks_know_device_and_data_set() -> None:
     assert (tasks["latency"].device, tasks["latency"].direction, tasks["latency"].unit) == ("phone", "min", "ms")
 
 
-def test_a_predictor_for_what_is_no_expensive_objective_is_refused() -> None:
+def test_a_predictor_of_no_expensive_objective_is_refused() -> None:
     with pytest.raises(UnknownName, match="expensive objective"):
         Models(_told(2), {"latncy": "ridge"}, None, lambda objective: "ridge")
 

@@ -1,4 +1,4 @@
-"""The searcher modnas: proposes by a generator, pays, refits; the contract is tested in test_search_base."""
+"""The searcher modnas: proposes by a generator, evaluates, refits; the contract is tested in test_base."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_it_takes_one_objective_or_more(count: int) -> None:
     assert costs[6:, 0].min() < np.median(-oracle("accuracy")(SPACE.enumerate()))
 
 
-def test_it_trains_anew_every_few_results() -> None:
+def test_it_retrains_every_few_results() -> None:
     searcher = Modnas(SPACE, objectives(), budget={"accuracy": 20, "latency": 20}, **QUICK)
     study = Study(searcher, 20)
     seen = []
@@ -72,7 +72,7 @@ def test_it_trains_anew_every_few_results() -> None:
     assert set(seen) == {6, 12, 18}
 
 
-def test_constraints_are_kept_in_mind() -> None:
+def test_constraints_are_mostly_kept() -> None:
     goals = objectives()
     searcher = Modnas(SPACE, goals, ["latency<=8"], budget={"accuracy": 18, "latency": 18}, **QUICK)
     Study(searcher, 18).run()
@@ -80,6 +80,6 @@ def test_constraints_are_kept_in_mind() -> None:
     assert (values <= 8).mean() > 0.6  # of the whole space 28 % keep it
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_arguments_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(InvalidValue, match="at least one result"):
         Modnas(SPACE, objectives(), every=0)

@@ -139,7 +139,7 @@ def _volume(name: str, seed: int, **options: Any) -> float:
 
 
 @pytest.mark.parametrize("name", ["nsganetv2", "mo-bananas", "ofa2", "scalarised:tchebycheff"])
-def test_what_is_learned_beats_chance(name: str) -> None:
+def test_learning_searchers_beat_random_search(name: str) -> None:
     options: dict[str, Any] = {"predictor": "ridge"}
     if name in ("nsganetv2", "ofa2"):
         options |= {"population": 20, "generations": 8}

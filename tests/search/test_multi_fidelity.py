@@ -1,4 +1,5 @@
-"""Short trainings in the predictor-guided search: who is trained briefly, who in full, and what is learned from it."""
+"""Short trainings in the predictor-guided search: promotions, budgets, and predictors that learn from short
+trainings."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import Epochs, Toy, accuracy, answers, low, oracle, paid
+from toy import Epochs, Toy, accuracy, answers, evaluated, low, oracle
 
 import nastk
 from nastk.bench import search as search_bench
@@ -29,7 +30,7 @@ def search(**options: Any) -> MultiFidelitySearch:
 
 
 def steps(searcher: MultiFidelitySearch, count: int) -> list[Proposal]:
-    """So many proposals, each answered before the next."""
+    """`count` proposals, each answered before the next."""
     made: list[Proposal] = []
     for _ in range(count):
         made += searcher.ask(1)
@@ -47,48 +48,48 @@ def key(proposal: Proposal) -> Any:
     return SPACE.keys(proposal.arch[None])[0]
 
 
-# ---- who is trained
+# ---- promotions
 
 
 @pytest.mark.parametrize("goals", [[Epochs()], [Epochs(), oracle("latency")]], ids=["one", "two"])
-def test_everything_climbs_one_rung_at_a_time(goals: list[Oracle]) -> None:
+def test_every_architecture_is_promoted_one_rung_at_a_time(goals: list[Oracle]) -> None:
     with ThreadPoolExecutor(4) as executor:
         made = MultiFidelitySearch(SPACE, goals, seed=1, predictor="ridge", trainings=12)
         history = Study(made, executor=executor, workers=4).run().history
     records = [r for r in history.records() if r.objective == "accuracy"]
     keys = SPACE.keys(np.array([r.arch for r in records]))
     order = [(k, r.fidelity) for k, r in zip(keys, records, strict=True)]
-    for place, (network, fidelity) in enumerate(order[: len(order) * 2 // 3]):  # the last of a budget is for full ones
+    for place, (network, fidelity) in enumerate(order[: len(order) * 2 // 3]):  # the rest is for full ones
         below = {3.0: 1.0, None: 3.0}.get(fidelity)
         assert below is None or (network, below) in order[:place]
     full = {r.arch for r in records if r.fidelity is None}
     assert {tuple(a.tolist()) for a in made.recommend()} <= full
     latencies = {r.arch for r in history.records() if r.objective == "latency"}
-    assert latencies == (full if len(goals) == 2 else set()), "a latency is paid for with the full training"
+    assert latencies == (full if len(goals) == 2 else set()), "a latency is evaluated with the full training"
 
 
-def test_the_next_best_begin_before_one_is_trained_in_full() -> None:
+def test_the_next_best_start_before_one_is_trained_in_full() -> None:
     made = steps(search(rungs=[1, 9]), 40)
-    begun: set[Any] = set()
+    started: set[Any] = set()
     finished: set[Any] = set()
     for proposal in made:
         if proposal.fidelity == 1.0:
-            begun.add(key(proposal))
+            started.add(key(proposal))
         else:
-            assert key(proposal) in begun
+            assert key(proposal) in started
             finished.add(key(proposal))
-            assert len(finished) <= 2 or len(begun - finished) >= AHEAD
+            assert len(finished) <= 2 or len(started - finished) >= AHEAD
     assert len(finished) > 4
 
 
-def test_without_a_guess_a_spread_sample_begins_and_its_best_go_on() -> None:
+def test_without_a_prior_a_spread_design_starts_and_its_best_are_promoted() -> None:
     made = steps(search(rungs=[1, 9], start=None), 12)
     assert [p.fidelity for p in made] == [1.0] * 10 + [None, None]
     brief = sorted(made[:10], key=lambda p: -Epochs().evaluate(p.arch, 1.0).value[0])
     assert [key(p) for p in made[10:]] == [key(p) for p in brief[:2]]
 
 
-def test_what_failed_briefly_never_goes_on() -> None:
+def test_a_failed_short_training_is_never_promoted() -> None:
     made = search(rungs=[1, 9])
     failed = set()
     for i in range(40):
@@ -101,23 +102,23 @@ def test_what_failed_briefly_never_goes_on() -> None:
     assert len(made.archs_) > 2
 
 
-def test_a_briefly_known_network_in_another_form_is_not_begun_again() -> None:
+def test_an_isomorphic_encoding_of_a_briefly_trained_network_is_not_started_again() -> None:
     made = search(rungs=[1, 9])
     steps(made, 14)
-    forms = SPACE.enumerate()
-    keys = SPACE.keys(forms)
+    encodings = SPACE.enumerate()
+    keys = SPACE.keys(encodings)
     for proposal in steps(made, 20):
         if proposal.fidelity is None:
-            begun = {keys[int(i)] for i in SPACE.index(made.lower("accuracy")[0])}
-            assert key(proposal) in begun
+            started = {keys[int(i)] for i in SPACE.index(made.lower("accuracy")[0])}
+            assert key(proposal) in started
 
 
 @pytest.mark.parametrize("trainings", [1, 2, 7.5, 20])
-def test_full_trainings_are_spent_and_not_exceeded(trainings: float) -> None:
+def test_the_budget_of_full_trainings_is_spent_and_not_exceeded(trainings: float) -> None:
     history = nastk.search(SPACE, [Epochs()], searcher="multi-fidelity", trainings=trainings).history
     cost = sum((r.fidelity or 9.0) / 9.0 for r in history.records())
     assert trainings - 1.0 < cost <= trainings + 1e-6
-    assert history.records()[-1].fidelity is None, "the last that is left is for a full training"
+    assert history.records()[-1].fidelity is None, "the last of the budget is for a full training"
 
 
 def test_a_budget_of_evaluations_counts_every_fidelity() -> None:
@@ -136,7 +137,7 @@ def test_a_few_shot_latency_is_measured_as_without_short_trainings() -> None:
     assert any(r.fidelity == 1.0 for r in result.history.records())
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "searcher": "multi-fidelity",
         "budget": {"accuracy": 24},
@@ -151,7 +152,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         nastk.search(SPACE, [goal], **options)
     resumed = nastk.search(SPACE, [Epochs()], **options)
-    assert paid(resumed.history) == paid(whole.history)
+    assert evaluated(resumed.history) == evaluated(whole.history)
 
 
 def test_short_trainings_save_full_ones() -> None:
@@ -178,7 +179,7 @@ def test_a_benchmark_compares_it_by_full_trainings(nastk_home: object) -> None:
     assert trace.cost[-1] <= 5.0 + 1e-9
 
 
-def test_a_few_shot_predictor_of_what_has_fidelities_is_refused() -> None:
+def test_a_few_shot_predictor_of_an_objective_with_fidelities_is_refused() -> None:
     with pytest.raises(InvalidValue, match="accuracy has a few-shot predictor"):
         search(predictor=few_shot(oracle("accuracy")))
 
@@ -233,7 +234,7 @@ def test_a_multiple_of_the_lower_fidelity_is_found() -> None:
     assert found.predict(others).mean == pytest.approx(expected, abs=0.02 * np.ptp(expected))
 
 
-def test_what_learned_from_short_trainings_is_not_saved_as_if_it_had_not(tmp_path: Path) -> None:
+def test_a_predictor_fitted_with_short_trainings_is_not_saved_without_them(tmp_path: Path) -> None:
     archs = SPACE.sample(20, 2, unique=True)
     task = fully(archs)
     lower = nastk.predictor("gp-bma").fit(briefly(archs))

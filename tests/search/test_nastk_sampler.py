@@ -103,7 +103,7 @@ def test_the_function_cannot_be_replaced_by_accident() -> None:
         nastk.search = None  # type: ignore[assignment]
 
 
-def test_the_package_has_nothing_else_by_that_way() -> None:
+def test_the_package_exports_nothing_else() -> None:
     with pytest.raises(AttributeError, match="Sampler2"):
         import_module("nastk.search").Sampler2  # noqa: B018
 
@@ -151,7 +151,7 @@ def test_numbers_are_found_near_their_best() -> None:
     assert study.best_value < chance.best_value
 
 
-def test_several_objectives_grow_a_larger_front_than_chance() -> None:
+def test_several_objectives_find_a_larger_front_than_random_search() -> None:
     def objective(trial: Any) -> tuple[float, float]:
         x = letters(trial)
         return Pairwise(0).table[x], float(np.square(x).sum())
@@ -313,14 +313,14 @@ def test_failed_and_pruned_trials_are_not_repeated() -> None:
     assert study.best_value == 7
 
 
-def test_a_study_whose_trials_all_fail_goes_on() -> None:
+def test_a_study_whose_trials_all_fail_continues() -> None:
     study = optuna.create_study(sampler=NastkSampler(seed=0))
     study.optimize(lambda trial: letters(trial) and float("nan"), n_trials=5)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 5
     assert len(set(keys(study))) == 5
 
 
-def test_what_was_enqueued_is_tried_and_not_proposed_meanwhile() -> None:
+def test_enqueued_trials_are_run_and_not_proposed_meanwhile() -> None:
     study, twin = studied(counted, 12), studied(counted, 12)
     next_one = twin.ask().relative_params
     assert next_one
@@ -438,7 +438,7 @@ def test_the_sampler_can_be_stored() -> None:
         assert keys(again) == keys(study)
 
 
-def test_a_study_in_a_database_goes_on_as_without_the_interruption(tmp_path: Path) -> None:
+def test_a_study_in_a_database_resumes_as_without_the_interruption(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for n in (6, 7):
         study = optuna.create_study(

@@ -34,7 +34,7 @@ def test_after_the_start_it_proposes_neighbours_of_the_archive() -> None:
         search.tell(records(proposal.arch))
 
 
-def test_the_archive_is_what_is_not_dominated() -> None:
+def test_the_archive_is_the_non_dominated_set() -> None:
     search = ParetoLocalSearch(SPACE, objectives())
     for arch in SPACE.sample(60, 0, unique=True):
         search.tell(records(arch))
@@ -48,7 +48,7 @@ def test_one_objective_descends_to_the_best() -> None:
     assert min(values[:20]) == 1.0  # the least of the space, by 8 one-step neighbours at a time
 
 
-def test_until_something_keeps_the_constraints_it_follows_what_breaks_them_least() -> None:
+def test_until_something_is_feasible_it_follows_the_least_violating() -> None:
     search = ParetoLocalSearch(SPACE, objectives(), constraints=["latency<=2"], start=1)
     search.tell(records(np.array([2, 2, 2, 2])))
     search.tell(records(np.array([2, 2, 2, 1])))
@@ -57,7 +57,7 @@ def test_until_something_keeps_the_constraints_it_follows_what_breaks_them_least
     assert search.archive().tolist() == [[1, 0, 0, 0]]
 
 
-def test_when_all_neighbours_are_known_it_starts_anew() -> None:
+def test_when_all_neighbours_are_known_it_restarts() -> None:
     search = ParetoLocalSearch(SPACE, [oracle("latency")], start=1)
     best = np.array([0, 0, 0, 0])
     for arch in [best, *SPACE.neighbours(best)]:

@@ -1,4 +1,4 @@
-"""The predictor searcher: what it pays for, what it proposes, and that it beats random search."""
+"""The predictor searcher: evaluations, proposals, and that it beats random search."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_few_shot_objectives_get_their_measurements_and_the_others_the_budget() 
     )  # fmt: skip
     assert result.history.counts() == {"latency": 6, "quality": 14}
     first = [r.objective for r in result.history.records()][:4]
-    assert first == ["latency"] * 4, "measured before anything is known"
-    paid = {r.arch for r in result.history.records() if r.objective == "quality"}
-    assert {tuple(a) for a in result.front_archs.tolist()} <= paid
+    assert first == ["latency"] * 4, "the design is measured first"
+    evaluated = {r.arch for r in result.history.records() if r.objective == "quality"}
+    assert {tuple(a) for a in result.front_archs.tolist()} <= evaluated
     assert {"predicted", "measured"} >= set(result.front["latency_source"])
 
 
-def test_with_free_accuracy_only_latencies_are_paid_and_the_whole_space_is_the_pool() -> None:
+def test_with_free_accuracy_only_latencies_are_evaluated_and_the_whole_space_is_the_pool() -> None:
     space = nastk.space("nasbench201")
     quality = _quality(space)
     quality.expensive = False
@@ -64,8 +64,8 @@ def test_with_free_accuracy_only_latencies_are_paid_and_the_whole_space_is_the_p
     assert (result.front["quality_source"] != "predicted").all()
 
 
-def _form_by_form(space: nastk.SearchSpace, latency_of_forms: float) -> list[nastk.FunctionOracle]:
-    """An accuracy of the network and a latency of the way in which it is written, as far as `latency_of_forms` says."""
+def _by_encoding(space: nastk.SearchSpace, latency_of_encodings: float) -> list[nastk.FunctionOracle]:
+    """An accuracy of the network and a latency that differs by `latency_of_encodings` between its encodings."""
     weight = np.random.default_rng(1).uniform(0, 1, int(space.sizes.sum()))
 
     def quality(archs: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def _form_by_form(space: nastk.SearchSpace, latency_of_forms: float) -> list[nas
 
     def latency(archs: np.ndarray) -> np.ndarray:
         chance = (archs @ (7 ** np.arange(6)) % 101) / 101  # of the row alone
-        return 5 + space.one_hot(archs) @ weight + latency_of_forms * chance
+        return 5 + space.one_hot(archs) @ weight + latency_of_encodings * chance
 
     return [
         nastk.FunctionOracle(space, quality, "quality", "%", "max", per_network=True),
@@ -81,34 +81,34 @@ def _form_by_form(space: nastk.SearchSpace, latency_of_forms: float) -> list[nas
     ]
 
 
-def test_networks_come_again_in_other_forms_where_few_measurements_leave_it_open_which_is_faster() -> None:
+def test_isomorphic_encodings_are_proposed_where_few_measurements_leave_it_open_which_is_faster() -> None:
     space = nastk.space("nasbench201")
     found = {}
     for name, predictor in (("few-shot", FewShotGP()), ("ridge", "ridge")):
-        goals = _form_by_form(space, 2.0)
+        goals = _by_encoding(space, 2.0)
         asked = CountingOracle(goals[0])
         result = nastk.search(
             space, [asked, goals[1]], predictor={"quality": "gp", "latency": predictor}, budget=40, batch=4
         )
-        paid = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
-        networks = len(set(space.keys(paid)))
-        assert len(np.unique(paid, axis=0)) == len(paid)
-        assert asked.count == networks, "another form of a network needs no training"
-        found[name] = len(paid) - networks
+        evaluated = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
+        networks = len(set(space.keys(evaluated)))
+        assert len(np.unique(evaluated, axis=0)) == len(evaluated)
+        assert asked.count == networks, "an isomorphic encoding needs no training"
+        found[name] = len(evaluated) - networks
     assert found["few-shot"] > 2
     assert found["ridge"] == 0
 
 
-def test_rows_that_build_the_same_network_do_not_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_build_the_same_network_are_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     space = nastk.space("nasbench201")
     monkeypatch.setattr(space, "forms_differ", False)
-    goals = _form_by_form(space, 2.0)
+    goals = _by_encoding(space, 2.0)
     result = nastk.search(space, goals, predictor={"quality": "gp", "latency": FewShotGP()}, budget=25, batch=4)
-    paid = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
-    assert len(set(space.keys(paid))) == len(paid) == 25
+    evaluated = np.array([r.arch for r in result.history.records() if r.objective == "quality"])
+    assert len(set(space.keys(evaluated))) == len(evaluated) == 25
 
 
-def test_of_each_network_the_best_few_forms_are_compared() -> None:
+def test_the_best_few_encodings_of_each_network_are_compared() -> None:
     rng = np.random.default_rng(0)
     networks, gain = rng.integers(0, 20, 500), rng.random(500)
     rows = best_encodings(networks, gain, ENCODINGS)
@@ -118,7 +118,7 @@ def test_of_each_network_the_best_few_forms_are_compared() -> None:
         assert set(rows[networks[rows] == network]) == set(mine[np.argsort(-gain[mine])[:ENCODINGS]])
 
 
-def test_no_network_is_paid_twice_and_no_value_is_seen_unpaid() -> None:
+def test_no_network_is_evaluated_twice_and_no_value_is_seen_without_an_evaluation() -> None:
     spies = [CountingOracle(o) for o in objectives()]
     result = nastk.search(Toy(), spies, predictor="ridge", budget=20, batch=3)
     keys = Toy().keys(result.searcher.archs_)
@@ -144,52 +144,52 @@ def test_it_finds_the_exact_front_of_a_small_space_before_random_does() -> None:
     assert found["predictor"] > 0.97
 
 
-class Guesser(Ridge):
-    """Knows the qualities of the test beforehand."""
+class WithPrior(Ridge):
+    """Its prior scores are the true qualities."""
 
     def prior_score(self, space, archs, context):  # type: ignore[no-untyped-def]
         return _quality(space)(archs)
 
 
-def test_several_objectives_start_at_the_front_by_the_predictors_guesses() -> None:
+def test_several_objectives_start_at_the_front_by_prior_scores() -> None:
     space = nastk.space("nasbench201")
     quality, time = _quality(space), _time(space)
     everything = space.enumerate()
     costs = np.column_stack([-quality(everything), time(everything)])
     worst, rng = costs.max(axis=0), np.random.default_rng(0)
     by_chance = np.mean([hypervolume(costs[rng.choice(len(costs), PRIOR_FRONT_START)], worst) for _ in range(20)])
-    for paid, least in ((False, 0.9 * hypervolume(costs, worst)), (True, by_chance)):
-        time.expensive = paid
-        predictor = {"quality": Guesser()} | ({"latency": FewShotGP()} if paid else {})
+    for expensive, least in ((False, 0.9 * hypervolume(costs, worst)), (True, by_chance)):
+        time.expensive = expensive
+        predictor = {"quality": WithPrior()} | ({"latency": FewShotGP()} if expensive else {})
         result = nastk.search(space, [quality, time], predictor=predictor, budget=12, batch=PRIOR_FRONT_START)
         first = np.array([r.arch for r in result.history.records() if r.objective == "quality"])[:PRIOR_FRONT_START]
         mine = np.column_stack([-quality(first), time(first)])
         assert len(set(space.keys(first))) == PRIOR_FRONT_START
-        if not paid:
+        if not expensive:
             assert nondominated(np.concatenate([mine, costs]))[:PRIOR_FRONT_START].all(), "both are known exactly"
         assert hypervolume(mine, worst) > least
 
 
-def test_the_guessed_front_keeps_constraints_on_what_is_known() -> None:
+def test_the_front_by_prior_scores_keeps_constraints_on_known_values() -> None:
     space = nastk.space("nasbench201")
     quality, time = _quality(space), _time(space)
     time.expensive = False
     bound = float(np.quantile(time(space.enumerate()), 0.3))
     result = nastk.search(
-        space, [quality, time], predictor=Guesser(), constraints=[f"latency<={bound}"], budget=PRIOR_FRONT_START
+        space, [quality, time], predictor=WithPrior(), constraints=[f"latency<={bound}"], budget=PRIOR_FRONT_START
     )
     assert (time(result.searcher.archs_) <= bound).all()
 
 
-def test_where_a_prior_has_a_guess_less_is_explored() -> None:
+def test_with_a_prior_less_is_explored() -> None:
     space = nastk.space("nasbench201")
     for accuracy, same in (("gp-bma", [False, True]), ("gp", [True, False])):
-        by_default = _told(space, accuracy, None)
-        assert [_told(space, accuracy, e) == by_default for e in (EXPLORATION, PRIOR_EXPLORATION)] == same
+        by_default = _evaluated_archs(space, accuracy, None)
+        assert [_evaluated_archs(space, accuracy, e) == by_default for e in (EXPLORATION, PRIOR_EXPLORATION)] == same
 
 
-def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[tuple[int, ...]]:
-    """What is paid for on the way to a front of quality, learned so, and of multiply-adds."""
+def _evaluated_archs(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[tuple[int, ...]]:
+    """Architectures that a search for quality, with this predictor, and multiply-adds evaluates."""
     model = default_predictor(space, "max", False) if accuracy == "gp-bma" else accuracy
     result = nastk.search(
         space, [_quality(space), Flops(space)], predictor=model, exploration=exploration, budget=24, batch=3, seed=2
@@ -197,7 +197,7 @@ def _told(space: nastk.SearchSpace, accuracy: str, exploration: float | None) ->
     return [r.arch for r in result.history.records()]
 
 
-def test_one_proposal_in_so_many_is_what_could_be_best_in_an_expensive_objective_alone(
+def test_every_alone_th_proposal_optimises_a_single_expensive_objective(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     space = nastk.space("nasbench201")
@@ -267,8 +267,8 @@ def test_constraints_are_searched_for_and_kept() -> None:
     result = nastk.search(space, objectives(), predictor="ridge", constraints=["latency<=8"], budget=20, batch=2)
     assert result.feasible
     assert (result.front["latency"] <= 8).all()
-    paid = np.array([r.value for r in result.history.records() if r.objective == "latency"])
-    assert (paid[12:] <= 8).mean() > (oracle("latency")(space.enumerate()) <= 8).mean()
+    evaluated = np.array([r.value for r in result.history.records() if r.objective == "latency"])
+    assert (evaluated[12:] <= 8).mean() > (oracle("latency")(space.enumerate()) <= 8).mean()
 
 
 def test_constraints_that_nothing_keeps_give_the_least_infeasible() -> None:
@@ -330,6 +330,6 @@ def test_on_a_real_table_it_beats_random_search(nastk_home: object) -> None:
             nastk.Objective("latency", table.oracle("latency", device="fpga")),
         ]
         result = nastk.search(space, goals, searcher=searcher, budget=30, batch=5, seed=3, **options)
-        paid = [r.arch for r in result.history.records() if r.objective == "accuracy"]
-        volumes[searcher] = protocol.hypervolume(table.table.rows(np.array(paid)))
+        evaluated = [r.arch for r in result.history.records() if r.objective == "accuracy"]
+        volumes[searcher] = protocol.hypervolume(table.table.rows(np.array(evaluated)))
     assert volumes["predictor"] > 0.93 > volumes["random"]

@@ -124,7 +124,7 @@ def test_failures_never_enter_the_population() -> None:
     assert not parents & failed
 
 
-def test_what_was_told_unasked_is_the_first_population() -> None:
+def test_records_told_unasked_are_the_first_population() -> None:
     search = PymooSearch("nsga2", SPACE, objectives(), population=10)
     archs = SPACE.sample(30, 2, unique=True)
     for arch in archs:

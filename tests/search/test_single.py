@@ -13,13 +13,13 @@ from nastk.errors import InvalidValue
 from nastk.oracles.base import FunctionOracle
 from nastk.predictors.ridge import Ridge
 from nastk.registry import SEARCHERS
-from nastk.search.predictor import GUESSED
+from nastk.search.predictor import PRIOR_START
 from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.study import Study
 
 
 class Hill(SearchSpace):
-    """Six choices of four options; the sum of the options is what is to be maximised."""
+    """Six choices of four options; the sum of the options is maximised."""
 
     name = "hill"
     choices = tuple(Choice(f"choice{i}", ("a", "b", "c", "d")) for i in range(6))
@@ -51,7 +51,7 @@ def test_local_search_evaluates_all_neighbours_of_the_best_then_moves() -> None:
     around = {a.tobytes() for a in SPACE.neighbours(best)}
     fresh = [a for a in archs[10:] if a.tobytes() in around]
     first = [a.tobytes() in around for a in archs[10 : 10 + len(fresh)]]
-    assert all(first), "what comes after the start are the neighbours of the best, all of them"
+    assert all(first), "after the start come all neighbours of the best"
     assert height(archs[10 + len(fresh) :]).max() > height(archs[: 10 + len(fresh)]).max(), "and then it climbs on"
 
 
@@ -122,7 +122,7 @@ def test_predictor_starts_at_what_its_prior_ranks_first() -> None:
             return height(archs)
 
     archs = _run("predictor", 8, predictor=Knows())
-    assert height(archs[:GUESSED]).min() >= np.sort(height(SPACE.enumerate()))[-round(0.01 * SPACE.size)]
+    assert height(archs[:PRIOR_START]).min() >= np.sort(height(SPACE.enumerate()))[-round(0.01 * SPACE.size)]
 
 
 def test_a_second_objective_needs_a_constraint() -> None:

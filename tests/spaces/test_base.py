@@ -1,4 +1,4 @@
-"""What spaces inherit, and that the conformance kit sees what is broken."""
+"""Methods that spaces inherit, and broken spaces that the conformance kit must find."""
 
 import pickle
 
@@ -47,7 +47,7 @@ def test_a_space_with_invalid_rows_keeps_the_contract():
 
 
 @pytest.mark.parametrize("space", [Wires, Line, WiresByGraph, LineByGraph])
-def test_spaces_whose_arrows_vary_keep_the_contract(space: type[nastk.SearchSpace]):
+def test_spaces_whose_edges_vary_keep_the_contract(space: type[nastk.SearchSpace]):
     check_space(space())
 
 
@@ -95,18 +95,18 @@ def test_an_empty_pool_is_refused():
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "fbnet"])
-def test_graphs_with_fixed_arrows_are_made_without_loops(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_graphs_with_fixed_edges_are_made_without_loops(name: str, monkeypatch: pytest.MonkeyPatch):
     space = nastk.space(name)
     archs = space.sample(300, 1)
     one_by_one = [space.graph(arch) for arch in archs]
     space.graphs(archs[:1])
     monkeypatch.setattr(type(space), "graph", None)
     graphs = space.graphs(archs)
-    assert graphs.adjacency.strides[0] == 0, "the arrows of all graphs are one matrix"
-    for row, arrows, graph in zip(graphs.operations, graphs.adjacency, one_by_one, strict=True):
+    assert graphs.adjacency.strides[0] == 0, "the edges of all graphs are one matrix"
+    for row, edges, graph in zip(graphs.operations, graphs.adjacency, one_by_one, strict=True):
         nodes = list(graph)
         assert [graphs.labels[op] for op in row] == [op for _, op in graph.nodes(data="op")]
-        assert {(nodes[a], nodes[b]) for a, b in np.argwhere(arrows)} == set(graph.edges)
+        assert {(nodes[a], nodes[b]) for a, b in np.argwhere(edges)} == set(graph.edges)
     assert space.graphs(archs[0]).operations.shape == (1, graphs.operations.shape[1]), "one row is one graph"
 
 
@@ -150,7 +150,7 @@ class Doubtful(nastk.SearchSpace):
         return graph
 
 
-def test_a_node_follows_the_choice_of_its_name_and_nodes_are_sorted_along_the_arrows():
+def test_a_node_follows_the_choice_of_its_name_and_nodes_are_sorted_topologically():
     graphs = Doubtful().graphs(np.array([[0, 1], [1, 0]]))
     assert [graphs.labels[op] for op in graphs.operations[0]] == ["input", "y", "output"]
     assert [graphs.labels[op] for op in graphs.operations[1]] == ["input", "x", "output"]
@@ -335,15 +335,15 @@ class GraphWithoutLabels(Small):
         return graph
 
 
-class GraphsLoseAnArrow(Wires):
+class GraphsLoseAnEdge(Wires):
     def graphs(self, archs):
         graphs = super().graphs(archs)
         graphs.adjacency[:, 1, 4] = False
         return graphs
 
 
-class GraphsSwapArrows(Wires):
-    """As many arrows, but others: the first operation feeds the output, where it fed the second."""
+class GraphsSwapEdges(Wires):
+    """As many edges, but others: the first operation feeds the output, where it fed the second."""
 
     def graphs(self, archs):
         graphs = super().graphs(archs)
@@ -354,7 +354,7 @@ class GraphsSwapArrows(Wires):
 
 
 class GraphsTwist(Small):
-    """As many arrows from a convolution to another as there should be, but between others."""
+    """As many edges between convolutions as there should be, but between others."""
 
     def graph(self, arch):
         import networkx as nx
@@ -430,8 +430,8 @@ class GraphsLookAround(Line):
         (WrongCounts, "statics says 7 params, the built network has 12"),
         (GraphTurns, "cycle"),
         (GraphWithoutLabels, "no op label"),
-        (GraphsLoseAnArrow, "different edges"),
-        (GraphsSwapArrows, "different edges"),
+        (GraphsLoseAnEdge, "different edges"),
+        (GraphsSwapEdges, "different edges"),
         (GraphsTwist, "different edges"),
         (GraphsMisread, "different operations"),
         (GraphsShrink, "number of nodes of graphs depends"),

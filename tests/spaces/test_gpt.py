@@ -29,7 +29,7 @@ def test_its_size() -> None:
     assert SPACE.size == 3 * 3 * 2 * 9**12
 
 
-def test_layers_that_are_not_there_do_not_matter() -> None:
+def test_layers_that_do_not_exist_do_not_matter() -> None:
     archs = SPACE.sample(100, seed=0)
     other = archs.copy()
     absent = ~SPACE.settings(archs).active

@@ -122,7 +122,7 @@ def test_a_dictionary_without_resolution_is_refused():
         SPACE.from_ofa({key: LARGE[key] for key in ("ks", "e", "d")})
 
 
-# ---- equal networks
+# ---- isomorphic encodings
 
 
 def test_canonical_form_changes_only_layers_that_do_not_exist():
@@ -146,7 +146,7 @@ def test_rows_of_the_same_network_have_the_same_key():
     assert np.array_equal(SPACE.statics(twins)["flops"], SPACE.statics(rows)["flops"])
 
 
-def test_samples_are_canonical_and_each_depth_is_as_likely():
+def test_samples_are_canonical_and_each_depth_is_equally_likely():
     archs = SPACE.sample(6000, 0)
     assert np.array_equal(SPACE.canonical(archs), archs)
     for depth in range(3):
@@ -221,12 +221,12 @@ def test_graphs_as_arrays_are_the_graphs():
     archs = np.concatenate([SPACE.sample(30, 2), as_written(10)])
     labels, operations, adjacency = SPACE.graphs(archs)
     assert labels[:3] == ("input", "output", "none")
-    for arch, row, arrows in zip(archs, operations, adjacency, strict=True):
+    for arch, row, edges in zip(archs, operations, adjacency, strict=True):
         used = row != 2
-        assert not arrows[~used].any()
-        assert not arrows[:, ~used].any()
-        assert not np.tril(arrows).any()
-        made = nx.from_numpy_array(arrows[np.ix_(used, used)], create_using=nx.DiGraph)
+        assert not edges[~used].any()
+        assert not edges[:, ~used].any()
+        assert not np.tril(edges).any()
+        made = nx.from_numpy_array(edges[np.ix_(used, used)], create_using=nx.DiGraph)
         nx.set_node_attributes(made, {i: labels[op] for i, op in enumerate(row[used])}, "op")
         expected = SPACE.graph(arch)
         order = list(nx.topological_sort(made))

@@ -62,7 +62,7 @@ def test_isomorphic_cells_are_one_and_others_are_not() -> None:
     assert len(hashes) == len(np.unique(archs, axis=0))
 
 
-def test_of_equal_cells_the_benchmark_keeps_the_first_in_its_order() -> None:
+def test_of_isomorphic_cells_the_benchmark_keeps_the_first_in_its_order() -> None:
     """By brute force: the least number of the graph, then of the operations, over all orders of the inner vertices."""
     for arch in SPACE.sample(60, seed=2):
         matrix, labels = SPACE.matrix(arch)

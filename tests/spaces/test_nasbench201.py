@@ -132,7 +132,7 @@ def test_closed_form_counts_are_those_of_the_built_networks(dataset: str):
         assert counted == {"params": statics["params"][i], "flops": statics["flops"][i]}
 
 
-def test_depth_and_paths_count_the_convolutions_and_ways_through_the_cell():
+def test_depth_and_paths_count_the_convolutions_and_paths_through_the_cell():
     statics = SPACE.statics(SPACE.as_archs([BEST_ON_CIFAR10, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"]))
     assert statics["depth"].tolist() == [3, 0]
     assert statics["shallow"].tolist() == [0, 0]

@@ -228,7 +228,7 @@ def test_graphs_as_arrays_are_the_graphs():
     assert not np.tril(ours.adjacency).any()
 
 
-def test_every_node_of_the_graph_lies_on_a_way_from_input_to_output():
+def test_every_node_of_the_graph_lies_on_a_path_from_input_to_output():
     graphs = SPACE.graphs(SPACE.sample(100, 3))
     reached = np.linalg.matrix_power(np.eye(30) + graphs.adjacency, 30) > 0
     assert reached[:, 0].all()
@@ -246,7 +246,7 @@ def test_the_graph_of_the_darts_cells_has_their_operations_and_sums():
     assert set(graph.predecessors("output")) == {f"{c} {k} sum" for c in ("normal", "reduce") for k in (2, 3, 4, 5)}
 
 
-def test_equal_networks_have_isomorphic_graphs_and_equal_path_counts():
+def test_isomorphic_networks_have_isomorphic_graphs_and_equal_path_counts():
     import networkx as nx
 
     encoding = PathCounts().fit(SPACE)

@@ -1,4 +1,4 @@
-"""NAS-Bench-Macro: sizes, counts and best network as published, equal networks, the importer."""
+"""NAS-Bench-Macro: sizes, counts and best network as published, isomorphic networks, the importer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_its_size_is_the_papers() -> None:
     assert len(np.unique(SPACE.canonical(SPACE.enumerate()), axis=0)) == 9 * 21 * 21
 
 
-def test_equal_forms_are_the_same_network() -> None:
+def test_isomorphic_encodings_are_the_same_network() -> None:
     archs = SPACE.sample(200, seed=0)
     canonical = SPACE.canonical(archs)
     moved = (archs != canonical).any(axis=1)
@@ -82,7 +82,7 @@ def test_the_table_holds_the_whole_space_and_its_best(extra_home: object) -> Non
     best = SPACE.canonical(SPACE.from_index(int(accuracy.argmax())))
     assert SPACE.format(best[0]) == "22212220"
     equal = SPACE.index(SPACE.canonical(SPACE.enumerate()))
-    assert np.array_equal(accuracy[equal], accuracy), "the benchmark gives equal networks equal accuracies"
+    assert np.array_equal(accuracy[equal], accuracy), "the benchmark gives isomorphic networks equal accuracies"
     assert accuracy.max() == pytest.approx(93.127, abs=5e-4)
     runs = np.stack([table.values("test_accuracy", variant=f"run {i}") for i in (1, 2, 3)])
     assert np.allclose(runs.mean(axis=0), accuracy, atol=1e-4)

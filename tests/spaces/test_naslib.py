@@ -114,14 +114,14 @@ def test_nasbench201_goes_to_naslib_by_its_edges_and_operations(naslib: ModuleTy
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
 
 
-def test_a_space_that_is_listed_is_here_whole(naslib: ModuleType) -> None:
+def test_an_enumerable_space_is_here_whole(naslib: ModuleType) -> None:
     space = nastk.space("naslib:TransBench101SearchSpaceMicro")
     assert space.size == 4**6
     space.build(space.as_archs([3, 2, 1, 0, 3, 3])[0])
     assert SPEC["last"] == (3, 2, 1, 0, 3, 3)
 
 
-def test_a_space_that_is_not_listed_is_a_sample_that_the_seed_fixes(naslib: ModuleType) -> None:
+def test_a_space_that_is_not_enumerable_is_a_seeded_sample(naslib: ModuleType) -> None:
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     space, same = (nastk.space("naslib:NasBench301SearchSpace", members=50) for _ in range(2))
     other = nastk.space("naslib:NasBench301SearchSpace", members=50, seed=1)

@@ -437,7 +437,7 @@ def test_searchers_run(network: Any, searcher: str) -> None:
     result = nastk.search(space, [size(space), effort(space)], searcher=searcher, budget=12, seed=0)
     asked = [r.arch for r in result.history.records() if r.objective == "accuracy" and r.purpose == "search"]
     keys = space.keys(np.array(asked))
-    assert len(asked) == len(set(keys)) == 12, "no network is paid for twice"
+    assert len(asked) == len(set(keys)) == 12, "no network is evaluated twice"
     assert len(result.front)
 
 

@@ -56,7 +56,7 @@ def test_single_mutations_append_and_drop_modules() -> None:
     assert set((MACRO.mutate(longer, 0) > 0).sum(axis=1)) == {4, 5, 6}
 
 
-def test_equal_cells_compute_the_same_and_a_skip_from_the_input_is_an_operation() -> None:
+def test_isomorphic_cells_compute_the_same_and_a_skip_from_the_input_is_an_operation() -> None:
     detour, direct = MICRO.parse("3_01_001"), MICRO.parse("0_00_300")  # a convolution and two skips; a convolution
     before = MICRO.parse("1_00_030")  # a skip from the input, then the convolution
     keys = MICRO.keys(np.stack([detour, direct, before]))
