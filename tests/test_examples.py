@@ -1,4 +1,4 @@
-"""Every program in examples/ runs from start to end, in under two minutes."""
+"""Every program in examples/ runs from start to end; those whose parts other tests check run with the long ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_example_is_tested() -> None:
     assert all(f'"{p.name}"' in text for p in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_search_this_machine(tmp_path: Path) -> None:
     said = run("search_this_machine.py", tmp_path, "out")
     assert "measured" in said
@@ -54,20 +54,20 @@ def test_search_table_says_how_to_fetch(tmp_path: Path, monkeypatch: pytest.Monk
     assert run("search_table.py", tmp_path).startswith("skipped: ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_predictor(tmp_path: Path) -> None:
     assert "measured" in run("own_predictor.py", tmp_path)
 
 
 @pytest.mark.alone
-@pytest.mark.slow
+@pytest.mark.long
 def test_my_device_in_ten_measurements(tmp_path: Path) -> None:
     said = run("my_device_in_ten_measurements.py", tmp_path)
     assert "this machine resembles" in said
     assert float(said.split()[-1]) > 0.3, "ranks of fresh architectures; a busy machine measures little but its load"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_front_generator(tmp_path: Path) -> None:
     lines = run("front_generator.py", tmp_path).splitlines()
     assert lines[0].startswith("trained on 27 devices")
@@ -77,7 +77,7 @@ def test_front_generator(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 def test_compare_my_predictor(nastk_home: Path, tmp_path: Path) -> None:
     lines = run("compare_my_predictor.py", tmp_path).splitlines()
     found = {line.split()[0]: float(line.split()[1]) for line in lines}
@@ -94,7 +94,7 @@ def test_compare_my_predictor_says_how_to_fetch(tmp_path: Path, monkeypatch: pyt
     assert "nastk data fetch" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_space(tmp_path: Path) -> None:
     said = run("own_space.py", tmp_path)
     assert "Conv2d" in said

@@ -53,6 +53,8 @@ CHEAP: dict[str, dict[str, Any]] = {
     **{f"scalarised:{name}": {"predictor": "ridge"} for name in SCALARISATIONS},
     "zero-cost": {"contexts": {"toy0": Context(proxies=_Proxies())}},
 }
+DEAR = {"bananas", "mo-bananas", "npenas", "optuna:tpe"}
+"""They take a second or so a proposal once they learn, which is after ten evaluations."""
 
 
 def everyone() -> list[Any]:
@@ -71,7 +73,7 @@ def everyone() -> list[Any]:
             options = {"population": 4} if full.startswith("pymoo:") else {"predictor": "ridge"} if learns else {}
             options |= CHEAP.get(full, {})
             goals = 1 if single else 2
-            evaluations = 8 if full in ("predictor", "optuna:gp", "qlognehvi") else 24
+            evaluations = 8 if full in ("predictor", "optuna:gp", "qlognehvi") else 14 if full in DEAR else 24
             needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes", "qlognehvi": "botorch"}.get(full)
             missing = needs is not None and find_spec(needs) is None
             marks = [pytest.mark.skip(f"{needs} is not installed")] if missing else []
