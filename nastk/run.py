@@ -188,6 +188,10 @@ def compose(
         NastkError: a name that does not exist, or an argument that cannot be used.
     """
     objects = objects or Objects()
+    for name, least in (("measurements", 1), ("batch", 1), ("verify", 0)):
+        value = getattr(description, name)
+        if value is not None and not (isinstance(value, int) and value >= least):
+            raise InvalidValue(f"{name} is a whole number of at least {least}; got {value!r}")
     kind = searcher_class(description.searcher)
     if (description.predictors or objects.predictors) and not kind.learns:
         raise InvalidValue(f"the searcher {description.searcher!r} learns nothing; leave out the predictor")

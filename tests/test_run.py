@@ -159,3 +159,9 @@ def test_records_say_what_sort_of_value_they_hold() -> None:
     assert {r.kind for r in result.history.records()} == {"measured"}
     assert set(result.front["latency_source"]) == {"computed"}
     assert np.isfinite(result.front["latency"]).all()
+
+
+@pytest.mark.parametrize("wrong", [{"verify": -1}, {"measurements": 0}, {"batch": 0}, {"verify": 1.5}])
+def test_numbers_that_cannot_be_used_are_refused_before_anything_is_evaluated(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match=f"{next(iter(wrong))} is a whole number"):
+        nastk.search(Toy(), objectives(), searcher="random", budget=2, **wrong)
