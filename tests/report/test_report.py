@@ -30,10 +30,10 @@ def chart() -> Chart:
         )
         for i in range(3)
     ]
-    paid = [Point("p", {"accuracy": Value(70, "estimate"), "latency": Value(9.0, "measured")})]
+    evaluated = [Point("p", {"accuracy": Value(70, "estimate"), "latency": Value(9.0, "measured")})]
     cloud = Cloud(["c1", "c2"], {"accuracy": [80.0, 60.0], "latency": [7.0, 8.0]})
     axes = [Axis("accuracy", "%", "max"), Axis("latency", "ms", "min")]
-    return Chart("a title", axes, front, paid, cloud, {}, ["accuracy is estimated", "latency is measured"])
+    return Chart("a title", axes, front, evaluated, cloud, {}, ["accuracy is estimated", "latency is measured"])
 
 
 def data_of(page: str) -> dict:
@@ -74,7 +74,7 @@ def test_page_holds_every_architecture_and_says_what_each_value_is(chart: Chart)
     assert [p["arch"] for p in data["front"]] == ["a0", "a1", "a2"]
     assert data["front"][0]["shown"]["latency"]["kind"] == "measured"
     assert data["front"][0]["predicted"]["latency"]["kind"] == "estimate"
-    assert set(data["kinds"]) == {"measured", "table", "estimate", "exact"}
+    assert set(data["kinds"]) == {"measured", "table", "estimate", "computed"}
 
 
 def test_page_cannot_be_broken_by_an_architecture_text() -> None:
