@@ -135,7 +135,7 @@ class Run:
         return min(max(1, most // LEAST_ROUNDS), LARGEST_BATCH)
 
     def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
-        """Spend what is left of the budget; arguments and errors as of :class:`nastk.Study`."""
+        """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
         study = Study(self.searcher, self.budget, self.history, self.batch, executor, workers, progress)
         self.result = study.run()
         return self.result
@@ -413,7 +413,7 @@ def search(
         batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
-        workers: evaluations under way at a time with an executor.
+        workers: concurrent evaluations with an executor.
         progress: called with (done, total, objective) after every evaluation.
         options: further arguments of the searcher.
 

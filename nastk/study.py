@@ -48,7 +48,7 @@ class _Open:
 class Study:
     """One search.
 
-    An evaluation that raises is a failed record with its reason, and the run goes on; an error that nastk raises on
+    An evaluation that raises is a failed record with its reason, and the run continues; an error that nastk raises on
     purpose ends it. Proposals that were open when a run ended are evaluated first when it is resumed, so that the same
     architectures are evaluated as without the interruption.
 
@@ -62,7 +62,7 @@ class Study:
         history: keeps the records; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
-        workers: evaluations under way at a time with an executor.
+        workers: concurrent evaluations with an executor.
         progress: called with (done, total, objective) after every evaluation, as the searcher's
             :meth:`~Searcher.progress` counts, or in evaluations.
 
@@ -95,7 +95,7 @@ class Study:
         self._failures: dict[str, int] = {}
 
     def run(self) -> Result:
-        """Spend what is left of the budget.
+        """Spend the remaining budget.
 
         Raises:
             NastkError: nothing can be evaluated; earlier evaluations are in the history.

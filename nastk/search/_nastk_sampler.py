@@ -54,7 +54,7 @@ class NastkSampler(BaseSampler):
     Values that come from elsewhere (enqueued, random) are learned from as the nearest of these.
 
     Nothing is kept between trials: each proposal is made from the study's trials, the seed and the trial's number. A
-    study that is resumed with the same seed goes on as it would have, and parallel workers may share a seed. Failed
+    study that is resumed with the same seed continues as it would have, and parallel workers may share a seed. Failed
     and pruned trials count as tried, running and enqueued ones are not repeated; equal trials are averaged. Where
     nothing new is left to propose, parameters are sampled independently.
 

@@ -228,7 +228,7 @@ class RungSearch(Searcher):
         return room
 
     def _reaches(self, rung: int) -> bool:
-        """Whether what is left suffices for this rung and all above."""
+        """Whether the budget left suffices for this rung and all above."""
         return bool(self._price[rung:].sum() <= self._budget_left())
 
     # ---- proposals

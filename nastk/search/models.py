@@ -45,8 +45,8 @@ class Models:
         predictor: of every expensive objective, or one by objective: a name or a predictor.
         contexts: context of the features by objective (source of proxies, build options).
         default: the predictor of an objective for which none is given.
-        lower: what is known of an objective at lower fidelities: by its name, a fitted predictor or None. It must be
-            the same object as long as nothing new is known.
+        lower: of an objective's name, a predictor fitted to its lower fidelities, or None. It must be the same object
+            until there are new results.
 
     Attributes:
         templates: the predictor of each expensive objective, as given: pretrained, perhaps, but not fitted.
@@ -136,7 +136,7 @@ class Models:
     # ---- fits
 
     def fitted(self, name: str, first: int | None = None) -> Predictor:
-        """The predictor of an objective, fitted to what is known of it (`first`: see :meth:`known`)."""
+        """The predictor of an objective, fitted to its values told (`first`: see :meth:`known`)."""
         archs, values = self.known(name, first)
         lower = self._lower_of(name)
         if name in self._fits:

@@ -133,9 +133,9 @@ class MultiFidelitySearch(PredictorSearch):
 
     # ---- proposals
 
-    def _planned_count(self) -> int:
+    def _plan_size(self) -> int:
         if self.trainings is None:
-            return super()._planned_count() // len(self.rungs)
+            return super()._plan_size() // len(self.rungs)
         return int(self.trainings / self._price.sum() + ROUNDING)
 
     @property
@@ -158,7 +158,7 @@ class MultiFidelitySearch(PredictorSearch):
         values = np.array([[known[keys[i]].value for known in begun] for i in told])
         scores = -self.signs[self._evaluated_columns] * values
         pool = plan[told]
-        return pool[np.argsort(-scores[:, 0])[:n]] if self.single else self._scored_front(pool, scores, n)
+        return pool[np.argsort(-scores[:, 0])[:n]] if self.single else self._front_by_scores(pool, scores, n)
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         chosen = self._climb(super()._ask(n, pending, rng))

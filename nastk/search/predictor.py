@@ -223,13 +223,13 @@ class PredictorSearch(Searcher):
         if proposals:
             return proposals
         if not self.evaluated:
-            return [Proposal(a, (name,)) for name, a in self._choose_refinements(self._predicted_front(), n, pending)]
+            return [Proposal(a, (name,)) for name, a in self._choose_refinements(self._predict_front(), n, pending)]
         names = tuple(self.evaluated)
         done = min(self._count(name) for name in names) + len(pending)
         start = self._start()
         if done < start:
             plan = self._first_archs(start)
-            fresh = plan[self._rows_not_evaluated(plan, pending)][: min(n, start - done)]
+            fresh = plan[self._fresh_rows(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
         if not self.models.can_learn(names):
@@ -278,7 +278,7 @@ class PredictorSearch(Searcher):
                 chosen += [(name, a) for a in fresh[uncertain]]
         return chosen
 
-    def _predicted_front(self) -> Archs:
+    def _predict_front(self) -> Archs:
         """The currently predicted front, on which measurements are spent when nothing else is evaluated."""
         return (
             self.recommend() if self.models.can_learn(self.expensive) else np.empty((0, self.space.d), dtype=np.int64)
@@ -290,14 +290,14 @@ class PredictorSearch(Searcher):
         start = self.start
         if start is None:
             start = START if not self._has_prior else PRIOR_START if self.single else PRIOR_FRONT_START
-        return max(1, min(start, self._planned_count() // 2))
+        return max(1, min(start, self._plan_size() // 2))
 
     @property
     def _has_prior(self) -> bool:
         """Whether architectures can be ranked before any of them is evaluated."""
         return self._prior is not None
 
-    def _planned_count(self) -> int:
+    def _plan_size(self) -> int:
         """Number of architectures that the budget evaluates."""
         return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
 
@@ -309,7 +309,7 @@ class PredictorSearch(Searcher):
         if self.single:
             rng = np.random.default_rng([self.seed, 2])
             return first_designs.prior_best(self.space, pool, scores[:, 0], n, rng)
-        return self._scored_front(pool, scores, n)
+        return self._front_by_scores(pool, scores, n)
 
     @cached_property
     def _prior(self) -> tuple[Archs, Array] | None:
@@ -329,7 +329,7 @@ class PredictorSearch(Searcher):
         rng = np.random.default_rng([self.seed, 2])
         return self._cheapest_encodings(first_designs.spread_design(self.space, n, context, rng))
 
-    def _scored_front(self, pool: Archs, scores: Array, n: int) -> Archs:
+    def _front_by_scores(self, pool: Archs, scores: Array, n: int) -> Archs:
         """The front of `pool` by scores of the evaluated objectives and known values of the others."""
         known = self.models.known_values(pool)
         if len(known) + scores.shape[1] < len(self.objectives):
@@ -492,7 +492,7 @@ class PredictorSearch(Searcher):
             if len(waiting):
                 believed = self.models.fitted(name).quantile(waiting, 0.0)
                 model = self.models.learn(name, np.concatenate([told, waiting]), np.concatenate([values, believed]))
-            left = pool[self._rows_not_evaluated(pool, waiting)]
+            left = pool[self._fresh_rows(pool, waiting)]
             if not len(left):
                 break
             cost = objective.sign * model.quantile(left, -objective.sign * optimism)
@@ -532,7 +532,7 @@ class PredictorSearch(Searcher):
         start = np.concatenate([self.space.sample(size, rng), self._evaluated_archs()])
         return candidates.evolve(self.space, start, score, size, self.generations, rng)
 
-    def _rows_not_evaluated(self, archs: Archs, pending: Archs) -> Rows:
+    def _fresh_rows(self, archs: Archs, pending: Archs) -> Rows:
         """Rows of `archs` whose networks have neither been evaluated nor are pending; isomorphic ones among them
         stay."""
         seen = self._evaluated_keys(pending)

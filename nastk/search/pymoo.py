@@ -82,7 +82,7 @@ class PymooSearch(Searcher):
         return [Proposal(arch, self.expensive) for arch in chosen]
 
     def _take(self, n: int, pending: Archs) -> Archs:
-        """Take up to `n` new architectures from what is left of the generation."""
+        """Take up to `n` new architectures from the rest of the generation."""
         fresh = self.unseen(self._queue, pending)[:n]
         chosen = self._queue[fresh]
         self._queue = self._queue[fresh[-1] + 1 :] if len(fresh) else self._queue[:0]

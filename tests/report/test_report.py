@@ -30,10 +30,10 @@ def chart() -> Chart:
         )
         for i in range(3)
     ]
-    paid = [Point("p", {"accuracy": Value(70, "estimate"), "latency": Value(9.0, "measured")})]
+    evaluated = [Point("p", {"accuracy": Value(70, "estimate"), "latency": Value(9.0, "measured")})]
     cloud = Cloud(["c1", "c2"], {"accuracy": [80.0, 60.0], "latency": [7.0, 8.0]})
     axes = [Axis("accuracy", "%", "max"), Axis("latency", "ms", "min")]
-    return Chart("a title", axes, front, paid, cloud, {}, ["accuracy is estimated", "latency is measured"])
+    return Chart("a title", axes, front, evaluated, cloud, {}, ["accuracy is estimated", "latency is measured"])
 
 
 def data_of(page: str) -> dict:
