@@ -109,7 +109,7 @@ def test_own_runtime(tmp_path: Path) -> None:
     assert eager.count(" ms") == exported.count(" ms") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_optuna_sampler(tmp_path: Path) -> None:
     lines = run("optuna_sampler.py", tmp_path).splitlines()[1:]
     accuracies, sizes = zip(*[(float(line.split()[0]), float(line.split()[1])) for line in lines], strict=True)

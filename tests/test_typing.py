@@ -30,7 +30,7 @@ def _mypy(folder: Path, *programs: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long  # .ci/run checks the program too, by what it has checked already
 def test_strict_type_checking_passes_and_refuses_what_is_wrong(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text(

@@ -450,7 +450,12 @@ def test_other_json_is_refused(tmp_path, content, what):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "name", ["nasbench101", "nasbench201", "nasbench301", "transbench101-micro", "transbench101-macro"]
+    "name",
+    [
+        "nasbench201",
+        "transbench101-micro",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("nasbench101", "nasbench301", "transbench101-macro")),
+    ],
 )
 def test_suite_zero_agrees_with_the_fetched_table(suite_home, raw, name):
     file = raw / f"naslib/zc_{name.replace('-', '_')}.json"

@@ -113,7 +113,7 @@ def test_arch2vec_is_deterministic_and_decodes_what_it_encodes(cells: nastk.Sear
     ],
 )
 def test_encodings_keep_the_contract_where_edges_vary(name: str, space: type[nastk.SearchSpace]) -> None:
-    check_encoding(lambda: nastk.encoding(name), space())
+    check_encoding(lambda: Arch2vec(epochs=10) if name == "arch2vec" else nastk.encoding(name), space())
 
 
 def _paths(graph: nx.DiGraph) -> list[list[str]]:

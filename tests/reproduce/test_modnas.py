@@ -75,14 +75,9 @@ def test_the_bars_of_two_objectives(nastk_home: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "third",
-    [
-        ("latency:pixel3", "energy:eyeriss"),
-        pytest.param(("latency:raspi4", "energy:edgegpu"), marks=pytest.mark.long),
-    ],
-    ids=lambda t: t[0],
+    "third", [("latency:pixel3", "energy:eyeriss"), ("latency:raspi4", "energy:edgegpu")], ids=lambda t: t[0]
 )
 def test_three_objectives_beat_random_and_the_untrained_generator(nastk_home: Path, third: tuple[str, str]) -> None:
     rows = modnas.run(modnas.setting(objectives=("test_accuracy", *third), steps=600), seeds=1, workers=1).rows()
