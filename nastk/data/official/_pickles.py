@@ -335,7 +335,7 @@ def load_torch(path: Path, limit: int, shrink: Shrink | None = None, family: str
                     raise DataError(f"{path} is not {family}: it has {len(members)} members data.pkl, expected 1")
                 with archive.open(members[0]) as member:
                     return Pickles(member, str(path), limit, family).load(shrink)
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError) as problem:
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError) as problem:
             raise DataError(f"{path} is truncated, or not {family}: {problem}") from problem
 
 
