@@ -86,7 +86,7 @@ def evaluate_together(
         answer = oracle.evaluate(archs, fidelity)
     except NastkError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Any exception of a user's function or network is that architecture's failure, never the end of the run.
         if len(archs) > 1:  # one of them is to blame: evaluate each alone
             return [evaluate(objective, arch, fidelity, purpose) for arch in archs]

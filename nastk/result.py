@@ -40,6 +40,8 @@ class Result:
     Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
+        description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
+            together by hand.
 
     Raises:
         InvalidArchitecture: :meth:`describe` or :meth:`verify` is given an architecture outside of the space.
@@ -52,6 +54,7 @@ class Result:
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
+        self.description: dict[str, Any] | None = None
 
     # ---- values
 
@@ -215,6 +218,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Space, objectives, front and records, for JSON; NaN is None."""
         return {
+            "search": self.description,
             "space": self.space.name,
             "objectives": [
                 {
@@ -235,8 +239,11 @@ class Result:
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`to_dict`, whole or not at all."""
-        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        """Write :meth:`to_dict` and the chart, which ``nastk report`` draws again, whole or not at all."""
+        from nastk.report.rows import without_nan
+
+        content = without_nan({**self.to_dict(), "chart": self.chart().to_dict()})
+        write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the front as CSV, whole or not at all."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import signature
 from numbers import Integral
 from typing import Any
@@ -35,6 +35,12 @@ ACCURACY_DATASET = "cifar10"
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
 faster, and chooses by fewer results."""
+
+LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0}
+"""Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
+
+ORACLES = ("table", "count", "latency", "shipped", "function")
+"""Kinds of oracles that can be made from their description."""
 
 LEAST_ROUNDS = 10
 """Least number of batches that a budget is divided into by default: with fewer, a search would hardly learn from its
@@ -81,7 +87,18 @@ class SearchDescription:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SearchDescription:
-        """The inverse of :meth:`to_dict`."""
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            InvalidValue: it lacks the space or the objectives.
+            UnknownName: it has something else.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in content:
+            if name not in known:
+                raise UnknownName("field of a search's description", name, known)
+        if missing := [name for name in ("space", "objectives") if name not in content]:
+            raise InvalidValue(f"the description of a search lacks its {' and '.join(missing)}")
         lists = {name: tuple(content[name]) for name in ("objectives", "constraints") if name in content}
         return cls(**{**content, **lists})
 
@@ -138,6 +155,7 @@ class Run:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
         study = Study(self.searcher, self.budget, self.history, self.batch, executor, workers, progress)
         self.result = study.run()
+        self.result.description = self.description.to_dict()
         return self.result
 
     def verify(self, progress: Progress | None = None) -> Result:
@@ -188,10 +206,13 @@ def compose(
         NastkError: a name that does not exist, or an argument that cannot be used.
     """
     objects = objects or Objects()
-    for name, least in (("measurements", 1), ("batch", 1), ("verify", 0)):
+    for name, least in LEAST.items():
         value = getattr(description, name)
-        if value is not None and not (isinstance(value, int) and value >= least):
+        missing = value is None and name in ("measurements", "batch")
+        if not missing and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise InvalidValue(f"{name} is a whole number of at least {least}; got {value!r}")
+    for entry in description.objectives:
+        _check_entry(entry, objects)
     kind = searcher_class(description.searcher)
     if (description.predictors or objects.predictors) and not kind.learns:
         raise InvalidValue(f"the searcher {description.searcher!r} learns nothing; leave out the predictor")
@@ -246,6 +267,18 @@ def identity(description: SearchDescription, searcher: Searcher) -> dict[str, An
     }
 
 
+def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:
+    """Refuse an objective of a description that cannot be made, before anything is."""
+    if not isinstance(entry, Mapping) or not {"name", "oracle"} <= entry.keys():
+        raise InvalidValue(f"an objective of a description needs a name and an oracle; got {entry!r}")
+    name, what = entry["name"], entry["oracle"].get("oracle")
+    if name in objects.oracles or what in ORACLES:
+        return
+    if what == "object":
+        raise InvalidValue(f"the objective {name!r} is an object that its description cannot make again")
+    raise UnknownName(f"kind of oracle of the objective {name!r}:", str(what), ORACLES)
+
+
 def _space(description: SearchDescription, tables: dict[str, Any]) -> SearchSpace:
     """The space to search: with an objective of a table, the architectures that it holds."""
     for entry in description.objectives:
@@ -288,11 +321,9 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         return Latency(space, **rest)
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
-    if what == "function":
-        from nastk.oracles.own_function import accuracy_function
+    from nastk.oracles.own_function import accuracy_function
 
-        return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
-    raise InvalidValue(f"the objective {rest.get('name', '?')!r} is an object that its description cannot make again")
+    return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
 
 
 def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
@@ -331,6 +362,11 @@ def _predictors(
         if name in objects.predictors:
             chosen[name] = objects.predictors[name]
         elif name in description.predictors:
+            if "(" in description.predictors[name]:
+                raise InvalidValue(
+                    f"the predictor of {name}, {description.predictors[name]}, is an object that its description "
+                    "cannot make again"
+                )
             chosen[name] = predictor_for_search(
                 description.predictors[name], space, objective.oracle, alone=len(goals) == 1
             )
@@ -434,13 +470,19 @@ def search(
     """
     from nastk.spaces.factory import space as named
 
-    space = named(space)
+    named_space = named(space)
+    if isinstance(objectives, (Oracle, Objective)):
+        objectives = [objectives]
+    if isinstance(constraints, (str, Constraint)):
+        constraints = [constraints]
     if any(isinstance(o, str) for o in objectives):
         raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
     goals = [Objective.of(o) for o in objectives]
     description, objects = describe_objects(
-        space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options
+        named_space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options
     )
+    if isinstance(space, str):
+        description = replace(description, space=space)  # a path says more than the class's name
     run = compose(description, objects, storage, study)
     try:
         run.search(progress, executor, workers)
@@ -481,10 +523,7 @@ def describe_objects(
         {name: _plain_number(n) for name, n in budget.items()}
         if isinstance(budget, Mapping)
         else _plain_number(budget),
-        measurements,
-        batch,
-        verify,
-        seed,
+        *map(_plain_number, (measurements, batch, verify, seed)),
     )
     objects = Objects(
         space,
@@ -513,7 +552,7 @@ def _describe_predictor(predictor: Predictor) -> str:
 
 def _plain_number(number: Any) -> Any:
     """NumPy integers as Python's, which JSON can hold; anything else is refused later."""
-    return int(number) if isinstance(number, Integral) else number
+    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number
 
 
 def _is_plain(value: Any) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from toy import Toy, objectives, oracle
 
 import nastk
 from nastk import cli, run
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, UnknownName
 from nastk.result import Result
+from nastk.search.random import RandomSearch
 from nastk.storage import open_history
 
 COMMAND = ["search", "--dataset", "cifar10", "--device", "pixel3"]
@@ -33,13 +37,13 @@ def _rows(result: Result) -> list[tuple[Any, ...]]:
 @pytest.mark.data
 def test_three_forms_of_one_search_give_the_same_records_and_the_same_front(nastk_home: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/run.db"
-    straight = _in_python(12)
-    assert cli.run([*COMMAND, "--budget", "12", "--out", str(tmp_path), "--storage", url]) == 0
+    straight = _in_python(8)
+    assert cli.run([*COMMAND, "--budget", "8", "--out", str(tmp_path), "--storage", url]) == 0
     written = json.loads((tmp_path / "result.json").read_text())
     assert [row["arch"] for row in written["front"]] == list(straight.front["arch"])
     assert [row["latency"] for row in written["front"]] == list(straight.front["latency"])
     # The command's study is finished in Python: the same settings open it, and nothing is evaluated again.
-    resumed = _in_python(12, storage=url)
+    resumed = _in_python(8, storage=url)
     assert _rows(resumed) == _rows(straight)
     # So does the description that was written beside the front.
     described = run.compose(run.SearchDescription.from_dict(written["search"]), storage=url)
@@ -52,9 +56,16 @@ def test_three_forms_of_one_search_give_the_same_records_and_the_same_front(nast
 def test_a_study_begun_by_the_command_is_finished_in_python(nastk_home: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/run.db"
     assert cli.run([*COMMAND, "--budget", "7", "--verify", "0", "--out", str(tmp_path), "--storage", url]) == 0
-    finished = _in_python(12, storage=url, batch=1, verify=0)
-    assert _rows(finished)[:17] == _rows(_in_python(7, batch=1, verify=0))[:17]
-    assert finished.history.counts() == {"test_accuracy": 12, "latency": 10}
+    began = _rows(Result(RandomSearch(Toy(), objectives()), open_history(url, config=_stored_config(tmp_path))))
+    finished = _in_python(9, storage=url, verify=0)
+    assert _rows(finished)[: len(began)] == began
+    assert finished.history.counts() == {"test_accuracy": 9, "latency": 10}
+
+
+def _stored_config(folder: Path) -> dict[str, Any]:
+    with sqlite3.connect(folder / "run.db") as database:
+        found: dict[str, Any] = json.loads(database.execute("SELECT config FROM nastk_studies").fetchone()[0])
+    return found
 
 
 @pytest.mark.data
@@ -140,8 +151,6 @@ def test_without_measurements_no_objective_is_learned_from_few() -> None:
 
 
 def test_a_database_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    import sqlite3
-
     url = f"sqlite:///{tmp_path}/run.db"
     history = open_history(url, config={})
     history.add(
@@ -161,7 +170,95 @@ def test_records_say_what_sort_of_value_they_hold() -> None:
     assert np.isfinite(result.front["latency"]).all()
 
 
-@pytest.mark.parametrize("wrong", [{"verify": -1}, {"measurements": 0}, {"batch": 0}, {"verify": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"verify": -1}, {"measurements": 1}, {"batch": 0}, {"verify": 1.5}, {"seed": -1}, {"seed": None}]
+)
 def test_numbers_that_cannot_be_used_are_refused_before_anything_is_evaluated(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match=f"{next(iter(wrong))} is a whole number"):
         nastk.search(Toy(), objectives(), searcher="random", budget=2, **wrong)
+
+
+def test_a_bound_is_kept_exactly() -> None:
+    bound = 1234567.125
+    described = run.describe(objectives=["flops", "latency"], constraints=[f"flops<={bound}"])
+    assert described.constraints == (f"flops<={bound}",)
+    assert str(nastk.Constraint("latency", "<=", 10.0)) == "latency<=10"
+    exact = nastk.Constraint("latency", "<=", 0.1 + 0.2)
+    assert nastk.Constraint.parse(str(exact)) == exact
+
+
+def test_numpy_integers_are_integers() -> None:
+    result = nastk.search(
+        Toy(),
+        objectives(),
+        searcher="random",
+        budget=np.int64(3),
+        seed=np.int64(1),
+        verify=np.int64(0),  # type: ignore[arg-type]
+    )
+    assert len(result.history) == 6
+
+
+def test_one_oracle_and_one_constraint_need_no_list() -> None:
+    result = nastk.search(Toy(), oracle("latency"), "random", constraints="latency<=8", budget=3)  # type: ignore[arg-type]
+    assert [o.name for o in result.objectives] == ["latency"]
+    assert [str(c) for c in result.constraints] == ["latency<=8"]
+
+
+def test_a_description_that_is_no_description_is_one_line() -> None:
+    fine = run.describe(objectives=["flops", "latency"]).to_dict()
+    with pytest.raises(UnknownName, match="did you mean 'budget'"):
+        run.SearchDescription.from_dict({**fine, "budgt": 3})
+    with pytest.raises(InvalidValue, match="lacks its objectives"):
+        run.SearchDescription.from_dict({"space": "nasbench201"})
+    misspelt = {**fine, "objectives": [{"name": "flops", "oracle": {"oracle": "cuont"}}]}
+    with pytest.raises(UnknownName, match=r"kind of oracle of the objective 'flops'.*did you mean 'count'"):
+        run.compose(run.SearchDescription.from_dict(misspelt))
+
+
+def test_a_predictor_object_that_a_description_cannot_make_again_is_said() -> None:
+    described = run.describe(objectives=["flops", "latency"])
+    own = run.SearchDescription.from_dict({**described.to_dict(), "predictors": {"latency": "gp(encoding='vec')"}})
+    with pytest.raises(InvalidValue, match=r"predictor of latency.*cannot make again"):
+        run.compose(own)
+
+
+def test_a_result_of_python_is_one_for_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = nastk.search(Toy(), objectives(), searcher="random", budget=4)
+    result.to_json(tmp_path / "mine.json")
+    assert json.loads((tmp_path / "mine.json").read_text())["search"]["searcher"] == "random"
+    assert cli.run(["report", str(tmp_path / "mine.json")]) == 0
+    assert "toy: accuracy against latency" in capsys.readouterr().out
+
+
+def _slow_or_failing(failures: int = 0, seconds: float = 0.0) -> nastk.Oracle:
+    """The toy's latency, of which the first evaluations fail or each takes a while, learned from few."""
+    answers, begun = oracle("latency"), []
+
+    def evaluate(archs: Any) -> Any:
+        begun.append(1)
+        time.sleep(seconds)
+        if len(begun) <= failures:
+            raise RuntimeError("device lost")
+        return answers.function(archs)
+
+    found = oracle("latency", evaluate)
+    found.few_shot = True
+    return found
+
+
+@pytest.mark.parametrize("failures", [1, 2, 4])
+def test_failed_measurements_do_not_end_a_search(failures: int) -> None:
+    goals = [oracle("accuracy"), _slow_or_failing(failures)]
+    result = nastk.search(Toy(), goals, budget=8, measurements=4, verify=0, batch=2)
+    assert result.history.counts()["accuracy"] == 8
+    failed = [r for r in result.history.records() if r.status == "failed"]
+    assert {r.reason for r in failed} == {"RuntimeError: device lost"}
+    assert len(failed) == failures
+
+
+def test_measurements_that_take_longer_than_accuracies_are_waited_for() -> None:
+    goals = [oracle("accuracy"), _slow_or_failing(seconds=0.1)]
+    with ThreadPoolExecutor(6) as pool:
+        result = nastk.search(Toy(), goals, budget=10, measurements=6, verify=0, executor=pool, workers=6)
+    assert result.history.counts() == {"accuracy": 10, "latency": 6}

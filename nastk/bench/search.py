@@ -173,7 +173,7 @@ def _search(job: _Run) -> Trace:
     latencies = [goal for goal in expensive if goal.oracle.few_shot] if kind.learns_few_shot else []
     # A search for latencies alone would be over after a few measurements: there they are learned like all else, so
     # that budgets mean the same for every searcher.
-    few = bool(latencies) and len(latencies) < len(expensive)
+    few = bool(latencies) and len(latencies) < len(expensive) and min(job.measurements, job.budget) >= 2
     models: dict[str, Any] = {goal.name: _latency_predictor(job, goal) for goal in latencies} if few else {}
     if job.predictor and kind.learns:
         models |= {goal.name: job.predictor for goal in expensive if goal.name not in models}

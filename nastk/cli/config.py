@@ -14,7 +14,7 @@ from nastk.errors import InvalidValue, UnknownName
 if TYPE_CHECKING:
     from nastk.run import SearchDescription
 
-LEAST = {"budget": 1, "measurements": 1, "verify": 0, "threads": 1, "batch": 1}
+LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1}
 """Numbers that have a least value."""
 
 

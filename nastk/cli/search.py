@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nastk.cli.config import RunOptions
     from nastk.run import Run
 
-SAVED = "interrupted.db"
+SAVED = "interrupted"
 """File in the folder of the results that keeps what was evaluated before Ctrl-C."""
 
 Text = str | None
@@ -48,7 +48,7 @@ def search(
         list[str] | None, option("--predictor", "[O=]P", "Predictor for the expensive objectives, or for one.")
     ] = None,
     budget: Annotated[
-        Number, option("--budget", "N", "Evaluations (full trainings) of each expensive objective.  [50]")
+        Number, option("--budget", "N", "Evaluations (full trainings) of each objective without --measurements.  [50]")
     ] = None,
     measurements: Annotated[
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
@@ -106,10 +106,14 @@ def search(
         with bar(None, "verifying the front") as progress:
             result = search.verify(follow(progress))
         seconds = time.perf_counter() - started
-        summary = Summary(result, {"search": search.description.to_dict()}, search.description.seed)
+        summary = Summary(result, search.description.seed)
         summary.write(folder, options.json)
     except KeyboardInterrupt:
-        raise Interrupted(_save(search, options, folder)) from None
+        raise Interrupted(f"interrupted; {_save(search, options, folder)}") from None
+    except NastkError as error:
+        if not len(search.history):
+            raise
+        raise NastkError(f"{error}; {_save(search, options, folder)}") from error
     finally:
         search.close()
     show_chart(summary.chart, typer.echo)
@@ -117,16 +121,24 @@ def search(
 
 
 def _save(search: Run, options: RunOptions, folder: Path) -> str:
-    """After Ctrl-C: see to it that what was evaluated is kept; one line that says where and how to go on."""
+    """After an early end: see to it that what was evaluated is kept; says where, and how to go on."""
+    from sqlalchemy import URL
+
     from nastk.files import atomic_path
 
     count = len(search.history)
     if not count:
-        return "interrupted; nothing had been evaluated yet"
+        return "nothing had been evaluated yet"
+    evaluations = f"{count} evaluation{'s are' if count > 1 else ' is'}"
     if options.storage is not None:
-        return f"interrupted; {count} evaluations are in {options.storage}; the same command goes on from there"
-    target = folder / SAVED
+        return f"{evaluations} in {options.storage}; the same command goes on from there"
+    names = (f"{SAVED}{f'-{i}' if i else ''}.db" for i in range(10_000))
+    target = next(folder / name for name in names if not (folder / name).exists())  # another run's are not replaced
+
+    def url(path: Path) -> str:
+        return URL.create("sqlite", database=str(path)).render_as_string()
+
     with atomic_path(target) as temporary:
-        search.save(f"sqlite:///{temporary}")
-    again = shlex.join(["nastk", *sys.argv[1:], "--storage", f"sqlite:///{target}"])
-    return f"interrupted; {count} evaluations are saved in {target}; to go on: {again}"
+        search.save(url(temporary))
+    again = shlex.join(["nastk", *sys.argv[1:], "--storage", url(target)])
+    return f"{evaluations} saved in {target}; to go on: {again}"

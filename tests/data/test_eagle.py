@@ -69,7 +69,7 @@ class _Evil:
         ({**_seconds(200), (0, 0, 0, 0, 0): 1.0}, "6 choices"),
         ({**_seconds(200), (0, 0, 0, 0, 0, 0): -1.0}, "must be positive"),
         ({**_seconds(200), (0, 0, 0, 0, 0, 0): "fast"}, "not a number"),
-        ({**_seconds(200), 7: 1.0}, "no architecture"),
+        ({**_seconds(200), 7: 1.0}, "not an architecture"),
         (_seconds(20), "at least 100"),
         ([1, 2, 3], "not a dictionary"),
         (dict.fromkeys(_seconds(200), float("nan")), "no latency"),
