@@ -17,6 +17,7 @@ import numpy as np
 from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import Record, evaluate, evaluate_together, of_isomorphic
 from nastk.history import History
+from nastk.parallel import one_thread
 from nastk.result import Result
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs
@@ -32,9 +33,9 @@ FRUITLESS = 20
 """Consecutive proposals without anything new and affordable, after which the run ends. A searcher may propose known
 architectures now and then, and one that does so for ever must not hang the run."""
 
-PATIENCE = 0.2
-"""Share of the time that the last proposals took, for which further results are awaited before the next. More gives the
-searcher more results to propose from, and lets workers idle longer."""
+PATIENCE = 1.0
+"""Further results are awaited before the next ask for at most this share of the time that the last one took: with 1, an
+ask for several proposals that know of all these results costs no more than two asks one after the other."""
 
 
 @dataclass(eq=False)
@@ -217,7 +218,9 @@ class Study:
         for _ in range(FRUITLESS):
             if not any(self._affordable_counts().values()):
                 return []
-            proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
+            # Many small matrices: one thread is faster than several, and gives the same digits on every machine.
+            with one_thread():
+                proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
             cut = self._cut(proposals)
             if cut or not proposals:
                 return cut

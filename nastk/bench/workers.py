@@ -54,6 +54,7 @@ def compare(
     evaluations: int = 24,
     seconds: float = 0.2,
     workers: int = 4,
+    batch: int | None = 1,
     repeats: int = 3,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -68,6 +69,8 @@ def compare(
         evaluations: of each expensive objective; a few-shot predictor learns from its ten measurements.
         seconds: that each evaluation takes.
         workers: of the pools.
+        batch: proposals that the inline search asks for at a time: with 1 each knows all results before it; None for
+            the default of `nastk.search`. Workers ask for as many as are free.
         repeats: random seeds 0 to ``repeats - 1``.
         progress: called with (done, total) after each search.
 
@@ -86,7 +89,9 @@ def compare(
         for text in metrics:
             metric, _, device = text.partition(":")
             goals.append(Objective.of(Slow(table.oracle(metric, device=device or None), seconds)))
-        described = run.describe_objects(table.space, goals, searcher, budget=evaluations, verify=0, seed=seed)
+        described = run.describe_objects(
+            table.space, goals, searcher, budget=evaluations, batch=batch, verify=0, seed=seed
+        )
         search = run.compose(*described)
         begun = time.perf_counter()
         search.search(executor=executor, workers=workers)

@@ -156,6 +156,9 @@ def workers(
         float, typer.Option("--seconds", metavar="S", min=0.0, help="That each evaluation takes.")
     ] = 0.2,
     count: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Threads, and processes.")] = 4,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Proposals at a time of the inline search.")
+    ] = 1,
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Random seeds 0 to N - 1.")] = 3,
     json_file: Json = None,
 ) -> None:
@@ -175,7 +178,13 @@ def workers(
             progress.refresh()
 
         rows = compare(
-            searcher=searcher, evaluations=evaluations, seconds=seconds, workers=count, repeats=repeats, progress=follow
+            searcher=searcher,
+            evaluations=evaluations,
+            seconds=seconds,
+            workers=count,
+            batch=batch,
+            repeats=repeats,
+            progress=follow,
         )
     if json_file is not None:
         write_json(json_file, rows)

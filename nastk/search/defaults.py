@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import lru_cache
+
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
@@ -61,7 +64,13 @@ def latency_predictor(space: SearchSpace, device: str | None = None, name: str =
     whole = space.whole
     if f"{name}-{whole.name}" not in weights():
         return predictor(name)
-    few = predictor(name, pretrained=whole.name)
+    return copy(_pretrained(name, whole.name, device))
+
+
+@lru_cache(maxsize=8)
+def _pretrained(name: str, space: str, device: str | None) -> Predictor:
+    """Shipped weights without a target, once a process; its copies share the features that it caches."""
+    few = predictor(name, pretrained=space)
     return few.without([device], duplicates=DUPLICATES) if device else few
 
 
