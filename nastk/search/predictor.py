@@ -157,6 +157,7 @@ class PredictorSearch(Searcher):
         self._normal = acquisition.quasi_normal(draws, len(self.objectives), seed + 1)
         self._counts: dict[str, int] = {}
         self._rankings: dict[str, tuple[int, Rows]] = {}
+        self._plans: dict[tuple[str, int], Archs] = {}
 
     def _lower_model(self, name: str) -> Predictor | None:
         """The predictor of an objective's lower fidelities: here none."""
@@ -250,12 +251,7 @@ class PredictorSearch(Searcher):
             planned = min(max(2, round(self.budget[name] * (1.0 - self.refine))), self.budget[name])
             if self._count(name) >= planned and not self.models.can_learn([name]):
                 planned = self.budget[name]  # measurements failed: what was kept for later is needed now
-            plan = self.models.templates[name].choose(
-                planned,
-                space=self.space,
-                seed=np.random.default_rng([self.seed, 1]),
-                context=self.models.contexts.get(name),
-            )
+            plan = self._measurement_plan(name, planned)
             for arch in plan:
                 row = self._rows.get(arch.tobytes())
                 told = row is not None and np.isfinite(self._values[row][columns[name]])
@@ -263,6 +259,14 @@ class PredictorSearch(Searcher):
                 if not tried and arch.tobytes() not in waiting and self._count(name) + len(proposals) < planned:
                     proposals.append(Proposal(arch, (name,)))
         return proposals[:n]
+
+    def _measurement_plan(self, name: str, n: int) -> Archs:
+        """What to measure of an objective before anything is known of it, ``(n, d)``; the same at every ask."""
+        if (name, n) not in self._plans:
+            rng = np.random.default_rng([self.seed, 1])
+            context = self.models.contexts.get(name)
+            self._plans[name, n] = self.models.templates[name].choose(n, space=self.space, seed=rng, context=context)
+        return self._plans[name, n]
 
     def _choose_refinements(self, archs: Archs, n: int, pending: Archs) -> list[tuple[str, Archs]]:
         """Spend measurements kept for later on the least certain of `archs`: pairs of objective and architecture."""
@@ -391,7 +395,8 @@ class PredictorSearch(Searcher):
             return np.asarray((values * self.signs - low) / (high - low))
 
         costs = scale(mean)
-        front = self._volume.front(scale(self._front_values(pending)))
+        known_archs, known_values = self._known(pending)
+        front = self._volume.front(scale(known_values[self.violation(known_values) <= 0]))
         feasible = self._feasibility(mean, std)
 
         # Joint draws of all candidates would cost the cube of their number: a shortlist is screened by the hypervolume
@@ -405,7 +410,7 @@ class PredictorSearch(Searcher):
         if exploration is None:
             exploration = PRIOR_EXPLORATION if self._prior is not None else EXPLORATION
         pool, deviation = pool[short], exploration * std[short] / (high - low)
-        drawn, known_draws = self._draw(pool, mean[short], pending, rng)
+        drawn, known_draws = self._draw(pool, mean[short], known_archs, known_values, rng)
         fronts = [self._volume.front(scale(values)) for values in known_draws]
         # Few-shot objectives vary jointly in the draws; the others candidate by candidate, around their means.
         vary = np.array([float(o.name not in self.few_shot) for o in self.objectives])
@@ -445,7 +450,7 @@ class PredictorSearch(Searcher):
         return np.array(again, dtype=np.int64), np.reshape(values, (len(again), len(columns)))
 
     def _draw(
-        self, pool: Archs, mean: Array, pending: Archs, rng: np.random.Generator
+        self, pool: Archs, mean: Array, known: Archs, values: Array, rng: np.random.Generator
     ) -> tuple[list[Array], list[Array]]:
         """For each draw the values ``(n, m)`` of candidates, and those of the known feasible architectures.
 
@@ -453,10 +458,6 @@ class PredictorSearch(Searcher):
         joint draw of the same function (Daulton et al., NeurIPS 2021): a device on which everything is slower than
         predicted moves both, and improves nothing. Other objectives have their means.
         """
-        known = np.concatenate([self._evaluated_archs(), pending])
-        values = self.models.complete(known)
-        kept = np.isfinite(values).all(axis=1)
-        known, values = known[kept], values[kept]
         told = np.isfinite(self.values_of(known))
         everything, believed = np.concatenate([pool, known]), np.concatenate([mean, values])
         draws = self.models.draw(everything, believed, len(self._normal), rng, DEVIATION)
@@ -469,11 +470,12 @@ class PredictorSearch(Searcher):
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         return low, np.where(high > low, high, low + 1.0)
 
-    def _front_values(self, pending: Archs) -> Array:
-        """Values ``(n, m)`` of feasible evaluated architectures, and of pending ones as predicted."""
-        values = self.models.complete(np.concatenate([self._evaluated_archs(), pending]))
-        values = values[np.isfinite(values).all(axis=1)]
-        return values[self.violation(values) <= 0]
+    def _known(self, pending: Archs) -> tuple[Archs, Array]:
+        """Evaluated and pending architectures, ``(p, d)``, and their values as told or predicted, ``(p, m)``."""
+        known = np.concatenate([self._evaluated_archs(), pending])
+        values = self.models.complete(known)
+        kept = np.isfinite(values).all(axis=1)
+        return known[kept], values[kept]
 
     # ---- one objective
 
