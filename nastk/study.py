@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from numbers import Integral
 from pickle import PicklingError
@@ -218,8 +218,9 @@ class Study:
         for _ in range(FRUITLESS):
             if not any(self._affordable_counts().values()):
                 return []
-            # Many small matrices: one thread is faster than several, and gives the same digits on every machine.
-            with one_thread():
+            # Models have many small matrices: one thread is faster than several, and gives the same digits on every
+            # machine. Setting it takes milliseconds, which searchers without models need not wait.
+            with one_thread() if self.searcher.learns else nullcontext():
                 proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
             cut = self._cut(proposals)
             if cut or not proposals:
