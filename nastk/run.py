@@ -244,14 +244,13 @@ def compose(
         budget=limits, **options,
     )  # fmt: skip
     limits |= searcher.budget
-    run = Run(description, searcher, limits, History())
-    if isinstance(storage, History):
-        run.history = storage
-    elif storage is not None:
+    if storage is None or isinstance(storage, History):
+        history = History() if storage is None else storage
+    else:
         from nastk.storage import open_history
 
-        run.history = open_history(storage, study, run.identity)
-    return run
+        history = open_history(storage, study, identity(description, searcher))
+    return Run(description, searcher, limits, history)
 
 
 def identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
@@ -687,8 +686,9 @@ def _named_predictors(
     """Names by expensive objective, from ``NAME`` and ``OBJECTIVE=NAME``; each must exist."""
     from nastk.predictors.factory import predictor
 
-    free = ("count", "shipped")
-    expensive = [str(e["name"]) for e in description.objectives if e["oracle"]["oracle"] not in free]
+    if not texts:
+        return {}
+    expensive = [str(e["name"]) for e in description.objectives if _is_expensive(e["oracle"])]
     chosen: dict[str, str] = {}
     for text in texts:
         before, equals, after = text.partition("=")
@@ -701,3 +701,13 @@ def _named_predictors(
         predictor(name)
         chosen |= dict.fromkeys([objective] if equals else expensive, name)
     return chosen
+
+
+def _is_expensive(facts: Mapping[str, Any]) -> bool:
+    """Whether the oracle of a description is expensive; of a table, as its column says."""
+    if facts["oracle"] != "table":
+        return facts["oracle"] not in ("count", "shipped")
+    from nastk.oracles.table import benchmark
+
+    table = benchmark(facts["table"]).table
+    return table.find(facts["metric"], dataset=facts["dataset"], device=facts["device"])[1].expensive

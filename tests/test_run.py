@@ -262,3 +262,12 @@ def test_measurements_that_take_longer_than_accuracies_are_waited_for() -> None:
     with ThreadPoolExecutor(6) as pool:
         result = nastk.search(Toy(), goals, budget=10, measurements=6, verify=0, executor=pool, workers=6)
     assert result.history.counts() == {"accuracy": 10, "latency": 6}
+
+
+@pytest.mark.data
+def test_a_predictor_named_for_all_leaves_free_columns_of_a_table_alone(nastk_home: Path) -> None:
+    described = run.describe(
+        dataset="cifar10", device="pixel3", objectives=["accuracy", "nwot", "latency"], predictors=["gp"]
+    )
+    assert described.predictors == {"test_accuracy": "gp", "latency": "gp"}
+    assert run.compose(described).searcher.expensive == ("test_accuracy", "latency")
