@@ -76,7 +76,7 @@ def search(
     """Compare searchers on a table: regret or hypervolume (MODNAS protocol) with 95 % interval at each budget."""
     from nastk.bench import figures as search_figures
     from nastk.bench import search as search_bench
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -93,11 +93,6 @@ def search(
 
         targets = benchmark(space, dataset=dataset).devices()
     with bar(None, "searching") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
         found = search_bench.compare(
             space=space,
             dataset=dataset,
@@ -113,7 +108,7 @@ def search(
             with_proxies=with_proxies,
             predictor=predictor,
             workers=workers,
-            progress=follow,
+            progress=follow(progress),
             journal=None if out is None else out / "runs.jsonl",
         )
     rows = found.rows(counts)
@@ -164,7 +159,7 @@ def workers(
 ) -> None:
     """How much time workers save: one search inline, in threads and in worker processes."""
     from nastk.bench.workers import compare
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -172,11 +167,6 @@ def workers(
     if json_file is not None:
         writable_folder(json_file.parent)
     with bar(None, "searching") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
         rows = compare(
             searcher=searcher,
             evaluations=evaluations,
@@ -184,7 +174,7 @@ def workers(
             workers=count,
             batch=batch,
             repeats=repeats,
-            progress=follow,
+            progress=follow(progress),
         )
     if json_file is not None:
         write_json(json_file, rows)
@@ -222,7 +212,7 @@ def zcp(
 ) -> None:
     """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
     from nastk.bench import proxy_agreement, proxy_cost
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
@@ -231,19 +221,14 @@ def zcp(
 
         writable_folder(json_file.parent)
     with bar(None, "timing") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
         names = None if proxies is None else words("--proxies", proxies)
         if agreement:
             rows = proxy_agreement.run(
-                space, agreement, initialisations, names, batch, batch_size, workers=workers, progress=follow
+                space, agreement, initialisations, names, batch, batch_size, workers=workers, progress=follow(progress)
             )
         else:
             cost = proxy_cost.memory if memory else proxy_cost.run
-            rows = cost(space, networks, batch_size, names, batch=batch, progress=follow)
+            rows = cost(space, networks, batch_size, names, batch=batch, progress=follow(progress))
     if json_file is not None:
         write_json(json_file, rows)
     if agreement:

@@ -14,10 +14,10 @@ def bar(total: int | None, what: str) -> Any:
     return tqdm(total=total, desc=what, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
 
 
-def follow(progress: Any) -> Callable[[float, float, str], None]:
-    """Moves a bar to (done, total, what) as studies report it."""
+def follow(progress: Any) -> Callable[..., None]:
+    """Moves a bar to (done, total) as benchmarks report it, or to (done, total, what) as studies do."""
 
-    def move(done: float, total: float, label: str) -> None:
+    def move(done: float, total: float, label: str = "") -> None:
         progress.total, progress.n = total, done
         progress.set_postfix_str(label, refresh=True)
 

@@ -44,7 +44,7 @@ def latency(
 ) -> None:
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
     from nastk.bench import latency as comparison
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.files import writable_folder
     from nastk.report.curves import write_curves
     from nastk.report.rows import write_json
@@ -68,17 +68,12 @@ def latency(
             raise Interrupted(f"interrupted; the finished draws are in {json_file}")
 
     with bar(None, "adapting") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
         if within:
             rows += comparison.run(
-                within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow, partial=keep
+                within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep
             )
         if between:
-            rows += cross_space.run(between, named, counts, seeds, sizes, workers=workers, progress=follow)
+            rows += cross_space.run(between, named, counts, seeds, sizes, workers=workers, progress=follow(progress))
     if json_file is not None:
         write_json(json_file, rows)
     for task in within:
@@ -140,7 +135,7 @@ def accuracy(
 ) -> None:
     """Accuracy predictors: sample efficiency, transfer between tasks, ablation of each proxy."""
     from nastk.bench import accuracy as comparison
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue, UnknownName
     from nastk.files import writable_folder
     from nastk.report.rows import write_json
@@ -166,12 +161,7 @@ def accuracy(
             raise Interrupted(f"interrupted; the finished draws are in {json_file}")
 
     with bar(None, "fitting") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
-        shared: dict[str, Any] = {"workers": workers, "progress": follow}
+        shared: dict[str, Any] = {"workers": workers, "progress": follow(progress)}
         if experiment == "sample-efficiency":
             rows = comparison.run(
                 space,
@@ -222,7 +212,7 @@ def modnas(
     json_file: Json = None,
 ) -> None:
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.errors import UnknownName
     from nastk.files import writable_folder
     from nastk.generators.hypernetworks import HYPERNETWORKS
@@ -252,12 +242,7 @@ def modnas(
             raise Interrupted(f"interrupted; the finished seeds are in {json_file}")
 
     with bar(None, "searching") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
-        found = comparison.run(asked, seeds, workers=workers, progress=follow, partial=keep)
+        found = comparison.run(asked, seeds, workers=workers, progress=follow(progress), partial=keep)
     rows = found.rows()
     if json_file is not None:
         write_json(json_file, rows)

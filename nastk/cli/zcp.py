@@ -44,7 +44,7 @@ def zcp(
 
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import words
-    from nastk.cli.progress import bar
+    from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue
     from nastk.files import writable_folder
     from nastk.oracles.zerocost import ZeroCost
@@ -73,12 +73,7 @@ def zcp(
         device=device,
     )
     with bar(None, "scoring") as progress:
-
-        def follow(done: int, total: int) -> None:
-            progress.total, progress.n = total, done
-            progress.refresh()
-
-        values = scores(asked, follow)
+        values = scores(asked, follow(progress))
     names = space.format_all(asked)
     rows: list[dict[str, Any]] = [
         {"arch": name, **dict(zip(scores.names, map(float, line), strict=True))}

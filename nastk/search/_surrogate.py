@@ -14,6 +14,7 @@ from nastk.oracles.base import Oracle
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search._single import SingleObjective
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.candidates import whole_space
 from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -91,16 +92,14 @@ class Learner(Searcher):
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
         units = [name for name, model in self.models.templates.items() if model.scale == "metric"]
-        enough = [name for name in units if len(self.models.known(name)[1]) >= 2]
-        return {name: self._model(name).predict(archs) for name in enough}
+        return {name: self._model(name).predict(archs) for name in units if self.models.can_learn([name])}
 
     # ---- candidates
 
     def _pool(self, pending: Archs, rng: np.random.Generator) -> Archs:
         """Candidates: the whole space where it is small, else random architectures and mutants of the best."""
-        if self.space.enumerable and self.space.size <= self.candidates:
-            pool = self.space.enumerate()
-        else:
+        pool = whole_space(self.space, self.candidates)
+        if pool is None:
             half = self.candidates // 2
             pool = np.concatenate([self.space.sample(half, rng), self._mutants(half, 20, rng)])
         return pool[self.unseen(pool, pending)]
