@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import evaluate_together
+from nastk.evaluation import Purpose, Record, evaluate_together
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
-from nastk.search.base import Searcher
+from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ class Result:
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
         self.description: dict[str, Any] | None = None
+        self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
 
     # ---- values
 
     @cached_property
     def front_archs(self) -> Archs:
-        """The architectures of the front, ``(n, d)``."""
-        return self.searcher.recommend()
+        """The architectures of the front, ``(n, d)``, one for each network."""
+        return self.searcher.one_of_each(self.searcher.recommend())
 
     @property
     def front(self) -> pd.DataFrame:
@@ -112,14 +113,36 @@ class Result:
         value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
         source = [""] * len(archs)
         objective = next(o for o in self.objectives if o.name == name)
+        purposes: tuple[Purpose, ...] = ("verify", "search")
         for i, arch in enumerate(archs):
-            for purpose in ("verify", "search"):
-                record = self.history.find(arch, name, objective.fidelity, purpose)
+            for purpose in purposes:
+                record = self.find(arch, objective, purpose)
                 if record is not None and record.status == "ok":
                     value[i], std[i] = record.value, record.std
                     source[i] = SOURCES[record.kind]
                     break
         return value, std, source
+
+    def find(self, arch: Archs, objective: Objective, purpose: Purpose = "search") -> Record | None:
+        """The record of an architecture ``(d,)``, else that of an equal network (:meth:`SearchSpace.as_networks`), or
+        None if there is neither."""
+        own = self.history.find(arch, objective.name, objective.fidelity, purpose)
+        if own is not None:
+            return own
+        network = self.space.as_networks(np.asarray(arch, dtype=np.int64)[None])[0].tobytes()
+        return self._records_by_network().get((network, objective.name, objective.fidelity, purpose))
+
+    def _records_by_network(self) -> dict[tuple[bytes, str, float | None, Purpose], Record]:
+        """The first record of each network, objective, fidelity and purpose; made again after further evaluations."""
+        known = len(self.history)
+        if self._by_network is None or self._by_network[0] != known:
+            records = self.history.records()
+            archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, self.space.d)
+            found: dict[tuple[bytes, str, float | None, Purpose], Record] = {}
+            for record, row in zip(records, self.space.as_networks(archs), strict=True):
+                found.setdefault((row.tobytes(), record.objective, record.fidelity, record.purpose), record)
+            self._by_network = known, found
+        return self._by_network[1]
 
     def hypervolume(self, reference: Any) -> float:
         """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units."""
@@ -147,12 +170,12 @@ class Result:
             (i, o)
             for i in range(len(archs))
             for o in self.objectives
-            if o.name in believed and self.history.find(archs[i], o.name, o.fidelity) is None
+            if o.name in believed and self.find(archs[i], o) is None
         ]
         done = 0
         for o in self.objectives:
             mine = [i for i, of in jobs if of is o]
-            missing = [i for i in mine if self.history.find(archs[i], o.name, o.fidelity, "verify") is None]
+            missing = [i for i in mine if self.find(archs[i], o, "verify") is None]
             for start in range(0, len(missing), o.oracle.together):
                 group = archs[missing[start : start + o.oracle.together]]
                 self.history.add(evaluate_together(o, group, o.fidelity, "verify"))
@@ -161,7 +184,7 @@ class Result:
                     progress(done, len(jobs), o.name)
         rows = []
         for i, objective in jobs:
-            record = self.history.find(archs[i], objective.name, objective.fidelity, "verify")
+            record = self.find(archs[i], objective, "verify")
             assert record is not None
             mean, std = (float(v[i]) for v in (believed[objective.name].mean, believed[objective.name].std))
             rows.append(

@@ -56,7 +56,11 @@ def predict(
         have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
     measured, values = read_measurements(space, measurements)
-    asked = read_archs(space, wanted) if wanted else space.enumerate()
+    if wanted:
+        asked = read_archs(space, wanted)
+    else:
+        asked = space.enumerate()
+        asked = asked[space.distinct(asked)]
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
     fitted = learner.adapt(Task(space, measured, values, "latency", "ms", "min", device="this"))
     rows = _rows(space, asked, fitted.predict(asked))

@@ -28,7 +28,7 @@ class Task:
 
     Args:
         space: the space.
-        archs: ``(n, d)``.
+        archs: ``(n, d)``; kept as :meth:`SearchSpace.as_networks` has them, so that equal networks are equal rows.
         values: ``(n,)``, finite.
         metric: name of the metric ("latency", "test_accuracy").
         unit, direction: of the metric.
@@ -75,7 +75,7 @@ class Task:
             if not np.isfinite(described).all():
                 raise InvalidValue(f"the descriptor of {self.device or 'a device'} holds a value that is not finite")
             object.__setattr__(self, "descriptor", described)
-        object.__setattr__(self, "archs", archs)
+        object.__setattr__(self, "archs", self.space.as_networks(archs))
         object.__setattr__(self, "values", values)
 
     def __len__(self) -> int:
@@ -189,12 +189,14 @@ class Predictor(ABC):
         """
         rng = np.random.default_rng(seed)
         if candidates is not None:
+            if space is not None:
+                candidates = candidates[space.distinct(candidates)]
             if n > len(candidates):
                 raise InvalidValue(f"{n} architectures asked for, only {len(candidates)} to choose from")
             return candidates[rng.choice(len(candidates), n, replace=False)]
         if space is None:
             raise InvalidValue("give the space to choose from")
-        return space.sample(n, rng, unique=True)
+        return space.sample_networks(n, rng)
 
     @abstractmethod
     def predict(self, archs: Any) -> Prediction:
@@ -245,9 +247,16 @@ class Predictor(ABC):
         raise Unsupported(f"{type(self).__name__} cannot be restored")
 
     def _checked(self, archs: Any) -> Archs:
+        """Architectures in the form in which the task has them; what every :meth:`predict` begins with.
+
+        Raises:
+            InvalidArchitecture: not members of the space.
+            InvalidValue: nothing was fitted.
+        """
         if not hasattr(self, "task_"):
             raise InvalidValue(f"{type(self).__name__} is not fitted; call fit(task) first")
-        return self.task_.space.as_archs(archs)
+        space = self.task_.space
+        return space.as_networks(space.as_archs(archs))
 
 
 class FewShotPredictor(Predictor):

@@ -75,10 +75,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The architectures that were not evaluated: texts and estimates, ``values[name][i]`` of ``archs[i]``."""
+    """Architectures that are neither evaluated nor in the front.
+
+    Args:
+        archs: their texts.
+        values: ``values[name][i]`` of ``archs[i]``.
+        kinds: of the values by objective; an estimate where it is not said.
+    """
 
     archs: list[str] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

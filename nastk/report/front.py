@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.evaluation import Kind
+from nastk.evaluation import Kind, Purpose
 from nastk.predictors.base import Prediction
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value
 from nastk.search.base import Objective, Searcher
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CLOUD = 5_000
 """Draw at most this many predicted architectures in grey; more make the page slow and show nothing else."""
+
+PURPOSES: tuple[Purpose, Purpose] = ("search", "verify")
+"""Where a value is looked for, in this order."""
 
 Z95 = 1.96
 """Standard normal quantile at 97.5 %: half the width of a 95 % interval in standard deviations."""
@@ -44,23 +47,28 @@ def chart_of(
         seed: random seed of the sample that is drawn where there are too many other architectures.
     """
     searcher = result.searcher
-    told = _values(result, "search")
-    verified = _values(result, "verify")
     front = result.front_archs
     others = searcher.archs_ if proposed is None else np.concatenate([searcher.archs_, proposed])
-    in_front = {a.tobytes() for a in front}
-    others = np.array([a for a in others if a.tobytes() not in in_front], dtype=np.int64).reshape(-1, searcher.space.d)
+    others = _without(searcher.space, np.unique(searcher.one_of_each(others), axis=0), front)
+    rest = searcher.one_of_each(_sample(searcher.space, seed))
+    rest = _without(searcher.space, rest, np.concatenate([front, others]))
     chart = Chart(
         title=title or _title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
-        front=_points(searcher, front, told, verified),
-        evaluated=_points(searcher, np.unique(others, axis=0), told, verified),
-        cloud=_cloud(searcher, _sample(searcher.space, seed)),
+        front=_points(result, front),
+        evaluated=_points(result, others),
+        cloud=_cloud(searcher, rest),
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
     )
     said = [_source_note(o, chart.front) for o in searcher.objectives]
     agreements = [n for o in searcher.objectives if (n := agreement_note(chart, o.name))]
     return replace(chart, notes=[*said, *agreements, *notes])
+
+
+def _without(space: SearchSpace, archs: Archs, known: Archs) -> Archs:
+    """Those of `archs` whose networks are not among the `known`."""
+    there = {row.tobytes() for row in space.as_networks(known)}
+    return archs[np.array([row.tobytes() not in there for row in space.as_networks(archs)], dtype=bool)]
 
 
 def _title(searcher: Searcher) -> str:
@@ -78,17 +86,6 @@ def _source_note(objective: Objective, front: Sequence[Point]) -> str:
     if not estimates:
         return f"{label}: {objective.oracle.source}."
     return f"{label}: {objective.oracle.source}; estimates for {estimates} of the {len(front)} of the front."
-
-
-def _values(result: Result, purpose: Literal["search", "verify"]) -> dict[str, dict[bytes, tuple[float, float]]]:
-    """Value and standard deviation of each evaluation, by objective and architecture."""
-    goals = {o.name: o for o in result.objectives if o.expensive}
-    found: dict[str, dict[bytes, tuple[float, float]]] = {name: {} for name in goals}
-    for record in result.history.records(purpose):
-        if record.status == "ok" and record.objective in found and goals[record.objective].is_target(record.fidelity):
-            key = np.array(record.arch, dtype=np.int64).tobytes()
-            found[record.objective][key] = (record.value, record.std)
-    return found
 
 
 def _sample(space: SearchSpace, seed: int) -> Archs:
@@ -118,39 +115,49 @@ def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
     if {o.name for o in searcher.objectives} - set(predictions):
         return Cloud()
     values = {name: [float(f"{v:.5g}") for v in predictions[name].mean] for name in predictions}
-    return Cloud(searcher.space.format_all(archs), values)
+    return Cloud(searcher.space.format_all(archs), values, {o.name: _predicted_kind(o) for o in searcher.objectives})
 
 
-Known = Mapping[str, Mapping[bytes, tuple[float, float]]]
-"""Value and standard deviation, by objective and architecture."""
-
-
-def _points(searcher: Searcher, archs: Archs, told: Known, verified: Known) -> list[Point]:
-    """Known values of each architecture; a prediction is shown beside a value only if that was evaluated after it."""
+def _points(result: Result, archs: Archs) -> list[Point]:
+    """Known values of each architecture, in the order of the first objective; a prediction is shown beside a value only
+    if that was evaluated after it."""
+    searcher = result.searcher
     predictions = _predict(searcher, archs)
     points = []
     for i, arch in enumerate(archs):
-        key = arch.tobytes()
         shown: dict[str, Value] = {}
         predicted: dict[str, Value] = {}
         for objective in searcher.objectives:
-            name, kind = objective.name, objective.oracle.kind
+            name = objective.name
             prediction = _prediction_of(objective, predictions[name], i) if name in predictions else None
-            if key in told.get(name, {}):
-                shown[name] = _value(*told[name][key], kind)
-            elif key in verified.get(name, {}):
-                shown[name] = _value(*verified[name][key], kind)
+            told, verified = (_evaluated(result, arch, objective, purpose) for purpose in PURPOSES)
+            if told is not None:
+                shown[name] = told
+            elif verified is not None:
+                shown[name] = verified
                 if prediction is not None:
                     predicted[name] = prediction
             elif prediction is not None:
                 shown[name] = prediction
         points.append(Point(searcher.space.format(arch), shown, predicted))
-    return sorted(points, key=lambda p: next(iter(p.shown.values())).value if p.shown else 0.0)
+    first = searcher.objectives[0].name
+    return sorted(points, key=lambda p: p.shown[first].value if first in p.shown else np.inf)
+
+
+def _evaluated(result: Result, arch: Archs, objective: Objective, purpose: Purpose) -> Value | None:
+    record = result.find(arch, objective, purpose) if objective.expensive else None
+    if record is None or record.status != "ok":
+        return None
+    return _value(record.value, record.std, objective.oracle.kind)
 
 
 def _prediction_of(objective: Objective, prediction: Prediction, i: int) -> Value:
-    kind = "estimate" if objective.expensive else objective.oracle.kind
-    return _value(float(prediction.mean[i]), float(prediction.std[i]), kind)
+    return _value(float(prediction.mean[i]), float(prediction.std[i]), _predicted_kind(objective))
+
+
+def _predicted_kind(objective: Objective) -> Kind:
+    """Kind of a value that was not evaluated: an estimate of what is expensive, else what the oracle says."""
+    return "estimate" if objective.expensive else objective.oracle.kind
 
 
 def _value(value: float, std: float, kind: Kind) -> Value:

@@ -36,7 +36,7 @@ class Sampler(ABC):
         context: Context | None = None,
         pool: int = 600,
     ) -> Archs:
-        """`n` different architectures, ``(n, d)``.
+        """`n` architectures of different networks (:meth:`SearchSpace.as_networks`), ``(n, d)``.
 
         Args:
             n: number of architectures.
@@ -56,6 +56,7 @@ class Sampler(ABC):
             raise InvalidValue(f"the sampler {type(self).__name__} needs latencies of source devices")
         rng = np.random.default_rng(seed)
         drawn = self._draw(max(pool, n), space, candidates, rng)
+        drawn = drawn[space.distinct(drawn)]  # a second measurement of one network would be wasted
         if n > len(drawn):
             raise InvalidValue(f"{n} architectures requested, only {len(drawn)} to choose from")
         return drawn[self._pick(n, space, drawn, rng, sources, context)]

@@ -214,6 +214,7 @@ class Searcher(ABC):
         self.signs = np.array([o.sign for o in self.objectives])
         self._asks = 0
         self._rows: dict[bytes, int] = {}
+        self._network_rows: dict[bytes, int] = {}
         self._archs = np.empty((16, space.d), dtype=np.int64)  # grows by doubling; len(self._rows) rows are in use
         self._values = np.empty((16, len(self.objectives)))
         self._targets = {o.name: o.target for o in self.objectives}
@@ -272,6 +273,8 @@ class Searcher(ABC):
         fresh = slice(told, len(self._rows))
         if fresh.stop > fresh.start:
             self._seen.update(self.space.keys(self._archs[fresh]))
+            for row, network in enumerate(_row_keys(self.space.as_networks(self._archs[fresh])), fresh.start):
+                self._network_rows.setdefault(network, row)
             for j, objective in enumerate(self.objectives):
                 if not objective.expensive:
                     answer = objective.oracle.evaluate(self._archs[fresh], objective.fidelity)
@@ -309,7 +312,7 @@ class Searcher(ABC):
         if not feasible.any():
             return archs[[int(np.argmin(violation))]]
         archs, costs = archs[feasible], costs[feasible]
-        return archs[nondominated(costs)]
+        return self.one_of_each(archs[nondominated(costs)])
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
@@ -339,11 +342,21 @@ class Searcher(ABC):
         return archs.copy(), np.array([f for _, f in told], dtype=np.float64), np.array([*told.values()], dtype=float)
 
     def values_of(self, archs: Archs) -> NDArray[np.float64]:
-        """What was told of architectures ``(n, d)``: values ``(n, k)``, NaN where nothing is known."""
-        rows = np.array([self._rows.get(arch.tobytes(), -1) for arch in np.ascontiguousarray(archs)], dtype=np.int64)
+        """What was told of architectures ``(n, d)``, or of equal networks (:meth:`SearchSpace.as_networks`): values
+        ``(n, k)``, NaN where nothing is known."""
+        keys = zip(_row_keys(archs), _row_keys(self.space.as_networks(archs)), strict=True)
+        found = [self._rows.get(own, self._network_rows.get(network, -1)) for own, network in keys]
+        rows = np.array(found, dtype=np.int64)
         values = np.full((len(rows), len(self.objectives)), np.nan)
         values[rows >= 0] = self._values[rows[rows >= 0]]
         return values
+
+    def one_of_each(self, archs: Archs) -> Archs:
+        """`archs`, in their order, with one architecture for each network (:meth:`SearchSpace.as_networks`): the one
+        that was told, where one was, else the first."""
+        told = np.array([key in self._rows for key in _row_keys(archs)], dtype=bool)
+        order = np.argsort(~told, kind="stable")
+        return archs[np.sort(order[self.space.distinct(archs[order])])]
 
     def complete(self) -> tuple[Archs, NDArray[np.float64], NDArray[np.float64]]:
         """Those with every objective known: ``(m, d)``, costs to minimise ``(m, k)``, total violation ``(m,)``."""
@@ -427,6 +440,10 @@ class Searcher(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state` was taken; call after telling the history."""
         self._asks = int(state.get("asks", 0))
+
+
+def _row_keys(archs: Archs) -> list[bytes]:
+    return [row.tobytes() for row in np.ascontiguousarray(archs)]
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

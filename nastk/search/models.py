@@ -161,8 +161,10 @@ class Models:
     # ---- answers
 
     def can_learn(self, names: Iterable[str]) -> bool:
-        """Whether each of these objectives has the two values without which no predictor can be fitted."""
-        return all(len(self.known(name)[1]) >= 2 for name in names)
+        """Whether each of these objectives has the two values without which no predictor can be fitted; of different
+        size where a few-shot predictor learns them, which equal ones tell nothing."""
+        values = {name: self.known(name)[1] for name in names}
+        return all(len(v) >= 2 and (name not in self.few_shot or np.ptp(v) > 0) for name, v in values.items())
 
     def predict(self, name: str, archs: Archs, first: int | None = None) -> Prediction:
         """Mean and standard deviation of an objective, each ``(n,)``; `first`: see :meth:`known`.

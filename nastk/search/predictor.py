@@ -561,6 +561,7 @@ class PredictorSearch(Searcher):
         pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
         if not len(pool):
             return pool
+        pool = self.one_of_each(pool)
         values = self.models.complete(pool)
         violation = self.violation(values)
         if not (violation <= 0).any():

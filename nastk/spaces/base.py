@@ -30,6 +30,9 @@ ENUMERABLE = 1_000_000
 """Spaces of at most this many architectures are enumerated, larger ones sampled: coverage against memory (8 bytes a
 choice)."""
 
+FRUITLESS_DRAWS = 20
+"""Draws in turn without another network after which a space that is too large to enumerate is taken to have no more."""
+
 SAMPLED_GRAPHS = 200
 """Sampled graphs that decide what the graphs of a space have in common. More miss fewer rare operations and take
 longer."""
@@ -235,6 +238,19 @@ class SearchSpace(ABC):
         """One hashable per architecture, equal for isomorphic encodings."""
         return [row.tobytes() for row in np.ascontiguousarray(self.canonical(archs))]
 
+    def as_networks(self, archs: Archs) -> Archs:
+        """One row for each network, ``(n, d)``: the canonical form, or the architecture as written where isomorphic
+        encodings are built from different operations (:attr:`forms_differ`).
+
+        Predictors learn from these rows and predict them, so that equal networks get equal predictions.
+        """
+        return archs if self.forms_differ else self.canonical(archs)
+
+    def distinct(self, archs: Archs) -> NDArray[np.int64]:
+        """Indices of the first architecture of each network (:meth:`as_networks`), ascending, ``(m,)``."""
+        _, first = np.unique(self.as_networks(archs), axis=0, return_index=True)
+        return np.sort(first)
+
     def format(self, arch: Archs) -> str:
         """Text form of one architecture: options joined by ``_`` unless the space has an official form."""
         return "_".join(self.choices[j].options[int(v)] for j, v in enumerate(np.asarray(arch).ravel()))
@@ -325,6 +341,26 @@ class SearchSpace(ABC):
             if len(first) == n:
                 break
             drawn = np.concatenate([drawn[np.sort(first)], self._sample(n - len(first), rng)])
+        return drawn
+
+    def sample_networks(self, n: int, seed: Seed = None) -> Archs:
+        """Draw architectures of different networks (:meth:`as_networks`), ``(n, d)``; arguments as of :meth:`sample`.
+
+        Raises:
+            InvalidValue: the space has fewer networks, or none of :data:`FRUITLESS_DRAWS` draws in turn found another.
+        """
+        rng = np.random.default_rng(seed)
+        drawn = self.sample(n, rng, unique=True)
+        drawn = drawn[self.distinct(drawn)]
+        fruitless = 0
+        while len(drawn) < n and fruitless < FRUITLESS_DRAWS:
+            before = len(drawn)
+            more = rng.permutation(self.enumerate()) if self.enumerable else self.sample(n, rng)
+            drawn = np.concatenate([drawn, more])
+            drawn = drawn[self.distinct(drawn)][:n]
+            fruitless = FRUITLESS_DRAWS if self.enumerable else 0 if len(drawn) > before else fruitless + 1
+        if len(drawn) < n:
+            raise InvalidValue(f"{n} different networks were requested; {self.name} has only {len(drawn)}")
         return drawn
 
     def _sample(self, n: int, rng: np.random.Generator) -> Archs:
