@@ -155,10 +155,31 @@ class Table:
     def rows(self, archs: Any) -> NDArray[np.int64]:
         """Row numbers ``(n,)`` of architectures given as text, index, row or ``(n, d)`` array.
 
+        Where the table holds an equal network instead (:meth:`SearchSpace.as_networks`), the row of that.
+
         Raises:
             InvalidArchitecture: the table does not hold them.
         """
-        return self.space.index(self.space.as_archs(archs))
+        try:
+            return self.space.index(self.space.as_archs(archs))
+        except InvalidArchitecture:
+            whole = self.space.whole
+            if whole is self.space or isinstance(archs, (int, np.integer)):
+                raise
+            networks = np.ascontiguousarray(whole.as_networks(whole.as_archs(archs)))
+            rows = [self._network_rows.get(row.tobytes(), -1) for row in networks]
+            if min(rows, default=0) < 0:
+                raise
+            return np.array(rows, dtype=np.int64)
+
+    @cached_property
+    def _network_rows(self) -> dict[bytes, int]:
+        """The first row of each network of a table that holds a part of its space."""
+        networks = np.ascontiguousarray(self.space.whole.as_networks(self.space.enumerate()))
+        rows: dict[bytes, int] = {}
+        for i, network in enumerate(networks):
+            rows.setdefault(network.tobytes(), i)
+        return rows
 
     def subset(self, rows: NDArray[np.int64]) -> Table:
         """The table restricted to some of its rows, in their order; its space is a pool of them."""

@@ -248,7 +248,8 @@ class Models:
         for name in names:
             if self._objectives[name].direction == "min":
                 return None
-            score = self.templates[name].prior_score(self._searcher.space, archs, self.context(name))
+            space = self._searcher.space
+            score = self.templates[name].prior_score(space, space.as_networks(archs), self.context(name))
             if score is None:
                 return None
             scores.append(score)

@@ -381,6 +381,7 @@ class PredictorSearch(Searcher):
         pool = self._pool(rng)
         keys, seen = self.space.keys(pool), self._evaluated_keys(pending)
         fresh = np.flatnonzero([key not in seen for key in keys])
+        fresh = fresh[self.space.distinct(pool[fresh])]
         again, told = self._other_encodings(pool, keys, pending)
         if not len(fresh) + len(again):
             return pool[:0]

@@ -79,7 +79,7 @@ class QLogNEHVI(Searcher):
         from gpytorch.mlls import SumMarginalLogLikelihood
 
         def features(rows: Archs) -> Any:
-            return torch.as_tensor(self.space.one_hot(rows), dtype=torch.float64)
+            return torch.as_tensor(self.space.one_hot(self.space.as_networks(rows)), dtype=torch.float64)
 
         seed = int(rng.integers(2**31))
         centre, width = costs.mean(axis=0), np.maximum(costs.std(axis=0), 1e-12)

@@ -78,7 +78,8 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
     text = fitted.predict(space.format(others[3])).mean
     assert np.allclose(text, one, rtol=1e-9), "text and row give different predictions"
 
-    _check_relaxed(fitted, space, others)
+    _check_equal_networks(fitted, space, others)
+    _check_relaxed(fitted, space, space.as_networks(others))
     known = fitted.predict(task.archs).mean
     if fitted.scale == "metric":
         constant = np.abs(task.values - task.values.mean()).mean()
@@ -121,6 +122,21 @@ def check_predictor(make: Callable[[], Predictor], space: SearchSpace, seed: int
 
             loaded = load(Path(folder) / "saved", space=space).predict(others)
         assert np.allclose(loaded.mean, prediction.mean, rtol=1e-9, atol=0), "saved and loaded predictions differ"
+
+
+def _check_equal_networks(fitted: Predictor, space: SearchSpace, archs: Archs) -> None:
+    """Isomorphic encodings of one network get one prediction, unless they are built from different operations."""
+    networks = space.as_networks(archs)
+    written, same = fitted.predict(archs), fitted.predict(networks)
+    for what, a, b in (("mean", written.mean, same.mean), ("standard deviation", written.std, same.std)):
+        # What an order of summation changes is no difference.
+        equal = np.isclose(a, b, rtol=1e-6, atol=1e-9, equal_nan=True)
+        if not equal.all():
+            i = int(np.argmin(equal))
+            raise AssertionError(
+                f"equal networks {space.format(archs[i])} and {space.format(networks[i])} get different predictions, "
+                f"{what} {a[i]:g} and {b[i]:g}; predict what self._checked(archs) returns"
+            )
 
 
 def _check_relaxed(fitted: Predictor, space: SearchSpace, archs: Archs) -> None:
