@@ -104,7 +104,9 @@ def _usage(error: Exception) -> int:
 
 
 def _say(message: str, status: int, prefix: str = "error: ") -> int:
-    line = " ".join(f"nastk: {prefix}{message}".split())
+    from nastk.report.text import printable
+
+    line = printable(" ".join(f"nastk: {prefix}{message}".split()))
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
     return status

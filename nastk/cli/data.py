@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nastk.report.text import printable
+
 app = typer.Typer(no_args_is_help=True, help="Fetch the public tables, import your own, show their state.")
 
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the rows to this file.")]
@@ -91,7 +93,8 @@ def import_(
         metrics = list(dict.fromkeys(c.metric for c in found.columns))
         more = f" and {len(metrics) - 4} more metrics" if len(metrics) > 5 else ""
         what = ", ".join(metrics[: 4 if more else 5]) + more
-        typer.echo(f"imported {found.label}: {what} of {found.rows} architectures, in the table {found.space} now")
+        told = f"imported {found.label}: {what} of {found.rows} architectures, in the table {found.space} now"
+        typer.echo(printable(told))
 
 
 def _form(words: list[str]) -> tuple[str, list[Path]]:
@@ -129,7 +132,7 @@ def forget(
     from nastk.data import imported
 
     for where, label in imported.forget(names, space):
-        typer.echo(f"removed {label} from the table {where}")
+        typer.echo(printable(f"removed {label} from the table {where}"))
 
 
 @app.command()
@@ -162,7 +165,9 @@ def status(json_file: Json = None) -> None:
             what = f"{columns} of {found.rows} architectures"
         except DataError as error:
             what = str(error)
-        typer.echo(f"{'' if number else chr(10)}imported into {path.parent.name}: {path.stem}, {what}")
+        if not number:
+            typer.echo()
+        typer.echo(printable(f"imported into {path.parent.name}: {path.stem}, {what}"))
 
 
 def _table_state(name: str, store: Any, tables: Any) -> str:
@@ -195,7 +200,7 @@ def _show(rows: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     from nastk.files import write_text
 
     heading = list(rows[0])
-    cells = [heading, *([str(row[h]) for h in heading] for row in rows)]
+    cells = [heading, *([printable(str(row[h])) for h in heading] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heading))]
     for line in cells:
         typer.echo("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())

@@ -71,6 +71,7 @@ def measure(
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     """One row per architecture: counts and measurements."""
     from nastk.cli.progress import bar
+    from nastk.report.text import printable
 
     statics = space.statics(archs)
     with bar(len(archs), "measuring") as progress:
@@ -82,7 +83,7 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
         times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
         rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
         if text in oracle.reasons:
-            typer.echo(f"{text}: failed: {oracle.reasons[text]}", err=True)
+            typer.echo(printable(f"{text}: failed: {oracle.reasons[text]}"), err=True)
     return rows
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from nastk.report.text import printable
+
 
 def bar(total: int | None, what: str) -> Any:
     """A progress bar on standard error; disabled if that is not a terminal."""
@@ -19,6 +21,6 @@ def follow(progress: Any) -> Callable[..., None]:
 
     def move(done: float, total: float, label: str = "") -> None:
         progress.total, progress.n = total, done
-        progress.set_postfix_str(label, refresh=True)
+        progress.set_postfix_str(printable(label), refresh=True)
 
     return move

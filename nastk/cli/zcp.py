@@ -51,6 +51,7 @@ def zcp(
     from nastk.oracles.zerocost._batch import read_batch
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
+    from nastk.report.text import printable
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
@@ -87,4 +88,4 @@ def zcp(
     for name in dict.fromkeys(names):
         for proxy, why in scores.reasons.get(name, {}).items():
             if proxy in scores.names:
-                typer.echo(f"{name}: no {proxy}: {why}")
+                typer.echo(printable(f"{name}: no {proxy}: {why}"))

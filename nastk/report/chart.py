@@ -5,8 +5,10 @@ Every value says what it is: a measurement, a value of a table, or an estimate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from nastk.errors import DataError
@@ -72,6 +74,15 @@ class Point:
     shown: dict[str, Value]
     predicted: dict[str, Value] = field(default_factory=dict)
 
+    def at(self, x: str, y: str) -> tuple[float, float] | None:
+        """Its place in two objectives; None where one of its values is unknown."""
+        values = [self.shown[name].value if name in self.shown else math.nan for name in (x, y)]
+        return (values[0], values[1]) if all(map(math.isfinite, values)) else None
+
+    def estimated(self, name: str) -> bool:
+        """Whether its value of an objective is an estimate."""
+        return self.shown[name].kind == "estimate"
+
 
 @dataclass(frozen=True)
 class Cloud:
@@ -131,17 +142,42 @@ class Chart:
             DataError: not what :meth:`to_dict` wrote.
         """
         try:
-            return cls(
+            chart = cls(
                 title=str(content["title"]),
                 axes=[Axis(**a) for a in content["axes"]],
                 front=_points(content["front"]),
                 evaluated=_points(content["evaluated"] if "evaluated" in content else content["paid"]),  # old files
-                cloud=Cloud(**content["cloud"]),
-                true_front=dict(content["true_front"]),
+                cloud=_cloud(content["cloud"]),
+                true_front={str(n): _numbers(values) for n, values in content["true_front"].items()},
                 notes=[str(n) for n in content["notes"]],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"not a chart: {type(error).__name__}: {error}") from error
+        if problem := chart._problem():
+            raise DataError(f"not a chart: {problem}")
+        return chart
+
+    def _problem(self) -> str:
+        """What of a chart that was read cannot be drawn; empty where all can."""
+        names = [a.name for a in self.axes]
+        points = [*self.front, *self.evaluated]
+        values = [v for p in points for v in (*p.shown.values(), *p.predicted.values())]
+        kinds = [*(v.kind for v in values), *self.cloud.kinds.values()]
+        if not names or len(set(names)) < len(names):
+            return "it needs axes of different names"
+        if odd := [a for a in self.axes if not all(isinstance(v, str) for v in asdict(a).values())]:
+            return f"the axis {odd[0].name!r} has a part that is no text"
+        if odd := [a for a in self.axes if a.direction not in ("min", "max")]:
+            return f"the axis {odd[0].name!r} has the direction {odd[0].direction!r}, must be min or max"
+        if unknown := [k for k in kinds if not (isinstance(k, str) and k in KINDS)]:
+            return f"a value of the kind {unknown[0]!r}; there are {', '.join(KINDS)}"
+        if not all(isinstance(arch, str) for arch in (*self.cloud.archs, *(p.arch for p in points))):
+            return "an architecture that is no text"
+        if any(len(v) != len(self.cloud.archs) for v in self.cloud.values.values()):
+            return "other numbers of architectures and of values in its cloud"
+        if len({len(v) for v in self.true_front.values()}) > 1:
+            return "other numbers of values of its true front's objectives"
+        return ""
 
 
 def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
@@ -150,4 +186,52 @@ def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
 
 def _values(content: dict[str, Any]) -> dict[str, Value]:
     """Values by name; in files written before 0.1 the kind "computed" is called "exact"."""
-    return {n: Value(**{**v, "kind": "computed" if v["kind"] == "exact" else v["kind"]}) for n, v in content.items()}
+    values = {}
+    for name, parts in content.items():
+        ends = {end: None if parts.get(end) is None else _number(parts[end]) for end in ("low", "high")}
+        kind: Any = "computed" if parts["kind"] == "exact" else parts["kind"]
+        values[name] = Value(_number(parts["value"]), kind, ends["low"], ends["high"])
+    return values
+
+
+def _cloud(content: dict[str, Any]) -> Cloud:
+    values = {name: _numbers(column) for name, column in content["values"].items()}
+    return Cloud(list(content["archs"]), values, dict(content.get("kinds", {})))
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [_number(v) for v in values]
+
+
+def _number(value: Any) -> float:
+    """A number as JSON has it, null for NaN."""
+    if value is None:
+        return float("nan")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def staircase(points: Sequence[tuple[float, float]], across: Axis, upward: Axis) -> list[tuple[float, float]]:
+    """The border of what a front attains: its points in two objectives, joined by steps.
+
+    Between two neighbours the best that can be had is the worse one, until the better one is reached. A straight line
+    would promise architectures that nobody has found. Points that others dominate in the two objectives are left out.
+
+    Args:
+        points: ``(x, y)`` of the front.
+        across, upward: their objectives.
+    """
+    import numpy as np
+
+    from nastk.metrics import nondominated
+
+    if not points:
+        return []
+    signs = [1.0 if axis.direction == "min" else -1.0 for axis in (across, upward)]
+    best = sorted(points[int(i)] for i in np.flatnonzero(nondominated(np.asarray(points, dtype=float) * signs)))
+    steps = best[:1]
+    for before, after in pairwise(best):
+        corner = (after[0], before[1]) if across.direction == "min" else (before[0], after[1])
+        steps += [corner, after]
+    return steps

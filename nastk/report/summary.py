@@ -17,6 +17,7 @@ from nastk.report.chart import KINDS, Chart
 from nastk.report.front import agreement, chart_of
 from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
+from nastk.report.text import printable
 from nastk.result import Result
 from nastk.search.base import Objective
 
@@ -175,12 +176,12 @@ def show_chart(chart: Chart, say: Callable[[str], None]) -> None:
     """
     rows = _table(chart)
     if rows:
-        show(rows, title=chart.title, shorten=("architecture",))
+        show(rows, title=printable(chart.title), shorten=("architecture",))
     else:
-        say(f"{chart.title}: no architecture could be evaluated")
+        say(f"{printable(chart.title)}: no architecture could be evaluated")
     say("")
     for note in chart.notes:
-        say(note)
+        say(printable(note))
 
 
 def _table(chart: Chart) -> list[dict[str, Any]]:
@@ -199,5 +200,6 @@ def _table(chart: Chart) -> list[dict[str, Any]]:
                 row[heading] = f"{number(value.value)} {KINDS[value.kind]}"
         if any(axis.name in p.predicted for p in chart.front):
             for row, point in zip(rows, chart.front, strict=True):
-                row["predicted"] = point.predicted[axis.name].value if axis.name in point.predicted else None
+                before = point.predicted.get(axis.name)
+                row[f"predicted {axis.label}"] = None if before is None else before.value
     return rows

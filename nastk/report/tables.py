@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from nastk.report.text import printable
+
 
 def show(
     rows: Sequence[Mapping[str, Any]],
@@ -15,6 +17,8 @@ def show(
     shorten: Sequence[str] = (),
 ) -> None:
     """Print rows as a table, columns in the order of the first row's keys; numbers to the right.
+
+    Texts are shown as :func:`nastk.report.text.printable` has them, with no markup read in them.
 
     Args:
         rows: at least one; floats are shown with four significant digits, NaN and None as a dash.
@@ -33,7 +37,7 @@ def show(
     for heading in rows[0]:
         numbers = all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
         table.add_column(
-            heading,
+            Text(printable(heading)),
             justify="right" if numbers else "left",
             overflow="ellipsis" if heading in shorten else "fold",
             no_wrap=numbers or heading in shorten,
@@ -41,19 +45,19 @@ def show(
     for row in rows:
         table.add_row(*(Text(cell(row.get(heading))) for heading in rows[0]))
     if title:
-        console.print(Text(title, style="bold"))
+        console.print(Text("\n".join(map(printable, title.split("\n"))), style="bold"))
     console.print(table)
 
 
 def cell(value: Any) -> str:
-    """One value as people read it."""
+    """One value as people read it, on one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
         return number(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,d}" if abs(value) >= 10_000 else str(value)
-    return str(value)
+    return printable(str(value))
 
 
 def number(value: float) -> str:
