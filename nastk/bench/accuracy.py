@@ -8,7 +8,7 @@ other spaces, never other accuracies of the test space.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nastk.bench._lookups import Lookups, lookups
 from nastk.bench.suite_zero import tasks
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
@@ -75,6 +76,22 @@ class Score(NamedTuple):
     seconds: float
 
 
+class Used(NamedTuple):
+    """What a method used to rank the architectures of a data set.
+
+    Args:
+        accuracies: trainings of architectures of the space, on whatever data set and for however many epochs.
+        proxies: architectures whose zero-cost proxies were looked up.
+        source_tasks: tasks of other spaces, whose accuracies were all seen.
+        beside: the same in words, but for the samples.
+    """
+
+    accuracies: int
+    proxies: int = 0
+    source_tasks: int = 0
+    beside: str = ""
+
+
 @dataclass(frozen=True)
 class _Run:
     space: str
@@ -103,7 +120,8 @@ def run(
         partial: called with the rows so far if the comparison is interrupted.
 
     Returns:
-        Tidy rows, one per data set ("*" is their mean), method, number of samples and metric.
+        Tidy rows, one per data set ("*" is their mean), method, number of samples and metric; with what was used
+        (:class:`Used`).
 
     Raises:
         UnknownName: no such space or method.
@@ -117,7 +135,7 @@ def run(
     if max(samples) > least // 2:
         raise InvalidValue(f"{space} has {least} architectures; use at most {least // 2} samples; got {max(samples)}")
     jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(seeds) for m in methods]
-    found: dict[_Run, dict[tuple[str, int], Score]] = {}
+    found: dict[_Run, _Scores] = {}
     try:
         for job, scores in each(_scores, jobs, workers, progress):
             found[job] = scores
@@ -206,17 +224,23 @@ def seeded(name: str, options: Mapping[str, Any], seed: int | None) -> Predictor
     return made
 
 
-def _scores(job: _Run) -> dict[tuple[str, int], Score]:
-    found = {}
+_Scores = dict[tuple[str, int], tuple[Score, Used]]
+"""Scores by data set and number of samples, and what was used for them."""
+
+
+def _scores(job: _Run) -> _Scores:
+    found: _Scores = {}
     method = find(job.method)
     for dataset, task in targets(job.space).items():
         rng = np.random.default_rng([job.draw, crc32(f"{job.space}/{dataset}".encode())])
         order = rng.permutation(len(task))
         if job.method in RANKINGS:
-            predicted = RANKINGS[job.method](job.space, dataset)
+            ranking = RANKINGS[job.method](job.space, dataset)
             for n in job.samples:
-                found[dataset, n] = _score(predicted, task, order[:n], 0.0)
+                found[dataset, n] = _score(ranking.values, task, order[:n], 0.0), ranking.used
             continue
+        proxies = lookups(task.context.proxies)
+        task = replace(task, context=replace(task.context, proxies=proxies))
         random = "seed" in vars(seeded(method.predictor, method.options, None))
         base = _pretrained(job.space, job.method, job.draw if random else None)
         if method.chooses:
@@ -229,40 +253,69 @@ def _scores(job: _Run) -> dict[tuple[str, int], Score]:
         for n in job.samples:
             start = perf_counter()
             predicted = base.adapt(task.subset(order[:n])).predict(task.archs).mean
-            found[dataset, n] = _score(predicted, task, order[:n], perf_counter() - start)
+            score = _score(predicted, task, order[:n], perf_counter() - start)
+            found[dataset, n] = score, _used(n, proxies, len(sources(job.space)) if method.prior else 0)
     return found
 
 
-def votes(space: str, dataset: str) -> NDArray[np.float64]:
-    """The sum of the ranks of four proxies, ``(n,)``, which needs no accuracies."""
+def _used(n: int, proxies: Lookups | None, tasks: int) -> Used:
+    """What a predictor used beside `n` accuracies."""
+    count = 0 if proxies is None else proxies.count
+    said = [f"zero-cost proxies of {count:,} architectures"] * bool(count)
+    said += [f"all accuracies of {tasks} tasks of other spaces"] * bool(tasks)
+    return Used(n, count, tasks, "; ".join(said))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order of all architectures of a data set that is not learned from the samples.
+
+    Args:
+        values: the higher the better, ``(n,)``.
+        used: what they were made of; the samples are not.
+    """
+
+    values: NDArray[np.float64]
+    used: Used
+
+
+def votes(space: str, dataset: str) -> Ranking:
+    """The sum of the ranks of four proxies, which needs no accuracies."""
     task = targets(space)[dataset]
     if task.context.proxies is None:
         raise InvalidValue(f"the table {space} has no zero-cost proxies to vote")
     names = list(task.context.proxies.names)
+    voters = [name for name in VOTERS if name in names]
     values = np.nan_to_num(task.context.proxies(task.archs))
-    return np.asarray(sum(rankdata(values[:, names.index(name)]) for name in VOTERS if name in names))
+    total = np.asarray(sum(rankdata(values[:, names.index(name)]) for name in voters))
+    said = f"no accuracy; {', '.join(voters)} of {len(task):,} architectures"
+    return Ranking(total, Used(0, len(task), 0, said))
 
 
-def another_dataset(space: str, dataset: str) -> NDArray[np.float64]:
-    """All accuracies on another data set, ``(n,)``: a prior of the same space that needs as many trainings."""
+def another_dataset(space: str, dataset: str) -> Ranking:
+    """All accuracies on another data set: a prior of the same space that needs as many trainings."""
     tasks = targets(space)
     task = tasks[dataset]
     others = [other for other in tasks if other != dataset]
     for other in others:
         if np.array_equal(tasks[other].archs, task.archs):
-            return tasks[other].values
+            said = f"none of the samples; {len(task):,} accuracies on {other}"
+            return Ranking(tasks[other].values, Used(len(task), 0, 0, said))
     raise InvalidValue(f"no other data set of {space} has the architectures of {dataset}")
 
 
-def twelve_epochs(space: str, dataset: str) -> NDArray[np.float64]:
-    """All validation accuracies after 12 epochs, ``(n,)``."""
+def twelve_epochs(space: str, dataset: str) -> Ranking:
+    """All validation accuracies after 12 epochs."""
     table = benchmark(space, dataset=dataset)
     if "val_accuracy" not in table.table.metrics() or 12 not in table.table.fidelities("val_accuracy", dataset=dataset):
         raise InvalidValue(f"there are no accuracies of {space} after 12 epochs")
-    return table.values("val_accuracy", fidelity=12)[table.table.rows(targets(space)[dataset].archs)]
+    archs = targets(space)[dataset].archs
+    values = table.values("val_accuracy", fidelity=12)[table.table.rows(archs)]
+    said = f"none of the samples; {len(archs):,} accuracies after 12 epochs"
+    return Ranking(values, Used(len(archs), 0, 0, said))
 
 
-RANKINGS: dict[str, Callable[[str, str], NDArray[np.float64]]] = {
+RANKINGS: dict[str, Callable[[str, str], Ranking]] = {
     "votes": votes,
     "another-dataset": another_dataset,
     "twelve-epochs": twelve_epochs,
@@ -280,7 +333,7 @@ def _score(predicted: NDArray[np.float64], task: Task, seen: NDArray[np.int64], 
     return Score(spearman(ranks, known), kendall(ranks, known), seconds)
 
 
-def _rows(found: Mapping[_Run, Mapping[tuple[str, int], Score]], methods: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for method in methods:
         runs = {job.draw: scores for job, scores in found.items() if job.method == method}
@@ -291,13 +344,11 @@ def _rows(found: Mapping[_Run, Mapping[tuple[str, int], Score]], methods: Sequen
         for n in dict.fromkeys(n for _, n in keys):
             datasets = [d for d, m in keys if m == n]
             for dataset in [*datasets, "*"]:
+                mine = datasets if dataset == "*" else [dataset]
+                # Data sets of a table differ in how many architectures have values: the mean says the most.
+                used = max((scores[d, n][1] for scores in runs.values() for d in mine), key=lambda u: u[:3])
                 for k, metric in enumerate(Score._fields):
-                    values = np.array(
-                        [
-                            np.mean([scores[d, n][k] for d in (datasets if dataset == "*" else [dataset])])
-                            for scores in runs.values()
-                        ]
-                    )
+                    values = np.array([np.mean([scores[d, n][0][k] for d in mine]) for scores in runs.values()])
                     mean, half = mean_ci(values)
                     rows.append(
                         {
@@ -306,6 +357,7 @@ def _rows(found: Mapping[_Run, Mapping[tuple[str, int], Score]], methods: Sequen
                             "dataset": dataset,
                             "method": method,
                             "samples": n,
+                            **used._asdict(),
                             "metric": metric,
                             "mean": mean,
                             "ci95": half,

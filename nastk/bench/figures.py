@@ -121,7 +121,8 @@ def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[s
         facts.append("the test accuracy itself is the objective, to compare with the literature: no model selection")
     if found.staged:
         facts.append("costs are modelled, in full trainings: one of f epochs counts f divided by the most epochs")
-    shown = ("method", "device", "samples", "measurements", "metric", "mean", "ci95", "reference")
+    paid = ("samples", "evaluations", "measurements", "source_measurements")
+    shown = ("method", "device", *paid, "metric", "mean", "ci95", "reference")
     parts = [
         "<!doctype html><meta charset='utf-8'><title>searchers compared</title>",
         "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}"

@@ -15,7 +15,9 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nastk.bench._lookups import Lookups
 from nastk.bench.latency_tasks import PUBLISHED, TASKS, DeviceSet, Figure
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
@@ -101,6 +103,10 @@ class Score(NamedTuple):
         covered: fraction of true values in the 95 % intervals; NaN for methods without.
         seconds: for adapting and predicting the whole table, on one thread.
         pretraining: seconds of its pretraining, on one thread.
+        measurements: different latencies that it used, of the sources, looked up, and of the target.
+        source_measurements: those from which it learned the sources.
+        looked_up: those of source devices that its encoding looked up.
+        proxies: architectures whose zero-cost proxies its encoding looked up.
     """
 
     spearman: float
@@ -109,6 +115,14 @@ class Score(NamedTuple):
     covered: float
     seconds: float
     pretraining: float
+    measurements: int = 0
+    source_measurements: int = 0
+    looked_up: int = 0
+    proxies: int = 0
+
+
+USED = ("measurements", "source_measurements", "looked_up", "proxies")
+"""Fields of a score, and columns of the rows, that say what was used."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +165,9 @@ def run(
 
     Returns:
         Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
+        ``measurements`` are all different latencies that a method used: those of its sources
+        (``source_measurements``), those that its encoding looks up on source devices (``looked_up``), and the samples;
+        ``proxies`` are architectures whose zero-cost proxies it looks up.
 
     Raises:
         UnknownName: no such task, method or sampler.
@@ -259,6 +276,9 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     if not method.scratch:
         learner.pretrain(sources)
     pretraining = perf_counter() - started
+    learned = np.zeros((len(archs), len(devices.sources)), dtype=bool)
+    if measures_sources(job.method):
+        learned[rows] = np.isfinite(np.stack([_latency(devices.space, d)[rows] for d in devices.sources], axis=1))
     given = _Sources(sources) if job.sampler is not None and sampler(job.sampler).needs_sources else None
     targets = [name for name in devices.targets if name in table.devices()]
     scores = {}
@@ -281,8 +301,26 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
                 predicted = mine.predict(archs)
                 seconds = perf_counter() - started
                 quality = _quality(predicted, mine.scale == "metric", at, _latency(devices.space, name))
-                scores[k, draw, name] = Score(*quality, seconds, pretraining)
+                used = _used(table, context, learned, len(target))
+                scores[k, draw, name] = Score(*quality, seconds, pretraining, *used)
     return scores
+
+
+def _used(table: Benchmark, context: Context, learned: NDArray[np.bool_], target: int) -> tuple[int, ...]:
+    """What was used: :data:`USED`.
+
+    Args:
+        learned: latencies of the source devices from which was learned, ``(architectures, devices)``.
+        target: measurements of the target device.
+    """
+    found, looked_up, proxies = learned.copy(), 0, 0
+    if isinstance(context.latencies, Lookups):
+        archs, known = context.latencies.asked()
+        found[table.table.rows(archs)] |= known
+        looked_up = int(known.sum())
+    if isinstance(context.proxies, Lookups):
+        proxies = context.proxies.count
+    return int(found.sum()) + target, int(learned.sum()), looked_up, proxies
 
 
 def make(method: Method, seed: int) -> Predictor:
@@ -298,8 +336,8 @@ def make(method: Method, seed: int) -> Predictor:
 
 def _context(table: Benchmark, devices: DeviceSet, method: Method) -> Context:
     return Context(
-        proxies=table.proxy_source() if "zcp" in method.lookups else None,
-        latencies=table.latency_source(devices.sources) if "hwl" in method.lookups else None,
+        proxies=Lookups(table.proxy_source()) if "zcp" in method.lookups else None,
+        latencies=Lookups(table.latency_source(devices.sources)) if "hwl" in method.lookups else None,
     )
 
 
@@ -369,10 +407,11 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
     out = []
     for task, method, size in sorted(grouped, key=lambda g: (order[g[0]], list(methods).index(g[1]), g[2])):
         scores = grouped[task, method, size]
-        total = len(TASKS[task].sources) * size if measures_sources(method) else 0
         for k in sorted({key[0] for key in scores}):
             names = list(dict.fromkeys(d for n, _, d in scores if n == k))
             draws = sorted({draw for n, draw, _ in scores if n == k})
+            used = [scores[k, s, d] for s in draws for d in names]
+            most = {what: max(getattr(s, what) for s in used) for what in USED}
             for metric, attribute in METRICS.items():
                 table = np.array([[getattr(scores[k, s, d], attribute) for d in names] for s in draws])
                 if np.isnan(table).all():
@@ -387,7 +426,7 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
                             "method": method,
                             "samples": k,
                             "source_samples": size,
-                            "measurements": total + k,
+                            **most,
                             "device": device,
                             "devices": len(names) if device == "*" else 1,
                             "metric": metric,

@@ -162,7 +162,8 @@ def _row(space: str, method: str, metric: str, values: NDArray[np.float64]) -> d
         "metric": metric,
         "mean": mean,
         "ci95": half,
-        "seeds": len(values),
+        "samples": len(values),
+        "seeds": 1,
         "reference": None,
         "reference_source": None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -58,16 +58,20 @@ class Trace:
     Args:
         rows: rows of the problem's table in the order in which its first expensive objective (on fidelities:
             the first that has some) was evaluated at its target fidelity, ``(n,)``.
-        measured: evaluations of each other expensive objective by then, the most of them, ``(n,)``.
+        evaluations: all evaluations of expensive objectives by then, ``(n,)``.
+        measurements: those of them that measure a device (latencies, energies), ``(n,)``.
         seconds: CPU seconds by then that were not spent on evaluations, ``(n,)``.
         cost: full trainings by then, this one included, ``(n,)``: a model, in which an evaluation at fidelity f costs
             f / target, as a training from scratch. Without fidelities 1, 2, 3 ...
+        source_measurements: latencies of other devices from which the latency predictors were pretrained.
     """
 
     rows: NDArray[np.int64]
-    measured: NDArray[np.int64]
+    evaluations: NDArray[np.int64]
+    measurements: NDArray[np.int64]
     seconds: NDArray[np.float64]
     cost: NDArray[np.float64]
+    source_measurements: int = 0
 
     def within(self, n: float) -> int:
         """How many of the rows cost at most `n` full trainings in all."""
@@ -197,12 +201,25 @@ def _search(job: _Run) -> Trace:
     trained = np.array([r.objective == main.name for r in records], dtype=bool)
     evaluated = trained & [main.is_target(r.fidelity) for r in records]
     archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, table.space.d)[evaluated]
-    others = [goal.name for goal in expensive if goal is not main]
-    counted = [np.cumsum([r.objective == other for r in records]) for other in others]
-    measured = np.max(np.stack([np.zeros(len(records), dtype=np.int64), *counted]), axis=0)
+    on_devices = {goal.name for goal in expensive if goal.oracle.device is not None}
+    paid = np.arange(1, len(records) + 1)
+    measured = np.cumsum([r.objective in on_devices for r in records])
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
-    return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
+    return Trace(
+        table.table.rows(archs),
+        paid[before_next],
+        measured[before_next],
+        np.array(clock.seconds)[evaluated],
+        cost,
+        _source_measurements(job, models.values()),
+    )
+
+
+def _source_measurements(job: _Run, models: Iterable[Any]) -> int:
+    """Different latencies from which few-shot predictors were pretrained: of the same architectures on every source."""
+    devices = {device for model in models if isinstance(model, FewShotGP) for device in model.devices}
+    return len(devices) * min(job.source_samples, len(benchmark(job.problem.space).table)) if devices else 0
 
 
 def _names(problem: Problem) -> list[str]:
@@ -262,7 +279,8 @@ def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples
 
 
 class _Journal:
-    """Finished runs by their settings, one JSON object per line; a truncated line is ignored."""
+    """Finished runs by their settings, one JSON object per line; a truncated line is ignored, and so is one of an
+    earlier version, which does not say what was paid."""
 
     def __init__(self, path: str | os.PathLike[str] | None):
         self.path = None if path is None else Path(path)
@@ -279,8 +297,9 @@ class _Journal:
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds", "cost"))
-                self._found[json.dumps(entry["run"], sort_keys=True)] = Trace(*columns)
+                columns = {k: np.array(entry[k]) for k in ("rows", "evaluations", "measurements", "seconds", "cost")}
+                trace = Trace(**columns, source_measurements=int(entry["source_measurements"]))
+                self._found[json.dumps(entry["run"], sort_keys=True)] = trace
             except (ValueError, KeyError, TypeError):
                 continue
 
@@ -295,7 +314,7 @@ class _Journal:
         self._found[_key(job)] = trace
         if self.path is None:
             return
-        entry = {"run": json.loads(_key(job)), **{k: v.tolist() for k, v in asdict(trace).items()}}
+        entry = {"run": json.loads(_key(job)), **{k: np.asarray(v).tolist() for k, v in asdict(trace).items()}}
         try:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -354,6 +373,10 @@ class Comparison:
     def rows(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
         """Tidy rows, one per searcher, device, budget and metric; device "*" is the mean over several devices.
 
+        ``samples`` is the budget; ``evaluations`` are all that were paid by then, over all expensive objectives,
+        ``measurements`` those of them on a device, and ``source_measurements`` the latencies of other devices that the
+        latency predictor learned before: the most of any run.
+
         For one objective there are, at the largest budget, the medians of the evaluations until the best and until
         within 0.1 of it: without interval, and NaN where half of the runs do not get there.
         """
@@ -388,7 +411,9 @@ class Comparison:
                     "device": device,
                     "method": searcher,
                     "samples": n,
-                    "measurements": max(int(t.measured[: t.within(n)].max(initial=0)) for t in traces),
+                    "evaluations": max(int(t.evaluations[: t.within(n)].max(initial=0)) for t in traces),
+                    "measurements": max(int(t.measurements[: t.within(n)].max(initial=0)) for t in traces),
+                    "source_measurements": max(t.source_measurements for t in traces),
                     "metric": f"median_{metric}" if metric in UNTIL else metric,
                     "mean": mean,
                     "ci95": half,

@@ -118,7 +118,7 @@ def search(
     device = first.device if len(found.problems) == 1 else "*"
     what = f"searched {rows[-1]['searched']}; reported {rows[-1]['reported']}"
     title = f"{space}, {first.dataset or 'any data set'}; {what}"
-    shown = ("method", "samples", "measurements", "mean", "ci95", "reference")
+    shown = ("method", "samples", "evaluations", "measurements", "mean", "ci95", "reference")
     means = [r for r in rows if r["device"] == device and r["metric"] == found.main_metric]
     over = f", mean over {len(found.problems)} devices" if device == "*" else ""
     show([{k: row[k] for k in shown} for row in means], title=f"{title}\n{found.main_metric}{over}, {seeds} seeds")
@@ -185,7 +185,7 @@ def workers(
         for r in rows
         if r["metric"] == "seconds"
     ]
-    title = f"{searcher}: {evaluations} evaluations of {seconds:g} s, {count} workers, {repeats} seeds"
+    title = f"{searcher}: {rows[0]['evaluations']} evaluations of {seconds:g} s, {count} workers, {repeats} seeds"
     show(shown, title=title)
 
 
@@ -240,7 +240,9 @@ def zcp(
             for r in rows
             if r["metric"] == "spearman_with_table"
         ]
-        show(compared, title=f"{space}: {agreement} networks ranked here and by the published table")
+        counts = sorted({r["samples"] for r in rows})
+        many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        show(compared, title=f"{space}: {many} networks ranked here and by the published table")
         return
     if memory:
         peaks = [r for r in rows if r["metric"] == "peak_bytes"]

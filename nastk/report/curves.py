@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nastk.files import atomic_path
+from nastk.report.text import drawable
 
 COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3a3f47", "#b4b9c2")
 """Line colours of the methods, in turn; further methods repeat them with another stroke."""
@@ -16,12 +17,17 @@ COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3
 
 @dataclass(frozen=True)
 class Curve:
-    """One method: means at `x`, with the half-widths of their intervals."""
+    """One method: means at `x`, with the half-widths of their intervals.
+
+    With `steps`, points are joined as the members of a front of two minimised objectives are, `x` ascending: each value
+    holds until the next.
+    """
 
     label: str
     x: Sequence[float]
     mean: Sequence[float]
     half: Sequence[float]
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +82,14 @@ def write_curves(
             axes.fill_between(curve.x, low, high, color=colour[curve.label], alpha=0.15, lw=0)
             style = f"o{stroke[curve.label]}"
             size = 3.5 if len(curve.x) <= 15 else 0.0
-            axes.plot(curve.x, curve.mean, style, color=colour[curve.label], ms=size, lw=1.4)
+            joined = "steps-post" if curve.steps else "default"
+            axes.plot(curve.x, curve.mean, style, color=colour[curve.label], ms=size, lw=1.4, drawstyle=joined)
         for label, at, value in panel.published:
             axes.plot([at], [value], "D", ms=5.5, mfc="none", mew=1.2, color=colour.get(label, "#3a3f47"))
         if panel.published:
             label, at, value = max(panel.published, key=lambda p: p[2])
             place: dict[str, Any] = {"xytext": (-6, -11), "textcoords": "offset points", "ha": "right"}
-            axes.annotate(label, (at, value), fontsize=7, color="#555b66", **place)
+            axes.annotate(drawable(label), (at, value), fontsize=7, color="#555b66", **place)
         means = [m for curve in panel.curves for m in curve.mean] + [p[2] for p in panel.published]
         if log_y:
             axes.set_yscale("log")
@@ -98,21 +105,28 @@ def write_curves(
             axes.xaxis.set_major_formatter(ScalarFormatter())
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.minorticks_off()
-        axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+        axes.set_title(drawable(panel.title), loc="left", fontsize=10, fontweight="bold")
         axes.grid(color="#e6e8ec", lw=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
-    figure.supxlabel(x, fontsize=10)
-    figure.supylabel(y, fontsize=10)
+    figure.supxlabel(drawable(x), fontsize=10)
+    figure.supylabel(drawable(y), fontsize=10)
     handles = [_line(colour[label], stroke[label]) for label in labels]
     if any(panel.published for panel in panels):
         from matplotlib.lines import Line2D
 
         handles.append(Line2D([], [], marker="D", mfc="none", color="#3a3f47", lw=0))
         labels = [*labels, "published (colour: its method)"]
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), fontsize=8.5, frameon=False)
+    figure.legend(
+        handles,
+        list(map(drawable, labels)),
+        loc="outside upper center",
+        ncols=min(4, len(labels)),
+        fontsize=8.5,
+        frameon=False,
+    )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nastk.files import atomic_path
+from nastk.report.text import drawable
 
 
 def write_heatmap(
@@ -41,11 +42,11 @@ def write_heatmap(
     axes.set_facecolor("#d9dce1")
     most = float(np.nanmax(np.abs(grid))) or 1.0
     image = axes.imshow(grid, cmap="RdBu_r", vmin=-most, vmax=most)
-    axes.set_xticks(range(len(across)), across, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(down)), down, fontsize=7)
-    axes.set_xlabel(columns)
-    axes.set_ylabel(rows)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axes.set_xticks(range(len(across)), list(map(drawable, across)), rotation=90, fontsize=7)
+    axes.set_yticks(range(len(down)), list(map(drawable, down)), fontsize=7)
+    axes.set_xlabel(drawable(columns))
+    axes.set_ylabel(drawable(rows))
+    axes.set_title(drawable(title), loc="left", fontsize=10, fontweight="bold")
     lines: Sequence[int] = [i for i in range(1, len(across)) if _space(across[i]) != _space(across[i - 1])]
     for line in lines:
         axes.axvline(line - 0.5, color="#3a3f47", lw=0.7)

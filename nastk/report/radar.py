@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from nastk.files import atomic_path
 from nastk.report.curves import COLOURS
+from nastk.report.text import drawable
 
 
 def write_radar(
@@ -38,11 +39,20 @@ def write_radar(
         line = [by_spoke[s] for s in spokes]
         colour = COLOURS[i % len(COLOURS)]
         style = "--" if i >= len(COLOURS) or method == "true front" else "-"
-        axes.plot([*angles, angles[0]], [*line, line[0]], style, color=colour, lw=1.6, ms=3, marker="o", label=method)
+        axes.plot(
+            [*angles, angles[0]],
+            [*line, line[0]],
+            style,
+            color=colour,
+            lw=1.6,
+            ms=3,
+            marker="o",
+            label=drawable(method),
+        )
     every = [v for by_spoke in values.values() for v in by_spoke.values()]
     low = math.floor((min(every) - 0.01) * 20) / 20
     axes.set_ylim(low, max(every) + 0.01)
-    axes.set_xticks(angles, spokes, fontsize=9)
+    axes.set_xticks(angles, list(map(drawable, spokes)), fontsize=9)
     for label, spoke, angle in zip(axes.get_xticklabels(), spokes, angles, strict=True):
         label.set_fontweight("bold" if spoke in marked else "normal")
         side = math.sin(angle)
@@ -51,7 +61,7 @@ def write_radar(
     axes.tick_params(axis="y", labelsize=7, labelcolor="#555b66")
     axes.grid(color="#e1e4e8", lw=0.7)
     axes.spines["polar"].set_color("#b4b9c2")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(drawable(title), x=0.02, ha="left", fontsize=12, fontweight="bold")
     figure.legend(loc="upper right", bbox_to_anchor=(0.995, 0.9), fontsize=9, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)

@@ -137,7 +137,11 @@ class Summary:
             write_json(json_file, self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows, one per metric of the run."""
+        """Tidy rows, one per metric of the run.
+
+        ``samples`` are evaluated architectures, ``measurements`` latencies within the budget, of all devices, and
+        ``verification`` evaluations of the front beyond the budget.
+        """
         spent = self.result.history.counts("search")
         latencies = {o.name for o in self.searcher.objectives if o.oracle.few_shot}
         of = [o.oracle for o in self.searcher.objectives]
@@ -148,7 +152,8 @@ class Summary:
             "device": next((o.device for o in of if o.device), None),
             "method": (self.result.description or {}).get("searcher"),
             "samples": max((n for name, n in spent.items() if name not in latencies), default=0),
-            "measurements": max((n for name, n in spent.items() if name in latencies), default=0),
+            "measurements": sum(n for name, n in spent.items() if name in latencies),
+            "verification": sum(self.result.history.counts("verify").values()),
         }
         metrics: list[tuple[str, float, float | None]] = [("front_size", float(len(self.result.front_archs)), None)]
         if self.hypervolume:

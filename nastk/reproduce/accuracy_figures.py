@@ -29,6 +29,7 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
                 for n in counts:
                     (row,) = (r for r in mine if (r["method"], r["samples"]) == (method, n))
                     line[f"@{n}"] = _with_interval(row) if metric != "seconds" else row["mean"]
+                line["used beside"] = row["beside"] or None
                 lines.append(line)
             found.append((f"{space}: {metric}, mean over data sets, by number of accuracies seen", lines))
     if "transfer" in kinds:

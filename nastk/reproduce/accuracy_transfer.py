@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -84,7 +84,8 @@ def run(
 
     Returns:
         Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline; ``pairs_won`` is
-        the fraction of pairs with a positive mean improvement.
+        the fraction of pairs with a positive mean improvement. ``source_accuracies`` are those of the source task from
+        which was learned before.
     """
     for method in methods:
         if method not in BASELINES:
@@ -130,30 +131,40 @@ def run_removal(
             np.mean(
                 [
                     v
-                    for job, scores in found.items()
+                    for job, outcome in found.items()
                     if (job.draw, job.without) == (draw, removed)
-                    for v in scores.values()
+                    for v in outcome.spearman.values()
                 ]
             )
             for draw in range(seeds)
         ]
-        row = _row("*", "*", "transfer-mlp", samples, "spearman", np.array(values), "proxy-removal")
+        learned = max(o.source_accuracies for o in found.values())
+        row = _row("*", "*", "transfer-mlp", samples, learned, "spearman", np.array(values), "proxy-removal")
         rows.append({**row, "removed": removed[0] if removed else "nothing"})
     return rows
 
 
-def _scores(job: _Run) -> dict[str, float]:
-    """Spearman correlation on each target, over all architectures not sampled."""
+class _Outcome(NamedTuple):
+    """Spearman's correlation by target, and the accuracies of the source from which was learned before."""
+
+    spearman: dict[str, float]
+    source_accuracies: int
+
+
+def _scores(job: _Run) -> _Outcome:
+    """Scores on each target, over all architectures not sampled."""
     name, options, transfers = METHODS[job.method]
     options = {**options, **({"without_proxies": job.without} if job.without else {})}
     made = seeded(name, options, job.draw)
     tasks = sources_and_targets()
+    learned = 0
     if transfers:
         source = tasks[job.source]
         rng = np.random.default_rng([job.draw, crc32(job.source.encode())])
         rows = rng.choice(len(source), max(20, round(SHARE * len(source))), replace=False)
         made.pretrain([source.subset(rows)])
-    return {target: _score(made, tasks[target], job) for target in job.targets}
+        learned = len(rows)
+    return _Outcome({target: _score(made, tasks[target], job) for target in job.targets}, learned)
 
 
 def _score(made: Predictor, task: Task, job: _Run) -> float:
@@ -167,7 +178,7 @@ def _score(made: Predictor, task: Task, job: _Run) -> float:
 
 
 def _rows(
-    found: dict[_Run, dict[str, float]],
+    found: dict[_Run, _Outcome],
     methods: Sequence[str],
     wanted: Sequence[tuple[str, str]],
     seeds: int,
@@ -175,19 +186,21 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for method in methods:
-        mine = {(j.source, j.draw): scores for j, scores in found.items() if j.method == method}
-        base = {j.draw: scores for j, scores in found.items() if j.method == BASELINES[method]}
+        mine = {(j.source, j.draw): o.spearman for j, o in found.items() if j.method == method}
+        base = {j.draw: o.spearman for j, o in found.items() if j.method == BASELINES[method]}
+        learned = {j.source: o.source_accuracies for j, o in found.items() if j.method == method}
         gains = []
         for source, target in wanted:
             values = np.array([mine[source, draw][target] for draw in range(seeds)])
             gain = values - np.array([base[draw][target] for draw in range(seeds)])
-            rows.append(_row(source, target, method, samples, "spearman", values))
-            rows.append(_row(source, target, method, samples, "improvement", gain))
+            rows.append(_row(source, target, method, samples, learned[source], "spearman", values))
+            rows.append(_row(source, target, method, samples, learned[source], "improvement", gain))
             gains.append(gain.mean())
         for target in dict.fromkeys(target for _, target in wanted):
             values = np.array([base[draw][target] for draw in range(seeds)])
-            rows.append(_row("", target, BASELINES[method], samples, "spearman", values))
-        won = _row("*", "*", method, samples, "pairs_won", np.array([float(np.mean(np.array(gains) > 0))]))
+            rows.append(_row("", target, BASELINES[method], samples, 0, "spearman", values))
+        better = np.array([float(np.mean(np.array(gains) > 0))])
+        won = _row("*", "*", method, samples, max(learned.values()), "pairs_won", better)
         rows.append({**won, "seeds": seeds})
     return rows
 
@@ -197,6 +210,7 @@ def _row(
     target: str,
     method: str,
     samples: int,
+    source_accuracies: int,
     metric: str,
     values: np.ndarray,
     experiment: str = "transfer",
@@ -208,6 +222,7 @@ def _row(
         "task": target,
         "method": method,
         "samples": samples,
+        "source_accuracies": source_accuracies,
         "metric": metric,
         "mean": mean,
         "ci95": half,

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nastk.bench import latency
+from nastk.bench._lookups import Lookups
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci, spearman
@@ -77,7 +78,7 @@ def run(
         for draw in range(seeds)
         for device in common_devices()
     ]
-    found: dict[_Run, dict[int, float]] = dict(each(_transfer, jobs, workers, progress))
+    found: dict[_Run, dict[int, _Score]] = dict(each(_transfer, jobs, workers, progress))
     return _rows(found, seeds)
 
 
@@ -87,8 +88,18 @@ def movable(method: str) -> bool:
     return "vec" not in str(encoding).split("+") or latency.find(method).scratch
 
 
-def _transfer(job: _Run) -> dict[int, float]:
-    """Spearman by number of samples."""
+class _Score(NamedTuple):
+    """Spearman's correlation, and the different latencies and architectures' proxies that were used for it."""
+
+    spearman: float
+    measurements: int
+    source_measurements: int
+    looked_up: int
+    proxies: int
+
+
+def _transfer(job: _Run) -> dict[int, _Score]:
+    """Scores by number of samples."""
     method = latency.find(job.method)
     tables = [latency._table(space) for space in PAIRS[job.task]]
     archs = [table.space.enumerate() for table in tables]
@@ -101,8 +112,8 @@ def _transfer(job: _Run) -> dict[int, float]:
     for table in tables:
         contexts.append(
             Context(
-                proxies=table.proxy_source() if "zcp" in method.lookups else None,
-                latencies=table.latency_source(names) if "hwl" in method.lookups else None,
+                proxies=Lookups(table.proxy_source()) if "zcp" in method.lookups else None,
+                latencies=Lookups(table.latency_source(names)) if "hwl" in method.lookups else None,
             )
         )
     learner = latency.make(method, seed=job.draw)
@@ -115,11 +126,15 @@ def _transfer(job: _Run) -> dict[int, float]:
     for k in job.samples:
         at = latency._generator("target", job.task, job.device, k, job.draw).choice(len(archs[1]), k, replace=False)
         target = Task(spaces[1], archs[1][at], truth[1][at], "latency", "ms", device=job.device, context=contexts[1])
-        if np.ptp(target.values) == 0:  # low-resolution timer and two samples: nothing to learn
-            scores[k] = 0.0
-            continue
-        rest = np.setdiff1d(np.arange(len(archs[1])), at)
-        scores[k] = latency.order(learner.adapt(target).predict(archs[1]).mean[rest], truth[1][rest])
+        order = 0.0
+        if np.ptp(target.values) > 0:  # else a low-resolution timer and two samples: nothing to learn
+            rest = np.setdiff1d(np.arange(len(archs[1])), at)
+            order = latency.order(learner.adapt(target).predict(archs[1]).mean[rest], truth[1][rest])
+        # The device itself is not looked up, so that what is looked up and what was learned are different latencies.
+        looked_up = sum(int(c.latencies.asked()[1].sum()) for c in contexts if isinstance(c.latencies, Lookups))
+        proxies = sum(c.proxies.count for c in contexts if isinstance(c.proxies, Lookups))
+        learned = 0 if method.scratch else job.source_samples
+        scores[k] = _Score(order, k + learned + looked_up, learned, looked_up, proxies)
     return scores
 
 
@@ -131,7 +146,7 @@ def _least_alike(space: str, device: str, rows: np.ndarray) -> list[str]:
     return sorted(sorted(others, key=lambda d: alike[d])[:OTHERS])
 
 
-def _rows(found: dict[_Run, dict[int, float]], seeds: int) -> list[dict[str, Any]]:
+def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, Any]]:
     out = []
     groups = dict.fromkeys((job.task, job.source_samples, job.method) for job in found)
     for task, size, method in groups:
@@ -142,7 +157,9 @@ def _rows(found: dict[_Run, dict[int, float]], seeds: int) -> list[dict[str, Any
         }
         devices = list(dict.fromkeys(device for device, _ in mine))
         for k in next(iter(mine.values())):
-            table = np.array([[mine[d, s][k] for d in devices] for s in range(seeds)])
+            table = np.array([[mine[d, s][k].spearman for d in devices] for s in range(seeds)])
+            used = [scores[k] for scores in mine.values()]
+            most = {what: max(getattr(s, what) for s in used) for what in latency.USED}
             for device, values in [*zip(devices, table.T, strict=True), ("*", table.mean(axis=1))]:
                 mean, half = mean_ci(values)
                 out.append(
@@ -153,7 +170,7 @@ def _rows(found: dict[_Run, dict[int, float]], seeds: int) -> list[dict[str, Any
                         "method": method,
                         "samples": k,
                         "source_samples": size,
-                        "measurements": k + (0 if latency.find(method).scratch else size),
+                        **most,
                         "device": device,
                         "devices": len(devices) if device == "*" else 1,
                         "metric": "spearman",

@@ -96,10 +96,11 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
     panels = []
     for task in dict.fromkeys(r["task"] for r in means):
         mine = [r for r in means if r["task"] == task]
-        several = len({r["source_samples"] for r in mine if r["measurements"] > r["samples"]}) > 1
+        learned = [r for r in mine if _learned(r)]
+        several = len({r["source_samples"] for r in learned}) > 1
         lines, seen = [], set()
         for r in mine:
-            size = r["source_samples"] if several and against == "samples" and r["measurements"] > r["samples"] else 0
+            size = r["source_samples"] if several and against == "samples" and _learned(r) else 0
             if (r["method"], size) in seen:
                 continue
             seen.add((r["method"], size))
@@ -116,6 +117,11 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
         ]  # fmt: skip
         panels.append(Panel(task, lines, published))
     return panels
+
+
+def _learned(row: dict[str, Any]) -> bool:
+    """Whether a method learned from source devices; in older rows, whether it used more than its samples."""
+    return bool(row.get("source_measurements", row["measurements"] - row["samples"]) > 0)
 
 
 def devices(rows: Rows, task: str) -> list[Panel]:

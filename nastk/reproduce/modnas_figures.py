@@ -14,6 +14,7 @@ from nastk.files import atomic_path
 from nastk.metrics import nondominated
 from nastk.report.curves import COLOURS
 from nastk.report.radar import write_radar
+from nastk.report.text import drawable
 from nastk.reproduce.modnas import METRICS, Comparison
 
 Row = Mapping[str, Any]
@@ -118,7 +119,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
         axes.set_xlim(-0.02, min(1.0, float(best[:, -1].max()) * 1.3 + 0.05))
         tallest = float(np.quantile(best[:, 0], 0.9)) * 1.4
         axes.set_ylim(-0.03 * tallest, min(1.0, tallest))
-        axes.set_title(device, loc="left", fontsize=10, fontweight="bold")
+        axes.set_title(drawable(device), loc="left", fontsize=10, fontweight="bold")
         axes.grid(color="#e6e8ec", lw=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

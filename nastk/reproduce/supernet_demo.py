@@ -573,7 +573,7 @@ def draw(found: Found, folder: Path) -> str:
         Panel(
             name,
             [
-                Curve(method, points[:, 1].tolist(), points[:, 0].tolist(), [0.0] * len(points))
+                Curve(method, points[:, 1].tolist(), points[:, 0].tolist(), [0.0] * len(points), steps=True)
                 for method, points in methods.items()
                 if "," not in method
             ],

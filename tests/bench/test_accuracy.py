@@ -92,6 +92,26 @@ def test_rows_are_tidy_and_the_mean_is_over_data_sets(suite_home: Path) -> None:
     means = [cell["votes", 5, d, "spearman"]["mean"] for d in datasets]
     assert cell["votes", 5, "*", "spearman"]["mean"] == pytest.approx(np.mean(means))
     assert cell["gp-bma-no-prior", 10, "*", "spearman"]["seeds"] == 2
+    sizes = {dataset: len(task) for dataset, task in accuracy.targets("nasbench301").items()}
+    for dataset, size in sizes.items():
+        row = cell["votes", 5, dataset, "spearman"]
+        assert (row["accuracies"], row["proxies"]) == (0, size)
+        assert row["beside"] == f"no accuracy; nwot, synflow, jacov, params of {size:,} architectures"
+        row = cell["gp-bma-no-prior", 5, dataset, "spearman"]
+        assert (row["accuracies"], row["proxies"], row["source_tasks"]) == (5, size, 0)
+    assert cell["votes", 10, "*", "kendall"]["proxies"] == max(sizes.values())
+
+
+def test_rows_say_what_a_ranking_used_that_learns_nothing_from_the_samples(suite_home: Path) -> None:
+    rows = accuracy.run("nasbench201", ["another-dataset", "twelve-epochs", "ridge@vec"], [5], seeds=1, workers=1)
+    used = {r["method"]: (r["accuracies"], r["proxies"], r["beside"]) for r in rows if r["dataset"] == "cifar100"}
+    size = len(accuracy.targets("nasbench201")["cifar100"])
+    assert used["another-dataset"] == (size, 0, f"none of the samples; {size:,} accuracies on cifar10")
+    assert used["twelve-epochs"] == (size, 0, f"none of the samples; {size:,} accuracies after 12 epochs")
+    assert used["ridge@vec"] == (5, 0, "")
+    (title, lines), *_ = accuracy_figures.tables(rows)
+    assert "spearman" in title
+    assert ["accuracies" in (line["used beside"] or "") for line in lines] == [True, True, False]
 
 
 def test_gp_bma_ranks_well_from_ten_trainings(suite_home: Path) -> None:
@@ -108,6 +128,10 @@ def test_transfer_is_compared_on_the_same_samples(suite_home: Path, tmp_path: Pa
     gain = cell[ends[0], ends[1], "gp-bma", "improvement"]
     difference = cell[ends[0], ends[1], "gp-bma", "spearman"] - cell["", ends[1], "gp-bma-vec", "spearman"]
     assert gain == pytest.approx(difference)
+    learned = {(r["source"], r["method"]): r["source_accuracies"] for r in rows}
+    size = len(suite_zero_tasks([ends[0]])[ends[0]])
+    assert learned[ends[0], "gp-bma"] == max(20, round(0.15 * size))
+    assert learned["", "gp-bma-vec"] == 0
     assert cell["*", "*", "gp-bma", "pairs_won"] in (0.0, 0.5, 1.0)
     assert accuracy_figures.draw(rows, tmp_path) == ["transfer-gp-bma.png"]
     assert (tmp_path / "transfer-gp-bma.png").stat().st_size > 10_000

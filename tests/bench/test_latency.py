@@ -13,6 +13,7 @@ from nastk.bench import latency
 from nastk.bench.latency_tasks import PUBLISHED, TASKS
 from nastk.cli import run as command
 from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.table import benchmark
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.reproduce import cross_space, latency_tables
 
@@ -93,6 +94,8 @@ def test_targets_are_seen_only_through_their_samples(nastk_home: object, watched
     found = {(r["task"], r["samples"], r["device"]): r for r in rows if r["metric"] == "spearman"}
     assert len(found) == 2 * (7 + 2)
     assert found["ND", 3, "*"]["measurements"] == 9 * 50 + 3
+    assert found["ND", 3, "*"]["source_measurements"] == 9 * 50
+    assert found["ND", 3, "*"]["looked_up"] == 0
     assert found["ND", 3, "*"]["seeds"] == 2
     assert found["ND", 3, "*"]["mean"] == pytest.approx(
         np.mean([found["ND", 3, d]["mean"] for d in TASKS["ND"].targets])
@@ -100,6 +103,31 @@ def test_targets_are_seen_only_through_their_samples(nastk_home: object, watched
     assert found["NA", 5, "*"]["devices"] == 1
     assert found["NA", 5, "*"]["reference"] is None, "a mean over other devices is not compared"
     assert not any(r["metric"] == "covered95" for r in rows), "no intervals, no coverage"
+
+
+QUICK = {"epochs": 1, "transfer_epochs": 1, "scratch_epochs": 1, "cross_width": 8, "cross_layers": 1}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("scratch", [False, True])
+def test_latencies_that_an_encoding_looks_up_are_measurements(
+    nastk_home: object, monkeypatch: pytest.MonkeyPatch, scratch: bool
+) -> None:
+    for encoding in ("hwl", "zcp"):
+        method = latency.Method("multi-predict", {**QUICK, "encoding": encoding}, False, False, (encoding,), 2, scratch)
+        monkeypatch.setitem(latency.METHODS, f"quick-{encoding}", method)
+    rows = latency.run(["FD"], ["quick-hwl", "quick-zcp"], [4], seeds=1, source_samples=[50], workers=1)
+    used = {r["method"]: [r[what] for what in latency.USED] for r in rows}
+    learned = 0 if scratch else 9 * 50
+    assert used["quick-hwl"] == [9 * 5000 + 4, learned, 9 * 5000, 0], "every source device on every architecture"
+    known = np.isfinite(benchmark("fbnet").proxies().values).any(axis=1).sum()
+    assert used["quick-zcp"] == [learned + 4, learned, 0, known]
+
+    monkeypatch.setattr(cross_space, "common_devices", lambda: ["pixel3", "fpga", "raspi4"])
+    rows = cross_space.run(["NB201-FBNet"], ["quick-hwl"], [4], 1, [30], workers=1)
+    (used_between,) = {tuple(r[what] for what in latency.USED) for r in rows}
+    looked_up = 2 * 5000 + (0 if scratch else 2 * 30)
+    assert used_between == (looked_up + 4 + (0 if scratch else 30), 0 if scratch else 30, looked_up, 0)
 
 
 @pytest.mark.data

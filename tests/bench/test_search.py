@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from nastk.oracles.table import benchmark
 pytestmark = pytest.mark.data
 
 COLUMNS = {
-    "experiment", "space", "dataset", "device", "method", "samples", "measurements", "metric", "mean", "ci95", "seeds",
-    "reference", "reference_source",
+    "experiment", "space", "dataset", "device", "method", "samples", "evaluations", "measurements",
+    "source_measurements", "metric", "mean", "ci95", "seeds", "reference", "reference_source",
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_rows_are_tidy_and_a_method_does_not_change_another(nastk_home: object) 
     mean = next(r for r in volumes if r["device"] == "*" and r["samples"] == 12)
     parts = [r["mean"] for r in volumes if r["device"] != "*" and r["samples"] == 12]
     assert mean["mean"] == pytest.approx(sum(parts) / 2)
-    assert mean["measurements"] == 12
+    assert (mean["evaluations"], mean["measurements"], mean["source_measurements"]) == (24, 12, 0)
     assert mean["searched"] == "test_accuracy, latency"
     assert all(0 < r["mean"] <= r["reference"] <= 1 for r in volumes)
     by_budget = {r["samples"]: r["mean"] for r in volumes if r["device"] == "*"}
@@ -61,10 +62,36 @@ def test_rows_are_tidy_and_a_method_does_not_change_another(nastk_home: object) 
 def test_the_predictor_pays_few_latencies_and_learns_from_the_named_sources_only(nastk_home: object) -> None:
     rows = _run(["predictor"], (10,), devices=["fpga"], objectives=TEST, seeds=1, measurements=4, sources=["pixel3"])
     assert {r["measurements"] for r in rows} <= {3, 4}, "a share is kept for what is proposed later"
+    assert {r["evaluations"] - r["measurements"] for r in rows} == {10}
+    assert {r["source_measurements"] for r in rows} == {900}, "of one source device"
     table = benchmark("nasbench201").table
     assert len(table.source_devices) == 9
     assert set(table.target_devices) == {"titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss"}
     assert not set(table.source_devices) & set(table.target_devices)
+
+
+def test_latencies_that_are_the_only_paid_objective_are_measurements(nastk_home: object) -> None:
+    rows = _run(["random", "predictor"], (8,), space="fbnet", objectives=["max:params", "latency:pixel3"], seeds=1)
+    for row in rows:
+        assert (row["samples"], row["evaluations"], row["measurements"]) == (8, 8, 8), row["method"]
+
+
+def test_latencies_of_all_devices_and_no_accuracies_are_measurements(nastk_home: object) -> None:
+    two = _run(["random"], (6,), objectives=["test_accuracy", "latency:fpga", "latency:pixel2"], seeds=1)
+    assert {(r["evaluations"], r["measurements"]) for r in two} == {(18, 12)}
+    trainings = _run(["random"], (6,), objectives=["test_accuracy", "val_accuracy@12"], seeds=1)
+    assert {(r["evaluations"], r["measurements"]) for r in trainings} == {(12, 0)}
+
+
+def test_a_journal_that_does_not_say_what_was_paid_is_run_again(nastk_home: object, tmp_path: Path) -> None:
+    journal = tmp_path / "runs.jsonl"
+    asked: dict[str, Any] = {"objectives": ["test_accuracy"], "journal": journal}
+    rows = _run(["random"], (5,), **asked)
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    old = [{k: v for k, v in line.items() if k != "evaluations"} | {"rows": [0] * 5} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in old), encoding="utf-8")
+    assert _only(_run(["random"], (5,), **asked), "regret") == _only(rows, "regret")
+    assert len(journal.read_text(encoding="utf-8").splitlines()) == 2 * len(lines)
 
 
 def test_several_processes_give_the_same_rows(nastk_home: object) -> None:

@@ -19,6 +19,7 @@ def test_each_way_is_timed_and_compared_with_inline(nastk_home: Path) -> None:
     ratios = {r["method"]: r["mean"] for r in rows if r["metric"] == "ratio_to_inline"}
     assert ratios["inline"] == 1.0
     assert all(r["mean"] > 0 and r["seeds"] == 2 for r in rows)
+    assert {(r["samples"], r["evaluations"]) for r in rows} == {(2, 4)}, "two accuracies and two latencies"
 
 
 @pytest.mark.data
