@@ -164,7 +164,7 @@ def find(name: str) -> Method:
 def targets(space: str) -> dict[str, Task]:
     """The tasks of a table by data set, with test accuracies if it has some, as this is a report.
 
-    If a table has zero-cost proxies, only architectures with most proxies known are used. A data set without proxies
+    Each network is there once (:meth:`nastk.SearchSpace.distinct`). If a table has zero-cost proxies, only architectures with most proxies known are used. A data set without proxies
     (CIFAR-100 in NAS-Bench-201) uses those of the table's first data set.
 
     Raises:
@@ -184,6 +184,7 @@ def targets(space: str) -> dict[str, Task]:
         if proxies is not None:
             known &= np.isfinite(proxies(everything)).mean(axis=1) > 0.5
         rows = np.flatnonzero(known)
+        rows = rows[table.space.distinct(everything[rows])]  # a twin of a sample would be no test
         column = table.find(metric, dataset=dataset)[1]
         context = Context(proxies=proxies, dataset=dataset)
         found[dataset] = Task(
