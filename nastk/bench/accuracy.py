@@ -164,8 +164,9 @@ def find(name: str) -> Method:
 def targets(space: str) -> dict[str, Task]:
     """The tasks of a table by data set, with test accuracies if it has some, as this is a report.
 
-    Each network is there once (:meth:`nastk.SearchSpace.distinct`). If a table has zero-cost proxies, only architectures with most proxies known are used. A data set without proxies
-    (CIFAR-100 in NAS-Bench-201) uses those of the table's first data set.
+    Each network is there once (:meth:`nastk.SearchSpace.distinct`). If a table has zero-cost proxies, only
+    architectures with most proxies known are used. A data set without proxies (CIFAR-100 in NAS-Bench-201) uses those
+    of the table's first data set.
 
     Raises:
         InvalidValue: the table has no accuracies.

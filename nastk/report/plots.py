@@ -39,10 +39,12 @@ def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> Non
     from matplotlib.figure import Figure
 
     across, upward = chart.xy
-    figure = Figure(figsize=(8.4, 5.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw(axes, chart, across, upward)
+    if axes.get_legend_handles_labels()[0]:  # below the picture, where it hides nothing
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     notes = _wrap([*chart.notes, *left_out(chart, axes.get_xlim(), axes.get_ylim())])
     axes.text(0, 1.015, notes, transform=axes.transAxes, va="bottom", fontsize=8, color="#555b66", linespacing=1.35)
     pad = 10 + 11.5 * (notes.count("\n") + 1)
@@ -80,8 +82,6 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
     axes.grid(color="#e6e8ec", lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="lower right", framealpha=0.85, edgecolor="none")
 
 
 def _markers(axes: Axes, chart: Chart, points: Sequence[Point], what: str, style: dict[str, Any]) -> None:
@@ -93,7 +93,8 @@ def _markers(axes: Axes, chart: Chart, points: Sequence[Point], what: str, style
             groups.setdefault((point.estimated(x), point.estimated(y)), []).append(point)
     for unknown, members in sorted(groups.items()):
         places = [place for p in members if (place := p.at(x, y))]
-        label = f"{what}: {_kinds(chart, [members[0].shown[name].kind for name in (x, y)])}"
+        named = "proposed" if what == "evaluated" and all(unknown) else what
+        label = f"{named}: {_kinds(chart, [members[0].shown[name].kind for name in (x, y)])}"
         look = {**style, "mfc": "white"} if any(unknown) else style
         axes.plot(*zip(*places, strict=True), MARKERS[unknown], ls="none", label=label, **look)
 

@@ -303,6 +303,7 @@ def _check_determinism(bench: Callable[..., _Bench], evaluations: int) -> None:
     told = {tuple(int(v) for v in a) for a in first.told()}
     archs = first.searcher.recommend()
     assert len(archs), "recommend returned nothing after a search"
+    assert len(first.space.distinct(archs)) == len(archs), "recommend returned a network twice"
     assert all(tuple(int(v) for v in a) in told for a in archs) or first.searcher.estimate(archs), (
         "recommend returned an architecture that was never evaluated"
     )

@@ -216,8 +216,27 @@ def test_a_picture_tells_estimates_from_what_is_known(mixed: Chart) -> None:
         label = str(line.get_label())
         if label.startswith(("front:", "evaluated:")):
             assert (line.get_markerfacecolor() == "white") == ("estimate" in label), label
+    hoped = Point("hoped", {n: Value(v, "estimate") for n, v in (("latency", 1.0), ("accuracy", 80.0))})
+    assert "proposed: estimate" in labels_of(drawn(replace(mixed, evaluated=[hoped]))), "nothing of it was evaluated"
     shapes = {line.get_marker() for line in axes.get_lines() if "estimate" in str(line.get_label())}
     assert len(shapes) == 3, "a shape for each of the values that may be an estimate"
+
+
+def test_the_legend_of_a_picture_hides_nothing(mixed: Chart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    boxes = []
+    save = Figure.savefig
+
+    def saved(figure, *arguments, **options) -> None:  # type: ignore[no-untyped-def]
+        save(figure, *arguments, **options)
+        boxes.append((figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    write_png(mixed, tmp_path / "front.png", dpi=50)
+    ((legend, picture),) = boxes
+    assert legend.height > 0
+    assert not legend.overlaps(picture)
 
 
 def test_a_picture_joins_the_front_by_the_steps_of_what_it_attains(mixed: Chart) -> None:
