@@ -57,7 +57,7 @@ def measure(
 
         if not texts and not random:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
-        chosen = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
+        chosen = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
         rows = measured_rows(space, oracle, chosen)
         title = oracle.source
     shown = [{k: v for k, v in row.items() if k not in ("low", "high")} for row in rows]

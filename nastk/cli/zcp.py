@@ -58,7 +58,7 @@ def zcp(
     texts = [*(archs or []), *(more_archs or [])]
     if not texts and not random:
         raise InvalidValue("give architectures as arguments, or --random N")
-    asked = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
+    asked = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
     for file in (csv_file, json_file):
         if file is not None:
             writable_folder(file.parent)
