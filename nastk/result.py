@@ -30,6 +30,10 @@ SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "c
 """Kinds of values as the columns ``<name>_source`` call them: those of records, but "predicted" for an estimate."""
 
 
+PURPOSES: tuple[Purpose, Purpose] = ("verify", "search")
+"""Where a value is looked for, in this order: a later measurement says more."""
+
+
 class Result:
     """A finished (or interrupted) search.
 
@@ -113,24 +117,25 @@ class Result:
         value, std = np.full(len(archs), np.nan), np.full(len(archs), np.nan)
         source = [""] * len(archs)
         objective = next(o for o in self.objectives if o.name == name)
-        purposes: tuple[Purpose, ...] = ("verify", "search")
-        for i, arch in enumerate(archs):
-            for purpose in purposes:
-                record = self.find(arch, objective, purpose)
+        checked, told = (self.find(archs, objective, purpose) for purpose in PURPOSES)
+        for i, records in enumerate(zip(checked, told, strict=True)):
+            for record in records:
                 if record is not None and record.status == "ok":
                     value[i], std[i] = record.value, record.std
                     source[i] = SOURCES[record.kind]
                     break
         return value, std, source
 
-    def find(self, arch: Archs, objective: Objective, purpose: Purpose = "search") -> Record | None:
-        """The record of an architecture ``(d,)``, else that of an equal network (:meth:`SearchSpace.as_networks`), or
-        None if there is neither."""
-        own = self.history.find(arch, objective.name, objective.fidelity, purpose)
-        if own is not None:
-            return own
-        network = self.space.as_networks(np.asarray(arch, dtype=np.int64)[None])[0].tobytes()
-        return self._records_by_network().get((network, objective.name, objective.fidelity, purpose))
+    def find(self, archs: Archs, objective: Objective, purpose: Purpose = "search") -> list[Record | None]:
+        """For each of some architectures ``(n, d)`` its record, else that of an equal network
+        (:meth:`SearchSpace.as_networks`), or None if there is neither."""
+        found = [self.history.find(arch, objective.name, objective.fidelity, purpose) for arch in archs]
+        missing = [i for i, record in enumerate(found) if record is None]
+        if missing and not self.space.forms_differ:
+            known = self._records_by_network()
+            for i, network in zip(missing, self.space.as_networks(archs[missing]), strict=True):
+                found[i] = known.get((network.tobytes(), objective.name, objective.fidelity, purpose))
+        return found
 
     def _records_by_network(self) -> dict[tuple[bytes, str, float | None, Purpose], Record]:
         """The first record of each network, objective, fidelity and purpose; made again after further evaluations."""
@@ -166,16 +171,15 @@ class Result:
 
         archs = self.front_archs if archs is None else self.space.as_archs(archs)
         believed = self.searcher.estimate(archs) if len(archs) else {}
+        told = {o.name: self.find(archs, o) for o in self.objectives}
         jobs = [
-            (i, o)
-            for i in range(len(archs))
-            for o in self.objectives
-            if o.name in believed and self.find(archs[i], o) is None
+            (i, o) for i in range(len(archs)) for o in self.objectives if o.name in believed and told[o.name][i] is None
         ]
         done = 0
         for o in self.objectives:
             mine = [i for i, of in jobs if of is o]
-            missing = [i for i in mine if self.find(archs[i], o, "verify") is None]
+            known = self.find(archs, o, "verify")
+            missing = [i for i in mine if known[i] is None]
             for start in range(0, len(missing), o.oracle.together):
                 group = archs[missing[start : start + o.oracle.together]]
                 self.history.add(evaluate_together(o, group, o.fidelity, "verify"))
@@ -183,8 +187,9 @@ class Result:
                 if progress is not None:
                     progress(done, len(jobs), o.name)
         rows = []
+        checked = {o.name: self.find(archs, o, "verify") for o in self.objectives}
         for i, objective in jobs:
-            record = self.find(archs[i], objective, "verify")
+            record = checked[objective.name][i]
             assert record is not None
             mean, std = (float(v[i]) for v in (believed[objective.name].mean, believed[objective.name].std))
             rows.append(

@@ -123,6 +123,9 @@ def _points(result: Result, archs: Archs) -> list[Point]:
     if that was evaluated after it."""
     searcher = result.searcher
     predictions = _predict(searcher, archs)
+    told, verified = (
+        {o.name: _evaluated(result, archs, o, purpose) for o in searcher.objectives} for purpose in PURPOSES
+    )
     points = []
     for i, arch in enumerate(archs):
         shown: dict[str, Value] = {}
@@ -130,11 +133,10 @@ def _points(result: Result, archs: Archs) -> list[Point]:
         for objective in searcher.objectives:
             name = objective.name
             prediction = _prediction_of(objective, predictions[name], i) if name in predictions else None
-            told, verified = (_evaluated(result, arch, objective, purpose) for purpose in PURPOSES)
-            if told is not None:
-                shown[name] = told
-            elif verified is not None:
-                shown[name] = verified
+            if (value := told[name][i]) is not None:
+                shown[name] = value
+            elif (value := verified[name][i]) is not None:
+                shown[name] = value
                 if prediction is not None:
                     predicted[name] = prediction
             elif prediction is not None:
@@ -144,11 +146,12 @@ def _points(result: Result, archs: Archs) -> list[Point]:
     return sorted(points, key=lambda p: p.shown[first].value if first in p.shown else np.inf)
 
 
-def _evaluated(result: Result, arch: Archs, objective: Objective, purpose: Purpose) -> Value | None:
-    record = result.find(arch, objective, purpose) if objective.expensive else None
-    if record is None or record.status != "ok":
-        return None
-    return _value(record.value, record.std, objective.oracle.kind)
+def _evaluated(result: Result, archs: Archs, objective: Objective, purpose: Purpose) -> list[Value | None]:
+    if not objective.expensive:
+        return [None] * len(archs)
+    kind = objective.oracle.kind
+    records = result.find(archs, objective, purpose)
+    return [None if r is None or r.status != "ok" else _value(r.value, r.std, kind) for r in records]
 
 
 def _prediction_of(objective: Objective, prediction: Prediction, i: int) -> Value:
