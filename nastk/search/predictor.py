@@ -273,7 +273,8 @@ class PredictorSearch(Searcher):
         chosen: list[tuple[str, Archs]] = []
         waiting = {a.tobytes() for a in pending}
         for name in self.few_shot:
-            left = min(n, self.budget[name] - self._count(name) - len(pending) * (not self.evaluated))
+            spent = sum(self.charged(name).values())
+            left = min(n, self.budget[name] - spent - len(pending) * (not self.evaluated))
             if left <= 0 or not len(archs) or not self.models.can_learn([name]):
                 continue
             known = {a.tobytes() for a in self.models.known(name)[0]} | self._failed | waiting
