@@ -104,7 +104,8 @@ class Study:
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
         self._by_network: dict[tuple[Hashable, str, float | None], Record] = {}
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, int] = {}  # that were not charged
+        self._failed_now: dict[str, int] = {}  # in this run
         self._successes: set[str] = set()
         self._shield = Uninterrupted()
 
@@ -127,8 +128,9 @@ class Study:
                 if not isinstance(error.__cause__, BrokenExecutor):  # a worker's end is its evaluation's doing
                     self.history.abandon()
                 raise
-        if hopeless := [name for name in self._objectives if self._is_hopeless(name, least=1)]:
-            raise self._all_failed(hopeless[0])
+        for name in self._evaluable:
+            if name not in self._successes and self.history.counts("search").get(name):
+                raise self._all_failed(name)
         result = Result(self.searcher, self.history, self.retries)
         exhausted = [self._exhausted_note(name) for name in self._evaluable if self._is_exhausted(name)]
         result.notes += [*self.history.notes, *exhausted]
@@ -145,7 +147,10 @@ class Study:
         return self._failures.get(name, 0) >= max(self.budget.get(name, 0), HOPELESS)
 
     def _exhausted_note(self, name: str) -> str:
-        return f"Stopped: {self._failures[name]} evaluations of {name} failed, as many as its budget allows."
+        return (
+            f"Stopped: {self._failures[name]} evaluations of {name} failed, as many as its budget allows; nastk study "
+            "retry lets the next run try them again."
+        )
 
     def _resume(self) -> None:
         records = self.history.records("search")
@@ -184,7 +189,7 @@ class Study:
     def _run_parallel(self, executor: Executor) -> None:
         running: dict[Future[Record], _Open] = {}
         asking, alone = 0.0, False
-        queue = deque((entry, name) for entry in self._open for name in entry.missing)
+        queue = deque(self._open)
         try:
             while True:
                 while len(running) < self.workers:
@@ -192,11 +197,11 @@ class Study:
                         begun = perf_counter()
                         fresh = self._ask(self.workers - len(running))
                         self._open += fresh
-                        queue.extend((entry, name) for entry in fresh for name in entry.missing)
+                        queue.extend(fresh)
                         asking = perf_counter() - begun
                     if not queue:
                         break
-                    entry, name = queue[0]
+                    entry, name = queue[0], queue[0].missing[0]
                     arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
                     key = self._history_key(arch, name, fidelity)
                     suspect = self.history.is_suspect(key)  # a process ended during it before: see what it does alone
@@ -207,6 +212,7 @@ class Study:
                     known = self._find_isomorphic(self._objectives[name], arch, fidelity)
                     if known is not None:
                         self._record(entry, known)
+                        self._requeue(queue, entry)
                         continue
                     self._begin(self._objectives[name], [key])
                     job = executor.submit(evaluate, self._objectives[name], arch, fidelity, "search", self.retries)
@@ -220,7 +226,9 @@ class Study:
                     done, _ = wait(running, timeout=PATIENCE * asking)
                 for job in done:
                     record = job.result()
-                    self._record(running.pop(job), record)
+                    entry = running.pop(job)
+                    self._record(entry, record)
+                    self._requeue(queue, entry)
         except BrokenExecutor as error:
             raise NastkError(f"a worker ended without an answer: {error}") from error
         except (PicklingError, AttributeError) as error:  # CPython 3.11 raises either for a local function
@@ -237,6 +245,11 @@ class Study:
                 if job.done() and not job.cancelled() and job.exception() is None:
                     with suppress(NastkError):
                         self._record(entry, job.result())
+
+    def _requeue(self, queue: deque[_Open], entry: _Open) -> None:
+        """The other objectives of a proposal come next, one after another: they are not evaluated where one failed."""
+        if entry.missing:
+            queue.appendleft(entry)
 
     def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
         """Records of `archs`; where isomorphic architectures share a value, each network is evaluated once."""
@@ -295,18 +308,27 @@ class Study:
         return left
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
-        """Proposals with the objectives that are unknown, not open already and within the budget."""
+        """Proposals with the objectives that are unknown, not open already and within the budget.
+
+        What failures left of an objective's budget is for networks on which the others can be evaluated too.
+        """
         left = self._affordable_counts()
+        replaced = {name: left[name] - self._failures.get(name, 0) for name in left}
         taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
         cut: list[_Open] = []
         for proposal in proposals:
-            names: list[str] = []
-            for name in proposal.objectives or self._evaluable:
-                known = self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is not None
-                if not known and left.get(name, 0) > 0 and self._key(proposal, name) not in taken:
-                    left[name] -= 1
-                    taken.add(self._key(proposal, name))
-                    names.append(name)
+            unknown = [
+                name
+                for name in proposal.objectives or self._evaluable
+                if self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is None
+                and self._key(proposal, name) not in taken
+            ]
+            room = left if all(left.get(name, 0) > 0 for name in unknown) else replaced
+            names = [name for name in unknown if room.get(name, 0) > 0]
+            for name in names:
+                left[name] -= 1
+                replaced[name] -= 1
+                taken.add(self._key(proposal, name))
             if names:
                 cut.append(_Open(proposal, names))
         return cut
@@ -319,6 +341,9 @@ class Study:
 
     def _record(self, entry: _Open, record: Record) -> None:
         entry.missing.remove(record.objective)
+        if record.status == "failed" and not self.count_failures:
+            # Another network replaces this one; what else was to be evaluated of it is better spent on that.
+            entry.missing.clear()
         if not entry.missing:
             self._open.remove(entry)
         proposed = [
@@ -331,8 +356,10 @@ class Study:
         self._remember(record)
         self._count_failure(record)
         self._report(record.objective)
-        if record.status == "failed" and self._is_hopeless(record.objective, HOPELESS):
-            raise self._all_failed(record.objective)
+        if record.status == "failed" and record.objective not in self._successes:
+            self._failed_now[record.objective] = self._failed_now.get(record.objective, 0) + 1
+            if self._failed_now[record.objective] == HOPELESS:
+                raise self._all_failed(record.objective)
 
     def _report(self, label: str) -> None:
         if self.progress is not None:
@@ -345,10 +372,6 @@ class Study:
             self._successes.add(record.objective)
         elif not record.charged and not record.study:
             self._failures[record.objective] = self._failures.get(record.objective, 0) + 1
-
-    def _is_hopeless(self, name: str, least: int) -> bool:
-        """Whether at least this many evaluations of an objective have been tried, and all failed."""
-        return name not in self._successes and self.history.counts("search").get(name, 0) >= least
 
     def _all_failed(self, name: str) -> NastkError:
         failed = [r for r in self.history.records("search") if r.objective == name]
