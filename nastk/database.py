@@ -80,7 +80,7 @@ RECORDS = sa.Table(
     sa.Column("origin", sa.String(200), nullable=False, server_default=""),  # the study that evaluated it, if another
     sa.Column("evaluation", sa.String(64), nullable=False, server_default=""),  # Identity.digest
     sa.Column("resolved", sa.String(40), nullable=False, server_default=""),  # Identity.resolved
-    sa.Column("version", sa.String(40), nullable=False, server_default=""),  # Identity.version
+    sa.Column("version", sa.String(80), nullable=False, server_default=""),  # Identity.version
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
 """One row per :class:`Record`. The unique constraint makes the second of two concurrent runs of one study fail."""

@@ -19,7 +19,7 @@ import typer
 
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
-from nastk.cli.options import Interrupted
+from nastk.cli.options import Interrupted, end_of, ending_as_ctrl_c, ignore_signals, number_of
 from nastk.errors import NastkError
 
 app = typer.Typer(
@@ -61,12 +61,14 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     status = run(sys.argv[1:] if arguments is None else list(arguments))
+    if status >= 128:
+        ignore_signals()  # one more Ctrl-C while the interpreter ends would be a traceback
     raise SystemExit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ending_as_ctrl_c():
         warnings.showwarning = _warn
         return _run(arguments)
 
@@ -83,7 +85,9 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except Interrupted as error:
         return _say(str(error), 128 + error.number, prefix="")
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt as interrupt:
+        return _say(end_of(interrupt), 128 + number_of(interrupt), prefix="")
+    except typer.Abort:
         return _say("interrupted", 130, prefix="")
     except NastkError as error:
         return _say(str(error), 2)
