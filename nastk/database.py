@@ -236,4 +236,4 @@ def sqlite_url(path: str | os.PathLike[str]) -> str:
 
 def without_password(text: str) -> str:
     """A text with every password of a URL in it replaced by ``***``, also of one that cannot be read as a URL."""
-    return re.sub(r"(\w+://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([^:/@\s]*:)(?!//)\S*@", r"\1***@", text)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import typer
 
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
-from nastk.cli.options import Interrupted, end_of, ending_as_ctrl_c, ignore_signals, number_of
+from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.errors import NastkError
 
 app = typer.Typer(
@@ -68,9 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
-    with warnings.catch_warnings(), ending_as_ctrl_c():
+    with warnings.catch_warnings(), ending_as_ctrl_c() as asked:
         warnings.showwarning = _warn
-        return _run(arguments)
+        status = _run(arguments)
+        if status == INTERRUPTED:  # and nothing said yet
+            number = asked[0] if asked else signal.SIGINT
+            return _say(end_by(number), 128 + number, prefix="")
+        return status
+
+
+INTERRUPTED = -1
+"""What :func:`_run` answers for a command that was interrupted and has not said so."""
 
 
 def _warn(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
@@ -85,10 +94,8 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except Interrupted as error:
         return _say(str(error), 128 + error.number, prefix="")
-    except KeyboardInterrupt as interrupt:
-        return _say(end_of(interrupt), 128 + number_of(interrupt), prefix="")
-    except typer.Abort:
-        return _say("interrupted", 130, prefix="")
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
     except NastkError as error:
         return _say(str(error), 2)
     except BrokenPipeError:
@@ -105,8 +112,8 @@ def _run(arguments: Sequence[str]) -> int:
         if not hasattr(error, "format_message"):  # not a usage error of the command-line library
             raise
         return _usage(error)
-    if outcome == 130:
-        return _say("interrupted", 130, prefix="")
+    if outcome == 130:  # the command-line library's word for Ctrl-C
+        return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -62,9 +62,9 @@ def number_of(interrupt: KeyboardInterrupt) -> int:
     return interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
 
 
-def end_of(interrupt: KeyboardInterrupt) -> str:
+def end_by(number: int) -> str:
     """What happened, in words."""
-    return f"ended by {signal.Signals(interrupt.number).name}" if isinstance(interrupt, Ended) else "interrupted"
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -72,13 +72,19 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 
 @contextlib.contextmanager
-def ending_as_ctrl_c() -> Iterator[None]:
-    """Within it, SIGTERM and SIGHUP end a command as Ctrl-C does. All signals are as before in the end."""
+def ending_as_ctrl_c() -> Iterator[list[int]]:
+    """Within it, SIGTERM and SIGHUP end a command as Ctrl-C does. All signals are as before in the end.
+
+    Yields:
+        The numbers of such signals so far: the command-line library knows no other end than Ctrl-C.
+    """
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
     def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         raise Ended(number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
@@ -86,7 +92,7 @@ def ending_as_ctrl_c() -> Iterator[None]:
         if before[number] == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
             signal.signal(number, end)
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             if handler is not None:

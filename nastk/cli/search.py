@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted, end_of, ignore_signals, number_of
+from nastk.cli.options import Interrupted, end_by, ignore_signals, number_of
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def search(
             summary.write(folder, rows)
         except KeyboardInterrupt as interrupt:
             ignore_signals()  # a second Ctrl-C finds nothing left to interrupt
-            raise Interrupted(f"{end_of(interrupt)}; {_kept(search, options)}", number_of(interrupt)) from None
+            raise Interrupted(
+                f"{end_by(number_of(interrupt))}; {_kept(search, options)}", number_of(interrupt)
+            ) from None
         except NastkError as error:
             if not len(search.history):
                 raise
