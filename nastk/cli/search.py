@@ -104,7 +104,8 @@ def search(
         rows = None if options.json is None else Path(options.json).absolute()
         for path in (*(folder / name for name in FILES), *([rows] if rows else [])):
             writable_file(path)
-        search = run.compose(description, storage=_history(options, folder), study=options.study)
+        search = run.compose(description)
+        search.keep_in(_history(options, folder), options.study)
         for note in search.history.notes:
             typer.echo(f"nastk: {note}", err=True)
         started = time.perf_counter()
