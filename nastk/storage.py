@@ -52,7 +52,9 @@ class DurableHistory(History):
         self.storage = self.place = self._database.shown
         self._identities = dict(identities)
         self._database.create()
-        self._id, self.study = self._database.within(lambda c: self._open(c, study, config, earlier))
+        self._id, self.study = self._database.within(
+            lambda c: self._open(c, study, config, earlier), races=database.RACES
+        )
         self._deaths: dict[Key, int] = {}
         self._take_in()
         self._database.within(self._take_over)
