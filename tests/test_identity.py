@@ -71,6 +71,21 @@ def test_a_space_with_other_options_has_another_identity(other: Widths) -> None:
     assert digest(of_width(Widths("16", "32", "64"))) == digest(of_width(Widths("16", "32", "64")))
 
 
+def test_options_of_a_space_are_part_of_its_identity() -> None:
+    class Classes(Widths):
+        def __init__(self, classes: int):
+            super().__init__("16", "32", "64")
+            self.classes = classes
+
+    ten, hundred = Classes(10), Classes(100)
+    before = ten.identity()
+    assert before != hundred.identity()
+    assert before["build"] == {"classes": 10}
+    ten.sample(3, 0)
+    ten.enumerate()
+    assert ten.identity() == before == Classes(10).identity()
+
+
 def test_a_pool_shares_evaluations_with_its_space_and_is_another_study() -> None:
     pool, other = Pool(Toy(), Toy().sample(5, 0)), Pool(Toy(), Toy().sample(6, 1))
     mine = [nastk.FunctionOracle(s, accuracy, "accuracy") for s in (Toy(), pool, other)]
