@@ -98,6 +98,8 @@ BEGUN = sa.Table(
     sa.Column("fidelity", sa.String(40), nullable=False),
     sa.Column("purpose", sa.String(10), nullable=False),
     sa.Column("running", sa.Integer, nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.Integer, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )

@@ -191,6 +191,23 @@ def test_a_search_for_another_device_needs_no_new_accuracies(tmp_path: Path) -> 
     assert not any(r.study for r in result.history.records() if r.objective == "latency")
 
 
+@pytest.mark.filterwarnings("ignore:Began study", "ignore:.*known from study")
+def test_a_failure_of_one_study_is_none_of_another(tmp_path: Path) -> None:
+    def sometimes(archs: Archs) -> Any:
+        if (tmp_path / "no GPU").exists() and archs[0, 0] == 0:
+            raise RuntimeError("no GPU")
+        return accuracy(archs)
+
+    stored: dict[str, Any] = {"storage": tmp_path / "run.db", "searcher": "random"}
+    (tmp_path / "no GPU").touch()
+    first = nastk.search(Toy(), [oracle("accuracy", sometimes)], budget=9, **stored)
+    assert first.failures
+    (tmp_path / "no GPU").unlink()
+    second = nastk.search(Toy(), [oracle("accuracy", sometimes)], budget=9, seed=1, **stored)
+    assert not second.failures
+    assert sum(bool(r.study) for r in second.history.records()) == 9
+
+
 def test_a_changed_budget_is_the_same_study(tmp_path: Path) -> None:
     stored: dict[str, Any] = {"storage": tmp_path / "run.db", "searcher": "random"}
     nastk.search(Toy(), objectives(), budget=3, **stored)
