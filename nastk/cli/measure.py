@@ -150,8 +150,8 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
             say_failures({text: oracle.reasons.pop(text) for text in list(oracle.reasons)})
             if to.sum() < 2 or len(measured) < 3:
                 raise NastkError(
-                    f"only {to.sum()} networks to adapt to and {len(measured)} to test on could be measured; at least 2 "
-                    "and 3 are needed"
+                    f"only {to.sum()} networks to adapt to and {len(measured)} to test on could be measured; at least "
+                    "2 and 3 are needed"
                 )
             task = Task(space, chosen[to], values[:adapt][to], "latency", "ms", "min", device="this")
             predicted = few.adapt(task).predict(fresh[known[adapt:]]).mean

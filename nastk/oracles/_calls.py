@@ -154,7 +154,8 @@ def _layer(call: Call, output: Any) -> Layer | None:
         return None
     if call.name in CONVOLUTIONS or call.name == "linear":
         weight, bias = call.get("weight"), call.get("bias")
-        weights, channels = [weight], 1 if call.name in CONVOLUTIONS else -1
+        weights = [weight]
+        channels: int | None = 1 if call.name in CONVOLUTIONS else -1
     elif call.name in PRODUCTS:
         found = _product(call)
         if found is None:

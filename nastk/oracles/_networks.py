@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -28,7 +28,10 @@ def build_network(space: SearchSpace, arch: Archs, **options: Any) -> nn.Module:
 
 def is_lazy(network: nn.Module) -> bool:
     """Whether some weights have no shape yet (``nn.LazyLinear`` and the like before their first input)."""
-    return any(isinstance(t, UninitializedTensorMixin) for t in (*network.parameters(), *network.buffers()))
+    return any(
+        isinstance(t, (UninitializedParameter, UninitializedBuffer))
+        for t in (*network.parameters(), *network.buffers())
+    )
 
 
 def initialise(network: nn.Module, inputs: Tensor) -> None:

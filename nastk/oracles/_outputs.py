@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from nastk.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AmbiguousOutput(InvalidValue):
@@ -77,6 +78,8 @@ def class_count(logits: Tensor) -> int | None:
 
 def named_tensors(returned: Any, prefix: str = "") -> dict[str, Tensor]:
     """Tensors in what a network returns, by position or name; "" for a tensor alone."""
+    from torch import Tensor
+
     if isinstance(returned, Tensor):
         return {prefix: returned}
     if isinstance(returned, Mapping):

@@ -109,8 +109,8 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
 
     The convention is the NAS benchmarks' (NAS-Bench-201's released counts): a multiply-add of a convolution, a linear
     layer or another matrix product (attention included) is one; the bias of a convolution or linear layer is one per
-    output element, whether a module, a function or an addition adds it; normalisation, activations, pooling and element-wise arithmetic are free. All parameters count,
-    those of normalisation included; running statistics do not.
+    output element, whether a module, a function or an addition adds it; normalisation, activations, pooling and other
+    element-wise arithmetic are free. All parameters count, those of normalisation included; running statistics do not.
 
     Args:
         module: on any device, the meta device included; not modified.

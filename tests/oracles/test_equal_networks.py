@@ -213,14 +213,14 @@ def product(linear: Callable[[Tensor, nn.Linear], Tensor]) -> nn.Module:
 
 
 PRODUCTS = {
-    "module": lambda: product(lambda x, l: l(x)),
-    "functional": lambda: product(lambda x, l: functional.linear(x, l.weight, l.bias)),
-    "operator": lambda: product(lambda x, l: x @ l.weight.t() + l.bias),
-    "matmul": lambda: product(lambda x, l: torch.add(l.bias, torch.matmul(x, l.weight.T))),
-    "addmm": lambda: product(lambda x, l: torch.addmm(l.bias, x, l.weight.t())),
-    "in place": lambda: product(lambda x, l: x.mm(l.weight.t()).add_(l.bias)),
+    "module": lambda: product(lambda x, m: m(x)),
+    "functional": lambda: product(lambda x, m: functional.linear(x, m.weight, m.bias)),
+    "operator": lambda: product(lambda x, m: x @ m.weight.t() + m.bias),
+    "matmul": lambda: product(lambda x, m: torch.add(m.bias, torch.matmul(x, m.weight.T))),
+    "addmm": lambda: product(lambda x, m: torch.addmm(m.bias, x, m.weight.t())),
+    "in place": lambda: product(lambda x, m: x.mm(m.weight.t()).add_(m.bias)),
     "1x1 convolution": lambda: product(
-        lambda x, l: functional.conv2d(x[:, :, None, None], l.weight[:, :, None, None], l.bias).flatten(1)
+        lambda x, m: functional.conv2d(x[:, :, None, None], m.weight[:, :, None, None], m.bias).flatten(1)
     ),
 }
 
@@ -242,9 +242,7 @@ PAIRS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("pair", "way"), [(pair, way) for pair, ways in PAIRS.items() for way in list(ways)[1:]]
-)
+@pytest.mark.parametrize(("pair", "way"), [(pair, way) for pair, ways in PAIRS.items() for way in list(ways)[1:]])
 def test_every_proxy_of_equal_networks_is_equal_however_they_are_written(pair: str, way: str) -> None:
     first, other = next(iter(PAIRS[pair].values()))(), PAIRS[pair][way]()
     x = images()
@@ -265,14 +263,13 @@ def test_every_proxy_of_equal_networks_is_equal_however_they_are_written(pair: s
 def test_zen_is_that_of_the_features_before_the_last_pooling() -> None:
     """Without batch normalisation and with one linear layer, from the definition: log E|f(x) - f(x + 0.01 e)|."""
     torch.manual_seed(0)
-    network = Written(lambda n, x: n.head(torch.sigmoid(n.stem(x)).mean((2, 3))), **{
-        "stem": nn.Conv2d(3, WIDTH, 1, bias=False), "head": nn.Linear(WIDTH, CLASSES, bias=False),
-    })  # fmt: skip
+    stem, head = nn.Conv2d(3, WIDTH, 1, bias=False), nn.Linear(WIDTH, CLASSES, bias=False)
+    network = Written(lambda n, x: n.head(torch.sigmoid(n.stem(x)).mean((2, 3))), stem=stem, head=head)
     generator = torch.Generator().manual_seed(7)
-    stem = torch.randn(network.stem.weight.shape, generator=generator)
-    torch.randn(network.head.weight.shape, generator=generator)
+    weight = torch.randn(stem.weight.shape, generator=generator)
+    torch.randn(head.weight.shape, generator=generator)
     x, change = (torch.randn((12, 3, 8, 8), generator=generator) for _ in range(2))
-    a, b = (torch.sigmoid(functional.conv2d(part, stem)) for part in (x, x + 0.01 * change))
+    a, b = (torch.sigmoid(functional.conv2d(part, weight)) for part in (x, x + 0.01 * change))
     expected = math.log(float((a - b).abs().flatten(1).sum(1).mean()))
     assert scores(network, seed=7).values["zen"] == pytest.approx(expected, rel=1e-5)
 
@@ -306,7 +303,9 @@ def test_an_auxiliary_head_does_not_change_the_features_of_zen() -> None:
 
 def returning(what: Callable[[Tensor, Tensor], Any], features: int = 16) -> nn.Module:
     torch.manual_seed(3)
-    body = nn.Sequential(nn.Conv2d(3, features, 3), nn.BatchNorm2d(features), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    body = nn.Sequential(
+        nn.Conv2d(3, features, 3), nn.BatchNorm2d(features), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
 
     def forward(n: Any, x: Tensor) -> Any:
         found = n.body(x)

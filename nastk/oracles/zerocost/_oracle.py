@@ -159,8 +159,9 @@ class ZeroCost:
                 yield job, scores
             return
         except BrokenProcessPool:
-            left = [job for job in jobs if job not in done]
-        for job in (_Job(job.space, job.archs[i : i + 1], job.options) for job in left for i in range(len(job.archs))):
+            left = [(job, i) for job in jobs if job not in done for i in range(len(job.archs))]
+        for several, i in left:
+            job = _Job(several.space, several.archs[i : i + 1], several.options)
             try:
                 yield from each(_compute, [job], 1, fresh=True)
             except BrokenProcessPool:
@@ -171,8 +172,10 @@ class ZeroCost:
         if found.reasons:
             self.reasons.setdefault(text, {}).update(found.reasons)
         if found.output:
-            if found.output not in self.outputs.values():
-                message = f"{self.space.name}: of several outputs of the networks, {found.output!r} is taken for the logits"
+            if self._options["output"] is None and found.output not in self.outputs.values():
+                message = (
+                    f"{self.space.name}: of several outputs of the networks, {found.output!r} is taken for the logits"
+                )
                 warnings.warn(message, SeveralOutputs, stacklevel=2)
             self.outputs[text] = found.output
 

@@ -199,7 +199,7 @@ class Pass:
     def _backward(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Gradients of the loss for weights and for activations, by one backward pass."""
         loss, weights = self.loss, self.weights
-        wanted = [*weights, *(output.edge for output in self._forward[0].outputs.values())]
+        wanted: list[Any] = [*weights, *(output.edge for output in self._forward[0].outputs.values())]
         found = torch.autograd.grad(
             loss, wanted, create_graph="second order" in self.needs, retain_graph=True, allow_unused=True
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from nastk.oracles._calls import CONVOLUTIONS, PRODUCTS, Call, Layer, Layers, parameter
+from nastk.oracles._calls import CONVOLUTIONS, PRODUCTS, Call, Layers, parameter
 from nastk.oracles.zerocost._pass import Pass, trainable
 from nastk.oracles.zerocost.base import Proxy, Undefined
 
@@ -18,7 +18,9 @@ MIX = 1e-2
 """Size of the change of the input, relative to unit Gaussian noise: the 0.01 of the definition."""
 
 _REDUCTIONS = frozenset({"mean", "sum", "amax", "max", "logsumexp"})
-_WINDOWS = frozenset(f"{kind}_pool{d}d" for kind in ("avg", "max", "lp", "adaptive_avg", "adaptive_max") for d in (1, 2, 3))
+_WINDOWS = frozenset(
+    f"{kind}_pool{d}d" for kind in ("avg", "max", "lp", "adaptive_avg", "adaptive_max") for d in (1, 2, 3)
+)
 _FEATURES = CONVOLUTIONS | PRODUCTS | {"linear"}
 """Functions that make features, so that none of them is a pooling of features."""
 
