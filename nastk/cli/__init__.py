@@ -10,15 +10,17 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, zcp
-from nastk.cli.options import Interrupted
+from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
+from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.errors import NastkError
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 
 def _version(wanted: bool) -> None:
@@ -59,18 +62,40 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     status = run(sys.argv[1:] if arguments is None else list(arguments))
+    if status >= 128:
+        ignore_signals()  # one more Ctrl-C while the interpreter ends would be a traceback
     raise SystemExit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
+    with warnings.catch_warnings(), ending_as_ctrl_c() as asked:
+        warnings.showwarning = _warn
+        status = _run(arguments)
+        if status == INTERRUPTED:  # and nothing said yet
+            number = asked[0] if asked else signal.SIGINT
+            return _say(end_by(number), 128 + number, prefix="")
+        return status
+
+
+INTERRUPTED = -1
+"""What :func:`_run` answers for a command that was interrupted and has not said so."""
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    """A warning as one line, without the place in nastk's code that gives it."""
+    if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+        _say(str(message), 0, prefix="warning: ")
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
-        return _say(str(error), 130, prefix="")
+        return _say(str(error), 128 + error.number, prefix="")
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", 130, prefix="")
+        return INTERRUPTED
     except NastkError as error:
         return _say(str(error), 2)
     except BrokenPipeError:
@@ -81,12 +106,14 @@ def run(arguments: Sequence[str]) -> int:
             raise
         _silence(sys.stdout.fileno())
         return _say(f"disk full: {error.filename or 'cannot write the output'}", 2)
+    except SystemExit as error:  # the command line itself never raises it
+        return _say(f"code of yours called sys.exit({error.code!r})", 2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of the command-line library
             raise
         return _usage(error)
-    if outcome == 130:
-        return _say("interrupted", 130, prefix="")
+    if outcome == 130:  # the command-line library's word for Ctrl-C
+        return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
 
 

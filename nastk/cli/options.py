@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -29,7 +34,76 @@ ArchsOption = Annotated[
 
 
 class Interrupted(Exception):
-    """Ctrl-C during a command that knows what it saved and how to go on; the message says it."""
+    """Ctrl-C, or another request to end, during a command that knows what it kept and how to go on.
+
+    Args:
+        message: says it.
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message)
+        self.number = number
+
+
+class Ended(KeyboardInterrupt):
+    """A request to end other than Ctrl-C, such as that of a queue whose time is over, or of a closed connection.
+
+    It is handled as Ctrl-C is, and so passes whatever passes that.
+    """
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+def number_of(interrupt: KeyboardInterrupt) -> int:
+    """The signal that asked for the end."""
+    return interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+
+
+def end_by(number: int) -> str:
+    """What happened, in words."""
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a process without Python where nothing else is said."""
+
+
+@contextlib.contextmanager
+def ending_as_ctrl_c() -> Iterator[list[int]]:
+    """Within it, SIGTERM and SIGHUP end a command as Ctrl-C does. All signals are as before in the end.
+
+    Yields:
+        The numbers of such signals so far: the command-line library knows no other end than Ctrl-C.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        raise Ended(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    for number in ENDING:
+        if before[number] == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            signal.signal(number, end)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and the like from now on: the command is ending, and says so in a moment."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, *ENDING):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def words(option: str, text: str) -> list[str]:
