@@ -60,12 +60,6 @@ class UnknownName(NastkError, LookupError):
         return type(self), (self.kind, self.name, self.known)
 
 
-def failure_reason(error: BaseException) -> str:
-    """One line on why a user's function or network failed: the exception's type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
-
-
 class MissingExtra(NastkError, ImportError):
     """An optional dependency is not installed; the message names the extra that provides it."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import InvalidValue, NastkError, UnknownName, failure_reason
+from nastk.errors import InvalidValue, NastkError, UnknownName
+from nastk.evaluation import reason_of
 from nastk.oracles.base import Evaluation, Oracle, exact
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -72,7 +73,7 @@ class Count(Oracle):
         except NastkError:
             raise
         except (Exception, SystemExit) as error:
-            self.reasons[self.space.format(arch)] = failure_reason(error)
+            self.reasons[self.space.format(arch)] = reason_of(error)
             return float("nan")
 
     def _counted(self, arch: Archs) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from nastk.devices import describe_device
-from nastk.errors import InvalidValue, NastkError, failure_reason
+from nastk.errors import InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
@@ -171,7 +172,7 @@ class Latency(Oracle):
                         raise
                     except (Exception, SystemExit) as error:  # the network's, or an operator that the runtime lacks
                         candidate.failed = True
-                        self.reasons[self.space.format(candidate.arch)] = failure_reason(error)
+                        self.reasons[self.space.format(candidate.arch)] = reason_of(error)
                     visits += 1
                     if self.progress and visits // self.rounds > reported:
                         reported += 1

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import DataError, InvalidValue, NastkError, failure_reason
+from nastk.errors import DataError, InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.files import writable_folder, write_text
 from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
@@ -125,7 +126,7 @@ class Training(Oracle):
                 raise
             self.reasons[self.space.format(arch)] = str(error)
         except (Exception, SystemExit) as error:
-            self.reasons[self.space.format(arch)] = failure_reason(error)
+            self.reasons[self.space.format(arch)] = reason_of(error)
         return Trained(math.nan, math.nan, math.nan)
 
     def train(self, arch: Any) -> Trained:

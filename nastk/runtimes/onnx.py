@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nastk.errors import failure_reason
+from nastk.evaluation import reason_of
 from nastk.runtimes.base import Run, Runtime
 
 
@@ -41,7 +41,7 @@ class Onnx(Runtime):
             with _quiet():
                 program = torch.onnx.export(network, (inputs,), dynamo=True, optimize=False, verbose=False)
         except Exception as error:
-            raise RuntimeError(f"cannot be exported to ONNX: {failure_reason(_cause(error))}") from error
+            raise RuntimeError(f"cannot be exported to ONNX: {reason_of(_cause(error))}") from error
         assert program is not None
         program.save(file)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported, failure_reason
+from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported
+from nastk.evaluation import reason_of
 from nastk.spaces._choices import Build, building
 from nastk.spaces._exploration import Answers, Exploration, Impossible
 from nastk.spaces._optuna_trial import Trial
@@ -121,7 +122,7 @@ class DerivedSpace(SearchSpace):
                 raise
             except Exception as error:
                 failure = error
-        raise Impossible(build.labels, f"{build}: {failure_reason(failure)}") from failure
+        raise Impossible(build.labels, f"{build}: {reason_of(failure)}") from failure
 
     def _construct(self, build: Build, **options: Any) -> torch.nn.Module:
         from torch import nn

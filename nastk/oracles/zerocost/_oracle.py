@@ -18,7 +18,8 @@ from torch import nn
 
 from nastk.data.fetch import Store
 from nastk.devices import torch_device
-from nastk.errors import InvalidValue, NastkError, failure_reason
+from nastk.errors import InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.files import write_text
 from nastk.oracles._networks import build_network
 from nastk.oracles._outputs import AmbiguousOutput, Logits
@@ -190,9 +191,14 @@ class ZeroCost:
 
     # ---- on disk
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a value depends on besides the network and a loss, JSON-able."""
+        facts = {**self._options, "batch": self.data, "version": VERSION}
+        return {k: v for k, v in facts.items() if k not in ("proxies", "loss", "device")}
+
     def _cache_file(self) -> Path:
-        facts = {**self._options, "batch": self.data, "version": VERSION, "space": self.space.name}
-        facts = {k: v for k, v in facts.items() if k not in ("proxies", "loss", "device")}
+        facts = {**self.settings, "space": self.space.name}
         key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return Store().home / "zerocost" / f"{self.space.name}-{key}.json"
 
@@ -223,6 +229,9 @@ class _Oracle(Oracle):
         self.zero_cost, self.name, self.space = zero_cost, name, zero_cost.space
         self.direction, self.source = zero_cost.directions[name], zero_cost.source
 
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), **self.zero_cost.settings}
+
     @property
     def reasons(self) -> dict[str, str]:
         """For architectures (as text) without a value, why."""
@@ -249,7 +258,7 @@ def _scores(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores:
             raise
         reason = str(error)
     except (Exception, SystemExit) as error:
-        reason = f"failed: {failure_reason(error)}"
+        reason = f"failed: {reason_of(error)}"
     return _without(options["proxies"], reason)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nastk.errors import InvalidValue, UnknownName, failure_reason
+from nastk.errors import InvalidValue, UnknownName
+from nastk.evaluation import reason_of
 from nastk.oracles._networks import initialise, is_lazy
 from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.zerocost._pass import Loss, Pass
@@ -140,5 +141,5 @@ def _value(proxy: Proxy, run: Pass) -> tuple[float, str]:
     except Undefined as error:
         return math.nan, str(error)
     except Exception as error:  # the network's, whatever it is
-        return math.nan, f"failed: {failure_reason(error)}"
+        return math.nan, f"failed: {reason_of(error)}"
     return (value, "") if math.isfinite(value) else (math.nan, f"it is {value}")
