@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,13 @@ class Impossible(Exception):
     """A run failed.
 
     Args:
-        labels: option labels of the choices that were made before.
+        labels, values: option labels and values of the choices that were made before.
         reason: why it failed.
     """
 
-    def __init__(self, labels: Mapping[str, tuple[str, ...]], reason: str):
+    def __init__(self, labels: Mapping[str, tuple[str, ...]], values: Mapping[str, Any], reason: str):
         super().__init__(reason)
-        self.labels, self.reason = labels, reason
+        self.labels, self.values, self.reason = labels, values, reason
 
 
 class Exploration:

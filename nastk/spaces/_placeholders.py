@@ -122,7 +122,7 @@ class DerivedSpace(SearchSpace):
                 raise
             except Exception as error:
                 failure = error
-        raise Impossible(build.labels, f"{build}: {reason_of(failure)}") from failure
+        raise Impossible(build.labels, build.values, f"{build}: {reason_of(failure)}") from failure
 
     def _construct(self, build: Build, **options: Any) -> torch.nn.Module:
         from torch import nn
@@ -168,11 +168,14 @@ class DerivedSpace(SearchSpace):
         return {c.name: int(v) for c, v in zip(self.choices, row, strict=True)}
 
     def params(self, arch: Any) -> dict[str, Any]:
-        """The choices that an architecture (text or row) makes, in order, with their values: Optuna's `params`."""
+        """The choices that an architecture (text or row) makes, in order, with their values: Optuna's `params`.
+
+        Of a network that cannot be built, the choices that it makes before it fails.
+        """
         try:
             return dict(self._trace(self._answers(self.as_archs(arch)[0])).values)
         except Impossible as failure:
-            raise InvalidArchitecture(f"{self.name} cannot be built with {failure.reason}") from failure
+            return dict(failure.values)
 
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         if self._input_shape is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,8 @@ class ZeroCost:
         workers: processes, one thread each.
         device: where the networks run, "cpu" or "cuda" (each process moves its own network there).
         output: which output of the networks is their logits, where they return several; see :func:`nastk.zcp`. Without
-            it, the only one with as many classes (`num_classes`, 10 by default; the vocabulary for tokens).
+            it, the only one with as many classes (`num_classes`, as given or as the space has it by default, else 10;
+            for tokens the vocabulary).
         cache: keep values on disk, by architecture, setting and version; not with a custom loss, nor for a user's own
             space, whose networks may change under the same name.
         build_options: of `SearchSpace.build`.
@@ -271,7 +273,7 @@ def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores
     build_options = options["build_options"]
     shape, tokens = space.input_shape(**build_options), space.vocabulary(**build_options)
     classes = int(build_options.get("num_classes", 10))
-    find = Logits(classes if tokens is None else tokens, options["output"])
+    find = Logits(_logit_count(space, build_options) if tokens is None else tokens, options["output"])
     found = []
     for k in range(options["initialisations"]):
         seed = options["seed"] + k
@@ -290,6 +292,13 @@ def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores
     reasons = {name: why for scores in reversed(found) for name, why in scores.reasons.items()}
     means = {name: float(np.mean([s.values[name] for s in found])) for name in names}
     return Scores(means, reasons, found[0].output)
+
+
+def _logit_count(space: SearchSpace, build_options: dict[str, Any]) -> int:
+    """Classes of the networks: as asked for, as the space makes them by default, or 10."""
+    argument = inspect.signature(space.build).parameters.get("num_classes")
+    default = argument.default if argument is not None and isinstance(argument.default, int) else 10
+    return int(build_options.get("num_classes", default))
 
 
 def _classifies(model: nn.Module, images: torch.Tensor, find: Logits, classes: int, tokens: int | None) -> bool:
