@@ -400,3 +400,8 @@ def test_attention_counts_its_weights_as_linear_layers_do() -> None:
     found, expected = (zcp(n, x, torch.arange(12) % 8, names) for n in (module, ByHand(attention)))
     assert found.values == pytest.approx(expected.values, rel=1e-3)
     assert "nn.MultiheadAttention" in zcp(module, x, torch.arange(12) % 8, ["fisher"]).reasons["fisher"]
+
+
+def test_a_compiled_network_has_the_values_of_the_network() -> None:
+    network = of_modules()
+    assert scores(torch.compile(network)).values == scores(network).values  # type: ignore[arg-type]

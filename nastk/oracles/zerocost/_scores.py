@@ -89,6 +89,7 @@ def zcp(
         InvalidValue: no images, or of several outputs none or more than one may be the logits.
     """
     wanted = named_proxies(proxies)
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, whose calls cannot be seen
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     images = torch.as_tensor(images).to(device)
