@@ -71,12 +71,12 @@ def measure(
         title = oracle.source
     if not rows:
         raise Interrupted("interrupted: nothing was measured yet")
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
-    show(shown, title=title, shorten=("arch",))
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
+    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
+    show(shown, title=title, shorten=("arch",))
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
         raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
