@@ -31,6 +31,9 @@ OPENING = 30.0
 STEP = 0.2
 """Seconds between looks at whether Ctrl-C was pressed, while waiting for a database."""
 
+RACES = 5
+"""How often to look again where other processes create the same tables or study at the same moment, and win."""
+
 PASSING = re.compile(
     r"locked|busy|disk is full|disk full|disk I/O|unable to open|connect|timeout|terminat|recovery|closed"
 )
@@ -95,6 +98,8 @@ BEGUN = sa.Table(
     sa.Column("fidelity", sa.String(40), nullable=False),
     sa.Column("purpose", sa.String(10), nullable=False),
     sa.Column("running", sa.Integer, nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.Integer, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
@@ -164,12 +169,13 @@ class Database:
                     made = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
                     connection.execute(sa.text(f"ALTER TABLE {RECORDS.name} ADD COLUMN {made}"))
 
-        self.within(make)
+        self.within(make, races=RACES)
 
-    def within(self, work: Callable[[sa.Connection], Answer], outage: float | None = None) -> Answer:
+    def within(self, work: Callable[[sa.Connection], Answer], outage: float | None = None, races: int = 0) -> Answer:
         """Do some work in one transaction, all or nothing.
 
         Args:
+            races: do it anew, this often, where another process created the same at the same moment.
             outage: go on trying for this many seconds where the database is locked, full or out of reach. By default
                 only a lock is waited for, and no longer than another process needs to open the database.
 
@@ -183,7 +189,10 @@ class Database:
                 with self._engine.begin() as connection:
                     return work(connection)
             except IntegrityError:
-                raise
+                if not races:
+                    raise
+                races -= 1
+                continue
             except (SQLAlchemyError, ImportError) as error:
                 failure = self._translated(error)
                 passing = bool(PASSING.search(str(failure))) if outage is not None else "locked" in str(failure)

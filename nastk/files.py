@@ -59,12 +59,18 @@ def _sweep(target: Path) -> None:
     prefix = _prefix(target)
     for path in target.parent.iterdir():
         number = path.name.removeprefix(prefix).partition(".")[0]
-        if path.name.startswith(prefix) and number.isdigit() and not _is_running(int(number)):
+        if path.name.startswith(prefix) and number.isdigit() and not is_running(int(number)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _is_running(process: int) -> bool:
+def is_mine(path: Path) -> bool:
+    """Whether a file belongs to this user: what lies in a folder that all share may be anybody's."""
+    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

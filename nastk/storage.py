@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,11 +24,14 @@ from nastk import database
 from nastk.database import BEGUN, RECORDS, STUDIES, Database
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.evaluation import Identity, Key, Kind, Record
-from nastk.files import write_text
+from nastk.files import is_mine, is_running, write_text
 from nastk.history import History
 
 STUDY = "nastk"
 """Name of a study that is given none; a further one is called ``nastk-2``, and so on."""
+
+HOST = socket.gethostname()
+"""This machine, on which one can see whether a process is still there."""
 
 DEATHS = 2
 """An evaluation during which its process ended this often is failed: once may be a machine that went down."""
@@ -52,7 +56,9 @@ class DurableHistory(History):
         self.storage = self.place = self._database.shown
         self._identities = dict(identities)
         self._database.create()
-        self._id, self.study = self._database.within(lambda c: self._open(c, study, config, earlier))
+        self._id, self.study = self._database.within(
+            lambda c: self._open(c, study, config, earlier), races=database.RACES
+        )
         self._deaths: dict[Key, int] = {}
         self._take_in()
         self._database.within(self._take_over)
@@ -106,7 +112,10 @@ class DurableHistory(History):
         )
 
     def _take_over(self, connection: sa.Connection) -> None:
-        """Copy what other studies of this database evaluated and this one could have; it is charged to nobody."""
+        """Copy what other studies of this database evaluated and this one could have; it is charged to nobody.
+
+        Failures are left out: here they may succeed.
+        """
         have = {_row_key(row) for row in connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id))}
         taken: Counter[tuple[str, str]] = Counter()
         edited: Counter[tuple[str, str]] = Counter()
@@ -114,7 +123,8 @@ class DurableHistory(History):
             others = (
                 sa.select(RECORDS, STUDIES.c.name.label("evaluated_by"))
                 .join(STUDIES, STUDIES.c.id == RECORDS.c.study)
-                .where(RECORDS.c.evaluation == identity.digest, RECORDS.c.study != self._id, RECORDS.c.origin == "")
+                .where(RECORDS.c.evaluation == identity.digest, RECORDS.c.study != self._id)
+                .where(RECORDS.c.origin == "", RECORDS.c.status == "ok")
                 .order_by(RECORDS.c.id)
             )
             for row in connection.execute(others).all():
@@ -151,9 +161,12 @@ class DurableHistory(History):
             state = connection.execute(sa.select(STUDIES.c.state).where(STUDIES.c.id == self._id)).scalar_one()
             rows = connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id).order_by(RECORDS.c.id))
             found = rows.all()
-            # What runs now cannot be of this process, which has not begun anything: its process ended.
-            running = (BEGUN.c.study == self._id) & (BEGUN.c.running == 1)
-            connection.execute(sa.update(BEGUN).where(running).values(running=0, deaths=BEGUN.c.deaths + 1))
+            begun = connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
+            # What was begun by a process that is no more ended it, or was ended with it.
+            dead = [row.id for row in begun if row.running and not (row.host == HOST and is_running(row.process))]
+            if dead:
+                died = sa.update(BEGUN).where(BEGUN.c.id.in_(dead))
+                connection.execute(died.values(running=0, deaths=BEGUN.c.deaths + 1))
             return state, found, connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
 
         state, rows, begun = self._database.within(read)
@@ -176,11 +189,13 @@ class DurableHistory(History):
     # ---- writing
 
     def begin(self, evaluations: Sequence[Key]) -> None:
+        by = {"running": 1, "host": HOST, "process": os.getpid()}
+
         def note(connection: sa.Connection) -> None:
             for key in evaluations:
-                known = connection.execute(sa.update(BEGUN).where(self._is(BEGUN, key)).values(running=1))
+                known = connection.execute(sa.update(BEGUN).where(self._is(BEGUN, key)).values(**by))
                 if not known.rowcount:
-                    connection.execute(sa.insert(BEGUN).values(**self._columns(key), running=1, deaths=0))
+                    connection.execute(sa.insert(BEGUN).values(**self._columns(key), **by, deaths=0))
 
         self._database.within(note, outage=database.OUTAGE)
 
@@ -270,7 +285,7 @@ class DurableHistory(History):
     def _take_in(self) -> None:
         """Add the records that an earlier run could not write, and remove their file."""
         for path in self._database.spill_files:
-            if not path.exists():
+            if not path.exists() or not is_mine(path):
                 continue
             rows = _read_spilled(path)
             others = [row for row in rows if row["study"] != self.study]
@@ -378,11 +393,12 @@ def retry(storage: str | os.PathLike[str], study: str) -> int:
         failed = (RECORDS.c.study == row.id) & (RECORDS.c.status == "failed")
         records = connection.execute(sa.select(RECORDS).where(failed).order_by(RECORDS.c.id)).all()
         state = json.loads(row.state) if row.state else {}
-        again = [
-            [[int(v) for v in r.arch.split(",")], [r.objective], _number_or_none(r.fidelity)]
-            for r in records
-            if r.purpose == "search"
-        ]
+        skipped = {tuple(arch): names for arch, names in state.pop("skipped", [])}
+        again = []
+        for r in records:
+            if r.purpose == "search":
+                arch = [int(v) for v in r.arch.split(",")]
+                again.append([arch, [r.objective, *skipped.get(tuple(arch), ())], _number_or_none(r.fidelity)])
         state["open"] = again + state.get("open", [])
         connection.execute(sa.delete(RECORDS).where(failed))
         connection.execute(sa.delete(BEGUN).where(BEGUN.c.study == row.id))

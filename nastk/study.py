@@ -104,6 +104,7 @@ class Study:
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
         self._by_network: dict[tuple[Hashable, str, float | None], Record] = {}
+        self._skipped: dict[tuple[int, ...], list[str]] = {}  # objectives of architectures of which another failed
         self._failures: dict[str, int] = {}  # that were not charged
         self._failed_now: dict[str, int] = {}  # in this run
         self._successes: set[str] = set()
@@ -160,6 +161,7 @@ class Study:
             self._count_failure(record)
         state = dict(self.history.state() or {})
         proposed = state.pop("open", [])
+        self._skipped = {tuple(arch): list(names) for arch, names in state.pop("skipped", [])}
         if state:
             self.searcher.load_state(state)
         self._open = self._cut([Proposal(np.array(a, dtype=np.int64), tuple(o), f) for a, o, f in proposed])
@@ -342,7 +344,10 @@ class Study:
     def _record(self, entry: _Open, record: Record) -> None:
         entry.missing.remove(record.objective)
         if record.status == "failed" and not self.count_failures:
-            # Another network replaces this one; what else was to be evaluated of it is better spent on that.
+            # Another network replaces this one; what else was to be evaluated of it is better spent on that, unless
+            # the failure is tried again.
+            if entry.missing:
+                self._skipped[record.arch] = list(entry.missing)
             entry.missing.clear()
         if not entry.missing:
             self._open.remove(entry)
@@ -351,7 +356,10 @@ class Study:
         ]  # fmt: skip
         if record.status == "failed":
             record = replace(record, charged=self.count_failures)
-        self.history.add([record], {**self.searcher.state(), "open": proposed})
+        state = {**self.searcher.state(), "open": proposed}
+        if self._skipped:
+            state["skipped"] = [[list(arch), names] for arch, names in self._skipped.items()]
+        self.history.add([record], state)
         self.searcher.tell([record])
         self._remember(record)
         self._count_failure(record)

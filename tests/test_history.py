@@ -303,9 +303,14 @@ def test_a_damaged_file_of_unsaved_records_is_one_line_and_stays(tmp_path: Path,
 
 def dying(tmp_path: Path, keys: list[Any]) -> History:
     """What a study finds after a process that began these evaluations was killed."""
-    history = open_history(f"sqlite:///{tmp_path}/run.db")
-    history.begin(keys)
-    return open_history(f"sqlite:///{tmp_path}/run.db")
+    code = (
+        "import os, sys\nfrom nastk.storage import open_history\n"
+        "open_history(sys.argv[1]).begin(eval(sys.argv[2]))\nos._exit(137)\n"
+    )
+    url = f"sqlite:///{tmp_path}/run.db"
+    done = subprocess.run([sys.executable, "-c", code, url, repr(keys)], timeout=HANGS, check=False)
+    assert done.returncode == 137
+    return open_history(url)
 
 
 KEY = ((0, 1), "accuracy", None, "search")
@@ -325,6 +330,13 @@ def test_the_second_death_during_an_evaluation_fails_it(tmp_path: Path) -> None:
     again = open_history(f"sqlite:///{tmp_path}/run.db")
     assert not again.is_suspect(OTHER)
     assert len(again) == 2
+
+
+def test_an_evaluation_of_a_process_that_is_still_there_is_no_suspect(tmp_path: Path) -> None:
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    history.begin([KEY])
+    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
+    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
 
 
 def test_an_abandoned_evaluation_is_no_suspect(tmp_path: Path) -> None:

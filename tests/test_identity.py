@@ -71,6 +71,21 @@ def test_a_space_with_other_options_has_another_identity(other: Widths) -> None:
     assert digest(of_width(Widths("16", "32", "64"))) == digest(of_width(Widths("16", "32", "64")))
 
 
+def test_options_of_a_space_are_part_of_its_identity() -> None:
+    class Classes(Widths):
+        def __init__(self, classes: int):
+            super().__init__("16", "32", "64")
+            self.classes = classes
+
+    ten, hundred = Classes(10), Classes(100)
+    before = ten.identity()
+    assert before != hundred.identity()
+    assert before["build"] == {"classes": 10}
+    ten.sample(3, 0)
+    ten.enumerate()
+    assert ten.identity() == before == Classes(10).identity()
+
+
 def test_a_pool_shares_evaluations_with_its_space_and_is_another_study() -> None:
     pool, other = Pool(Toy(), Toy().sample(5, 0)), Pool(Toy(), Toy().sample(6, 1))
     mine = [nastk.FunctionOracle(s, accuracy, "accuracy") for s in (Toy(), pool, other)]
@@ -174,6 +189,23 @@ def test_a_search_for_another_device_needs_no_new_accuracies(tmp_path: Path) -> 
     assert len(asked) == 12
     assert sum(bool(r.study) for r in result.history.records() if r.objective == "accuracy") == 12
     assert not any(r.study for r in result.history.records() if r.objective == "latency")
+
+
+@pytest.mark.filterwarnings("ignore:Began study", "ignore:.*known from study")
+def test_a_failure_of_one_study_is_none_of_another(tmp_path: Path) -> None:
+    def sometimes(archs: Archs) -> Any:
+        if (tmp_path / "no GPU").exists() and archs[0, 0] == 0:
+            raise RuntimeError("no GPU")
+        return accuracy(archs)
+
+    stored: dict[str, Any] = {"storage": tmp_path / "run.db", "searcher": "random"}
+    (tmp_path / "no GPU").touch()
+    first = nastk.search(Toy(), [oracle("accuracy", sometimes)], budget=9, **stored)
+    assert first.failures
+    (tmp_path / "no GPU").unlink()
+    second = nastk.search(Toy(), [oracle("accuracy", sometimes)], budget=9, seed=1, **stored)
+    assert not second.failures
+    assert sum(bool(r.study) for r in second.history.records()) == 9
 
 
 def test_a_changed_budget_is_the_same_study(tmp_path: Path) -> None:

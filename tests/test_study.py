@@ -691,6 +691,27 @@ def test_failures_are_replaced_in_parallel_too() -> None:
     assert len(found.searcher.complete()[0]) == 12
 
 
+def test_what_was_skipped_after_a_failure_is_evaluated_when_it_is_tried_again(tmp_path: Path) -> None:
+    from nastk.storage import retry
+
+    def sometimes(archs: Archs) -> Any:
+        if (tmp_path / "no GPU").exists() and archs[0, 0] == 0:
+            raise RuntimeError("no GPU")
+        return accuracy(archs)
+
+    goals = [oracle("accuracy", sometimes), oracle("latency")]
+    stored: dict[str, Any] = {"storage": tmp_path / "run.db", "searcher": "random"}
+    (tmp_path / "no GPU").touch()
+    first = nastk.search(SPACE, goals, budget=9, **stored)
+    failed = [r.arch for r in first.history.records() if r.status == "failed"]
+    assert failed
+    assert retry(tmp_path / "run.db", "nastk") == len(failed)
+    (tmp_path / "no GPU").unlink()
+    second = nastk.search(SPACE, goals, budget=9 + len(failed), **stored)
+    assert len(second.searcher.complete()[0]) == 9 + len(failed)
+    assert set(failed) <= {tuple(a) for a in second.searcher.complete()[0].tolist()}
+
+
 def test_short_trainings_that_fail_are_not_charged() -> None:
     def train(archs: Archs, epochs: float) -> Any:
         return at_random(archs) - 1.0 / epochs
