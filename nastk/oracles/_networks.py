@@ -8,21 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from nastk.errors import Unsupported
 from nastk.spaces.base import Archs, SearchSpace
 
 
 def build_network(space: SearchSpace, arch: Archs, **options: Any) -> nn.Module:
     """The network of an architecture ``(d,)``, its weights drawn from PyTorch's random state.
 
-    Lazy modules take their shapes from a forward pass of zeros.
+    Lazy modules take their shapes from a forward pass of zeros, where the space knows the shape of an input.
 
     Raises:
         Exception: whatever the network's constructor or forward pass raises.
     """
     network = space.build(arch, **options)
     if is_lazy(network):
+        try:
+            shape = space.input_shape(**options)
+        except Unsupported:
+            return network  # its first input gives it its shapes
         kind = torch.float32 if space.vocabulary(**options) is None else torch.long
-        initialise(network, torch.zeros((2, *space.input_shape(**options)), dtype=kind))
+        initialise(network, torch.zeros((2, *shape), dtype=kind))
     return network
 
 
