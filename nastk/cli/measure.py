@@ -36,9 +36,14 @@ def measure(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts."""
+    """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts.
+
+    A network that cannot be built or run is left empty, with its reason; after Ctrl-C what was measured is written.
+    """
     from nastk.cli.inputs import read_archs
-    from nastk.errors import InvalidValue
+    from nastk.cli.options import Interrupted
+    from nastk.errors import InvalidValue, NastkError
+    from nastk.files import writable_folder
     from nastk.oracles.latency import Latency
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
@@ -47,6 +52,10 @@ def measure(
     space = named(space_name)
     oracle = Latency(space, device, cast(Any, runtime), batch=batch, threads=threads)
     texts = [*(archs or []), *(more_archs or [])]
+    for file in (csv_file, json_file):
+        if file is not None:
+            writable_folder(file.parent)
+    asked = 0
     if check:
         if texts or random:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
@@ -58,33 +67,55 @@ def measure(
         if not texts and not random:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         chosen = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
-        rows = measured_rows(space, oracle, chosen)
+        rows, asked = measured_rows(space, oracle, chosen), len(chosen)
         title = oracle.source
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high")} for row in rows]
-    show(shown, title=title, shorten=("arch",))
+    if not rows:
+        raise Interrupted("interrupted: nothing was measured yet")
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
+    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
+    show(shown, title=title, shorten=("arch",))
+    if not check and len(rows) < asked:
+        files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
+        raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
+    if not check and not any(row["repeats"] for row in rows):
+        raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
-    """One row per architecture: counts and measurements."""
+    """One row per architecture: counts and measurements, and the reason where some failed.
+
+    After Ctrl-C only the rows of what was measured before.
+    """
     from nastk.cli.progress import bar
-    from nastk.report.text import printable
 
     statics = space.statics(archs)
+    measurements: list[Any] = []
     with bar(len(archs), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
-        measurements = oracle.measure_many(archs)
+        try:
+            for start in range(0, len(archs), oracle.together):
+                measurements += oracle.measure_many(archs[start : start + oracle.together])
+        except KeyboardInterrupt:
+            pass
     rows = []
-    for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=True)):
+    for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=False)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
         times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
         rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
-        if text in oracle.reasons:
-            typer.echo(printable(f"{text}: failed: {oracle.reasons[text]}"), err=True)
+    if oracle.reasons:
+        rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
+    say_failures(oracle.reasons)
     return rows
+
+
+def say_failures(reasons: dict[str, str]) -> None:
+    from nastk.report.text import printable
+
+    for text, reason in reasons.items():
+        typer.echo(printable(f"{text}: failed: {reason}"), err=True)
 
 
 def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
@@ -92,10 +123,14 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
 
     The architectures to adapt to are chosen before any measurement; those to test on are random ones of the rest. All
     are interleaved in one measurement, so that changes of the machine's speed do not count as errors of the predictor.
+
+    Raises:
+        NastkError: too few networks could be measured.
     """
     import numpy as np
 
     from nastk.cli.progress import bar
+    from nastk.errors import NastkError
     from nastk.metrics import spearman
     from nastk.predictors.base import Task
     from nastk.search.defaults import latency_predictor
@@ -114,6 +149,12 @@ def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, s
             values = oracle(np.concatenate([chosen, fresh]))
             known = np.isfinite(values)
             to, measured = known[:adapt], values[adapt:][known[adapt:]]
+            say_failures({text: oracle.reasons.pop(text) for text in list(oracle.reasons)})
+            if to.sum() < 2 or len(measured) < 3:
+                raise NastkError(
+                    f"only {to.sum()} networks to adapt to and {len(measured)} to test on could be measured; at least "
+                    "2 and 3 are needed"
+                )
             task = Task(space, chosen[to], values[:adapt][to], "latency", "ms", "min", device="this")
             predicted = few.adapt(task).predict(fresh[known[adapt:]]).mean
             error = np.median(np.abs(predicted / measured - 1.0)) * 100

@@ -31,6 +31,10 @@ def zcp(
         int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda or cuda:1.")] = "cpu",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="N|NAME", help="Which output is the logits, if the networks return several."),
+    ] = None,
     seed: Seed = 0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")
@@ -39,15 +43,16 @@ def zcp(
 ) -> None:
     """Compute zero-cost proxies of architectures on their networks; cached on disk, so that a second run is instant."""
     import os
+    import warnings
 
     import numpy as np
 
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import words
     from nastk.cli.progress import bar, follow
-    from nastk.errors import InvalidValue
+    from nastk.errors import InvalidValue, NastkError
     from nastk.files import writable_folder
-    from nastk.oracles.zerocost import ZeroCost
+    from nastk.oracles.zerocost import SeveralOutputs, ZeroCost
     from nastk.oracles.zerocost._batch import read_batch
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
@@ -72,8 +77,10 @@ def zcp(
         seed=seed,
         workers=workers or os.cpu_count() or 1,
         device=device,
+        output=output,
     )
-    with bar(None, "scoring") as progress:
+    with bar(None, "scoring") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SeveralOutputs)  # said below
         values = scores(asked, follow(progress))
     names = space.format_all(asked)
     rows: list[dict[str, Any]] = [
@@ -85,7 +92,16 @@ def zcp(
     if json_file is not None:
         write_json(json_file, [{**row, "source": scores.source} for row in rows])
     show(rows, title=scores.source, shorten=("arch",))
+    for chosen in dict.fromkeys(scores.outputs.values()):
+        typer.echo(f"of several outputs of the networks, {chosen!r} is taken for the logits (--output)")
     for name in dict.fromkeys(names):
+        reasons: dict[str, list[str]] = {}
         for proxy, why in scores.reasons.get(name, {}).items():
             if proxy in scores.names:
-                typer.echo(printable(f"{name}: no {proxy}: {why}"))
+                reasons.setdefault(why, []).append(proxy)
+        for why, without in reasons.items():
+            what = ", ".join(without) if len(without) < len(scores.names) else "value"
+            typer.echo(printable(f"{name}: no {what}: {why}"))
+    if not np.isfinite(values).any():
+        why = next(iter(scores.reasons[names[0]].values()))
+        raise NastkError(f"no proxy has a value; the first: {why}")

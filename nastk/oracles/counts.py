@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue, NastkError, UnknownName
+from nastk.evaluation import reason_of
 from nastk.oracles.base import Evaluation, Oracle, exact
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -21,12 +22,15 @@ class Count(Oracle):
     """A count of the network, exact and free.
 
     Uses `SearchSpace.statics` if the space has that closed form; otherwise builds each network (without weights where
-    possible) and counts with :func:`count_network`.
+    possible) and counts with :func:`count_network`. A network that cannot be built or run gets NaN.
 
     Args:
         space: whose networks to count.
         metric: "params", "flops", or another of the space's statics.
         build_options: of `SearchSpace.build` (classes, input size).
+
+    Attributes:
+        reasons: for architectures (as text) without a value, why.
 
     Raises:
         UnknownName: the space has no such count.
@@ -42,6 +46,7 @@ class Count(Oracle):
         if not self._closed_form and metric not in COUNTED:
             raise UnknownName("count", metric, {*known, *COUNTED})
         self.space, self.name, self.build_options = space, metric, build_options
+        self.reasons: dict[str, str] = {}
         self.source = "closed form" if self._closed_form else "counted in the built network"
 
     def describe(self) -> dict[str, Any]:
@@ -54,15 +59,28 @@ class Count(Oracle):
             return exact(self.space.statics(archs, **self.build_options)[self.name])
         return exact(np.array([self._count(arch) for arch in archs], dtype=np.float64))
 
-    def _count(self, arch: Archs) -> int:
+    def _count(self, arch: Archs) -> float:
         import torch
 
-        shape = self.space.input_shape(**self.build_options)
         try:
-            with torch.device("meta"):
-                return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
-        except (RuntimeError, NotImplementedError):  # the forward pass depends on values, which meta tensors lack
-            return count_network(self.space.build(arch, **self.build_options), shape)[self.name]
+            try:
+                with torch.device("meta"):
+                    return self._counted(arch)
+            except NastkError:
+                raise
+            except Exception:  # the network depends on values, which meta tensors lack; or fails, and does so again
+                return self._counted(arch)
+        except NastkError:
+            raise
+        except (Exception, SystemExit) as error:
+            self.reasons[self.space.format(arch)] = reason_of(error)
+            return float("nan")
+
+    def _counted(self, arch: Archs) -> int:
+        from nastk.oracles._networks import build_network
+
+        network = build_network(self.space, arch, **self.build_options)
+        return count_network(network, self.space.input_shape(**self.build_options))[self.name]
 
 
 class Params(Count):
@@ -92,8 +110,8 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
 
     The convention is the NAS benchmarks' (NAS-Bench-201's released counts): a multiply-add of a convolution, a linear
     layer or another matrix product (attention included) is one; the bias of a convolution or linear layer is one per
-    output element; normalisation, activations, pooling and element-wise arithmetic are free. All parameters count,
-    those of normalisation included; running statistics do not.
+    output element, whether a module, a function or an addition adds it; normalisation, activations, pooling and other
+    element-wise arithmetic are free. All parameters count, those of normalisation included; running statistics do not.
 
     Args:
         module: on any device, the meta device included; not modified.
@@ -103,31 +121,24 @@ def count_network(module: torch.nn.Module, inputs: tuple[int, ...] | torch.Tenso
         ``params`` and ``flops`` (multiply-adds of one input).
     """
     import torch
-    from torch import nn
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    biases = 0
-
-    def add_bias(layer: Any, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal biases
-        if layer.bias is not None:
-            biases += output.numel()
+    from nastk.oracles._calls import Layers
 
     parameter = next(module.parameters(), torch.empty(0))
     x = inputs
     if not isinstance(x, torch.Tensor):
         x = torch.zeros((1, *x), device=parameter.device, dtype=parameter.dtype)
     modes = [(part, part.training) for part in module.modules()]
-    hooks = [part.register_forward_hook(add_bias) for part in module.modules() if isinstance(part, kinds)]
+    layers = Layers()
     try:
         module.eval()
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # others hide matrix products
+        # other kernels of attention hide matrix products
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), layers:
             module(x)
     finally:
-        for hook in hooks:
-            hook.remove()
         for part, training in modes:
             part.training = training
+    biases = sum(layer.bias_size for layer in layers.found)
     return {"params": sum(p.numel() for p in module.parameters()), "flops": counter.get_total_flops() // 2 + biases}

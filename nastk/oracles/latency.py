@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from nastk.devices import describe_device
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
@@ -58,7 +59,8 @@ class Latency(Oracle):
     together, each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
     One run is timed by the runtime (`Runtime.timer`): with PyTorch the CPU by the wall clock, CUDA by events.
 
-    A network that cannot be built or run gets NaN, and :attr:`reasons` says why, by its text.
+    A network that cannot be built or run, whatever its constructor or forward pass raises, gets NaN, and
+    :attr:`reasons` says why, by its text; the others are measured.
 
     Args:
         space: whose networks to measure.
@@ -141,7 +143,7 @@ class Latency(Oracle):
         """Measure one architecture (text, index or row).
 
         Raises:
-            RuntimeError: the network cannot be built or run; also MemoryError.
+            Exception: whatever the network raises while it is built or run.
         """
         candidate = _Candidate(self.space.as_archs(arch)[0])
         with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
@@ -166,10 +168,11 @@ class Latency(Oracle):
                     try:
                         if not candidate.failed:
                             self._visit(candidate, Path(folder) / f"{i}{self._runtime.suffix}")
-                    except (RuntimeError, MemoryError) as error:  # out of memory, an operator the runtime lacks
+                    except NastkError:
+                        raise
+                    except (Exception, SystemExit) as error:  # the network's, or an operator that the runtime lacks
                         candidate.failed = True
-                        reason = str(error).strip() or repr(error)
-                        self.reasons[self.space.format(candidate.arch)] = reason.splitlines()[0]
+                        self.reasons[self.space.format(candidate.arch)] = reason_of(error)
                     visits += 1
                     if self.progress and visits // self.rounds > reported:
                         reported += 1
@@ -185,6 +188,8 @@ class Latency(Oracle):
         """Build, warm up, time and free a network once; `exported` keeps a runtime's own form from round to round."""
         import torch
 
+        from nastk.oracles._networks import build_network
+
         started, runtime = time.perf_counter(), self._runtime
         try:
             with torch.random.fork_rng(devices=[]):
@@ -194,7 +199,8 @@ class Latency(Oracle):
                 x = (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(runtime.device)
                 model = None
                 if not exported.exists():  # where the runtime runs the module itself, it never does
-                    model = self.space.build(candidate.arch, **self.build_options).eval().to(runtime.device)
+                    model = build_network(self.space, candidate.arch, **self.build_options)
+                    model = model.eval().to(runtime.device)
             with torch.inference_mode():
                 if runtime.reports_memory and model is not None and not candidate.rounds:
                     candidate.peak_memory = runtime.peak_memory(model, x)

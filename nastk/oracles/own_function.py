@@ -67,5 +67,7 @@ class _OfNetwork:
     def __call__(self, arch: Archs, *epochs: float) -> Any:
         import torch
 
+        from nastk.oracles._networks import build_network
+
         torch.manual_seed(self.seed)
-        return self.function(self.space.build(arch), *epochs)
+        return self.function(build_network(self.space, arch), *epochs)

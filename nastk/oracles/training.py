@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import DataError, InvalidValue
+from nastk.errors import DataError, InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.files import writable_folder, write_text
+from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -43,7 +45,9 @@ class Training(Oracle):
 
     SGD with Nesterov momentum and a learning rate annealed to 0 by a cosine. On one kind of machine the result depends
     on the seed and the architecture only. Each architecture is trained once: results are cached, in `folder` if given,
-    where other runs on the same images with the same settings find them.
+    where other runs on the same images with the same settings find them. A network that cannot be built or trained gets
+    NaN. Where it returns several tensors, its logits are the one that is called so, or the only one that suits the
+    labels.
 
     Args:
         space: whose networks to train.
@@ -53,6 +57,9 @@ class Training(Oracle):
         device: of the training.
         folder: where results are cached.
         build_options: of `SearchSpace.build`.
+
+    Attributes:
+        reasons: for architectures (as text) that failed, why.
 
     Raises:
         InvalidValue: images without labels, or too few.
@@ -89,6 +96,7 @@ class Training(Oracle):
         self.source = f"trained {epochs} epochs on {len(training[0])} images"
         self._folder = None if folder is None else writable_folder(folder) / self._fingerprint()
         self._known: dict[bytes, Trained] = {}
+        self.reasons: dict[str, str] = {}
 
     def _fingerprint(self) -> str:
         """Hash of all that a result depends on besides the architecture."""
@@ -102,15 +110,31 @@ class Training(Oracle):
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
             raise InvalidValue("a training from scratch has no fidelities")
-        found = [self.train(arch) for arch in archs]
+        found = [self._attempt(arch) for arch in archs]
         return Evaluation(
             np.array([t.validation for t in found], dtype=np.float64),
             np.full(len(found), np.nan),
             np.array([t.seconds for t in found], dtype=np.float64),
         )
 
+    def _attempt(self, arch: Archs) -> Trained:
+        """The result of a training; NaN, with the reason kept, where the network fails."""
+        try:
+            return self.train(arch)
+        except NastkError as error:
+            if not isinstance(error, AmbiguousOutput):
+                raise
+            self.reasons[self.space.format(arch)] = str(error)
+        except (Exception, SystemExit) as error:
+            self.reasons[self.space.format(arch)] = reason_of(error)
+        return Trained(math.nan, math.nan, math.nan)
+
     def train(self, arch: Any) -> Trained:
-        """The result of one architecture (text, index or row); trains it if it is not cached."""
+        """The result of one architecture (text, index or row); trains it if it is not cached.
+
+        Raises:
+            Exception: whatever the network raises.
+        """
         row = self.space.as_archs(arch)[0]
         key = row.tobytes()
         if key not in self._known:
@@ -127,11 +151,15 @@ class Training(Oracle):
         import torch
         from torch.nn import functional
 
+        from nastk.oracles._networks import build_network
+
         started = time.process_time()
         generator = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = self.space.build(arch, **self.build_options).to(self.device).train()
+            network = build_network(self.space, arch, **self.build_options).to(self.device).train()
+        least = max(int(labels.max()) for _, labels in self._parts.values()) + 1
+        logits = Logits(self.build_options.get("num_classes"), least=least, dimensions=2)
         x, y = (tensor.to(self.device) for tensor in self._parts["training"])
         parts = max(round(len(x) / self.batch), 1)
         optimiser = torch.optim.SGD(
@@ -142,7 +170,7 @@ class Training(Oracle):
             for rows in torch.randperm(len(x), generator=generator).tensor_split(parts):
                 rows = rows.to(x.device)
                 optimiser.zero_grad()
-                functional.cross_entropy(network(x[rows]), y[rows]).backward()
+                functional.cross_entropy(logits.choose(network(x[rows]))[1], y[rows]).backward()
                 optimiser.step()
                 schedule.step()
         network.eval()
@@ -151,7 +179,8 @@ class Training(Oracle):
             for name in ("validation", "test"):
                 x, y = (tensor.to(self.device) for tensor in self._parts[name])
                 right = sum(
-                    int((network(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)
+                    int((logits.choose(network(a))[1].argmax(1) == b).sum())
+                    for a, b in zip(x.split(500), y.split(500), strict=True)
                 )
                 errors[name] = 100.0 * (1.0 - right / len(x))
         return Trained(errors["validation"], errors["test"], time.process_time() - started)

@@ -576,6 +576,10 @@ class PredictorSearch(Searcher):
             return pool
         pool = self.one_of_each(pool)
         values = self.models.complete(pool)
+        known = np.isfinite(values).all(axis=1)  # a free objective has no value where its network cannot be built
+        pool, values = pool[known], values[known]
+        if not len(pool):
+            return pool
         violation = self.violation(values)
         if not (violation <= 0).any():
             return pool[[int(np.argmin(violation))]]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,19 @@ EXHAUSTIVE = 256
 more spaces exact and their derivation slower."""
 
 
+class Impossible(Exception):
+    """A run failed.
+
+    Args:
+        labels, values: option labels and values of the choices that were made before.
+        reason: why it failed.
+    """
+
+    def __init__(self, labels: Mapping[str, tuple[str, ...]], values: Mapping[str, Any], reason: str):
+        super().__init__(reason)
+        self.labels, self.values, self.reason = labels, values, reason
+
+
 class Exploration:
     """Finds all choices, and for each its gates: the other choices that decide whether it is made.
 
@@ -32,8 +46,12 @@ class Exploration:
     Whether given values of the gates make a choice is read from one run in which all other choices have their first
     option. The answer is thus the same for all architectures and independent of earlier calls.
 
+    A combination may be impossible: its run raises :class:`Impossible`. It shows the choices that were made before it
+    failed; whether others would have been made is unknown, and an architecture counts as making them.
+
     Args:
-        run: runs the program with answers; returns the option labels of each choice made, in order.
+        run: runs the program with answers; returns the option labels of each choice made, in order. May raise
+            :class:`Impossible`, but not where every choice has its first option.
         what: name of the program in messages.
         checks: consecutive random combinations that must agree.
         limit: maximum number of runs.
@@ -44,7 +62,8 @@ class Exploration:
         runs: number of runs.
 
     Raises:
-        InvalidValue: the limit was reached, the program makes no choice, or different choices in equal runs.
+        InvalidValue: the limit was reached, the program makes no choice or different choices in equal runs, or it fails
+            where every choice has its first option.
     """
 
     def __init__(
@@ -55,6 +74,7 @@ class Exploration:
         self._order: list[str] = []
         self._labels: dict[str, tuple[str, ...]] = {}
         self._known: dict[frozenset[tuple[str, int]], frozenset[str]] = {}
+        self._impossible: set[frozenset[tuple[str, int]]] = set()
         self._found: deque[tuple[str, Answers]] = deque()
         self._complete = False
         self.gates: dict[str, set[str]] = {}
@@ -72,8 +92,8 @@ class Exploration:
     # ---- running
 
     def asked(self, answers: Answers) -> frozenset[str]:
-        """The choices that the program makes with these answers."""
-        key = frozenset((name, value) for name, value in answers.items() if value)
+        """The choices that the program makes with these answers, or made before it failed."""
+        key = _key(answers)
         if key not in self._known:
             if not self._complete and self.runs >= self._limit:
                 last = self._order[-1] if self._order else ""
@@ -81,12 +101,27 @@ class Exploration:
                     f"{self._what} still shows new choices or conditions after {self.runs} builds (the last choice is "
                     f"{last!r}); give nastk.space_of a greater runs="
                 )
-            labels = self._run({name: value for name, value in answers.items() if value})
+            try:
+                labels = self._run({name: value for name, value in answers.items() if value})
+            except Impossible as failure:
+                if not key:
+                    raise InvalidValue(
+                        f"{self._what} cannot be built where every choice has its first option: {failure.reason}; give "
+                        "each choice first an option that is possible with the first ones of the others"
+                    ) from failure
+                labels = failure.labels
+                self._impossible.add(key)
             if not self._complete:
                 self.runs += 1
                 self._note(labels, answers)
             self._known[key] = frozenset(labels)
         return self._known[key]
+
+    def makes(self, name: str, answers: Answers) -> bool | None:
+        """Whether the program makes a choice with these answers; None if it failed before it came to that."""
+        if name in self.asked(answers):
+            return True
+        return None if _key(answers) in self._impossible else False
 
     def _note(self, labels: Mapping[str, tuple[str, ...]], answers: Answers) -> None:
         place = 0
@@ -107,8 +142,10 @@ class Exploration:
             name, answers = self._found.popleft()
             before = self.asked(answers)
             for value in range(len(self._labels[name])):
-                for other in before ^ self.asked({**answers, name: value}):
-                    self.gates[other].add(name)
+                changed = {**answers, name: value}
+                for other in before ^ self.asked(changed):
+                    if None not in (self.makes(other, answers), self.makes(other, changed)):
+                        self.gates[other].add(name)
         self._close()
 
     def _close(self) -> None:
@@ -137,7 +174,7 @@ class Exploration:
         self._try_options()
         agreed = len(self._order) == choices
         actual = {name: value for name, value in answers.items() if name in asked}
-        while (missing := self._missing_gate(asked, actual)) is not None:
+        while (missing := self._missing_gate(actual)) is not None:
             name, gate = missing
             self.gates[name].add(gate)
             self._close()
@@ -148,12 +185,12 @@ class Exploration:
         """Choices with each one's gates before it."""
         return sorted(self._order, key=lambda name: len(self.gates[name]))
 
-    def _missing_gate(self, asked: frozenset[str], answers: Answers) -> tuple[str, str] | None:
+    def _missing_gate(self, answers: Answers) -> tuple[str, str] | None:
         """The first choice that its gates predict wrongly, and one of its missing gates."""
         for name in self._sorted():
             reference = {g: answers.get(g, 0) for g in self.gates[name]}
-            foreseen = name in self.asked(reference)
-            if foreseen == (name in asked):
+            foreseen, made = self.makes(name, reference), self.makes(name, answers)
+            if foreseen == made or None in (foreseen, made):
                 continue
             differing = [g for g in self._order if g not in reference and g != name and answers.get(g, 0)]
             # Binary search. Invariant: setting the first `low` differing choices changes nothing, the first `high` do.
@@ -161,7 +198,7 @@ class Exploration:
             while high - low > 1:
                 middle = (low + high) // 2
                 mixed = reference | {g: answers[g] for g in differing[:middle]}
-                low, high = (middle, high) if (name in self.asked(mixed)) == foreseen else (low, middle)
+                low, high = (middle, high) if self.makes(name, mixed) == foreseen else (low, middle)
             if not differing:
                 raise InvalidValue(f"{self._what} asks for different choices when it is built twice in the same way")
             return name, differing[low]
@@ -176,18 +213,21 @@ class Exploration:
         """
         values = np.array(archs)
         used = np.ones(values.shape, dtype=bool)
-        groups: dict[tuple[int, ...], tuple[NDArray[np.int64], list[frozenset[str]]]] = {}
+        groups: dict[tuple[int, ...], tuple[NDArray[np.int64], list[dict[str, int]]]] = {}
         for name in self._sorted():
             column = self._columns[name]
             gates = tuple(sorted(self._columns[g] for g in self.gates[name]))
             if gates not in groups:
                 first, inverse = _distinct(values, gates, [len(self._labels[g]) for g in self._order])
-                answers = [{self._order[g]: int(values[i, g]) for g in gates} for i in first]
-                groups[gates] = inverse, [self.asked(a) for a in answers]
-            inverse, asked = groups[gates]
-            used[:, column] = np.array([name in names for names in asked], dtype=bool)[inverse]
+                groups[gates] = inverse, [{self._order[g]: int(values[i, g]) for g in gates} for i in first]
+            inverse, answers = groups[gates]
+            used[:, column] = np.array([self.makes(name, a) is not False for a in answers], dtype=bool)[inverse]
             values[~used[:, column], column] = 0
         return used, values
+
+
+def _key(answers: Answers) -> frozenset[tuple[str, int]]:
+    return frozenset((name, value) for name, value in answers.items() if value)
 
 
 def _distinct(

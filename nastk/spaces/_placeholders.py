@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported
+from nastk.evaluation import reason_of
 from nastk.spaces._choices import Build, building
-from nastk.spaces._exploration import Answers, Exploration
+from nastk.spaces._exploration import Answers, Exploration, Impossible
 from nastk.spaces._optuna_trial import Trial
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
@@ -30,8 +31,8 @@ def space_of(
 
     The network is built repeatedly with different options, where possible on the meta device (no memory for weights),
     until no new choice appears. Choices that are only made under some options of others are found, too. A choice that
-    an architecture does not make has its first option in the canonical form. Every combination of options must be a
-    valid network.
+    an architecture does not make has its first option in the canonical form. Combinations of options that cannot be
+    built are members of the space whose evaluations fail; where every choice has its first option, it must be possible.
 
     Args:
         network: a class derived from `torch.nn.Module`, or a function that returns a module. Its choices are calls of
@@ -44,7 +45,7 @@ def space_of(
         runs: maximum number of builds.
 
     Raises:
-        InvalidValue: no choice is made, a combination cannot be built, or choices are inconsistent.
+        InvalidValue: no choice is made, the first options cannot be built, or choices are inconsistent.
 
     Example::
 
@@ -121,11 +122,7 @@ class DerivedSpace(SearchSpace):
                 raise
             except Exception as error:
                 failure = error
-        said = (str(failure).splitlines() or [""])[0]
-        raise InvalidValue(
-            f"{self.name} cannot be built with {build}: {type(failure).__name__}: {said}; every combination of options "
-            "must be a valid network"
-        ) from failure
+        raise Impossible(build.labels, build.values, f"{build}: {reason_of(failure)}") from failure
 
     def _construct(self, build: Build, **options: Any) -> torch.nn.Module:
         from torch import nn
@@ -171,8 +168,14 @@ class DerivedSpace(SearchSpace):
         return {c.name: int(v) for c, v in zip(self.choices, row, strict=True)}
 
     def params(self, arch: Any) -> dict[str, Any]:
-        """The choices that an architecture (text or row) makes, in order, with their values: Optuna's `params`."""
-        return dict(self._trace(self._answers(self.as_archs(arch)[0])).values)
+        """The choices that an architecture (text or row) makes, in order, with their values: Optuna's `params`.
+
+        Of a network that cannot be built, the choices that it makes before it fails.
+        """
+        try:
+            return dict(self._trace(self._answers(self.as_archs(arch)[0])).values)
+        except Impossible as failure:
+            return dict(failure.values)
 
     def input_shape(self, **options: Any) -> tuple[int, ...]:
         if self._input_shape is None:

@@ -1,7 +1,9 @@
 """Counts of networks against closed forms."""
 
+import numpy as np
 import pytest
 import torch
+from failing import REASONS, Failing
 from torch import nn
 
 import nastk
@@ -58,7 +60,7 @@ def test_attention_counts_its_two_products():
     network = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
     linear = 10 * (64 * 192 + 64 * 64 + 2 * 64 * 128)
     products = 2 * 10 * 10 * 64
-    biases = 10 * (128 + 64)
+    biases = 10 * (128 + 64 + 192 + 64)
     assert count_network(network, (10, 64))["flops"] == linear + products + biases
 
 
@@ -100,3 +102,15 @@ def test_a_network_that_looks_at_values_is_counted_with_weights():
 def test_an_unknown_count_names_the_known_ones():
     with pytest.raises(UnknownName, match="params"):
         Count(SPACE, "param")
+
+
+def test_a_network_that_cannot_be_built_or_run_has_no_count_and_the_others_have_theirs():
+    space, counts = Failing(), Flops(Failing())
+    texts = space.choices[0].options
+    values = counts.evaluate(list(texts)).value
+    assert {text for text, value in zip(texts, values, strict=True) if np.isnan(value)} == set(REASONS)
+    assert all(counts.reasons[text].startswith(reason) for text, reason in REASONS.items())
+    plain, lazy = values[texts.index("plain")], values[texts.index("lazy")]
+    stem = 8 * 27 * 36 + 8 * 36
+    assert plain == stem + 80 + 10
+    assert lazy == stem + 6 * 72 * 16 + 6 * 16 + 96 * 10 + 10

@@ -6,12 +6,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from failing import REASONS, Failing
 from scipy.stats import binom
 from torch import nn
 
 import nastk
 from nastk.devices import describe_device
-from nastk.errors import InvalidValue, MissingExtra, NastkError
+from nastk.errors import InvalidValue, MissingExtra, NastkError, Unsupported
 from nastk.oracles import Latency
 from nastk.oracles.latency import median_interval, round_speeds
 from nastk.testing import check_oracle
@@ -102,7 +103,32 @@ def test_what_fails_is_nan_with_a_reason_and_the_rest_is_measured():
     evaluation = oracle.evaluate([[2], [0], [3]])
     assert np.isnan(evaluation.value).tolist() == [True, False, True]
     assert np.isnan(evaluation.std).tolist() == [True, False, True]
-    assert oracle.reasons == {"no build": "too wide", "no memory": "out of memory"}
+    assert oracle.reasons == {"no build": "MemoryError: too wide", "no memory": "OutOfMemoryError: out of memory"}
+
+
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_whatever_a_network_raises_is_its_own_failure(runtime: str):
+    if runtime == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    space = Failing()
+    archs = [text for text in space.choices[0].options if runtime == "torch" or text in ("plain", "lazy", *REASONS)]
+    oracle = Latency(space, runtime=runtime, **QUICK)
+    found = oracle.evaluate(archs)
+    assert {text for text, value in zip(archs, found.value, strict=True) if np.isnan(value)} == set(REASONS)
+    assert set(oracle.reasons) == set(REASONS)
+    for text, reason in oracle.reasons.items():
+        assert reason.startswith(REASONS[text])
+        assert "\n" not in reason
+
+
+def test_an_error_of_ours_is_not_a_failure_of_the_network():
+    class NoShape(Failing):
+        def input_shape(self, **options):
+            raise Unsupported("no input shape")
+
+    with pytest.raises(Unsupported, match="no input shape"):
+        Latency(NoShape(), **QUICK).evaluate(["plain"])
 
 
 def test_what_fails_is_not_tried_again_in_later_rounds():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from failing import REASONS, Failing
 from torch import nn
 
 import nastk
@@ -17,7 +18,7 @@ from nastk.bench import proxy_cost
 from nastk.cli import run
 from nastk.data.proxies import PROXIES
 from nastk.errors import InvalidValue, UnknownName
-from nastk.oracles.zerocost import Scores, ZeroCost, zcp
+from nastk.oracles.zerocost import Scores, SeveralOutputs, ZeroCost, zcp
 
 CROSS_ENTROPY = nn.functional.cross_entropy
 
@@ -170,7 +171,9 @@ class _Broken(nn.Module):
 
 def test_awkward_networks_give_values_or_reasons_and_never_crash() -> None:
     labels = torch.arange(12) % 4
-    assert zcp(_Several(), _images(), labels).values == pytest.approx(zcp(_network(), _images(), labels).values)
+    several = zcp(_Several(), _images(), labels)
+    assert several.output == "0", "the other has three dimensions too many for the labels"
+    assert several.values == pytest.approx(zcp(_network(), _images(), labels).values)
     frozen = _network()
     for p in frozen.parameters():
         p.requires_grad_(False)
@@ -183,6 +186,11 @@ def test_awkward_networks_give_values_or_reasons_and_never_crash() -> None:
     assert "no class has two images" in alone.reasons["epe_nas"]
     broken = zcp(_Broken(), _images(), labels)
     assert {"grad_norm", "snip", "plain", "grasp", "fisher"} <= set(broken.reasons)
+    lazy = nn.Sequential(nn.LazyConv2d(6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    assert not zcp(lazy, _images(), labels).reasons
+    none = zcp(nn.Flatten(), _images(), labels, ["snip", "l2_norm", "synflow", "params"])
+    assert set(none.reasons) == {"snip", "l2_norm", "synflow"}
+    assert "no convolution or linear layer" in none.reasons["snip"]
     assert math.isfinite(broken.values["l2_norm"])
     wrong = zcp(_network(), _images(12, 5, 8, 8), labels)
     assert "failed" in wrong.reasons["snip"]
@@ -206,8 +214,8 @@ def test_tokens_have_the_proxies_that_need_no_gradient_of_the_input() -> None:
     torch.manual_seed(0)
     network, tokens = _Transformer(), torch.randint(0, 11, (6, 5), generator=torch.Generator().manual_seed(0))
     scores = zcp(network, tokens)
-    assert set(scores.reasons) == {"jacov", "epe_nas", "zen"}
-    assert all("tokens" in why for why in scores.reasons.values())
+    assert set(scores.reasons) == {"jacov", "epe_nas", "zen", "fisher"}
+    assert all("tokens" in scores.reasons[name] for name in ("jacov", "epe_nas", "zen"))
     assert scores.values["synflow"] > 0
     head = zcp(nn.Sequential(nn.Embedding(11, 4), nn.Linear(4, 3, bias=False)), tokens, proxies=["synflow", "fisher"])
     assert head.values["synflow"] > 0
@@ -292,6 +300,68 @@ def test_processes_and_averages_change_nothing_but_the_noise(home: Path) -> None
     two = ZeroCost(space, QUICK, batch_size=4, cache=False, initialisations=2)(archs[:1])
     assert two[0, 3] != both[0][0, 3]
     assert two[0, 0] == both[0][0, 0]
+
+
+def test_a_network_that_fails_has_reasons_and_the_others_have_values(home: Path) -> None:
+    space = Failing()
+    texts = list(space.choices[0].options)
+    source = ZeroCost(space, ["params", "snip"], batch_size=4)
+    with pytest.warns(SeveralOutputs, match="failing: of several outputs of the networks, '1' is taken for the logits"):
+        values = dict(zip(texts, source(texts), strict=True))
+    assert {text for text, row in values.items() if np.isnan(row[1])} == set(REASONS) == set(source.reasons)
+    assert all(REASONS[text] in why["snip"] for text, why in source.reasons.items())
+    assert np.isfinite(values["shape"][0]), "the number of parameters needs no forward pass"
+    assert values["several"] == pytest.approx(values["plain"], rel=1e-5)
+    assert source.outputs == {"several": "1"}
+    assert source.oracle("params").reasons == {
+        text: f"failed: {reason}" for text, reason in REASONS.items() if text != "shape"
+    }
+    named = ZeroCost(space, ["snip"], batch_size=4, output=1)
+    assert named(["several"])[0, 0] == pytest.approx(values["plain"][1], rel=1e-5)
+    assert "logits 1" in named.source
+    assert np.isnan(ZeroCost(space, ["snip"], batch_size=4, output=7)(["several"])).all()
+
+
+@pytest.mark.slow
+def test_a_network_that_ends_its_process_leaves_the_others_their_values(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASTK_TEST_DIES", "1")
+    source = ZeroCost(Failing(), ["params"], batch_size=4, workers=2)
+    plain, dies, lazy = source(["plain", "dies", "lazy"])[:, 0]
+    assert plain == 3 * 9 * 8 + 8 + 16 + 90
+    assert np.isfinite(lazy)
+    assert np.isnan(dies)
+    assert "its process ended" in source.reasons["dies"]["params"]
+
+
+def test_command_with_networks_that_fail(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(__file__).parents[1] / "failing.py"
+    asked = [
+        "zcp",
+        "--proxies",
+        "params,snip",
+        "--batch-size",
+        "4",
+        "--workers",
+        "1",
+        "--json",
+        str(tmp_path / "z.json"),
+    ]
+    assert run([*asked, "--space", f"{file}:Failing", "plain", "groups", "several", "shape"]) == 0
+    said = capsys.readouterr().out
+    assert "groups: no value: failed: ValueError: in_channels must be divisible by groups" in said
+    assert "shape: no snip: failed: RuntimeError" in said
+    assert "'1' is taken for the logits" in said
+    rows = {row["arch"]: row for row in json.loads((tmp_path / "z.json").read_text())}
+    assert rows["groups"]["snip"] is None
+    assert rows["several"]["snip"] == pytest.approx(rows["plain"]["snip"], rel=1e-5)
+    (tmp_path / "z.json").unlink()
+    assert run([*asked, "--space", f"{file}:OnlyFailing", "2", "4"]) == 2
+    assert "no proxy has a value; the first: failed: ValueError" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "z.json").read_text())) == 2
+    assert run([*asked, "--space", f"{file}:Failing", "several", "--output", "features"]) == 2
+    assert "no output 'features'; it returns 0 (1, 8), 1 (1, 10)" in capsys.readouterr().out
 
 
 def test_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from failing import REASONS, Failing
 from torch.nn import functional
 
 import nastk
@@ -293,6 +294,25 @@ def test_a_training_is_repeatable_kept_and_another_with_another_seed(tmp_path):
     with pytest.raises(DataError, match="remove it"):
         Training(SPACE, *parts, **options).train(CELL)
     check_oracle(oracle, archs[1:])
+
+
+def test_a_network_that_cannot_be_trained_has_a_reason_and_the_others_have_their_errors():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(20, 3, 8, 8, generator=generator), torch.arange(20) % 10
+    space = Failing()
+    oracle = Training(space, (x, y), (x, y), (x, y), epochs=1, batch=10)
+    texts = [text for text in space.choices[0].options if text != "several"]
+    values = oracle.evaluate(texts).value
+    assert {text for text, value in zip(texts, values, strict=True) if np.isnan(value)} == set(REASONS)
+    assert all(oracle.reasons[text].startswith(reason) for text, reason in REASONS.items())
+
+
+def test_the_logits_of_several_outputs_are_trained():
+    x, y = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
+    plain, several = (
+        Training(Failing(), (x, y), (x, y), (x, y), epochs=2, batch=10).evaluate(["plain", "several"]).value
+    )
+    assert several == plain
 
 
 def test_the_best_layer_is_trained_first_and_all_are_used_in_the_end():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import failing
 import numpy as np
 import pytest
 from toy import Toy, objectives, oracle
@@ -333,3 +334,15 @@ def test_on_a_real_table_it_beats_random_search(nastk_home: object) -> None:
         evaluated = [r.arch for r in result.history.records() if r.objective == "accuracy"]
         volumes[searcher] = protocol.hypervolume(table.table.rows(np.array(evaluated)))
     assert volumes["predictor"] > 0.93 > volumes["random"]
+
+
+def test_networks_without_a_value_of_a_free_objective_are_not_on_the_front() -> None:
+    space = failing.Failing()
+    objectives = [
+        nastk.FunctionOracle(space, failing.accuracy, "accuracy", "%", "max", one_by_one=True),
+        nastk.oracles.Params(space),
+    ]
+    front = nastk.search(space, objectives=objectives, searcher="predictor", budget=9, seed=0).front
+    assert not set(front["arch"]) & (set(failing.REASONS) - {"shape"})
+    assert np.isfinite(front[["accuracy", "params"]].to_numpy()).all()
+    assert "dies" in set(front["arch"]), "the most accurate that can be built"

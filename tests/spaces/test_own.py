@@ -262,7 +262,7 @@ def bad_later() -> nn.Module:
 
 
 def bad_groups() -> nn.Module:
-    return nn.Conv2d(4, 4, 1, groups=nastk.choice("groups", [1, 3]))
+    return nn.Conv2d(4, 4, 1, groups=nastk.choice("groups", [3, 1]))
 
 
 def bad_lambdas() -> nn.Module:
@@ -285,7 +285,7 @@ def bad_chance() -> nn.Module:
         (lambda: nastk.choice("a", [1, 2]), "must return a torch.nn.Module, not int"),
         (bad_options, "choice 'a' is made among 1, 2 and among 1, 3"),
         (bad_later, "choice 'b' is made among 1, 2 and among 1"),
-        (bad_groups, r"bad_groups cannot be built with groups=3: ValueError: in_channels must be divisible"),
+        (bad_groups, r"first option: groups=3: ValueError: in_channels must be divisible.*first an option that is"),
         (bad_lambdas, "'act' has two options '<lambda>'; label them"),
         (bad_chance, "asks for different choices when it is built twice"),
         (nn.Linear, "Linear needs the arguments in_features, out_features"),
@@ -595,3 +595,52 @@ def test_a_file_is_run_once_while_it_stays_as_it_is(own: Path) -> None:
     own.write_text(OWN + "\nadded = 1\n")
     assert load_object(f"{own}:added") == 1
     assert sys.modules["own_net"].Net is load_object(f"{own}:Net") is not before
+
+
+# ---- combinations that are impossible
+
+
+class Groups(nn.Module):
+    """Groups do not always divide the channels; wide ones choose a kernel, and those of three groups a norm."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels, groups = nastk.choice("channels", [8, 12, 16]), nastk.choice("groups", [1, 3, 4])
+        self.stem = nn.Conv2d(3, channels, 3, padding=1)
+        self.body = nn.Conv2d(channels, channels, 1, groups=groups)
+        if channels > 8:
+            self.stem = nn.Conv2d(3, channels, nastk.choice("kernel", [1, 3]), padding="same")
+        self.norm = nn.BatchNorm2d(channels) if groups == 3 and nastk.choice("norm", [False, True]) else nn.Identity()
+        self.head = nn.Linear(channels, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.norm(self.body(self.stem(x))).relu().mean((2, 3)))
+
+
+def test_impossible_combinations_are_members_whose_evaluations_fail() -> None:
+    space = nastk.space_of(Groups)
+    assert space.size == 3 * 3 * 2 * 2
+    archs = space.enumerate()
+    impossible = {"8_3", "16_3"}
+    latency = nastk.oracles.Latency(space, rounds=1, min_repeats=2, max_repeats=2, warmup=0.0)
+    found = latency.evaluate(archs)
+    texts = space.format_all(archs)
+    for text, value in zip(texts, found.value, strict=True):
+        assert np.isnan(value) == (text.rsplit("_", 2)[0] in impossible), text
+    assert set(latency.reasons.values()) == {"ValueError: in_channels must be divisible by groups"}
+    counted = nastk.oracles.Params(space).evaluate(archs).value
+    assert np.array_equal(np.isnan(counted), np.isnan(found.value))
+    assert space.params("8_3_1_False") == {"channels": 8, "groups": 3}
+
+
+def test_equal_networks_stay_equal_and_different_ones_different_where_some_are_impossible() -> None:
+    """Choices that a possible network does not make are fixed, those that it makes never are."""
+    space = nastk.space_of(Groups)
+    keys = space.keys(space.as_archs(["8_1_1_False", "8_1_3_True", "12_1_1_False", "12_1_1_True", "12_3_1_True"]))
+    assert keys[0] == keys[1]
+    assert keys[2] == keys[3]
+    assert len({keys[0], keys[2], keys[4]}) == 3
+    possible = space.as_archs(["12_3_1_False", "12_3_1_True", "12_3_3_False", "12_3_3_True"])
+    assert len(set(space.keys(possible))) == 4

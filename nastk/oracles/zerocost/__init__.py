@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nastk.oracles.zerocost._oracle import ZeroCost
+from nastk.oracles.zerocost._oracle import SeveralOutputs, ZeroCost
 from nastk.oracles.zerocost._scores import Scores, zcp
 
-__all__ = ["Scores", "ZeroCost", "zcp"]
+__all__ = ["Scores", "SeveralOutputs", "ZeroCost", "zcp"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,11 @@ from torch import nn
 
 from nastk.data.fetch import Store
 from nastk.devices import torch_device
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, NastkError
+from nastk.evaluation import reason_of
 from nastk.files import write_text
+from nastk.oracles._networks import build_network
+from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.oracles.zerocost._batch import describe, make_batch
 from nastk.oracles.zerocost._pass import Loss
@@ -25,10 +31,14 @@ from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
 from nastk.parallel import each
 from nastk.spaces.base import Archs, SearchSpace
 
-VERSION = 2
+VERSION = 3
 """Increased when a definition changes, so that values cached under the old one are ignored."""
 INITS = ("default", "kaiming")
 """Initial weights: as built, or normal by fan-in."""
+
+
+class SeveralOutputs(UserWarning):
+    """The networks return several tensors; says which one the proxies take for the logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +62,18 @@ class ZeroCost:
         seed: random seed of weights, batch and inputs.
         workers: processes, one thread each.
         device: where the networks run, "cpu" or "cuda" (each process moves its own network there).
+        output: which output of the networks is their logits, where they return several; see :func:`nastk.zcp`. Without
+            it, the only one with as many classes (`num_classes`, as given or as the space has it by default, else 10;
+            for tokens the vocabulary).
         cache: keep values on disk, by architecture, setting and version; not with a custom loss, nor for a user's own
             space, whose networks may change under the same name.
         build_options: of `SearchSpace.build`.
 
     Attributes:
         names: of the ``k`` proxies.
-        reasons: for architectures (as text) where a proxy has no value, why.
+        reasons: for architectures (as text) where a proxy has no value, why. A network that cannot be built or run has
+            none, the others have theirs.
+        outputs: for architectures (as text) whose networks return several tensors, which was taken for the logits.
 
     Raises:
         UnknownName: no such proxy.
@@ -78,6 +93,7 @@ class ZeroCost:
         workers: int = 1,
         device: str = "cpu",
         cache: bool = True,
+        output: int | str | None = None,
         **build_options: Any,
     ):
         if init not in INITS:
@@ -91,6 +107,8 @@ class ZeroCost:
         self.workers, self.build_options = workers, build_options
         self.data = describe(batch, batch_size)
         self.source = f"zero-cost on {self.data}, {initialisations} initialisation{'s' * (initialisations > 1)}"
+        if output is not None:
+            self.source += f", logits {output}"
         self._options = {
             "proxies": self.names,
             "batch": batch,
@@ -100,10 +118,12 @@ class ZeroCost:
             "initialisations": initialisations,
             "seed": seed,
             "device": device,
+            "output": output,
             "build_options": build_options,
         }
         self._known: dict[str, dict[str, float]] = {}
         self.reasons: dict[str, dict[str, str]] = {}
+        self.outputs: dict[str, str] = {}
         self._file = self._cache_file() if cache and loss is None and _registered(space) else None
         shape, tokens = self.space.input_shape(**build_options), self.space.vocabulary(**build_options)
         make_batch(batch, 1, shape, 2, seed, tokens)  # fail early on an unsuitable batch
@@ -122,15 +142,45 @@ class ZeroCost:
         places = list(first.values())
         jobs = [_Job(self.space, rows[places[i : i + size]], self._options) for i in range(0, len(places), size)]
         try:
-            for job, scores in each(_compute, jobs, self.workers, progress):
+            for job, scores in self._computed(jobs, progress):
                 for text, found in zip(self.space.format_all(job.archs), scores, strict=True):
-                    self._known.setdefault(text, {}).update(found.values)
-                    if found.reasons:
-                        self.reasons.setdefault(text, {}).update(found.reasons)
+                    self._keep(text, found)
         finally:
             if jobs and self._file is not None:
                 self._write()
         return np.array([[self._known[t][name] for name in self.names] for t in texts]).reshape(-1, len(self.names))
+
+    def _computed(
+        self, jobs: list[_Job], progress: Callable[[int, int], None] | None
+    ) -> Iterator[tuple[_Job, list[Scores]]]:
+        """Each job with its scores; where a network ends its process, the others are computed in processes of their
+        own."""
+        done: list[_Job] = []
+        try:
+            for job, scores in each(_compute, jobs, self.workers, progress):
+                done.append(job)
+                yield job, scores
+            return
+        except BrokenProcessPool:
+            left = [(job, i) for job in jobs if job not in done for i in range(len(job.archs))]
+        for several, i in left:
+            job = _Job(several.space, several.archs[i : i + 1], several.options)
+            try:
+                yield from each(_compute, [job], 1, fresh=True)
+            except BrokenProcessPool:
+                yield job, [_without(self.names, "failed: its process ended (killed, or out of memory)")]
+
+    def _keep(self, text: str, found: Scores) -> None:
+        self._known.setdefault(text, {}).update(found.values)
+        if found.reasons:
+            self.reasons.setdefault(text, {}).update(found.reasons)
+        if found.output:
+            if self._options["output"] is None and found.output not in self.outputs.values():
+                message = (
+                    f"{self.space.name}: of several outputs of the networks, {found.output!r} is taken for the logits"
+                )
+                warnings.warn(message, SeveralOutputs, stacklevel=2)
+            self.outputs[text] = found.output
 
     def oracle(self, name: str) -> Oracle:
         """One proxy as a free oracle; its value is computed with all others of this source and cached."""
@@ -143,9 +193,14 @@ class ZeroCost:
 
     # ---- on disk
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a value depends on besides the network and a loss, JSON-able."""
+        facts = {**self._options, "batch": self.data, "version": VERSION}
+        return {k: v for k, v in facts.items() if k not in ("proxies", "loss", "device")}
+
     def _cache_file(self) -> Path:
-        facts = {**self._options, "batch": self.data, "version": VERSION, "space": self.space.name}
-        facts = {k: v for k, v in facts.items() if k not in ("proxies", "loss", "device")}
+        facts = {**self.settings, "space": self.space.name}
         key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return Store().home / "zerocost" / f"{self.space.name}-{key}.json"
 
@@ -176,6 +231,15 @@ class _Oracle(Oracle):
         self.zero_cost, self.name, self.space = zero_cost, name, zero_cost.space
         self.direction, self.source = zero_cost.directions[name], zero_cost.source
 
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), **self.zero_cost.settings}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """For architectures (as text) without a value, why."""
+        found = self.zero_cost.reasons.items()
+        return {text: why[self.name] for text, why in found if self.name in why}
+
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
             raise InvalidValue(f"{self.name} has no fidelities")
@@ -184,38 +248,73 @@ class _Oracle(Oracle):
 
 
 def _compute(job: _Job) -> list[Scores]:
-    return [_average(job.space, arch, job.options) for arch in job.archs]
+    return [_scores(job.space, arch, job.options) for arch in job.archs]
+
+
+def _scores(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores:
+    """The proxies of one architecture; all NaN, with the reason, where its network cannot be built or run."""
+    try:
+        return _average(space, arch, options)
+    except NastkError as error:
+        if not isinstance(error, AmbiguousOutput):
+            raise
+        reason = str(error)
+    except (Exception, SystemExit) as error:
+        reason = f"failed: {reason_of(error)}"
+    return _without(options["proxies"], reason)
+
+
+def _without(proxies: Sequence[str], reason: str) -> Scores:
+    return Scores(dict.fromkeys(proxies, float("nan")), dict.fromkeys(proxies, reason))
 
 
 def _average(space: SearchSpace, arch: Archs, options: dict[str, Any]) -> Scores:
     """Means over the initialisations; NaN for a proxy that lacks a value in one of them."""
-    shape = space.input_shape(**options["build_options"])
+    build_options = options["build_options"]
+    shape, tokens = space.input_shape(**build_options), space.vocabulary(**build_options)
+    classes = int(build_options.get("num_classes", 10))
+    find = Logits(_logit_count(space, build_options) if tokens is None else tokens, options["output"])
     found = []
     for k in range(options["initialisations"]):
         seed = options["seed"] + k
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = space.build(arch, **options["build_options"])
+            model = build_network(space, arch, **build_options)
             if options["init"] == "kaiming":
                 model.apply(_kaiming)
-        classes = int(options["build_options"].get("num_classes", 10))
-        tokens = space.vocabulary(**options["build_options"])
         images, labels = make_batch(options["batch"], options["batch_size"], shape, classes, options["seed"], tokens)
         model = model.to(options["device"])
-        known = labels if not isinstance(options["batch"], str) or _classifies(model, images, classes, tokens) else None
-        found.append(zcp(model, images, known, options["proxies"], options["loss"], seed))
+        built_in = isinstance(options["batch"], str)
+        known = labels if not built_in or _classifies(model, images, find, classes, tokens) else None
+        names, loss = options["proxies"], options["loss"]
+        found.append(zcp(model, images, known, names, loss, seed, find.classes, find.output))
     names = list(found[0].values)
     reasons = {name: why for scores in reversed(found) for name, why in scores.reasons.items()}
-    return Scores({name: float(np.mean([s.values[name] for s in found])) for name in names}, reasons)
+    means = {name: float(np.mean([s.values[name] for s in found])) for name in names}
+    return Scores(means, reasons, found[0].output)
 
 
-def _classifies(model: nn.Module, images: torch.Tensor, classes: int, tokens: int | None) -> bool:
+def _logit_count(space: SearchSpace, build_options: dict[str, Any]) -> int:
+    """Classes of the networks: as asked for, as the space makes them by default, or 10."""
+    argument = inspect.signature(space.build).parameters.get("num_classes")
+    default = argument.default if argument is not None and isinstance(argument.default, int) else 10
+    return int(build_options.get("num_classes", default))
+
+
+def _classifies(model: nn.Module, images: torch.Tensor, find: Logits, classes: int, tokens: int | None) -> bool:
     """Whether the labels of a built-in batch suit the network: classes of images, or the next token of each."""
     device = next((p.device for p in model.parameters()), images.device)
-    training = model.training
-    with torch.no_grad():
-        outputs = model.eval()(images[:1].to(device)).shape
-    model.train(training)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            outputs = find.choose(model.eval()(images[:1].to(device)))[1].shape
+    except AmbiguousOutput:
+        raise
+    except Exception:
+        return True  # the proxies that need a forward pass meet it again and give the reason
+    finally:
+        for module, mode in modes:
+            module.training = mode
     return len(outputs) == 3 if tokens is not None else len(outputs) == 2 and outputs[1] >= classes
 
 

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from nastk.oracles._calls import Call, Layer, Layers
+from nastk.oracles._outputs import Logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose2d)
-"""Layers whose weights the proxies of weights and gradients sum over."""
-NORMALISED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-"""Batch normalisations, whose variances the proxy zen reads."""
-_NORMALISATIONS = (
-    *NORMALISED, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
-)  # fmt: skip
-
 # Nonlinearities with two sides; their outputs' signs are the codes of nwot.
-_GATES = {
-    getattr(torch.nn.functional, name)
-    for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "hardtanh", "mish", "celu", "selu")
-} | {torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, torch.nn.functional.relu_}
+_GATES = frozenset({
+    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
+    "hardtanh",
+})  # fmt: skip
+_CLAMPS = {"clamp": "min", "clip": "min", "clamp_min": "min", "threshold": "threshold"}
+"""Functions that are a ReLU where this argument is 0."""
 
 
 class Undefined(ValueError):
     """The proxy has no value for this network and batch; the message says why."""
+
+
+@dataclass(eq=False)
+class _Output:
+    """The output of one run of a layer: its value, its place in the graph, its channel dimension."""
+
+    value: Tensor
+    edge: GradientEdge
+    channels: int
 
 
 class Pass:
@@ -39,40 +48,45 @@ class Pass:
     Weights, buffers, training mode, gradients and hooks of the network are restored when the ``with`` block ends. The
     network runs in training mode (batch statistics), its weights with gradients, whether frozen or not.
 
+    What is found in the network does not depend on whether it is written with modules, functions or methods: the calls
+    of PyTorch's functions are recorded while it runs.
+
     Args:
-        model: maps `images` to logits; with several outputs the first one is used.
+        model: maps `images` to logits.
         images: ``(b, ...)``, or tokens (integers) ``(b, t)``.
-        labels: ``(b,)`` classes, or any labels that the loss takes.
+        labels: ``(b,)`` classes, or any labels that the loss takes; None for the classes in turn.
         loss: of logits and labels.
         needs: parts that must be prepared before the forward pass, see `Proxy.needs`.
         generator: for random inputs and weights.
+        find: finds the logits in what the network returns.
 
     Attributes:
         codes: with "codes", the number of units with the same sign for each pair of images, over all nonlinearities,
             ``(b, b)``; None if the network has no nonlinearity.
-        activations: with "activations", outputs of the layers that ran, in order.
-        channels: the channel dimension of each: the last for linear layers, otherwise the second.
+        output: name of the output that was taken for the logits, where the network returns several.
     """
 
     def __init__(
         self,
         model: nn.Module,
         images: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         loss: Loss,
         needs: frozenset[str] = frozenset(),
         generator: torch.Generator | None = None,
+        find: Logits | None = None,
     ):
-        self.model, self.images, self.labels, self.loss_function = model, images, labels, loss
+        self.model, self.images, self.loss_function = model, images, loss
         self.needs, self.generator = needs, generator or torch.Generator().manual_seed(0)
+        self.find = find or Logits()
         self.codes: Tensor | None = None
-        self.activations: list[Tensor] = []
-        self.channels: list[int] = []
+        self.output = ""
+        self._labels = labels
 
     # ---- restoring the network
 
     def __enter__(self) -> Pass:
-        self._state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self._state = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
         self._modes = [(module, module.training) for module in self.model.modules()]
         self._frozen = [(p, p.requires_grad, p.grad) for p in self.model.parameters()]
         for parameter, _, _ in self._frozen:
@@ -95,53 +109,63 @@ class Pass:
 
     def forget(self) -> None:
         """Free everything that was computed."""
-        for name in ("logits", "loss", "_backward", "curvature", "jacobian", "input"):
+        for name in ("_forward", "loss", "_backward", "curvature", "jacobian", "labels"):
             self.__dict__.pop(name, None)
-        self.activations, self.channels = [], []
 
     def restore(self) -> None:
         """Restore weights and buffers."""
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                value.copy_(self._state[name])
+            for name, tensor in self._tensors().items():
+                tensor.copy_(self._state[name])
 
-    # ---- structure
-
-    @cached_property
-    def layers(self) -> list[nn.Module]:
-        """Convolutions and linear layers with a weight."""
-        return [m for m in self.model.modules() if isinstance(m, LAYERS)]
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Their weights."""
-        return [m.weight for m in self.layers]  # type: ignore[misc]
+    def _tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     # ---- forward
 
     @cached_property
-    def logits(self) -> Tensor:
-        """Logits ``(b, classes)``, with the graph."""
+    def _forward(self) -> tuple[_Forward, Tensor, Tensor]:
+        """What ran, the input and the logits of the forward pass."""
         images = self.images.detach()
         if images.is_floating_point():
             images = images.clone().requires_grad_(True)
-        self.input = images
-        hooks = [m.register_forward_hook(self._keep) for m in self.layers] if "activations" in self.needs else []
-        try:
-            with _Codes(self) if "codes" in self.needs else contextlib.nullcontext():
-                return first_output(self.model(images))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        ran = _Forward("codes" in self.needs, "activations" in self.needs)
+        # fused attention has no second derivative
+        attention = sdpa_kernel(SDPBackend.MATH) if "second order" in self.needs else contextlib.nullcontext()
+        with attention:
+            logits = self.run(images, ran)
+        self.codes = ran.codes
+        return ran, images, logits
 
-    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
-        self.activations.append(output)
-        self.channels.append(-1 if isinstance(module, nn.Linear) else 1)
-        return output.clone() if self._in_place else None  # later in-place operations must not change it
+    def run(self, inputs: Tensor, ran: Layers) -> Tensor:
+        """The logits of inputs; `ran` sees what runs."""
+        if any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules()):
+            raise Undefined("the layers of a scripted module cannot be seen; give the network before torch.jit.script")
+        with ran:
+            returned = self.model(inputs)
+        self.output, logits = self.find.choose(returned)
+        return logits
+
+    @property
+    def logits(self) -> Tensor:
+        """Logits ``(b, classes)``, with the graph."""
+        return self._forward[2]
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weights of the convolutions and linear layers that ran, each once.
+
+        Raises:
+            Undefined: there are none.
+        """
+        return trainable(self._forward[0].found)
 
     @cached_property
-    def _in_place(self) -> bool:
-        return any(getattr(module, "inplace", False) for module in self.model.modules())
+    def labels(self) -> Tensor:
+        """Labels as given, or the classes in turn."""
+        if self._labels is not None:
+            return self._labels
+        return _cyclic_labels(self.logits.shape).to(self.logits.device)
 
     @cached_property
     def loss(self) -> Tensor:
@@ -150,16 +174,36 @@ class Pass:
 
     # ---- backward
 
+    @property
+    def _outputs(self) -> list[_Output]:
+        ran = self._forward[0]
+        if any(layer.weights and layer.channels is None for layer in ran.found):
+            raise Undefined("the outputs of the layers within nn.MultiheadAttention or an einsum cannot be seen")
+        return list(ran.outputs.values())
+
+    @property
+    def activations(self) -> list[Tensor]:
+        """With "activations", outputs of the layers that ran, in order.
+
+        Raises:
+            Undefined: the output of a layer cannot be seen.
+        """
+        return [output.value for output in self._outputs]
+
+    @property
+    def channels(self) -> list[int]:
+        """The channel dimension of each of :attr:`activations`: the last for linear layers, otherwise the second."""
+        return [output.channels for output in self._outputs]
+
     @cached_property
     def _backward(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Gradients of the loss for weights and for activations, by one backward pass."""
-        loss = self.loss
-        wanted = [*self.weights, *self.activations]
+        loss, weights = self.loss, self.weights
+        wanted: list[Any] = [*weights, *(output.edge for output in self._forward[0].outputs.values())]
         found = torch.autograd.grad(
             loss, wanted, create_graph="second order" in self.needs, retain_graph=True, allow_unused=True
         )
-        split = len(self.weights)
-        return list(found[:split]), list(found[split:])
+        return list(found[: len(weights)]), list(found[len(weights) :])
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -169,9 +213,8 @@ class Pass:
     @property
     def activation_gradients(self) -> list[Tensor]:
         """Gradients of :attr:`activations`."""
-        return [
-            torch.zeros_like(a) if g is None else g for a, g in zip(self.activations, self._backward[1], strict=True)
-        ]
+        values = self.activations
+        return [torch.zeros_like(a) if g is None else g for a, g in zip(values, self._backward[1], strict=True)]
 
     @cached_property
     def curvature(self) -> list[Tensor]:
@@ -190,52 +233,81 @@ class Pass:
         Raises:
             Undefined: tokens.
         """
-        logits = self.logits
-        if not self.input.is_floating_point():
+        _, images, logits = self._forward
+        if not images.is_floating_point():
             raise Undefined("tokens have no gradient")
-        (found,) = torch.autograd.grad(logits.sum(), self.input, retain_graph=True)
+        (found,) = torch.autograd.grad(logits.sum(), images, retain_graph=True)
         return found.flatten(1)
 
 
-class _Codes(TorchFunctionMode):
-    """Counts agreeing signs at every nonlinearity, whether a module or a function."""
+class _Forward(Layers):
+    """Layers, with the codes of nonlinearities and the layers' outputs if they are wanted.
 
-    def __init__(self, run: Pass):
+    Attributes:
+        codes: see :class:`Pass`.
+        outputs: by layer, in the order of the runs.
+    """
+
+    def __init__(self, codes: bool, outputs: bool):
         super().__init__()
-        self.run = run
+        self._counts, self._keeps = codes, outputs
+        self.codes: Tensor | None = None
+        self.outputs: dict[Layer, _Output] = {}
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _GATES and args and isinstance(args[0], Tensor) and args[0].ndim > 1:
-            with torch.no_grad():
-                on = (args[0].detach() > 0).flatten(1).float()
-                agree = on @ on.T
-                both = on.sum(dim=1)
-                agree = 2.0 * agree + on.shape[1] - both[:, None] - both  # agreements: both on, plus both off
-                self.run.codes = agree.double() if self.run.codes is None else self.run.codes + agree.double()
-        return func(*args, **(kwargs or {}))
+    def run(self, call: Call) -> Any:
+        if self._counts and _is_gate(call):
+            self._count(call.tensors[0])
+        if self.outputs and (written := call.written) is not None:
+            self._save(written)
+        return call.run()
+
+    def ran(self, layer: Layer, output: Any) -> None:
+        super().ran(layer, output)
+        trains = any(weight.requires_grad for weight in layer.weights)
+        if self._keeps and trains and layer.channels is not None and output.requires_grad:
+            self.outputs[layer] = _Output(output.detach(), get_gradient_edge(output), layer.channels)
+
+    def _save(self, written: Tensor) -> None:
+        """Copy the outputs that the next call is to overwrite."""
+        place = written.untyped_storage().data_ptr()
+        for output in self.outputs.values():
+            if output.value.untyped_storage().data_ptr() == place:
+                output.value = output.value.clone()
+
+    def _count(self, x: Tensor) -> None:
+        with torch.no_grad():
+            on = (x.detach() > 0).flatten(1).float()
+            agree = on @ on.T
+            both = on.sum(dim=1)
+            # agreements: both on, plus both off
+            agree = (2.0 * agree + on.shape[1] - both[:, None] - both).double()
+            self.codes = agree if self.codes is None else self.codes + agree
 
 
-def first_output(output: Any) -> Tensor:
-    """The logits of a network with one output or several."""
-    while isinstance(output, (tuple, list)):
-        output = output[0]
-    if isinstance(output, dict):
-        output = output.get("logits", next(iter(output.values())))
-    if not isinstance(output, Tensor):
-        raise TypeError(f"the network returns a {type(output).__name__}, not a tensor of logits")
-    return output
+def _is_gate(call: Call) -> bool:
+    if call.name in _CLAMPS:
+        bound = call.get(_CLAMPS[call.name])
+        if isinstance(bound, Tensor) or bound != 0:
+            return False
+    elif call.name not in _GATES:
+        return False
+    return call.tensors[0].ndim > 1
 
 
-@contextlib.contextmanager
-def without_normalisation(model: nn.Module) -> Iterator[None]:
-    """Normalisation layers as the identity, by hooks that are removed at the end."""
-    hooks = [
-        m.register_forward_hook(lambda module, inputs, output: inputs[0])
-        for m in model.modules()
-        if isinstance(m, _NORMALISATIONS)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def trainable(layers: list[Layer]) -> list[Tensor]:
+    """Weights of runs of layers that gradients flow to, each once.
+
+    Raises:
+        Undefined: there are none.
+    """
+    found = {id(w): w for layer in layers for w in layer.weights if w.requires_grad}
+    if not found:
+        raise Undefined("no convolution or linear layer with weights ran")
+    return list(found.values())
+
+
+def _cyclic_labels(shape: torch.Size) -> Tensor:
+    """Labels for logits of this shape, cycling through the classes."""
+    classes = shape[-1] if len(shape) == 3 else shape[1]
+    places = (shape[0], *(shape[1:-1] if len(shape) == 3 else shape[2:]))
+    return (torch.arange(math.prod(places)) % classes).reshape(places)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from nastk.errors import InvalidValue, UnknownName
+from nastk.evaluation import reason_of
+from nastk.oracles._networks import initialise, is_lazy
+from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.zerocost._pass import Loss, Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
 from nastk.registry import PROXIES
@@ -23,10 +26,12 @@ class Scores:
     Args:
         values: by name; NaN where a proxy has no value.
         reasons: why a proxy has no value, by name.
+        output: name or position of the output that was taken for the logits, where the network returns several.
     """
 
     values: dict[str, float]
     reasons: dict[str, str] = field(default_factory=dict)
+    output: str = ""
 
 
 def table_name(name: str) -> str:
@@ -58,8 +63,12 @@ def zcp(
     proxies: Sequence[str] | None = None,
     loss: Loss | None = None,
     seed: int = 0,
+    classes: int | None = None,
+    output: int | str | None = None,
 ) -> Scores:
     """Zero-cost proxies of any network that maps images or tokens to logits; the network is not modified.
+
+    Lazy modules are the exception: a forward pass gives them their shapes and weights first.
 
     Args:
         model: on a CPU or CUDA device (some proxies need double precision, which Apple's devices lack), with its
@@ -71,31 +80,36 @@ def zcp(
         loss: of logits and labels; by default cross-entropy, whose classes are the last dimension of ``(b, classes)``
             and ``(b, t, classes)``, and the second of ``(b, classes, height, width)``.
         seed: random seed of weights and inputs (zen).
+        classes: number of classes, by which the logits are found where the network returns several tensors.
+        output: position or name of the logits among them, such as ``1``, ``"logits"`` or ``"heads.0"``. Without it, the
+            logits are the output of that name, or the only one that `classes` and `labels` fit.
 
     Raises:
         UnknownName: no such proxy.
-        InvalidValue: no images.
+        InvalidValue: no images, or of several outputs none or more than one may be the logits.
     """
     wanted = named_proxies(proxies)
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, whose calls cannot be seen
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     images = torch.as_tensor(images).to(device)
     if images.ndim < 2 or not len(images):
         raise InvalidValue(f"a batch has at least two dimensions and one image; got shape {tuple(images.shape)}")
     loss = loss or _cross_entropy
-    if labels is None:
-        with torch.no_grad(), Pass(model, images[:2], torch.zeros(2), loss) as run:
-            labels = _cyclic_labels(run.logits.shape, len(images))
-    labels = torch.as_tensor(labels).to(device)
-    if labels.shape[0] != len(images):
-        raise InvalidValue(f"{len(images)} images but {labels.shape[0]} labels")
+    if labels is not None:
+        labels = torch.as_tensor(labels).to(device)
+        if labels.shape[0] != len(images):
+            raise InvalidValue(f"{len(images)} images but {labels.shape[0]} labels")
     needs = frozenset().union(*(p.needs for p in wanted.values()))
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     generator = torch.Generator().manual_seed(seed)
     with torch.enable_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # dropout
-        with Pass(model, images, labels, loss, needs, generator) as run:
+        torch.manual_seed(seed)  # dropout, and weights of lazy modules
+        if is_lazy(model):
+            initialise(model, images[:2])
+        find = _logits(labels, classes, output)
+        with Pass(model, images, labels, loss, needs, generator, find) as run:
             for alone in (False, True):
                 if alone:
                     run.forget()
@@ -104,7 +118,14 @@ def zcp(
                         values[name], reason = _value(proxy, run)
                         if reason:
                             reasons[name] = reason
-    return Scores({name: values[name] for name in wanted}, reasons)
+            chosen = run.output
+    return Scores({name: values[name] for name in wanted}, reasons, chosen)
+
+
+def _logits(labels: Tensor | None, classes: int | None, output: int | str | None) -> Logits:
+    if labels is None or labels.is_floating_point() or not labels.numel():
+        return Logits(classes, output)
+    return Logits(classes, output, int(labels.max()) + 1, labels.ndim + 1)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -113,19 +134,13 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, labels)
 
 
-def _cyclic_labels(shape: torch.Size, images: int) -> Tensor:
-    """Labels for logits of this shape, cycling through the classes."""
-    classes = shape[-1] if len(shape) == 3 else shape[1]
-    places = (images, *(shape[1:-1] if len(shape) == 3 else shape[2:]))
-    return (torch.arange(math.prod(places)) % classes).reshape(places)
-
-
 def _value(proxy: Proxy, run: Pass) -> tuple[float, str]:
     try:
         value = proxy(run)
+    except AmbiguousOutput:
+        raise
     except Undefined as error:
         return math.nan, str(error)
-    except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError, NotImplementedError) as error:
-        said = str(error).strip().splitlines()
-        return math.nan, f"failed: {said[0] if said else type(error).__name__}"
+    except Exception as error:  # the network's, whatever it is
+        return math.nan, f"failed: {reason_of(error)}"
     return (value, "") if math.isfinite(value) else (math.nan, f"it is {value}")

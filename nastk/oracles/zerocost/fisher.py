@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nastk.oracles.zerocost._pass import Pass
-from nastk.oracles.zerocost.base import Proxy, Undefined
+from nastk.oracles.zerocost.base import Proxy
 
 
 class Fisher(Proxy):
@@ -12,12 +12,9 @@ class Fisher(Proxy):
     needs = frozenset({"activations"})
 
     def __call__(self, run: Pass) -> float:
-        gradients = run.activation_gradients
-        if not gradients:
-            raise Undefined("no convolution or linear layer ran")
         total = 0.0
-        for a, g, channels in zip(run.activations, gradients, run.channels, strict=True):
-            flow = (a.detach() * g.detach()).double().movedim(channels, 1)
+        for a, g, channels in zip(run.activations, run.activation_gradients, run.channels, strict=True):
+            flow = (a * g.detach()).double().movedim(channels, 1)
             flow = flow.flatten(2).sum(dim=2) if flow.ndim > 2 else flow
             total += float(flow.square().mean(dim=0).sum()) / 2.0
         return total

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
-from nastk.oracles.zerocost._pass import Pass, first_output, without_normalisation
+import torch
+from torch import Tensor
+
+from nastk.oracles._calls import NORMALISATIONS, Call, Layers, parameter
+from nastk.oracles.zerocost._pass import Pass, trainable
 from nastk.oracles.zerocost.base import Proxy
 
 
@@ -28,20 +31,33 @@ class Synflow(Proxy):
                 for b in model.buffers():
                     b.data = b.data.double().abs() if b.is_floating_point() else b.data
             ones = torch.ones_like(run.images[:1], dtype=torch.float64 if run.images.is_floating_point() else None)
-            embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
-            hooks = [m.register_forward_hook(lambda _, inputs, output: torch.ones_like(output)) for m in embeddings]
-            try:
-                with without_normalisation(model):
-                    output = first_output(model(ones))
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            found = torch.autograd.grad(output.sum(), run.weights, allow_unused=True)
-            return float(
-                sum((w.detach() * g).abs().sum() for w, g in zip(run.weights, found, strict=True) if g is not None)
-            )
+            ran = _Flow()
+            output = run.run(ones, ran)
+            weights = trainable(ran.found)
+            found = torch.autograd.grad(output.sum(), weights, allow_unused=True)
+            pairs = zip(weights, found, strict=True)
+            return float(sum((w.detach() * g).abs().sum() for w, g in pairs if g is not None))
         finally:
             for name, p in model.named_parameters():
                 p.data = kept[name]
             for name, b in model.named_buffers():
                 b.data = buffers[name]
+
+
+class _Flow(Layers):
+    """Layers, with normalisations as the identity and embeddings as ones."""
+
+    def run(self, call: Call) -> Any:
+        if call.name in NORMALISATIONS:
+            return call.tensors[0].clone()  # what follows may work in place
+        output = call.run()
+        return torch.ones_like(output) if _embeds(call) else output
+
+
+def _embeds(call: Call) -> bool:
+    """Whether tokens choose rows of a parameter: ``embedding(tokens, w)`` or ``w[tokens]``."""
+    if call.name != "getitem":
+        return call.name == "embedding"
+    rows = call.arguments[1]
+    chosen = isinstance(rows, Tensor) and not rows.is_floating_point() and rows.dtype != torch.bool
+    return chosen and parameter(call.arguments[0]) is not None

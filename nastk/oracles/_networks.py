@@ -1,0 +1,51 @@
+"""Networks as oracles build them: with the weights of lazy modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from nastk.errors import Unsupported
+from nastk.spaces.base import Archs, SearchSpace
+
+
+def build_network(space: SearchSpace, arch: Archs, **options: Any) -> nn.Module:
+    """The network of an architecture ``(d,)``, its weights drawn from PyTorch's random state.
+
+    Lazy modules take their shapes from a forward pass of zeros, where the space knows the shape of an input.
+
+    Raises:
+        Exception: whatever the network's constructor or forward pass raises.
+    """
+    network = space.build(arch, **options)
+    if is_lazy(network):
+        try:
+            shape = space.input_shape(**options)
+        except Unsupported:
+            return network  # its first input gives it its shapes
+        kind = torch.float32 if space.vocabulary(**options) is None else torch.long
+        initialise(network, torch.zeros((2, *shape), dtype=kind))
+    return network
+
+
+def is_lazy(network: nn.Module) -> bool:
+    """Whether some weights have no shape yet (``nn.LazyLinear`` and the like before their first input)."""
+    return any(
+        isinstance(t, (UninitializedParameter, UninitializedBuffer))
+        for t in (*network.parameters(), *network.buffers())
+    )
+
+
+def initialise(network: nn.Module, inputs: Tensor) -> None:
+    """Give lazy modules their shapes by one forward pass in evaluation mode, which leaves running statistics alone."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        with torch.no_grad():
+            network(inputs)
+    finally:
+        for module, training in modes:
+            module.training = training
