@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from nastk.cli.options import Json
+from nastk.report.text import printable
 
 app = typer.Typer(help="List the studies of a storage, show one, try failed evaluations again.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def show_(storage: Storage, study: Name = "nastk", json_file: Json = None) -> No
     facts = find_study(storage, study)
     for name, value in facts.identity.items():
         if name != "choices" and value not in ([], {}):
-            typer.echo(f"{name}: {value}")
+            typer.echo(printable(f"{name}: {value}"))
     show([_row(facts)], title=f"Study {facts.name}")
     failures = [{"objective": o, "count": n, "reason": r} for (o, r), n in facts.failures.items()]
     if failures:
@@ -52,9 +53,10 @@ def retry_(storage: Storage, study: Name = "nastk") -> None:
 
     count = retry(storage, study)
     if count:
-        typer.echo(f"{count} failed evaluation{'s' * (count > 1)} will be tried again by the next run of {study}.")
+        what = f"{count} failed evaluation{'s' * (count > 1)}"
+        typer.echo(printable(f"{what} will be tried again by the next run of {study}."))
     else:
-        typer.echo(f"No evaluation of {study} failed.")
+        typer.echo(printable(f"No evaluation of {study} failed."))
 
 
 def _row(facts: Any) -> dict[str, Any]:
