@@ -19,6 +19,7 @@ from nastk import run
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.metrics import mean_ci
+from nastk.oracles.goals import objective_names
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
@@ -136,7 +137,7 @@ def compare(
         for name in searchers:
             if searcher_class(name).needs_fidelities:
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
-                named = [Objective(n, o) for n, o in zip(_names(problem), goals, strict=True)]
+                named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
     jobs = [
@@ -162,7 +163,7 @@ def _search(job: _Run) -> Trace:
     """One run; spies count the values that the searcher saw of its expensive objectives."""
     table = scores(job.problem).table
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
-    goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
+    goals = [Objective(name, spy) for name, spy in zip(objective_names(job.problem.goals), spies, strict=True)]
     expensive = [goal for goal in goals if goal.expensive]
     if not expensive:
         raise InvalidValue(f"nothing of {job.problem.searched} is expensive; there is nothing to search")
@@ -203,13 +204,6 @@ def _search(job: _Run) -> Trace:
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
     return Trace(table.table.rows(archs), measured[before_next], np.array(clock.seconds)[evaluated], cost)
-
-
-def _names(problem: Problem) -> list[str]:
-    """Names of the objectives in a search: their metrics, with the device where two are of one metric."""
-    metrics = [goal.metric for goal in problem.goals]
-    places = [g.device or f"{g.epochs or 0:g}" for g in problem.goals]
-    return [m if metrics.count(m) == 1 else f"{m}-{place}" for m, place in zip(metrics, places, strict=True)]
 
 
 class _Clock:

@@ -27,6 +27,7 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
 
     Raises:
         InvalidValue: no such function, or it does not fit `epochs`.
+        Unsupported: it takes the network, and the space builds none.
     """
     function = load_object(path)
     if not callable(function):
@@ -38,6 +39,7 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
     if not epochs and second is not None and second.default is second.empty:
         raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
     if arguments and arguments[0].name in NETWORK_ARGUMENTS:
+        space.need_networks(f"the function {path}")
         function = _OfNetwork(function, space, seed)
     return FunctionOracle(
         space, function, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)

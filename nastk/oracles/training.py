@@ -56,6 +56,7 @@ class Training(Oracle):
 
     Raises:
         InvalidValue: images without labels, or too few.
+        Unsupported: the space builds no networks.
         StorageError: the folder cannot be written to.
     """
 
@@ -83,6 +84,7 @@ class Training(Oracle):
                 raise InvalidValue(f"needs 2 or more images with one label each; got {len(pictures)} and {len(labels)}")
         if epochs < 1 or batch < 2:
             raise InvalidValue(f"a training needs at least 1 epoch and 2 images per batch; got {epochs} and {batch}")
+        space.need_networks(self.name)
         self.space, self.seed, self.device, self.build_options = space, seed, device, build_options
         self._parts = {"training": training, "validation": validation, "test": test}
         self.epochs, self.batch, self.rate, self.momentum, self.decay = epochs, batch, rate, momentum, decay

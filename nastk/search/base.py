@@ -93,7 +93,7 @@ class Objective:
         return oracle if isinstance(oracle, Objective) else cls(oracle.name, oracle)
 
 
-_CONSTRAINT = re.compile(r"^\s*([\w.\-]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+_CONSTRAINT = re.compile(r"^\s*([\w.\-:@]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
 """A constraint as text: name, relation and number."""
 
 

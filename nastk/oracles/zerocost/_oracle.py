@@ -63,6 +63,7 @@ class ZeroCost:
     Raises:
         UnknownName: no such proxy.
         InvalidValue: an `init` that does not exist, or no initialisation or image.
+        Unsupported: the space builds no networks.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ZeroCost:
         if initialisations < 1 or batch_size < 1:
             raise InvalidValue("initialisations and batch_size must be at least 1")
         torch_device(device)
+        space.need_networks("a zero-cost proxy")
         self.space = space.whole
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}
