@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nastk.errors import StorageError
@@ -68,3 +68,54 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise StorageError(f"cannot write to folder {folder}: {error.strerror or error}") from error
     return folder
+
+
+def check_outputs(
+    files: Iterable[str | os.PathLike[str] | None], folders: Iterable[str | os.PathLike[str] | None] = ()
+) -> None:
+    """Check that files and folders can be written, before long work begins; unlike :func:`writable_folder` it creates
+    nothing, so that a command that is then refused leaves nothing behind.
+
+    Args:
+        files: to be written; None is passed over.
+        folders: to hold such files; None is passed over.
+
+    Raises:
+        StorageError: one cannot be written; the message says which and why.
+    """
+    for file in files:
+        if file is None:
+            continue
+        path = Path(file)
+        try:
+            if path.is_dir():
+                raise StorageError(f"cannot write {path}: it is a folder")
+            atomic_name = f".{path.name}.{'x' * 8}{path.suffix}"  # as long as that of `atomic_path`
+            _check_folder(path.parent, atomic_name)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    for folder in folders:
+        if folder is not None:
+            try:
+                _check_folder(Path(folder), ".x")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise StorageError(f"cannot write to folder {folder}: {reason}") from error
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    """Raise the error of writing a file of this name into a folder that may still have to be made."""
+    there = folder
+    while not _exists(there):
+        there = there.parent
+    _exists(there / name)  # too long a name
+    with tempfile.TemporaryFile(dir=there):
+        pass
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True

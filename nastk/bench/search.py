@@ -275,7 +275,7 @@ class _Journal:
                 entry = json.loads(line)
                 columns = (np.array(entry[k]) for k in ("rows", "measured", "seconds", "cost"))
                 self._found[json.dumps(entry["run"], sort_keys=True)] = Trace(*columns)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
     def __contains__(self, job: _Run) -> bool:
@@ -291,6 +291,7 @@ class _Journal:
             return
         entry = {"run": json.loads(_key(job)), **{k: v.tolist() for k, v in asdict(trace).items()}}
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import typer
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, zcp
 from nastk.cli.options import Interrupted
+from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import NastkError
 
 app = typer.Typer(
@@ -58,12 +58,18 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    occupy_standard_descriptors()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
     raise SystemExit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
+    with forgiving():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
@@ -73,14 +79,8 @@ def run(arguments: Sequence[str]) -> int:
         return _say("interrupted", 130, prefix="")
     except NastkError as error:
         return _say(str(error), 2)
-    except BrokenPipeError:
-        _silence(sys.stdout.fileno())
-        return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise
-        _silence(sys.stdout.fileno())
-        return _say(f"disk full: {error.filename or 'cannot write the output'}", 2)
+        return _refused(error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of the command-line library
             raise
@@ -88,6 +88,16 @@ def run(arguments: Sequence[str]) -> int:
     if outcome == 130:
         return _say("interrupted", 130, prefix="")
     return outcome if isinstance(outcome, int) else 0
+
+
+def _refused(error: OSError) -> int:
+    """What the file system refuses is the user's to mend: a name that is too long, a full disk."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        silence(sys.stdout.fileno())
+        return _say(f"disk full: {error.filename or 'cannot write the output'}", 2)
+    if error.filename is None:
+        raise error
+    return _say(f"cannot use {error.filename}: {error.strerror or error}", 2)
 
 
 def _usage(error: Exception) -> int:
@@ -106,11 +116,10 @@ def _usage(error: Exception) -> int:
 def _say(message: str, status: int, prefix: str = "error: ") -> int:
     line = " ".join(f"nastk: {prefix}{message}".split())
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(_printable(line), file=sys.stderr, flush=True)
     return status
 
 
-def _silence(descriptor: int) -> None:
-    """Send what is still in the buffer nowhere, so that the interpreter's own flush at exit has nothing to say."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+def _printable(line: str) -> str:
+    """A line with escapes for what no terminal should be sent: control characters, halves of characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)

@@ -77,16 +77,13 @@ def search(
     from nastk.bench import figures as search_figures
     from nastk.bench import search as search_bench
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
     counts = integers("--budgets", budgets)
     names = words("--searchers", searchers)
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if out is not None:
-        writable_folder(out)
+    check_outputs([json_file], [out])
     targets = None if devices in (None, "all") else words("--devices", str(devices))
     if devices == "all":
         from nastk.oracles.table import benchmark
@@ -114,6 +111,10 @@ def search(
     rows = found.rows(counts)
     if json_file is not None:
         write_json(json_file, rows)
+    if out is not None:
+        write_json(out / "rows.json", rows)
+        pictures = [out / name for name in search_figures.draw(found, out)]
+        search_figures.write_page(found, rows, out / "report.html", pictures)
     first = found.problems[0]
     device = first.device if len(found.problems) == 1 else "*"
     what = f"searched {rows[-1]['searched']}; reported {rows[-1]['reported']}"
@@ -135,9 +136,6 @@ def search(
         title = f"ranks after {max(counts)}, and Wilcoxon's p; the page of --out has all pairs"
         show([{k: line[k] for k in against} for line in ranks], title=title)
     if out is not None:
-        write_json(out / "rows.json", rows)
-        pictures = [out / name for name in search_figures.draw(found, out)]
-        search_figures.write_page(found, rows, out / "report.html", pictures)
         typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} figures are in {out}")
 
 
@@ -160,12 +158,11 @@ def workers(
     """How much time workers save: one search inline, in threads and in worker processes."""
     from nastk.bench.workers import compare
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
-    if json_file is not None:
-        writable_folder(json_file.parent)
+    check_outputs([json_file])
     with bar(None, "searching") as progress:
         rows = compare(
             searcher=searcher,
@@ -213,13 +210,11 @@ def zcp(
     """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
     from nastk.bench import proxy_agreement, proxy_cost
     from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
-    if json_file is not None:
-        from nastk.files import writable_folder
-
-        writable_folder(json_file.parent)
+    check_outputs([json_file])
     with bar(None, "timing") as progress:
         names = None if proxies is None else words("--proxies", proxies)
         if agreement:

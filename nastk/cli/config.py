@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nastk.cli.options import integers
+from nastk.cli.options import LARGEST_SEED, MOST_THREADS, integers
 from nastk.errors import InvalidValue, UnknownName
 
 if TYPE_CHECKING:
     from nastk.run import SearchDescription
 
-LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1}
+LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "seed": 0}
 """Numbers that have a least value."""
+MOST = {"seed": LARGEST_SEED, "threads": MOST_THREADS}
+"""Numbers that have a greatest one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class RunOptions:
             value = getattr(options, name)
             if value is not None and value < least:
                 raise InvalidValue(f"--{name} must be at least {least}")
+            if value is not None and value > MOST.get(name, value):
+                raise InvalidValue(f"--{name} must be at most {MOST[name]:,d}")
         return options
 
     def describe(self) -> SearchDescription:
@@ -101,7 +105,7 @@ def read_config(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidValue(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValue(f"{path} is not valid TOML: {error}") from error
     kinds = {f.name: str(f.type) for f in fields(RunOptions)}
     for key, value in content.items():

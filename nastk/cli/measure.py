@@ -7,14 +7,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Batch, Json, Runtime, Seed, Space, Threads
+from nastk.cli.options import Archs, ArchsOption, Batch, Json, RandomArchs, Runtime, Seed, Space, Threads
 
 
 def measure(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
+    random: RandomArchs = 0,
     device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
     threads: Threads = 1,
     batch: Batch = 1,
@@ -39,6 +39,7 @@ def measure(
     """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts."""
     from nastk.cli.inputs import read_archs
     from nastk.errors import InvalidValue
+    from nastk.files import check_outputs
     from nastk.oracles.latency import Latency
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
@@ -47,6 +48,7 @@ def measure(
     space = named(space_name)
     oracle = Latency(space, device, cast(Any, runtime), batch=batch, threads=threads)
     texts = [*(archs or []), *(more_archs or [])]
+    check_outputs([csv_file, json_file])
     if check:
         if texts or random:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
@@ -60,12 +62,12 @@ def measure(
         chosen = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
         rows = measured_rows(space, oracle, chosen)
         title = oracle.source
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high")} for row in rows]
-    show(shown, title=title, shorten=("arch",))
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
+    shown = [{k: v for k, v in row.items() if k not in ("low", "high")} for row in rows]
+    show(shown, title=title, shorten=("arch",))
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:

@@ -13,8 +13,17 @@ Space = Annotated[
     str, typer.Option("--space", metavar="S", help="Search space: a name (nastk list spaces) or file.py:Class.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write tidy rows to this file.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of a measured network.")]
+LARGEST_SEED = 2**32 - 1
+"""NumPy's generators, PyTorch and scikit-learn all take seeds up to this."""
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Random seed.")]
+RandomArchs = Annotated[
+    int, typer.Option("--random", metavar="N", min=0, max=1_000_000, help="Also N random architectures.")
+]
+MOST_THREADS = 1024
+"""More than any machine has cores for one network; a system that is asked for millions comes to a halt."""
+Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, max=MOST_THREADS, help="CPU threads of a measured network.")
+]
 Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Inputs per forward pass when measuring.")]
 Runtime = Annotated[
     str, typer.Option("--runtime", metavar="NAME", help="What runs a measured network (nastk list runtimes).")

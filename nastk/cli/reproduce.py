@@ -45,7 +45,7 @@ def latency(
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
     from nastk.bench import latency as comparison
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.curves import write_curves
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -54,10 +54,7 @@ def latency(
     wanted, named = words("--tasks", tasks), words("--methods", methods)
     counts = integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if figures is not None:
-        writable_folder(figures)
+    check_outputs([json_file], [figures])
     between = [task for task in wanted if task in cross_space.PAIRS]
     within = [task for task in wanted if task not in between]
     rows: list[dict[str, Any]] = []
@@ -137,7 +134,7 @@ def accuracy(
     from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue, UnknownName
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import accuracy_figures, accuracy_transfer
@@ -145,9 +142,7 @@ def accuracy(
     known = ("sample-efficiency", "transfer", "proxy-removal")
     if experiment not in known:
         raise UnknownName("experiment", experiment, known)
-    for folder in (json_file.parent if json_file else None, figures):
-        if folder is not None:
-            writable_folder(folder)
+    check_outputs([json_file], [figures])
     named = None if methods is None else words("--methods", methods)
     counts = None if samples is None else integers("--samples", samples)
     of = None if sources is None else words("--sources", sources)
@@ -214,7 +209,7 @@ def modnas(
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar, follow
     from nastk.errors import UnknownName
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.generators.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -223,9 +218,7 @@ def modnas(
 
     if network not in HYPERNETWORKS:
         raise UnknownName("hypernetwork", network, HYPERNETWORKS)
-    for folder in (json_file.parent if json_file else None, figures):
-        if folder is not None:
-            writable_folder(folder)
+    check_outputs([json_file], [figures])
     asked = comparison.setting(
         space,
         None if objectives is None else words("--objectives", objectives),
@@ -273,7 +266,7 @@ def supernet(
         str | None, typer.Option("--held-out", metavar="A", help="Setting of which the search knows 10 latencies.")
     ] = None,
     measurements: Annotated[
-        int, typer.Option("--measurements", metavar="N", min=6, help="Measurements per setting for the search.")
+        int, typer.Option("--measurements", metavar="K", min=6, help="Measurements per setting for the search.")
     ] = 20,
     scored: Annotated[
         int, typer.Option("--scored", metavar="N", min=6, help="Held-out measurements per setting.")
@@ -297,16 +290,13 @@ def supernet(
 ) -> None:
     """MODNAS with a supernet on images and this machine, against random search and NSGA-II at equal trainings."""
     from nastk.cli.progress import bar
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import supernet_demo as demo
     from nastk.reproduce.supernet_devices import Setting
 
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if figures is not None:
-        writable_folder(figures)
+    check_outputs([json_file], [figures])
     if device is None:
         import torch
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Json, Seed, Space
+from nastk.cli.options import Archs, ArchsOption, Json, RandomArchs, Seed, Space
 
 
 def zcp(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
+    random: RandomArchs = 0,
     proxies: Annotated[
         str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
     ] = None,
@@ -46,7 +46,7 @@ def zcp(
     from nastk.cli.options import words
     from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.oracles.zerocost import ZeroCost
     from nastk.oracles.zerocost._batch import read_batch
     from nastk.report.rows import write_csv, write_json
@@ -58,9 +58,7 @@ def zcp(
     if not texts and not random:
         raise InvalidValue("give architectures as arguments, or --random N")
     asked = np.concatenate([read_archs(space, texts), space.sample(random, seed, unique=True)])
-    for file in (csv_file, json_file):
-        if file is not None:
-            writable_folder(file.parent)
+    check_outputs([csv_file, json_file])
     scores = ZeroCost(
         space,
         None if proxies is None else words("--proxies", proxies),

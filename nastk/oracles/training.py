@@ -170,7 +170,7 @@ def _read(file: Path) -> Trained | None:
         found = Trained(*(float(content[name]) for name in ("validation", "test", "seconds")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{file} is not the result of a training: {error}; remove it") from error
     if not all(math.isfinite(value) for value in asdict(found).values()):
         raise DataError(f"{file} is not the result of a training: its numbers are not finite; remove it")

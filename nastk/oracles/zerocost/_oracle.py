@@ -160,7 +160,7 @@ class ZeroCost:
                 for text, row in content["values"].items()
             }
             reasons = {str(text): {str(k): str(v) for k, v in row.items()} for text, row in content["reasons"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # only a cache: unreadable values are computed again
         self._known, self.reasons = values, reasons
 
