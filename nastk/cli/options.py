@@ -52,6 +52,6 @@ def words(option: str, text: str) -> list[str]:
 def integers(option: str, text: str) -> list[int]:
     """The positive integers in a text like ``20,50``, ascending."""
     found = words(option, text)
-    if not all(part.isdigit() and int(part) > 0 for part in found):
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 and int(part) > 0 for part in found):
         raise InvalidValue(f"{option} {text!r}: write positive integers separated by commas, such as 20,50")
     return sorted({int(part) for part in found})

@@ -29,6 +29,9 @@ ENUMERABLE = 1_000_000
 """Spaces of at most this many architectures are enumerated, larger ones sampled: coverage against memory (8 bytes a
 choice)."""
 
+LONGEST_INTEGER = 18
+"""Digits of the largest integers that a text form is read as: those that always fit in 64 bits."""
+
 SAMPLED_GRAPHS = 200
 """Sampled graphs that decide what the graphs of a space have in common. More miss fewer rare operations and take
 longer."""
@@ -263,7 +266,7 @@ class SearchSpace:
 
     def _parse_integers(self, text: str) -> Archs | None:
         parts = text.strip().strip("()[]").replace(",", " ").replace("_", " ").split()
-        if len(parts) != self.d or not all(p.isdigit() for p in parts):
+        if len(parts) != self.d or not all(p.isascii() and p.isdigit() and len(p) <= LONGEST_INTEGER for p in parts):
             return None
         return np.array([int(p) for p in parts], dtype=np.int64)
 
