@@ -5,8 +5,11 @@ Imported by histories, studies, results and reports, and imports none of them.
 
 from __future__ import annotations
 
+import builtins
+import gc
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 Purpose = Literal["search", "verify"]
 """Why a value was evaluated: within the budget of a search, or to verify its front."""
+
+Key = tuple[tuple[int, ...], str, float | None, str]
+"""What identifies an evaluation within a study: architecture, objective, fidelity and purpose."""
 
 Kind = Literal["measured", "table", "estimate", "computed"]
 """Kind of a value: a measurement or training on this machine, of a table, a predictor's estimate, or computed
@@ -47,6 +53,9 @@ class Record:
         purpose: "search", or "verify" for evaluations that check a front and are not part of the budget.
         time: when it was recorded, seconds since 1970.
         kind: of the value, see :data:`Kind`.
+        attempts: how often it was tried; more than once where a transient failure was tried again.
+        charged: whether it counts against the budget of its study.
+        study: the study of the same storage that evaluated it, where that was another one; it is not charged then.
     """
 
     arch: tuple[int, ...]
@@ -61,46 +70,149 @@ class Record:
     purpose: Purpose = "search"
     time: float = field(default_factory=time)
     kind: Kind = "measured"
+    attempts: int = 1
+    charged: bool = True
+    study: str = ""
 
     @property
-    def key(self) -> tuple[tuple[int, ...], str, float | None, str]:
+    def key(self) -> Key:
         """Identity of the evaluation, of which there is one record at most."""
         return self.arch, self.objective, self.fidelity, self.purpose
 
 
-def evaluate(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search") -> Record:
+@dataclass(frozen=True)
+class Identity:
+    """What an objective's evaluations are evaluations of: those of equal identity are interchangeable between studies.
+
+    Args:
+        digest: of the space (choices and options in order) and the oracle (data set, device, runtime, function).
+        target: the fidelity that a record without one has.
+        fidelity: the objective's own.
+        fidelities: that the oracle has.
+        version: digest of the user's source code that evaluates; empty where there is none.
+        code: that source, in words, with the date of its last change.
+    """
+
+    digest: str
+    target: float | None = None
+    fidelity: float | None = None
+    fidelities: tuple[float, ...] = ()
+    version: str = ""
+    code: str = ""
+
+    def resolved(self, fidelity: float | None) -> float | None:
+        """The fidelity at which a record was evaluated."""
+        return self.target if fidelity is None else fidelity
+
+    def recorded(self, resolved: float | None) -> float | None:
+        """The inverse of :meth:`resolved`: what the objective's records of this fidelity are filed under."""
+        return self.fidelity if resolved == self.target else resolved
+
+    def has(self, resolved: float | None) -> bool:
+        """Whether the objective has values of this fidelity."""
+        return resolved == self.target or resolved in self.fidelities
+
+
+DETERMINISTIC = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, NotImplementedError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+"""Exceptions of a program that does the same again: trying again would only cost another training. What else is raised
+(out of memory, a lost connection, a device that hangs, ``sys.exit``) may not come again."""
+
+NO_VALUE = "no value"
+"""Reason of a failure without an exception: the oracle answered NaN, as for a diverged training or an unknown row."""
+
+
+class Failure(Exception):
+    """An error that nastk raises on purpose, but in a user's function or network: a failure of that architecture.
+
+    Its message is a reason as :func:`reason_of` writes it.
+    """
+
+
+def is_transient(reason: str) -> bool:
+    """Whether a failure may be gone at the next try, by the exception's name at the start of its reason."""
+    name = reason.partition(":")[0].rpartition(".")[2]
+    kind = getattr(builtins, name, None)
+    known = isinstance(kind, type) and issubclass(kind, DETERMINISTIC)
+    return reason != NO_VALUE and not known
+
+
+def reason_of(error: BaseException) -> str:
+    """A failure's reason in one line: the exception's name and what it says."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, Failure):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def evaluate(
+    objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search", retries: int = 0
+) -> Record:
     """Evaluate one objective of one architecture ``(d,)``; the function that worker processes run.
 
     A failure of the oracle is a record with its reason; an error that nastk raises on purpose ends the run.
+
+    Args:
+        retries: try a transient failure (see :func:`is_transient`) again, at most this often.
     """
-    return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose)[0]
+    return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose, retries)[0]
 
 
 def evaluate_together(
-    objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search"
+    objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search", retries: int = 0
 ) -> list[Record]:
     """Evaluate one objective of several architectures ``(n, d)`` in one call of its oracle; see :func:`evaluate`."""
+    records = _try(objective, archs, fidelity, purpose)
+    for _ in range(retries):
+        failed = [i for i, r in enumerate(records) if r.status == "failed" and is_transient(r.reason)]
+        if not failed:
+            break
+        gc.collect()  # tensors that the failed attempt left behind may be why there was no memory
+        for i in failed:
+            again = _try(objective, archs[i : i + 1], fidelity, purpose)[0]
+            records[i] = replace(again, attempts=records[i].attempts + 1)
+    return records
+
+
+def _try(objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose) -> list[Record]:
     oracle = objective.oracle
-    reasons: dict[str, str] = {}
+    folder = _working_directory()
     try:
         answer = oracle.evaluate(archs, fidelity)
     except NastkError:
         raise
     except (Exception, SystemExit) as error:
         # Any exception of a user's function or network is that architecture's failure, never the end of the run.
-        if len(archs) > 1:  # one of them is to blame: evaluate each alone
-            return [evaluate(objective, arch, fidelity, purpose) for arch in archs]
-        text = (str(error).splitlines() or [""])[0]
-        reason = f"{type(error).__name__}: {text}"
-        return [_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason)]
-    reasons = getattr(oracle, "reasons", reasons)
-    return [
-        _record(
-            objective, arch, fidelity, purpose, answer.value[i], answer.std[i], answer.cost[i],
-            reasons.get(oracle.space.format(arch), "no value"),
-        )
-        for i, arch in enumerate(archs)
-    ]  # fmt: skip
+        failure = error
+    else:
+        reasons = getattr(oracle, "reasons", {})
+        return [
+            _record(
+                objective, arch, fidelity, purpose, answer.value[i], answer.std[i], answer.cost[i],
+                reasons.get(oracle.space.format(arch), NO_VALUE),
+            )
+            for i, arch in enumerate(archs)
+        ]  # fmt: skip
+    finally:
+        if folder is not None and _working_directory() != folder:
+            os.chdir(folder)  # a function that changes the working directory must not move what is written later
+    if len(archs) > 1:  # one of them is to blame: evaluate each alone
+        return [_try(objective, arch[None], fidelity, purpose)[0] for arch in archs]
+    return [_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason_of(failure))]
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return None
+
+
+def failed(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose, reason: str) -> Record:
+    """The record of an evaluation that failed without being run."""
+    return _record(objective, arch, fidelity, purpose, np.nan, np.nan, np.nan, reason)
 
 
 def _record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +28,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield target
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        _sweep(target)
+        prefix = f"{_prefix(target)}{os.getpid()}."
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -46,6 +49,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def _prefix(target: Path) -> str:
+    """Start of the names of temporary files for `target`, made on this machine."""
+    return f".{target.name}.{socket.gethostname()}-"
+
+
+def _sweep(target: Path) -> None:
+    """Remove temporary files for `target` that processes of this machine left behind when they were killed."""
+    prefix = _prefix(target)
+    for path in target.parent.iterdir():
+        number = path.name.removeprefix(prefix).partition(".")[0]
+        if path.name.startswith(prefix) and number.isdigit() and not _is_running(int(number)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:
@@ -56,6 +84,58 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def writable_file(path: str | os.PathLike[str]) -> None:
+    """Check, before long work begins, that a file can be written in the end.
+
+    Raises:
+        StorageError: it is a folder, or its folder cannot be created or written to.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise StorageError(f"cannot write {target}: it is a folder")
+    writable_folder(target.parent)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A writable folder (its absolute path) that no other process uses within the block; see :func:`writable_folder`.
+
+    A folder that did not exist, and in which nothing was written, is removed again. The lock goes with the process, and
+    leaves nothing behind; where the system has no such locks, there is none.
+
+    Raises:
+        StorageError: it cannot be written to, or another process uses it.
+    """
+    was_there = Path(path).exists()
+    folder = writable_folder(path).absolute()
+    descriptor = _lock(folder, path)
+    try:
+        yield folder
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+        if not was_there:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _lock(folder: Path, shown: str | os.PathLike[str]) -> int | None:
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StorageError(f"another run is writing to {shown}; wait for it, or give another folder") from None
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:

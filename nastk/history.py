@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nastk.errors import InvalidValue
-from nastk.evaluation import Purpose, Record
+from nastk.evaluation import Key, Purpose, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +19,14 @@ class History:
     """Records in the order in which they were made, in memory.
 
     There is one record for each architecture, objective, fidelity and purpose. A storage backend of your own is a
-    subclass that fills itself by `_keep` when it is opened and overrides `_store`; give an instance as ``storage`` to
-    :func:`nastk.search`. One history is written to by one study: nothing here locks.
+    subclass that fills itself by `_keep` when it is opened and overrides `_store` (and `begin` and `abandon`, where it
+    is to notice evaluations that kill their process); give an instance as ``storage`` to :func:`nastk.search`. One
+    history is written to by one study: nothing here locks.
+
+    Attributes:
+        notes: what a user should know of the records, a sentence each: evaluations of other studies that are used,
+            a function that changed since.
+        place: where the records are, for messages; empty for memory.
 
     Raises:
         InvalidValue: :meth:`add` is given a record that is there already.
@@ -28,8 +34,11 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._records: dict[tuple[Any, ...], Record] = {}
+        self.notes: list[str] = []
+        self.place = ""
+        self._records: dict[Key, Record] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._spent: dict[str, dict[str, int]] = {}
         self._state: dict[str, Any] | None = None
 
     def add(self, records: Sequence[Record], state: dict[str, Any] | None = None) -> None:
@@ -54,8 +63,10 @@ class History:
         """Take records into memory, without storing them."""
         for record in records:
             self._records[record.key] = record
-            counts = self._counts.setdefault(record.purpose, {})
-            counts[record.objective] = counts.get(record.objective, 0) + 1
+            for counts, counted in ((self._counts, not record.study), (self._spent, record.charged)):
+                if counted:
+                    of = counts.setdefault(record.purpose, {})
+                    of[record.objective] = of.get(record.objective, 0) + 1
 
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
         """Write records and state durably, all or none; nothing to do in memory."""
@@ -71,12 +82,26 @@ class History:
         return self._records.get((tuple(int(v) for v in arch), objective, fidelity, purpose))
 
     def counts(self, purpose: Purpose = "search") -> dict[str, int]:
-        """Number of evaluations of each objective, failures included."""
+        """Number of evaluations of each objective by this study, failures included."""
         return dict(self._counts.get(purpose, {}))
 
+    def spent(self, purpose: Purpose = "search") -> dict[str, int]:
+        """Number of evaluations of each objective that count against the budget."""
+        return dict(self._spent.get(purpose, {}))
+
+    def begin(self, evaluations: Sequence[Key]) -> None:
+        """Note that these evaluations begin, so that one that kills this process is recognised; `add` ends them."""
+
+    def abandon(self) -> None:
+        """Note that evaluations in progress are given up without a fault of theirs, as after Ctrl-C."""
+
+    def is_suspect(self, evaluation: Key) -> bool:
+        """Whether a process ended during this evaluation before; it is evaluated alone then, to know what to blame."""
+        return False
+
     def cost(self, purpose: Purpose | None = None) -> float:
-        """Seconds that the evaluations took, those of unknown cost left out."""
-        return float(sum(r.cost for r in self.records(purpose) if r.cost == r.cost))
+        """Seconds that this study's evaluations took, those of unknown cost left out."""
+        return float(sum(r.cost for r in self.records(purpose) if r.cost == r.cost and not r.study))
 
     def state(self) -> dict[str, Any] | None:
         """The state as last saved, or None."""

@@ -1,13 +1,16 @@
-"""Independent jobs on all cores, one thread each; Ctrl-C stops them immediately."""
+"""Independent jobs on all cores, one thread each; Ctrl-C stops them immediately, or waits for what must not be cut."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TypeVar
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -56,9 +59,65 @@ def each(
             raise
 
 
-def _start_worker() -> None:
-    import signal
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to end."""
 
+
+class Uninterrupted:
+    """A block in which Ctrl-C and requests to end are held back: they take effect after it, or within :meth:`lifted`.
+
+    What was evaluated is recorded in such a block, so that no second Ctrl-C comes between a training and its record.
+    Without effect in other threads than the main one, which alone receives signals.
+    """
+
+    _waiting: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+
+    @classmethod
+    def is_asked_to_end(cls) -> bool:
+        """Whether a signal is held back: what waits within the block should stop waiting."""
+        return bool(cls._waiting)
+
+    def __enter__(self) -> Uninterrupted:
+        self._hold()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Within it, signals take effect at once."""
+        self._release()
+        try:
+            yield
+        finally:
+            self._hold()
+
+    def _hold(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in ENDING:
+            handler = signal.getsignal(number)
+            if callable(handler):  # what ends the process without Python, or is ignored, stays so
+                self._handlers[number] = signal.signal(number, self._note)
+
+    def _release(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        held, self._handlers = self._handlers, {}
+        if held and self._waiting:
+            number, self._waiting[:] = self._waiting[0], []
+            signal.raise_signal(number)
+
+    @classmethod
+    def _note(cls, number: int, frame: FrameType | None) -> None:
+        cls._waiting.append(number)
+
+
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit()
 

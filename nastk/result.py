@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from nastk.evaluation import evaluate_together
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
-from nastk.search.base import Searcher
+from nastk.parallel import Uninterrupted
+from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ class Result:
     Args:
         searcher: the searcher, with its space, objectives and constraints.
         history: every record.
+        retries: how often a transient failure is tried again when it is verified.
 
     Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
+        notes: what a reader should know of how it came about, a sentence each: evaluations known from another study, an
+            edited function, a search that stopped early.
 
     Raises:
         InvalidArchitecture: :meth:`describe` or :meth:`verify` is given an architecture outside of the space.
@@ -49,12 +54,13 @@ class Result:
         StorageError: a file or the database cannot be written.
     """
 
-    def __init__(self, searcher: Searcher, history: History):
-        self.searcher, self.history = searcher, history
+    def __init__(self, searcher: Searcher, history: History, retries: int = 1):
+        self.searcher, self.history, self.retries = searcher, history, retries
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
         self.description: dict[str, Any] | None = None
+        self.notes: list[str] = []
 
     # ---- values
 
@@ -121,6 +127,23 @@ class Result:
                     break
         return value, std, source
 
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """Failed evaluations of this search by objective and reason, most frequent first.
+
+        Each ``{"objective", "reason", "count", "of"}``; `of` is how many evaluations of the objective there were.
+        """
+        counts: Counter[tuple[str, str]] = Counter()
+        tried: Counter[str] = Counter()
+        for record in self.history.records():
+            tried[record.objective] += not record.study
+            counts[record.objective, record.reason] += record.status == "failed" and not record.study
+        return [
+            {"objective": name, "reason": reason, "count": count, "of": tried[name]}
+            for (name, reason), count in counts.most_common()
+            if count
+        ]
+
     def hypervolume(self, reference: Any) -> float:
         """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units.
 
@@ -160,7 +183,7 @@ class Result:
             missing = [i for i in mine if self.history.find(archs[i], o.name, o.fidelity, "verify") is None]
             for start in range(0, len(missing), o.oracle.together):
                 group = archs[missing[start : start + o.oracle.together]]
-                self.history.add(evaluate_together(o, group, o.fidelity, "verify"))
+                self._evaluate(o, group)
                 done += len(group)
                 if progress is not None:
                     progress(done, len(jobs), o.name)
@@ -182,6 +205,20 @@ class Result:
         columns = ["arch", "objective", "predicted", "predicted_std", "measured", "error"]
         self.verification = pd.DataFrame(rows, columns=columns)
         return self.verification
+
+    def _evaluate(self, objective: Objective, archs: Archs) -> None:
+        """Evaluate a group beyond the budget, and record it."""
+        keys = [(tuple(int(v) for v in arch), objective.name, objective.fidelity, "verify") for arch in archs]
+        with Uninterrupted() as shield:
+            try:
+                if objective.oracle.kind == "measured":
+                    self.history.begin(keys)
+                with shield.lifted():
+                    records = evaluate_together(objective, archs, objective.fidelity, "verify", self.retries)
+                self.history.add(records)
+            except BaseException:
+                self.history.abandon()
+                raise
 
     def settle(self, n: int, progress: Callable[[int, int, str], None] | None = None) -> Archs:
         """Verify the proposed front, and leave out architectures that prove dominated or infeasible.
@@ -240,6 +277,8 @@ class Result:
             "front": _rows(self.front),
             "verification": None if self.verification is None else _rows(self.verification),
             "evaluations": self.history.counts(),
+            "failures": self.failures,
+            "notes": self.notes,
             "history": _rows(self.history.frame(self.space)),
         }
 

@@ -6,20 +6,26 @@ gives the same records in all three, and each resumes a study that another began
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from inspect import signature
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
+from nastk.files import atomic_path
 from nastk.history import History
+from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
 from nastk.result import Result
@@ -27,9 +33,6 @@ from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
 from nastk.study import Progress, Study, budget_by_objective
-
-STUDY = "nastk"
-"""Default name of a study in its storage."""
 
 ACCURACY_DATASET = "cifar10"
 """Data set of the shipped accuracy estimates where none is named."""
@@ -41,7 +44,7 @@ LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
 faster, and chooses by fewer results."""
 
-LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0}
+LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
 ORACLES = ("table", "count", "latency", "shipped", "function")
@@ -72,6 +75,8 @@ class SearchDescription:
             several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
         seed: random seed.
+        retries: how often an evaluation that failed for a transient reason is tried again.
+        count_failures: whether failed evaluations count against the budget.
     """
 
     space: str
@@ -85,6 +90,8 @@ class SearchDescription:
     batch: int | None = None
     verify: int = 12
     seed: int = 0
+    retries: int = 1
+    count_failures: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON."""
@@ -134,7 +141,7 @@ class Run:
         description: of the search.
         searcher, history: created or opened for it.
         budget: evaluations of each expensive objective.
-        identity: of the study; see :func:`identity`.
+        identity: of the study; see `nastk.identity`.
         result: of the search, after :meth:`search`.
     """
 
@@ -142,7 +149,7 @@ class Run:
 
     def __init__(self, description: SearchDescription, searcher: Searcher, budget: dict[str, int], history: History):
         self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
-        self.identity = identity(description, searcher)
+        self.identity = study_identity(description, searcher)
 
     @property
     def batch(self) -> int:
@@ -158,7 +165,10 @@ class Run:
 
     def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
-        study = Study(self.searcher, self.budget, self.history, self.batch, executor, workers, progress)
+        study = Study(
+            self.searcher, self.budget, self.history, self.batch, executor, workers, progress,
+            self.description.retries, self.description.count_failures,
+        )  # fmt: skip
         self.result = study.run()
         self.result.description = self.description.to_dict()
         return self.result
@@ -169,15 +179,13 @@ class Run:
             self.result.settle(self.description.verify, progress)
         return self.result
 
-    def save(self, storage: str, study: str = STUDY) -> None:
+    def save(self, storage: str | os.PathLike[str]) -> None:
         """Copy the history into a database from which the same search can be resumed.
 
         Args:
-            storage: SQLAlchemy URL.
+            storage: SQLAlchemy URL, or the path of a new SQLite file.
         """
-        from nastk.storage import open_history
-
-        saved = open_history(storage, study, self.identity)
+        saved = _open(storage, None, self.description, self.searcher)
         saved.add(self.history.records(), self.history.state())
         saved.close()
 
@@ -192,8 +200,8 @@ class Run:
 def compose(
     description: SearchDescription,
     objects: Objects | None = None,
-    storage: str | History | None = None,
-    study: str = STUDY,
+    storage: str | os.PathLike[str] | History | None = None,
+    study: str | None = None,
 ) -> Run:
     """Everything up to the first evaluation: names resolved, defaults decided, the history opened.
 
@@ -204,8 +212,8 @@ def compose(
     Args:
         description: of the search.
         objects: those that it names but cannot create.
-        storage: keep the history in this database (SQLAlchemy URL), or in this history.
-        study: its name there.
+        storage: keep the history in this database (SQLAlchemy URL, or path of a SQLite file), or in this history.
+        study: its name there; by default it is found by its identity.
 
     Raises:
         NastkError: a name that does not exist, or an argument that cannot be used.
@@ -252,23 +260,22 @@ def compose(
     if storage is None or isinstance(storage, History):
         history = History() if storage is None else storage
     else:
-        from nastk.storage import open_history
-
-        history = open_history(storage, study, identity(description, searcher))
+        history = _open(storage, study, description, searcher)
     return Run(description, searcher, limits, history)
 
 
-def identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
-    """Identity of a study, JSON-able: a study is resumed only with the same one. The budget is no part of it."""
-    return {
-        "space": searcher.space.name,
-        "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in searcher.objectives],
-        "constraints": [str(c) for c in searcher.constraints],
-        "searcher": description.searcher,
-        "predictors": dict(description.predictors),
-        "options": dict(description.options),
-        "seed": description.seed,
-    }
+def _open(
+    storage: str | os.PathLike[str], study: str | None, description: SearchDescription, searcher: Searcher
+) -> History:
+    from nastk.storage import open_history
+
+    return open_history(
+        storage,
+        study,
+        study_identity(description, searcher),
+        {o.name: evaluation_identity(o) for o in searcher.objectives},
+        earlier_identity(description, searcher),
+    )
 
 
 def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:
@@ -421,13 +428,15 @@ def search(
     budget: int | Mapping[str, int] = 50,
     measurements: int | None = 10,
     seed: int = 0,
-    storage: str | History | None = None,
-    study: str = STUDY,
+    storage: str | os.PathLike[str] | History | None = None,
+    study: str | None = None,
     batch: int | None = None,
     verify: int = 12,
     executor: Executor | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    retries: int = 1,
+    count_failures: bool = False,
     **options: Any,
 ) -> Result:
     """Search a space for the front of some objectives: ``nastk.search``.
@@ -447,14 +456,19 @@ def search(
         measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; None for
             no few-shot predictor by default.
         seed: random seed.
-        storage: SQLAlchemy URL of the database that keeps the history and from which the search is resumed, or a
-            history of your own.
-        study: name of the study in that database.
+        storage: SQLAlchemy URL of the database (or path of the SQLite file) that keeps the history and from which the
+            search is resumed, or a history of your own. What other studies in it evaluated on the same space with the
+            same oracles is used, and counts against no budget. Without it, evaluations are kept in memory, and in a
+            file of the current folder if the search ends with an error.
+        study: name of the study in that database; by default it is found by what the search is.
         batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
         executor: evaluates in parallel where given; results are told in the order in which they come in.
         workers: concurrent evaluations with an executor.
         progress: called with (done, total, objective) after every evaluation.
+        retries: how often an evaluation that failed for a transient reason (out of memory, a lost connection) is tried
+            again.
+        count_failures: count failed evaluations against the budget; by default others replace them.
         options: further arguments of the searcher.
 
     Returns:
@@ -463,9 +477,9 @@ def search(
     Raises:
         UnknownName: no such space, searcher or predictor.
         InvalidValue: an argument that cannot be used; a predictor that learned from the device that is searched for;
-            a study that was begun with other settings.
+            a named study that was begun with other settings.
         StorageError: the database cannot be used.
-        NastkError: nothing can be evaluated.
+        NastkError: nothing can be evaluated, or all evaluations of an objective failed.
 
     Example::
 
@@ -483,16 +497,36 @@ def search(
         raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
     goals = [Objective.of(o) for o in objectives]
     description, objects = describe_objects(
-        named_space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options
-    )
+        named_space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options,
+        retries, count_failures,
+    )  # fmt: skip
     if isinstance(space, str):
         description = replace(description, space=space)  # a path says more than the class's name
     run = compose(description, objects, storage, study)
+    for note in run.history.notes:
+        warnings.warn(note, stacklevel=2)
     try:
         run.search(progress, executor, workers)
         return run.verify(progress)
+    except BaseException as error:
+        if storage is None and len(run.history):
+            error.add_note(_rescue(run))
+        raise
     finally:
         run.close()
+
+
+def _rescue(run: Run) -> str:
+    """Save a history that was in memory to a new file of the current folder; says where, and how to go on."""
+    names = (f"nastk-history{f'-{i}' if i else ''}.db" for i in range(10_000))
+    target = Path(next(name for name in names if not Path(name).exists()))  # another search's are not replaced
+    count = len(run.history)
+    try:
+        with Uninterrupted(), atomic_path(target) as temporary:
+            run.save(temporary)
+    except StorageError as error:
+        return f"{count} evaluations are lost: {error}"
+    return f"{count} evaluations are kept; nastk.search(..., storage='sqlite:///{target}') goes on from there"
 
 
 def describe_objects(
@@ -507,6 +541,8 @@ def describe_objects(
     verify: int = 12,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    retries: int = 1,
+    count_failures: bool = False,
 ) -> tuple[SearchDescription, Objects]:
     """The description of a search that is given as objects, and the objects; arguments as of :func:`search`."""
     given = dict(options or {})
@@ -527,7 +563,12 @@ def describe_objects(
         {name: _plain_number(n) for name, n in budget.items()}
         if isinstance(budget, Mapping)
         else _plain_number(budget),
-        *map(_plain_number, (measurements, batch, verify, seed)),
+        _plain_number(measurements),
+        _plain_number(batch),
+        _plain_number(verify),
+        _plain_number(seed),
+        _plain_number(retries),
+        count_failures,
     )
     objects = Objects(
         space,
@@ -593,11 +634,14 @@ def describe(
     runtime: str = "torch",
     accuracy: str | None = None,
     epochs: Sequence[float] = (),
+    retries: int = 1,
+    count_failures: bool = False,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
     Args:
-        space, searcher, budget, measurements, verify, seed: see :class:`SearchDescription`.
+        space, searcher, budget, measurements, verify, seed, retries, count_failures: see
+            :class:`SearchDescription`.
         dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
             accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
@@ -635,8 +679,9 @@ def describe(
         for name, (_, fidelity, facts) in zip(names, found, strict=True)
     )
     description = SearchDescription(
-        space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed
-    )
+        space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
+        count_failures,
+    )  # fmt: skip
     return replace(description, predictors=_named_predictors(predictors, description, called))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pickle import PicklingError
 from time import perf_counter
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import InvalidValue, NastkError
-from nastk.evaluation import Record, evaluate, evaluate_together, of_isomorphic
+from nastk.evaluation import Key, Record, evaluate, evaluate_together, of_isomorphic
 from nastk.history import History
-from nastk.parallel import one_thread
+from nastk.parallel import Uninterrupted, one_thread
 from nastk.result import Result
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs
@@ -27,7 +27,8 @@ Progress = Callable[[float, float, str], None]
 
 HOPELESS = 5
 """If the first HOPELESS evaluations of an objective all fail, the run stops and says why. Fewer stop a run for bad
-luck; more waste evaluations on a broken objective."""
+luck; more waste evaluations on a broken objective. Later failures stop a run when there are as many as the budget, and
+no fewer than this."""
 
 FRUITLESS = 20
 """Consecutive proposals without anything new and affordable, after which the run ends. A searcher may propose known
@@ -50,15 +51,16 @@ class Study:
     """One search.
 
     An evaluation that raises is a failed record with its reason, and the run continues; an error that nastk raises on
-    purpose ends it. Proposals that were open when a run ended are evaluated first when it is resumed, so that the same
+    purpose ends it. An evaluation that ended the process of an earlier run is tried alone, and failed if it does so
+    again. Proposals that were open when a run ended are evaluated first when it is resumed, so that the same
     architectures are evaluated as without the interruption.
 
     Not thread-safe: one thread runs a study, and the executor's workers only evaluate.
 
     Args:
         searcher: proposes; it has the space, the objectives and the constraints.
-        budget: evaluations of each expensive objective, in all or by name; failures count, and so does each fidelity,
-            low or high, as one. By default the searcher's own. Where no objective is expensive, a number of
+        budget: evaluations of each expensive objective, in all or by name; each fidelity, low or high, counts as one.
+            By default the searcher's own. Where no objective is expensive, a number of
             architectures.
         history: keeps the records; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
@@ -66,9 +68,13 @@ class Study:
         workers: concurrent evaluations with an executor.
         progress: called with (done, total, objective) after every evaluation, as the searcher's
             :meth:`~Searcher.progress` counts, or in evaluations.
+        retries: try an evaluation that failed for a transient reason (out of memory, a lost connection: see
+            :func:`nastk.evaluation.is_transient`) again, at most this often.
+        count_failures: count failed evaluations against the budget. Otherwise others replace them; a run ends when
+            there are as many failures as its budget.
 
     Raises:
-        InvalidValue: a budget, batch or number of workers that cannot be used.
+        InvalidValue: a budget, batch, or number of workers or retries that cannot be used.
     """
 
     def __init__(
@@ -80,12 +86,17 @@ class Study:
         executor: Executor | None = None,
         workers: int = 1,
         progress: Progress | None = None,
+        retries: int = 1,
+        count_failures: bool = False,
     ):
         self.searcher, self.space = searcher, searcher.space
         self.history = history if history is not None else History()
         self.batch, self.executor, self.workers, self.progress = batch, executor, workers, progress
         if batch < 1 or workers < 1:
             raise InvalidValue(f"batch and workers must be at least 1; got {batch} and {workers}")
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise InvalidValue(f"retries is a whole number, 0 or more; got {retries!r}")
+        self.retries, self.count_failures = retries, count_failures
         self._objectives = {o.name: o for o in searcher.objectives}
         self._evaluable = searcher.expensive or tuple(self._objectives)
         self.budget = budget_by_objective(searcher.budget if budget is None else budget, self._evaluable)
@@ -93,7 +104,10 @@ class Study:
             raise InvalidValue(f"the budget does not say how many evaluations of {', '.join(unsaid)}")
         self._open: list[_Open] = []
         self._by_network: dict[tuple[Hashable, str, float | None], Record] = {}
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, int] = {}  # that were not charged
+        self._failed_now: dict[str, int] = {}  # in this run
+        self._successes: set[str] = set()
+        self._shield = Uninterrupted()
 
     def run(self) -> Result:
         """Spend the remaining budget.
@@ -102,24 +116,48 @@ class Study:
             NastkError: nothing can be evaluated; earlier evaluations are in the history.
             KeyboardInterrupt: passed on; earlier evaluations are in the history, from which the same study resumes.
         """
-        self._resume()
-        self._report("")
-        if self.executor is None:
-            self._run_inline()
-        else:
-            self._run_parallel(self.executor)
-        return Result(self.searcher, self.history)
+        with self._shield:
+            try:
+                self._resume()
+                self._report("")
+                if self.executor is None:
+                    self._run_inline()
+                else:
+                    self._run_parallel(self.executor)
+            except BaseException as error:
+                if not isinstance(error.__cause__, BrokenExecutor):  # a worker's end is its evaluation's doing
+                    self.history.abandon()
+                raise
+        for name in self._evaluable:
+            if name not in self._successes and self.history.counts("search").get(name):
+                raise self._all_failed(name)
+        result = Result(self.searcher, self.history, self.retries)
+        exhausted = [self._exhausted_note(name) for name in self._evaluable if self._is_exhausted(name)]
+        result.notes += [*self.history.notes, *exhausted]
+        return result
 
     def remaining(self) -> dict[str, int]:
         """Evaluations of each expensive objective that the budget still allows."""
-        spent = self.history.counts("search")
-        return {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
+        spent = self.history.spent("search")
+        left = {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
+        return {name: 0 if self._is_exhausted(name) else count for name, count in left.items()}
+
+    def _is_exhausted(self, name: str) -> bool:
+        """Whether so many evaluations failed without being charged that the run ends."""
+        return self._failures.get(name, 0) >= max(self.budget.get(name, 0), HOPELESS)
+
+    def _exhausted_note(self, name: str) -> str:
+        return (
+            f"Stopped: {self._failures[name]} evaluations of {name} failed, as many as its budget allows; nastk study "
+            "retry lets the next run try them again."
+        )
 
     def _resume(self) -> None:
         records = self.history.records("search")
         self.searcher.tell(records)
         for record in records:
             self._remember(record)
+            self._count_failure(record)
         state = dict(self.history.state() or {})
         proposed = state.pop("open", [])
         if state:
@@ -135,15 +173,23 @@ class Study:
             name = self._open[0].missing[0]
             objective, fidelity = self._objectives[name], self._fidelity(self._open[0].proposal, name)
             group = [e for e in self._open if e.missing[0] == name and self._fidelity(e.proposal, name) == fidelity]
-            group = group[: objective.oracle.together]
+            group = self._blameable(group[: objective.oracle.together], name, fidelity)
             archs = np.array([entry.proposal.arch for entry in group])
             for entry, record in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
                 self._record(entry, record)
 
+    def _blameable(self, group: list[_Open], name: str, fidelity: float | None) -> list[_Open]:
+        """The first of a group alone where a process ended during one of them: the next end then has one cause."""
+        suspect = any(self.history.is_suspect(self._history_key(e.proposal.arch, name, fidelity)) for e in group)
+        return group[:1] if suspect else group
+
+    def _history_key(self, arch: Archs, name: str, fidelity: float | None) -> Key:
+        return tuple(int(v) for v in arch), name, fidelity, "search"
+
     def _run_parallel(self, executor: Executor) -> None:
         running: dict[Future[Record], _Open] = {}
-        asking = 0.0
-        queue = deque((entry, name) for entry in self._open for name in entry.missing)
+        asking, alone = 0.0, False
+        queue = deque(self._open)
         try:
             while True:
                 while len(running) < self.workers:
@@ -151,26 +197,38 @@ class Study:
                         begun = perf_counter()
                         fresh = self._ask(self.workers - len(running))
                         self._open += fresh
-                        queue.extend((entry, name) for entry in fresh for name in entry.missing)
+                        queue.extend(fresh)
                         asking = perf_counter() - begun
                     if not queue:
                         break
-                    entry, name = queue.popleft()
+                    entry, name = queue[0], queue[0].missing[0]
                     arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
+                    key = self._history_key(arch, name, fidelity)
+                    suspect = self.history.is_suspect(key)  # a process ended during it before: see what it does alone
+                    if running and (suspect or alone):
+                        break
+                    queue.popleft()
+                    alone = suspect
                     known = self._find_isomorphic(self._objectives[name], arch, fidelity)
                     if known is not None:
                         self._record(entry, known)
+                        self._requeue(queue, entry)
                         continue
-                    running[executor.submit(evaluate, self._objectives[name], arch, fidelity)] = entry
+                    self._begin(self._objectives[name], [key])
+                    job = executor.submit(evaluate, self._objectives[name], arch, fidelity, "search", self.retries)
+                    running[job] = entry
                 if not running:
                     return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask for
-                # several proposals is cheaper than one each, and the searcher then knows all these results.
-                done, _ = wait(running, timeout=PATIENCE * asking)
+                with self._shield.lifted():
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask for
+                    # several proposals is cheaper than one each, and the searcher then knows all these results.
+                    done, _ = wait(running, timeout=PATIENCE * asking)
                 for job in done:
                     record = job.result()
-                    self._record(running.pop(job), record)
+                    entry = running.pop(job)
+                    self._record(entry, record)
+                    self._requeue(queue, entry)
         except BrokenExecutor as error:
             raise NastkError(f"a worker ended without an answer: {error}") from error
         except (PicklingError, AttributeError) as error:  # CPython 3.11 raises either for a local function
@@ -188,12 +246,26 @@ class Study:
                     with suppress(NastkError):
                         self._record(entry, job.result())
 
+    def _requeue(self, queue: deque[_Open], entry: _Open) -> None:
+        """The other objectives of a proposal come next, one after another: they are not evaluated where one failed."""
+        if entry.missing:
+            queue.appendleft(entry)
+
     def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
         """Records of `archs`; where isomorphic architectures share a value, each network is evaluated once."""
         found = [self._find_isomorphic(objective, arch, fidelity) for arch in archs]
         fresh = archs[[record is None for record in found]]
-        answers = iter(evaluate_together(objective, fresh, fidelity) if len(fresh) else ())
+        answers: Iterator[Record] = iter(())
+        if len(fresh):
+            self._begin(objective, [self._history_key(arch, objective.name, fidelity) for arch in fresh])
+            with self._shield.lifted():
+                made = evaluate_together(objective, fresh, fidelity, "search", self.retries)
+            answers = iter(made)
         return [next(answers) if record is None else record for record in found]
+
+    def _begin(self, objective: Objective, keys: Sequence[Key]) -> None:
+        if objective.oracle.kind == "measured":  # nothing else runs what could end the process
+            self.history.begin(keys)
 
     def _find_isomorphic(self, objective: Objective, arch: Archs, fidelity: float | None) -> Record | None:
         """The record of this architecture by an isomorphic one's value, or None."""
@@ -220,7 +292,7 @@ class Study:
                 return []
             # Models have many small matrices: one thread is faster than several, and gives the same digits on every
             # machine. Setting it takes milliseconds, which searchers without models need not wait.
-            with one_thread() if self.searcher.learns else nullcontext():
+            with self._shield.lifted(), one_thread() if self.searcher.learns else nullcontext():
                 proposals = self.searcher.ask(n, [entry.proposal for entry in self._open])
             cut = self._cut(proposals)
             if cut or not proposals:
@@ -236,18 +308,27 @@ class Study:
         return left
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
-        """Proposals with the objectives that are unknown, not open already and within the budget."""
+        """Proposals with the objectives that are unknown, not open already and within the budget.
+
+        What failures left of an objective's budget is for networks on which the others can be evaluated too.
+        """
         left = self._affordable_counts()
+        replaced = {name: left[name] - self._failures.get(name, 0) for name in left}
         taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
         cut: list[_Open] = []
         for proposal in proposals:
-            names: list[str] = []
-            for name in proposal.objectives or self._evaluable:
-                known = self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is not None
-                if not known and left.get(name, 0) > 0 and self._key(proposal, name) not in taken:
-                    left[name] -= 1
-                    taken.add(self._key(proposal, name))
-                    names.append(name)
+            unknown = [
+                name
+                for name in proposal.objectives or self._evaluable
+                if self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is None
+                and self._key(proposal, name) not in taken
+            ]
+            room = left if all(left.get(name, 0) > 0 for name in unknown) else replaced
+            names = [name for name in unknown if room.get(name, 0) > 0]
+            for name in names:
+                left[name] -= 1
+                replaced[name] -= 1
+                taken.add(self._key(proposal, name))
             if names:
                 cut.append(_Open(proposal, names))
         return cut
@@ -260,29 +341,42 @@ class Study:
 
     def _record(self, entry: _Open, record: Record) -> None:
         entry.missing.remove(record.objective)
+        if record.status == "failed" and not self.count_failures:
+            # Another network replaces this one; what else was to be evaluated of it is better spent on that.
+            entry.missing.clear()
         if not entry.missing:
             self._open.remove(entry)
         proposed = [
             [[int(v) for v in e.proposal.arch], list(e.missing), e.proposal.fidelity] for e in self._open
         ]  # fmt: skip
+        if record.status == "failed":
+            record = replace(record, charged=self.count_failures)
         self.history.add([record], {**self.searcher.state(), "open": proposed})
         self.searcher.tell([record])
         self._remember(record)
+        self._count_failure(record)
         self._report(record.objective)
-        self._stop_if_hopeless(record)
+        if record.status == "failed" and record.objective not in self._successes:
+            self._failed_now[record.objective] = self._failed_now.get(record.objective, 0) + 1
+            if self._failed_now[record.objective] == HOPELESS:
+                raise self._all_failed(record.objective)
 
     def _report(self, label: str) -> None:
         if self.progress is not None:
-            spent = self.history.counts("search")
+            spent = self.history.spent("search")
             done, total = self.searcher.progress() or (sum(spent.values()), sum(self.budget.values()))
             self.progress(done, total, label)
 
-    def _stop_if_hopeless(self, last: Record) -> None:
-        self._failures[last.objective] = self._failures.get(last.objective, 0) + 1 if last.status == "failed" else 0
-        if self._failures[last.objective] != HOPELESS:
-            return
-        if all(r.status == "failed" for r in self.history.records("search") if r.objective == last.objective):
-            raise NastkError(f"all of the first {HOPELESS} evaluations of {last.objective} failed; last: {last.reason}")
+    def _count_failure(self, record: Record) -> None:
+        if record.status == "ok":
+            self._successes.add(record.objective)
+        elif not record.charged and not record.study:
+            self._failures[record.objective] = self._failures.get(record.objective, 0) + 1
+
+    def _all_failed(self, name: str) -> NastkError:
+        failed = [r for r in self.history.records("search") if r.objective == name]
+        every = f"all {len(failed)} evaluations" if len(failed) > 1 else "the evaluation"
+        return NastkError(f"{every} of {name} failed; last: {failed[-1].reason}")
 
 
 def budget_by_objective(budget: int | Mapping[str, int], evaluable: Sequence[str]) -> dict[str, int]:

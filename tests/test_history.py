@@ -108,7 +108,7 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> N
     open_history(url, config={"seed": 0, "space": "toy", "goals": (1, 2)})
     open_history(url, config={"space": "toy", "goals": [1, 2], "seed": 0})
     with pytest.raises(InvalidValue) as raised:
-        open_history(url, config={"seed": 1, "space": "toy", "goals": (1, 2)})
+        open_history(url, "nastk", {"seed": 1, "space": "toy", "goals": (1, 2)})
     text = one_line(raised)  # type: ignore[arg-type]
     assert "seed was 0, now 1" in text
     assert "space" not in text
@@ -170,21 +170,28 @@ def test_tables_of_another_program_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nastk.storage.BUSY", 0.1)
+    monkeypatch.setattr("nastk.database.BUSY", 0.1)
+    monkeypatch.setattr("nastk.database.OUTAGE", 0.3)
     history = open_history(f"sqlite:///{tmp_path}/run.db")
     other = sqlite3.connect(tmp_path / "run.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StorageError, match="another process holds it") as raised:
+    with (
+        pytest.warns(UserWarning, match="trying again"),
+        pytest.raises(StorageError, match="another process") as raised,
+    ):
         history.add([FULL])
     one_line(raised)
     assert len(history) == 0
     other.execute("ROLLBACK")
     other.close()
-    history.add([FULL])
-    assert len(open_history(f"sqlite:///{tmp_path}/run.db")) == 1
+    again = open_history(f"sqlite:///{tmp_path}/run.db")
+    assert [r.key for r in again.records()] == [FULL.key]
+    assert again.notes == [f"Took in 1 evaluation from {tmp_path}/run.db.unsaved.jsonl."]
+    assert not (tmp_path / "run.db.unsaved.jsonl").exists()
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_keeps_what_was_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.database.OUTAGE", 0.0)
     url = f"sqlite:///{tmp_path}/run.db"
     history = open_history(url)
     history.add([FULL], {"asks": 1})
@@ -193,7 +200,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> 
         connection.execute("PRAGMA max_page_count=1")  # SQLite takes the present size as the least
 
     history.close()
-    sa.event.listen(history._engine, "connect", no_room)  # type: ignore[attr-defined]
+    sa.event.listen(history._database._engine, "connect", no_room)  # type: ignore[attr-defined]
 
     def fill() -> None:
         for i in range(1000):
@@ -203,7 +210,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(tmp_path: Path) -> 
         fill()
     one_line(raised)
     again = open_history(url)
-    assert len(again) == len(history)
+    assert len(again) == len(history) + 1, "the evaluation that the disk had no room for is taken in"
     assert again.state() == history.state()
 
 

@@ -106,7 +106,9 @@ def test_another_predictor_object_is_another_study(tmp_path: Path) -> None:
     nastk.search(Toy(), objectives(), predictor=nastk.predictor("ridge"), **stored)
     nastk.search(Toy(), objectives(), predictor="ridge", **stored)  # by name it is the same
     with pytest.raises(InvalidValue, match="predictors was"):
-        nastk.search(Toy(), objectives(), predictor=nastk.predictor("ridge", encoding="counts"), **stored)
+        nastk.search(
+            Toy(), objectives(), predictor=nastk.predictor("ridge", encoding="counts"), study="nastk", **stored
+        )
 
 
 def test_a_history_of_ones_own_is_a_storage() -> None:
@@ -250,7 +252,7 @@ def _slow_or_failing(failures: int = 0, seconds: float = 0.0) -> nastk.Oracle:
 @pytest.mark.parametrize("failures", [1, 2, 4])
 def test_failed_measurements_do_not_end_a_search(failures: int) -> None:
     goals = [oracle("accuracy"), _slow_or_failing(failures)]
-    result = nastk.search(Toy(), goals, budget=8, measurements=4, verify=0, batch=2)
+    result = nastk.search(Toy(), goals, budget=8, measurements=4, verify=0, batch=2, retries=0)
     assert result.history.counts()["accuracy"] == 8
     failed = [r for r in result.history.records() if r.status == "failed"]
     assert {r.reason for r in failed} == {"RuntimeError: device lost"}

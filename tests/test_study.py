@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import wraps
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import nastk
 from nastk.errors import InvalidValue, NastkError, StorageError, UnknownName
 from nastk.evaluation import Record
 from nastk.history import History
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import FunctionOracle, Oracle
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.search.random import RandomSearch
 from nastk.spaces.base import Archs
@@ -219,7 +220,9 @@ def test_an_evaluation_that_raises_is_a_failed_record_and_the_run_continues() ->
     failed = [r for r in result.history.records() if r.status == "failed"]
     assert {r.reason for r in failed} == {"RuntimeError: out of memory"}
     assert all(np.isnan(r.value) and r.arch[3] == 1 and r.objective == "latency" for r in failed)
+    assert {r.attempts for r in failed} == {2}, "out of memory may pass: it is tried again"
     assert result.history.counts() == {"accuracy": 30, "latency": 30}
+    assert result.history.spent() == {"accuracy": 30, "latency": 30 - len(failed)}
     assert not any(text.endswith("_b") for text in result.front["arch"])
 
 
@@ -232,18 +235,38 @@ def test_a_value_that_is_not_finite_has_failed() -> None:
         assert all(r.status == "failed" and np.isnan(r.value) for r in bad)
 
 
-def test_an_error_of_the_user_ends_the_run_and_keeps_earlier_evaluations() -> None:
-    history = History()
+class Gone(FunctionOracle):
+    """An oracle that finds out itself that it can evaluate no more, after `after` records."""
 
-    def third(archs: Archs) -> Any:
-        if len(history) == 5:
+    def __init__(self, history: History, after: int):
+        super().__init__(SPACE, latency, "latency", "ms")
+        self.history, self.after = history, after
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Any:
+        if len(self.history) >= self.after:
             raise InvalidValue("no such device")
-        return latency(archs)
+        return super()._evaluate(archs, fidelity)
 
-    searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", third)])
+
+def test_an_error_of_the_oracle_ends_the_run_and_keeps_earlier_evaluations() -> None:
+    history = History()
+    searcher = RandomSearch(SPACE, [oracle("accuracy"), Gone(history, 5)])
     with pytest.raises(InvalidValue, match="no such device"):
         Study(searcher, 10, history).run()
     assert len(history) == 5
+
+
+def test_an_error_of_nastk_in_a_function_of_the_user_is_that_evaluations_failure() -> None:
+    def uses_nastk(archs: Archs) -> Any:
+        if archs[0, 0] == 1:
+            SPACE.parse("no such architecture")
+        return latency(archs)
+
+    goals = [oracle("accuracy"), oracle("latency", uses_nastk)]
+    result = nastk.search(SPACE, goals, searcher="random", budget=12)
+    (failure,) = result.failures
+    assert failure["reason"].startswith("InvalidArchitecture: ")
+    assert failure["of"] == 12
 
 
 def broken(archs: Archs) -> Any:
@@ -276,7 +299,8 @@ def test_failures_after_a_success_do_not_stop_the_run() -> None:
             raise RuntimeError("no GPU")
         return latency(archs)
 
-    result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", mostly)], searcher="random", budget=20)
+    goals = [oracle("accuracy"), oracle("latency", mostly)]
+    result = nastk.search(SPACE, goals, searcher="random", budget=20, retries=0, count_failures=True)
     assert len(calls) == 20
     assert len(result.front) == 1
 
@@ -287,6 +311,7 @@ def test_failures_after_a_success_do_not_stop_the_run() -> None:
 def interrupting(after: int) -> Any:
     calls = []
 
+    @wraps(latency)  # it is the same function: an identity looks through what wraps
     def function(archs: Archs) -> Any:
         calls.append(1)
         if len(calls) == after:
@@ -329,16 +354,17 @@ def test_a_larger_budget_resumes_a_finished_run(tmp_path: Path) -> None:
 def test_another_search_under_the_same_name_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "random", "budget": 3}
     nastk.search(SPACE, objectives(), **stored)
+    named = {**stored, **change, "study": "nastk"}
     with pytest.raises(InvalidValue, match="another study name"):
-        nastk.search(SPACE, objectives(), **{**stored, **change})
-    nastk.search(SPACE, objectives(), **{**stored, **change, "study": "other"})
+        nastk.search(SPACE, objectives(), **named)
+    nastk.search(SPACE, objectives(), **{**named, "study": "other"})
 
 
 def test_an_option_of_the_searcher_tells_studies_apart(tmp_path: Path) -> None:
     stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "pareto-local-search", "budget": 3}
     nastk.search(SPACE, objectives(), start=2, **stored)
     with pytest.raises(InvalidValue, match="'start': 2"):
-        nastk.search(SPACE, objectives(), start=3, **stored)
+        nastk.search(SPACE, objectives(), start=3, study="nastk", **stored)
 
 
 def test_a_database_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,13 +425,7 @@ def test_processes_evaluate_too() -> None:
 
 def test_a_parallel_run_that_fails_keeps_finished_evaluations() -> None:
     history = History()
-
-    def wrong(archs: Archs) -> Any:
-        if len(history) >= 6:
-            raise InvalidValue("no such device")
-        return latency(archs)
-
-    searcher = RandomSearch(SPACE, [oracle("accuracy"), oracle("latency", wrong)])
+    searcher = RandomSearch(SPACE, [oracle("accuracy"), Gone(history, 6)])
     with ThreadPoolExecutor(3) as pool, pytest.raises(InvalidValue, match="no such device"):
         Study(searcher, 30, history, executor=pool, workers=3).run()
     assert 6 <= len(history) < 20

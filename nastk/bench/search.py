@@ -181,7 +181,7 @@ def _search(job: _Run) -> Trace:
     measurements = min(job.measurements, job.budget) if few else None
     described = run.describe_objects(
         table.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
-        verify=0, seed=seed,
+        verify=0, seed=seed, retries=0, count_failures=True,  # an unknown value of a table stays unknown
     )  # fmt: skip
     search = run.compose(*described)
     clock = _Clock()

@@ -10,13 +10,14 @@ import contextlib
 import errno
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, zcp
+from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
 from nastk.cli.options import Interrupted
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import NastkError
@@ -37,6 +38,7 @@ app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 
 def _version(wanted: bool) -> None:
@@ -65,8 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
-    with forgiving():
+    with forgiving(), warnings.catch_warnings():
+        warnings.showwarning = _warn
         return _run(arguments)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    """A warning as one line, without the place in nastk's code that gives it."""
+    if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+        _say(str(message), 0, prefix="warning: ")
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -74,13 +83,15 @@ def _run(arguments: Sequence[str]) -> int:
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
-        return _say(str(error), 130, prefix="")
+        return _say(str(error), 128 + error.number, prefix="")
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", 130, prefix="")
     except NastkError as error:
         return _say(str(error), 2)
     except OSError as error:
         return _refused(error)
+    except SystemExit as error:  # the command line itself never raises it
+        return _say(f"code of yours called sys.exit({error.code!r})", 2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of the command-line library
             raise

@@ -14,7 +14,7 @@ from nastk.errors import InvalidValue, UnknownName
 if TYPE_CHECKING:
     from nastk.run import SearchDescription
 
-LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "seed": 0}
+LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "retries": 0, "seed": 0}
 """Numbers that have a least value."""
 MOST = {"seed": LARGEST_SEED, "threads": MOST_THREADS}
 """Numbers that have a greatest one."""
@@ -31,6 +31,7 @@ class RunOptions:
         epochs: numbers with commas between, such as ``5,50``.
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
+        resume: go on with the history in `out`, without `storage`.
         out: folder of the results.
         json: file for tidy rows.
     """
@@ -53,6 +54,9 @@ class RunOptions:
     threads: int | None = None
     batch: int | None = None
     runtime: str | None = None
+    resume: bool | None = None
+    retries: int | None = None
+    count_failures: bool | None = None
     accuracy: str | None = None
     epochs: str | None = None
 
@@ -84,7 +88,7 @@ class RunOptions:
         from nastk import run
 
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        for name in ("out", "json", "storage", "study"):
+        for name in ("out", "json", "storage", "study", "resume"):
             given.pop(name, None)
         for one in ("objective", "constraint", "predictor"):
             if one in given:
@@ -121,6 +125,10 @@ def _typed(file: str, key: str, kind: str, value: Any) -> Any:
         if isinstance(values, list) and all(isinstance(v, str) for v in values):
             return values
         raise InvalidValue(f"{file}: {key} must be a text or a list of texts; got {value!r}")
+    if kind.startswith("bool"):
+        if isinstance(value, bool):
+            return value
+        raise InvalidValue(f"{file}: {key} must be true or false; got {value!r}")
     wanted, word = (int, "an integer") if kind.startswith("int") else (str, "a text")
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise InvalidValue(f"{file}: {key} must be {word}; got {value!r}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -38,7 +42,46 @@ ArchsOption = Annotated[
 
 
 class Interrupted(Exception):
-    """Ctrl-C during a command that knows what it saved and how to go on; the message says it."""
+    """Ctrl-C, or another request to end, during a command that knows what it kept and how to go on.
+
+    Args:
+        message: says it.
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message)
+        self.number = number
+
+
+class Ended(KeyboardInterrupt):
+    """A request to end other than Ctrl-C, such as that of a queue whose time is over.
+
+    It is handled as Ctrl-C is, and so passes whatever passes that.
+    """
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def ending_as_exceptions() -> Iterator[None]:
+    """Within it, SIGTERM and SIGHUP end the process as Ctrl-C does: with what was evaluated recorded."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def words(option: str, text: str) -> list[str]:

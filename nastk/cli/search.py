@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted
+from nastk.cli.options import Interrupted, ending_as_exceptions
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
     from nastk.cli.config import RunOptions
     from nastk.run import Run
 
-SAVED = "interrupted"
-"""File in the folder of the results that keeps what was evaluated before Ctrl-C."""
+HISTORY = "history"
+"""Name, without .db, of the file in the folder of the results that keeps every evaluation."""
 
 Text = str | None
 Number = int | None
@@ -54,7 +54,12 @@ def search(
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
     ] = None,
     verify: Annotated[Number, option("--verify", "N", "Number of front members to measure in the end.  [12]")] = None,
-    storage: Annotated[Text, option("--storage", "URL", "Keep the history there and resume from it.")] = None,
+    storage: Annotated[
+        Text, option("--storage", "URL", "Keep the history there and resume from it.  [history.db in --out]")
+    ] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Without --storage: go on with the history in --out.")
+    ] = None,
     study: Annotated[Text, option("--study", "NAME", "Name of the study in that storage.  [nastk]")] = None,
     config: Annotated[
         Path | None, option("--config", "FILE", "TOML file with these options by their long names.")
@@ -66,6 +71,12 @@ def search(
     batch: Annotated[Number, option("--batch", "N", "Inputs per forward pass when measuring here.  [1]")] = None,
     runtime: Annotated[
         Text, option("--runtime", "NAME", "What runs the network here (nastk list runtimes).  [torch]")
+    ] = None,
+    retries: Annotated[
+        Number, option("--retries", "N", "Try an evaluation that failed for a passing reason again.  [1]")
+    ] = None,
+    count_failures: Annotated[
+        bool | None, typer.Option("--count-failures", help="Count failed evaluations against the budget.")
     ] = None,
     accuracy: Annotated[
         Text, option("--accuracy", "FILE.py:FUNCTION", "Your own accuracy function, of a row or a network.")
@@ -82,63 +93,75 @@ def search(
     given = {name: value for name, value in locals().items() if name not in ("config", "json_file")}
     from nastk.cli.config import RunOptions
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import locked_folder, writable_file
 
     options = RunOptions.gather({**given, "json": json_file}, config)
-    was_there = Path(options.out).exists()
-    folder = writable_folder(options.out)
-    if options.json is not None:
-        writable_folder(Path(options.json).parent)
-    try:
+    description = options.describe()
+    with locked_folder(options.out) as folder:
         from nastk import run
         from nastk.report.summary import FILES, Summary, show_chart
 
-        search = run.compose(options.describe(), storage=options.storage, study=options.study or run.STUDY)
-    except NastkError:
-        if not was_there:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-    started = time.perf_counter()
-    try:
-        with bar(sum(search.budget.values()), "evaluating") as progress:
-            search.search(follow(progress))
-        with bar(None, "verifying the front") as progress:
-            result = search.verify(follow(progress))
-        seconds = time.perf_counter() - started
-        summary = Summary(result, search.description.seed)
-        summary.write(folder, options.json)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {_save(search, options, folder)}") from None
-    except NastkError as error:
-        if not len(search.history):
+        # A user's function may change the working directory: where things are written is settled now.
+        rows = None if options.json is None else Path(options.json).absolute()
+        for path in (*(folder / name for name in FILES), *([rows] if rows else [])):
+            writable_file(path)
+        search = run.compose(description, storage=_history(options, folder), study=options.study)
+        for note in search.history.notes:
+            typer.echo(f"nastk: {note}", err=True)
+        started = time.perf_counter()
+        try:
+            with ending_as_exceptions():
+                with bar(sum(search.budget.values()), "evaluating") as progress:
+                    search.search(follow(progress))
+                with bar(None, "verifying the front") as progress:
+                    result = search.verify(follow(progress))
+                seconds = time.perf_counter() - started
+                summary = Summary(result, search.description.seed)
+                summary.write(folder, rows)
+        except KeyboardInterrupt as interrupt:
+            how = getattr(interrupt, "number", signal.SIGINT)
+            said = "interrupted" if how == signal.SIGINT else f"ended by {signal.Signals(how).name}"
+            raise Interrupted(f"{said}; {_kept(search, options)}", how) from None
+        except NastkError as error:
+            if not len(search.history):
+                raise
+            raise NastkError(f"{error}; {_kept(search, options)}") from error
+        except Exception as error:  # of a predictor or searcher of the user's, whose traceback she needs
+            error.add_note(_kept(search, options))
             raise
-        raise NastkError(f"{error}; {_save(search, options, folder)}") from error
-    finally:
-        search.close()
+        finally:
+            search.close()
+            if options.storage is None and not len(search.history):
+                for path in folder.glob(f"{HISTORY}.db*"):
+                    path.unlink()
     show_chart(summary.chart, typer.echo)
-    typer.echo(f"Took {seconds:.0f} s. Written to {folder}: {', '.join(FILES)}")
+    failed = sum(row["count"] for row in result.failures)
+    failures = f"{failed} evaluation{'s' * (failed > 1)} failed. " if failed else ""
+    typer.echo(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join(FILES)}")
 
 
-def _save(search: Run, options: RunOptions, folder: Path) -> str:
-    """After an early end: see to it that what was evaluated is kept; says where, and how to go on."""
-    from sqlalchemy import URL
+def _history(options: RunOptions, folder: Path) -> str | Path:
+    """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number."""
+    if options.storage is not None:
+        return options.storage
+    path = folder / f"{HISTORY}.db"
+    if path.exists() and not options.resume:
+        number = next(i for i in range(1, 1_000_000) if not (folder / f"{HISTORY}-{i}.db").exists())
+        for end in ("", "-wal", "-shm"):  # of a run that was killed, SQLite's log is part of the database
+            if (old := folder / f"{HISTORY}.db{end}").exists():
+                old.rename(folder / f"{HISTORY}-{number}.db{end}")
+    return path
 
-    from nastk.files import atomic_path
+
+def _kept(search: Run, options: RunOptions) -> str:
+    """After an early end: what is kept, and how to go on."""
+    from nastk.database import without_password
 
     count = len(search.history)
     if not count:
         return "nothing had been evaluated yet"
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    again = shlex.join(["nastk", *words, *(["--resume"] if options.storage is None else [])])
+    place = without_password(search.history.place)
     evaluations = f"{count} evaluation{'s are' if count > 1 else ' is'}"
-    if options.storage is not None:
-        return f"{evaluations} in {options.storage}; the same command goes on from there"
-    names = (f"{SAVED}{f'-{i}' if i else ''}.db" for i in range(10_000))
-    target = next(folder / name for name in names if not (folder / name).exists())  # another run's are not replaced
-
-    def url(path: Path) -> str:
-        return URL.create("sqlite", database=str(path)).render_as_string()
-
-    with atomic_path(target) as temporary:
-        search.save(url(temporary))
-    again = shlex.join(["nastk", *sys.argv[1:], "--storage", url(target)])
-    return f"{evaluations} saved in {target}; to go on: {again}"
+    return f"{evaluations} kept in {place}; to go on: {without_password(again)}"

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue
-from nastk.evaluation import Kind
+from nastk.code import identify
+from nastk.errors import InvalidValue, NastkError
+from nastk.evaluation import Failure, Kind, reason_of
 from nastk.spaces.base import Archs, SearchSpace
 
 Direction = Literal["min", "max"]
@@ -81,6 +82,22 @@ class Oracle(ABC):
         `nastk.run` makes oracles of what it knows from such a description.
         """
         return {"oracle": "object", "name": self.name, "direction": self.direction, "source": self.source}
+
+    def identity(self) -> dict[str, Any]:
+        """What tells its values from those of another oracle of the same space, JSON-able: data set, device, function.
+
+        An evaluation is used again where space, identity and fidelity are equal, so the identity holds whatever changes
+        a value.
+        """
+        kind = type(self)
+        return {
+            "oracle": f"{kind.__module__}.{kind.__qualname__}", "metric": self.name, "source": self.source,
+            "dataset": self.dataset, "device": self.device, "build": repr(getattr(self, "build_options", {})),
+        }  # fmt: skip
+
+    def source_code(self) -> Any:
+        """The class or function whose source evaluates."""
+        return type(self)
 
     def search_proxies(self) -> Any:
         """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""
@@ -180,15 +197,25 @@ class FunctionOracle(Oracle):
         at = f" at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
         self.source = f"function {getattr(function, '__name__', type(function).__name__)}{at}"
 
+    def identity(self) -> dict[str, Any]:
+        # What it is called is up to the search; what it evaluates is up to the function.
+        return {"oracle": "function", **identify(self.function)}
+
+    def source_code(self) -> Any:
+        return self.function
+
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         import time
 
         at = self._second(fidelity)
         started = time.perf_counter()
-        if self.one_by_one:
-            values = np.array([self._one(a, *at) for a in archs], dtype=np.float64)
-        else:
-            values = np.asarray(self.function(archs, *at), dtype=np.float64)
+        try:
+            if self.one_by_one:
+                values = np.array([self._one(a, *at) for a in archs], dtype=np.float64)
+            else:
+                values = np.asarray(self.function(archs, *at), dtype=np.float64)
+        except NastkError as error:  # a user's function that uses nastk
+            raise Failure(reason_of(error)) from error
         if values.shape != (len(archs),):
             raise InvalidValue(f"{self.name}: the function gave shape {values.shape} for {len(archs)} architectures")
         seconds = (time.perf_counter() - started) / max(len(archs), 1)

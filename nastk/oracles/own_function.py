@@ -38,11 +38,12 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
         raise InvalidValue(f"--epochs: {path} does not take `epochs` as its second argument")
     if not epochs and second is not None and second.default is second.empty:
         raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
+    own: Callable[..., Any] = function
     if arguments and arguments[0].name in NETWORK_ARGUMENTS:
         space.need_networks(f"the function {path}")
-        function = _OfNetwork(function, space, seed)
+        own = _OfNetwork(function, space, seed)
     return FunctionOracle(
-        space, function, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)
+        space, own, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)
     )
 
 
@@ -63,6 +64,7 @@ class _OfNetwork:
     def __init__(self, function: Callable[..., Any], space: SearchSpace, seed: int):
         self.function, self.space, self.seed = function, space, seed
         self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__wrapped__ = function  # whose file and name identify it
 
     def __call__(self, arch: Archs, *epochs: float) -> Any:
         import torch

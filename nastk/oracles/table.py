@@ -362,6 +362,10 @@ class TableOracle(Oracle):
         what = {"metric": self.name, "fidelity": self.fidelity, "direction": self.direction}
         return {"oracle": "table", "table": self.table.reference, **what, **where}
 
+    def identity(self) -> dict[str, Any]:
+        what = {name: value for name, value in self.describe().items() if name not in ("direction", "fidelity")}
+        return {**what, "source": self.source}
+
     def search_proxies(self) -> TableProxies | None:
         """Zero-cost proxies that a search may look up; see :meth:`Benchmark.search_proxies`."""
         return Benchmark(self.table, self.dataset).search_proxies()
@@ -550,6 +554,9 @@ class CountingOracle(Oracle):
 
     def describe(self) -> dict[str, Any]:
         return self.oracle.describe()
+
+    def identity(self) -> dict[str, Any]:
+        return self.oracle.identity()
 
     def search_proxies(self) -> Any:
         return self.oracle.search_proxies()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,9 @@ from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
 from nastk.result import Result
 from nastk.search.base import Objective
+
+REASONS = 5
+"""Name at most this many reasons of failures; ``result.json`` has all."""
 
 FILES = ("front.html", "front.png", "front.csv", "result.json")
 """Files of a search, as :meth:`Summary.write` names them."""
@@ -39,7 +44,9 @@ class Summary:
     @cached_property
     def chart(self) -> Chart:
         """The chart of the result, with notes on its values."""
-        notes = [*self._hypervolume_notes(), *self._front_notes(), self._evaluations()]
+        notes = [
+            *self._hypervolume_notes(), *self._front_notes(), self._evaluations(), *self._failures(), *self.result.notes
+        ]  # fmt: skip
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
 
     # ---- the table's true front
@@ -106,7 +113,8 @@ class Summary:
         records = self.result.history.records("search")
         parts = []
         for o in self.searcher.objectives:
-            fidelities = [o.target if r.fidelity is None else r.fidelity for r in records if r.objective == o.name]
+            own = [r for r in records if r.objective == o.name and not r.study]
+            fidelities = [o.target if r.fidelity is None else r.fidelity for r in own]
             if not fidelities:
                 continue
             each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
@@ -117,9 +125,23 @@ class Summary:
         saved = f"; {isomorphic} of them known from isomorphic networks" if isomorphic else ""
         return f"Evaluations: {', '.join(parts)}{saved}."
 
+    def _failures(self) -> list[str]:
+        """How many evaluations failed, by objective and reason, and how many succeeded at a later try."""
+        notes = []
+        by_objective: dict[str, list[dict[str, Any]]] = {}
+        for row in self.result.failures:
+            by_objective.setdefault(row["objective"], []).append(row)
+        for name, rows in by_objective.items():
+            reasons = "; ".join(f"{row['count']} x {row['reason']}" for row in rows[:REASONS])
+            more = f"; {len(rows) - REASONS} more reasons" if len(rows) > REASONS else ""
+            notes.append(f"Failed: {sum(r['count'] for r in rows)} of {rows[0]['of']} of {name}: {reasons}{more}.")
+        again = Counter(r.objective for r in self.result.history.records() if r.status == "ok" and r.attempts > 1)
+        notes += [f"{count} of {name} succeeded when tried again." for name, count in again.items()]
+        return notes
+
     # ---- files
 
-    def write(self, folder: Path, json_file: str | None = None) -> None:
+    def write(self, folder: Path, json_file: str | os.PathLike[str] | None = None) -> None:
         """Write :data:`FILES`, and tidy rows to `json_file`, each whole or not at all."""
         from nastk.report import write_html, write_png
 

@@ -201,8 +201,11 @@ class RungSearch(Searcher):
 
     def _spending(self) -> dict[str, float]:
         """Budget spent on each objective with fidelities."""
-        told = {name: zip(self._price, self._told[name], strict=True) for name in self.staged}
-        return {name: float(sum(price * len(keys) for price, keys in rungs)) for name, rungs in told.items()}
+        spent: dict[str, float] = {}
+        for name in self.staged:
+            counts = {self._rung(fidelity): n for fidelity, n in self.charged(name).items()}
+            spent[name] = float(sum(n * self._price[rung] for rung, n in counts.items() if rung is not None))
+        return spent
 
     def progress(self) -> tuple[float, float] | None:
         return None if self.trainings is None else (round(max(self._spending().values()), 2), self.trainings)
@@ -224,7 +227,7 @@ class RungSearch(Searcher):
         room = np.inf
         for name in self.once:
             awaited = sum(name in p.objectives and key_of(p) not in self._told[name][0] for p in self._awaited)
-            room = min(room, self.budget.get(name, np.inf) - len(self._told[name][0]) - awaited)
+            room = min(room, self.budget.get(name, np.inf) - sum(self.charged(name).values()) - awaited)
         return room
 
     def _reaches(self, rung: int) -> bool:

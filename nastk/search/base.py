@@ -221,6 +221,7 @@ class Searcher(ABC):
         self._targets = {o.name: o.target for o in self.objectives}
         self._lower: dict[str, dict[tuple[bytes, float], float]] = {name: {} for name in names}
         self._failed: set[bytes] = set()
+        self._charged: dict[str, dict[float | None, int]] = {name: {} for name in names}
         self._seen: set[Hashable] = set()
 
     @property
@@ -263,6 +264,10 @@ class Searcher(ABC):
             if record.objective not in columns:
                 continue
             key = np.asarray(record.arch, dtype=np.int64).tobytes()
+            if record.charged:
+                at = None if record.fidelity == self._targets[record.objective] else record.fidelity
+                spent = self._charged[record.objective]
+                spent[at] = spent.get(at, 0) + 1
             if record.fidelity is not None and record.fidelity != self._targets[record.objective]:
                 self._lower[record.objective][key, record.fidelity] = record.value
                 continue
@@ -339,6 +344,13 @@ class Searcher(ABC):
         told = self._lower[name]
         archs = np.frombuffer(b"".join(key for key, _ in told), dtype=np.int64).reshape(-1, self.space.d)
         return archs.copy(), np.array([f for _, f in told], dtype=np.float64), np.array([*told.values()], dtype=float)
+
+    def charged(self, name: str) -> dict[float | None, int]:
+        """Evaluations of an objective that were told and count against the budget, by fidelity; None is the target.
+
+        Not charged are evaluations of another study and, by default, failures.
+        """
+        return dict(self._charged[name])
 
     def values_of(self, archs: Archs) -> NDArray[np.float64]:
         """What was told of architectures ``(n, d)``: values ``(n, k)``, NaN where nothing is known."""

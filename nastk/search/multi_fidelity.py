@@ -121,7 +121,8 @@ class MultiFidelitySearch(PredictorSearch):
 
     def _spending(self) -> dict[str, float]:
         """Budget spent on each objective with fidelities."""
-        return {n: self._count(n) + sum(self._price_of(f) for _, f in self._lower[n]) for n in self.staged}
+        spent = {name: self.charged(name) for name in self.staged}
+        return {name: float(sum(n * self._price_of(f) for f, n in spent[name].items())) for name in self.staged}
 
     def _price_of(self, fidelity: float | None) -> float:
         """Price of an evaluation; 0 for a fidelity that is no rung, which this search did not evaluate."""

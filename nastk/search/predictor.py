@@ -155,6 +155,7 @@ class PredictorSearch(Searcher):
             self.budget.setdefault(name, measurements)
         self._volume = acquisition.DirectionalHypervolume(len(self.objectives), directions, seed)
         self._normal = acquisition.quasi_normal(draws, len(self.objectives), seed + 1)
+        self._told: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._rankings: dict[str, tuple[int, Rows]] = {}
         self._plans: dict[tuple[str, int], Archs] = {}
@@ -192,15 +193,17 @@ class PredictorSearch(Searcher):
 
     def _tell(self, records: Sequence[Record]) -> None:
         for record in records:
-            self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
+            self._told[record.objective] = self._told.get(record.objective, 0) + 1
+            if record.status == "ok" or record.charged:  # other failures are replaced by another evaluation
+                self._counts[record.objective] = self._counts.get(record.objective, 0) + 1
 
     def _count(self, name: str) -> int:
-        """Evaluations of an objective so far, failures included."""
+        """Evaluations of an objective so far, failures included that the budget counts."""
         return self._counts.get(name, 0)
 
     def _results(self, name: str) -> int:
         """Number of results that an objective's predictor learns from, failures included."""
-        return self._count(name)
+        return self._told.get(name, 0)
 
     def _evaluated_archs(self) -> Archs:
         """Architectures on which every evaluated objective is known."""
@@ -258,7 +261,15 @@ class PredictorSearch(Searcher):
                 tried = told or (row is not None and arch.tobytes() in self._failed)
                 if not tried and arch.tobytes() not in waiting and self._count(name) + len(proposals) < planned:
                     proposals.append(Proposal(arch, (name,)))
+            if not proposals and not self.models.can_learn([name]) and self._count(name) < planned:
+                proposals += [Proposal(arch, (name,)) for arch in self._replacements(n, pending)]
         return proposals[:n]
+
+    def _replacements(self, n: int, pending: Archs) -> Archs:
+        """Architectures to measure where too many of a design failed for anything to be learned."""
+        if len(pending):  # of which some may succeed
+            return pending[:0]
+        return self.fresh_random(n, pending, np.random.default_rng([self.seed, 5, len(self.archs_)]))
 
     def _measurement_plan(self, name: str, n: int) -> Archs:
         """What to measure of an objective before anything is known of it, ``(n, d)``; the same at every ask.
@@ -277,7 +288,8 @@ class PredictorSearch(Searcher):
         chosen: list[tuple[str, Archs]] = []
         waiting = {a.tobytes() for a in pending}
         for name in self.few_shot:
-            left = min(n, self.budget[name] - self._count(name) - len(pending) * (not self.evaluated))
+            spent = sum(self.charged(name).values())
+            left = min(n, self.budget[name] - spent - len(pending) * (not self.evaluated))
             if left <= 0 or not len(archs) or not self.models.can_learn([name]):
                 continue
             known = {a.tobytes() for a in self.models.known(name)[0]} | self._failed | waiting

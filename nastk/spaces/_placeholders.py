@@ -98,6 +98,9 @@ class DerivedSpace(SearchSpace):
         self.conditions = {name: tuple(sorted(gates)) for name, gates in self._explored.gates.items()}
         self._separator = "|" if any("_" in label for c in self.choices for label in c.options) else "_"
 
+    def source_code(self) -> Any:
+        return self.network
+
     # ---- building
 
     def _labels(self, answers: Answers) -> Mapping[str, tuple[str, ...]]:

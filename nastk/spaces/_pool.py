@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,12 @@ class Pool(SearchSpace):
         first: dict[Hashable, int] = {}
         keys = self.space.keys(self.members)
         return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.int64)
+
+    def identity(self) -> dict[str, Any]:
+        return {**self.space.identity(), "members": hashlib.sha256(self.members.tobytes()).hexdigest()[:16]}
+
+    def source_code(self) -> Any:
+        return self.space.source_code()
 
     @property
     def whole(self) -> SearchSpace:

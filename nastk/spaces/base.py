@@ -152,6 +152,18 @@ class SearchSpace:
         """The space itself; for a pool, the space that it restricts."""
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """What tells this space from others, JSON-able: its name, and its choices with their options in order.
+
+        With another identity, the integers of an architecture mean another network. A space whose constructor has
+        options that change its networks adds them.
+        """
+        return {"space": self.name, "choices": [[c.name, *c.options] for c in self.choices]}
+
+    def source_code(self) -> Any:
+        """The class or function whose source builds the networks."""
+        return type(self)
+
     # ---- size and shape
 
     @cached_property

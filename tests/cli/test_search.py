@@ -47,7 +47,7 @@ def train(arch, epochs):
         log.write(f"{','.join(map(str, arch))}@{epochs!r}\\n")
     return 50.0 + 3.0 * float(arch.sum()) - 10.0 / epochs
 '''
-FILES = ["front.csv", "front.html", "front.png", "result.json"]
+FILES = ["front.csv", "front.html", "front.png", "history.db", "result.json"]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_second_run_replaces_the_files_and_leaves_no_others(tiny: Path) -> Non
     before = (tiny / "nastk-out" / "result.json").read_text()
     assert run([*ARGUMENTS, "--seed", "2"]) == 0
     assert (tiny / "nastk-out" / "result.json").read_text() != before
-    assert names(tiny / "nastk-out") == FILES
+    assert names(tiny / "nastk-out") == sorted([*FILES, "history-1.db"])
 
 
 def test_a_full_disk_is_one_line_and_nothing_half_written(
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1
     assert "No space left on device" in error[0]
-    assert names(tiny / "nastk-out") == []
+    assert names(tiny / "nastk-out") == ["history.db"]
 
 
 def test_the_saved_result_draws_again(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,8 +215,8 @@ def test_a_stored_search_resumes_and_repeats_nothing(tiny: Path) -> None:
     assert len(asked(tiny)) == 8
 
 
-def test_a_stored_study_refuses_another_question(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    storage = ["--storage", "sqlite:///run.db"]
+def test_a_named_study_refuses_another_question(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = ["--storage", "sqlite:///run.db", "--study", "mine"]
     assert run([*ARGUMENTS, *storage]) == 0
     capsys.readouterr()
     assert run([*ARGUMENTS, *storage, "--seed", "9"]) == 2
@@ -248,7 +248,7 @@ def test_ctrl_c_saves_what_was_paid_for_and_says_how_to_go_on(tiny: Path) -> Non
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "to go on: nastk search" in done.stderr
-    assert names(tiny / "nastk-out") == ["interrupted.db"]
+    assert names(tiny / "nastk-out") == ["history.db"]
     paid = len(asked(tiny))
     assert 3 <= paid < 8
     command = done.stderr.split("to go on: nastk ")[1].split()
@@ -258,37 +258,40 @@ def test_ctrl_c_saves_what_was_paid_for_and_says_how_to_go_on(tiny: Path) -> Non
     assert set(FILES) <= set(names(tiny / "nastk-out"))
 
 
-def test_a_second_ctrl_c_replaces_nothing_of_the_first(tiny: Path) -> None:
+def test_a_second_run_keeps_the_history_of_the_first(tiny: Path) -> None:
     interrupted(tiny)
-    first = (tiny / "nastk-out" / "interrupted.db").read_bytes()
-    done = interrupted(tiny, "--seed", "5")
-    assert (tiny / "nastk-out" / "interrupted.db").read_bytes() == first
-    if "saved" in done.stderr:  # stopped before its first evaluation ended, there is nothing to keep
-        assert "interrupted-1.db" in done.stderr
+    first = (tiny / "nastk-out" / "history.db").read_bytes()
+    assert run([*ARGUMENTS, "--seed", "5"]) == 0
+    assert (tiny / "nastk-out" / "history-1.db").read_bytes() == first
 
 
 def test_a_folder_of_any_name_holds_what_was_interrupted(tiny: Path) -> None:
     done = interrupted(tiny, "--out", "what 3?x")
-    assert names(tiny / "what 3?x") == ["interrupted.db"]
+    assert names(tiny / "what 3?x") == ["history.db"]
     assert run(shlex.split(done.stderr.split("to go on: nastk ")[1])) == 0
     assert len(set(asked(tiny))) == 8
 
 
 def test_what_was_evaluated_before_an_error_is_saved(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tiny / "late.py").write_text(
-        "from nastk.errors import NastkError\ncalls = []\n\ndef accuracy(arch):\n    calls.append(1)\n"
-        "    if len(calls) == 3:\n        raise NastkError('the licence server is gone')\n    return float(sum(arch))\n"
+        "import os\nfrom nastk.errors import NastkError\nfrom tiny import Tiny\n\nclass Late(Tiny):\n"
+        "    def statics(self, archs, **options):\n        if os.path.exists(os.environ['TINY_LOG']):\n"
+        "            raise NastkError('the licence server is gone')\n"
+        "        return super().statics(archs, **options)\n"
     )
-    assert run(["late.py:accuracy" if a == "tiny.py:accuracy" else a for a in ARGUMENTS]) == 2
+    arguments = [*ARGUMENTS[:2], "late.py:Late", *ARGUMENTS[3:]]
+    assert run(arguments) == 2
     error = capsys.readouterr().err
-    assert "the licence server is gone; 2 evaluations are saved in nastk-out/interrupted.db; to go on: nastk" in error
+    assert "the licence server is gone; 1 evaluation is kept in sqlite:///" in error
+    assert "nastk-out/history.db; to go on: nastk" in error
 
 
 def test_ctrl_c_with_storage_leaves_everything_there(tiny: Path) -> None:
     done = interrupted(tiny, "--storage", "sqlite:///run.db")
     assert done.returncode == 130
     assert len(done.stderr.splitlines()) == 1
-    assert "the same command goes on from there" in done.stderr
+    assert "kept in sqlite:///" in done.stderr
+    assert "--resume" not in done.stderr
     assert run([*ARGUMENTS, "--storage", "sqlite:///run.db"]) == 0
     assert len(set(asked(tiny))) == 8
 

@@ -1,0 +1,60 @@
+"""Identities: which study a search resumes, and which evaluations of other studies are as good as its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from nastk.code import code_of
+from nastk.evaluation import Identity
+from nastk.search.base import Objective, Searcher
+
+if TYPE_CHECKING:
+    from nastk.run import SearchDescription
+
+
+def study_identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
+    """Identity of a study, JSON-able: a study is resumed only with the same one. The budget is no part of it."""
+    return {
+        **searcher.space.identity(),
+        "objectives": [
+            {"name": o.name, "direction": o.direction, "fidelity": o.fidelity, **o.oracle.identity()}
+            for o in searcher.objectives
+        ],
+        "constraints": [str(c) for c in searcher.constraints],
+        "searcher": description.searcher,
+        "predictors": dict(description.predictors),
+        "options": dict(description.options),
+        "seed": description.seed,
+    }
+
+
+def earlier_identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
+    """The identity that databases hold which were written before identities had the space's choices."""
+    return {
+        "space": searcher.space.name,
+        "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in searcher.objectives],
+        "constraints": [str(c) for c in searcher.constraints],
+        "searcher": description.searcher,
+        "predictors": dict(description.predictors),
+        "options": dict(description.options),
+        "seed": description.seed,
+    }
+
+
+def evaluation_identity(objective: Objective) -> Identity:
+    """Identity of an objective's evaluations."""
+    oracle = objective.oracle
+    whole = oracle.space.whole
+    text = json.dumps([whole.identity(), oracle.identity()], sort_keys=True, default=repr)
+    codes = [c for c in (code_of(whole.source_code()), code_of(oracle.source_code())) if c is not None]
+    files = dict.fromkeys(str(c) for c in codes)
+    return Identity(
+        hashlib.sha256(text.encode()).hexdigest(),
+        objective.target,
+        objective.fidelity,
+        tuple(oracle.fidelities),
+        "-".join(dict.fromkeys(c.digest for c in codes)),
+        " and ".join(files),
+    )
