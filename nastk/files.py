@@ -170,8 +170,7 @@ def check_outputs(
         try:
             if path.is_dir():
                 raise StorageError(f"cannot write {path}: it is a folder")
-            atomic_name = f".{path.name}.{'x' * 8}{path.suffix}"  # as long as that of `atomic_path`
-            _check_folder(path.parent, atomic_name)
+            _check_folder(path.parent, f"{_prefix(path)}{os.getpid()}.{'x' * 8}{path.suffix}")  # as in `atomic_path`
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     for folder in folders:

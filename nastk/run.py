@@ -40,6 +40,9 @@ ACCURACY_DATASET = "cifar10"
 ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
 """A table's metrics that the objective "accuracy" stands for, in order of preference."""
 
+MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1}
+"""How latency is measured here where nothing else is asked for."""
+
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
 faster, and chooses by fewer results."""
@@ -666,6 +669,7 @@ def describe(
     asked = _Asked(space, dataset, device, {"runtime": runtime, "threads": threads, "batch": batch}, accuracy, epochs)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
+    asked.refuse_unused([facts for _, _, facts in found])
     names = objective_names([goal for goal, _, _ in found])
     if again := next((name for name in names if names.count(name) > 1), None):
         same = [text for text, name in zip(objectives, names, strict=True) if name == again]
@@ -742,6 +746,25 @@ class _Asked:
         if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
             goal = replace(goal, device=device)
         return self._column(goal)
+
+    def refuse_unused(self, oracles: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse what was asked for and is part of no objective, which would otherwise be left out without a word.
+
+        Args:
+            oracles: descriptions of those of all objectives.
+
+        Raises:
+            InvalidValue: such as a device where nothing depends on one.
+        """
+        kinds = {facts["oracle"] for facts in oracles}
+        if self.dataset is not None and "table" not in kinds:
+            raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
+        if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
+            raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
+        if "latency" not in kinds:
+            for option, default in MEASURED.items():
+                if self.measured[option] != default:
+                    raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")
 
     def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
         where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}

@@ -23,6 +23,7 @@ from nastk.oracles.goals import objective_names
 from nastk.oracles.table import CountingOracle, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
+from nastk.predictors.factory import predictor as named_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, searcher_class
@@ -125,8 +126,11 @@ def compare(
     if not searchers or budget < 1 or seeds < 1:
         raise InvalidValue("a benchmark needs at least one searcher, one budget and one seed")
     asked = problems(space, dataset, objectives, devices, report, with_proxies)
-    for name in searchers:
-        SEARCHERS.get(name)
+    kinds = [searcher_class(name) for name in searchers]
+    if predictor:
+        named_predictor(predictor)
+        if not any(kind.learns for kind in kinds):
+            raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
     table = benchmark(space).table
     used = tuple(table.source_devices if sources is None else sources)
     for device in used:
@@ -134,6 +138,8 @@ def compare(
             raise UnknownName("source device", device, table.devices())
     for problem in asked:  # errors of a problem are raised before anything is run
         scored = scores(problem)
+        if not any(goal.oracle(scored.table).expensive for goal in problem.goals):
+            raise InvalidValue(f"nothing of {problem.searched} is expensive; there is nothing to search")
         for name in searchers:
             if searcher_class(name).needs_fidelities:
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
@@ -165,8 +171,6 @@ def _search(job: _Run) -> Trace:
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
     goals = [Objective(name, spy) for name, spy in zip(objective_names(job.problem.goals), spies, strict=True)]
     expensive = [goal for goal in goals if goal.expensive]
-    if not expensive:
-        raise InvalidValue(f"nothing of {job.problem.searched} is expensive; there is nothing to search")
     seed = zlib.crc32(
         f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -81,7 +82,7 @@ def compare(
     Raises:
         InvalidValue: no evaluation, worker or repeat, or a negative time.
     """
-    if min(evaluations, workers, repeats) < 1 or seconds < 0:
+    if min(evaluations, workers, repeats) < 1 or not 0 <= seconds < math.inf:
         raise InvalidValue("there must be at least one evaluation, worker and repeat, of 0 seconds or more")
     table = benchmark(space, dataset=dataset)
 

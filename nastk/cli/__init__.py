@@ -20,7 +20,7 @@ from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
 from nastk.cli.options import Interrupted
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
-from nastk.errors import NastkError
+from nastk.errors import InvalidValue, NastkError
 
 app = typer.Typer(
     name="nastk",
@@ -80,6 +80,7 @@ def _warn(message: Warning | str, category: type[Warning], *where: object, **mor
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        _refuse_empty(arguments)
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
@@ -99,6 +100,15 @@ def _run(arguments: Sequence[str]) -> int:
     if outcome == 130:
         return _say("interrupted", 130, prefix="")
     return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse a value that is empty, as of a shell variable that is not set: no option and no argument takes one, and an
+    empty path would be the current folder."""
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = text.partition("=") if text.startswith("--") else (before, "=", text)
+        if equals and not value.strip():
+            raise InvalidValue(f"{option if option.startswith('-') else 'an argument'} is empty")
 
 
 def _refused(error: OSError) -> int:

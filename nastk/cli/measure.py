@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Batch, Json, RandomArchs, Runtime, Seed, Space, Threads
+from nastk.cli.options import Archs, ArchsOption, Batch, Json, RandomArchs, Runtime, Seed, Space, Threads, count
 
 
 def measure(
@@ -23,13 +23,9 @@ def measure(
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
     ] = False,
-    adapt: Annotated[
-        int, typer.Option("--adapt", metavar="N", min=2, help="With --check-predictor: measurements to adapt to.")
-    ] = 10,
-    test: Annotated[
-        int, typer.Option("--test", metavar="N", min=3, help="With --check-predictor: measurements to test on.")
-    ] = 100,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="With --check-predictor: repetitions.")] = 3,
+    adapt: Annotated[int, count("--adapt", "With --check-predictor: measurements to adapt to.", least=2)] = 10,
+    test: Annotated[int, count("--test", "With --check-predictor: measurements to test on.", least=3)] = 100,
+    runs: Annotated[int, count("--runs", "With --check-predictor: repetitions.")] = 3,
     seed: Seed = 0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Json, RandomArchs, Seed, Space
+from nastk.cli.options import Archs, ArchsOption, Json, RandomArchs, Seed, Space, Workers, count
 
 
 def zcp(
@@ -22,14 +22,10 @@ def zcp(
         str,
         typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file with arrays images and labels."),
     ] = "digits",
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="How many images.")] = 64,
+    batch_size: Annotated[int, count("--batch-size", "How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
-    initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="Random initialisations to average over.")
-    ] = 1,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    initialisations: Annotated[int, count("--initialisations", "Random initialisations to average over.")] = 1,
+    workers: Workers = None,
     device: Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda or cuda:1.")] = "cpu",
     seed: Seed = 0,
     csv_file: Annotated[

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import re
 import zipfile
 import zlib
@@ -91,6 +92,8 @@ def bring(
     taken = inspect.signature(module.read).parameters
     if given.get("space") == module.SPACE:
         given.pop("space", None)
+    if not math.isfinite(given.get("fidelity", 0.0)):
+        raise InvalidValue(f"--fidelity {given['fidelity']}: write a number of epochs, such as 200")
     wrong = [OPTIONS[key] for key in given if key not in taken]
     if wrong:
         what = f"is of {module.SPACE}" if wrong == ["--space"] else f"does not take {', '.join(wrong)}"

@@ -61,6 +61,19 @@ def test_from_scratch_uses_no_weights(mine: Path, capsys: pytest.CaptureFixture[
     assert "resembles" not in capsys.readouterr().out
 
 
+def test_the_old_name_of_the_measurements_still_works_and_warns(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", "--measured", str(mine), "7", "3"]) == 0
+    now = capsys.readouterr()
+    assert run(["predict", "--measurements", str(mine), "7", "3"]) == 0
+    before = capsys.readouterr()
+    assert (before.out, now.err) == (now.out, "")
+    assert before.err.startswith("nastk: warning: --measurements FILE is now --measured FILE")
+    assert run(["predict", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--measured" in shown
+    assert "--measurements" not in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [

@@ -18,6 +18,7 @@ import typer.main
 
 from nastk.cli import app, run
 from nastk.data import imported
+from nastk.storage import open_history
 
 OWN = """
 import nastk
@@ -89,6 +90,9 @@ BASES: dict[str, list[str]] = {
     "reproduce accuracy": ["reproduce", "accuracy", "--methods", "ridge", "--seeds", "1"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
     "reproduce supernet": ["reproduce", "supernet", "--seeds", "1"],
+    "study list": ["study", "list", "--storage", "sqlite:///study.db"],
+    "study show": ["study", "show", "--storage", "sqlite:///study.db"],
+    "study retry": ["study", "retry", "--storage", "sqlite:///study.db"],
     "data list": ["data", "list"],
     "data fetch": ["data", "fetch", "fbnet"],
     "data import": ["data", "import", "acc.csv", "--space", "tiny.py:Tiny", "--column", "acc:val_accuracy"],
@@ -119,11 +123,11 @@ COUNT = [
     "²",
     "💥",
 ]
-NUMBER = ["", "x", "-1", "nope", "💥", "--", "1,5", "-inf"]
+NUMBER = ["", "x", "-1", "nope", "💥", "--", "1,5", "-inf", "inf", "nan"]
 LIST = ["", ",", "a,,b", ",a", "a,", "nope", "💥", LONG]
 COUNTS = ["", ",", "5,,6", "0", "-3", "1.5", "x", "²", "9" * 5000, "1" + "0" * 30, "5,x"]
 FILE_IN = ["", ".", "folder", "nowhere.csv", LONG, "binary", "empty", "deep.json", "text.txt/x", "\udcff", "💥"]
-FILE_OUT = ["", ".", "folder", LONG, "text.txt/x.json", "/proc/nope/x.json", "text.txt/"]
+FILE_OUT = ["", ".", "folder", LONG, "text.txt/x.json", "/proc/nope/x.json"]
 FOLDER_OUT = ["text.txt", "text.txt/out", LONG, "/proc/nope"]
 SPACE = [*ODD, "nasbench21", "tiny.py", "tiny.py:", ":Tiny", "tiny.py:Nope", "tiny.py:number", "tiny.py:Fails"]
 SPACE += ["tiny.py:Nameless", "broken.py:X", "folder:X", "nowhere.py:X", "os:path", "naslib:Nope", f"{LONG}.py:X"]
@@ -159,8 +163,8 @@ WRONG: dict[str, list[str]] = {
     "--searchers": LIST,
     "--predictor": PREDICTOR,
     "--storage": STORAGE,
-    "--config": [*FILE_IN, "wrong.toml", "broken.toml", "deep.toml", "nul.toml"],
-    "--out": FOLDER_OUT,
+    "--config": [*(name for name in FILE_IN if name != "empty"), "wrong.toml", "broken.toml", "deep.toml", "nul.toml"],
+    "--out": [*FOLDER_OUT, ""],
     "--figures": FOLDER_OUT,
     "--folder": FOLDER_OUT,
     "--json": FILE_OUT,
@@ -195,7 +199,7 @@ WRONG: dict[str, list[str]] = {
     "--source-samples": COUNTS,
     "--batch": COUNT,
     "--fidelity": NUMBER,
-    "--seconds": [*NUMBER, "inf", "nan"],
+    "--seconds": NUMBER,
 }
 """Wrong values by option; those that are whole numbers, `COUNT`, need no line here."""
 OF_COMMAND: dict[tuple[str, str], list[str]] = {
@@ -204,12 +208,17 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("predict", "--measurements"): FILE_IN,
     ("reproduce supernet", "--devices"): [*LIST, "torch:1", "torch:x:1", "torch:0:1", "torch:1:1,torch:1:1"],
     ("reproduce supernet", "--device"): DEVICE,
-    ("search", "--study"): [],
+    ("search", "--study"): [""],
+    ("study show", "--study"): ODD,
+    ("study retry", "--study"): ODD,
+    ("study list", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
+    ("study show", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
+    ("study retry", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
     ("search", "--predictor"): [*PREDICTOR, "gp"],
     ("data import", "--dataset"): [],
     ("data import", "--device"): ["pi5"],
     ("data forget", "--space"): SPACE,
-    ("bench search", "--sources"): LIST,
+    ("bench search", "--predictor"): [*OBJECT, "gp", "=gp"],
 }
 """The same for one command; empty where any text is right."""
 ARGUMENTS: dict[tuple[str, str], list[str]] = {
@@ -217,7 +226,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("predict", "archs"): ARCH,
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
-    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
+    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(6))],
     ("data fetch", "names"): ODD,
     ("data import", "paths"): [*FILE_IN, "csv", "nope acc.csv", "nasbench201-pth"],
     ("data forget", "names"): ODD,
@@ -236,6 +245,12 @@ CONTRADICTIONS = [
     "search --space tiny.py:Tiny --objective test_accuracy --objective test_accuracy@3 --searcher random",
     "search --space tiny.py:Tiny --searcher multi-fidelity --objective params",
     "search --epochs 5,50",
+    "search --space tiny.py:Tiny --objective params --device pi5",
+    "search --space tiny.py:Tiny --objective params --dataset cifar10",
+    "search --space tiny.py:Tiny --objective params --runtime torch --threads 4",
+    "search --space tiny.py:Tiny --objective test_accuracy --batch 8 --searcher random",
+    "search --space tiny.py:Tiny --objective params --runtime onnx",
+    "bench search --space tiny.py:Tiny --objective test_accuracy --searchers random --predictor gp",
     "measure --space tiny.py:Tiny",
     "measure --space tiny.py:Bare 1_1_1",
     "measure --space tiny.py:Tiny --check-predictor 1_1_1",
@@ -299,7 +314,7 @@ def wrong_values(command: str, parameter: Any) -> list[str] | None:
 def with_value(base: list[str], parameter: Any, value: str) -> list[str]:
     """The line with another value of a parameter, in its place or at the end."""
     if not is_option(parameter):
-        words = 2 if base[0] in ("bench", "reproduce", "data") else 1
+        words = 2 if base[0] in ("bench", "reproduce", "data", "study") else 1
         line = base[:words] + base[words + 1 :]
         values = value.split(" ") if value.strip() else [value]
         return [*line, "--", *values]
@@ -325,7 +340,10 @@ def wrong_lines(n: int, seed: int = 0) -> list[list[str]]:
         base, values = BASES[name], wrong_values(name, parameter)
         kind = rng.random()
         if kind < 0.75 and values:
-            lines.append(with_value(base, parameter, rng.choice(values)))
+            line = with_value(base, parameter, rng.choice(values))
+            also = rng.choice([p for of, p in pairs if of == name])  # two faults are one line, too
+            more = wrong_values(name, also) if kind < 0.25 and is_option(also) and is_option(parameter) else None
+            lines.append(with_value(line, also, rng.choice(more)) if more else line)
         elif is_option(parameter) and kind < 0.85:
             flag = parameter.opts[0]
             lines.append([*base, f"{flag}=yes"] if values is None else [*base, flag])
@@ -365,7 +383,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "wrong.toml": "bugdet = 3\n",
         "broken.toml": "budget = ",
         "deep.toml": f"objective = {'[' * 100_000}",
-        "nul.toml": 'out = "a\\u0000b"\n',
+        "nul.toml": 'json = "a\\u0000b"\n',
         "deep.json": "[" * 100_000,
         "result.json": json.dumps({"chart": RESULT}),
         "other.json": '{"chart": {}}',
@@ -375,10 +393,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"axes": 5},
         {"axes": []},
         {"front": "abc"},
-        {"front": [{"arch": 3, "shown": {"accuracy": {"value": "x", "kind": "table"}}, "predicted": {}}]},
         {"front": [{"arch": "a", "shown": {"accuracy": {"value": 1.0, "kind": "nope"}}, "predicted": {}}]},
         {"notes": 3},
-        {"cloud": {"archs": 3}},
         {"true_front": 3},
     ]
     texts |= {f"bad{i}.json": json.dumps({"chart": RESULT | change}) for i, change in enumerate(bad)}
@@ -386,6 +402,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (here / name).write_text(text, encoding="utf-8")
     (here / "binary").write_bytes(bytes(range(256)))
     imported.bring("csv", [Path("acc.csv")], space="tiny.py:Tiny", columns=["acc:test_accuracy"])
+    open_history("sqlite:///study.db", "nastk", {"space": "tiny", "objectives": []}).close()
     return here
 
 
@@ -399,7 +416,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     for where in (
         "nastk.study.Study.run", "nastk.oracles.latency.Latency.measure_many", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each", "nastk.bench.accuracy.each",
-        "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._times",
+        "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each", "nastk.reproduce.modnas.each",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
     ):  # fmt: skip
