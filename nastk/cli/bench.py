@@ -19,7 +19,7 @@ def _group() -> None:
 
 @app.command("search")
 def search(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a fetched or imported table.")] = "nasbench201",
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a table.")] = "nasbench201",
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="D", help="Data set of the table; by default its first.")
     ] = None,

@@ -226,7 +226,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("predict", "archs"): ARCH,
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
-    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(6))],
+    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(4))],
     ("data fetch", "names"): ODD,
     ("data import", "paths"): [*FILE_IN, "csv", "nope acc.csv", "nasbench201-pth"],
     ("data forget", "names"): ODD,
@@ -391,9 +391,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     bad: list[dict[str, Any]] = [
         {"axes": 5},
-        {"axes": []},
         {"front": "abc"},
-        {"front": [{"arch": "a", "shown": {"accuracy": {"value": 1.0, "kind": "nope"}}, "predicted": {}}]},
         {"notes": 3},
         {"true_front": 3},
     ]
