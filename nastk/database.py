@@ -31,6 +31,9 @@ OPENING = 30.0
 STEP = 0.2
 """Seconds between looks at whether Ctrl-C was pressed, while waiting for a database."""
 
+RACES = 5
+"""How often to look again where other processes create the same tables or study at the same moment, and win."""
+
 PASSING = re.compile(
     r"locked|busy|disk is full|disk full|disk I/O|unable to open|connect|timeout|terminat|recovery|closed"
 )
@@ -80,7 +83,7 @@ RECORDS = sa.Table(
     sa.Column("origin", sa.String(200), nullable=False, server_default=""),  # the study that evaluated it, if another
     sa.Column("evaluation", sa.String(64), nullable=False, server_default=""),  # Identity.digest
     sa.Column("resolved", sa.String(40), nullable=False, server_default=""),  # Identity.resolved
-    sa.Column("version", sa.String(40), nullable=False, server_default=""),  # Identity.version
+    sa.Column("version", sa.String(80), nullable=False, server_default=""),  # Identity.version
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
 """One row per :class:`Record`. The unique constraint makes the second of two concurrent runs of one study fail."""
@@ -164,12 +167,13 @@ class Database:
                     made = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
                     connection.execute(sa.text(f"ALTER TABLE {RECORDS.name} ADD COLUMN {made}"))
 
-        self.within(make)
+        self.within(make, races=RACES)
 
-    def within(self, work: Callable[[sa.Connection], Answer], outage: float | None = None) -> Answer:
+    def within(self, work: Callable[[sa.Connection], Answer], outage: float | None = None, races: int = 0) -> Answer:
         """Do some work in one transaction, all or nothing.
 
         Args:
+            races: do it anew, this often, where another process created the same at the same moment.
             outage: go on trying for this many seconds where the database is locked, full or out of reach. By default
                 only a lock is waited for, and no longer than another process needs to open the database.
 
@@ -183,7 +187,10 @@ class Database:
                 with self._engine.begin() as connection:
                     return work(connection)
             except IntegrityError:
-                raise
+                if not races:
+                    raise
+                races -= 1
+                continue
             except (SQLAlchemyError, ImportError) as error:
                 failure = self._translated(error)
                 passing = bool(PASSING.search(str(failure))) if outage is not None else "locked" in str(failure)
@@ -236,4 +243,4 @@ def sqlite_url(path: str | os.PathLike[str]) -> str:
 
 def without_password(text: str) -> str:
     """A text with every password of a URL in it replaced by ``***``, also of one that cannot be read as a URL."""
-    return re.sub(r"(\w+://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([^:/@\s]*:)(?!//)\S*@", r"\1***@", text)

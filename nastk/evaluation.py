@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,16 +89,24 @@ class Identity:
         target: the fidelity that a record without one has.
         fidelity: the objective's own.
         fidelities: that the oracle has.
-        version: digest of the user's source code that evaluates; empty where there is none.
-        code: that source, in words, with the date of its last change.
+        code: the user's source code that evaluates: in words, with the date of the last change, by its digest.
     """
 
     digest: str
     target: float | None = None
     fidelity: float | None = None
     fidelities: tuple[float, ...] = ()
-    version: str = ""
-    code: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Of the user's source code: its digests; empty where there is none."""
+        return "-".join(self.code)
+
+    def edited_since(self, version: str) -> list[str]:
+        """The sources, in words, that another version of it did not have."""
+        before = version.split("-")
+        return [said for digest, said in self.code.items() if version and digest not in before]
 
     def resolved(self, fidelity: float | None) -> float | None:
         """The fidelity at which a record was evaluated."""

@@ -19,7 +19,7 @@ def study_identity(description: SearchDescription, searcher: Searcher) -> dict[s
     return {
         **searcher.space.identity(),
         "objectives": [
-            {"name": o.name, "direction": o.direction, "fidelity": o.fidelity, **o.oracle.identity()}
+            {"name": o.name, "direction": o.direction, **_fidelities(o), **o.oracle.identity()}
             for o in searcher.objectives
         ],
         "constraints": [str(c) for c in searcher.constraints],
@@ -28,6 +28,12 @@ def study_identity(description: SearchDescription, searcher: Searcher) -> dict[s
         "options": dict(description.options),
         "seed": description.seed,
     }
+
+
+def _fidelities(objective: Objective) -> dict[str, Any]:
+    """At what an objective is evaluated; nothing where its oracle has no fidelities."""
+    every = [float(f) for f in objective.oracle.fidelities]
+    return {"fidelity": objective.target, "fidelities": every} if every else {}
 
 
 def earlier_identity(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
@@ -49,12 +55,10 @@ def evaluation_identity(objective: Objective) -> Identity:
     whole = oracle.space.whole
     text = json.dumps([whole.identity(), oracle.identity()], sort_keys=True, default=repr)
     codes = [c for c in (code_of(whole.source_code()), code_of(oracle.source_code())) if c is not None]
-    files = dict.fromkeys(str(c) for c in codes)
     return Identity(
         hashlib.sha256(text.encode()).hexdigest(),
         objective.target,
         objective.fidelity,
         tuple(oracle.fidelities),
-        "-".join(dict.fromkeys(c.digest for c in codes)),
-        " and ".join(files),
+        {c.digest: str(c) for c in codes},
     )

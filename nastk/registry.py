@@ -162,7 +162,7 @@ def load_object(path: str) -> Any:
             module = importlib.import_module(module_name)
     except InvalidValue:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script ends the process when it is imported
         raise InvalidValue(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)

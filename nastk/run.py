@@ -182,15 +182,31 @@ class Run:
             self.result.settle(self.description.verify, progress)
         return self.result
 
+    def keep_in(self, storage: str | os.PathLike[str], study: str | None = None) -> None:
+        """Keep the history in a database, and go on with what it has of this search; before the search begins.
+
+        Args:
+            storage: SQLAlchemy URL, or the path of a SQLite file.
+            study: its name there; by default it is found by its identity.
+        """
+        self.history = self._open(storage, study)
+
     def save(self, storage: str | os.PathLike[str]) -> None:
         """Copy the history into a database from which the same search can be resumed.
 
         Args:
             storage: SQLAlchemy URL, or the path of a new SQLite file.
         """
-        saved = _open(storage, None, self.description, self.searcher)
+        saved = self._open(storage, None)
         saved.add(self.history.records(), self.history.state())
         saved.close()
+
+    def _open(self, storage: str | os.PathLike[str], study: str | None) -> History:
+        from nastk.storage import open_history
+
+        identities = {o.name: evaluation_identity(o) for o in self.searcher.objectives}
+        earlier = earlier_identity(self.description, self.searcher)
+        return open_history(storage, study, self.identity, identities, earlier)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -260,25 +276,10 @@ def compose(
         budget=limits, **options,
     )  # fmt: skip
     limits |= searcher.budget
-    if storage is None or isinstance(storage, History):
-        history = History() if storage is None else storage
-    else:
-        history = _open(storage, study, description, searcher)
-    return Run(description, searcher, limits, history)
-
-
-def _open(
-    storage: str | os.PathLike[str], study: str | None, description: SearchDescription, searcher: Searcher
-) -> History:
-    from nastk.storage import open_history
-
-    return open_history(
-        storage,
-        study,
-        study_identity(description, searcher),
-        {o.name: evaluation_identity(o) for o in searcher.objectives},
-        earlier_identity(description, searcher),
-    )
+    composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History())
+    if storage is not None and not isinstance(storage, History):
+        composed.keep_in(storage, study)
+    return composed
 
 
 def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:

@@ -52,7 +52,9 @@ class DurableHistory(History):
         self.storage = self.place = self._database.shown
         self._identities = dict(identities)
         self._database.create()
-        self._id, self.study = self._database.within(lambda c: self._open(c, study, config, earlier))
+        self._id, self.study = self._database.within(
+            lambda c: self._open(c, study, config, earlier), races=database.RACES
+        )
         self._deaths: dict[Key, int] = {}
         self._take_in()
         self._database.within(self._take_over)
@@ -109,7 +111,7 @@ class DurableHistory(History):
         """Copy what other studies of this database evaluated and this one could have; it is charged to nobody."""
         have = {_row_key(row) for row in connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id))}
         taken: Counter[tuple[str, str]] = Counter()
-        outdated: Counter[str] = Counter()
+        edited: Counter[tuple[str, str]] = Counter()
         for name, identity in self._identities.items():
             others = (
                 sa.select(RECORDS, STUDIES.c.name.label("evaluated_by"))
@@ -133,17 +135,17 @@ class DurableHistory(History):
             if row.origin:
                 taken[row.objective, row.origin] += 1
             of = self._identities.get(row.objective)
-            if of is not None and row.version and of.version and row.version != of.version:
-                outdated[row.objective] += 1
+            if of is not None:
+                edited.update((row.objective, said) for said in of.edited_since(row.version))
         for (name, origin), count in taken.items():
             self.notes.append(
                 f"{count} evaluation{'s' * (count > 1)} of {name} known from study {origin!r} in {self.storage}, "
                 "beyond the budget."
             )
-        for name, count in outdated.items():
+        for (name, code), count in edited.items():
             self.notes.append(
-                f"The code that evaluates {name} was edited: {self._identities[name].code}. {count} of its evaluations "
-                "were made by the code before, and are used all the same; for a fresh start use another storage."
+                f"The code that evaluates {name} was edited: {code}. {count} of its evaluations were made before, and "
+                "are used all the same; for a fresh start use another storage."
             )
 
     def _load(self) -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from effort import HANGS
 from toy import Toy
 
-from nastk.errors import InvalidValue, StorageError
+from nastk.database import without_password
+from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.evaluation import Record
 from nastk.history import History
-from nastk.storage import open_history
+from nastk.parallel import Uninterrupted
+from nastk.storage import open_history, retry, studies
 
 FULL = Record((0, 1, 2, 0), "latency", 3.25, 0.125, 1.5, 108.0, "measured on x", time=5.0)
 FAILED = Record((1, 1, 2, 0), "latency", math.nan, status="failed", reason="no GPU", time=6.0)
@@ -226,3 +232,210 @@ def test_a_kill_right_after_add_loses_nothing(tmp_path: Path) -> None:
     history = open_history(f"sqlite:///{tmp_path}/run.db")
     assert [r.arch for r in history.records()] == [(i,) for i in range(5)]
     assert history.state() == {"asks": 4}
+
+
+# ---- outages
+
+
+def test_a_short_outage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.database.BUSY", 0.05)
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    other = sqlite3.connect(tmp_path / "run.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.5, lambda: other.execute("ROLLBACK"))
+    release.start()
+    with pytest.warns(UserWarning, match=r"database is locked.*; trying again for 180 s"):
+        history.add([FULL])
+    release.join()
+    other.close()
+    assert [r.key for r in open_history(f"sqlite:///{tmp_path}/run.db").records()] == [FULL.key]
+
+
+def test_ctrl_c_ends_the_wait_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.database.BUSY", 0.05)
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    other = sqlite3.connect(tmp_path / "run.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    def record() -> None:
+        with Uninterrupted():
+            history.add([FULL])
+
+    with pytest.warns(UserWarning, match="trying again"), pytest.raises(KeyboardInterrupt):
+        record()
+    other.close()
+    assert [r.key for r in open_history(f"sqlite:///{tmp_path}/run.db").records()] == [FULL.key]
+
+
+def test_records_of_an_outage_are_taken_in_once_and_by_their_study_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    monkeypatch.setattr("nastk.database.OUTAGE", 0.0)
+    monkeypatch.setattr("nastk.database.BUSY", 0.05)
+    one, two = open_history(url, "one"), open_history(url, "two")
+    other = sqlite3.connect(tmp_path / "run.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for history in (one, two):
+        with pytest.raises(StorageError, match=r"1 finished evaluation kept in .*run\.db\.unsaved\.jsonl"):
+            history.add([FULL])
+    other.close()
+    assert len(open_history(url, "one")) == 1
+    assert (tmp_path / "run.db.unsaved.jsonl").exists(), "the other study's record is still there"
+    assert len(open_history(url, "two")) == 1
+    assert not (tmp_path / "run.db.unsaved.jsonl").exists()
+    assert len(open_history(url, "one")) == 1
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '{"study": "nastk"}', "\xff"])
+def test_a_damaged_file_of_unsaved_records_is_one_line_and_stays(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.db.unsaved.jsonl"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StorageError, match=r"cannot take in .*unsaved\.jsonl") as raised:
+        open_history(f"sqlite:///{tmp_path}/run.db")
+    one_line(raised)
+    assert file.read_bytes() == text.encode("latin-1")
+
+
+# ---- evaluations that end their process
+
+
+def dying(tmp_path: Path, keys: list[Any]) -> History:
+    """What a study finds after a process that began these evaluations was killed."""
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    history.begin(keys)
+    return open_history(f"sqlite:///{tmp_path}/run.db")
+
+
+KEY = ((0, 1), "accuracy", None, "search")
+OTHER = ((1, 1), "accuracy", None, "search")
+
+
+def test_the_second_death_during_an_evaluation_fails_it(tmp_path: Path) -> None:
+    once = dying(tmp_path, [KEY, OTHER])
+    assert once.is_suspect(KEY)
+    assert once.is_suspect(OTHER)
+    once.add([Record(OTHER[0], "accuracy", 1.0)])
+    twice = dying(tmp_path, [KEY])
+    (record,) = [r for r in twice.records() if r.status == "failed"]
+    assert record.key == KEY
+    assert record.reason == "the process ended 2 times during this evaluation (out of memory? killed?)"
+    assert not record.charged
+    again = open_history(f"sqlite:///{tmp_path}/run.db")
+    assert not again.is_suspect(OTHER)
+    assert len(again) == 2
+
+
+def test_an_abandoned_evaluation_is_no_suspect(tmp_path: Path) -> None:
+    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    history.begin([KEY])
+    history.abandon()
+    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
+
+
+# ---- opening
+
+
+def test_a_database_in_memory_is_refused() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"):
+        with pytest.raises(StorageError, match=r"in memory and would keep nothing; write sqlite:///run\.db"):
+            open_history(url)
+
+
+def test_a_path_is_a_storage(tmp_path: Path) -> None:
+    open_history(tmp_path / "odd ?#.db").add([FULL])
+    assert len(open_history(tmp_path / "odd ?#.db")) == 1
+    assert (tmp_path / "odd ?#.db").is_file()
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    history = open_history("sqlite:///run.db")
+    history.close()
+    monkeypatch.chdir(tmp_path / "a")
+    history.add([FULL])
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_no_message_has_a_password(tmp_path: Path) -> None:
+    for url in (
+        "postgresql://me:secret@localhost:1/db",
+        "nosuch://me:secret@host/db",
+        "me:secret@host",
+        "://me:secret@x",
+    ):
+        with pytest.raises(StorageError) as raised:
+            open_history(url)
+        assert "secret" not in str(raised.value), url
+        assert without_password(f"nastk --storage {url} --seed 1").endswith("--seed 1")
+
+
+OPEN = """
+import sys
+from nastk.storage import open_history
+from nastk.evaluation import Record
+print("ready", flush=True)
+sys.stdin.readline()
+history = open_history(sys.argv[1], sys.argv[2], {"seed": 0})
+for i in range(10):
+    history.begin([((i,), "accuracy", None, "search")])
+    history.add([Record((i,), "accuracy", 1.0)], {"asks": i})
+"""
+
+
+def test_studies_that_are_opened_at_once_in_a_fresh_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", OPEN, url, f"study {i}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        _, error = process.communicate(timeout=HANGS)
+        assert process.returncode == 0, error
+    assert [len(open_history(url, f"study {i}", {"seed": 0})) for i in range(4)] == [10] * 4
+
+
+def test_one_study_opened_at_once_is_one_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    with ThreadPoolExecutor(4) as pool:
+        histories = list(pool.map(lambda _: open_history(url, None, {"seed": 0}), range(4)))
+    assert {h.study for h in histories} == {"nastk"}  # type: ignore[attr-defined]
+    assert len(studies(url)) == 1
+
+
+# ---- the studies of a storage
+
+
+def test_failed_evaluations_are_forgotten_and_proposed_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    history = open_history(url)
+    history.add([FULL, FAILED], {"asks": 3, "open": [[[0, 1, 2, 2], ["latency"], None]]})
+    assert [(f.name, f.evaluations, sum(f.failures.values())) for f in studies(url)] == [("nastk", {"latency": 2}, 1)]
+    assert retry(url, "nastk") == 1
+    again = open_history(url)
+    assert [r.key for r in again.records()] == [FULL.key]
+    state = again.state()
+    assert state is not None
+    assert state["open"] == [[list(FAILED.arch), ["latency"], FAILED.fidelity], [[0, 1, 2, 2], ["latency"], None]]
+    assert state["asks"] == 3
+    assert retry(url, "nastk") == 0
+    with pytest.raises(UnknownName, match="nastk"):
+        retry(url, "nastq")
+
+
+def test_what_is_no_database_has_no_studies(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no database"):
+        studies(f"sqlite:///{tmp_path}/missing.db")
+    assert not (tmp_path / "missing.db").exists()

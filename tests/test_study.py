@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,6 +24,8 @@ from nastk.errors import InvalidValue, NastkError, StorageError, UnknownName
 from nastk.evaluation import Record
 from nastk.history import History
 from nastk.oracles.base import FunctionOracle, Oracle
+from nastk.predictors.ridge import Ridge
+from nastk.report.summary import Summary
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.search.random import RandomSearch
 from nastk.spaces.base import Archs
@@ -610,3 +614,177 @@ def test_records_told_from_outside_count_as_known() -> None:
     searcher = RandomSearch(SPACE, [Objective.of(o) for o in objectives()])
     result = Study(searcher, 100, history).run()
     assert result.history.counts() == {"accuracy": 63, "latency": 63}
+
+
+# ---- retries, and what a failure costs
+
+
+class Flaky:
+    """A function that fails at each architecture's first `times` calls."""
+
+    def __init__(self, times: int, error: Exception):
+        self.times, self.error = times, error
+        self.calls: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, archs: Archs) -> Any:
+        for arch in map(tuple, archs.tolist()):
+            self.calls[arch] = self.calls.get(arch, 0) + 1
+            if self.calls[arch] <= self.times:
+                raise self.error
+        return accuracy(archs)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), ConnectionError("reset"), MemoryError()])
+def test_a_transient_failure_is_tried_again(error: Exception) -> None:
+    flaky = Flaky(1, error)
+    result = nastk.search(SPACE, [oracle("accuracy", flaky)], searcher="random", budget=6)
+    assert set(flaky.calls.values()) == {2}
+    assert [(r.status, r.attempts) for r in result.history.records()] == [("ok", 2)] * 6
+    assert not result.failures
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TypeError("x"), KeyError("x"), ZeroDivisionError()])
+def test_a_failure_that_would_come_again_is_not_tried_again(error: Exception) -> None:
+    flaky = Flaky(9, error)
+    with pytest.raises(NastkError, match=type(error).__name__):
+        nastk.search(SPACE, [oracle("accuracy", flaky)], searcher="random", budget=6, storage=History())
+    assert set(flaky.calls.values()) == {1}
+
+
+@pytest.mark.parametrize(("retries", "tried"), [(0, 1), (1, 2), (3, 4)])
+def test_retries_are_the_users_choice(retries: int, tried: int) -> None:
+    flaky = Flaky(99, RuntimeError("CUDA out of memory"))
+    with pytest.raises(NastkError, match="all 5 evaluations of accuracy failed"):
+        nastk.search(
+            SPACE, [oracle("accuracy", flaky)], searcher="random", budget=6, retries=retries, storage=History()
+        )
+    assert set(flaky.calls.values()) == {tried}
+
+
+def at_random(archs: Archs) -> Any:
+    """Fails for a quarter of the networks, good and bad ones."""
+    if SPACE.canonical(archs)[0] @ [3, 5, 7, 11] % 4 == 0:
+        raise RuntimeError("CUDA out of memory")
+    return accuracy(archs)
+
+
+@pytest.mark.parametrize("searcher", [*SEARCHERS, "predictor", "mo-bananas"])
+def test_failures_are_counted_replaced_and_charged_only_by_choice(searcher: str) -> None:
+    goals = [oracle("accuracy", at_random), oracle("latency")]
+    options: dict[str, Any] = {"predictor": "ridge"} if searcher in ("predictor", "mo-bananas") else {}
+    found = nastk.search(SPACE, goals, searcher=searcher, budget=12, batch=1, **options)
+    (row,) = found.failures
+    assert row["reason"] == "RuntimeError: CUDA out of memory"
+    assert row["of"] - row["count"] == 12
+    assert found.history.spent() == {"accuracy": 12, "latency": 12}
+    assert len(found.searcher.complete()[0]) == 12, "each success of one objective is of a network with the other"
+    charged = nastk.search(SPACE, goals, searcher=searcher, budget=12, batch=1, count_failures=True, **options)
+    assert charged.history.counts() == {"accuracy": 12, "latency": 12}
+    assert 0 < sum(r["count"] for r in charged.failures) < 12
+
+
+def test_failures_are_replaced_in_parallel_too() -> None:
+    goals = [oracle("accuracy", at_random), oracle("latency")]
+    with ThreadPoolExecutor(4) as pool:
+        found = nastk.search(SPACE, goals, searcher="random", budget=12, executor=pool, workers=4)
+    assert found.history.spent() == {"accuracy": 12, "latency": 12}
+    assert len(found.searcher.complete()[0]) == 12
+
+
+def test_short_trainings_that_fail_are_not_charged() -> None:
+    def train(archs: Archs, epochs: float) -> Any:
+        return at_random(archs) - 1.0 / epochs
+
+    goal = FunctionOracle(SPACE, train, "accuracy", "%", "max", fidelities=(1, 9))
+    for searcher in ("successive-halving", "mo-asha", "multi-fidelity"):
+        found = nastk.search(SPACE, [goal], searcher=searcher, budget=4, seed=1)
+        records = [r for r in found.history.records() if r.status == "ok"]
+        assert found.failures
+        assert 3.0 < sum((r.fidelity or 9.0) / 9.0 for r in records) <= 4.0, searcher
+
+
+def test_a_search_that_fails_too_often_stops_and_says_so() -> None:
+    def once(archs: Archs) -> Any:
+        if len(made) > 0:
+            raise RuntimeError("no GPU")
+        made.append(1)
+        return accuracy(archs)
+
+    made: list[int] = []
+    result = nastk.search(SPACE, [oracle("accuracy", once)], searcher="random", budget=8, retries=0)
+    assert result.history.counts() == {"accuracy": 1 + 8}
+    assert "Stopped: 8 evaluations of accuracy failed" in result.notes[0]
+
+
+def test_fewer_failures_than_a_hopeless_run_are_said_too() -> None:
+    with pytest.raises(NastkError, match="all 3 evaluations of latency failed; last: RuntimeError: no GPU"):
+        nastk.search(
+            SPACE, [oracle("accuracy"), oracle("latency", broken)], searcher="random", budget=3, storage=History(),
+            count_failures=True,
+        )  # fmt: skip
+
+
+def test_a_failed_latency_leaves_the_accuracy(tmp_path: Path) -> None:
+    """A predictor completes it; the summary names what cannot be compared."""
+
+    def lost(archs: Archs) -> Any:
+        if archs[0, 3] == 2:
+            raise RuntimeError("device lost")
+        return latency(archs)
+
+    for searcher, options in (("random", {}), ("predictor", {"predictor": "ridge"})):
+        goals = [oracle("accuracy"), oracle("latency", lost)]
+        result = nastk.search(SPACE, goals, searcher=searcher, budget=20, verify=0, **options)
+        failed = {r.arch for r in result.history.records() if r.status == "failed"}
+        assert failed
+        known = {r.arch: r.value for r in result.history.records() if r.objective == "accuracy"}
+        assert failed <= set(known)
+        front = {tuple(a) for a in result.front_archs.tolist()}
+        said = " ".join(Summary(result).chart.notes)
+        lacking = [r.arch for r in result.history.records() if r.status == "failed" and r.arch not in front]
+        assert all(SPACE.format(arch) in said for arch in lacking[:5])
+        if searcher == "predictor" and (shown := failed & front):
+            table = result.front.set_index("arch").loc[[SPACE.format(a) for a in shown]]
+            assert set(table["latency_source"]) == {"predicted"}
+
+
+def test_an_evaluation_may_exit_or_move_and_nothing_else_changes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def rude(archs: Archs) -> Any:
+        os.chdir(tmp_path / "elsewhere")
+        if archs[0, 0] == 1:
+            sys.exit("cannot go on")
+        return accuracy(archs)
+
+    result = nastk.search(SPACE, [oracle("accuracy", rude)], searcher="random", budget=9, storage="sqlite:///run.db")
+    assert {r["reason"] for r in result.failures} == {"SystemExit: cannot go on"}
+    assert os.getcwd() == str(tmp_path)
+    assert [p.name for p in tmp_path.glob("*.db")] == ["run.db"]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+# ---- without storage
+
+
+def test_what_was_evaluated_is_kept_when_a_search_in_memory_ends_with_an_error(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Wrong(Ridge):
+        def fit(self, task: Any) -> Any:
+            raise RuntimeError("singular matrix")
+
+    with pytest.raises(RuntimeError, match="singular") as raised:
+        nastk.search(SPACE, objectives(), predictor=Wrong(), budget=10)
+    (note,) = raised.value.__notes__
+    assert "storage='sqlite:///nastk-history.db'" in note
+    kept = len(
+        nastk.search(SPACE, objectives(), budget=0, predictor=Ridge(), storage="sqlite:///nastk-history.db").history
+    )
+    assert f"{kept} evaluations are kept" in note
+    with pytest.raises(RuntimeError, match="singular") as raised:
+        nastk.search(SPACE, objectives(), predictor=Wrong(), budget=10)
+    assert "nastk-history-1.db" in raised.value.__notes__[0]

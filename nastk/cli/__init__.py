@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import typer
 
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
-from nastk.cli.options import Interrupted
+from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import InvalidValue, NastkError
 
@@ -62,14 +63,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     occupy_standard_descriptors()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
+    if status >= 128:
+        ignore_signals()  # one more Ctrl-C while the interpreter ends would be a traceback
     raise SystemExit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
-    with forgiving(), warnings.catch_warnings():
+    with forgiving(), warnings.catch_warnings(), ending_as_ctrl_c() as asked:
         warnings.showwarning = _warn
-        return _run(arguments)
+        status = _run(arguments)
+        if status == INTERRUPTED:  # and nothing said yet
+            number = asked[0] if asked else signal.SIGINT
+            return _say(end_by(number), 128 + number, prefix="")
+        return status
+
+
+INTERRUPTED = -1
+"""What :func:`_run` answers for a command that was interrupted and has not said so."""
 
 
 def _warn(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
@@ -86,7 +97,7 @@ def _run(arguments: Sequence[str]) -> int:
     except Interrupted as error:
         return _say(str(error), 128 + error.number, prefix="")
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", 130, prefix="")
+        return INTERRUPTED
     except NastkError as error:
         return _say(str(error), 2)
     except OSError as error:
@@ -97,8 +108,8 @@ def _run(arguments: Sequence[str]) -> int:
         if not hasattr(error, "format_message"):  # not a usage error of the command-line library
             raise
         return _usage(error)
-    if outcome == 130:
-        return _say("interrupted", 130, prefix="")
+    if outcome == 130:  # the command-line library's word for Ctrl-C
+        return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -66,7 +67,7 @@ class Interrupted(Exception):
 
 
 class Ended(KeyboardInterrupt):
-    """A request to end other than Ctrl-C, such as that of a queue whose time is over.
+    """A request to end other than Ctrl-C, such as that of a queue whose time is over, or of a closed connection.
 
     It is handled as Ctrl-C is, and so passes whatever passes that.
     """
@@ -76,23 +77,53 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
+def number_of(interrupt: KeyboardInterrupt) -> int:
+    """The signal that asked for the end."""
+    return interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+
+
+def end_by(number: int) -> str:
+    """What happened, in words."""
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a process without Python where nothing else is said."""
+
+
 @contextlib.contextmanager
-def ending_as_exceptions() -> Iterator[None]:
-    """Within it, SIGTERM and SIGHUP end the process as Ctrl-C does: with what was evaluated recorded."""
+def ending_as_ctrl_c() -> Iterator[list[int]]:
+    """Within it, SIGTERM and SIGHUP end a command as Ctrl-C does. All signals are as before in the end.
+
+    Yields:
+        The numbers of such signals so far: the command-line library knows no other end than Ctrl-C.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
 
     def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         raise Ended(number)
 
-    before = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
-            before[number] = signal.signal(number, end)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    for number in ENDING:
+        if before[number] == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            signal.signal(number, end)
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and the like from now on: the command is ending, and says so in a moment."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, *ENDING):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def words(option: str, text: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted, ending_as_exceptions
+from nastk.cli.options import Interrupted, end_by, ignore_signals, number_of
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
@@ -105,23 +104,24 @@ def search(
         rows = None if options.json is None else Path(options.json).absolute()
         for path in (*(folder / name for name in FILES), *([rows] if rows else [])):
             writable_file(path)
-        search = run.compose(description, storage=_history(options, folder), study=options.study)
+        search = run.compose(description)
+        search.keep_in(_history(options, folder), options.study)
         for note in search.history.notes:
             typer.echo(f"nastk: {note}", err=True)
         started = time.perf_counter()
         try:
-            with ending_as_exceptions():
-                with bar(sum(search.budget.values()), "evaluating") as progress:
-                    search.search(follow(progress))
-                with bar(None, "verifying the front") as progress:
-                    result = search.verify(follow(progress))
-                seconds = time.perf_counter() - started
-                summary = Summary(result, search.description.seed)
-                summary.write(folder, rows)
+            with bar(sum(search.budget.values()), "evaluating") as progress:
+                search.search(follow(progress))
+            with bar(None, "verifying the front") as progress:
+                result = search.verify(follow(progress))
+            seconds = time.perf_counter() - started
+            summary = Summary(result, search.description.seed)
+            summary.write(folder, rows)
         except KeyboardInterrupt as interrupt:
-            how = getattr(interrupt, "number", signal.SIGINT)
-            said = "interrupted" if how == signal.SIGINT else f"ended by {signal.Signals(how).name}"
-            raise Interrupted(f"{said}; {_kept(search, options)}", how) from None
+            ignore_signals()  # a second Ctrl-C finds nothing left to interrupt
+            raise Interrupted(
+                f"{end_by(number_of(interrupt))}; {_kept(search, options)}", number_of(interrupt)
+            ) from None
         except NastkError as error:
             if not len(search.history):
                 raise

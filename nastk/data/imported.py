@@ -171,7 +171,7 @@ def _save(found: Measurements, label: str, store: Store, space: SearchSpace | No
     about = {
         "format": FORMAT,
         "rows": len(found.archs),
-        "space": _identity_of(space),
+        "space": space.identity(),
         "columns": [{k: v for k, v in asdict(c).items() if v not in (None, "")} for c in columns],
     }
     small = found.archs.size == 0 or found.archs.max() < 128
@@ -243,24 +243,21 @@ def folder_of(space: SearchSpace) -> str:
         return space.name
     if space.name in SPACES.entries:
         raise InvalidValue(f"{space.name} is the name of a registered space; give your own another name")
-    digest = hashlib.sha256(json.dumps(_identity_of(space)).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(space.identity(), sort_keys=True).encode()).hexdigest()
     return f"{_stem(space)}-{digest[:DIGEST]}"
 
 
 def _is_registered(space: SearchSpace) -> bool:
-    """Whether it is the registered space of its name, or one that means the same by each row."""
+    """Whether it is the registered space of its name, or one with the same choices."""
     entry = SPACES.entries.get(space.name)
-    return entry is not None and not entry.family and _identity_of(SPACES.create(space.name)) == _identity_of(space)
+    if entry is None or entry.family:
+        return False
+    return bool(SPACES.create(space.name).identity()["choices"] == space.identity()["choices"])
 
 
 def _stem(space: SearchSpace) -> str:
     """A user's name of a space as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", space.name).lstrip(".")[:60] or "space"
-
-
-def _identity_of(space: SearchSpace) -> dict[str, Any]:
-    """What rows of integers mean: the space's name, and its choices with their options, in order."""
-    return {"name": space.name, "choices": [[choice.name, list(choice.options)] for choice in space.choices]}
 
 
 def _earlier(space: SearchSpace, store: Store) -> list[Path]:
@@ -270,21 +267,24 @@ def _earlier(space: SearchSpace, store: Store) -> list[Path]:
     shape = re.compile(re.escape(_stem(space)) + f"-[0-9a-f]{{{DIGEST}}}")
     here = folder_of(space)
     found = [p for p in saved(store=store) if shape.fullmatch(p.parent.name) and p.parent.name != here]
-    return [path for path in found if _read(path, ("about",))[0]["space"]["name"] == space.name]
+    return [path for path in found if _read(path, ("about",))[0]["space"]["space"] == space.name]
 
 
 def _change(about: dict[str, Any], label: str, space: SearchSpace) -> str | None:
     """How a space differs from what it was when something was imported into it; None where it does not."""
-    old, new = about.get("space", _identity_of(space))["choices"], _identity_of(space)["choices"]
-    if old == new:
-        return None
+    now = space.identity()
+    before = about.get("space", now)  # imports into registered spaces did not always say it
     changed = f"the space {space.name} has changed since {label} was imported"
-    for (name, options), (now, now_options) in zip(old, new, strict=False):
-        if name != now:
+    for (name, *options), (other, *others) in zip(before["choices"], now["choices"], strict=False):
+        if name != other:
             return f"{changed}: its choice {name} is gone, or in another place"
-        if options != now_options:
-            return f"{changed}: {name} was chosen among {', '.join(options)}, and now among {', '.join(now_options)}"
-    return f"{changed}: it had {len(old)} choices and has {len(new)}"
+        if options != others:
+            return f"{changed}: {name} was chosen among {', '.join(options)}, and now among {', '.join(others)}"
+    if len(before["choices"]) != len(now["choices"]):
+        return f"{changed}: it had {len(before['choices'])} choices and has {len(now['choices'])}"
+    if not _is_registered(space) and before.get("build") != now.get("build"):
+        return f"{changed}: it was built with {before.get('build')}, and now with {now.get('build')}"
+    return None
 
 
 def is_there(space: SearchSpace, store: Store | None = None) -> bool:

@@ -364,7 +364,7 @@ class TableOracle(Oracle):
 
     def identity(self) -> dict[str, Any]:
         what = {name: value for name, value in self.describe().items() if name not in ("direction", "fidelity")}
-        return {**what, "source": self.source}
+        return {**what, "table": self.table.name, "source": self.source}  # a path may be written in several ways
 
     def search_proxies(self) -> TableProxies | None:
         """Zero-cost proxies that a search may look up; see :meth:`Benchmark.search_proxies`."""

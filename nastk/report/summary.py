@@ -137,7 +137,26 @@ class Summary:
             notes.append(f"Failed: {sum(r['count'] for r in rows)} of {rows[0]['of']} of {name}: {reasons}{more}.")
         again = Counter(r.objective for r in self.result.history.records() if r.status == "ok" and r.attempts > 1)
         notes += [f"{count} of {name} succeeded when tried again." for name, count in again.items()]
+        if incomplete := self._incomplete():
+            more = f" and {len(incomplete) - REASONS} more" if len(incomplete) > REASONS else ""
+            notes.append(f"Not compared with the others: {'; '.join(incomplete[:REASONS])}{more}.")
         return notes
+
+    def _incomplete(self) -> list[str]:
+        """Architectures of which one objective failed and another is known, and that are not in the front: as texts."""
+        values: dict[tuple[int, ...], list[str]] = {}
+        broken: dict[tuple[int, ...], str] = {}
+        for record in self.result.history.records():
+            if record.status == "failed":
+                broken[record.arch] = record.objective
+            else:
+                values.setdefault(record.arch, []).append(f"{record.objective} {number(record.value)}")
+        front = {tuple(arch) for arch in self.result.front_archs.tolist()}
+        return [
+            f"{self.space.format(arch)} ({', '.join(values[arch])}; {name} failed)"  # type: ignore[arg-type]
+            for arch, name in broken.items()
+            if arch in values and arch not in front
+        ]
 
     # ---- files
 

@@ -155,10 +155,20 @@ class SearchSpace:
     def identity(self) -> dict[str, Any]:
         """What tells this space from others, JSON-able: its name, and its choices with their options in order.
 
-        With another identity, the integers of an architecture mean another network. A space whose constructor has
-        options that change its networks adds them.
+        With another identity, the integers of an architecture mean another network. Numbers and texts that a space
+        keeps in public attributes, such as options of its constructor (classes, input size), are part of it; what else
+        changes its networks a space adds itself.
         """
-        return {"space": self.name, "choices": [[c.name, *c.options] for c in self.choices]}
+        options = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, (bool, int, float, str))
+            and name != "name"
+            and not name.startswith("_")
+            and not isinstance(getattr(type(self), name, None), cached_property)  # computed, and only when asked for
+        }
+        found = {"space": self.name, "choices": [[c.name, *c.options] for c in self.choices]}
+        return {**found, "build": options} if options else found
 
     def source_code(self) -> Any:
         """The class or function whose source builds the networks."""

@@ -1,0 +1,131 @@
+"""``nastk search`` that is killed, asked to end or interrupted twice, with and without ``--storage``: nothing is lost.
+
+Each run stops at a random moment and is started again. An evaluation is finished when the user's function returns;
+every finished one must be in the history, once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from effort import HANGS
+
+SPACE = """
+import os, time
+import nastk
+
+class Lots(nastk.SearchSpace):
+    name = "lots"
+    choices = tuple(nastk.Choice(f"choice {i}", ("a", "b", "c", "d")) for i in range(5))
+
+    def build(self, arch, **options):
+        raise NotImplementedError
+
+    def statics(self, archs, **options):
+        return {"params": (archs + 1.0).prod(axis=1), "flops": (archs**2).sum(axis=1) + 1.0}
+
+def accuracy(arch):
+    log = os.environ["LOG"]
+    with open(log, "a+") as lines:
+        lines.seek(0)
+        if len(lines.readlines()) >= int(os.environ["STOP"]):
+            time.sleep(1000)  # until it is killed, however late that comes
+    time.sleep(0.02)
+    with open(log, "a") as lines:
+        lines.write(",".join(map(str, arch)) + "\\n")
+    return 50.0 + float(arch.sum())
+"""
+SEARCH = ["search", "--space", "lots.py:Lots", "--accuracy", "lots.py:accuracy", "--objective", "accuracy"]
+SEARCH += ["--objective", "params", "--searcher", "random", "--resume"]
+
+KILLED, ENDED, TWICE = "SIGKILL", "SIGTERM", "Ctrl-C twice"
+
+
+def finished(folder: Path) -> list[str]:
+    log = folder / "log.txt"
+    return log.read_text().split() if log.exists() else []
+
+
+def recorded(database: Path) -> list[str]:
+    """Architectures in a history, those included whose evaluation was killed twice; read without nastk."""
+    if not database.exists():
+        return []
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        try:
+            rows = connection.execute("SELECT arch FROM nastk_records ORDER BY id").fetchall()
+        except sqlite3.OperationalError:  # killed before the tables were there
+            rows = []
+    connection.close()
+    return [arch for (arch,) in rows]
+
+
+def run(folder: Path, arguments: list[str], stop: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nastk.cli", *SEARCH, *arguments], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "LOG": str(folder / "log.txt"), "STOP": str(stop)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell ignores it
+    )  # fmt: skip
+
+
+def survives(folder: Path, how: str, times: int, stored: bool) -> None:
+    (folder / "lots.py").write_text(SPACE)
+    database = folder / ("run.db" if stored else "nastk-out/history.db")
+    budget = 4 * times + 6
+    arguments = ["--budget", str(budget), *(["--storage", "sqlite:///run.db"] if stored else [])]
+    chance = random.Random(f"{how} {stored}")
+    repeated = 0
+    for _ in range(times):
+        enough, deadline = len(finished(folder)) + chance.randint(1, 4), time.monotonic() + HANGS
+        process = run(folder, arguments, stop=enough + 3)
+        while len(finished(folder)) < enough and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.03))
+        assert process.poll() is None, process.communicate()
+        process.send_signal({KILLED: signal.SIGKILL, ENDED: signal.SIGTERM, TWICE: signal.SIGINT}[how])
+        if how == TWICE:
+            time.sleep(chance.uniform(0, 0.01))
+            process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=HANGS)
+        assert process.returncode == {KILLED: -9, ENDED: 143, TWICE: 130}[how], error
+        assert "Traceback" not in error
+        done, kept = finished(folder), recorded(database)
+        assert len(kept) == len(set(kept)), "an evaluation was recorded twice"
+        lost = [arch for arch in done if arch not in kept]
+        # Between the line in the log and the end of the user's function there is a moment that nobody can protect.
+        assert lost in ([], done[-1:]), error
+        repeated += len(lost)
+    assert repeated <= 1 or how == KILLED
+    process = run(folder, arguments, stop=10_000)
+    out, error = process.communicate(timeout=HANGS)
+    assert process.returncode == 0, error
+    kept, done = recorded(database), finished(folder)
+    said = re.search(r"(\d+) evaluations? failed", out)
+    twice = int(said[1]) if said else 0
+    assert len(kept) == len(set(kept)) == budget + twice
+    assert set(done) <= set(kept)
+    assert len(done) <= budget + repeated
+    assert not twice or how == KILLED
+    assert not [p.name for p in (folder / "nastk-out").iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stored", [True, False], ids=["storage", "folder"])
+@pytest.mark.parametrize(("how", "times"), [(KILLED, 15), (ENDED, 5), (TWICE, 5)])
+def test_nothing_is_lost(tmp_path: Path, how: str, times: int, stored: bool) -> None:
+    survives(tmp_path, how, times, stored)
+
+
+@pytest.mark.parametrize(("how", "times"), [(KILLED, 3), (ENDED, 1), (TWICE, 1)])
+def test_nothing_is_lost_by_a_few(tmp_path: Path, how: str, times: int) -> None:
+    survives(tmp_path, how, times, stored=False)
