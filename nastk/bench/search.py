@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -20,7 +21,7 @@ from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.metrics import mean_ci
 from nastk.oracles.goals import objective_names
-from nastk.oracles.table import CountingOracle, benchmark
+from nastk.oracles.table import CountingOracle, Table, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor as named_predictor
@@ -51,6 +52,7 @@ class _Run:
     measurements: int
     batch: int
     predictor: str
+    brought: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ def compare(
                 named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
+    brought = _brought(table)
     jobs = [
-        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "")
+        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "", brought)
         for seed in range(seeds)
         for searcher in searchers
         for problem in asked
@@ -303,7 +306,17 @@ class _Journal:
 
 
 def _key(job: _Run) -> str:
-    return json.dumps(asdict(job), sort_keys=True)
+    facts = asdict(job)
+    return json.dumps(facts if job.brought else {k: v for k, v in facts.items() if k != "brought"}, sort_keys=True)
+
+
+def _brought(table: Table) -> str:
+    """Digest of what a user brought, an own space and imported columns, with which finished runs are no longer these;
+    empty where the whole table was fetched."""
+    columns = [[c.label, c.sha256] for c in table.columns if c.source.startswith("imported from ")]
+    if not columns:
+        return ""
+    return hashlib.sha256(json.dumps([table.space.whole.identity(), columns]).encode()).hexdigest()[:16]
 
 
 # ---- results

@@ -40,6 +40,8 @@ FORMAT = 2
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Valid names of imports: safe as file names."""
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises that is truncated, altered or none of ours."""
 DIGEST = 12
 """Hexadecimal digits of the digest of a user's own space: 48 bits, so that two of one name do not meet by chance."""
 OPTIONS = {"space": "--space", "columns": "--column", "dataset": "--dataset", "device": "--device"} | {
@@ -267,7 +269,7 @@ def _earlier(space: SearchSpace, store: Store) -> list[Path]:
     shape = re.compile(re.escape(_stem(space)) + f"-[0-9a-f]{{{DIGEST}}}")
     here = folder_of(space)
     found = [p for p in saved(store=store) if shape.fullmatch(p.parent.name) and p.parent.name != here]
-    return [path for path in found if _read(path, ("about",))[0]["space"]["space"] == space.name]
+    return [path for path in found if _read(path, ("about",))[0].get("space", {}).get("space") == space.name]
 
 
 def _change(about: dict[str, Any], label: str, space: SearchSpace) -> str | None:
@@ -410,6 +412,8 @@ def _read(path: Path, wanted: Sequence[str]) -> list[Any]:
             if about.get("format", 1) != FORMAT:
                 raise DataError(f"{path} was imported by another version of nastk; {_cure(path)}")
             about["columns"] = [Column(**c) for c in about["columns"]]
+            if "space" in about and not {"space", "choices"} <= about["space"].keys():
+                raise ValueError("it does not say of which space it is")
             found = [about if name == "about" else content[name] for name in wanted]
         shapes = dict(zip(wanted, found, strict=True))
         n, k = int(about["rows"]), len(about["columns"])
@@ -418,6 +422,6 @@ def _read(path: Path, wanted: Sequence[str]) -> list[Any]:
             raise ValueError("its architectures are not those that it describes")
         if values is not None and (values.shape != (k, n) or values.dtype.kind != "f"):
             raise ValueError("its values do not fit its architectures")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); {_cure(path)}") from error
     return found

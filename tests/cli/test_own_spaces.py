@@ -101,6 +101,18 @@ def test_searchers_are_compared_on_imported_measurements(own: Path) -> None:
     assert [row["mean"] for row in rows] == [pytest.approx(row["reference"]) for row in rows], "all six were evaluated"
 
 
+def test_finished_runs_on_other_measurements_are_not_taken_for_these(own: Path) -> None:
+    words = ["bench", "search", "--space", "own.py:Rows", "--searchers", "random", "--budgets", "6", "--seeds", "1"]
+    words += ["--objective", "accuracy", "--workers", "1", "--out", "out"]
+    runs = []
+    for text in (MEASURED, MEASURED, MEASURED.replace("16_1,50", "16_1,70")):
+        Path("mine.csv").write_text(text, encoding="utf-8")
+        bring("own.py:Rows")
+        assert run(words) == 0
+        runs.append(len(Path("out/runs.jsonl").read_text().splitlines()))
+    assert runs == [1, 1, 2], "the second is the first, the third is not"
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_latencies_of_a_space_of_ones_own_are_predicted(own: Path, space: str) -> None:
     pd.read_csv("mine.csv")[["arch", "ms"]].to_csv("ms.csv", index=False)
