@@ -102,13 +102,15 @@ def writable_file(path: str | os.PathLike[str]) -> None:
 def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A writable folder (its absolute path) that no other process uses within the block; see :func:`writable_folder`.
 
-    A folder that did not exist, and in which nothing was written, is removed again. The lock goes with the process, and
+    Folders that did not exist, and in which nothing was written, are removed again. The lock goes with the process, and
     leaves nothing behind; where the system has no such locks, there is none.
 
     Raises:
         StorageError: it cannot be written to, or another process uses it.
     """
-    was_there = Path(path).exists()
+    check_outputs([], [path])
+    absolute = Path(path).absolute()
+    made = [folder for folder in (absolute, *absolute.parents) if not _exists(folder)]
     folder = writable_folder(path).absolute()
     descriptor = _lock(folder, path)
     try:
@@ -116,7 +118,7 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-        if not was_there:
+        for folder in made:
             with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
 

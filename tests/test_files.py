@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nastk.errors import StorageError
-from nastk.files import check_outputs, write_text
+from nastk.files import check_outputs, locked_folder, write_text
 
 
 def test_a_file_that_can_be_written_passes_and_nothing_is_created(tmp_path: Path) -> None:
@@ -36,3 +36,14 @@ def test_a_folder_that_cannot_be_made_is_refused_before(tmp_path: Path, name: st
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot write to folder"):
         check_outputs([], [tmp_path / name])
+
+
+def test_a_folder_in_which_nothing_was_written_goes_with_its_parents(tmp_path: Path) -> None:
+    with locked_folder(tmp_path / "a" / "b") as folder:
+        assert folder.is_dir()
+    assert not (tmp_path / "a").exists()
+    with locked_folder(tmp_path / "a" / "b") as folder:
+        write_text(folder / "kept", "text")
+    assert (tmp_path / "a" / "b" / "kept").exists()
+    with pytest.raises(StorageError, match="File name too long"), locked_folder("a" * 300):
+        pass

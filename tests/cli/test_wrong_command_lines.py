@@ -73,7 +73,7 @@ class WorkBegan(BaseException):
 BASES: dict[str, list[str]] = {
     "search": [
         *("search", "--space", "tiny.py:Tiny", "--accuracy", "tiny.py:accuracy", "--objective", "accuracy"),
-        *("--objective", "params", "--searcher", "random", "--budget", "4", "--out", "out"),
+        *("--objective", "params", "--searcher", "random", "--budget", "4", "--out", "new/out"),
     ],
     "measure": ["measure", "1_1_1", "--space", "tiny.py:Tiny"],
     "predict": ["predict", "1_1_1", "--space", "tiny.py:Tiny", "--measured", "ms.csv"],
