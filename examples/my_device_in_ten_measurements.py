@@ -2,7 +2,7 @@
 
 Run: python examples/my_device_in_ten_measurements.py    (half a minute)
 Here the device is this machine. For another one, measure the ten architectures in whatever way it has, and put the
-numbers where `measured.values` is; `nastk predict --measurements my.csv` does the same from a file.
+numbers where `measured.values` is; `nastk predict --measured my.csv` does the same from a file.
 """
 
 import numpy as np

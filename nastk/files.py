@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nastk.errors import StorageError
@@ -108,13 +108,15 @@ def writable_file(path: str | os.PathLike[str]) -> None:
 def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A writable folder (its absolute path) that no other process uses within the block; see :func:`writable_folder`.
 
-    A folder that did not exist, and in which nothing was written, is removed again. The lock goes with the process, and
+    Folders that did not exist, and in which nothing was written, are removed again. The lock goes with the process, and
     leaves nothing behind; where the system has no such locks, there is none.
 
     Raises:
         StorageError: it cannot be written to, or another process uses it.
     """
-    was_there = Path(path).exists()
+    check_outputs([], [path])
+    absolute = Path(path).absolute()
+    made = [folder for folder in (absolute, *absolute.parents) if not _exists(folder)]
     folder = writable_folder(path).absolute()
     descriptor = _lock(folder, path)
     try:
@@ -122,7 +124,7 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-        if not was_there:
+        for folder in made:
             with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
 
@@ -154,3 +156,53 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise StorageError(f"cannot write to folder {folder}: {error.strerror or error}") from error
     return folder
+
+
+def check_outputs(
+    files: Iterable[str | os.PathLike[str] | None], folders: Iterable[str | os.PathLike[str] | None] = ()
+) -> None:
+    """Check that files and folders can be written, before long work begins; unlike :func:`writable_folder` it creates
+    nothing, so that a command that is then refused leaves nothing behind.
+
+    Args:
+        files: to be written; None is passed over.
+        folders: to hold such files; None is passed over.
+
+    Raises:
+        StorageError: one cannot be written; the message says which and why.
+    """
+    for file in files:
+        if file is None:
+            continue
+        path = Path(file)
+        try:
+            if path.is_dir():
+                raise StorageError(f"cannot write {path}: it is a folder")
+            _check_folder(path.parent, f"{_prefix(path)}{os.getpid()}.{'x' * 8}{path.suffix}")  # as in `atomic_path`
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    for folder in folders:
+        if folder is not None:
+            try:
+                _check_folder(Path(folder), ".x")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise StorageError(f"cannot write to folder {folder}: {reason}") from error
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    """Raise the error of writing a file of this name into a folder that may still have to be made."""
+    there = folder
+    while not _exists(there):
+        there = there.parent
+    _exists(there / name)  # too long a name
+    with tempfile.TemporaryFile(dir=there):
+        pass
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True

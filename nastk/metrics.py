@@ -22,6 +22,14 @@ def _finite(name: str, values: Any, ndim: int) -> Array:
     return array
 
 
+def _pairs(predicted: Any, truth: Any) -> tuple[Array, Array]:
+    """Two arrays of one length."""
+    a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
+    if len(a) != len(b):
+        raise InvalidValue(f"predicted and truth must be of one length; got {len(a)} and {len(b)}")
+    return a, b
+
+
 # ---- predictions
 
 
@@ -37,7 +45,7 @@ def spearman(predicted: Any, truth: Any) -> float:
     """
     from scipy.stats import spearmanr
 
-    a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
+    a, b = _pairs(predicted, truth)
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(spearmanr(a, b).statistic)
@@ -55,7 +63,7 @@ def kendall(predicted: Any, truth: Any) -> float:
     """
     from scipy.stats import kendalltau
 
-    a, b = _finite("predicted", predicted, 1), _finite("truth", truth, 1)
+    a, b = _pairs(predicted, truth)
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(kendalltau(a, b).statistic)
@@ -123,9 +131,13 @@ def hypervolume(costs: Any, reference: Any) -> float:
         reference: ``(m,)``, in the units of the costs.
 
     Raises:
-        InvalidValue: values that are not finite, or of another shape.
+        InvalidValue: values that are not finite, or of another shape; a reference of another length.
     """
     array, reference = _finite("costs", costs, 2), _finite("reference", reference, 1)
+    if len(reference) != array.shape[1]:  # one number would be used for every objective
+        raise InvalidValue(
+            f"the reference point needs one value for each of {array.shape[1]} objectives; got {len(reference)}"
+        )
     inside = array[(array < reference).all(axis=1)] if len(array) else array
     if not len(inside):
         return 0.0
@@ -165,6 +177,16 @@ def orthant_volume(objectives: int) -> float:
     return pi ** (objectives / 2) / (2**objectives * gamma(objectives / 2 + 1))
 
 
+def _fronts(costs: Any, front: Any) -> tuple[Array, Array]:
+    """Points found and the true front, in as many objectives."""
+    points, target = _finite("costs", costs, 2), _finite("front", front, 2)
+    if points.shape[1] != target.shape[1]:
+        raise InvalidValue(f"costs have {points.shape[1]} objectives, and the front has {target.shape[1]}")
+    if not len(target):
+        raise InvalidValue("the true front has no points")
+    return points, target
+
+
 def igd_plus(costs: Any, front: Any) -> float:
     """Inverted generational distance plus (Ishibuchi et al., EMO 2015); infinite without points.
 
@@ -175,7 +197,7 @@ def igd_plus(costs: Any, front: Any) -> float:
     Raises:
         InvalidValue: values that are not finite, or of another shape.
     """
-    points, target = _finite("costs", costs, 2), _finite("front", front, 2)
+    points, target = _fronts(costs, front)
     if not len(points):
         return float("inf")
     return float(np.mean([np.linalg.norm(np.maximum(points - z, 0.0), axis=1).min() for z in target]))
@@ -191,7 +213,7 @@ def gd_plus(costs: Any, front: Any) -> float:
     Raises:
         InvalidValue: values that are not finite, or of another shape.
     """
-    points, target = _finite("costs", costs, 2), _finite("front", front, 2)
+    points, target = _fronts(costs, front)
     if not len(points):
         return float("inf")
     return float(np.mean([np.linalg.norm(np.maximum(a - target, 0.0), axis=1).min() for a in points]))
@@ -214,7 +236,10 @@ class ModnasProtocol:
     REFERENCE = (1.0, 1.0)
 
     def __init__(self, error: Any, latency: Any):
-        costs = np.column_stack([_finite("error", error, 1), _finite("latency", latency, 1)])
+        errors, latencies = _finite("error", error, 1), _finite("latency", latency, 1)
+        if len(errors) != len(latencies):
+            raise InvalidValue(f"error and latency must be of one length; got {len(errors)} and {len(latencies)}")
+        costs = np.column_stack([errors, latencies])
         self.kept = costs[:, 0] < 90.0
         if not self.kept.any():
             raise InvalidValue("no architecture has an error below 90 %")

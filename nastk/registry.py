@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue, NastkError, UnknownName
 
 _DOCSTRING = re.compile(r'\A(?:#[^\n]*\n|\s)*[rR]?"""(.+?)(?:"""|\n)')
 _FAMILY = re.compile(r'^FAMILY = "(.+?)"$', re.MULTILINE)
@@ -98,13 +98,29 @@ class Registry:
         raise UnknownName(self.kind, name, self.entries)
 
     def create(self, name: str, /, *args: Any, **options: Any) -> Any:
-        """Create the entry called `name` with these arguments; an unknown option is an error."""
+        """Create the entry called `name` with these arguments.
+
+        Raises:
+            UnknownName: no such entry.
+            InvalidValue: an unknown option, or a user's own class that lacks methods or fails when it is created.
+        """
         make = self.get(name)
+        if lacking := ", ".join(sorted(getattr(make, "__abstractmethods__", ()))):
+            raise InvalidValue(f"{self.kind} {name!r} lacks {lacking}")
         try:
             inspect.signature(make).bind(*args, **options)
         except TypeError as error:
             raise InvalidValue(f"{self.kind} {name!r}: {error}") from None
-        return make(*args, **options)
+        except ValueError:  # written in C, without a signature: it checks its arguments itself
+            pass
+        if name in self.entries:
+            return make(*args, **options)
+        try:
+            return make(*args, **options)
+        except NastkError:
+            raise
+        except Exception as error:
+            raise InvalidValue(f"{self.kind} {name!r} cannot be created: {type(error).__name__}: {error}") from error
 
     def _load(self, entry: Entry) -> Any:
         if isinstance(entry.target, EntryPoint):

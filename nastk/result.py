@@ -176,9 +176,14 @@ class Result:
         ]
 
     def hypervolume(self, reference: Any) -> float:
-        """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units."""
+        """Hypervolume of the front to a reference point ``(m,)`` in the objectives' units.
+
+        Raises:
+            InvalidValue: the reference has not one finite value for each objective.
+        """
         costs = self.front[[o.name for o in self.objectives]].to_numpy(dtype=float) * self.searcher.signs
-        return hypervolume(costs, np.asarray(reference, dtype=float) * self.searcher.signs)
+        point = np.asarray(reference, dtype=float)
+        return hypervolume(costs, point * self.searcher.signs if point.shape == self.searcher.signs.shape else point)
 
     # ---- verification
 

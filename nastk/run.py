@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -23,6 +24,7 @@ from nastk.history import History
 from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
+from nastk.oracles.goals import Goal, objective_names
 from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
@@ -34,6 +36,12 @@ from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
 """Data set of the shipped accuracy estimates where none is named."""
+
+ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
+"""A table's metrics that the objective "accuracy" stands for, in order of preference."""
+
+MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1}
+"""How latency is measured here where nothing else is asked for."""
 
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
@@ -638,10 +646,13 @@ def describe(
     Args:
         space, searcher, budget, measurements, verify, seed, retries, count_failures: see
             :class:`SearchDescription`.
-        dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates.
+        dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
+            accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
-        objectives: accuracy, latency, params, flops, or a table's metric. With a table, "accuracy" stands for
-            "test_accuracy", also in `constraints` and `predictors`.
+        objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
+            latency, params, flops, or a table's metric. With a table, "accuracy" stands for the first that it has of
+            :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's own, as in
+            "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime: how latency is measured here.
@@ -656,74 +667,142 @@ def describe(
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
     if epochs and accuracy is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
-    for text in constraints:
-        Constraint.parse(text, objectives)
-    measured = {"runtime": runtime, "threads": threads, "batch": batch}
-    entries, called = [], {}
-    for name in objectives:
-        entry = _describe_objective(name, space, dataset, device, measured, accuracy, epochs)
-        entries.append(entry)
-        called[name] = entry["name"]
-    bounds = [str(replace(c, objective=called[c.objective])) for c in map(Constraint.parse, constraints)]
+    asked = _Asked(space, dataset, device, {"runtime": runtime, "threads": threads, "batch": batch}, accuracy, epochs)
+    goals = [Goal.parse(text) for text in objectives]
+    found = [asked.objective(goal) for goal in goals]
+    asked.refuse_unused([facts for _, _, facts in found])
+    names = objective_names([goal for goal, _, _ in found])
+    if again := next((name for name in names if names.count(name) > 1), None):
+        same = [text for text, name in zip(objectives, names, strict=True) if name == again]
+        raise InvalidValue(f"the objectives {' and '.join(same)} are the same; leave one out")
+    called = _as_called(objectives, goals, names)
+    bounds = [
+        str(replace(c, objective=called[c.objective])) for c in (Constraint.parse(text, called) for text in constraints)
+    ]
+    entries = tuple(
+        {"name": name, "fidelity": fidelity, "oracle": facts}
+        for name, (_, fidelity, facts) in zip(names, found, strict=True)
+    )
     description = SearchDescription(
-        space, tuple(entries), tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
+        space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
         count_failures,
     )  # fmt: skip
     return replace(description, predictors=_named_predictors(predictors, description, called))
 
 
-def _describe_objective(
-    name: str,
-    space: str,
-    dataset: str | None,
-    device: str,
-    measured: Mapping[str, Any],
-    accuracy: str | None,
-    epochs: Sequence[float],
-) -> dict[str, Any]:
-    live = is_live(device)
-
-    def entry(name: str, **oracle: Any) -> dict[str, Any]:
-        return {"name": name, "fidelity": None, "oracle": oracle}
-
-    def column(metric: str, device: str | None = None) -> dict[str, Any]:
-        where = {"dataset": dataset, "device": device}
-        return entry(metric, oracle="table", table=space, metric=metric, **where)
-
-    if name == "accuracy" and accuracy is not None:
-        return entry("accuracy", oracle="function", function=accuracy, epochs=tuple(epochs))
-    if name == "accuracy" and dataset is not None:
-        return column("test_accuracy")
-    if name == "accuracy":
-        return entry("accuracy", oracle="shipped", weights=_shipped_weights(space))
-    if name == "latency":
-        return entry("latency", oracle="latency", device=device, **measured) if live else column("latency", device)
-    if name in COUNTED:
-        return entry(name, oracle="count", metric=name)
-    if dataset is None and live:
-        known = ", ".join(("accuracy", "latency", *COUNTED))
-        raise InvalidValue(f"objective {name!r}: without --dataset or --device of a fetched table there are {known}")
-    from nastk.oracles.table import benchmark
-
-    table = benchmark(space, dataset=dataset).table
-    per_device = not live and name in table.metrics() and bool(table.devices(metric=name))
-    return column(name, device if per_device else None)
+def _as_called(texts: Sequence[str], goals: Sequence[Goal], names: Sequence[str]) -> dict[str, str]:
+    """Names of objectives by what constraints may call them: the text, the name, or a metric that only one has."""
+    metrics = [goal.metric for goal in goals]
+    called = {metric: name for metric, name in zip(metrics, names, strict=True) if metrics.count(metric) == 1}
+    return called | dict(zip(texts, names, strict=True)) | {name: name for name in names}
 
 
-def _shipped_weights(space: str) -> str:
-    """Name of the accuracy estimates that ship for a space."""
+class _Asked:
+    """Where the objectives of a search that is given as names come from; arguments as of :func:`describe`."""
+
+    def __init__(
+        self,
+        space: str,
+        dataset: str | None,
+        device: str,
+        measured: Mapping[str, Any],
+        accuracy: str | None,
+        epochs: Sequence[float],
+    ):
+        from nastk.spaces.factory import space as named
+
+        self.name, self.space = space, named(space)  # first: all else would call an unknown space something else
+        self.dataset, self.device, self.measured = dataset, device, measured
+        self.accuracy, self.epochs = accuracy, tuple(epochs)
+
+    @cached_property
+    def metrics(self) -> dict[str, bool]:
+        """Metrics of the space's table, and whether each depends on the device; empty where there is no table."""
+        from nastk.oracles.table import benchmark, has_table
+
+        if self.dataset is None and not has_table(self.space):
+            return {}
+        table = benchmark(self.name, dataset=self.dataset).table
+        return {metric: bool(table.devices(metric=metric)) for metric in table.metrics()}
+
+    def objective(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """The objective as its oracle calls it, the fidelity to evaluate, and the description of the oracle."""
+        device = goal.device or self.device
+        if goal.metric == "accuracy":
+            return self._accuracy(goal)
+        if goal.metric == "latency" and is_live(device):
+            goal.needs_no_epochs("min")
+            return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self.measured}
+        if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
+            goal.needs_none()
+            direction = {} if goal.direction is None else {"direction": goal.direction}
+            return goal, None, {"oracle": "count", "metric": goal.metric, **direction}
+        if goal.metric == "latency":
+            return self._column(replace(goal, device=device))
+        if is_live(device) and not self.metrics:
+            known = ", ".join(("accuracy", "latency", *COUNTED))
+            raise InvalidValue(
+                f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
+            )
+        if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
+            goal = replace(goal, device=device)
+        return self._column(goal)
+
+    def refuse_unused(self, oracles: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse what was asked for and is part of no objective, which would otherwise be left out without a word.
+
+        Args:
+            oracles: descriptions of those of all objectives.
+
+        Raises:
+            InvalidValue: such as a device where nothing depends on one.
+        """
+        kinds = {facts["oracle"] for facts in oracles}
+        if self.dataset is not None and "table" not in kinds:
+            raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
+        if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
+            raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
+        if "latency" not in kinds:
+            for option, default in MEASURED.items():
+                if self.measured[option] != default:
+                    raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")
+
+    def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}
+        more = {"fidelity": goal.epochs, "direction": goal.direction}
+        facts = {"oracle": "table", **where, **{name: value for name, value in more.items() if value is not None}}
+        return goal, None, facts
+
+    def _accuracy(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """By the user's function, else of a table's data set, else estimated; else of a table without data sets."""
+        if self.accuracy is not None:
+            if goal.epochs is not None and goal.epochs not in self.epochs:
+                raise InvalidValue(f"objective {goal}: --epochs has no {goal.epochs:g}")
+            replace(goal, epochs=None).needs_none("max")
+            facts = {"oracle": "function", "function": self.accuracy, "epochs": self.epochs}
+            return goal, goal.epochs, facts
+        weights = _shipped_weights(self.space) if self.dataset is None else None
+        if weights is not None:
+            goal.needs_none("max")
+            return goal, None, {"oracle": "shipped", "weights": weights}
+        column = next((name for name in ACCURACIES if name in self.metrics), None)
+        if column is None and self.dataset is None:
+            raise Unsupported(
+                f"no accuracy predictor ships for {self.space.whole.name}; bring --accuracy my_file.py:evaluate, or "
+                "leave accuracy out with --objective flops --objective latency and the like"
+            )
+        return self._column(replace(goal, metric=column or ACCURACIES[0]))
+
+
+def _shipped_weights(space: SearchSpace) -> str | None:
+    """Name of the accuracy estimates that ship for a space, if any do."""
     from nastk.predictors.factory import weights
-    from nastk.spaces.factory import space as named
 
-    whole = named(space).whole
     for stem, notes in weights().items():
         about = notes.get("space"), notes.get("dataset")
-        if about == (whole.name, ACCURACY_DATASET) and "accuracy" in notes["metric"]:
+        if about == (space.whole.name, ACCURACY_DATASET) and "accuracy" in notes["metric"]:
             return stem
-    raise Unsupported(
-        f"no accuracy predictor ships for {whole.name}; bring --accuracy my_file.py:evaluate, or leave accuracy out "
-        "with --objective flops --objective latency and the like"
-    )
+    return None
 
 
 def _named_predictors(

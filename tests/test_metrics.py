@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,29 @@ def test_hypervolume_of_boxes() -> None:
     assert metrics.hypervolume([[0.5, 0.5], [0.75, 0.75]], [1, 1]) == pytest.approx(0.25)
     assert metrics.hypervolume([[0.0, 0.0, 0.0]], [1, 2, 3]) == pytest.approx(6.0)
     assert metrics.hypervolume([[3.0]], [5.0]) == 2.0
+
+
+@pytest.mark.parametrize("reference", [[1.0], [1.0, 1.0, 1.0], []])
+@pytest.mark.parametrize("costs", [[[0.0, 0.5]], [[2.0, 2.0]], np.empty((0, 2))])
+def test_a_reference_point_of_another_length_is_refused(costs: Any, reference: list[float]) -> None:
+    with pytest.raises(InvalidValue, match=f"one value for each of 2 objectives; got {len(reference)}"):
+        metrics.hypervolume(costs, reference)
+
+
+@pytest.mark.parametrize(
+    ("measure", "what"),
+    [
+        (lambda: metrics.spearman([1.0, 2.0, 3.0], [1.0, 2.0]), "one length; got 3 and 2"),
+        (lambda: metrics.kendall([1.0, 2.0], [1.0, 2.0, 3.0]), "one length; got 2 and 3"),
+        (lambda: metrics.igd_plus([[0.0]], [[0.0, 1.0]]), "1 objectives, and the front has 2"),
+        (lambda: metrics.gd_plus([[0.0, 1.0]], [[0.0]]), "2 objectives, and the front has 1"),
+        (lambda: metrics.gd_plus([[0.0, 1.0]], np.empty((0, 2))), "no points"),
+        (lambda: metrics.ModnasProtocol([1.0, 2.0], [1.0]), "one length; got 2 and 1"),
+    ],
+)
+def test_what_differs_in_length_is_refused_and_not_stretched(measure: Callable[[], float], what: str) -> None:
+    with pytest.raises(InvalidValue, match=what):
+        measure()
 
 
 def test_hypervolume_of_a_staircase() -> None:

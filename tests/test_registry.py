@@ -81,6 +81,20 @@ def test_an_option_that_does_not_exist_is_an_error_of_the_user():
         nastk.space("nasbench201", colour="red")
 
 
+def test_a_class_of_ones_own_that_cannot_be_made_is_one_line(tmp_path: Path):
+    file = tmp_path / "unfinished.py"
+    file.write_text(
+        "import nastk\n"
+        "class Unfinished(nastk.Predictor):\n    pass\n"
+        "class Fails(nastk.Searcher):\n    def __init__(self, *a, **o):\n        open('nowhere')\n"
+        "    def _ask(self, *a): pass\n"
+    )
+    with pytest.raises(InvalidValue, match=r"predictor '.*Unfinished' lacks .*fit"):
+        nastk.predictor(f"{file}:Unfinished")
+    with pytest.raises(InvalidValue, match=r"searcher '.*Fails' cannot be created: FileNotFoundError"):
+        SEARCHERS.create(f"{file}:Fails", nastk.space("nasbench201"), [])
+
+
 def test_a_space_of_ones_own_comes_from_a_file(own_file: Path):
     assert nastk.space(f"{own_file}:Own", wide=True).wide
     assert not nastk.space(f"{own_file}:Own").wide

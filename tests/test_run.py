@@ -273,3 +273,57 @@ def test_a_predictor_named_for_all_leaves_free_columns_of_a_table_alone(nastk_ho
     )
     assert described.predictors == {"test_accuracy": "gp", "latency": "gp"}
     assert run.compose(described).searcher.expensive == ("test_accuracy", "latency")
+
+
+@pytest.mark.data
+def test_an_objective_on_a_device_of_its_own_is_that_of_the_option(nastk_home: Path) -> None:
+    of_option = run.describe("nasbench201", "cifar10", "pixel3", ("accuracy", "latency"), ("latency<=3",))
+    own = run.describe("nasbench201", "cifar10", "this", ("accuracy", "latency:pixel3"), ("latency:pixel3<=3",))
+    assert own == of_option
+    assert run.describe("nasbench201", "cifar10", "raspi4", ("latency:pixel3", "latency")).objectives[0] == {
+        **of_option.objectives[1], "name": "latency-pixel3",
+    }  # fmt: skip
+
+
+@pytest.mark.data
+def test_search_and_bench_search_read_one_text_as_one_objective(nastk_home: Path) -> None:
+    from nastk.bench.problems import problems
+
+    table = nastk.benchmark("nasbench201", dataset="cifar10")
+    for text in ("latency:pixel3", "val_accuracy@12", "max:energy:edgegpu", "min:nwot"):
+        (problem,) = problems("nasbench201", "cifar10", [text], devices=[])
+        (theirs,) = (goal.oracle(table) for goal in problem.goals)
+        described = run.describe("nasbench201", "cifar10", objectives=(text, "test_accuracy"), verify=0)
+        ours = run.compose(described).searcher.objectives[0].oracle
+        archs = table.space.sample(5, seed=0)
+        np.testing.assert_array_equal(ours(archs), theirs(archs))
+        assert (ours.direction, ours.expensive, ours.fidelity) == (theirs.direction, theirs.expensive, theirs.fidelity)
+
+
+@pytest.mark.data
+def test_objectives_of_one_metric_are_told_apart_by_device_or_epochs(nastk_home: Path) -> None:
+    described = run.describe(
+        "nasbench201", "cifar10", "this", ("latency:pixel3", "latency:raspi4", "val_accuracy@12", "val_accuracy@200"),
+        ("latency-pixel3<=3", "latency:raspi4<=9"), predictors=("latency:pixel3=gp", "val_accuracy@12=ridge"),
+    )  # fmt: skip
+    names = ["latency-pixel3", "latency-raspi4", "val_accuracy-12", "val_accuracy-200"]
+    assert [entry["name"] for entry in described.objectives] == names
+    assert described.constraints == ("latency-pixel3<=3", "latency-raspi4<=9")
+    assert described.predictors == {"latency-pixel3": "gp", "val_accuracy-12": "ridge"}
+    with pytest.raises(UnknownName, match="unknown objective 'latency'; did you mean 'latency:"):
+        run.describe(
+            "nasbench201", "cifar10", "this", ("latency:pixel3", "latency:raspi4"), constraints=("latency<=3",)
+        )
+
+
+def test_an_own_function_is_evaluated_at_the_epochs_of_its_objective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train_at.py").write_text("def train(arch, epochs):\n    return float(epochs)\n")
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"accuracy": "train_at.py:train", "epochs": (5, 50), "searcher": "random"}
+    for text, epochs in (("accuracy@5", 5.0), ("accuracy", None)):
+        described = run.describe("nasbench201", objectives=(text,), **options)
+        assert described.objectives[0]["fidelity"] == epochs
+    with pytest.raises(InvalidValue, match="--epochs has no 7"):
+        run.describe("nasbench201", objectives=("accuracy@7",), **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import hypervolume, igd_plus, nondominated
-from nastk.oracles.base import Direction, Oracle
-from nastk.oracles.counts import COUNTED, Count
+from nastk.oracles.goals import Goal
 from nastk.oracles.table import Benchmark, benchmark
 
 Array = NDArray[np.float64]
@@ -22,54 +20,6 @@ ACCURACIES = ("val_accuracy", "test_accuracy")
 """A table's metrics for the searched accuracy, in order of preference; reversed for the reported one."""
 USELESS = 10.0
 """Accuracy (%) at or below which MODNAS excludes an architecture from the normalisation and from all fronts."""
-
-_GOAL = re.compile(r"(?:(max|min):)?([\w-]+)(?::([\w.-]+))?(?:@(\d+(?:\.\d+)?))?")
-"""Text form of an objective: direction, metric, device, epochs."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One objective.
-
-    Args:
-        metric: of the table, or "params" or "flops" of the space.
-        device: of a latency or energy.
-        epochs: the fidelity; by default the highest.
-        direction: "min" or "max"; by default the metric's own.
-    """
-
-    metric: str
-    device: str | None = None
-    epochs: float | None = None
-    direction: Direction | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Goal:
-        """Read ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, such as ``latency:pixel3`` or ``val_accuracy@12``.
-
-        Raises:
-            InvalidValue: not of that form.
-        """
-        match = _GOAL.fullmatch(text.strip())
-        if not match:
-            raise InvalidValue(f"objective {text!r}: write METRIC, METRIC:DEVICE or METRIC@EPOCHS")
-        return cls(match[2], match[3], float(match[4]) if match[4] else None, match[1])  # type: ignore[arg-type]
-
-    def __str__(self) -> str:
-        device = f":{self.device}" if self.device else ""
-        epochs = f"@{self.epochs:g}" if self.epochs is not None else ""
-        return f"{self.direction}:" * (self.direction is not None) + self.metric + device + epochs
-
-    def oracle(self, table: Benchmark) -> Oracle:
-        """Its oracle: a column of the table, or a count that the table does not have."""
-        found: Oracle
-        if self.metric in COUNTED and self.metric not in table.table.metrics():
-            found = Count(table.space, self.metric)
-        else:
-            found = table.oracle(self.metric, device=self.device, fidelity=self.epochs)
-        if self.direction is not None:
-            found.direction = self.direction
-        return found
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def run(
         Tidy rows with ``metric`` "ratio_to_forward_backward" (``method`` a proxy or "all") and "seconds": mean and 95 %
         interval over the networks.
     """
+    named(space).need_networks("a zero-cost proxy")
     with one_thread():
         return _rows(space, _times(space, networks, batch_size, proxies, seed, batch, progress))
 
@@ -57,6 +58,7 @@ def memory(
     Returns:
         Tidy rows with ``metric`` "peak_bytes" (``method`` a proxy or "all") and, for "all", "ratio_to_dearest_proxy".
     """
+    named(space).need_networks("a zero-cost proxy")
     names = list(named_proxies(proxies))
     methods = {**{name: [name] for name in names}, "all": names}
     jobs = {

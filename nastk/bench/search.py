@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -19,9 +20,11 @@ from nastk import run
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.metrics import mean_ci
-from nastk.oracles.table import CountingOracle, benchmark
+from nastk.oracles.goals import objective_names
+from nastk.oracles.table import CountingOracle, Table, benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
+from nastk.predictors.factory import predictor as named_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, searcher_class
@@ -49,6 +52,7 @@ class _Run:
     measurements: int
     batch: int
     predictor: str
+    brought: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,11 @@ def compare(
     if not searchers or budget < 1 or seeds < 1:
         raise InvalidValue("a benchmark needs at least one searcher, one budget and one seed")
     asked = problems(space, dataset, objectives, devices, report, with_proxies)
-    for name in searchers:
-        SEARCHERS.get(name)
+    kinds = [searcher_class(name) for name in searchers]
+    if predictor:
+        named_predictor(predictor)
+        if not any(kind.learns for kind in kinds):
+            raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
     table = benchmark(space).table
     used = tuple(table.source_devices if sources is None else sources)
     for device in used:
@@ -137,14 +144,17 @@ def compare(
             raise UnknownName("source device", device, table.devices())
     for problem in asked:  # errors of a problem are raised before anything is run
         scored = scores(problem)
+        if not any(goal.oracle(scored.table).expensive for goal in problem.goals):
+            raise InvalidValue(f"nothing of {problem.searched} is expensive; there is nothing to search")
         for name in searchers:
             if searcher_class(name).needs_fidelities:
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
-                named = [Objective(n, o) for n, o in zip(_names(problem), goals, strict=True)]
+                named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
+    brought = _brought(table)
     jobs = [
-        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "")
+        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "", brought)
         for seed in range(seeds)
         for searcher in searchers
         for problem in asked
@@ -166,10 +176,8 @@ def _search(job: _Run) -> Trace:
     """One run; spies count the values that the searcher saw of its expensive objectives."""
     table = scores(job.problem).table
     spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
-    goals = [Objective(name, spy) for name, spy in zip(_names(job.problem), spies, strict=True)]
+    goals = [Objective(name, spy) for name, spy in zip(objective_names(job.problem.goals), spies, strict=True)]
     expensive = [goal for goal in goals if goal.expensive]
-    if not expensive:
-        raise InvalidValue(f"nothing of {job.problem.searched} is expensive; there is nothing to search")
     seed = zlib.crc32(
         f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
     )
@@ -220,13 +228,6 @@ def _source_measurements(job: _Run, models: Iterable[Any]) -> int:
     """Different latencies from which few-shot predictors were pretrained: of the same architectures on every source."""
     devices = {device for model in models if isinstance(model, FewShotGP) for device in model.devices}
     return len(devices) * min(job.source_samples, len(benchmark(job.problem.space).table)) if devices else 0
-
-
-def _names(problem: Problem) -> list[str]:
-    """Names of the objectives in a search: their metrics, with the device where two are of one metric."""
-    metrics = [goal.metric for goal in problem.goals]
-    places = [g.device or f"{g.epochs or 0:g}" for g in problem.goals]
-    return [m if metrics.count(m) == 1 else f"{m}-{place}" for m, place in zip(metrics, places, strict=True)]
 
 
 class _Clock:
@@ -300,7 +301,7 @@ class _Journal:
                 columns = {k: np.array(entry[k]) for k in ("rows", "evaluations", "measurements", "seconds", "cost")}
                 trace = Trace(**columns, source_measurements=int(entry["source_measurements"]))
                 self._found[json.dumps(entry["run"], sort_keys=True)] = trace
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
     def __contains__(self, job: _Run) -> bool:
@@ -316,6 +317,7 @@ class _Journal:
             return
         entry = {"run": json.loads(_key(job)), **{k: np.asarray(v).tolist() for k, v in asdict(trace).items()}}
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
@@ -323,7 +325,17 @@ class _Journal:
 
 
 def _key(job: _Run) -> str:
-    return json.dumps(asdict(job), sort_keys=True)
+    facts = asdict(job)
+    return json.dumps(facts if job.brought else {k: v for k, v in facts.items() if k != "brought"}, sort_keys=True)
+
+
+def _brought(table: Table) -> str:
+    """Digest of what a user brought, an own space and imported columns, with which finished runs are no longer these;
+    empty where the whole table was fetched."""
+    columns = [[c.label, c.sha256] for c in table.columns if c.source.startswith("imported from ")]
+    if not columns:
+        return ""
+    return hashlib.sha256(json.dumps([table.space.whole.identity(), columns]).encode()).hexdigest()[:16]
 
 
 # ---- results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,7 +13,8 @@ from nastk import run
 from nastk.errors import InvalidValue
 from nastk.metrics import mean_ci
 from nastk.oracles.base import Evaluation, Oracle
-from nastk.oracles.table import TableOracle, benchmark
+from nastk.oracles.goals import Goal
+from nastk.oracles.table import benchmark
 from nastk.search.base import Objective
 from nastk.spaces.base import Archs
 
@@ -27,7 +29,7 @@ class Slow(Oracle):
         seconds: that each evaluation takes.
     """
 
-    def __init__(self, oracle: TableOracle, seconds: float):
+    def __init__(self, oracle: Oracle, seconds: float):
         self.oracle, self.seconds, self.space = oracle, seconds, oracle.space
         self.name, self.unit, self.direction, self.source = oracle.name, oracle.unit, oracle.direction, oracle.source
         self.dataset, self.device, self.few_shot = oracle.dataset, oracle.device, oracle.few_shot
@@ -81,24 +83,26 @@ def compare(
     Raises:
         InvalidValue: no evaluation, worker or repeat, or a negative time.
     """
-    if min(evaluations, workers, repeats) < 1 or seconds < 0:
+    if min(evaluations, workers, repeats) < 1 or not 0 <= seconds < math.inf:
         raise InvalidValue("there must be at least one evaluation, worker and repeat, of 0 seconds or more")
     table = benchmark(space, dataset=dataset)
 
-    def search(seed: int, executor: Executor | None) -> float:
-        goals = []
-        for text in metrics:
-            metric, _, device = text.partition(":")
-            goals.append(Objective.of(Slow(table.oracle(metric, device=device or None), seconds)))
+    def composed(seed: int) -> run.Run:
+        goals = [Objective.of(Slow(Goal.parse(text).oracle(table), seconds)) for text in metrics]
         described = run.describe_objects(
             table.space, goals, searcher, budget=evaluations, batch=batch, verify=0, seed=seed
         )
-        search = run.compose(*described)
+        return run.compose(*described)
+
+    def search(seed: int, executor: Executor | None) -> float:
+        search = composed(seed)
         begun = time.perf_counter()
         result = search.search(executor=executor, workers=workers)
         seconds_taken = time.perf_counter() - begun
         paid.append(sum(result.history.counts().values()))
         return seconds_taken
+
+    composed(0)  # names that do not exist are refused before any process is started
 
     taken: dict[str, list[float]] = {name: [] for name in HOW}
     paid: list[int] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import signal
 import sys
@@ -21,7 +20,8 @@ import typer
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
-from nastk.errors import NastkError
+from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
+from nastk.errors import InvalidValue, NastkError
 
 app = typer.Typer(
     name="nastk",
@@ -61,6 +61,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    occupy_standard_descriptors()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
     if status >= 128:
         ignore_signals()  # one more Ctrl-C while the interpreter ends would be a traceback
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
-    with warnings.catch_warnings(), ending_as_ctrl_c() as asked:
+    with forgiving(), warnings.catch_warnings(), ending_as_ctrl_c() as asked:
         warnings.showwarning = _warn
         status = _run(arguments)
         if status == INTERRUPTED:  # and nothing said yet
@@ -90,6 +91,7 @@ def _warn(message: Warning | str, category: type[Warning], *where: object, **mor
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        _refuse_empty(arguments)
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
@@ -98,14 +100,8 @@ def _run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except NastkError as error:
         return _say(str(error), 2)
-    except BrokenPipeError:
-        _silence(sys.stdout.fileno())
-        return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise
-        _silence(sys.stdout.fileno())
-        return _say(f"disk full: {error.filename or 'cannot write the output'}", 2)
+        return _refused(error)
     except SystemExit as error:  # the command line itself never raises it
         return _say(f"code of yours called sys.exit({error.code!r})", 2)
     except Exception as error:
@@ -115,6 +111,25 @@ def _run(arguments: Sequence[str]) -> int:
     if outcome == 130:  # the command-line library's word for Ctrl-C
         return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse a value that is empty, as of a shell variable that is not set: no option and no argument takes one, and an
+    empty path would be the current folder."""
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = text.partition("=") if text.startswith("--") else (before, "=", text)
+        if equals and not value.strip():
+            raise InvalidValue(f"{option if option.startswith('-') else 'an argument'} is empty")
+
+
+def _refused(error: OSError) -> int:
+    """What the file system refuses is the user's to mend: a name that is too long, a full disk."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        silence(sys.stdout.fileno())
+        return _say(f"disk full: {error.filename or 'cannot write the output'}", 2)
+    if error.filename is None:
+        raise error
+    return _say(f"cannot use {error.filename}: {error.strerror or error}", 2)
 
 
 def _usage(error: Exception) -> int:
@@ -135,11 +150,10 @@ def _say(message: str, status: int, prefix: str = "error: ") -> int:
 
     line = printable(" ".join(f"nastk: {prefix}{message}".split()))
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(_printable(line), file=sys.stderr, flush=True)
     return status
 
 
-def _silence(descriptor: int) -> None:
-    """Send what is still in the buffer nowhere, so that the interpreter's own flush at exit has nothing to say."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+def _printable(line: str) -> str:
+    """A line with escapes for what no terminal should be sent: control characters, halves of characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nastk.cli.options import Json, integers, words
+from nastk.cli.options import MOST_WORKERS, Json, Workers, count, integers, words
 
 app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real tables, over many seeds.")
 
@@ -19,7 +19,7 @@ def _group() -> None:
 
 @app.command("search")
 def search(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a fetched table.")] = "nasbench201",
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a table.")] = "nasbench201",
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="D", help="Data set of the table; by default its first.")
     ] = None,
@@ -44,9 +44,9 @@ def search(
     budgets: Annotated[
         str, typer.Option("--budgets", metavar="N,M,...", help="Numbers of expensive evaluations at which to compare.")
     ] = "20,50,100",
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 10,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
     measurements: Annotated[
-        int, typer.Option("--measurements", metavar="K", min=2, help="Latencies for a searcher with a predictor.")
+        int, count("--measurements", "Latencies for a searcher with a predictor.", least=2, metavar="K")
     ] = 10,
     sources: Annotated[
         str | None,
@@ -57,10 +57,7 @@ def search(
     predictor: Annotated[
         str | None, typer.Option("--predictor", metavar="P", help="Predictor for the expensive objectives.")
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option("--batch", metavar="N", min=1, help="Proposals per step; by default 1, or 5 for a front."),
-    ] = None,
+    batch: Annotated[int | None, count("--batch", "Proposals per step; by default 1, or 5 for a front.")] = None,
     with_proxies: Annotated[
         bool, typer.Option("--with-proxies", help="Only architectures with zero-cost proxies in the table.")
     ] = False,
@@ -68,25 +65,20 @@ def search(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of finished runs (not repeated), curves, page."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    workers: Workers = None,
     json_file: Json = None,
 ) -> None:
     """Compare searchers on a table: regret or hypervolume (MODNAS protocol) with 95 % interval at each budget."""
     from nastk.bench import figures as search_figures
     from nastk.bench import search as search_bench
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
     counts = integers("--budgets", budgets)
     names = words("--searchers", searchers)
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if out is not None:
-        writable_folder(out)
+    check_outputs([json_file], [out])
     targets = None if devices in (None, "all") else words("--devices", str(devices))
     if devices == "all":
         from nastk.oracles.table import benchmark
@@ -114,6 +106,10 @@ def search(
     rows = found.rows(counts)
     if json_file is not None:
         write_json(json_file, rows)
+    if out is not None:
+        write_json(out / "rows.json", rows)
+        pictures = [out / name for name in search_figures.draw(found, out)]
+        search_figures.write_page(found, rows, out / "report.html", pictures)
     first = found.problems[0]
     device = first.device if len(found.problems) == 1 else "*"
     what = f"searched {rows[-1]['searched']}; reported {rows[-1]['reported']}"
@@ -135,43 +131,37 @@ def search(
         title = f"ranks after {max(counts)}, and Wilcoxon's p; the page of --out has all pairs"
         show([{k: line[k] for k in against} for line in ranks], title=title)
     if out is not None:
-        write_json(out / "rows.json", rows)
-        pictures = [out / name for name in search_figures.draw(found, out)]
-        search_figures.write_page(found, rows, out / "report.html", pictures)
         typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} figures are in {out}")
 
 
 @app.command("workers")
 def workers(
     searcher: Annotated[str, typer.Option("--searcher", metavar="X", help="Its name.")] = "predictor",
-    evaluations: Annotated[
-        int, typer.Option("--evaluations", metavar="N", min=1, help="Of each expensive objective.")
-    ] = 24,
+    evaluations: Annotated[int, count("--evaluations", "Of each expensive objective.")] = 24,
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0.0, help="That each evaluation takes.")
     ] = 0.2,
-    count: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Threads, and processes.")] = 4,
-    batch: Annotated[
-        int, typer.Option("--batch", metavar="N", min=1, help="Proposals at a time of the inline search.")
-    ] = 1,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Random seeds 0 to N - 1.")] = 3,
+    pool: Annotated[
+        int, typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="Threads, and processes.")
+    ] = 4,
+    batch: Annotated[int, count("--batch", "Proposals at a time of the inline search.")] = 1,
+    repeats: Annotated[int, count("--repeats", "Random seeds 0 to N - 1.")] = 3,
     json_file: Json = None,
 ) -> None:
     """How much time workers save: one search inline, in threads and in worker processes."""
     from nastk.bench.workers import compare
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
-    if json_file is not None:
-        writable_folder(json_file.parent)
+    check_outputs([json_file])
     with bar(None, "searching") as progress:
         rows = compare(
             searcher=searcher,
             evaluations=evaluations,
             seconds=seconds,
-            workers=count,
+            workers=pool,
             batch=batch,
             repeats=repeats,
             progress=follow(progress),
@@ -185,27 +175,24 @@ def workers(
         for r in rows
         if r["metric"] == "seconds"
     ]
-    title = f"{searcher}: {rows[0]['evaluations']} evaluations of {seconds:g} s, {count} workers, {repeats} seeds"
+    title = f"{searcher}: {rows[0]['evaluations']} evaluations of {seconds:g} s, {pool} workers, {repeats} seeds"
     show(shown, title=title)
 
 
 @app.command("zcp")
 def zcp(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Whose networks.")] = "nasbench201",
-    networks: Annotated[int, typer.Option("--networks", metavar="N", min=2, help="Random architectures.")] = 3,
+    networks: Annotated[int, count("--networks", "Random architectures.", least=2)] = 3,
     batch: Annotated[str, typer.Option("--batch", metavar="digits|random", help="Images looked at.")] = "digits",
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images.")] = 64,
+    batch_size: Annotated[int, count("--batch-size", "Images.")] = 64,
     proxies: Annotated[
         str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
     ] = None,
-    agreement: Annotated[
-        int, typer.Option("--agreement", metavar="N", min=0, help="Instead: agreement with the table, N networks.")
-    ] = 0,
-    initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="With --agreement: how many, for averages.")
-    ] = 1,
+    agreement: Annotated[int, count("--agreement", "Instead: agreement with the table, N networks.", least=0)] = 0,
+    initialisations: Annotated[int, count("--initialisations", "With --agreement: how many, for averages.")] = 1,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="With --agreement: processes.")
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="With --agreement: processes."),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Instead: peak memory of each.")] = False,
     json_file: Json = None,
@@ -213,13 +200,11 @@ def zcp(
     """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
     from nastk.bench import proxy_agreement, proxy_cost
     from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
-    if json_file is not None:
-        from nastk.files import writable_folder
-
-        writable_folder(json_file.parent)
+    check_outputs([json_file])
     with bar(None, "timing") as progress:
         names = None if proxies is None else words("--proxies", proxies)
         if agreement:

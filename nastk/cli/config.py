@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nastk.cli.options import integers
+from nastk.cli.options import LARGEST_SEED, MANY, MOST_WORKERS, integers
 from nastk.errors import InvalidValue, UnknownName
+from nastk.files import check_outputs
 
 if TYPE_CHECKING:
     from nastk.run import SearchDescription
 
-LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "retries": 0}
+LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "retries": 0, "seed": 0}
 """Numbers that have a least value."""
+MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS}
+"""Their greatest values."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class RunOptions:
         """Options from the command line (None where not given) over those of a file.
 
         Raises:
-            InvalidValue: the file cannot be read, or a value is of the wrong type.
+            InvalidValue: the file cannot be read, or a value is empty, of the wrong type or out of bounds.
             UnknownName: the file has a key that is no option.
+            StorageError: the results could not be written.
         """
         chosen = read_config(config) if config is not None else {}
         chosen.update({name: value for name, value in command_line.items() if value not in (None, [])})
@@ -73,6 +77,14 @@ class RunOptions:
             value = getattr(options, name)
             if value is not None and value < least:
                 raise InvalidValue(f"--{name} must be at least {least}")
+            if value is not None and value > MOST[name]:
+                raise InvalidValue(f"--{name} must be at most {MOST[name]:,d}")
+        for name, value in vars(options).items():
+            if any(
+                isinstance(text, str) and not text.strip() for text in (value if isinstance(value, list) else [value])
+            ):
+                raise InvalidValue(f"--{name} is empty")
+        check_outputs([options.json], [options.out])
         return options
 
     def describe(self) -> SearchDescription:
@@ -105,7 +117,7 @@ def read_config(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidValue(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValue(f"{path} is not valid TOML: {error}") from error
     kinds = {f.name: str(f.type) for f in fields(RunOptions)}
     for key, value in content.items():

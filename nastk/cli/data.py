@@ -67,7 +67,9 @@ def import_(
         list[str],
         typer.Argument(metavar="[FORM] PATH...", help="Form of the files (nastk data forms), and files or folders."),
     ],
-    space: Annotated[str | None, typer.Option(metavar="S", help="Space of their architectures.")] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="S", help="Space of their architectures, or file.py:Class.")
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:METRIC[:UNIT[:min|max]]]", help="CSV, Parquet: a column to import; repeatable."),
@@ -126,7 +128,9 @@ def forms(json_file: Json = None) -> None:
 @app.command()
 def forget(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Imports, as nastk data status names them.")],
-    space: Annotated[str | None, typer.Option(metavar="S", help="Only in this space.")] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="S", help="Only in this space, or folder of nastk data status.")
+    ] = None,
 ) -> None:
     """Remove imports; fetched tables are unchanged."""
     from nastk.data import imported

@@ -18,8 +18,13 @@ def read_archs(space: SearchSpace, texts: Sequence[str]) -> Archs:
     """
     import numpy as np
 
-    rows = [space.as_archs(int(t) if t.strip().isdigit() and space.d > 1 else t) for t in texts]
+    rows = [space.as_archs(int(t) if _is_index(t) and space.d > 1 else t) for t in texts]
     return np.concatenate([np.empty((0, space.d), dtype=np.int64), *rows])
+
+
+def _is_index(text: str) -> bool:
+    """Whether a text is a number that fits in 64 bits; a longer one is no index of any space."""
+    return text.strip().isdecimal() and len(text.strip()) < 19
 
 
 def read_measurements(space: SearchSpace, path: Path) -> tuple[Archs, Any]:

@@ -7,14 +7,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Batch, Json, Runtime, Seed, Space, Threads
+from nastk.cli.options import Archs, ArchsOption, Batch, Json, RandomArchs, Runtime, Seed, Space, Threads, count
 
 
 def measure(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
+    random: RandomArchs = 0,
     device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
     threads: Threads = 1,
     batch: Batch = 1,
@@ -23,13 +23,9 @@ def measure(
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
     ] = False,
-    adapt: Annotated[
-        int, typer.Option("--adapt", metavar="N", min=2, help="With --check-predictor: measurements to adapt to.")
-    ] = 10,
-    test: Annotated[
-        int, typer.Option("--test", metavar="N", min=3, help="With --check-predictor: measurements to test on.")
-    ] = 100,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="With --check-predictor: repetitions.")] = 3,
+    adapt: Annotated[int, count("--adapt", "With --check-predictor: measurements to adapt to.", least=2)] = 10,
+    test: Annotated[int, count("--test", "With --check-predictor: measurements to test on.", least=3)] = 100,
+    runs: Annotated[int, count("--runs", "With --check-predictor: repetitions.")] = 3,
     seed: Seed = 0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to this file.")
@@ -43,7 +39,7 @@ def measure(
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import Interrupted
     from nastk.errors import InvalidValue, NastkError
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.oracles.latency import Latency
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
@@ -52,9 +48,7 @@ def measure(
     space = named(space_name)
     oracle = Latency(space, device, cast(Any, runtime), batch=batch, threads=threads)
     texts = [*(archs or []), *(more_archs or [])]
-    for file in (csv_file, json_file):
-        if file is not None:
-            writable_folder(file.parent)
+    check_outputs([csv_file, json_file])
     asked = 0
     if check:
         if texts or random:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +17,30 @@ from nastk.errors import InvalidValue
 Space = Annotated[
     str, typer.Option("--space", metavar="S", help="Search space: a name (nastk list spaces) or file.py:Class.")
 ]
+MANY = 1_000_000
+"""Greatest number of architectures, images, seeds and the like. More is a slip of the keyboard and fills the memory."""
+MOST_WORKERS = 1024
+"""Greatest number of threads or processes. A system that is asked for millions comes to a halt."""
+
+
+def count(name: str, help: str, least: int = 1, metavar: str = "N") -> Any:
+    """An option that is a whole number from `least` to :data:`MANY`."""
+    return typer.Option(name, metavar=metavar, min=least, max=MANY, help=help)
+
+
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write tidy rows to this file.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of a measured network.")]
-Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Inputs per forward pass when measuring.")]
+LARGEST_SEED = 2**32 - 1
+"""NumPy's generators, PyTorch and scikit-learn all take seeds up to this."""
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Random seed.")]
+RandomArchs = Annotated[int, count("--random", "Also N random architectures.", least=0)]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="Processes; by default one per core."),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, max=MOST_WORKERS, help="CPU threads of a measured network.")
+]
+Batch = Annotated[int, count("--batch", "Inputs per forward pass when measuring.")]
 Runtime = Annotated[
     str, typer.Option("--runtime", metavar="NAME", help="What runs a measured network (nastk list runtimes).")
 ]
@@ -117,6 +137,6 @@ def words(option: str, text: str) -> list[str]:
 def integers(option: str, text: str) -> list[int]:
     """The positive integers in a text like ``20,50``, ascending."""
     found = words(option, text)
-    if not all(part.isdigit() and int(part) > 0 for part in found):
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 and int(part) > 0 for part in found):
         raise InvalidValue(f"{option} {text!r}: write positive integers separated by commas, such as 20,50")
     return sorted({int(part) for part in found})

@@ -14,11 +14,13 @@ SHOWN = 20
 
 
 def predict(
-    measurements: Annotated[
-        Path, typer.Option("--measurements", metavar="CSV", help="Your measurements: a CSV file with columns arch, ms.")
-    ],
     archs: Archs = None,
     more_archs: ArchsOption = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option("--measured", metavar="FILE", help="Your measurements: a CSV file with columns arch, ms."),
+    ] = None,
+    measurements: Annotated[Path | None, typer.Option("--measurements", metavar="FILE", hidden=True)] = None,
     space_name: Space = "nasbench201",
     everything: Annotated[bool, typer.Option("--all", help="Predict the whole space; the default.")] = False,
     predictor: Annotated[
@@ -38,6 +40,7 @@ def predict(
     """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
     from nastk.cli.inputs import read_archs, read_measurements
     from nastk.errors import InvalidValue
+    from nastk.files import check_outputs
     from nastk.predictors.base import Task
     from nastk.predictors.factory import predictor as named_predictor
     from nastk.predictors.factory import weights
@@ -46,6 +49,12 @@ def predict(
     from nastk.search.defaults import latency_predictor
     from nastk.spaces.factory import space as named
 
+    if measured is None and measurements is None:
+        raise InvalidValue("give your measurements: --measured FILE.csv, with the columns arch and ms")
+    if measured is not None and measurements is not None:
+        raise InvalidValue("--measurements FILE is the old name of --measured FILE; give one of them")
+    file = measured or measurements
+    assert file is not None
     space = named(space_name)
     wanted = [*(archs or []), *(more_archs or [])]
     if wanted and everything:
@@ -55,19 +64,22 @@ def predict(
     if pretrained and f"{predictor}-{space.name}" not in weights():
         have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
-    measured, values = read_measurements(space, measurements)
+    check_outputs([csv_file, json_file])
+    known, values = read_measurements(space, file)
     if wanted:
         asked = read_archs(space, wanted)
     else:
         asked = space.enumerate()
         asked = asked[space.distinct(asked)]
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
-    fitted = learner.adapt(Task(space, measured, values, "latency", "ms", "min", device="this"))
+    fitted = learner.adapt(Task(space, known, values, "latency", "ms", "min", device="this"))
     rows = _rows(space, asked, fitted.predict(asked))
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
+    if measurements is not None:
+        typer.echo("nastk: warning: --measurements FILE is now --measured FILE, and will be a number", err=True)
     ordered = rows if wanted else sorted(rows, key=lambda r: r["ms"])
     title = f"latency predicted by {predictor} from {len(values)} measurements (estimates; 95 % intervals)"
     show(ordered[:SHOWN], title=title, shorten=("arch",))

@@ -24,7 +24,7 @@ def report(
         content = json.loads(result.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {result}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{result} is damaged or not a result: {error}") from error
     if not isinstance(content, dict) or "chart" not in content:
         raise DataError(f"{result} is not a result of nastk search")

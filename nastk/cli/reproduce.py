@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted, Json, integers, words
+from nastk.cli.options import Interrupted, Json, Workers, count, integers, words
 
 app = typer.Typer(no_args_is_help=True, help="Repeat the papers' comparisons; published figures with ours.")
 
@@ -24,9 +24,7 @@ def latency(
     samples: Annotated[
         str, typer.Option("--samples", metavar="N,M,...", help="Measurements of the target device.")
     ] = "3,5,10,20",
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0, of sources and samples.")
-    ] = 10,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0, of sources and samples.")] = 10,
     source_samples: Annotated[
         str | None,
         typer.Option("--source-samples", metavar="N,M,...", help="Architectures per source device."),
@@ -34,9 +32,7 @@ def latency(
     sampler: Annotated[
         str | None, typer.Option("--sampler", metavar="S", help="Sampler of the measurements, for all methods.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
     ] = None,
@@ -45,7 +41,7 @@ def latency(
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
     from nastk.bench import latency as comparison
     from nastk.cli.progress import bar, follow
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.curves import write_curves
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -54,10 +50,7 @@ def latency(
     wanted, named = words("--tasks", tasks), words("--methods", methods)
     counts = integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if figures is not None:
-        writable_folder(figures)
+    check_outputs([json_file], [figures])
     between = [task for task in wanted if task in cross_space.PAIRS]
     within = [task for task in wanted if task not in between]
     rows: list[dict[str, Any]] = []
@@ -122,12 +115,8 @@ def accuracy(
     targets: Annotated[
         str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
     ] = None,
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="N", min=1, help="Random seeds; by default 10, for transfer 3.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    seeds: Annotated[int | None, count("--seeds", "Random seeds; by default 10, for transfer 3.")] = None,
+    workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
     ] = None,
@@ -137,7 +126,7 @@ def accuracy(
     from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue, UnknownName
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import accuracy_figures, accuracy_transfer
@@ -145,9 +134,7 @@ def accuracy(
     known = ("sample-efficiency", "transfer", "proxy-removal")
     if experiment not in known:
         raise UnknownName("experiment", experiment, known)
-    for folder in (json_file.parent if json_file else None, figures):
-        if folder is not None:
-            writable_folder(folder)
+    check_outputs([json_file], [figures])
     named = None if methods is None else words("--methods", methods)
     counts = None if samples is None else integers("--samples", samples)
     of = None if sources is None else words("--sources", sources)
@@ -198,14 +185,10 @@ def modnas(
         str | None, typer.Option("--unseen", metavar="A,B,...", help="Devices to propose for, if not the paper's.")
     ] = None,
     network: Annotated[str, typer.Option("--network", metavar="N", help="Hypernetwork: bank or smooth.")] = "bank",
-    labels: Annotated[
-        int, typer.Option("--labels", metavar="N", min=5, help="Evaluations for the predictors of accuracy.")
-    ] = 100,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Training steps of the generator.")] = 1500,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 10,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    labels: Annotated[int, count("--labels", "Evaluations for the predictors of accuracy.", least=5)] = 100,
+    steps: Annotated[int, count("--steps", "Training steps of the generator.")] = 1500,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
+    workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw radar plot and fronts (PNG).")
     ] = None,
@@ -214,7 +197,7 @@ def modnas(
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar, follow
     from nastk.errors import UnknownName
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.generators.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -223,9 +206,7 @@ def modnas(
 
     if network not in HYPERNETWORKS:
         raise UnknownName("hypernetwork", network, HYPERNETWORKS)
-    for folder in (json_file.parent if json_file else None, figures):
-        if folder is not None:
-            writable_folder(folder)
+    check_outputs([json_file], [figures])
     asked = comparison.setting(
         space,
         None if objectives is None else words("--objectives", objectives),
@@ -258,13 +239,11 @@ def supernet(
         Path | None,
         typer.Option("--images", metavar="F.npz", help="Arrays images and labels; by default scikit-learn's digits."),
     ] = None,
-    training: Annotated[int, typer.Option("--training", metavar="N", min=2, help="Training images.")] = 100,
-    validation: Annotated[int, typer.Option("--validation", metavar="N", min=2, help="Validation images.")] = 100,
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Epochs of the supernet.")] = 100,
-    trainings: Annotated[
-        int, typer.Option("--trainings", metavar="N", min=1, help="Stand-alone trainings per method and setting.")
-    ] = 12,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds, from 0.")] = 1,
+    training: Annotated[int, count("--training", "Training images.", least=2)] = 100,
+    validation: Annotated[int, count("--validation", "Validation images.", least=2)] = 100,
+    epochs: Annotated[int, count("--epochs", "Epochs of the supernet.")] = 100,
+    trainings: Annotated[int, count("--trainings", "Stand-alone trainings per method and setting.")] = 12,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 1,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="A,B,...", help="Settings: torch:<threads>:<batch>, onnx:..., cuda:<batch>."),
@@ -273,11 +252,9 @@ def supernet(
         str | None, typer.Option("--held-out", metavar="A", help="Setting of which the search knows 10 latencies.")
     ] = None,
     measurements: Annotated[
-        int, typer.Option("--measurements", metavar="N", min=6, help="Measurements per setting for the search.")
+        int, count("--measurements", "Measurements per setting for the search.", least=6, metavar="K")
     ] = 20,
-    scored: Annotated[
-        int, typer.Option("--scored", metavar="N", min=6, help="Held-out measurements per setting.")
-    ] = 20,
+    scored: Annotated[int, count("--scored", "Held-out measurements per setting.", least=6)] = 20,
     combination: Annotated[
         str, typer.Option("--combination", metavar="C", help="Combination of the settings' gradients: mean or mgda.")
     ] = "mean",
@@ -287,9 +264,7 @@ def supernet(
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="Cache of trainings and latencies.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the fronts into this folder (PNG).")
     ] = None,
@@ -297,16 +272,13 @@ def supernet(
 ) -> None:
     """MODNAS with a supernet on images and this machine, against random search and NSGA-II at equal trainings."""
     from nastk.cli.progress import bar
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import supernet_demo as demo
     from nastk.reproduce.supernet_devices import Setting
 
-    if json_file is not None:
-        writable_folder(json_file.parent)
-    if figures is not None:
-        writable_folder(figures)
+    check_outputs([json_file], [figures])
     if device is None:
         import torch
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Json, Seed, Space
+from nastk.cli.options import Archs, ArchsOption, Json, RandomArchs, Seed, Space, Workers, count
 
 
 def zcp(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
-    random: Annotated[int, typer.Option("--random", metavar="N", min=0, help="Also N random architectures.")] = 0,
+    random: RandomArchs = 0,
     proxies: Annotated[
         str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
     ] = None,
@@ -22,14 +22,10 @@ def zcp(
         str,
         typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file with arrays images and labels."),
     ] = "digits",
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="How many images.")] = 64,
+    batch_size: Annotated[int, count("--batch-size", "How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
-    initialisations: Annotated[
-        int, typer.Option("--initialisations", metavar="N", min=1, help="Random initialisations to average over.")
-    ] = 1,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; by default one per core.")
-    ] = None,
+    initialisations: Annotated[int, count("--initialisations", "Random initialisations to average over.")] = 1,
+    workers: Workers = None,
     device: Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda or cuda:1.")] = "cpu",
     output: Annotated[
         str | None,
@@ -51,7 +47,7 @@ def zcp(
     from nastk.cli.options import words
     from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue, NastkError
-    from nastk.files import writable_folder
+    from nastk.files import check_outputs
     from nastk.oracles.zerocost import SeveralOutputs, ZeroCost
     from nastk.oracles.zerocost._batch import read_batch
     from nastk.report.rows import write_csv, write_json
@@ -64,9 +60,7 @@ def zcp(
     if not texts and not random:
         raise InvalidValue("give architectures as arguments, or --random N")
     asked = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
-    for file in (csv_file, json_file):
-        if file is not None:
-            writable_folder(file.parent)
+    check_outputs([csv_file, json_file])
     scores = ZeroCost(
         space,
         None if proxies is None else words("--proxies", proxies),

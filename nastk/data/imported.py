@@ -3,6 +3,9 @@
 An import is ``<home>/imported/<space>/<label>.npz``: its own architectures ``(n, d)``, its values ``(k, n)``, NaN where
 unknown, and a JSON text that describes the columns and names their file. If the space has a fetched table, its rows
 come first, followed by architectures that it lacks; otherwise the imports are the table.
+
+A registered space is known by its name. A user's own may change, and rows of integers would then mean other networks:
+its folder is its name and a digest of its choices and their options, in order.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import re
 import zipfile
 import zlib
@@ -29,12 +33,17 @@ from nastk.errors import DataError, InvalidValue, StorageError, UnknownName
 from nastk.files import atomic_path
 from nastk.registry import SPACES
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.factory import space as space_named
 
 FORMAT = 2
 """Version of the layout of the file; the first had one latency column in the order of the fetched table."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Valid names of imports: safe as file names."""
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises that is truncated, altered or none of ours."""
+DIGEST = 12
+"""Hexadecimal digits of the digest of a user's own space: 48 bits, so that two of one name do not meet by chance."""
 OPTIONS = {"space": "--space", "columns": "--column", "dataset": "--dataset", "device": "--device"} | {
     "fidelity": "--fidelity",
     "arch": "--arch",
@@ -85,6 +94,8 @@ def bring(
     taken = inspect.signature(module.read).parameters
     if given.get("space") == module.SPACE:
         given.pop("space", None)
+    if not math.isfinite(given.get("fidelity", 0.0)):
+        raise InvalidValue(f"--fidelity {given['fidelity']}: write a number of epochs, such as 200")
     wrong = [OPTIONS[key] for key in given if key not in taken]
     if wrong:
         what = f"is of {module.SPACE}" if wrong == ["--space"] else f"does not take {', '.join(wrong)}"
@@ -92,13 +103,14 @@ def bring(
     if name is not None and not NAME.fullmatch(name):
         raise InvalidValue(f"--name {name}: use letters, digits, '_', '-' and '.', with a letter or digit first")
     read: list[Measurements] = module.read(paths, **given)
-    prepared = [_prepare(m, m.files or tuple(map(Path, paths))) for m in read]
+    spaces = [space_named(given.get("space") or m.space).whole for m in read]
+    prepared = [_prepare(m, m.files or tuple(map(Path, paths)), space) for m, space in zip(read, spaces, strict=True)]
     labels = [name or _label(m, paths) for m in read]
     places = [(label, m.space) for label, m in zip(labels, prepared, strict=True)]
     twice = next((f"{label} in {space}" for label, space in places if places.count((label, space)) > 1), None)
     if twice:
         raise InvalidValue(f"two parts of what is imported would be called {twice}; import them one by one")
-    return [_save(m, label, store or Store()) for label, m in zip(labels, prepared, strict=True)]
+    return [_save(m, label, store or Store(), space) for label, m, space in zip(labels, prepared, spaces, strict=True)]
 
 
 def _label(found: Measurements, paths: Sequence[Path]) -> str:
@@ -110,12 +122,15 @@ def _label(found: Measurements, paths: Sequence[Path]) -> str:
     return label
 
 
-def _prepare(found: Measurements, files: Sequence[Path]) -> Measurements:
-    """A validated copy with its source, restricted to architectures with a value."""
-    if found.space not in SPACES.entries or SPACES.entries[found.space].family:
-        raise InvalidValue(f"imports belong to registered spaces (nastk list spaces), and {found.space} is none")
+def _prepare(found: Measurements, files: Sequence[Path], space: SearchSpace | None = None) -> Measurements:
+    """A validated copy with its source, restricted to architectures with a value.
+
+    Args:
+        space: the user's own; by default the registered one of its name.
+    """
+    space = space or space_named(found.space)
+    folder_of(space)  # refuses a name that is taken, before anything is stored
     archs = np.asarray(found.archs, dtype=np.int64)
-    space: SearchSpace = SPACES.create(found.space)
     checked = space.as_archs(archs)
     if len(set(_keys(checked))) != len(checked):
         raise DataError(f"{files[0]}: an architecture of {found.space} comes twice")
@@ -134,7 +149,7 @@ def _prepare(found: Measurements, files: Sequence[Path]) -> Measurements:
     if not kept.any():
         raise DataError(f"{files[0]} holds no values of architectures")
     pairs = list(zip(columns, values[:, kept], strict=True))
-    return Measurements(found.space, checked[kept], pairs)
+    return Measurements(space.name, checked[kept], pairs)
 
 
 def _checksum(paths: Sequence[Path]) -> str:
@@ -150,13 +165,15 @@ def _checksum(paths: Sequence[Path]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _save(found: Measurements, label: str, store: Store) -> Import:
-    """Store it atomically; an earlier import of the same label is replaced."""
-    path = store.home / "imported" / found.space / f"{label}.npz"
+def _save(found: Measurements, label: str, store: Store, space: SearchSpace | None = None) -> Import:
+    """Store it atomically; an earlier import of the same label is replaced. `space` as in :func:`_prepare`."""
+    space = space or space_named(found.space)
+    path = store.home / "imported" / folder_of(space) / f"{label}.npz"
     columns = [column for column, _ in found.columns]
     about = {
         "format": FORMAT,
         "rows": len(found.archs),
+        "space": space.identity(),
         "columns": [{k: v for k, v in asdict(c).items() if v not in (None, "")} for c in columns],
     }
     small = found.archs.size == 0 or found.archs.max() < 128
@@ -191,14 +208,18 @@ def forget(labels: Sequence[str], space: str | None = None, store: Store | None 
 
     Args:
         labels: their names.
-        space: only of this space; by default of every space with such an import.
+        space: only of this space, or of this folder of imports (a user's own space may have changed); by default of
+            every space with such an import.
         store: the cache; by default the user's.
 
     Raises:
-        UnknownName: there is no such import; nothing is deleted.
+        UnknownName: there is no such space or import; nothing is deleted.
         StorageError: a file cannot be deleted.
     """
-    there = [p for p in saved(store=store) if space in (None, p.parent.name)]
+    there = saved(store=store)
+    if space is not None:
+        folder = space if any(p.parent.name == space for p in there) else folder_of(space_named(space).whole)
+        there = [p for p in there if p.parent.name == folder]
     for label in labels:
         if all(p.stem != label for p in there):
             raise UnknownName("import", label, {p.stem for p in there})
@@ -211,18 +232,99 @@ def forget(labels: Sequence[str], space: str | None = None, store: Store | None 
     return [(p.parent.name, p.stem) for p in gone]
 
 
-def load(space: str, store: Store | None = None) -> ColumnTable:
-    """The fetched table of a space with all imports, if there are any.
+# ---- whose imports they are
+
+
+def folder_of(space: SearchSpace) -> str:
+    """Name of the folder of a space's imports.
 
     Raises:
-        UnknownName: there is neither a table nor an import of this name.
-        DataError: not fetched, or a file is damaged; the message names the command that repairs it.
+        InvalidValue: a user's own space has the name of a registered one.
     """
+    if _is_registered(space):
+        return space.name
+    if space.name in SPACES.entries:
+        raise InvalidValue(f"{space.name} is the name of a registered space; give your own another name")
+    digest = hashlib.sha256(json.dumps(space.identity(), sort_keys=True).encode()).hexdigest()
+    return f"{_stem(space)}-{digest[:DIGEST]}"
+
+
+def _is_registered(space: SearchSpace) -> bool:
+    """Whether it is the registered space of its name, or one with the same choices."""
+    entry = SPACES.entries.get(space.name)
+    if entry is None or entry.family:
+        return False
+    return bool(SPACES.create(space.name).identity()["choices"] == space.identity()["choices"])
+
+
+def _stem(space: SearchSpace) -> str:
+    """A user's name of a space as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", space.name).lstrip(".")[:60] or "space"
+
+
+def _earlier(space: SearchSpace, store: Store) -> list[Path]:
+    """Imports into a user's own space of this name when it had other choices."""
+    if _is_registered(space):
+        return []
+    shape = re.compile(re.escape(_stem(space)) + f"-[0-9a-f]{{{DIGEST}}}")
+    here = folder_of(space)
+    found = [p for p in saved(store=store) if shape.fullmatch(p.parent.name) and p.parent.name != here]
+    return [path for path in found if _read(path, ("about",))[0].get("space", {}).get("space") == space.name]
+
+
+def _change(about: dict[str, Any], label: str, space: SearchSpace) -> str | None:
+    """How a space differs from what it was when something was imported into it; None where it does not."""
+    now = space.identity()
+    before = about.get("space", now)  # imports into registered spaces did not always say it
+    changed = f"the space {space.name} has changed since {label} was imported"
+    for (name, *options), (other, *others) in zip(before["choices"], now["choices"], strict=False):
+        if name != other:
+            return f"{changed}: its choice {name} is gone, or in another place"
+        if options != others:
+            return f"{changed}: {name} was chosen among {', '.join(options)}, and now among {', '.join(others)}"
+    if len(before["choices"]) != len(now["choices"]):
+        return f"{changed}: it had {len(before['choices'])} choices and has {len(now['choices'])}"
+    if not _is_registered(space) and before.get("build") != now.get("build"):
+        return f"{changed}: it was built with {before.get('build')}, and now with {now.get('build')}"
+    return None
+
+
+def is_there(space: SearchSpace, store: Store | None = None) -> bool:
+    """Whether a table of a space was fetched, or something imported into it, even when it had other choices."""
     store = store or Store()
-    brought = saved(space, store)
+    registered = _is_registered(space)
+    return bool(
+        saved(folder_of(space), store) or (registered and _fetched(space.name, store)) or _earlier(space, store)
+    )
+
+
+# ---- joined
+
+
+def load(space: str | SearchSpace, store: Store | None = None, named: str | None = None) -> ColumnTable:
+    """The fetched table of a space with all imports, if there are any.
+
+    Args:
+        named: the space as the user named it, for messages; by default its name.
+
+    Raises:
+        UnknownName: no such space.
+        DataError: neither fetched nor imported, imported when the space had other choices, or a file is damaged; the
+            message names the command that repairs it.
+    """
+    space = space_named(space).whole
+    store, name = store or Store(), space.name
+    has_catalogue = _is_registered(space) and name in tables.names()
+    brought = saved(folder_of(space), store)
+    if not brought and has_catalogue:
+        return tables.load(name, store)
+    cure = f"nastk data import FILE.csv --space {named or name} --column NAME:METRIC"
     if not brought:
-        return tables.load(space, store)
-    base = tables.load(space, store) if _fetched(space, store) else None
+        for path in _earlier(space, store):
+            change = _change(_read(path, ("about",))[0], path.stem, space)
+            raise DataError(f"{change}; import it again: {cure}")
+        raise DataError(f"nothing was imported into the space {name}; run: {cure}")
+    base = tables.load(name, store) if has_catalogue and _fetched(name, store) else None
     return _join(space, base, brought)
 
 
@@ -234,16 +336,18 @@ def _fetched(space: str, store: Store) -> bool:
     return tables.table_path(space, store).exists() or all(store.state(f).state != "missing" for f in files)
 
 
-def _join(space: str, base: ColumnTable | None, brought: Sequence[Path]) -> ColumnTable:
+def _join(space: SearchSpace, base: ColumnTable | None, brought: Sequence[Path]) -> ColumnTable:
     """The fetched table, if there is one, with the imports in alphabetical order."""
     table = base
     for path in brought:
         about, archs, values = _read(path, ("about", "archs", "values"))
         if table is None:
-            table = ColumnTable(space, archs[:0], [], [], [])
+            table = ColumnTable(space.name, archs[:0], [], [], [])
         if table.archs.shape[1] != archs.shape[1]:
             expected = f"expected {table.archs.shape[1]} choices, got {archs.shape[1]}"
-            raise DataError(f"{path} does not fit the table {space} ({expected}); {_cure(path)}")
+            raise DataError(f"{path} does not fit the table {space.name} ({expected}); {_cure(path)}")
+        if (change := _change(about, path.stem, space)) is not None:
+            raise DataError(f"{change}; {_cure(path)}")
         joined, rows = _append(table.archs, archs)
         order = np.argsort(rows)
         blocks = [*table.blocks, Block(rows[order].astype(np.int32), values[:, order])]
@@ -254,7 +358,8 @@ def _join(space: str, base: ColumnTable | None, brought: Sequence[Path]) -> Colu
             for b in table.blocks
         ]
         places = [*table.places, *((len(blocks) - 1, line) for line in range(len(values)))]
-        table = ColumnTable(space, joined, _with_new(table.columns, about["columns"], path.stem), blocks, places)
+        columns = _with_new(table.columns, about["columns"], path.stem)
+        table = ColumnTable(table.name, joined, columns, blocks, places)
     assert table is not None
     every = np.arange(len(table.archs))
     whole = [b.rows is None or np.array_equal(b.rows, every) for b in table.blocks]
@@ -307,6 +412,8 @@ def _read(path: Path, wanted: Sequence[str]) -> list[Any]:
             if about.get("format", 1) != FORMAT:
                 raise DataError(f"{path} was imported by another version of nastk; {_cure(path)}")
             about["columns"] = [Column(**c) for c in about["columns"]]
+            if "space" in about and not {"space", "choices"} <= about["space"].keys():
+                raise ValueError("it does not say of which space it is")
             found = [about if name == "about" else content[name] for name in wanted]
         shapes = dict(zip(wanted, found, strict=True))
         n, k = int(about["rows"]), len(about["columns"])
@@ -315,6 +422,6 @@ def _read(path: Path, wanted: Sequence[str]) -> list[Any]:
             raise ValueError("its architectures are not those that it describes")
         if values is not None and (values.shape != (k, n) or values.dtype.kind != "f"):
             raise ValueError("its values do not fit its architectures")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); {_cure(path)}") from error
     return found

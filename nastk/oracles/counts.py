@@ -34,7 +34,7 @@ class Count(Oracle):
 
     Raises:
         UnknownName: the space has no such count.
-        Unsupported: without a closed form, a space that does not say what its networks take as input.
+        Unsupported: without a closed form, a space that builds no networks or does not say what they take as input.
     """
 
     expensive = False
@@ -45,6 +45,8 @@ class Count(Oracle):
         self._closed_form = metric in known
         if not self._closed_form and metric not in COUNTED:
             raise UnknownName("count", metric, {*known, *COUNTED})
+        if not self._closed_form:
+            space.need_networks(metric)
         self.space, self.name, self.build_options = space, metric, build_options
         self.reasons: dict[str, str] = {}
         self.source = "closed form" if self._closed_form else "counted in the built network"

@@ -81,6 +81,7 @@ class Latency(Oracle):
         UnknownName: no such runtime.
         MissingExtra: what the runtime needs is not installed.
         InvalidValue: an option below its least value, or a device that does not exist or is none of the runtime's.
+        Unsupported: the space builds no networks.
         NastkError: this machine has no such device.
     """
 
@@ -113,6 +114,7 @@ class Latency(Oracle):
                 raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
         if max_repeats < min_repeats:
             raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
+        space.need_networks(self.name)
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
         self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
         self.max_seconds, self.precision, self.together, self.progress = max_seconds, precision, together, progress

@@ -27,6 +27,7 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
 
     Raises:
         InvalidValue: no such function, or it does not fit `epochs`.
+        Unsupported: it takes the network, and the space builds none.
     """
     function = load_object(path)
     if not callable(function):
@@ -39,6 +40,7 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
         raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
     own: Callable[..., Any] = function
     if arguments and arguments[0].name in NETWORK_ARGUMENTS:
+        space.need_networks(f"the function {path}")
         own = _OfNetwork(function, space, seed)
     return FunctionOracle(
         space, own, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)

@@ -26,6 +26,7 @@ from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.registry import SPACES
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.factory import space as space_named
 
 
 class Proxies(NamedTuple):
@@ -101,11 +102,16 @@ class Table:
     Args:
         content: the stored table.
         space: the space that its architectures belong to; by default the registered one of the table's name.
+
+    Attributes:
+        name: of its space.
+        reference: what :func:`benchmark` opens it by: that name or, of a user's own space, ``file.py:Class``.
     """
 
     def __init__(self, content: ColumnTable, space: SearchSpace | None = None):
         self.content = content
         self.name = content.name
+        self.reference = content.name
         self._whole = space
         self._home: str | None = None
         self._stored = False
@@ -114,24 +120,26 @@ class Table:
     def __reduce__(self) -> Any:
         # A worker process opens the stored table again: a name is sent, and not megabytes with every evaluation.
         if self._stored:
-            return _opened, (self.name, self._home)
+            return _opened, (self.reference, self._home)
         return copyreg.__newobj__, (type(self),), {**vars(self), "_proxies": {}}  # type: ignore[attr-defined]
 
     @classmethod
-    def load(cls, name: str, home: str | os.PathLike[str] | None = None) -> Table:
-        """The table of this name from the cache `home` (by default ``NASTK_HOME``), with the user's imported columns.
+    def load(cls, name: str | SearchSpace, home: str | os.PathLike[str] | None = None) -> Table:
+        """The table of a space from the cache `home` (by default ``NASTK_HOME``), with the user's imported columns.
 
         Without a fetched table, it consists of the imports. A table of the whole space is in its official order.
 
         Raises:
-            UnknownName: no such table, and nothing was imported under the name.
-            DataError: not fetched, or damaged; the message names the command that repairs it.
+            UnknownName: no such space.
+            DataError: not fetched, nothing imported, or damaged; the message names the command that repairs it. A
+                user's own space has changed since.
         """
         store = Store(home)
-        content = imported.load(name, store)
-        space: SearchSpace | None = SPACES.create(name) if name in SPACES.entries else None
-        table = cls(content if space is None else _in_official_order(content, space), space)
-        table._home, table._stored = str(store.home), True
+        space = space_named(name).whole
+        table = cls(_in_official_order(imported.load(space, store, str(name)), space), space)
+        table._home = str(store.home)
+        if isinstance(name, str):
+            table.reference, table._stored = name, True
         return table
 
     @property
@@ -373,11 +381,11 @@ class TableOracle(Oracle):
     def describe(self) -> dict[str, Any]:
         where = {"dataset": self.dataset, "device": self.device, "variant": self._choice["variant"]}
         what = {"metric": self.name, "fidelity": self.fidelity, "direction": self.direction}
-        return {"oracle": "table", "table": self.table.name, **what, **where}
+        return {"oracle": "table", "table": self.table.reference, **what, **where}
 
     def identity(self) -> dict[str, Any]:
         what = {name: value for name, value in self.describe().items() if name not in ("direction", "fidelity")}
-        return {**what, "source": self.source}
+        return {**what, "table": self.table.name, "source": self.source}  # a path may be written in several ways
 
     def search_proxies(self) -> TableProxies | None:
         """Zero-cost proxies that a search may look up; see :meth:`Benchmark.search_proxies`."""
@@ -454,8 +462,11 @@ class Benchmark:
 
         Raises:
             UnknownName: the source has no proxies for the data set, or there is no such variant.
+            InvalidValue: the table has no proxies at all.
         """
         columns = [c for c in self.table.columns if c.metric in PROXIES and c.variant == variant]
+        if not columns and variant is None:
+            raise InvalidValue(f"the table {self.table.name} has no zero-cost proxies")
         if not columns:
             known = {c.variant for c in self.table.columns if c.metric in PROXIES and c.variant}
             raise UnknownName(f"variant of the proxies of {self.table.name}", str(variant), known)
@@ -508,19 +519,26 @@ class Benchmark:
         return f"<benchmark {self.table.name}{', ' + self.dataset if self.dataset else ''}>"
 
 
-def benchmark(name: str, dataset: str | None = None, home: str | os.PathLike[str] | None = None) -> Benchmark:
-    """A fetched table as a benchmark.
+def benchmark(
+    name: str | SearchSpace, dataset: str | None = None, home: str | os.PathLike[str] | None = None
+) -> Benchmark:
+    """A fetched or imported table as a benchmark.
 
     Args:
-        name: of the table ("nasbench201", "fbnet").
+        name: of its space ("nasbench201", "fbnet"); of a user's own ``file.py:Class``, or the space itself.
         dataset: the default data set of its oracles.
         home: the cache; by default ``NASTK_HOME``.
 
     Raises:
-        UnknownName: no such table or data set.
-        DataError: not fetched; the message names the command that fetches it.
+        UnknownName: no such space or data set.
+        DataError: neither fetched nor imported; the message names the command that brings it.
     """
     return Benchmark(Table.load(name, home), dataset)
+
+
+def has_table(space: str | SearchSpace, home: str | os.PathLike[str] | None = None) -> bool:
+    """Whether something was fetched for a space, or imported into it."""
+    return imported.is_there(space_named(space).whole, Store(home))
 
 
 def first_dataset(name: str, home: str | os.PathLike[str] | None = None) -> Benchmark:

@@ -63,6 +63,7 @@ class Training(Oracle):
 
     Raises:
         InvalidValue: images without labels, or too few.
+        Unsupported: the space builds no networks.
         StorageError: the folder cannot be written to.
     """
 
@@ -90,6 +91,7 @@ class Training(Oracle):
                 raise InvalidValue(f"needs 2 or more images with one label each; got {len(pictures)} and {len(labels)}")
         if epochs < 1 or batch < 2:
             raise InvalidValue(f"a training needs at least 1 epoch and 2 images per batch; got {epochs} and {batch}")
+        space.need_networks(self.name)
         self.space, self.seed, self.device, self.build_options = space, seed, device, build_options
         self._parts = {"training": training, "validation": validation, "test": test}
         self.epochs, self.batch, self.rate, self.momentum, self.decay = epochs, batch, rate, momentum, decay
@@ -197,7 +199,7 @@ def _read(file: Path) -> Trained | None:
         found = Trained(*(float(content[name]) for name in ("validation", "test", "seconds")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{file} is not the result of a training: {error}; remove it") from error
     if not all(math.isfinite(value) for value in asdict(found).values()):
         raise DataError(f"{file} is not the result of a training: its numbers are not finite; remove it")

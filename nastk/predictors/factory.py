@@ -82,7 +82,7 @@ def load(path: str | os.PathLike[str], space: SearchSpace | None = None, context
         arrays = load_file(f"{stem}.safetensors")
     except OSError as error:
         raise DataError(f"cannot read predictor {stem}: {error.strerror or error}") from error
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise DataError(f"{stem} is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{stem}.json is not a predictor of format {FORMAT}")

@@ -17,12 +17,13 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.bench.problems import Goal, Problem, Scores, scores
+from nastk.bench.problems import Problem, Scores, scores
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.generators import Cost, Device, ParetoGenerator, rays
 from nastk.generators.decoding import greedy
 from nastk.metrics import gd_plus, mean_ci, nondominated
+from nastk.oracles.goals import Goal
 from nastk.oracles.table import benchmark
 from nastk.parallel import each
 from nastk.predictors.base import Task

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue
+from nastk.devices import torch_device
+from nastk.errors import InvalidValue, UnknownName
 from nastk.files import writable_folder
+from nastk.generators.device_gradients import COMBINATIONS
 from nastk.metrics import hypervolume, igd_plus, mean_ci, nondominated, spearman
 from nastk.oracles.base import FunctionOracle
 from nastk.oracles.training import Training
@@ -204,16 +206,15 @@ def run(
 
 
 def _complete(plan: Plan) -> Plan:
-    import torch
-
     if min(plan.trainings, plan.epochs, plan.channels, plan.cells) < 1 or min(plan.measurements, plan.scored) < 6:
         raise InvalidValue("needs at least one epoch, training, channel and cell, and 6 measurements of each kind")
     training, held_out = settings()
     plan = replace(plan, devices=plan.devices or tuple(training), held_out=plan.held_out or held_out)
     if plan.held_out in plan.devices or len(set(plan.devices)) < len(plan.devices):
         raise InvalidValue("settings must be different, the held-out one included")
-    if plan.device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValue("this machine has no CUDA; use the device cpu")
+    torch_device(plan.device)
+    if plan.combination not in COMBINATIONS:
+        raise UnknownName("combination of gradients", plan.combination, COMBINATIONS)
     return plan
 
 

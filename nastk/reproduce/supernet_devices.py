@@ -111,7 +111,7 @@ def _read(file: Path) -> dict[str, float]:
         return {str(arch): float(ms) for arch, ms in json.loads(file.read_text(encoding="utf-8")).items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file} does not hold latencies: {error}; remove it") from error
 
 

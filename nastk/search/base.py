@@ -93,7 +93,7 @@ class Objective:
         return oracle if isinstance(oracle, Objective) else cls(oracle.name, oracle)
 
 
-_CONSTRAINT = re.compile(r"^\s*([\w.\-]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+_CONSTRAINT = re.compile(r"^\s*([\w.\-:@]+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
 """A constraint as text: name, relation and number."""
 
 
@@ -126,6 +126,8 @@ class Constraint:
             if not match:
                 raise InvalidValue(f"constraint {text!r}: write name<=number or name>=number, such as latency<=10")
             constraint = cls(match[1], match[2], float(match[3]))  # type: ignore[arg-type]
+            if not np.isfinite(constraint.bound):
+                raise InvalidValue(f"constraint {text!r}: {match[3]} is beyond the largest number, about 1.8e308")
         if objectives is not None and constraint.objective not in (known := list(objectives)):
             raise UnknownName("objective", constraint.objective, known)
         return constraint

@@ -272,7 +272,11 @@ class PredictorSearch(Searcher):
         return self.fresh_random(n, pending, np.random.default_rng([self.seed, 5, len(self.archs_)]))
 
     def _measurement_plan(self, name: str, n: int) -> Archs:
-        """What to measure of an objective before anything is known of it, ``(n, d)``; the same at every ask."""
+        """What to measure of an objective before anything is known of it, ``(n, d)``; the same at every ask.
+
+        The whole of a space, such as a small table, that has fewer than `n`.
+        """
+        n = min(n, self.space.size)
         if (name, n) not in self._plans:
             rng = np.random.default_rng([self.seed, 1])
             context = self.models.contexts.get(name)

@@ -150,6 +150,10 @@ class Pool(SearchSpace):
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         return self.space.build(arch, **options)
 
+    @property
+    def has_networks(self) -> bool:
+        return self.space.has_networks
+
     def supernet(self, **options: Any) -> torch.nn.Module:
         return self.space.supernet(**options)
 

@@ -7,7 +7,6 @@ graph, counts and the network itself.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +31,9 @@ choice)."""
 
 FRUITLESS_DRAWS = 20
 """Draws in turn without another network after which a space that is too large to enumerate is taken to have no more."""
+
+LONGEST_INTEGER = 18
+"""Digits of the largest integers that a text form is read as: those that always fit in 64 bits."""
 
 SAMPLED_GRAPHS = 200
 """Sampled graphs that decide what the graphs of a space have in common. More miss fewer rare operations and take
@@ -133,11 +135,12 @@ def _read_graph(graph: nx.DiGraph) -> tuple[list[str], list[int], list[int]]:
     return [labels[node] for node in order], [place[a] for a, _ in graph.edges], [place[b] for _, b in graph.edges]
 
 
-class SearchSpace(ABC):
+class SearchSpace:
     """A finite set of architectures.
 
-    A subclass sets :attr:`name` and :attr:`choices` and implements :meth:`build`; every other method has a default that
-    holds for a plain product of choices. `nastk.testing.check_space` tests the contract.
+    A subclass sets :attr:`name` and :attr:`choices`, and implements :meth:`build` where its networks are to be measured
+    or trained; every other method has a default that holds for a plain product of choices.
+    `nastk.testing.check_space` tests the contract.
     """
 
     name: str
@@ -301,7 +304,7 @@ class SearchSpace(ABC):
 
     def _parse_integers(self, text: str) -> Archs | None:
         parts = text.strip().strip("()[]").replace(",", " ").replace("_", " ").split()
-        if len(parts) != self.d or not all(p.isdigit() for p in parts):
+        if len(parts) != self.d or not all(p.isascii() and p.isdigit() and len(p) <= LONGEST_INTEGER for p in parts):
             return None
         return np.array([int(p) for p in parts], dtype=np.int64)
 
@@ -578,9 +581,35 @@ class SearchSpace(ABC):
             around = self.neighbours(around[sizes.index(most)])
         return tuple(dict.fromkeys(["input", "output", "none", *sorted(seen)])), max(most, 2)
 
-    @abstractmethod
     def build(self, arch: Archs, *_: Any, **options: Any) -> torch.nn.Module:
-        """The network of one architecture, freshly initialised, mapping a batch of inputs to logits."""
+        """The network of one architecture, freshly initialised, mapping a batch of inputs to logits.
+
+        A space that is only searched on a table or with the user's own functions can do without.
+
+        Raises:
+            Unsupported: it does.
+        """
+        raise Unsupported(f"the space {self.name} builds no networks: it has no method build(self, arch)")
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether the space defines :meth:`build`."""
+        return type(self).build is not SearchSpace.build
+
+    def need_networks(self, what: str) -> None:
+        """Refuse a space without :meth:`build` before any work.
+
+        Args:
+            what: needs networks, for the message ("latency").
+
+        Raises:
+            Unsupported: the space does not define `build`.
+        """
+        if not self.has_networks:
+            raise Unsupported(
+                f"{what} needs networks, and the space {self.name} builds none: define build(self, arch) and "
+                "input_shape(self) on it"
+            )
 
     def supernet(self, *_: Any, **options: Any) -> torch.nn.Module:
         """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.

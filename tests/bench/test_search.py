@@ -12,9 +12,10 @@ import pytest
 from nastk.bench import figures as search_figures
 from nastk.bench import problems as search_problems
 from nastk.bench import search as search_bench
-from nastk.bench.problems import Goal, problems
+from nastk.bench.problems import problems
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol
+from nastk.oracles.goals import Goal
 from nastk.oracles.table import benchmark
 
 pytestmark = pytest.mark.data

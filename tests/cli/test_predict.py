@@ -32,7 +32,7 @@ def test_the_whole_space_with_intervals_and_what_they_are_worth(
     mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "all.csv"
-    asked = ["--space", "nasbench201", "--pretrained", "--measurements", str(mine), "--csv", str(out)]
+    asked = ["--space", "nasbench201", "--pretrained", "--measured", str(mine), "--csv", str(out)]
     assert run(["predict", *asked]) == 0
     printed = capsys.readouterr().out
     alike = printed.partition("resembles ")[2].splitlines()[0]
@@ -50,27 +50,40 @@ def test_the_whole_space_with_intervals_and_what_they_are_worth(
 
 
 def test_named_architectures_in_the_order_that_they_were_asked(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", "--measurements", str(mine), "7", "3"]) == 0
+    assert run(["predict", "--measured", str(mine), "7", "3"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     space = nastk.space("nasbench201")
     assert [line.split()[0] for line in lines] == space.format_all(space.from_index([7, 3]))
 
 
 def test_from_scratch_uses_no_weights(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", "--measurements", str(mine), "--from-scratch", "12"]) == 0
+    assert run(["predict", "--measured", str(mine), "--from-scratch", "12"]) == 0
     assert "resembles" not in capsys.readouterr().out
+
+
+def test_the_old_name_of_the_measurements_still_works_and_warns(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", "--measured", str(mine), "7", "3"]) == 0
+    now = capsys.readouterr()
+    assert run(["predict", "--measurements", str(mine), "7", "3"]) == 0
+    before = capsys.readouterr()
+    assert (before.out, now.err) == (now.out, "")
+    assert before.err.startswith("nastk: warning: --measurements FILE is now --measured FILE")
+    assert run(["predict", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--measured" in shown
+    assert "--measurements" not in shown
 
 
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--space", "fbnet", "--measurements", "mine.csv"), "name architectures"),
-        (("--pretrained", "--predictor", "ridge", "--measurements", "mine.csv"), "no weights of ridge"),
-        (("--measurements", "mine.csv", "--all", "3"), "not both"),
-        (("--measurements", "one.csv"), "at least 2 measurements"),
-        (("--measurements", "flat.csv"), "nothing to learn"),
-        (("--measurements", "nan.csv"), "nan.csv, line 3"),
-        (("--measurements", "other.csv"), "k3_e1"),
+        (("--space", "fbnet", "--measured", "mine.csv"), "name architectures"),
+        (("--pretrained", "--predictor", "ridge", "--measured", "mine.csv"), "no weights of ridge"),
+        (("--measured", "mine.csv", "--all", "3"), "not both"),
+        (("--measured", "one.csv"), "at least 2 measurements"),
+        (("--measured", "flat.csv"), "nothing to learn"),
+        (("--measured", "nan.csv"), "nan.csv, line 3"),
+        (("--measured", "other.csv"), "k3_e1"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from effort import calls, peak
 
@@ -19,8 +22,9 @@ from nastk.data.fetch import Store, sha256_of
 from nastk.data.official import Measurements
 from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
-from nastk.oracles.table import Table
+from nastk.oracles.table import Table, has_table
 from nastk.spaces._pool import Pool
+from nastk.spaces.base import Choice
 from nastk.spaces.fbnet import FBNet
 from nastk.spaces.nasbench201 import NASBench201
 
@@ -371,14 +375,118 @@ def test_forms_are_listed_and_described_without_being_imported(capsys):
         assert callable(module.read)
 
 
-def test_imports_belong_to_registered_spaces(home, tmp_path):
-    path = own(tmp_path, np.arange(2), acc=[1, 2])
-    file = tmp_path / "my_cells.py"
-    file.write_text(
-        "from nastk.spaces.nasbench201 import NASBench201\nclass Mine(NASBench201):\n    name = 'my-cells'\n", "utf-8"
-    )
-    with pytest.raises(InvalidValue, match="registered spaces"):
-        imported.bring("csv", [path], space=f"{file}:Mine", columns=["acc:test_accuracy"])
+OWN = """
+import nastk
+from nastk.spaces.nasbench201 import NASBench201
+from torch import nn
+
+class Mine(nastk.SearchSpace):
+    name = "mine/../mine"
+    choices = (nastk.Choice("width", {width}), nastk.Choice("depth", ("1", "2")))
+
+class Net(nn.Module):
+    input_shape = (4,)
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, int(nastk.choice("width", {width}))))
+        if nastk.choice("deep", [False, True]):
+            self.layers.append(nn.ReLU())
+
+    def forward(self, x):
+        return self.layers(x)
+
+class Cells(NASBench201):
+    name = "nasbench201"
+    choices = NASBench201.choices[::-1]
+"""
+"""Spaces of a user's own: declared, of a network that makes choices, and under a name that is taken."""
+OWN_FILES = [("my.py:Mine", "mine.csv"), ("my.py:Net", "net.csv")]
+
+
+@pytest.fixture
+def mine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with my.py, made the current one, and accuracies of three architectures of each of its spaces."""
+    (tmp_path / "my.py").write_text(OWN.format(width=("16", "32", "64")), encoding="utf-8")
+    write_csv(tmp_path / "mine.csv", {"arch": ["16_1", "32_2", "64_1"], "acc": [54.0, 58.0, 66.0]})
+    write_csv(tmp_path / "net.csv", {"arch": ["16_False", "32_True", "64_False"], "acc": [54.0, 58.0, 66.0]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "file"), OWN_FILES)
+def test_imports_into_a_space_of_ones_own_are_its_table(mine: Path, home: Path, name: str, file: str) -> None:
+    imported.bring("csv", [Path(file)], space=name, columns=["acc:test_accuracy"])
+    assert [path.parent.parent for path in imported.saved()] == [home / "imported"]
+    table = Table.load(name)
+    assert table.values("test_accuracy").tolist() == [54.0, 58.0, 66.0]
+    oracle = nastk.benchmark(name).oracle("test_accuracy")
+    assert oracle(table.space.enumerate()[[2, 0]]).tolist() == [66.0, 54.0]
+    again = nastk.benchmark(oracle.describe()["table"]).oracle("test_accuracy")
+    by_object = nastk.benchmark(nastk.space(name)).oracle("test_accuracy")
+    for same in (again, by_object, pickle.loads(pickle.dumps(oracle))):
+        assert same(same.space.enumerate()).tolist() == [54.0, 58.0, 66.0]
+
+
+@pytest.mark.parametrize(("name", "file"), OWN_FILES)
+@pytest.mark.parametrize(
+    ("width", "what"),
+    [
+        (("64", "32", "16"), "width was chosen among 16, 32, 64, and now among 64, 32, 16"),
+        (("16", "32", "64", "128"), "width was chosen among 16, 32, 64, and now among 16, 32, 64, 128"),
+    ],
+)
+def test_a_changed_space_refuses_its_old_imports(
+    mine: Path, name: str, file: str, width: tuple[str, ...], what: str
+) -> None:
+    choice: dict[str, Any] = {"space": name, "columns": ["acc:test_accuracy"]}
+    imported.bring("csv", [Path(file)], **choice)
+    before = (mine / "my.py").stat().st_mtime_ns
+    (mine / "my.py").write_text(OWN.format(width=width), encoding="utf-8")
+    os.utime(mine / "my.py", ns=(before + 10**9, before + 10**9))
+    with pytest.raises(DataError, match=f"has changed since .* was imported: {what}; import it again"):
+        Table.load(name)
+    assert has_table(name), "a search must come to the refusal, not go on without the table"
+    imported.bring("csv", [Path(file)], **choice)
+    table = Table.load(name)
+    assert table.space.format_all(table.space.enumerate()) == list(pd.read_csv(file)["arch"])
+    assert table.values("test_accuracy").tolist() == [54.0, 58.0, 66.0]
+
+
+def test_spaces_of_one_name_keep_their_imports_apart(mine: Path) -> None:
+    for width in (("16", "32", "64"), ("16", "32", "64", "128")):
+        (mine / f"my{len(width)}.py").write_text(OWN.format(width=width), encoding="utf-8")
+        write_csv(mine / "mine.csv", {"arch": ["16_1", "32_2"], "acc": [len(width), 58.0]})
+        imported.bring("csv", [Path("mine.csv")], space=f"my{len(width)}.py:Mine", columns=["acc:test_accuracy"])
+    assert Table.load("my3.py:Mine").values("test_accuracy").tolist() == [3.0, 58.0]
+    assert Table.load("my4.py:Mine").values("test_accuracy").tolist() == [4.0, 58.0]
+    assert imported.forget(["mine"], "my3.py:Mine")
+    assert not imported.saved(imported.folder_of(nastk.space("my3.py:Mine")))
+    (left,) = imported.saved()
+    assert imported.forget(["mine"], left.parent.name) == [(left.parent.name, "mine")]
+
+
+def test_a_space_without_imports_or_with_a_name_that_is_taken_says_so(mine: Path) -> None:
+    with pytest.raises(DataError, match="nothing was imported into the space Net; run: nastk data import"):
+        Table.load("my.py:Net")
+    assert not has_table("my.py:Net")
+    path = own(mine, np.arange(2), name="cells.csv", acc=[1, 2])
+    with pytest.raises(InvalidValue, match="nasbench201 is the name of a registered space"):
+        imported.bring("csv", [path], space="my.py:Cells", columns=["acc:test_accuracy"])
+    with pytest.raises(UnknownName, match="unknown space 'nope'"):
+        imported.forget(["mine"], "nope")
+    assert not imported.saved()
+
+
+def test_a_registered_space_that_changed_refuses_its_old_imports(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported.bring("csv", [own(tmp_path, np.arange(2), acc=[1, 2])], space="nasbench201", columns=["acc:val_accuracy"])
+    assert len(Table.load("nasbench201")) == 2
+    changed = (*SPACE.choices[:-1], Choice(SPACE.choices[-1].name, SPACE.choices[-1].options[::-1]))
+    monkeypatch.setattr(NASBench201, "choices", changed)
+    with pytest.raises(DataError, match=r"has changed since mine was imported: .*; run: nastk data forget mine"):
+        Table.load("nasbench201")
 
 
 def test_what_a_form_reads_is_checked_before_anything_is_kept(home, tmp_path, monkeypatch):
@@ -392,7 +500,7 @@ def test_what_a_form_reads_is_checked_before_anything_is_kept(home, tmp_path, mo
         (Measurements("nasbench201", CELLS[:2], [(column, np.array([1, np.inf]))]), DataError, "not finite"),
         (Measurements("nasbench201", CELLS[:3], good.columns), DataError, "no values of arch"),
         (Measurements("nasbench201", CELLS[:2], good.columns * 2), DataError, "a column twice"),
-        (Measurements("nowhere", CELLS[:2], good.columns), InvalidValue, "registered"),
+        (Measurements("nowhere", CELLS[:2], good.columns), UnknownName, "unknown space"),
         (good, InvalidValue, "one by one"),
     ]
     for wrong, error, what in bad:

@@ -4,10 +4,16 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from graph_toys import Line, LineByGraph, Wires, WiresByGraph
 
 import nastk
+from nastk.bench import proxy_cost
 from nastk.errors import InvalidArchitecture, InvalidValue, Unsupported
+from nastk.oracles.counts import Params
+from nastk.oracles.latency import Latency
+from nastk.oracles.training import Training
+from nastk.oracles.zerocost import ZeroCost
 from nastk.registry import SPACES
 from nastk.testing import check_space
 
@@ -49,6 +55,63 @@ def test_a_space_with_invalid_rows_keeps_the_contract():
 @pytest.mark.parametrize("space", [Wires, Line, WiresByGraph, LineByGraph])
 def test_spaces_whose_edges_vary_keep_the_contract(space: type[nastk.SearchSpace]):
     check_space(space())
+
+
+class Bare(nastk.SearchSpace):
+    """Without networks: it has no `build`."""
+
+    name = "bare"
+    choices = (nastk.Choice("width", ("8", "16")), nastk.Choice("depth", ("1", "2", "3")))
+
+
+def test_a_space_needs_no_networks():
+    check_space(Bare())
+    assert not Bare().has_networks
+    assert not nastk.Pool(Bare(), [[0, 1]]).has_networks
+    assert Small().has_networks
+    with pytest.raises(Unsupported, match="the space bare builds no networks"):
+        Bare().build(Bare().sample(1, 0)[0])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda space: Latency(space),
+        lambda space: Params(space),
+        lambda space: ZeroCost(space, ["snip"], "random"),
+        lambda space: Training(space, *[(torch.zeros(4, 1, 2, 2), torch.zeros(4, dtype=torch.long))] * 3),
+        lambda space: proxy_cost.run(space),
+        lambda space: proxy_cost.memory(space),
+    ],
+)
+@pytest.mark.parametrize("make", [Bare, lambda: nastk.Pool(Bare(), [[0, 1], [1, 1]])])
+def test_what_needs_networks_refuses_a_space_without_them_before_any_work(use, make):
+    with pytest.raises(Unsupported, match=r"needs networks, and the space bare(-pool)? builds none: define build"):
+        use(make())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("name = 'x'", "needs choices"),
+        ("choices = (nastk.Choice('a', ('1', '2')),)", "needs a name"),
+        ("name = 'x'; choices = ('a', 'b')", "needs choices"),
+        ("name = 'x'; choices = (nastk.Choice('a', ()),)", "needs choices"),
+        ("name = ''; choices = (nastk.Choice('a', ('1', '2')),)", "needs a name"),
+        ("__init__ = lambda self: 1 / 0", "cannot be created: ZeroDivisionError: division by zero"),
+        ("__init__ = lambda self, size: None", "missing a required argument: 'size'"),
+    ],
+)
+def test_a_space_of_ones_own_that_lacks_something_is_one_line(tmp_path, body, message):
+    (tmp_path / "lacks.py").write_text(f"import nastk\nclass Space(nastk.SearchSpace):\n    {body}\n")
+    with pytest.raises(InvalidValue, match=message):
+        nastk.space(f"{tmp_path}/lacks.py:Space")
+
+
+@pytest.mark.parametrize("text", ["²_²_²", "9" * 5000, "0_0_" + "9" * 30, "٣_٣_٣٣"])
+def test_digits_that_are_no_numbers_of_the_space_are_refused(text):
+    with pytest.raises(InvalidArchitecture):
+        Small().parse(text)
 
 
 def test_a_pool_of_one_keeps_the_contract():

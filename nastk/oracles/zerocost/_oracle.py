@@ -78,6 +78,7 @@ class ZeroCost:
     Raises:
         UnknownName: no such proxy.
         InvalidValue: an `init` that does not exist, or no initialisation or image.
+        Unsupported: the space builds no networks.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ZeroCost:
         if initialisations < 1 or batch_size < 1:
             raise InvalidValue("initialisations and batch_size must be at least 1")
         torch_device(device)
+        space.need_networks("a zero-cost proxy")
         self.space = space.whole
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}
@@ -213,7 +215,7 @@ class ZeroCost:
                 for text, row in content["values"].items()
             }
             reasons = {str(text): {str(k): str(v) for k, v in row.items()} for text, row in content["reasons"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # only a cache: unreadable values are computed again
         self._known, self.reasons = values, reasons
 
