@@ -11,15 +11,16 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, zcp
 from nastk.cli.options import Interrupted
-from nastk.errors import NastkError
+from nastk.errors import DataWarning, NastkError
 
 app = typer.Typer(
     name="nastk",
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
     try:
-        outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
+        with _warnings_on_one_line():
+            outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
         return _say(str(error), 130, prefix="")
@@ -101,6 +103,25 @@ def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     cure = "" if "did you mean" in message or context is None else f" (see {context.command_path} --help)"
     return _say(message + cure, 2)
+
+
+@contextlib.contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Tell each of nastk's own warnings once, on a line of its own, without the place in the program."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                others(message, category, *place, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                _say(str(message), 0, prefix="warning: ")
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(message: str, status: int, prefix: str = "error: ") -> int:

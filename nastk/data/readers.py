@@ -7,7 +7,6 @@ by a stand-in of ours: a file can reach neither pandas nor anything else that ca
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -27,6 +26,8 @@ from numpy.typing import NDArray
 
 from nastk.errors import DataError
 
+UNKNOWN = frozenset(("", "-", "--", "?", "na", "n/a", "#n/a", "nan", "none", "null"))
+"""Texts, in lower case, that stand for an unknown value."""
 LIMIT = 64 * 2**20
 """Default limit in bytes of a file, or of an unpacked archive, so that a wrong file cannot exhaust the memory."""
 
@@ -76,55 +77,48 @@ def parse_json(content: bytes, name: str) -> Any:
         raise DataError(f"{name} is not JSON, or truncated: {error}") from error
 
 
-def read_csv(path: str | Path, columns: Sequence[str], rows: int | None = None) -> dict[str, list[str]]:
-    """The texts of these columns of a CSV file with a heading line.
-
-    Args:
-        path: the file.
-        columns: names that the heading must contain.
-        rows: required number of rows.
-
-    Raises:
-        DataError: a column is missing, a line has another number of cells, or the number of rows differs.
-    """
-    content = csv_columns(path)
-    missing = [c for c in columns if c not in content]
-    if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}")
-    if rows is not None and len(content[columns[0]]) != rows:
-        raise DataError(f"{path} has {len(content[columns[0]])} rows, expected {rows}")
-    return {c: content[c] for c in columns}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+"""A number as text. Python's own also take ``9_0.5``, and the digits of other scripts."""
+_INFINITE = frozenset(("inf", "+inf", "-inf", "infinity", "-infinity"))
 
 
-def csv_columns(path: str | Path, limit: int = LIMIT) -> dict[str, list[str]]:
-    """The texts of every column of a CSV file (or one named ``.gz``) with a heading line, by name.
+def number(text: str) -> float:
+    """The number that a text names; NaN for what stands for an unknown value (an empty text, ``N/A``).
 
     Raises:
-        DataError: not CSV, two columns of one name, or a line has another number of cells than the heading.
+        ValueError: it names none.
     """
-    content = read_gzip(path, limit) if str(path).endswith(".gz") else read_bytes(path, limit)
-    try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not CSV, or truncated: {error}") from error
-    heading, body = (lines[0], [line for line in lines[1:] if line]) if lines else ([], [])
-    twice = next((name for name in heading if heading.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path} has two columns {twice!r}")
-    for number, line in enumerate(lines[1:], 2):
-        if line and len(line) != len(heading):
-            raise DataError(f"{path}, line {number}: {len(line)} cells under {len(heading)} headings")
-    columns = list(zip(*body, strict=True)) or [()] * len(heading)
-    return {name: list(cells) for name, cells in zip(heading, columns, strict=True)}
+    text = text.strip()
+    if _NUMBER.fullmatch(text) or text.lower() in _INFINITE:
+        return float(text)
+    if text.lower() in UNKNOWN:
+        return float("nan")
+    raise ValueError(f"{text[:60]!r}")
 
 
 def numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
-    """Texts or numbers as a float array ``(n,)``; `name` describes them in messages."""
+    """Texts or numbers as a float array ``(n,)``, unknown texts as NaN; `name` describes them in messages.
+
+    Raises:
+        DataError: one is neither, such as a truth value.
+    """
     try:
-        array = np.array([float(v) for v in values], dtype=np.float64)
+        return np.array([as_number(v) for v in values], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name}: not a number: {error}") from error
-    return array
+
+
+def as_number(value: Any) -> float:
+    """A number, or a text that names one (:func:`number`).
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is neither, such as a truth value.
+    """
+    if isinstance(value, str):
+        return number(value)
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{value} is a truth value")
+    return float(value)
 
 
 def read_torch(path: str | Path, limit: int = LIMIT) -> Any:

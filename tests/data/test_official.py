@@ -19,11 +19,11 @@ import pytest
 import nastk
 import nastk.oracles.table
 from nastk.cli import run
-from nastk.data import imported, official, readers, tables
+from nastk.data import _pickles, csv_file, imported, official, tables
 from nastk.data.fetch import Store
 from nastk.data.nasbench201 import DATASETS, HW
 from nastk.data.official import _nasbench201 as runs
-from nastk.data.official import _pickles, hw_nas_bench
+from nastk.data.official import hw_nas_bench
 from nastk.data.proxies import PROXIES
 from nastk.errors import DataError, InvalidValue, NastkError
 from nastk.registry import SPACES
@@ -314,7 +314,7 @@ def test_other_layouts_of_hw_nas_bench_are_refused(tmp_path, change, what):
 def test_hw_nas_bench_agrees_with_the_fetched_table(nastk_home, raw, tmp_path):
     content: dict[str, Any] = {"nasbench201": {}, "fbnet": {}}
     for dataset in DATASETS:
-        cells = readers.read_csv(raw / HW.format(dataset), hw_nas_bench.METRICS)
+        cells = csv_file.read(raw / HW.format(dataset), hw_nas_bench.METRICS)
         content["nasbench201"][dataset] = {name: [float(v) for v in cells[name]] for name in hw_nas_bench.METRICS}
     path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
     path.write_bytes(pickle.dumps(content))

@@ -56,7 +56,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def draft(path):
         importer.runs += 1
-        values = readers.numbers(readers.read_csv(path("toy/a.csv"), ["x"], 4)["x"], "toy/a.csv")
+        values = readers.numbers(csv_file.read(path("toy/a.csv"), ["x"], 4)["x"], "toy/a.csv")
         table = Draft(ARCHS)
         table.add("toy/a.csv", Column("latency", "latency", "ms", "min", device="d"), values, low=0)
         return table
@@ -297,7 +297,7 @@ def test_fbnet_follows_help(nastk_home):
 @pytest.mark.data
 def test_the_compact_table_equals_its_sources(nasbench201, raw):
     column = {c.label: nasbench201.values(i) for i, c in enumerate(nasbench201.columns)}
-    landscape = readers.read_csv(raw / "nats-bench-landscape/nats_bench.csv", ["ImageNetTestAccuracy200Epochs"])
+    landscape = csv_file.read(raw / "nats-bench-landscape/nats_bench.csv", ["ImageNetTestAccuracy200Epochs"])
     source = readers.numbers(landscape["ImageNetTestAccuracy200Epochs"], "x")
     np.testing.assert_allclose(column["test_accuracy ImageNet16-120 200 epochs"], source, rtol=1e-7)
     for device in ("pixel2", "eyeriss", "raspi4", "gold_6226"):

@@ -13,14 +13,14 @@ commas). A file of JSON lines has an object with these keys on each line.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nastk.data import readers
+from nastk.data import csv_file, readers
 from nastk.data.official import Measurements
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture
@@ -45,8 +45,7 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
     space = NASBench301()
     archs, accuracies, runtimes = [], [], []
     for path in paths:
-        for place, (genotype, accuracy, runtime) in enumerate(_entries(Path(path)), 1):
-            where = f"{path}, entry {place}"
+        for where, genotype, accuracy, runtime in _entries(Path(path)):
             if not isinstance(genotype, str):
                 raise DataError(f"{where}: genotype is a {type(genotype).__name__}, must be a text")
             try:
@@ -78,16 +77,22 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
     return [Measurements(SPACE, rows[kept], columns)]
 
 
-def _entries(path: Path) -> list[tuple[Any, Any, Any]]:
-    """Genotype, accuracy and runtime (None where there is none) of each entry."""
-    lines = readers.read_bytes(path).splitlines()
-    if lines and lines[0].lstrip().startswith(b"{"):
-        return [_of_object(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    heading = next(csv.reader([lines[0].decode("utf-8", "replace")]), []) if lines else []
-    wanted = ["genotype", "val_accuracy", *(["runtime"] if "runtime" in heading else [])]
-    cells = readers.read_csv(path, wanted)
-    runtimes = cells.get("runtime", [None] * len(cells["genotype"]))
-    return list(zip(cells["genotype"], cells["val_accuracy"], runtimes, strict=True))
+def _entries(path: Path) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Place in the file, genotype, accuracy and runtime (None where there is none) of each entry."""
+    content = readers.read_bytes(path)
+    if content.lstrip().startswith(b"{"):
+        for number, line in enumerate(io.BytesIO(content), 1):
+            if line.strip():
+                yield f"{path}, line {number}", *_of_object(line, f"{path}, line {number}")
+        return
+    table = csv_file.CSVFile(path)
+    missing = [name for name in ("genotype", "val_accuracy") if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}")
+    accuracies = table.numbers("val_accuracy", percent=True)
+    runtimes = table.numbers("runtime") if "runtime" in table.columns else [None] * len(table)
+    for row, entry in enumerate(zip(table.entries("genotype"), accuracies, runtimes, strict=True), 2):
+        yield f"{path}, row {row}", *entry
 
 
 def _of_object(line: bytes, name: str) -> tuple[Any, Any, Any]:

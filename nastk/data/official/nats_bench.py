@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nastk.data.official import Measurements, _pickles, one_path
+from nastk.data import _pickles
+from nastk.data.official import Measurements, one_path
 from nastk.data.official._nasbench201 import measurements, shrink
 from nastk.errors import DataError, InvalidValue
 
