@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import csv_file, readers
+from nastk.data import _pickles, csv_file, readers
 from nastk.data.proxies import FAILED, PROXIES, proxy_column
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
@@ -187,11 +187,11 @@ def _add_twelve_epochs(table: Draft, rows: Rows, path: Path) -> None:
 
 
 def _add_help(table: Draft, rows: Rows, path: Callable[[str], Path]) -> None:
-    if readers.read_torch(path(HELP_INDEX)) != rows.place:
+    if _pickles.load_torch(path(HELP_INDEX), readers.LIMIT) != rows.place:
         raise DataError(f"{HELP_INDEX} does not follow the official index")
     for device in HELP_DEVICES:
         file = HELP.format(device)
-        values = readers.numbers(_as_list(readers.read_torch(path(file)), file), file)
+        values = readers.numbers(_as_list(_pickles.load_torch(path(file), readers.LIMIT), file), file)
         table.add(file, Column("latency", "latency", "ms", "min", device=device), values, low=1e-6, high=1e5)
 
 

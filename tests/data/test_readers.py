@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from nastk.data import csv_file, readers
+from nastk.data import _pickles, csv_file, readers
 from nastk.errors import DataError
 
 # ---- a pickled pandas frame of an old version, written by hand
@@ -210,16 +210,16 @@ def test_torch_files_hold_plain_data_only(write, tmp_path):
 
     file = io.BytesIO()
     torch.save([1.5, 2, {"a": [3]}], file)
-    assert readers.read_torch(write(file.getvalue())) == [1.5, 2, {"a": [3]}]
+    assert _pickles.load_torch(write(file.getvalue()), readers.LIMIT) == [1.5, 2, {"a": [3]}]
     with pytest.raises(DataError, match="truncated"):
-        readers.read_torch(write(file.getvalue()[:200]))
+        _pickles.load_torch(write(file.getvalue()[:200]), readers.LIMIT)
     marker = tmp_path / "was-run"
     file = io.BytesIO()
     torch.save(_Reduce(os.system, (f"touch {marker}",)), file)
     with pytest.raises(DataError):
-        readers.read_torch(write(file.getvalue()))
+        _pickles.load_torch(write(file.getvalue()), readers.LIMIT)
     with pytest.raises(DataError):
-        readers.read_torch(write(pickle.dumps(_Reduce(os.system, (f"touch {marker}",)))))
+        _pickles.load_torch(write(pickle.dumps(_Reduce(os.system, (f"touch {marker}",)))), readers.LIMIT)
     assert not marker.exists()
 
 

@@ -93,8 +93,8 @@ def measurements(
         count = len(archs) - len(repeats.first)
         rows = "row repeats an architecture" if count == 1 else "rows repeat architectures"
         warnings.warn(
-            f"{table.path}, column {named!r}: {count} {rows} of other rows; each architecture counts once, with the mean "
-            "and the standard deviation of its values",
+            f"{table.path}, column {named!r}: {count} {rows} of other rows; each architecture counts once, with the "
+            "mean and the standard deviation of its values",
             DataWarning,
             stacklevel=2,
         )
