@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 FREE = 200 << 20
 """Bytes of memory that the content of a file of any size may take."""
 SHARE = 4
-"""Beyond that, bytes of memory for each byte of the file. NAS-Bench-201's .pth takes .15, once its trials are shrunk."""
+"""Beyond that, bytes of memory for each byte of the file. NAS-Bench-201's .pth takes .15."""
 RATIO = 16
 """Most bytes that one of a compressed file unpacks to, beyond :data:`UNPACKED`; pickled accuracies pack to a third."""
 UNPACKED = 64 << 20

@@ -81,10 +81,14 @@ class CSVFile:
         Raises:
             UnknownName: no such column.
         """
-        return (cell for _, cell in self._cells(column))
+        return (cell for _, cell in self.located(column))
 
-    def _cells(self, column: str) -> Iterator[tuple[int, str]]:
-        """Line number and cell of each row."""
+    def located(self, column: str) -> Iterator[tuple[int, str]]:
+        """Line number and cell of each row.
+
+        Raises:
+            UnknownName: no such column.
+        """
         if column not in self.columns:
             raise UnknownName("column of the file", column, self.columns)
         place = self.columns.index(column)
@@ -103,7 +107,7 @@ class CSVFile:
         values = np.full(len(self), np.nan)
         commas: list[tuple[int, int, str]] = []  # row, line and text of each decimal comma
         point = 0  # line of the first decimal point
-        for row, (line, cell) in enumerate(self._cells(column)):
+        for row, (line, cell) in enumerate(self.located(column)):
             text = cell
             if text.endswith("%"):
                 if not percent:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import pickletools
 import re
@@ -32,6 +33,8 @@ UNKNOWN = frozenset(("", "-", "--", "?", "na", "n/a", "#n/a", "nan", "none", "nu
 LIMIT = 64 * 2**20
 """Default limit in bytes of a file, or of an unpacked archive, so that a wrong file cannot exhaust the memory."""
 
+GZIP_RATIO = 8
+"""Most bytes that one of a packed table unpacks to; tables of numbers pack to a third."""
 JSON_BYTES = {b"{": 232, b"[": 88, b",": 8, b".": 32}
 """About how much memory a JSON document takes for an object, a list, an entry and a fraction."""
 JSON_FREE = 200 * 2**20
@@ -48,7 +51,10 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            size = (
+                os.fstat(file.fileno()).st_size or limit
+            )  # a pipe has no size; a read takes as much memory as it asks
+            content = file.read(min(size, limit) + 1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > limit:
@@ -57,19 +63,25 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
 
 
 def read_gzip(path: str | Path, limit: int = LIMIT) -> bytes:
-    """The content of a gzip file, at most `limit` bytes.
+    """The content of a gzip file, at most `limit` bytes, or :data:`GZIP_RATIO` of its own size beyond the usual limit.
 
     Raises:
         DataError: missing, not gzip, truncated or altered, or larger.
     """
+    packed = read_bytes(path, limit)
+    most = min(limit, LIMIT + GZIP_RATIO * len(packed))
+    parts: list[bytes] = []
+    size = 0
     try:
-        with gzip.open(io.BytesIO(read_bytes(path, limit))) as file:
-            content = file.read(limit + 1)
+        with gzip.open(io.BytesIO(packed)) as file:
+            while part := file.read(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise DataError(f"{path} unpacks to more than the {most / 2**20:.0f} MiB that are expected at most")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a gzip file, or truncated: {error}") from error
-    if len(content) > limit:
-        raise DataError(f"{path} unpacks to more than the {limit / 2**20:.0f} MiB that are expected at most")
-    return content
+    return b"".join(parts)
 
 
 def read_json(path: str | Path, limit: int = LIMIT) -> Any:

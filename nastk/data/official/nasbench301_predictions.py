@@ -31,6 +31,8 @@ SPACE = "nasbench301"
 
 VARIANT = "surrogate"
 """Variant of the columns, apart from the fetched table's."""
+MOST = np.finfo(np.float64).max
+"""Most seconds of a training: any finite number."""
 NOTE = "predicted by a surrogate that the user ran; the file does not say which"
 """Note of the columns."""
 
@@ -52,17 +54,17 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
                 archs.append(space.parse(genotype))
             except InvalidArchitecture as error:
                 raise DataError(f"{where}: {error}") from error
-            accuracies += readers.numbers([accuracy], f"{where}, val_accuracy").tolist()
+            accuracies.append(_number(accuracy, 0, 100, f"{where}: val_accuracy", "in %, 0 to 100"))
             known = runtime is not None and runtime != ""
-            runtimes += readers.numbers([runtime if known else "nan"], f"{where}, runtime").tolist()
+            runtimes.append(_number(runtime, 0, MOST, f"{where}: runtime", "finite seconds") if known else np.nan)
     if not archs:
         raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no predictions")
     values = np.array([accuracies, runtimes])
     accuracy, runtime = values
-    if not (accuracy >= 0).all() or accuracy.max() > 100 or accuracy.max() <= 1:
-        raise DataError(f"val_accuracy must be in %, 0 to 100; got {accuracy.min():g} to {accuracy.max():g}")
-    if (runtime < 0).any() or np.isinf(runtime).any():
-        raise DataError("runtime must be finite seconds, 0 or more")
+    if accuracy.max() <= 1:
+        raise DataError(
+            f"{paths[0]}: val_accuracy must be in %, 0 to 100; got {accuracy.min():g} to {accuracy.max():g}"
+        )
     rows = np.stack(archs)
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     same = values[:, first[group.ravel()]]
@@ -75,6 +77,16 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
         column = Column("runtime", "seconds", "s", "min", dataset="cifar10", variant=VARIANT, note=NOTE)
         columns.append((column, runtime[kept]))
     return [Measurements(SPACE, rows[kept], columns)]
+
+
+def _number(value: Any, low: float, high: float, what: str, right: str) -> float:
+    try:
+        number = readers.as_number(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{what} is not a number: {error}") from error
+    if not low <= number <= high:
+        raise DataError(f"{what} is {number:g}, must be {right}")
+    return number
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any, Any, Any]]:
@@ -90,9 +102,9 @@ def _entries(path: Path) -> Iterator[tuple[str, Any, Any, Any]]:
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}")
     accuracies = table.numbers("val_accuracy", percent=True)
-    runtimes = table.numbers("runtime") if "runtime" in table.columns else [None] * len(table)
-    for row, entry in enumerate(zip(table.entries("genotype"), accuracies, runtimes, strict=True), 2):
-        yield f"{path}, row {row}", *entry
+    runtimes = list(table.numbers("runtime")) if "runtime" in table.columns else [np.nan] * len(table)
+    for (number, genotype), accuracy, runtime in zip(table.located("genotype"), accuracies, runtimes, strict=True):
+        yield f"{path}, line {number}", genotype, accuracy, None if np.isnan(runtime) else runtime
 
 
 def _of_object(line: bytes, name: str) -> tuple[Any, Any, Any]:
