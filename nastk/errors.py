@@ -65,7 +65,7 @@ class MissingExtra(NastkError, ImportError):
 
 
 class DataWarning(UserWarning):
-    """A file was read, and its values are probably not what they claim to be, or were converted; the message says it.
+    """Values were taken that are probably not what they claim to be, or were converted; the message says which and how.
 
     The command line prints each once, on one line.
     """

@@ -108,18 +108,18 @@ def bring(
 
 
 def _known(store: Store, space: str, column: Column) -> NDArray[np.float64]:
-    """The median of every column of the space's table that is of the same sort and unit as this one, for another
-    device."""
+    """Medians of the columns of the space's table that are of this metric and unit, for other devices.
+
+    Imports count only where nothing was fetched: one in a wrong unit would vouch for the next.
+    """
     try:
         table = load(space, store)
     except NastkError:  # nothing to compare with; what is wrong with the table is said where it is used
         return np.empty(0)
-    alike = [
-        i
-        for i, c in enumerate(table.columns)
-        if (c.metric, c.unit) == (column.metric, column.unit) and c.device != column.device
-    ]
-    return np.array([np.nanmedian(table.values(i)) for i in alike])
+    like = (column.metric, column.unit)
+    alike = [i for i, c in enumerate(table.columns) if (c.metric, c.unit) == like and c.device != column.device]
+    published = [i for i in alike if not table.columns[i].imported]
+    return np.array([np.nanmedian(table.values(i)) for i in published or alike])
 
 
 def _label(found: Measurements, paths: Sequence[Path]) -> str:

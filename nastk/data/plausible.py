@@ -20,10 +20,12 @@ FAR = 10.0
 """How many times above or below all other columns the median of one may be. Seconds taken for milliseconds are 1,000
 times off, and the devices of a table differ by a factor of 30, so that 100 would let fast devices' seconds pass."""
 GAP = 30.0
-"""Ratio of two neighbours among the sorted values of one column above which they are taken for two units. The largest
-ratio in the public tables is 5, of the phones of NAS-Bench-201."""
-PART = 0.3
+"""Ratio of two neighbours among the sorted values of one column above which they are perhaps in two units. The largest
+in the public tables is 5; a few networks of a phone, with hardly any operation, reach hundreds in a sample of ten."""
+PART = 0.1
 """Least share of the median percentage that a fraction taken as a percentage may stand for."""
+ROOM = 10.0
+"""Points by which it may be better than the best percentage; chance level, taken for a fraction, is far better."""
 NAMED = 3
 """Most places that one warning names."""
 
@@ -84,7 +86,7 @@ def _fractions(column: Column, values: Values, there: NDArray[np.int64], where: 
         ]
     # chance level is 1 % or less on data sets of many classes: a hundred times that would be the best network by far
     scaled = 100 * values[small]
-    alike = small[(scaled >= PART * np.median(large)) & (scaled <= min(1.02 * large.max(), 100.0))]
+    alike = small[(scaled >= PART * np.median(large)) & (scaled <= large.max() + ROOM)]
     if not len(alike):
         return []
     return [f"{_places(alike, values, where)}: percentages and perhaps fractions in one column; {cure}"]
@@ -102,7 +104,7 @@ def _two_units(column: Column, values: Values, there: NDArray[np.int64], where: 
     side = "below" if len(below) < len(above) else "above"
     return [
         f"{_places(odd, values, where)}: {column.metric} about {_round(ratio)} times {side} the rest of the file; "
-        f"write all values in {column.unit}"
+        f"{'is it' if len(odd) == 1 else 'are they'} in {column.unit} too?"
     ]
 
 

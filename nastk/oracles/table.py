@@ -585,6 +585,9 @@ class CountingOracle(Oracle):
     def describe(self) -> dict[str, Any]:
         return self.oracle.describe()
 
+    def source_at(self, fidelity: float | None) -> str:
+        return self.oracle.source_at(fidelity)
+
     def search_proxies(self) -> Any:
         return self.oracle.search_proxies()
 
