@@ -126,6 +126,7 @@ def _warnings_on_one_line() -> Iterator[None]:
 
 def _say(message: str, status: int, prefix: str = "error: ") -> int:
     line = " ".join(f"nastk: {prefix}{message}".split())
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # a file's text may steer a terminal
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
     return status

@@ -199,11 +199,17 @@ class CSVFile:
                 if "\0" in text:
                     raise DataError(f"{self.path}, line {number} holds a null character: not CSV")
                 yield text
-        except UnicodeError as error:
-            raise DataError(
-                f"{self.path} is not CSV in UTF-8: {error.__class__.__name__} after line {number}; save it as "
-                "'CSV UTF-8'"
-            ) from error
+        except UnicodeError:
+            raise DataError(f"{self.path}, {self._undecodable()}; save it as 'CSV UTF-8'") from None
+
+    def _undecodable(self) -> str:
+        """Line and reason of the first bytes that are no text: those of a stream count from its last part."""
+        try:
+            self._content.decode(self._encoding)
+        except UnicodeDecodeError as error:
+            line = 1 + self._content.count(b"\n", 0, error.start)
+            return f"line {line} is no text in {error.encoding.upper()}"
+        return "its end is no text"
 
     def _guess(self) -> str:
         """The delimiter by which the first rows have as many cells as the heading, and the most of them."""

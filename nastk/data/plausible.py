@@ -94,13 +94,15 @@ def _fractions(column: Column, values: Values, there: NDArray[np.int64], where: 
 
 def _two_units(column: Column, values: Values, there: NDArray[np.int64], where: Where) -> list[str]:
     order = there[np.argsort(values[there], kind="stable")]
-    ratios = values[order[1:]] / values[order[:-1]]
+    with np.errstate(over="ignore"):
+        ratios = values[order[1:]] / values[order[:-1]]
     if not len(ratios) or ratios.max() < GAP:
         return []
     cut = int(np.argmax(ratios)) + 1
     below, above = order[:cut], order[cut:]
     odd = np.sort(below if len(below) < len(above) else above)
-    ratio = np.median(values[above]) / np.median(values[below])
+    with np.errstate(over="ignore"):
+        ratio = float(np.median(values[above]) / np.median(values[below]))
     side = "below" if len(below) < len(above) else "above"
     return [
         f"{_places(odd, values, where)}: {column.metric} about {_round(ratio)} times {side} the rest of the file; "
@@ -133,4 +135,6 @@ def _places(rows: Sequence[int] | NDArray[np.int64], values: Values, where: Wher
 
 def _round(ratio: float) -> str:
     """A ratio with one digit that counts."""
+    if ratio > 1e15:
+        return "10^" + f"{min(ratio, 1e300):.0e}".partition("e+")[2]
     return f"{float(f'{ratio:.0e}'):,.0f}"

@@ -474,7 +474,7 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(home, tmp_path, capsys, wo
         ("cell,acc,acc\n1 2 3 4 4 0,1,2\n", "two columns 'acc'"),
         ("cell,acc\n1 2 3 4 4 0,\n", "no value at all"),
         ("cell,acc\n1 2 3 4 4 0,inf\n", "line 2, column 'acc': inf cannot be test_accuracy"),
-        ("cell,acc\n1 2 3 4 4 0,\xff\n", "not CSV"),
+        ("cell,acc\n1 2 3 4 4 0,\xff\n", "line 2 is no text in UTF-8"),
     ],
 )
 def test_files_that_cannot_be_read_are_refused(home, tmp_path, capsys, content, what):
