@@ -153,7 +153,7 @@ IMPORTERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[byte
     "parquet": ("mine.parquet", _bring("parquet", **OWN), _parquet, (bytes,)),
     "measured": (
         "mine.csv",
-        ("predict", "--measurements", "FILE", "--predictor", "lookup-table", "12"),
+        _measured,
         _own,
         (bytes,),
     ),
@@ -305,9 +305,13 @@ def hostile() -> list[bytes]:
 
 
 def large(name: str, megabytes: int) -> list[bytes]:
-    """Files of about so many megabytes, or of few bytes that become as many."""
-    found = [*texts(megabytes), *packed(megabytes), *_in_files(bombs(megabytes))]
-    return [*found, *(dense_parquet(megabytes << 20) if name == "parquet" else [])]
+    """Files of about so many megabytes of an importer's own sort, or of few bytes that become as many."""
+    _, _, contents, wraps = IMPORTERS[name]
+    if name == "parquet":
+        return [*dense_parquet(megabytes << 20), b"PAR1" + bytes(megabytes << 20) + b"PAR1"]
+    if contents()[0].startswith(b"\x80"):
+        return [*packed(megabytes), *(wrap(content) for content in bombs(megabytes) for wrap in wraps)]
+    return [*packed(megabytes), *(wrap(content) for content in texts(megabytes) for wrap in {*wraps, bytes})]
 
 
 ODD = [

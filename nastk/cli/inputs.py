@@ -17,8 +17,12 @@ def read_archs(space: SearchSpace, texts: Sequence[str]) -> Archs:
     """
     import numpy as np
 
-    rows = [space.as_archs(int(t) if t.strip().isdecimal() and space.d > 1 else t) for t in texts]
+    rows = [space.as_archs(int(t) if _is_index(t.strip()) and space.d > 1 else t) for t in texts]
     return np.concatenate([np.empty((0, space.d), dtype=np.int64), *rows])
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def read_measurements(space: SearchSpace, path: Path) -> tuple[Archs, Any]:

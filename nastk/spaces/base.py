@@ -263,7 +263,7 @@ class SearchSpace(ABC):
 
     def _parse_integers(self, text: str) -> Archs | None:
         parts = text.strip().strip("()[]").replace(",", " ").replace("_", " ").split()
-        if len(parts) != self.d or not all(p.isdigit() for p in parts):
+        if len(parts) != self.d or not all(p.isascii() and p.isdigit() and len(p) < 19 for p in parts):
             return None
         return np.array([int(p) for p in parts], dtype=np.int64)
 
