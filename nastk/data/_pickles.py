@@ -29,7 +29,7 @@ RATIO = 16
 UNPACKED = 64 << 20
 """Bytes that a file of any size may unpack to."""
 WORK = 100
-"""Most steps of shrinking for each byte that was read."""
+"""Most steps of copying and shrinking for each byte that was read."""
 ITEM = 64 << 20
 """Most bytes of one text, number or array, so that a hostile file cannot exhaust the memory."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -197,20 +197,25 @@ class Pickles:
         self._budget.check(self._name)
 
     def _copies(self, arguments: Any) -> None:
-        """Look at the memory before a call that copies what it is given, however short the call is."""
+        """Look at the memory before a call that copies what it is given, however short the call is in the pickle."""
         for argument in arguments if type(arguments) is tuple else ():
-            self._copied += 64 * len(argument) if isinstance(argument, (dict, list, set)) else 0
-            self._copied += len(argument) if isinstance(argument, (str, bytes)) else 0
+            if isinstance(argument, (dict, list, set, str, bytes)):
+                self._copied += len(argument) * (1 if isinstance(argument, (str, bytes)) else 64)
+                self._worked(len(argument))
         if self._copied > CHUNK:
             self._copied = 0
             self._budget.check(self._name)
 
     def _shrunk(self, target: dict[Any, Any], shrink: Shrink) -> None:
         """Shrink a dictionary; one that is filled in many steps must not be shrunk as a whole at each."""
-        self._work += len(target) + sum(len(v) for v in target.values() if type(v) in (dict, list))
-        if self._work > WORK * (self._read + CHUNK):
-            raise pickle.UnpicklingError("it fills its dictionaries in too many steps")
+        self._worked(len(target) + sum(len(v) for v in target.values() if type(v) in (dict, list)))
         shrink(target)
+
+    def _worked(self, steps: int) -> None:
+        """Count steps of copying and shrinking, of which a byte of the file may cause only so many."""
+        self._work += steps
+        if self._work > WORK * (self._read + CHUNK):
+            raise pickle.UnpicklingError("it copies or fills the same containers over and over")
 
     def _take(self, size: int) -> bytes:
         """The next `size` bytes."""

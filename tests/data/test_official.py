@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_version_1_0_lacks_most_trainings_of_12_epochs(tmp_path):
 def test_a_long_pth_needs_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(_pickles, "CHUNK", 1 << 14)
     path = tmp_path / "a.pth"
-    path.write_bytes(old_torch(whole(list(range(6)))))
+    path.write_bytes(old_torch({**whole(list(range(6))), "meta_archs": TEXTS[:6]}))  # else their texts would take most
 
     def peak(shrink: Any) -> int:
         tracemalloc.start()
@@ -480,6 +481,47 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path):
     with pytest.raises(DataError, match="larger than"):
         _pickles.load(path, 1000)
     assert len(_pickles.load(path, 100_000)) == 1000
+
+
+def test_a_torch_file_that_unpacks_to_a_thousand_times_its_size_is_refused_unopened(tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"}" * (1 << 24))
+    assert path.stat().st_size < 1 << 16
+    for form in ("nasbench201-pth", "transbench101-pth"):
+        with pytest.raises(DataError, match=r"is compressed, which torch\.save never does"):
+            official.form(form).read([path])
+
+
+def test_a_packed_file_unpacks_to_no_more_than_its_size_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pickles, "UNPACKED", 1 << 20)
+    path = tmp_path / "a.pickle.pbz2"
+    path.write_bytes(bz2.compress(b"\x80\x02](" + b"N" * (3 << 20) + b"e."))
+    with pytest.raises(DataError, match="holds more than is expected at most"):
+        official.form("nats-bench").read([path])
+
+
+def test_what_takes_more_memory_than_a_file_of_its_size_needs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pickles, "CHUNK", 1 << 16)
+    monkeypatch.setattr(_pickles, "FREE", 16 << 20)
+    path = tmp_path / "a.pickle"
+    path.write_bytes(b"\x80\x02](" + b"}" * (1 << 20) + b"e.")
+    with pytest.raises(DataError, match="takes more memory than a sound file of its size needs"):
+        _pickles.load(path, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "again", "what"),
+    [
+        (b"](" + b"K\x01" * 50_000 + b"eq\x00c__builtin__\nset\nq\x010", b"h\x01h\x00\x85R", "over and over"),
+        (b"}(" + b"".join(b"\x8a\x0a" + (i << 64).to_bytes(10, "little") + b"N" for i in range(9)), b"", "64 bits"),
+    ],
+)
+def test_short_calls_that_copy_much_and_keys_that_collide_are_refused(tmp_path, prepared, again, what):
+    path = tmp_path / "a.pickle"
+    path.write_bytes(b"\x80\x02" + prepared + b"](" + again * 20_000 + b"e.")
+    with pytest.raises(DataError, match=what):
+        _pickles.load(path, 1 << 30)
 
 
 def test_plain_values_are_read_as_they_are(tmp_path):
