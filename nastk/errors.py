@@ -64,6 +64,13 @@ class MissingExtra(NastkError, ImportError):
     """An optional dependency is not installed; the message names the extra that provides it."""
 
 
+class DataWarning(UserWarning):
+    """Values were taken that are probably not what they claim to be, or were converted; the message says which and how.
+
+    The command line prints each once, on one line.
+    """
+
+
 def import_extra(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 

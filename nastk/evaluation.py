@@ -241,7 +241,7 @@ def _record(
         float(std),
         float(cost),
         fidelity,
-        objective.oracle.source,
+        objective.oracle.source_at(fidelity),
         "ok" if ok else "failed",
         "" if ok else reason,
         purpose,

@@ -92,18 +92,6 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def writable_file(path: str | os.PathLike[str]) -> None:
-    """Check, before long work begins, that a file can be written in the end.
-
-    Raises:
-        StorageError: it is a folder, or its folder cannot be created or written to.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise StorageError(f"cannot write {target}: it is a folder")
-    writable_folder(target.parent)
-
-
 @contextlib.contextmanager
 def locked_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A writable folder (its absolute path) that no other process uses within the block; see :func:`writable_folder`.

@@ -21,7 +21,7 @@ from nastk import __version__
 from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
-from nastk.errors import InvalidValue, NastkError
+from nastk.errors import DataWarning, InvalidValue, NastkError
 
 app = typer.Typer(
     name="nastk",
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status, with errors already told on standard error."""
     with forgiving(), warnings.catch_warnings(), ending_as_ctrl_c() as asked:
-        warnings.showwarning = _warn
+        warnings.showwarning = _Warnings()
+        warnings.simplefilter("always", DataWarning)
         status = _run(arguments)
         if status == INTERRUPTED:  # and nothing said yet
             number = asked[0] if asked else signal.SIGINT
@@ -83,10 +84,16 @@ INTERRUPTED = -1
 """What :func:`_run` answers for a command that was interrupted and has not said so."""
 
 
-def _warn(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
-    """A warning as one line, without the place in nastk's code that gives it."""
-    if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
-        _say(str(message), 0, prefix="warning: ")
+class _Warnings:
+    """Shows each warning once, as one line, without the place in nastk's code that gives it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+        if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)) and str(message) not in self._told:
+            self._told.add(str(message))
+            _say(str(message), 0, prefix="warning: ")
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -92,22 +92,22 @@ def search(
     given = {name: value for name, value in locals().items() if name not in ("config", "json_file")}
     from nastk.cli.config import RunOptions
     from nastk.cli.progress import bar, follow
-    from nastk.files import locked_folder, writable_file
+    from nastk.files import check_outputs, locked_folder
 
     options = RunOptions.gather({**given, "json": json_file}, config)
     description = options.describe()
     with locked_folder(options.out) as folder:
         from nastk import run
         from nastk.report.summary import FILES, Summary, show_chart
+        from nastk.report.text import printable
 
         # A user's function may change the working directory: where things are written is settled now.
         rows = None if options.json is None else Path(options.json).absolute()
-        for path in (*(folder / name for name in FILES), *([rows] if rows else [])):
-            writable_file(path)
+        check_outputs([*(folder / name for name in FILES), rows])
         search = run.compose(description)
         search.keep_in(_history(options, folder), options.study)
         for note in search.history.notes:
-            typer.echo(f"nastk: {note}", err=True)
+            typer.echo(printable(f"nastk: {note}"), err=True)
         started = time.perf_counter()
         try:
             with bar(sum(search.budget.values()), "evaluating") as progress:
@@ -137,7 +137,7 @@ def search(
     show_chart(summary.chart, typer.echo)
     failed = sum(row["count"] for row in result.failures)
     failures = f"{failed} evaluation{'s' * (failed > 1)} failed. " if failed else ""
-    typer.echo(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join(FILES)}")
+    typer.echo(printable(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join(FILES)}"))
 
 
 def _history(options: RunOptions, folder: Path) -> str | Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nastk.data import readers
+from nastk.data import _pickles, readers
 from nastk.data.proxies import FAILED, PROXIES, proxy_column
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
@@ -69,7 +69,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
     table = Draft(archs)
     for device in DEVICES:
         file = LATENCY.format(device)
-        content = readers.read_torch(path(file))
+        content = _pickles.load_torch(path(file), readers.LIMIT)
         if not isinstance(content, list):
             raise DataError(f"{file} holds a {type(content).__name__}, expected a list")
         column = Column("latency", "latency", "ms", "min", device=device)
@@ -86,7 +86,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
 
 
 def _architectures(path: Callable[[str], Path]) -> np.ndarray:
-    content = readers.read_torch(path(ARCHS))
+    content = _pickles.load_torch(path(ARCHS), readers.LIMIT)
     try:
         archs = np.array(content)
     except ValueError as error:
@@ -96,7 +96,7 @@ def _architectures(path: Callable[[str], Path]) -> np.ndarray:
     if len(np.unique(archs, axis=0)) != N:
         raise DataError(f"{ARCHS} holds an architecture twice")
     try:
-        described = readers.read_torch(path(META))["arch"]
+        described = _pickles.load_torch(path(META), readers.LIMIT)["arch"]
         same = [d["op_idx_list"] for d in described] == content
         named = all([OPERATIONS[i] for i in d["op_idx_list"]] == list(d["arch_str"]) for d in described)
     except (KeyError, TypeError, IndexError) as error:

@@ -28,6 +28,8 @@ TIMEOUT = 30.0
 """Seconds without a response after which a host counts as unreachable: patience with slow hosts against a quick
 error."""
 
+NOTHING = "; nothing was kept"
+"""End of messages about a file that is not the catalogue's."""
 PAUSE = 1.0
 """Seconds between attempts, for a host that is briefly overloaded."""
 
@@ -234,10 +236,18 @@ def path(name: str) -> Path:
 
 def _http(file: File) -> Callable[[str, Any, Any], None]:
     def download(url: str, output: Any, pooch_: Any) -> None:
-        import pooch
+        import requests
 
-        pooch.HTTPDownloader(chunk_size=1 << 16, timeout=TIMEOUT)(url, output, pooch_)
-        _check_size(output, file, url)
+        size = 0
+        with requests.get(url, stream=True, timeout=TIMEOUT) as response, open(output, "wb") as target:
+            response.raise_for_status()
+            for part in response.iter_content(1 << 16):
+                size += len(part)
+                if size > file.bytes:  # at once: a body without end would fill the disk
+                    more = f"more than the {file.bytes} bytes of the catalogue"
+                    raise DataError(f"{file.path}: {url} holds {more}{NOTHING}")
+                target.write(part)
+        _check_size(size, file, url)
 
     return download
 
@@ -246,20 +256,17 @@ def _copy(file: File, mirror: str) -> Callable[[str, Any, Any], None]:
     def download(source: str, output: Any, pooch_: Any) -> None:
         if not os.path.isfile(source):
             raise _not_in_mirror(mirror, file)
+        _check_size(os.path.getsize(source), file, source)
         shutil.copyfile(source, output)
-        _check_size(output, file, source)
 
     return download
 
 
-def _check_size(path: str | os.PathLike[str], file: File, address: str) -> None:
-    size = os.path.getsize(path)
+def _check_size(size: int, file: File, address: str) -> None:
     if size < file.bytes:
-        raise DataError(f"{file.path}: truncated at {size} of {file.bytes} bytes by {address}; nothing was kept")
+        raise DataError(f"{file.path}: truncated at {size} of {file.bytes} bytes by {address}{NOTHING}")
     if size > file.bytes:
-        raise DataError(
-            f"{file.path}: {address} holds {size} bytes where the catalogue has {file.bytes}; nothing was kept"
-        )
+        raise DataError(f"{file.path}: {address} holds {size} bytes where the catalogue has {file.bytes}{NOTHING}")
 
 
 def _worth_another_try(error: Exception) -> bool:

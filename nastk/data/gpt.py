@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nastk.data import readers
+from nastk.data import csv_file, readers
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.gpt import GPT
@@ -48,7 +48,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
     """
     names = ["n_layer", "embed_dim", "bias", "mlp_ratio", "n_head"]
     measured = ["perplexity", "accuracy", "params", "flops", "memory_mb", *(f"latency_ms_{d}" for d in DEVICES)]
-    cells = readers.read_csv(path(SOURCE), [*names, *measured], N)
+    cells = csv_file.read(path(SOURCE), [*names, *measured], N)
     space = GPT()
     try:
         archs = np.stack(

@@ -15,10 +15,12 @@ import inspect
 import json
 import math
 import re
+import time
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,9 @@ from numpy.typing import NDArray
 from nastk.data import official, tables
 from nastk.data.fetch import Store, sha256_of
 from nastk.data.official import Measurements
+from nastk.data.plausible import check_possible
 from nastk.data.tables import Block, Column, ColumnTable
-from nastk.errors import DataError, InvalidValue, StorageError, UnknownName
+from nastk.errors import DataError, InvalidValue, NastkError, StorageError, UnknownName
 from nastk.files import atomic_path
 from nastk.registry import SPACES
 from nastk.spaces.base import SearchSpace
@@ -90,6 +93,7 @@ def bring(
         DataError: a file is not of the form; the message names it.
     """
     module = official.form(form)
+    store = store or Store()
     given = {key: value for key, value in options.items() if value is not None and value != []}
     taken = inspect.signature(module.read).parameters
     if given.get("space") == module.SPACE:
@@ -102,6 +106,8 @@ def bring(
         raise InvalidValue(f"the form {form} {what}; its files say it themselves")
     if name is not None and not NAME.fullmatch(name):
         raise InvalidValue(f"--name {name}: use letters, digits, '_', '-' and '.', with a letter or digit first")
+    if "known" in taken:
+        given["known"] = partial(_known, store)
     read: list[Measurements] = module.read(paths, **given)
     spaces = [space_named(given.get("space") or m.space).whole for m in read]
     prepared = [_prepare(m, m.files or tuple(map(Path, paths)), space) for m, space in zip(read, spaces, strict=True)]
@@ -110,7 +116,22 @@ def bring(
     twice = next((f"{label} in {space}" for label, space in places if places.count((label, space)) > 1), None)
     if twice:
         raise InvalidValue(f"two parts of what is imported would be called {twice}; import them one by one")
-    return [_save(m, label, store or Store(), space) for label, m, space in zip(labels, prepared, spaces, strict=True)]
+    return [_save(m, label, store, space) for label, m, space in zip(labels, prepared, spaces, strict=True)]
+
+
+def _known(store: Store, space: str, column: Column) -> NDArray[np.float64]:
+    """Medians of the columns of the space's table that are of this metric and unit, for other devices.
+
+    Imports count only where nothing was fetched: one in a wrong unit would vouch for the next.
+    """
+    try:
+        table = load(space, store)
+    except NastkError:  # nothing to compare with; what is wrong with the table is said where it is used
+        return np.empty(0)
+    like = (column.metric, column.unit)
+    alike = [i for i, c in enumerate(table.columns) if (c.metric, c.unit) == like and c.device != column.device]
+    published = [i for i in alike if not table.columns[i].imported]
+    return np.array([np.nanmedian(table.values(i)) for i in published or alike])
 
 
 def _label(found: Measurements, paths: Sequence[Path]) -> str:
@@ -137,11 +158,11 @@ def _prepare(found: Measurements, files: Sequence[Path], space: SearchSpace | No
     values = np.array([column for _, column in found.columns], dtype=np.float64).reshape(len(found.columns), -1)
     if values.shape != (len(found.columns), len(checked)) or not values.size:
         raise DataError(f"{files[0]} holds no values of architectures")
-    if np.isinf(values).any():
-        raise DataError(f"{files[0]}: {found.columns[int(np.argwhere(np.isinf(values))[0, 0])][0].label} is not finite")
     identities = [_identity(column) for column, _ in found.columns]
     if len(set(identities)) != len(identities):
         raise DataError(f"{files[0]} holds a column twice")
+    for (column, _), line in zip(found.columns, values, strict=True):
+        check_possible(column, line, partial(_place, files[0], column, space, checked))
     source = f"imported from {files[0].name}" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     checksum = _checksum(files)
     columns = [replace(column, source=source, sha256=checksum) for column, _ in found.columns]
@@ -150,6 +171,10 @@ def _prepare(found: Measurements, files: Sequence[Path], space: SearchSpace | No
         raise DataError(f"{files[0]} holds no values of architectures")
     pairs = list(zip(columns, values[:, kept], strict=True))
     return Measurements(space.name, checked[kept], pairs)
+
+
+def _place(file: Path, column: Column, space: SearchSpace, archs: NDArray[np.int64], row: int) -> str:
+    return f"{file}, {column.label} of {space.format(archs[row])}"
 
 
 def _checksum(paths: Sequence[Path]) -> str:
@@ -172,6 +197,7 @@ def _save(found: Measurements, label: str, store: Store, space: SearchSpace | No
     columns = [column for column, _ in found.columns]
     about = {
         "format": FORMAT,
+        "since": _since(path) or time.time(),
         "rows": len(found.archs),
         "space": space.identity(),
         "columns": [{k: v for k, v in asdict(c).items() if v not in (None, "")} for c in columns],
@@ -185,6 +211,15 @@ def _save(found: Measurements, label: str, store: Store, space: SearchSpace | No
             values=np.stack([values for _, values in found.columns]),
         )
     return Import(found.space, label, columns, len(found.archs), path)
+
+
+def _since(path: Path) -> float | None:
+    """When an import of this name was first made, in seconds since 1970; None if there is none that can be read."""
+    try:
+        (about,) = _read(path, ("about",))
+        return float(about.get("since", path.stat().st_mtime))
+    except (DataError, OSError, TypeError, ValueError):
+        return None
 
 
 def saved(space: str = "*", store: Store | None = None) -> list[Path]:
@@ -337,9 +372,12 @@ def _fetched(space: str, store: Store) -> bool:
 
 
 def _join(space: SearchSpace, base: ColumnTable | None, brought: Sequence[Path]) -> ColumnTable:
-    """The fetched table, if there is one, with the imports in alphabetical order."""
+    """The fetched table, if there is one, with the imports in the order in which they were made.
+
+    So an import never takes the place of an earlier one.
+    """
     table = base
-    for path in brought:
+    for path in sorted(brought, key=lambda path: (_since(path) or np.inf, path)):
         about, archs, values = _read(path, ("about", "archs", "values"))
         if table is None:
             table = ColumnTable(space.name, archs[:0], [], [], [])
@@ -385,15 +423,24 @@ def _keys(archs: NDArray[Any]) -> list[bytes]:
 
 
 def _with_new(known: list[Column], more: list[Column], label: str) -> list[Column]:
-    """All columns; one that is already known gets the label as its variant."""
+    """All columns. Those of an import that answer what known ones answered already get its label as their variant.
+
+    That is so for all fidelities alike, and where only one of the two is independent of data sets: otherwise an import
+    at more epochs, or of a certain data set, would become the default.
+    """
     found = list(known)
-    there = {_identity(c) for c in known}
     for column in more:
-        if _identity(column) in there:
+        column = replace(column, imported=label)
+        if any(_compete(column, other) for other in known):
             column = replace(column, variant=" ".join(p for p in (label, column.variant) if p))
-        there.add(_identity(column))
         found.append(column)
     return found
+
+
+def _compete(column: Column, other: Column) -> bool:
+    """Whether one could be the answer where the other was."""
+    same = (column.metric, column.device) == (other.metric, other.device)
+    return same and (column.dataset == other.dataset or None in (column.dataset, other.dataset))
 
 
 def _identity(column: Column) -> tuple[Any, ...]:

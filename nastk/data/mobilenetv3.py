@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import readers
+from nastk.data import _pickles, readers
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.mobilenetv3 import MobileNetV3, Settings
@@ -54,7 +54,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
     table = Draft(_architectures(path(ARCHS)))
     for device in DEVICES:
         file = LATENCY.format(device)
-        content = readers.read_torch(path(file))
+        content = _pickles.load_torch(path(file), readers.LIMIT)
         if not isinstance(content, list):
             raise DataError(f"{file} holds a {type(content).__name__}, expected a list")
         batch = device.rsplit("_", 1)[1]
@@ -65,7 +65,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
 
 
 def _architectures(file: Path) -> NDArray[np.int8]:
-    content = readers.read_torch_values(file)
+    content = _pickles.load_torch(file, readers.LIMIT)
     try:
         subnets = content["arch"]
         settings = Settings(*(np.array([s[key] for s in subnets]) for key in ("d", "ks", "e", "r")))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import readers
+from nastk.data import _pickles, csv_file, readers
 from nastk.data.proxies import FAILED, PROXIES, proxy_column
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
@@ -150,7 +150,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
     Raises:
         DataError: a file is not what it should be.
     """
-    landscape = readers.read_csv(
+    landscape = csv_file.read(
         path(LANDSCAPE), ["ArchitectureString", *(f"{d}TestAccuracy200Epochs" for d in DATASETS.values())], N
     )
     rows = Rows(landscape["ArchitectureString"])
@@ -187,11 +187,11 @@ def _add_twelve_epochs(table: Draft, rows: Rows, path: Path) -> None:
 
 
 def _add_help(table: Draft, rows: Rows, path: Callable[[str], Path]) -> None:
-    if readers.read_torch(path(HELP_INDEX)) != rows.place:
+    if _pickles.load_torch(path(HELP_INDEX), readers.LIMIT) != rows.place:
         raise DataError(f"{HELP_INDEX} does not follow the official index")
     for device in HELP_DEVICES:
         file = HELP.format(device)
-        values = readers.numbers(_as_list(readers.read_torch(path(file)), file), file)
+        values = readers.numbers(_as_list(_pickles.load_torch(path(file), readers.LIMIT), file), file)
         table.add(file, Column("latency", "latency", "ms", "min", device=device), values, low=1e-6, high=1e5)
 
 
@@ -204,7 +204,7 @@ def _as_list(content: Any, file: str) -> list[Any]:
 def _add_hw_nas_bench(table: Draft, rows: Rows, dataset: str, path: Path) -> None:
     file = HW.format(dataset)
     names = [*(f"{d}_latency" for d in HW_LATENCY), *(f"{d}_energy" for d in HW_ENERGY), "eyeriss_arithmetic_intensity"]
-    cells = readers.read_csv(path, ["net", *names], N)
+    cells = csv_file.read(path, ["net", *names], N)
     if not np.array_equal(rows.of_tuples(cells["net"], file), np.arange(N)):
         raise DataError(f"{file} does not follow the official index")
     for name in names:
@@ -228,7 +228,7 @@ def _add_hw_nas_bench(table: Draft, rows: Rows, dataset: str, path: Path) -> Non
 
 def _add_proxies(table: Draft, rows: Rows, dataset: str, file: str, path: Path) -> None:
     by_string = ["net_str"] if dataset == "cifar10" else []
-    cells = readers.read_csv(path, ["net", *by_string, *PROXIES])
+    cells = csv_file.read(path, ["net", *by_string, *PROXIES])
     where = rows.of_tuples(cells["net"], file)
     if by_string and [rows.strings[i] for i in where] != cells["net_str"]:
         raise DataError(f"{file}: tuple and string of an architecture disagree")
@@ -238,7 +238,7 @@ def _add_proxies(table: Draft, rows: Rows, dataset: str, file: str, path: Path) 
 
 
 def _add_seed_888(table: Draft, rows: Rows, path: Path) -> None:
-    cells = readers.read_csv(path, ["net", "val_accs"])
+    cells = csv_file.read(path, ["net", "val_accs"])
     note = "the official test record of seed 888, which NASLib calls validation: never select on it and report test"
     column = Column("test_accuracy_seed888", "accuracy", "%", dataset="cifar10", fidelity=200, note=note)
     values = readers.numbers(cells["val_accs"], SEED_888)

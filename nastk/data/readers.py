@@ -1,22 +1,23 @@
 """Reading untrusted files without executing anything in them.
 
-Torch files load with ``weights_only``, JSON and CSV with limits on size and shape, archives in memory with their member
-names checked. The one pickled pandas frame is read by an unpickler with a short list of allowed names, each replaced
-by a stand-in of ours: a file can reach neither pandas nor anything else that can be imported.
+JSON loads with limits on size and density, archives in memory with their member names checked; CSV has a reader of its
+own (:mod:`nastk.data.csv_file`), and so have pickles and torch files (:mod:`nastk.data._pickles`). The one pickled
+pandas frame is read by an unpickler with a short list of allowed names, each replaced by a stand-in of ours: a file can
+reach neither pandas nor anything else that can be imported.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
+import os
 import pickle
 import pickletools
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -27,8 +28,19 @@ from numpy.typing import NDArray
 
 from nastk.errors import DataError
 
+UNKNOWN = frozenset(("", "-", "--", "?", "na", "n/a", "#n/a", "nan", "none", "null"))
+"""Texts, in lower case, that stand for an unknown value."""
 LIMIT = 64 * 2**20
 """Default limit in bytes of a file, or of an unpacked archive, so that a wrong file cannot exhaust the memory."""
+
+GZIP_RATIO = 8
+"""Most bytes that one of a packed table unpacks to; tables of numbers pack to a third."""
+JSON_BYTES = {b"{": 232, b"[": 88, b",": 8, b".": 32}
+"""About how much memory a JSON document takes for an object, a list, an entry and a fraction."""
+JSON_FREE = 200 * 2**20
+"""Bytes of memory that a JSON document of any size may take."""
+JSON_SHARE = 8
+"""Beyond that, bytes for each byte of its text; files of NAS-Bench-Suite-Zero take 7."""
 
 
 def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
@@ -39,7 +51,10 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            size = (
+                os.fstat(file.fileno()).st_size or limit
+            )  # a pipe has no size; a read takes as much memory as it asks
+            content = file.read(min(size, limit) + 1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > limit:
@@ -48,19 +63,25 @@ def read_bytes(path: str | Path, limit: int = LIMIT) -> bytes:
 
 
 def read_gzip(path: str | Path, limit: int = LIMIT) -> bytes:
-    """The content of a gzip file, at most `limit` bytes.
+    """The content of a gzip file, at most `limit` bytes, or :data:`GZIP_RATIO` of its own size beyond the usual limit.
 
     Raises:
         DataError: missing, not gzip, truncated or altered, or larger.
     """
+    packed = read_bytes(path, limit)
+    most = min(limit, LIMIT + GZIP_RATIO * len(packed))
+    parts: list[bytes] = []
+    size = 0
     try:
-        with gzip.open(io.BytesIO(read_bytes(path, limit))) as file:
-            content = file.read(limit + 1)
+        with gzip.open(io.BytesIO(packed)) as file:
+            while part := file.read(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise DataError(f"{path} unpacks to more than the {most / 2**20:.0f} MiB that are expected at most")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a gzip file, or truncated: {error}") from error
-    if len(content) > limit:
-        raise DataError(f"{path} unpacks to more than the {limit / 2**20:.0f} MiB that are expected at most")
-    return content
+    return b"".join(parts)
 
 
 def read_json(path: str | Path, limit: int = LIMIT) -> Any:
@@ -69,74 +90,62 @@ def read_json(path: str | Path, limit: int = LIMIT) -> Any:
 
 
 def parse_json(content: bytes, name: str) -> Any:
-    """The JSON document in `content`; `name` is its origin, for messages."""
+    """The JSON document in `content`; `name` is its origin, for messages.
+
+    Raises:
+        DataError: not JSON, or its objects would take far more memory than its text.
+    """
+    needed = sum(size * content.count(mark) for mark, size in JSON_BYTES.items())
+    if needed > JSON_FREE + JSON_SHARE * len(content):
+        raise DataError(f"{name} holds more objects than a table of its {len(content):,} bytes does")
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not JSON, or truncated: {error}") from error
 
 
-def read_csv(path: str | Path, columns: Sequence[str], rows: int | None = None) -> dict[str, list[str]]:
-    """The texts of these columns of a CSV file with a heading line.
-
-    Args:
-        path: the file.
-        columns: names that the heading must contain.
-        rows: required number of rows.
-
-    Raises:
-        DataError: a column is missing, a line has another number of cells, or the number of rows differs.
-    """
-    content = csv_columns(path)
-    missing = [c for c in columns if c not in content]
-    if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}")
-    if rows is not None and len(content[columns[0]]) != rows:
-        raise DataError(f"{path} has {len(content[columns[0]])} rows, expected {rows}")
-    return {c: content[c] for c in columns}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+"""A number as text. Python's own also take ``9_0.5``, and the digits of other scripts."""
+_INFINITE = frozenset(("inf", "+inf", "-inf", "infinity", "-infinity"))
 
 
-def csv_columns(path: str | Path, limit: int = LIMIT) -> dict[str, list[str]]:
-    """The texts of every column of a CSV file (or one named ``.gz``) with a heading line, by name.
+def number(text: str) -> float:
+    """The number that a text names; NaN for what stands for an unknown value (an empty text, ``N/A``).
 
     Raises:
-        DataError: not CSV, two columns of one name, or a line has another number of cells than the heading.
+        ValueError: it names none.
     """
-    content = read_gzip(path, limit) if str(path).endswith(".gz") else read_bytes(path, limit)
-    try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not CSV, or truncated: {error}") from error
-    heading, body = (lines[0], [line for line in lines[1:] if line]) if lines else ([], [])
-    twice = next((name for name in heading if heading.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path} has two columns {twice!r}")
-    for number, line in enumerate(lines[1:], 2):
-        if line and len(line) != len(heading):
-            raise DataError(f"{path}, line {number}: {len(line)} cells under {len(heading)} headings")
-    columns = list(zip(*body, strict=True)) or [()] * len(heading)
-    return {name: list(cells) for name, cells in zip(heading, columns, strict=True)}
+    text = text.strip()
+    if _NUMBER.fullmatch(text) or text.lower() in _INFINITE:
+        return float(text)
+    if text.lower() in UNKNOWN:
+        return float("nan")
+    raise ValueError(f"{text[:60]!r}")
 
 
 def numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
-    """Texts or numbers as a float array ``(n,)``; `name` describes them in messages."""
+    """Texts or numbers as a float array ``(n,)``, unknown texts as NaN; `name` describes them in messages.
+
+    Raises:
+        DataError: one is neither, such as a truth value.
+    """
     try:
-        array = np.array([float(v) for v in values], dtype=np.float64)
+        return np.array([as_number(v) for v in values], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name}: not a number: {error}") from error
-    return array
 
 
-def read_torch(path: str | Path, limit: int = LIMIT) -> Any:
-    """A file of ``torch.save``, restricted to tensors and plain containers."""
-    content = read_bytes(path, limit)
-    import torch
+def as_number(value: Any) -> float:
+    """A number, or a text that names one (:func:`number`).
 
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types of errors for malformed files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path} is truncated, or not a plain torch file: {reason}") from error
+    Raises:
+        TypeError, ValueError, OverflowError: it is neither, such as a truth value.
+    """
+    if isinstance(value, str):
+        return number(value)
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{value} is a truth value")
+    return float(value)
 
 
 def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[str, bytes]:
@@ -219,14 +228,14 @@ _OPCODES = frozenset(
 """Opcodes of pickled frames; no extension registry, persistent reference or out-of-band buffer."""
 
 
-def _check_opcodes(content: bytes, find: Callable[[str, str], Any] | None = None) -> None:
+def _check_opcodes(content: bytes) -> None:
     """Reject what no plain frame needs before building anything: other opcodes, other names, a huge memo."""
     argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name not in _OPCODES:
             raise pickle.UnpicklingError(f"it holds the opcode {opcode.name}")
         if opcode.name == "GLOBAL":
-            (find or _stand_in)(*argument.split(" ", 1))
+            _stand_in(*argument.split(" ", 1))
         if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
             raise pickle.UnpicklingError("its memo is larger than what it holds")
 
@@ -410,139 +419,3 @@ _STAND_INS: dict[tuple[str, str], type] = {
     ("builtins", "slice"): _Slice,
 }
 """Allowed names in pickled frames, and their stand-ins."""
-
-
-# ---- a pickled dictionary of numbers
-
-
-def read_mapping(path: str | Path, limit: int = LIMIT) -> dict[Any, Any]:
-    """A pickled dictionary of plain keys (texts, numbers, tuples of them) and numbers; NumPy scalars become numbers.
-
-    Raises:
-        DataError: truncated, or it contains anything else. Nothing in the file is executed.
-    """
-    content = read_bytes(path, limit)
-    try:
-        _check_opcodes(content, _number)
-        found = _MappingUnpickler(io.BytesIO(content)).load()
-        if type(found) is not dict:
-            raise pickle.UnpicklingError(f"a {type(found).__name__}, not a dictionary")
-        return {key: value.value if type(value) is _Scalar else value for key, value in found.items()}
-    except DataError:
-        raise
-    except Exception as error:  # a hostile file can cause almost any exception
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(f"{path} is truncated, or not a pickled dictionary of numbers: {reason}") from error
-
-
-class _Scalar(_Marker):
-    """``numpy.core.multiarray.scalar``: a number."""
-
-    __slots__ = ("value",)
-    value: float
-
-    def __init__(self, dtype: Any, data: Any):
-        self.value = float(_array(data, dtype, (1,), "C")[0])
-
-
-_NUMBERS: dict[tuple[str, str], type] = {
-    ("numpy.core.multiarray", "scalar"): _Scalar,
-    ("numpy._core.multiarray", "scalar"): _Scalar,
-    ("numpy", "dtype"): _Dtype,
-}
-"""Allowed names in pickled dictionaries of numbers, and their stand-ins."""
-
-
-def _number(module: str, name: str) -> Any:
-    if (module, name) not in _NUMBERS:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-    return _NUMBERS[module, name]
-
-
-class _MappingUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return _number(module, name)
-
-    def persistent_load(self, pid: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it holds a persistent reference")
-
-
-# ---- files of torch.save with NumPy scalars
-
-
-def read_torch_values(path: str | Path, limit: int = LIMIT) -> Any:
-    """A file of ``torch.save``, restricted to plain containers, texts and numbers; NumPy scalars become numbers.
-
-    For files without tensors that ``weights_only`` refuses because of their NumPy scalars.
-
-    Raises:
-        DataError: truncated, or it contains anything else. Nothing in the file is executed.
-    """
-    members = list(read_zip(path, "*/data.pkl", limit).values())
-    if len(members) != 1:
-        raise DataError(f"{path} is not a torch file: it has {len(members)} members data.pkl, expected 1")
-    try:
-        _check_opcodes(members[0], _value)
-        found = _ValuesUnpickler(io.BytesIO(members[0])).load()
-        _check_plain(found)
-    except Exception as error:  # a hostile file can cause almost any exception
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(f"{path} is truncated, or not a torch file of plain values: {reason}") from error
-    return found
-
-
-def _check_plain(found: Any) -> None:
-    """Reject anything but containers, texts and numbers; shared parts are checked once."""
-    waiting, seen = [found], set()
-    while waiting:
-        item = waiting.pop()
-        if item is None or type(item) in (str, int, float, bool):
-            continue
-        if type(item) not in (list, tuple, dict):
-            raise pickle.UnpicklingError(f"it holds a {type(item).__name__.lstrip('_')}")
-        if id(item) not in seen:
-            seen.add(id(item))
-            waiting += [*item.keys(), *item.values()] if type(item) is dict else item
-
-
-class _Number(_Marker):
-    """``numpy.core.multiarray.scalar``: the number itself."""
-
-    __slots__ = ()
-
-    def __new__(cls, dtype: Any, data: Any) -> Any:
-        return _array(data, dtype, (1,), "C")[0].item()
-
-
-class _Encode(_Marker):
-    """``_codecs.encode``: bytes, which pickles of protocol 2 store as text."""
-
-    __slots__ = ()
-
-    def __new__(cls, text: Any, encoding: Any) -> Any:
-        if type(text) is not str or encoding != "latin1":
-            raise pickle.UnpicklingError("it encodes something else than bytes")
-        return text.encode("latin1")
-
-
-_VALUES: dict[tuple[str, str], type] = {
-    ("numpy.core.multiarray", "scalar"): _Number,
-    ("numpy._core.multiarray", "scalar"): _Number,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _Encode,
-}
-"""Allowed names in torch files of plain values, and their stand-ins."""
-
-
-def _value(module: str, name: str) -> Any:
-    if (module, name) not in _VALUES:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-    return _VALUES[module, name]
-
-
-class _ValuesUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return _value(module, name)
-
-    def persistent_load(self, pid: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it holds a persistent reference")

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -35,6 +35,10 @@ EXPENSIVE = frozenset({"accuracy", "latency", "energy", "other"})
 """Kinds whose values need a training or a measurement; the others follow from the architecture alone."""
 
 
+SPREAD = "_std"
+"""Ending of the metrics that are standard deviations of others."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: a metric of the architectures of a table.
@@ -51,6 +55,7 @@ class Column:
         source: ``repo@commit path`` of the file that it was read from.
         sha256: checksum of that file.
         note: caveats for users.
+        imported: name of the user's import that it belongs to; "" for a fetched table's own.
     """
 
     metric: str
@@ -64,6 +69,7 @@ class Column:
     source: str = ""
     sha256: str = ""
     note: str = ""
+    imported: str = ""
 
     @property
     def expensive(self) -> bool:
@@ -75,6 +81,12 @@ class Column:
         """Identifies the column within its table, for messages."""
         epochs = f"{self.fidelity:g} epochs" if self.fidelity is not None else None
         return " ".join(str(p) for p in (self.metric, self.dataset, self.device, epochs, self.variant) if p)
+
+
+def spread_of(column: Column) -> Column:
+    """The column of the standard deviations of another's values, where architectures were measured repeatedly."""
+    note = f"standard deviation of repeated measurements of {column.metric}"
+    return replace(column, metric=f"{column.metric}{SPREAD}", kind="other", direction="min", note=note)
 
 
 @dataclass(frozen=True)

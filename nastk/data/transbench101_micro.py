@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from nastk.data import _transbench101 as shared
-from nastk.data import readers
+from nastk.data import csv_file, readers
 from nastk.data.proxies import FAILED, PROXIES, proxy_column
 from nastk.data.tables import Column, Draft
 from nastk.errors import DataError
@@ -65,7 +65,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
 
 def _add_scenes(table: Draft, space: TransBench101Micro, path: Path) -> None:
     names = [p for p in PROXIES if p != "zen"]
-    cells = readers.read_csv(path, ["net", *names], N_SCENES)
+    cells = csv_file.read(path, ["net", *names], N_SCENES)
     rows = shared.rows_of(space, cells["net"], SCENES)
     for name in names:
         column = proxy_column(name, dataset="class_scene", in_millions=True)

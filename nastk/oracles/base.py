@@ -99,6 +99,10 @@ class Oracle(ABC):
         """The class or function whose source evaluates."""
         return type(self)
 
+    def source_at(self, fidelity: float | None) -> str:
+        """Where values at a fidelity come from; by default :attr:`source`, whatever the fidelity."""
+        return self.source
+
     def search_proxies(self) -> Any:
         """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nastk.data import imported, tables
 from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
-from nastk.data.tables import Block, Column, ColumnTable
+from nastk.data.tables import Block, Column, ColumnTable, spread_of
 from nastk.errors import InvalidArchitecture, InvalidValue, UnknownName, Unsupported
 from nastk.evaluation import Kind
 from nastk.oracles.base import Evaluation, Oracle, Values
@@ -258,8 +258,9 @@ class Table:
             metric: name ("test_accuracy", "latency", "nwot").
             dataset: a column of this data set takes precedence over one independent of data sets.
             device: of a latency or energy.
-            fidelity: training epochs; by default the most.
-            variant: name of a second source, if there is one; by default the main source.
+            fidelity: training epochs; by default the most that the main source has.
+            variant: name of a second source or of an import, if there is one; by default the main source. An import is
+                found without it too where nothing else has the metric (at that fidelity).
 
         Raises:
             UnknownName: no such metric, data set or device.
@@ -285,9 +286,26 @@ class Table:
         for number, column in candidates:
             if column.fidelity == fidelity:
                 return number, column
+        brought = self._imported(candidates[0][1], dataset, fidelity) if variant is None else []
+        if len(brought) > 1:
+            names = ", ".join(str(c.variant) for _, c in brought)
+            raise InvalidValue(f"several imports have {metric} at {fidelity:g} epochs; name one as variant: {names}")
+        if brought:
+            return brought[0]
         known = ", ".join(f"{c.fidelity:g}" for _, c in candidates if c.fidelity is not None)
         have = f"has fidelities {known} (epochs)" if known else "has no fidelities"
         raise InvalidValue(f"{metric} of {self.name} {have}; got {fidelity:g}")
+
+    def _imported(self, default: Column, dataset: str | None, fidelity: float) -> list[tuple[int, Column]]:
+        """Columns of imports at a fidelity that the default column's source does not have."""
+        datasets = (dataset, default.dataset)
+        return [
+            (i, c)
+            for i, c in enumerate(self.columns)
+            if c.imported
+            and (c.metric, c.device, c.fidelity) == (default.metric, default.device, fidelity)
+            and c.dataset in datasets
+        ]
 
     def _of_metric(self, metric: str) -> list[tuple[int, Column]]:
         columns = [(i, c) for i, c in enumerate(self.columns) if c.metric == metric]
@@ -310,12 +328,7 @@ class Table:
         if device is not None and device not in devices:
             raise UnknownName(f"device with {metric} in {self.name}", device, devices)
         columns = [(i, c) for i, c in columns if c.device == device]
-        variants = _distinct(c.variant for _, c in columns)
-        if variant is None and None not in variants:
-            variant = variants[0]
-        if variant not in variants:
-            raise UnknownName(f"variant of {metric}", str(variant), [v for v in variants if v])
-        columns = [(i, c) for i, c in columns if c.variant == variant]
+        columns = self._of_variant(metric, columns, variant)
         known = _distinct(c.dataset for _, c in columns)
         if dataset is None and None not in known:
             if len(known) > 1:
@@ -325,6 +338,27 @@ class Table:
             what = " ".join(p for p in (metric, device, variant) if p)
             raise UnknownName(f"dataset with {what} in {self.name}", str(dataset), [str(k) for k in known])
         return [(i, c) for i, c in columns if c.dataset == (dataset if dataset in known else None)]
+
+    @staticmethod
+    def _of_variant(metric: str, columns: list[tuple[int, Column]], variant: str | None) -> list[tuple[int, Column]]:
+        """The columns of a variant, or of the import of that name; by default of the main source, else the first."""
+        variants = _distinct(c.variant for _, c in columns)
+        if variant is None and None not in variants:
+            variant = variants[0]
+        found = [(i, c) for i, c in columns if c.variant == variant]
+        found = found or [(i, c) for i, c in columns if variant is not None and c.imported == variant]
+        if not found:
+            known = {*(c.variant for _, c in columns), *(c.imported for _, c in columns)}
+            raise UnknownName(f"variant of {metric}", str(variant), [v for v in known if v])
+        return found
+
+    def spread(self, column: Column) -> Values:
+        """Standard deviation of a column's values ``(n,)`` where architectures were measured repeatedly, else NaN."""
+        wanted = spread_of(column)
+        for number, other in enumerate(self.columns):
+            if other.metric == wanted.metric and (other.label, other.imported) == (wanted.label, wanted.imported):
+                return self.content.values(number)
+        return np.full(len(self), np.nan)
 
     def __repr__(self) -> str:
         return f"<table {self.name}: {len(self)} architectures, {len(self.columns)} columns>"
@@ -340,7 +374,8 @@ class TableOracle(Oracle):
     """One metric of a table.
 
     Trainings and measurements are `expensive`, as they would be outside the table (their cost is unknown: NaN); counts
-    and zero-cost proxies are free. The spread is unknown (NaN).
+    and zero-cost proxies are free. The spread is that of repeated measurements, where an import has some, else unknown
+    (NaN).
 
     Args:
         table, metric, dataset, device, fidelity, variant: see :meth:`Table.values`.
@@ -361,12 +396,25 @@ class TableOracle(Oracle):
         self.space = table.space
         self.name, self.unit, self.direction, self.expensive = metric, column.unit, column.direction, column.expensive
         self.dataset, self.device, self.fidelity = dataset, device, column.fidelity
-        self.source = " ".join(p for p in ("table", table.name, column.dataset, device) if p)
+        self.source = self.source_at(column.fidelity)
+        variant = variant or column.variant
         self._choice: dict[str, Any] = {"metric": metric, "dataset": dataset, "device": device, "variant": variant}
-        self._values = {column.fidelity: table.content.values(number)}
+        self._values = {column.fidelity: (table.content.values(number), table.spread(column))}
         self.fidelities = table.fidelities(**self._choice)
 
     kind = "table"
+
+    def source_at(self, fidelity: float | None) -> str:
+        """Where values at a fidelity come from: table, data set, device, epochs, and the import or second source."""
+        column = self.column
+        words = ["table", self.table.name, column.dataset, column.device]
+        if (epochs := column.fidelity if fidelity is None else fidelity) is not None:
+            words.append(f"at {epochs:g} epochs")
+        if column.imported:
+            words.append(f"imported as {column.imported}")
+        elif column.variant:
+            words.append(f"({column.variant})")
+        return " ".join(w for w in words if w)
 
     def __getstate__(self) -> dict[str, Any]:
         # The table knows its space and values: where it is opened again, only their names are sent.
@@ -394,10 +442,11 @@ class TableOracle(Oracle):
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         epochs = self.fidelity if fidelity is None else fidelity
         if epochs not in self._values:
-            self._values[epochs] = self.table.values(**self._choice, fidelity=epochs)
-        value = self._values[epochs][self.space.index(archs)]
-        unknown = np.full(len(value), np.nan)
-        return Evaluation(value, unknown, unknown.copy() if self.expensive else np.zeros(len(value)))
+            number, column = self.table.find(**self._choice, fidelity=epochs)
+            self._values[epochs] = self.table.content.values(number), self.table.spread(column)
+        rows = self.space.index(archs)
+        value, std = (values[rows] for values in self._values[epochs])
+        return Evaluation(value, std, np.full(len(value), np.nan if self.expensive else 0.0))
 
 
 class Benchmark:
@@ -486,25 +535,28 @@ class Benchmark:
 
     def nearest_proxies(self) -> TableProxies | None:
         """The proxies on the data set, else those on the table's first data set that has some, else None."""
+        return next(self._proxy_sources(), None)
+
+    def _proxy_sources(self) -> Iterator[TableProxies]:
+        """The proxies on the data set, if any, then those on the table's others."""
         for dataset in dict.fromkeys([self.dataset, *self.table.datasets()]):
             try:
                 source = self.proxy_source(dataset)
             except (UnknownName, InvalidValue):
                 continue
-            return source
-        return None
+            yield source
 
     def search_proxies(self, share: float = 0.9) -> TableProxies | None:
-        """The nearest proxies, if at least this share of the architectures has all of them, else None.
+        """The nearest proxies that at least this share of the architectures has all of, else None.
 
         An architecture counts if it or its canonical form has them, since readers of proxies fall back to that form.
         """
-        source = self.nearest_proxies()
-        if source is None:
-            return None
         archs = self.space.enumerate()
-        own, canonical = (np.isfinite(source(a)).all(axis=1) for a in (archs, self.space.canonical(archs)))
-        return source if (own | canonical).mean() >= share else None
+        for source in self._proxy_sources():
+            own, canonical = (np.isfinite(source(a)).all(axis=1) for a in (archs, self.space.canonical(archs)))
+            if (own | canonical).mean() >= share:
+                return source
+        return None
 
     def latency_source(self, devices: Sequence[str], dataset: str | None = None) -> TableLatencies:
         """Measured latencies on these devices by architecture, for ``nastk.Context(latencies=...)``.
@@ -578,6 +630,9 @@ class CountingOracle(Oracle):
 
     def identity(self) -> dict[str, Any]:
         return self.oracle.identity()
+
+    def source_at(self, fidelity: float | None) -> str:
+        return self.oracle.source_at(fidelity)
 
     def search_proxies(self) -> Any:
         return self.oracle.search_proxies()

@@ -384,6 +384,11 @@ class FewShotPredictor(Predictor):
             )
         if len(task) < 2:
             raise InvalidValue(f"adapting to a device needs at least 2 measurements; got {len(task)}")
+        if len(set(task.space.keys(task.archs))) < 2:
+            network = task.space.format(task.archs[0])
+            raise InvalidValue(
+                f"all {len(task)} measurements are of one network, {network}: measure at least 2 different"
+            )
         if task.values.min() <= 0:
             raise InvalidValue(f"{task.metric} must be positive; got {task.values.min():g}")
         if np.ptp(task.values) == 0:

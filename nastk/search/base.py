@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import DataWarning, InvalidValue, UnknownName
 from nastk.evaluation import Record
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Prediction
@@ -137,6 +137,16 @@ class Constraint:
         excess = np.asarray(values, dtype=np.float64) - self.bound
         return np.maximum(excess if self.relation == "<=" else -excess, 0.0)
 
+    def warn_of_fractions(self, unit: str) -> None:
+        """Warn of a bound on percentages that is probably a fraction, ``accuracy>=0.9``."""
+        if unit == "%" and 0 < self.bound <= 1:
+            meant = Constraint(self.objective, self.relation, 100 * self.bound)
+            warnings.warn(
+                f"constraint {self}: {self.objective} is in %; this bounds it at {self.bound:g} %. Is {meant} meant?",
+                DataWarning,
+                stacklevel=3,
+            )
+
     def __str__(self) -> str:
         return f"{self.objective}{self.relation}{repr(float(self.bound)).removesuffix('.0')}"  # exact, to be read again
 
@@ -210,6 +220,8 @@ class Searcher(ABC):
         if len(set(names)) != len(names):
             raise InvalidValue(f"objectives need different names; got {', '.join(names)}")
         self.constraints = [Constraint.parse(c, names) for c in constraints]
+        for constraint in self.constraints:
+            constraint.warn_of_fractions(self.objectives[names.index(constraint.objective)].unit)
         self.seed = seed
         self.budget = dict(budget or {})
         self.expensive = tuple(o.name for o in self.objectives if o.expensive)

@@ -214,6 +214,36 @@ def test_a_server_error_is_reported_with_its_status(tmp_path, server):
     assert len(server.requests) == 2
 
 
+def test_a_body_without_end_is_stopped_at_the_size_of_the_catalogue(tmp_path, server):
+    sent = []
+
+    def endless(handler) -> bool:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while sum(sent) < 1 << 28:
+                sent.append(handler.wfile.write(bytes(1 << 16)))
+        except OSError:  # hung up
+            pass
+        return True
+
+    server.tamper = endless
+    store = Store(tmp_path / "home", server.url, catalogue_of(CONTENT))
+    with pytest.raises(DataError, match=r"s/a\.csv: http.* holds more than the 800 bytes of the catalogue") as caught:
+        store.fetch(["s/a.csv"], retries=0)
+    assert "\n" not in str(caught.value)
+    assert sum(sent) < 1 << 26, "what fits into the buffers of a connection, and not the whole body"
+    assert everything_in(store.home) == []
+
+
+def test_a_file_of_the_mirror_that_is_too_large_is_not_copied(store, mirror, monkeypatch):
+    (mirror / "raw/s/a.csv").write_bytes(bytes(801))
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("it was copied"))
+    with pytest.raises(DataError, match="holds 801 bytes where the catalogue has 800; nothing was kept"):
+        store.fetch(["s/a.csv"])
+    assert everything_in(store.home) == []
+
+
 def test_an_interrupted_download_leaves_nothing_behind(store, monkeypatch):
     def interrupted(source, output):
         Path(output).write_bytes(b"half")

@@ -17,11 +17,11 @@ from effort import calls, peak
 
 import nastk
 from nastk.cli import run
-from nastk.data import imported, official, readers, tables
+from nastk.data import imported, official, tables
 from nastk.data.fetch import Store, sha256_of
 from nastk.data.official import Measurements
 from nastk.data.tables import Block, Column, ColumnTable
-from nastk.errors import DataError, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
+from nastk.errors import DataError, DataWarning, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
 from nastk.oracles.table import Table, has_table
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Choice
@@ -123,6 +123,144 @@ def test_a_column_that_the_table_has_is_not_replaced(fetched, tmp_path):
     assert table.values("latency", device="phone", variant="other")[:2].tolist() == [8, 9]
 
 
+def test_an_import_at_more_epochs_never_moves_the_default(fetched, tmp_path):
+    before = nastk.benchmark("nasbench201", "cifar10").oracle("test_accuracy")
+    assert (before.fidelity, before.source) == (200, "table nasbench201 cifar10 at 200 epochs")
+    path = own(tmp_path, np.arange(40), acc=list(np.linspace(91, 95, 40)))
+    choice: dict[str, Any] = {"space": "nasbench201", "columns": ["acc:test_accuracy"], "dataset": "cifar10"}
+    imported.bring("csv", [path], **choice, fidelity=600)
+    imported.bring("csv", [path], "short", **choice, fidelity=50)
+    imported.bring("csv", [path], "bare", **{**choice, "dataset": None}, fidelity=900)
+    bench = nastk.benchmark("nasbench201", "cifar10")
+    oracle = bench.oracle("test_accuracy")
+    assert (oracle.fidelity, oracle.source, oracle.fidelities) == (200, before.source, [200])
+    np.testing.assert_array_equal(oracle(CELLS[:100]), fetched.values(0))
+    for wanted in (bench.oracle("test_accuracy", fidelity=600), bench.oracle("test_accuracy", variant="mine")):
+        assert wanted.source == "table nasbench201 cifar10 at 600 epochs imported as mine"
+        assert (wanted.fidelity, wanted.fidelities) == (600, [600])
+        assert wanted.describe()["variant"] == "mine"
+        assert wanted(CELLS[[0, 39]]).tolist() == [91, 95]
+        assert np.isnan(wanted(CELLS[[40]]))
+    imported.bring("csv", [path], "again", **choice, fidelity=600)
+    with pytest.raises(InvalidValue, match=r"several imports have test_accuracy at 600 .*: mine, again"):
+        nastk.benchmark("nasbench201", "cifar10").oracle("test_accuracy", fidelity=600)
+
+
+def test_the_epochs_of_one_import_stay_together(fetched, tmp_path):
+    values = np.linspace(91, 95, 40)
+    columns = [
+        (Column("test_accuracy", "accuracy", "%", dataset="cifar10", fidelity=f), values) for f in (12, 200, 600)
+    ]
+    imported._save(_prepared(Measurements("nasbench201", CELLS[:40], columns)), "official", Store())
+    bench = nastk.benchmark("nasbench201", "cifar10")
+    assert bench.oracle("test_accuracy").fidelities == [200]
+    oracle = bench.oracle("test_accuracy", variant="official")
+    assert (oracle.fidelity, oracle.fidelities) == (600, [12, 200, 600])
+    assert oracle.source_at(12) == "table nasbench201 cifar10 at 12 epochs imported as official"
+    assert oracle.evaluate(CELLS[:1], 12).value.tolist() == [91]
+
+
+def test_an_import_of_one_data_set_never_hides_a_column_of_all(fetched, tmp_path):
+    path = own(tmp_path, np.arange(2), ms=[5.0, 6.0])
+    choice: dict[str, Any] = {"space": "nasbench201", "columns": ["ms:latency"], "dataset": "cifar10"}
+    imported.bring("csv", [path], **choice, device="phone")
+    imported.bring("csv", [path], "other", **choice, device="toaster")
+    bench = nastk.benchmark("nasbench201", "cifar10")
+    np.testing.assert_array_equal(bench.values("latency", device="phone"), fetched.values(1))
+    assert bench.oracle("latency", device="phone").source == "table nasbench201 phone"
+    assert bench.values("latency", device="phone", variant="mine")[:2].tolist() == [5, 6]
+    # what nothing else answers needs no variant, and may be asked for by the import's name all the same
+    for variant in (None, "other"):
+        oracle = bench.oracle("latency", device="toaster", variant=variant)
+        assert oracle.source == "table nasbench201 cifar10 toaster imported as other"
+    with pytest.raises(UnknownName, match="variant of latency"):
+        bench.oracle("latency", device="toaster", variant="mine")
+
+
+def test_without_a_fetched_table_the_first_import_stays_the_default(home, tmp_path, monkeypatch):
+    choice: dict[str, Any] = {"space": "nasbench201", "columns": ["acc:test_accuracy"], "dataset": "cifar10"}
+    for label, epochs, accuracy, now in (
+        ("zebra", 200, 90.0, 10.0),
+        ("ant", 600, 95.0, 20.0),
+        ("zebra", 200, 91.0, 30.0),
+    ):
+        monkeypatch.setattr(imported.time, "time", lambda now=now: now)
+        path = own(tmp_path, np.arange(2), acc=[accuracy, accuracy])
+        imported.bring("csv", [path], label, **choice, fidelity=epochs)
+    oracle = nastk.benchmark("nasbench201", "cifar10").oracle("test_accuracy")
+    assert oracle.source == "table nasbench201 cifar10 at 200 epochs imported as zebra"
+    assert oracle(CELLS[:2]).tolist() == [91, 91]
+    assert nastk.benchmark("nasbench201").oracle("test_accuracy", variant="ant").fidelity == 600
+
+
+def test_repeats_are_one_value_and_a_spread(home, tmp_path):
+    path = own(tmp_path, np.array([4, 8, 4, 9, 4]), ms=[1.0, 5.0, 1.2, 9.0, 1.4])
+    with pytest.warns(DataWarning, match="2 rows repeat architectures of other rows; each architecture counts once"):
+        (found,) = imported.bring("csv", [path], space="nasbench201", columns=["ms:latency"], device="toaster")
+    assert found.rows == 3
+    answer = nastk.benchmark("nasbench201").oracle("latency", device="toaster").evaluate(CELLS[[4, 8, 9]])
+    np.testing.assert_allclose(answer.value, [1.2, 5.0, 9.0])
+    np.testing.assert_allclose(answer.std, [0.2, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("values", "column", "what"),
+    [
+        ([120, 50], "v:test_accuracy", "line 2, column 'v': 120 cannot be test_accuracy"),
+        ([50, -5], "v:test_accuracy", "line 3, column 'v': -5 cannot be test_accuracy"),
+        ([50, "True"], "v:test_accuracy", "line 3, column 'v': 'True' is not a number"),
+        ([50, "9_0.5"], "v:test_accuracy", "line 3, column 'v': '9_0.5' is not a number"),
+        ([50, 0], "v:latency", "line 3, column 'v': 0 cannot be latency"),
+        (["50 %", 1], "v:latency", "line 2, column 'v': '50 %' is a percentage"),
+    ],
+)
+def test_impossible_values_are_refused_with_file_line_and_column(home, tmp_path, capsys, values, column, what):
+    path = own(tmp_path, np.arange(2), v=values)
+    device = ["--device", "d"] if "latency" in column else []
+    assert f"{path}, {what}" in refusal(capsys, path, "--space", "nasbench201", "--column", column, *device)
+    assert not imported.saved()
+
+
+def test_units_are_converted_or_named(fetched, tmp_path, capsys):
+    def bring(heading: str, values: list[Any], column: str, *more: str) -> str:
+        path = own(tmp_path, np.arange(2), **{heading: values})
+        assert run(["data", "import", str(path), "--space", "nasbench201", "--column", column, *more]) == 0
+        return capsys.readouterr().err
+
+    device = ("--device", "toaster")
+    assert "converted from us to ms" in bring("lat_us", [1500, 1600], "lat_us:latency", *device)
+    assert nastk.benchmark("nasbench201").values("latency", device="toaster")[:2].tolist() == [1.5, 1.6]
+    assert "the heading says us and --column says ms" in bring("lat_us", [1.5, 1.6], "lat_us:latency:ms", *device)
+    said = bring("lat", [0.0015, 0.0016], "lat:latency", *device)
+    assert "line 2, column 'lat': the values (0.00155 ms in the middle) are 1,000 times below all that is known" in said
+    assert said.count("\n") == 1
+    assert bring("lat", [1.5, 1.6], "lat:latency", *device) == ""
+    dataset = ("--dataset", "svhn")
+    assert "no value of test_accuracy is above 1" in bring("acc", [0.93, 0.94], "acc:test_accuracy", *dataset)
+    assert bring("acc", [0.93, 0.94], "acc:test_accuracy:fraction", *dataset) == ""
+    assert nastk.benchmark("nasbench201").values("test_accuracy", dataset="svhn")[:2].tolist() == [93, 94]
+    assert bring("acc", ["93 %", "94%"], "acc:test_accuracy", *dataset) == ""
+
+
+def test_every_way_to_write_a_table_is_imported_alike(home, tmp_path):
+    choices = SPACE.choices
+    header = ";".join(choice.name for choice in choices)
+    rows = [";".join(c.options[v] for c, v in zip(choices, cell, strict=True)) for cell in CELLS[:2]]
+    path = tmp_path / "mine.csv"
+    path.write_bytes(f"\ufeff {header} ; acc \r\n{rows[0]};91,5\r\n\r\n{rows[1]};N/A\r\n".encode())
+    (found,) = imported.bring("csv", [path], space="nasbench201", columns=["acc:test_accuracy"])
+    assert found.rows == 1
+    table = Table.load("nasbench201")
+    assert table.values("test_accuracy")[table.rows(CELLS[:1])].tolist() == [91.5]
+
+
+def test_an_entry_that_is_no_architecture_is_named_with_its_line(home, tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    path.write_text(f"cell,acc\n{SPACE.format(CELLS[0])},1\n1 2 3 4 4 9,2\n")
+    said = refusal(capsys, path, "--space", "nasbench201", "--column", "acc:test_accuracy")
+    assert f"{path}, line 3, column 'cell': " in said
+
+
 def test_the_same_name_replaces_and_another_name_adds(fetched, tmp_path):
     path = own(tmp_path, np.arange(2), ms=[5.0, 6.0])
     choice: dict[str, Any] = {"space": "nasbench201", "columns": ["ms:latency"], "device": "toaster"}
@@ -183,9 +321,9 @@ def test_a_fetched_table_that_is_damaged_is_not_passed_over(home, tmp_path, monk
 
 
 def test_only_architectures_with_a_value_are_kept(home, tmp_path):
-    path = own(tmp_path, np.arange(4), ms=["", 2.5, "nan", 3.5], mj=["", 1, "", ""])
+    path = own(tmp_path, np.arange(4), ms=["", 2.5, "nan", 3.5], e=["", 1, "", ""])
     (found,) = imported.bring(
-        "csv", [path], space="nasbench201", columns=["ms:latency", "mj:energy:J"], device="toaster", dataset="cifar10"
+        "csv", [path], space="nasbench201", columns=["ms:latency", "e:energy:J"], device="toaster", dataset="cifar10"
     )
     assert found.rows == 2
     table = Table.load("nasbench201")
@@ -310,11 +448,17 @@ def test_a_column_of_numbers_is_never_taken_for_indices_unasked(home, tmp_path, 
         (["--space", "nasbench201", "--column", "acc:a:b:max:d"], "write NAME:metric:unit:direction"),
         (["--space", "nasbench201", "--column", "acc", "--column", "acc"], "acc has no default direction"),
         (["--space", "nasbench201", "--column", "acc:nwot", "--column", "ms:nwot"], "two columns are nwot"),
-        (["--space", "nasbench201", "--column", "bad:nwot"], "bad: not a number"),
+        (["--space", "nasbench201", "--column", "bad:nwot"], "line 2, column 'bad': 'fast' is not a number"),
         (["--space", "nasbench201", "--column", "acc:test_accuracy", "--arch", "cel"], "did you mean 'cell'"),
-        (["--space", "nasbench201", "--column", "acc:test_accuracy", "--arch", "ms"], "ms: "),
+        (
+            ["--space", "nasbench201", "--column", "acc:test_accuracy", "--arch", "ms"],
+            "mine.csv, line 2, column 'ms': ",
+        ),
         (["--space", "nasbench201", "--column", "acc:test_accuracy", "--name", "../x"], "--name ../x: use letters"),
-        (["--space", "nasbench201", "--column", "ms:test_accuracy"], "500 cannot be test_accuracy"),
+        (
+            ["--space", "nasbench201", "--column", "ms:test_accuracy"],
+            "line 2, column 'ms': 500 cannot be test_accuracy",
+        ),
         (["--space", "nasbench201", "--column", "acc:test_accuracy", "--fidelity", "-1"], "fidelity"),
     ],
 )
@@ -328,14 +472,13 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(home, tmp_path, capsys, wo
     ("content", "what"),
     [
         ("cell,acc\n", "no rows"),
-        ("", "column of the file 'acc'"),
-        ("cell,acc\n1 2 3 4 4 0,1\n1 2 3 4 4 0,2\n", "comes twice"),
+        ("", "is empty"),
         ("cell,acc\n1 2 3 4 4 9,1\n", "no column whose every value"),
         ("cell,acc\n1 2 3 4 4 0,1,2\n", "3 cells under 2 headings"),
         ("cell,acc,acc\n1 2 3 4 4 0,1,2\n", "two columns 'acc'"),
         ("cell,acc\n1 2 3 4 4 0,\n", "no value at all"),
-        ("cell,acc\n1 2 3 4 4 0,inf\n", "inf cannot be test_accuracy"),
-        ("cell,acc\n1 2 3 4 4 0,\xff\n", "not CSV"),
+        ("cell,acc\n1 2 3 4 4 0,inf\n", "line 2, column 'acc': inf cannot be test_accuracy"),
+        ("cell,acc\n1 2 3 4 4 0,\xff\n", "line 2 is no text in UTF-8"),
     ],
 )
 def test_files_that_cannot_be_read_are_refused(home, tmp_path, capsys, content, what):
@@ -343,12 +486,6 @@ def test_files_that_cannot_be_read_are_refused(home, tmp_path, capsys, content, 
     path.write_bytes(content.encode("latin1"))
     assert what in refusal(capsys, path, "--space", "nasbench201", "--column", "acc:test_accuracy", "--dataset", "d")
     assert not imported.saved()
-
-
-def test_a_byte_order_mark_and_blank_lines_are_no_matter(home, tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"\xef\xbb\xbfcell,acc\r\n1 2 3 4 4 0,1\r\n\r\n")
-    assert readers.csv_columns(path) == {"cell": ["1 2 3 4 4 0"], "acc": ["1"]}
 
 
 def test_words_that_name_no_form_or_file(home, tmp_path, capsys):
@@ -497,7 +634,11 @@ def test_what_a_form_reads_is_checked_before_anything_is_kept(home, tmp_path, mo
         (Measurements("nasbench201", CELLS[[0, 0]], good.columns), DataError, "comes twice"),
         (Measurements("nasbench201", CELLS[:2] + 9, good.columns), InvalidArchitecture, "must be 0 to 4"),
         (Measurements("nasbench201", CELLS[:2], [(column, np.full(2, np.nan))]), DataError, "no values"),
-        (Measurements("nasbench201", CELLS[:2], [(column, np.array([1, np.inf]))]), DataError, "not finite"),
+        (
+            Measurements("nasbench201", CELLS[:2], [(column, np.array([1, np.inf]))]),
+            DataError,
+            "inf cannot be test_accuracy",
+        ),
         (Measurements("nasbench201", CELLS[:3], good.columns), DataError, "no values of arch"),
         (Measurements("nasbench201", CELLS[:2], good.columns * 2), DataError, "a column twice"),
         (Measurements("nowhere", CELLS[:2], good.columns), UnknownName, "unknown space"),

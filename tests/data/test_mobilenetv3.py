@@ -15,7 +15,7 @@ import torch
 from effort import calls
 from scipy.stats import spearmanr
 
-from nastk.data import mobilenetv3, readers, tables
+from nastk.data import _pickles, mobilenetv3, tables
 from nastk.data.fetch import Store
 from nastk.data.tables import Draft
 from nastk.errors import DataError
@@ -59,7 +59,7 @@ def read(tmp_path: Path) -> Callable[[bytes], object]:
     def read(content: bytes) -> object:
         path = tmp_path / "file.pt"
         path.write_bytes(content)
-        return readers.read_torch_values(path)
+        return _pickles.load_torch(path, 1 << 20)
 
     return read
 
@@ -74,7 +74,7 @@ def test_numpy_scalars_become_numbers(read):
 def test_what_torch_saves_today_is_read(tmp_path: Path):
     content = {"a": [1, 2.5, "x", None, True], "r": np.int64(204), "f": np.float32(0.5), 3: (4,)}
     torch.save(content, tmp_path / "file.pt")
-    assert readers.read_torch_values(tmp_path / "file.pt") == {**content, "r": 204, "f": 0.5}
+    assert _pickles.load_torch(tmp_path / "file.pt", 1 << 20) == {**content, "r": 204, "f": 0.5}
 
 
 class Run:
@@ -98,14 +98,9 @@ def hostile(marker: str) -> dict[str, bytes]:
         "another codec": pickled(b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00utf-8\x86R"),
         "a codec without text": pickled(b"c_codecs\nencode\nK\x01X\x06\x00\x00\x00latin1\x86R"),
         "decode": pickled(b"c_codecs\ndecode\nX\x01\x00\x00\x00aX\x06\x00\x00\x00latin1\x86R"),
-        "bytes": pickled(b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x06\x00\x00\x00latin1\x86R"),
-        "a bare name": pickled(b"c_codecs\nencode\n"),
-        "a bare name as key": pickled(b"}c_codecs\nencode\nK\x01s"),
-        "a dtype": pickled(b"cnumpy\ndtype\nX\x02\x00\x00\x00i8\x85R"),
         "an object scalar": pickled(scalar(eight, b"X\x02\x00\x00\x00O8")),
         "a structured scalar": pickled(scalar(eight, b"X\x05\x00\x00\x00i4,i4")),
         "too few bytes": pickled(scalar(b"\x01\x02")),
-        "an array": pickle.dumps(np.arange(3), 2),
         "a dotted name": pickled(b"cnumpy\ndtype.__class__\nX\x02\x00\x00\x00i8\x85R"),
         "a state of the class": pickled(b"c_codecs\nencode\n}X\x07\x00\x00\x00__doc__K\x01sb"),
         "a gigantic memo": pickled(b"K\x01r\xff\xff\xff\x7f"),
@@ -125,16 +120,13 @@ def test_hostile_files_are_refused_and_run_nothing(name: str, read, tmp_path: Pa
     assert "\n" not in str(refused.value)
 
 
-def test_files_of_another_form_are_refused(read, tmp_path: Path):
+def test_files_of_another_form_are_refused(read):
     plain = pickle.dumps([1], 2)
     for content in (b"", plain, torch_file(plain)[:60], torch_file(plain, ("other/data.pkl", plain))):
         with pytest.raises(DataError):
             read(content)
     with pytest.raises(DataError):
         read(torch_file(plain, ("../data.pkl", plain)))
-    torch.save({"weight": torch.zeros(3)}, tmp_path / "tensor.pt")
-    with pytest.raises(DataError, match="asks for torch"):
-        readers.read_torch_values(tmp_path / "tensor.pt")
 
 
 def test_shared_parts_are_looked_at_once(read):
@@ -211,7 +203,7 @@ def test_has_the_latencies_of_twelve_gpu_settings(table: tables.ColumnTable, raw
     assert [c.device for c in table.columns] == list(mobilenetv3.DEVICES)
     assert len(set(mobilenetv3.DEVICES)) == 12
     for i, column in enumerate(table.columns):
-        source = np.array(readers.read_torch(raw / f"help/ofa/latency/{column.device}.pt"))
+        source = np.array(_pickles.load_torch(raw / f"help/ofa/latency/{column.device}.pt", 1 << 20))
         np.testing.assert_allclose(table.values(i), source, rtol=1e-7)
         assert (column.unit, column.direction) == ("ms", "min")
     notes = {c.device: c.note for c in table.columns}

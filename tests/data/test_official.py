@@ -6,7 +6,6 @@ import bz2
 import collections
 import io
 import json
-import os
 import pickle
 import tracemalloc
 import zipfile
@@ -15,23 +14,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from official_files import (
+    CELLS,
+    TEXTS,
+    entry,
+    hardware,
+    hostile_pickles,
+    naslib,
+    new_torch,
+    old_torch,
+    trial,
+    whole,
+    write_pbz2,
+    zipped,
+)
 
 import nastk
 import nastk.oracles.table
 from nastk.cli import run
-from nastk.data import imported, official, readers, tables
+from nastk.data import _pickles, csv_file, imported, official, tables
 from nastk.data.fetch import Store
 from nastk.data.nasbench201 import DATASETS, HW
 from nastk.data.official import _nasbench201 as runs
-from nastk.data.official import _pickles, hw_nas_bench
+from nastk.data.official import hw_nas_bench
 from nastk.data.proxies import PROXIES
 from nastk.errors import DataError, InvalidValue, NastkError
 from nastk.registry import SPACES
 from nastk.spaces.nasbench201 import NASBench201
-
-SPACE = NASBench201()
-CELLS = SPACE.enumerate()
-TEXTS = SPACE.format_all(CELLS)
 
 
 @pytest.fixture
@@ -41,72 +50,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # ---- records of NAS-Bench-201
-
-
-def trial(trained_on: str, seed: int, epochs: int, arch: int) -> dict[str, Any]:
-    """As the official files have it; its last accuracies are ``arch + seed / 1000`` plus 10 for each split."""
-    splits = {"cifar10-valid": ("ori-test", "x-valid"), "cifar10": ("ori-test",)}.get(
-        trained_on, ("x-test", "x-valid", "ori-test")
-    )
-    accuracies = {
-        f"{split}@{e}": (arch + seed / 1000 + 10 * k if e == epochs - 1 else 0.5)
-        for k, split in enumerate(splits)
-        for e in range(epochs)
-    }
-    by_epoch = collections.OrderedDict((e, 1.5) for e in range(epochs))
-    return {
-        "name": "infer.tiny",
-        "net_state_dict": None,
-        "train_acc1es": dict(by_epoch),
-        "train_acc5es": dict(by_epoch),
-        "train_losses": dict(by_epoch),
-        "train_times": by_epoch,
-        "arch_config": {"arch_str": TEXTS[arch], "channel": 16},
-        "params": np.float64(1.5),
-        "flop": 15.6,
-        "seed": seed,
-        "epochs": epochs,
-        "latency": [0.01, 0.03] if trained_on == "cifar10" else [-1.0],
-        "eval_names": list(splits),
-        "eval_acc1es": accuracies,
-        "eval_times": dict.fromkeys(accuracies, 0.1),
-        "eval_losses": dict.fromkeys(accuracies, 0.2),
-    }
-
-
-def record(arch: int, epochs: int, seeds: tuple[int, ...] = (777, 888)) -> dict[str, Any]:
-    trained_on = ("cifar10-valid", "cifar10", "cifar100", "ImageNet16-120")
-    results = {(d, s): trial(d, s, epochs, arch) for d in trained_on for s in seeds}
-    return {
-        "arch_index": arch,
-        "arch_str": TEXTS[arch],
-        "all_results": collections.OrderedDict(results),
-        "dataset_seed": {key: list(seeds) for key in trained_on},
-        "clear_net_done": True,
-    }
-
-
-def whole(archs: list[int], less: str = "less", full: str = "full") -> dict[str, Any]:
-    return {
-        "meta_archs": TEXTS,
-        "total_archs": len(TEXTS),
-        "arch2infos": {a: {less: record(a, 12, (777,)), full: record(a, 200)} for a in archs},
-        "evaluated_indexes": set(archs),
-    }
-
-
-def old_torch(content: Any) -> bytes:
-    """What ``torch.save`` wrote before torch 1.6: magic number, version, sizes, object, keys of storages."""
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
-    return b"".join(pickle.dumps(part, 2) for part in (_pickles.TORCH_MAGIC, 1001, system, content, []))
-
-
-def new_torch(content: Any) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(content, 2))
-        archive.writestr("archive/version", "3\n")
-    return file.getvalue()
 
 
 def check_columns(found: official.Measurements, archs: list[int]) -> None:
@@ -143,8 +86,8 @@ def test_the_pth_gives_means_over_seeds_after_the_last_epoch(tmp_path, wrap):
 def test_the_pth_is_read_as_torch_itself_writes_it(tmp_path):
     import torch
 
-    for zipped in (False, True):
-        torch.save(whole([3, 17]), tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    for as_zip in (False, True):
+        torch.save(whole([3, 17]), tmp_path / "a.pth", _use_new_zipfile_serialization=as_zip)
         check_columns(official.form("nasbench201_pth").read([tmp_path / "a.pth"])[0], [3, 17])
 
 
@@ -161,7 +104,7 @@ def test_version_1_0_lacks_most_trainings_of_12_epochs(tmp_path):
 def test_a_long_pth_needs_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(_pickles, "CHUNK", 1 << 14)
     path = tmp_path / "a.pth"
-    path.write_bytes(old_torch(whole(list(range(6)))))
+    path.write_bytes(old_torch({**whole(list(range(6))), "meta_archs": TEXTS[:6]}))  # else their texts would take most
 
     def peak(shrink: Any) -> int:
         tracemalloc.start()
@@ -183,10 +126,6 @@ def test_shrinking_twice_is_shrinking_once():
     assert list(one["eval_acc1es"]) == ["x-test@11", "x-valid@11", "ori-test@11"]
     assert one["train_times"] == {"total": 18.0}
     assert set(one) == {"eval_acc1es", "train_times", "epochs", "latency"}
-
-
-def write_pbz2(path: Path, content: Any, protocol: int = 4) -> None:
-    path.write_bytes(bz2.compress(pickle.dumps(content, protocol)))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -269,15 +208,6 @@ def test_folders_and_files_of_nats_bench_that_are_none(tmp_path):
 # ---- HW-NAS-Bench
 
 
-def hardware(seed: int = 0) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    part: dict[str, Any] = {name: rng.uniform(1, 2, 15625).tolist() for name in hw_nas_bench.METRICS}
-    part["edgetpu_latency"][4] = -1
-    part["fpga_energy"] = np.array(part["fpga_energy"])
-    part["config"] = [{"name": "infer.tiny", "arch_str": text} for text in TEXTS]
-    return {"nasbench201": dict.fromkeys(DATASETS, part), "fbnet": {"edgegpu_latency": {"k3_e1_...": 0.5}}}
-
-
 def test_hw_nas_bench_gives_latency_and_energy_of_every_device(home, tmp_path):
     content = hardware()
     path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
@@ -314,7 +244,7 @@ def test_other_layouts_of_hw_nas_bench_are_refused(tmp_path, change, what):
 def test_hw_nas_bench_agrees_with_the_fetched_table(nastk_home, raw, tmp_path):
     content: dict[str, Any] = {"nasbench201": {}, "fbnet": {}}
     for dataset in DATASETS:
-        cells = readers.read_csv(raw / HW.format(dataset), hw_nas_bench.METRICS)
+        cells = csv_file.read(raw / HW.format(dataset), hw_nas_bench.METRICS)
         content["nasbench201"][dataset] = {name: [float(v) for v in cells[name]] for name in hw_nas_bench.METRICS}
     path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
     path.write_bytes(pickle.dumps(content))
@@ -328,18 +258,6 @@ def test_hw_nas_bench_agrees_with_the_fetched_table(nastk_home, raw, tmp_path):
 
 
 # ---- NASLib's pickles
-
-
-def naslib(archs: list[int], epochs: int = 200) -> dict[str, Any]:
-    def result(arch: int) -> dict[str, Any]:
-        return {
-            "train_acc1es": [*[1.0] * (epochs - 1), 90 + arch / 100],
-            "eval_acc1es": [*[1.0] * (epochs - 1), np.float64(80 + arch / 100)],
-            "train_losses": [0.5] * epochs,
-            "cost_info": {"flops": 15.0, "params": 0.1, "latency": 0.02, "train_time": 3.0},
-        }
-
-    return {TEXTS[a]: {"cifar10-valid": result(a), "cifar100": result(a)} for a in archs}
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -385,11 +303,6 @@ def test_other_pickles_are_refused(tmp_path, content, what):
 
 
 # ---- NAS-Bench-Suite-Zero
-
-
-def entry(value: float, timed: bool = True) -> dict[str, Any]:
-    scores: dict[str, Any] = {"nwot": value, "synflow": -1e8, "snip": float("-inf"), "params": 1.5}
-    return {k: {"score": v, "time": 0.25} if timed else v for k, v in scores.items()} | {"val_accuracy": 10 * value}
 
 
 def test_suite_zero_reads_naslibs_tuples_of_nasbench201(home, tmp_path):
@@ -486,63 +399,6 @@ def test_suite_zero_agrees_with_the_fetched_table(suite_home, raw, name):
 # ---- hostile files
 
 
-class _Evil:
-    def __reduce__(self) -> Any:
-        return os.system, ("touch pwned",)
-
-
-class _Exec:
-    def __reduce__(self) -> Any:
-        return exec, ("open('pwned', 'w').close()",)
-
-
-def _hostile() -> dict[str, bytes]:
-    def state(module: str, name: str) -> bytes:
-        return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"}X\x01\x00\x00\x00aK\x01sb."
-
-    return {
-        "os.system": pickle.dumps(_Evil(), 2),
-        "os.system, protocol 0": pickle.dumps(_Evil(), 0),
-        "exec": pickle.dumps({"meta_archs": _Exec()}, 4),
-        "nested": pickle.dumps({"arch2infos": {1: [{"a": (_Evil(),)}]}}, 2),
-        "a call of a text": b"\x80\x02X\x06\x00\x00\x00systemX\x05\x00\x00\x00touch\x85R.",
-        "a call of a call": b"\x80\x02ccollections\nOrderedDict\n)R)R.",
-        "dotted": b"\x80\x04\x8c\x05numpy\x8c\x0fdtype.__class__\x93)R.",
-        "name of numbers": b"\x80\x04K\x01K\x02\x93)R.",
-        "numpy.load": b"\x80\x02cnumpy\nload\nX\x05\x00\x00\x00pwned\x85R.",
-        "getattr": b"\x80\x02c__builtin__\ngetattr\n.",
-        "OrderedDict of a name": b"\x80\x02ccollections\nOrderedDict\nccollections\nOrderedDict\n\x85R.",
-        "state of a name": state("collections", "OrderedDict"),
-        "state of a dictionary": b"\x80\x02}}X\x01\x00\x00\x00aK\x01sb.",
-        "items of a list": b"\x80\x02](K\x01K\x02u.",
-        "items of a text": b"\x80\x02X\x01\x00\x00\x00aK\x01a.",
-        "unhashable": b"\x80\x02}]K\x01s.",
-        "odd items": b"\x80\x02}(K\x01u.",
-        "object opcode": b"(cos\nsystem\nX\x05\x00\x00\x00touch o.",
-        "instance opcode": b"(S'touch pwned'\nios\nsystem\n.",
-        "new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
-        "extension": b"\x80\x02\x82\x01.",
-        "persistent text": b"Pabc\n.",
-        "huge memo": b"\x80\x02Nr\xff\xff\xff\x7f.",
-        "huge text": b"\x80\x04\x8d" + (2**60).to_bytes(8, "little") + b"x.",
-        "long text": b"\x80\x02X\xff\xff\xff\x03" + b"x" * 100,
-        "endless name": b"\x80\x02c" + b"x" * 10_000,
-        "name that is no text": b"\x80\x02c\xff\xfe\nx\n.",
-        "huge array": (
-            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01J\x00\x00\x00\x40\x85"
-            b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R\x89X\x01\x00\x00\x00atb."
-        ),
-        "array without a state": b"\x80\x02}X\x01\x00\x00\x00acnumpy.core.multiarray\n_reconstruct\n)Rs.",
-        "not in the memo": b"\x80\x02h\x07.",
-        "no mark": b"\x80\x02K\x01u.",
-        "nothing on the stack": b"\x80\x02.",
-        "too few for a tuple": b"\x80\x02K\x01\x87.",
-        "deep": b"\x80\x02" + b"(" * 50_000 + b".",
-        "empty": b"",
-        "noise": bytes(range(256)) * 8,
-    }
-
-
 READERS = {
     "nasbench201-pth": [old_torch, new_torch],
     "hw-nas-bench": [bytes],
@@ -554,24 +410,17 @@ READERS = {
 def _wrap(wrap: Any, content: bytes) -> bytes:
     """The hostile pickle in the place of the object."""
     if wrap in (old_torch, new_torch):
-        return wrap("?").replace(pickle.dumps("?", 2), content) if wrap is old_torch else _zip(content)
+        return wrap("?").replace(pickle.dumps("?", 2), content) if wrap is old_torch else zipped(content)
     return wrap(content)
 
 
-def _zip(content: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a/data.pkl", content)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("hostile", _hostile())
+@pytest.mark.parametrize("hostile", hostile_pickles())
 def test_hostile_files_are_refused_in_one_line_and_nothing_is_run(home, tmp_path, monkeypatch, capsys, hostile):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "file"
     for form, wraps in READERS.items():
         for wrap in wraps:
-            path.write_bytes(_wrap(wrap, _hostile()[hostile]))
+            path.write_bytes(_wrap(wrap, hostile_pickles()[hostile]))
             assert run(["data", "import", form, str(path)]) == 2
             said = capsys.readouterr().err
             assert said.count("\n") == 1
@@ -634,10 +483,51 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path):
     assert len(_pickles.load(path, 100_000)) == 1000
 
 
+def test_a_torch_file_that_unpacks_to_a_thousand_times_its_size_is_refused_unopened(tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"}" * (1 << 24))
+    assert path.stat().st_size < 1 << 16
+    for form in ("nasbench201-pth", "transbench101-pth"):
+        with pytest.raises(DataError, match=r"is compressed, which torch\.save never does"):
+            official.form(form).read([path])
+
+
+def test_a_packed_file_unpacks_to_no_more_than_its_size_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pickles, "UNPACKED", 1 << 20)
+    path = tmp_path / "a.pickle.pbz2"
+    path.write_bytes(bz2.compress(b"\x80\x02](" + b"N" * (3 << 20) + b"e."))
+    with pytest.raises(DataError, match="holds more than is expected at most"):
+        official.form("nats-bench").read([path])
+
+
+def test_what_takes_more_memory_than_a_file_of_its_size_needs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pickles, "CHUNK", 1 << 16)
+    monkeypatch.setattr(_pickles, "FREE", 16 << 20)
+    path = tmp_path / "a.pickle"
+    path.write_bytes(b"\x80\x02](" + b"}" * (1 << 20) + b"e.")
+    with pytest.raises(DataError, match="takes more memory than a sound file of its size needs"):
+        _pickles.load(path, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "again", "what"),
+    [
+        (b"](" + b"K\x01" * 50_000 + b"eq\x00c__builtin__\nset\nq\x010", b"h\x01h\x00\x85R", "over and over"),
+        (b"}(" + b"".join(b"\x8a\x0a" + (i << 64).to_bytes(10, "little") + b"N" for i in range(9)), b"", "64 bits"),
+    ],
+)
+def test_short_calls_that_copy_much_and_keys_that_collide_are_refused(tmp_path, prepared, again, what):
+    path = tmp_path / "a.pickle"
+    path.write_bytes(b"\x80\x02" + prepared + b"](" + again * 20_000 + b"e.")
+    with pytest.raises(DataError, match=what):
+        _pickles.load(path, 1 << 30)
+
+
 def test_plain_values_are_read_as_they_are(tmp_path):
     shared = ["a", "b"]
     content = {
-        "numbers": [0, 255, 256, 65535, 65536, -1, 2**40, -(2**70), 1.5, float("inf"), True, None],
+        "numbers": [0, 255, 256, 65535, 65536, -1, 2**40, -(2**62), 1.5, float("inf"), True, None],
         "texts": ["", "é", "x" * 300, "\ud800"],
         "bytes": [b"a", b"abc", b"x" * 300],
         "containers": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {}, {1, 2}, set(), shared, shared],
@@ -661,6 +551,6 @@ def test_plain_values_are_read_as_they_are(tmp_path):
 def test_tensors_are_passed_over(tmp_path):
     import torch
 
-    for zipped in (False, True):
-        torch.save({"weights": torch.ones(3), "value": 2.5}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    for as_zip in (False, True):
+        torch.save({"weights": torch.ones(3), "value": 2.5}, tmp_path / "a.pth", _use_new_zipfile_serialization=as_zip)
         assert _pickles.load_torch(tmp_path / "a.pth", 1 << 30) == {"weights": None, "value": 2.5}

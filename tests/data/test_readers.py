@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from nastk.data import readers
+from nastk.data import _pickles, csv_file, readers
 from nastk.errors import DataError
 
 # ---- a pickled pandas frame of an old version, written by hand
@@ -210,16 +210,16 @@ def test_torch_files_hold_plain_data_only(write, tmp_path):
 
     file = io.BytesIO()
     torch.save([1.5, 2, {"a": [3]}], file)
-    assert readers.read_torch(write(file.getvalue())) == [1.5, 2, {"a": [3]}]
+    assert _pickles.load_torch(write(file.getvalue()), readers.LIMIT) == [1.5, 2, {"a": [3]}]
     with pytest.raises(DataError, match="truncated"):
-        readers.read_torch(write(file.getvalue()[:200]))
+        _pickles.load_torch(write(file.getvalue()[:200]), readers.LIMIT)
     marker = tmp_path / "was-run"
     file = io.BytesIO()
     torch.save(_Reduce(os.system, (f"touch {marker}",)), file)
     with pytest.raises(DataError):
-        readers.read_torch(write(file.getvalue()))
+        _pickles.load_torch(write(file.getvalue()), readers.LIMIT)
     with pytest.raises(DataError):
-        readers.read_torch(write(pickle.dumps(_Reduce(os.system, (f"touch {marker}",)))))
+        _pickles.load_torch(write(pickle.dumps(_Reduce(os.system, (f"touch {marker}",)))), readers.LIMIT)
     assert not marker.exists()
 
 
@@ -239,17 +239,17 @@ def test_json_that_is_truncated_too_deep_or_too_large_is_refused(write):
 
 def test_csv_is_checked_for_columns_cells_and_rows(write):
     path = write(b'net,x\n"(1, 2)",3.5\n"(2, 1)",4\n')
-    assert readers.read_csv(path, ["x", "net"], rows=2) == {"x": ["3.5", "4"], "net": ["(1, 2)", "(2, 1)"]}
+    assert csv_file.read(path, ["x", "net"], rows=2) == {"x": ["3.5", "4"], "net": ["(1, 2)", "(2, 1)"]}
     with pytest.raises(DataError, match="no column 'y'"):
-        readers.read_csv(path, ["y"])
+        csv_file.read(path, ["y"])
     with pytest.raises(DataError, match="has 2 rows, expected 3"):
-        readers.read_csv(path, ["x"], rows=3)
+        csv_file.read(path, ["x"], rows=3)
     with pytest.raises(DataError, match="line 3: 1 cells under 2 headings"):
-        readers.read_csv(write(b"a,b\n1,2\n3\n"), ["a"])
+        csv_file.read(write(b"a,b\n1,2\n3\n"), ["a"])
     with pytest.raises(DataError, match="not CSV"):
-        readers.read_csv(write(b'a,b\n1,"2\n'), ["a"])
-    with pytest.raises(DataError, match="no column"):
-        readers.read_csv(write(b""), ["a"])
+        csv_file.read(write(b'a,b\n1,"2\n'), ["a"])
+    with pytest.raises(DataError, match="is empty"):
+        csv_file.read(write(b""), ["a"])
 
 
 def test_numbers_says_what_is_not_one():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nastk.data import fbnet, readers, tables
+from nastk.data import _pickles, csv_file, fbnet, readers, tables
 from nastk.data.catalogue import Catalogue
 from nastk.data.fetch import Store
 from nastk.data.tables import Column, Draft
@@ -56,7 +56,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def draft(path):
         importer.runs += 1
-        values = readers.numbers(readers.read_csv(path("toy/a.csv"), ["x"], 4)["x"], "toy/a.csv")
+        values = readers.numbers(csv_file.read(path("toy/a.csv"), ["x"], 4)["x"], "toy/a.csv")
         table = Draft(ARCHS)
         table.add("toy/a.csv", Column("latency", "latency", "ms", "min", device="d"), values, low=0)
         return table
@@ -297,11 +297,11 @@ def test_fbnet_follows_help(nastk_home):
 @pytest.mark.data
 def test_the_compact_table_equals_its_sources(nasbench201, raw):
     column = {c.label: nasbench201.values(i) for i, c in enumerate(nasbench201.columns)}
-    landscape = readers.read_csv(raw / "nats-bench-landscape/nats_bench.csv", ["ImageNetTestAccuracy200Epochs"])
+    landscape = csv_file.read(raw / "nats-bench-landscape/nats_bench.csv", ["ImageNetTestAccuracy200Epochs"])
     source = readers.numbers(landscape["ImageNetTestAccuracy200Epochs"], "x")
     np.testing.assert_allclose(column["test_accuracy ImageNet16-120 200 epochs"], source, rtol=1e-7)
     for device in ("pixel2", "eyeriss", "raspi4", "gold_6226"):
-        source = np.array(readers.read_torch(raw / f"help/nasbench201/latency/{device}.pt"), dtype=np.float64)
+        source = np.array(_pickles.load_torch(raw / f"help/nasbench201/latency/{device}.pt", 1 << 20), dtype=np.float64)
         ours = column[f"latency {device}"]
         np.testing.assert_allclose(ours, source, rtol=1e-7)
         np.testing.assert_array_equal(np.argsort(ours, kind="stable"), np.argsort(source, kind="stable"))

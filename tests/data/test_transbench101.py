@@ -279,5 +279,5 @@ def test_what_is_no_torch_file_or_not_one_file_is_refused(official_file: Path, t
         transbench101_pth.read([tmp_path / "none.pth"])
     path = tmp_path / "f.pth"
     path.write_bytes(b"x")
-    with pytest.raises(DataError, match="not a plain torch file"):
+    with pytest.raises(DataError, match="not a torch file"):
         transbench101_pth.read([path])

@@ -187,6 +187,17 @@ def test_it_works_without_any_source_device() -> None:
     assert mine.resembles() == []
 
 
+def test_two_encodings_of_one_network_are_no_two_measurements(few: FewShotGP) -> None:
+    space = few.source_space
+    assert space is not None
+    everything = space.enumerate()
+    keys = space.keys(everything)
+    twins = [i for i, key in enumerate(keys) if key == keys[100]][:2]
+    for rows in ([7, 7], twins):
+        with pytest.raises(InvalidValue, match="all 2 measurements are of one network"):
+            few.adapt(Task(space, everything[rows], np.array([1.0, 2.0])))
+
+
 def test_it_says_which_source_the_device_resembles(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
     archs = few.choose(10, seed=0)

@@ -12,8 +12,9 @@ import pytest
 from toy import Toy, latency, objectives, oracle
 
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import DataWarning, InvalidValue, UnknownName
 from nastk.evaluation import Record
+from nastk.oracles.base import FunctionOracle
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
 from nastk.search._single import SingleObjective
@@ -321,6 +322,21 @@ def test_other_texts_are_no_constraints(text: str) -> None:
 def test_a_constraint_on_something_else_is_named() -> None:
     with pytest.raises(UnknownName, match="did you mean 'latency'"):
         RandomSearch(SPACE, objectives(), constraints=["latenzy<=10"])
+
+
+@pytest.mark.parametrize(("text", "meant"), [("accuracy>=0.9", "accuracy>=90"), ("accuracy<=1", "accuracy<=100")])
+def test_a_fraction_as_bound_of_percentages_is_named(text: str, meant: str) -> None:
+    of = FunctionOracle(SPACE, lambda archs: archs.sum(axis=1), "accuracy", "%", "max")
+    with pytest.warns(DataWarning, match=f"accuracy is in %; .* Is {meant} meant?"):
+        RandomSearch(SPACE, [of], constraints=[text])
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_bounds_pass_in_silence() -> None:
+    of = FunctionOracle(SPACE, lambda archs: archs.sum(axis=1), "accuracy", "%", "max")
+    RandomSearch(
+        SPACE, [of, FunctionOracle(SPACE, latency, "latency", "ms")], constraints=["accuracy>=90", "latency<=0.9"]
+    )
 
 
 def test_violation_is_in_units_of_the_bound() -> None:

@@ -129,6 +129,12 @@ def test_drawing_is_uniform_over_the_valid_rows():
     assert abs(counts - 1000).max() < 150
 
 
+@pytest.mark.parametrize("digits", ["²", "٣", "9" * 30, "1" * 5000])
+def test_digits_that_are_no_index_are_refused(digits):
+    with pytest.raises(InvalidArchitecture):
+        Small().parse(",".join([digits] * Small().d))
+
+
 def test_a_row_that_is_not_valid_is_refused_by_its_text():
     with pytest.raises(InvalidArchitecture, match="4_8_32"):
         Small().as_archs([2, 0, 2])

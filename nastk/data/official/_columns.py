@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import readers
+from nastk.data import plausible, units
+from nastk.data.arch_columns import Cells, architectures
 from nastk.data.official import Measurements
 from nastk.data.proxies import PROXIES, proxy_column
-from nastk.data.tables import Column, Kind
-from nastk.errors import DataError, InvalidArchitecture, InvalidValue, UnknownName, Unsupported
-from nastk.spaces.base import SearchSpace
+from nastk.data.repeats import Repeats, contradictions, same_rows
+from nastk.data.tables import Column, Kind, spread_of
+from nastk.errors import DataError, DataWarning, InvalidValue, UnknownName
 from nastk.spaces.factory import space as space_named
 
-UNITS: dict[Kind, str] = {"accuracy": "%", "latency": "ms", "energy": "mJ", "seconds": "s"}
-"""Default units."""
+Known = Callable[[str, Column], NDArray[np.float64]]
+"""Typical values of the other columns of a space's table that are like this one, ``(m,)``."""
 DIRECTIONS: dict[Kind, str] = {
     "accuracy": "max",
     "latency": "min",
@@ -29,62 +30,97 @@ DIRECTIONS: dict[Kind, str] = {
 
 
 def measurements(
-    cells: Mapping[str, Sequence[Any]],
-    name: str,
+    table: Cells,
     space: str | None,
     columns: Sequence[str],
     dataset: str | None = None,
     device: str | None = None,
     fidelity: float | None = None,
     arch: str | None = None,
+    known: Known | None = None,
 ) -> Measurements:
     """The measurements in a table.
 
+    Rows of the same architecture are repeats: their mean is its value, and their standard deviation is a column of its
+    own (:func:`nastk.data.tables.spread_of`). Values in another unit that the heading names (``lat_us``) are converted
+    to the usual one. Both are said in a warning, as is what is probably wrong: values far from `known`, fractions taken
+    for percentages, repeats that contradict each other.
+
     Args:
-        cells: its columns by name, of equal length.
-        name: of the file, for messages.
+        table: with one row a measurement.
         space: of its architectures.
         columns: ``NAME_IN_FILE[:metric[:unit[:direction]]]`` each; by default the metric is the name in the file, and
             unit and direction are the defaults of the metric.
         dataset: of all columns.
         device: of latencies and energies, which need one.
         fidelity: training epochs of accuracies and of metrics of unknown kind.
-        arch: the column of architectures: as texts, as integers, or (only if named here) as official indices. By
-            default the first in which every value is a text or a row of integers of the space.
+        arch: the column of architectures; see :func:`nastk.data.arch_columns.architectures`.
+        known: what other devices of the space's table answer.
 
     Raises:
         InvalidValue, UnknownName: an option is missing or wrong.
-        DataError: an architecture or a value cannot be read, or an architecture is duplicated.
+        DataError: an architecture or a value cannot be read, or a value is impossible.
     """
     if space is None:
-        raise InvalidValue(f"{name}: say whose architectures it holds with --space (nastk list spaces)")
+        raise InvalidValue(f"{table.path}: say whose architectures it holds with --space (nastk list spaces)")
     if not columns:
-        known = ", ".join(map(repr, list(cells)[:12])) or "none"
-        raise InvalidValue(f"{name}: say what to import with --column NAME:metric; its columns are {known}")
+        names = ", ".join(map(repr, table.columns[:12])) or "none"
+        raise InvalidValue(f"{table.path}: say what to import with --column NAME:metric; its columns are {names}")
     whole = space_named(space)
-    wanted = [_column(text, cells, dataset, device, fidelity) for text in columns]
-    labels = [column.label for _, column in wanted]
+    wanted = [_column(text, table, dataset, device, fidelity) for text in columns]
+    labels = [column.label for _, column, _ in wanted]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:
         raise InvalidValue(f"two columns are {twice}; give one of them another metric, --column NAME:metric")
-    if device is not None and all(column.device is None for _, column in wanted):
+    if device is not None and all(column.device is None for _, column, _ in wanted):
         raise InvalidValue(f"--device {device} is of a latency or energy, and no --column is one")
-    archs = _architectures(cells, name, whole, arch, {source for source, _ in wanted})
+    archs, named = architectures(table, whole, arch, {source for source, _, _ in wanted})
+    repeats = same_rows(archs)
     found = []
-    for source, column in wanted:
-        values = readers.numbers([np.nan if v is None else v for v in cells[source]], f"{name}, {source}")
-        _check(column, values, f"{name}, {source}")
-        found.append((column, values))
-    return Measurements(whole.name, archs, found)
+    for source, column, scale in wanted:
+        values = scale * table.numbers(source, percent=column.kind == "accuracy")
+
+        def where(row: int, source: str = source) -> str:
+            return table.where(row, source)
+
+        if np.isnan(values).all():
+            raise DataError(f"{table.path}, column {source!r} holds no value at all")
+        plausible.check_possible(column, values, where)
+        for doubt in plausible.doubts(column, values, where, None if known is None else known(whole.name, column)):
+            warnings.warn(doubt, DataWarning, stacklevel=2)
+        found += _merged(column, values, repeats, where)
+    if repeats:
+        count = len(archs) - len(repeats.first)
+        rows = "row repeats an architecture" if count == 1 else "rows repeat architectures"
+        warnings.warn(
+            f"{table.path}, column {named!r}: {count} {rows} of other rows; each architecture counts once, with the "
+            "mean and the standard deviation of its values",
+            DataWarning,
+            stacklevel=2,
+        )
+    return Measurements(whole.name, archs[repeats.first], found)
+
+
+def _merged(
+    column: Column, values: NDArray[np.float64], repeats: Repeats, where: Callable[[int], str]
+) -> list[tuple[Column, NDArray[np.float64]]]:
+    """The column with one value an architecture and, where some are repeated, that of their standard deviations."""
+    if not repeats:
+        return [(column, values)]
+    for contradiction in contradictions(column, values, repeats, where):
+        warnings.warn(contradiction, DataWarning, stacklevel=3)
+    mean, std, _ = repeats.merge(values)
+    spread = [] if np.isnan(std).all() else [(spread_of(column), std)]
+    return [(column, mean), *spread]
 
 
 def _column(
-    text: str, cells: Mapping[str, Any], dataset: str | None, device: str | None, fidelity: float | None
-) -> tuple[str, Column]:
-    """The column in the file that an option names, and its description."""
-    source, *rest = [text] if text in cells else text.split(":")
-    if source not in cells:
-        raise UnknownName("column of the file", source, cells)
+    text: str, table: Cells, dataset: str | None, device: str | None, fidelity: float | None
+) -> tuple[str, Column, float]:
+    """The column in the file that an option names, its description, and what its values are multiplied by."""
+    source, *rest = [text] if text in table.columns else text.split(":")
+    if source not in table.columns:
+        raise UnknownName("column of the file", source, table.columns)
     if len(rest) > 3:
         raise InvalidValue(f"--column {text}: write NAME:metric:unit:direction, the last two if they are not usual")
     metric, unit, direction = (*rest, *[""] * 3)[:3]
@@ -102,15 +138,40 @@ def _column(
     measured = kind in ("latency", "energy")
     if measured and device is None:
         raise InvalidValue(f"--column {text}: say on which device it was measured with --device")
-    return source, Column(
-        metric,
-        kind,
-        unit or UNITS.get(kind, ""),
-        "min" if direction == "min" else "max",
-        dataset=dataset,
-        device=device if measured else None,
-        fidelity=fidelity if kind in ("accuracy", "other") else None,
+    unit, scale = _unit(kind, source, unit, table.path)
+    return (
+        source,
+        Column(
+            metric,
+            kind,
+            unit,
+            "min" if direction == "min" else "max",
+            dataset=dataset,
+            device=device if measured else None,
+            fidelity=fidelity if kind in ("accuracy", "other") else None,
+        ),
+        scale,
     )
+
+
+def _unit(kind: Kind, heading: str, given: str, path: str) -> tuple[str, float]:
+    """The unit of a column and what its values are multiplied by; a heading that names another is converted or said."""
+    usual, said = units.USUAL.get(kind, ""), units.heading_unit(kind, heading)
+    if given:
+        scale = units.factor(kind, given)
+        if said is not None and scale is not None and units.factor(kind, said) != scale:
+            warnings.warn(
+                f"{path}, column {heading!r}: the heading says {said} and --column says {given}; taken as {given}",
+                DataWarning,
+                stacklevel=2,
+            )
+        if kind == "accuracy" and scale is not None:
+            return usual, scale  # fractions are no unit of their own: accuracies of all sources are compared in %
+        return given, 1.0
+    if said is None or (scale := units.factor(kind, said)) in (None, 1.0):
+        return usual, 1.0
+    warnings.warn(f"{path}, column {heading!r}: converted from {said} to {usual}", DataWarning, stacklevel=2)
+    return usual, scale
 
 
 def _kind(metric: str) -> Kind:
@@ -122,59 +183,3 @@ def _kind(metric: str) -> Kind:
     if metric in ("params", "flops", "macs"):
         return "count"
     return "seconds" if metric.endswith("seconds") else "other"
-
-
-def _check(column: Column, values: NDArray[np.float64], name: str) -> None:
-    known = values[~np.isnan(values)]
-    if not len(known):
-        raise DataError(f"{name} holds no value at all")
-    low = 0.0 if column.kind in ("accuracy", "count", "seconds") else -np.inf
-    high = 100.0 if column.kind == "accuracy" and column.unit == "%" else np.inf
-    positive = column.kind in ("latency", "energy")
-    wrong = ~np.isfinite(known) | (known < low) | (known > high) | (positive & (known <= 0))
-    if wrong.any():
-        right = "positive and finite" if positive else f"finite, {low:g} to {high:g}"
-        raise DataError(f"{name}: {known[np.argmax(wrong)]:g} cannot be {column.metric} ({right})")
-
-
-def _architectures(
-    cells: Mapping[str, Sequence[Any]], name: str, space: SearchSpace, arch: str | None, values: set[str]
-) -> NDArray[np.int64]:
-    if arch is not None and arch not in cells:
-        raise UnknownName("column of the file", arch, cells)
-    for column in [c for c in cells if c not in values] if arch is None else [arch]:
-        if not cells[column]:
-            raise DataError(f"{name} has no rows")
-        try:
-            archs = _rows(cells[column], space, indices=arch is not None)
-        except (InvalidArchitecture, Unsupported) as error:
-            if arch is not None:
-                raise DataError(f"{name}, {column}: {error}") from error
-            continue
-        _, first, counts = np.unique(archs, axis=0, return_index=True, return_counts=True)
-        if (counts > 1).any():
-            again = space.format(archs[first[np.argmax(counts > 1)]])
-            raise DataError(f"{name}, {column}: the architecture {again} comes twice")
-        return archs
-    raise DataError(
-        f"{name} has no column whose every value is an architecture of {space.name}; name it with --arch "
-        "(texts, integers, or official indices)"
-    )
-
-
-def _rows(values: Sequence[Any], space: SearchSpace, indices: bool) -> NDArray[np.int64]:
-    """Architectures of a column: texts, lists of integers or, if allowed, official indices."""
-    if indices and all(_is_index(v) for v in values):
-        try:
-            space.parse(str(values[0]))
-        except InvalidArchitecture:
-            return space.from_index(np.array([int(v) for v in values]))
-    if all(isinstance(v, (list, tuple, np.ndarray)) for v in values):
-        if len({len(v) for v in values}) != 1:
-            raise InvalidArchitecture("its rows have different lengths")
-        return space.as_archs(np.array([list(v) for v in values]))
-    return np.stack([space.parse(str(v)) for v in values])
-
-
-def _is_index(value: Any) -> bool:
-    return (type(value) is int and value >= 0) or (isinstance(value, str) and value.isascii() and value.isdigit())

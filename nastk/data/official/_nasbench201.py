@@ -69,9 +69,9 @@ def measurements(records: Mapping[int, Mapping[str, Any]], official: list[str], 
         DataError: the records have another layout, or invalid values.
     """
     space = NASBench201()
-    numbers = sorted(records)
     cells: dict[tuple[str, str, str | None, int], dict[int, float]] = {}
     try:
+        numbers = sorted(records)
         archs = np.array([space.parse(official[number]) for number in numbers], dtype=np.int64).reshape(-1, space.d)
         for row, number in enumerate(numbers):
             for record in records[number].values():

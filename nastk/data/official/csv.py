@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nastk.data import readers
+from nastk.data.csv_file import CSVFile
 from nastk.data.official import Measurements, one_file
-from nastk.data.official._columns import measurements
+from nastk.data.official._columns import Known, measurements
 
 SPACE = None
 """The user names the space."""
@@ -23,18 +23,17 @@ def read(
     device: str | None = None,
     fidelity: float | None = None,
     arch: str | None = None,
+    known: Known | None = None,
 ) -> list[Measurements]:
-    """The named columns of a CSV file with a heading; an empty cell is an unknown value.
+    """The named columns of a CSV file with a heading; an empty cell or ``N/A`` is an unknown value.
 
     Args:
         paths: the file.
-        space, columns, dataset, device, fidelity, arch: see :func:`nastk.data.official._columns.measurements`.
+        space, columns, dataset, device, fidelity, arch, known: see :func:`nastk.data.official._columns.measurements`.
 
     Raises:
         InvalidValue, UnknownName: an option is missing or wrong.
         DataError: not CSV, an architecture or a value cannot be read.
     """
     path = one_file(paths, "a CSV file")
-    content = readers.csv_columns(path, LIMIT)
-    cells = {name: [cell or "nan" for cell in texts] for name, texts in content.items()}
-    return [measurements(cells, str(path), space, columns, dataset, device, fidelity, arch)]
+    return [measurements(CSVFile(path, LIMIT), space, columns, dataset, device, fidelity, arch, known)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import readers
+from nastk.data import _pickles, readers
 from nastk.data.official import Measurements
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue
@@ -70,7 +70,9 @@ def device_of(path: Path) -> str:
 
 def _read_file(path: Path) -> Measurements:
     """Milliseconds of the file's architectures, NaN where unknown."""
-    found = readers.read_mapping(path)
+    found = _pickles.load(path, readers.LIMIT, family="a pickled dictionary of one device's latencies")
+    if type(found) is not dict:
+        raise DataError(f"{path} holds a {type(found).__name__}, not a dictionary of one device's latencies")
     if len(found) < LEAST:
         raise DataError(f"{path} holds {len(found)} architectures; a device's file has at least {LEAST}")
     space = NASBench201()

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import readers
+from nastk.data import _pickles, readers
 from nastk.data.nasbench201 import DATASETS, HW_ENERGY, HW_LATENCY
-from nastk.data.official import Measurements, _pickles, one_file
+from nastk.data.official import Measurements, one_file
 from nastk.data.tables import Column
 from nastk.errors import DataError
 from nastk.spaces.nasbench201 import NASBench201

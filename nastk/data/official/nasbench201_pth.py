@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nastk.data.official import Measurements, _pickles, one_file
+from nastk.data import _pickles
+from nastk.data.official import Measurements, one_file
 from nastk.data.official._nasbench201 import measurements, shrink
 from nastk.errors import DataError
 

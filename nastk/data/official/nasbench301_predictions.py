@@ -13,14 +13,14 @@ commas). A file of JSON lines has an object with these keys on each line.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nastk.data import readers
+from nastk.data import csv_file, readers
 from nastk.data.official import Measurements
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture
@@ -31,6 +31,8 @@ SPACE = "nasbench301"
 
 VARIANT = "surrogate"
 """Variant of the columns, apart from the fetched table's."""
+MOST = np.finfo(np.float64).max
+"""Most seconds of a training: any finite number."""
 NOTE = "predicted by a surrogate that the user ran; the file does not say which"
 """Note of the columns."""
 
@@ -45,25 +47,24 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
     space = NASBench301()
     archs, accuracies, runtimes = [], [], []
     for path in paths:
-        for place, (genotype, accuracy, runtime) in enumerate(_entries(Path(path)), 1):
-            where = f"{path}, entry {place}"
+        for where, genotype, accuracy, runtime in _entries(Path(path)):
             if not isinstance(genotype, str):
                 raise DataError(f"{where}: genotype is a {type(genotype).__name__}, must be a text")
             try:
                 archs.append(space.parse(genotype))
             except InvalidArchitecture as error:
                 raise DataError(f"{where}: {error}") from error
-            accuracies += readers.numbers([accuracy], f"{where}, val_accuracy").tolist()
+            accuracies.append(_number(accuracy, 0, 100, f"{where}: val_accuracy", "in %, 0 to 100"))
             known = runtime is not None and runtime != ""
-            runtimes += readers.numbers([runtime if known else "nan"], f"{where}, runtime").tolist()
+            runtimes.append(_number(runtime, 0, MOST, f"{where}: runtime", "finite seconds") if known else np.nan)
     if not archs:
         raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no predictions")
     values = np.array([accuracies, runtimes])
     accuracy, runtime = values
-    if not (accuracy >= 0).all() or accuracy.max() > 100 or accuracy.max() <= 1:
-        raise DataError(f"val_accuracy must be in %, 0 to 100; got {accuracy.min():g} to {accuracy.max():g}")
-    if (runtime < 0).any() or np.isinf(runtime).any():
-        raise DataError("runtime must be finite seconds, 0 or more")
+    if accuracy.max() <= 1:
+        raise DataError(
+            f"{paths[0]}: val_accuracy must be in %, 0 to 100; got {accuracy.min():g} to {accuracy.max():g}"
+        )
     rows = np.stack(archs)
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     same = values[:, first[group.ravel()]]
@@ -78,16 +79,32 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
     return [Measurements(SPACE, rows[kept], columns)]
 
 
-def _entries(path: Path) -> list[tuple[Any, Any, Any]]:
-    """Genotype, accuracy and runtime (None where there is none) of each entry."""
-    lines = readers.read_bytes(path).splitlines()
-    if lines and lines[0].lstrip().startswith(b"{"):
-        return [_of_object(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    heading = next(csv.reader([lines[0].decode("utf-8", "replace")]), []) if lines else []
-    wanted = ["genotype", "val_accuracy", *(["runtime"] if "runtime" in heading else [])]
-    cells = readers.read_csv(path, wanted)
-    runtimes = cells.get("runtime", [None] * len(cells["genotype"]))
-    return list(zip(cells["genotype"], cells["val_accuracy"], runtimes, strict=True))
+def _number(value: Any, low: float, high: float, what: str, right: str) -> float:
+    try:
+        number = readers.as_number(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{what} is not a number: {error}") from error
+    if not low <= number <= high:
+        raise DataError(f"{what} is {number:g}, must be {right}")
+    return number
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Place in the file, genotype, accuracy and runtime (None where there is none) of each entry."""
+    content = readers.read_bytes(path)
+    if content.lstrip().startswith(b"{"):
+        for number, line in enumerate(io.BytesIO(content), 1):
+            if line.strip():
+                yield f"{path}, line {number}", *_of_object(line, f"{path}, line {number}")
+        return
+    table = csv_file.CSVFile(path)
+    missing = [name for name in ("genotype", "val_accuracy") if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}")
+    accuracies = table.numbers("val_accuracy", percent=True)
+    runtimes = list(table.numbers("runtime")) if "runtime" in table.columns else [np.nan] * len(table)
+    for (number, genotype), accuracy, runtime in zip(table.located("genotype"), accuracies, runtimes, strict=True):
+        yield f"{path}, line {number}", genotype, accuracy, None if np.isnan(runtime) else runtime
 
 
 def _of_object(line: bytes, name: str) -> tuple[Any, Any, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nastk.data.official import Measurements, _pickles, one_file
+from nastk.data import _pickles
+from nastk.data.official import Measurements, one_file
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench201 import NASBench201

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nastk.data.official import Measurements, _pickles, one_path
+from nastk.data import _pickles
+from nastk.data.official import Measurements, one_path
 from nastk.data.official._nasbench201 import measurements, shrink
 from nastk.errors import DataError, InvalidValue
 
@@ -35,15 +36,16 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
         DataError: a file is not of NATS-Bench's topology space.
     """
     path = one_path(paths, "a folder or file of NATS-Bench")
+    files = sorted(path.glob(f"[0-9]*{SUFFIX}")) if path.is_dir() else [path]
+    budget = _pickles.Budget(sum(file.stat().st_size for file in files))
     try:
         if path.is_dir():
-            official = list(_load(path / f"meta{SUFFIX}", LIMIT_ONE)["meta_archs"])
-            files = sorted(path.glob(f"[0-9]*{SUFFIX}"))
+            official = list(_load(path / f"meta{SUFFIX}", LIMIT_ONE, budget)["meta_archs"])
             if not files:
                 raise InvalidValue(f"{path} holds no file of an architecture, such as 000000{SUFFIX}")
-            records = {int(file.name.removesuffix(SUFFIX)): dict(_load(file, LIMIT_ONE)) for file in files}
+            records = {int(f.name.removesuffix(SUFFIX)): dict(_load(f, LIMIT_ONE, budget)) for f in files}
         else:
-            content = _load(path, LIMIT_ALL)
+            content = _load(path, LIMIT_ALL, budget)
             official, records = list(content["meta_archs"]), dict(content["arch2infos"])
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InvalidValue):
@@ -52,6 +54,7 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
     return [measurements(records, official, str(path))]
 
 
-def _load(path: Path, limit: int) -> Any:
+def _load(path: Path, limit: int, budget: _pickles.Budget) -> Any:
     with _pickles.opened(path, limit) as packed, bz2.open(packed) as stream:
-        return _pickles.Pickles(stream, str(path), limit, "a file of NATS-Bench").load(shrink)
+        most = _pickles.unpacked_limit(path, limit)
+        return _pickles.Pickles(stream, str(path), most, "a file of NATS-Bench", budget).load(shrink)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nastk.data import readers
+from nastk.data import _pickles, readers
 from nastk.data._transbench101 import PERCENT
 from nastk.data.official import Measurements, one_file
 from nastk.data.tables import Column
@@ -51,7 +51,7 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
         DataError: not a plain torch file of this form.
     """
     path = one_file(paths, "TransNAS-Bench-101's file")
-    content = readers.read_torch(path, LIMIT)
+    content = _pickles.load_torch(path, LIMIT, _shrink, "a torch file of TransNAS-Bench-101")
     data = content.get("data") if isinstance(content, Mapping) else None
     if not isinstance(data, Mapping) or not {"micro", "macro"} & set(data):
         raise DataError(f"{path} has another layout than expected: no search spaces micro and macro under 'data'")
@@ -61,6 +61,13 @@ def read(paths: Sequence[Path]) -> list[Measurements]:
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, InvalidArchitecture) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{path} has another layout than expected: {reason}") from error
+
+
+def _shrink(content: dict[Any, Any]) -> None:
+    """Reduce each series of scores to its last value."""
+    for series in content.values():
+        if type(series) is list and len(series) > 1 and type(series[-1]) in (int, float):
+            del series[:-1]
 
 
 def _measurements(space: SearchSpace, networks: Mapping[str, Any]) -> Measurements:
@@ -84,4 +91,4 @@ def _last(tasks: Mapping[str, Any], task: str, name: str) -> float:
     if task not in tasks:
         return np.nan
     scores = tasks[task]["metrics"].get(name)
-    return float(scores[-1]) if scores else np.nan
+    return readers.as_number(scores[-1]) if scores else np.nan

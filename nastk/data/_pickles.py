@@ -6,6 +6,7 @@ other name in a pickle is an error, and nothing that it names is ever imported o
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import zipfile
@@ -19,6 +20,16 @@ from nastk.errors import DataError
 
 CHUNK = 1 << 20
 """Bytes read at a time: fewer reads against memory."""
+FREE = 200 << 20
+"""Bytes of memory that the content of a file of any size may take."""
+SHARE = 4
+"""Beyond that, bytes of memory for each byte of the file. NAS-Bench-201's .pth takes .15."""
+RATIO = 16
+"""Most bytes that one of a compressed file unpacks to, beyond :data:`UNPACKED`; pickled accuracies pack to a third."""
+UNPACKED = 64 << 20
+"""Bytes that a file of any size may unpack to."""
+WORK = 100
+"""Most steps of copying and shrinking for each byte that was read."""
 ITEM = 64 << 20
 """Most bytes of one text, number or array, so that a hostile file cannot exhaust the memory."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -84,6 +95,43 @@ def _call(function: Any, arguments: Any) -> Any:
     raise pickle.UnpicklingError(f"it calls {function}")
 
 
+class Budget:
+    """Memory that the content of files may take, which grows with their size: a hostile one is a bomb.
+
+    A byte of a pickle can make an object of 80 bytes, and one of a compressed pickle thousands of them. What is built
+    and dropped again (:data:`Shrink`) does not count, so that the memory itself is looked at, once a megabyte.
+
+    Args:
+        packed: bytes of all the files together.
+    """
+
+    def __init__(self, packed: int):
+        self._most, self._before = FREE + SHARE * packed, _memory()
+
+    def check(self, name: str) -> None:
+        """Refuse what takes more.
+
+        Raises:
+            DataError: with the file's `name`.
+        """
+        if _memory() - self._before > self._most:
+            raise DataError(f"{name} takes more memory than a sound file of its size needs ({self._most >> 20} MiB)")
+
+
+def _memory() -> int:
+    """Bytes that this process holds; where the system does not say, about those of its Python objects."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 64 * sys.getallocatedblocks()
+
+
+def unpacked_limit(path: Path, limit: int) -> int:
+    """Most bytes that a compressed file may unpack to: by its size, and at most `limit`."""
+    return min(limit, UNPACKED + RATIO * path.stat().st_size)
+
+
 def _plain(value: Any) -> Any:
     """The array of a stand-in."""
     return value.value if type(value) is readers._Array else value
@@ -97,11 +145,21 @@ class Pickles:
         name: for messages.
         limit: most bytes, unpacked.
         family: expected kind of file, for messages.
+        budget: of memory; by default that of a file of no size.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, limit: int, family: str = "a pickle of plain values"):
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        limit: int,
+        family: str = "a pickle of plain values",
+        budget: Budget | None = None,
+    ):
         self._stream, self._name, self._left, self._family = stream, name, limit, family
+        self._budget = budget or Budget(0)
         self._buffer, self._at = b"", 0
+        self._copied = self._work = self._read = 0
 
     def load(self, shrink: Shrink | None = None) -> Any:
         """The next object.
@@ -131,10 +189,33 @@ class Pickles:
                 break
             parts.append(part)
             have += len(part)
+            self._read += len(part)
             self._left -= len(part)
             if self._left < 0:
                 raise DataError(f"{self._name} holds more than is expected at most")
         self._buffer, self._at = b"".join(parts), 0
+        self._budget.check(self._name)
+
+    def _copies(self, arguments: Any) -> None:
+        """Look at the memory before a call that copies what it is given, however short the call is in the pickle."""
+        for argument in arguments if type(arguments) is tuple else ():
+            if isinstance(argument, (dict, list, set, str, bytes)):
+                self._copied += len(argument) * (1 if isinstance(argument, (str, bytes)) else 64)
+                self._worked(len(argument))
+        if self._copied > CHUNK:
+            self._copied = 0
+            self._budget.check(self._name)
+
+    def _shrunk(self, target: dict[Any, Any], shrink: Shrink) -> None:
+        """Shrink a dictionary; one that is filled in many steps must not be shrunk as a whole at each."""
+        self._worked(len(target) + sum(len(v) for v in target.values() if type(v) in (dict, list)))
+        shrink(target)
+
+    def _worked(self, steps: int) -> None:
+        """Count steps of copying and shrinking, of which a byte of the file may cause only so many."""
+        self._work += steps
+        if self._work > WORK * (self._read + CHUNK):
+            raise pickle.UnpicklingError("it copies or fills the same containers over and over")
 
     def _take(self, size: int) -> bytes:
         """The next `size` bytes."""
@@ -145,6 +226,12 @@ class Pickles:
             raise EOFError
         self._at += size
         return taken
+
+    def _long(self) -> int:
+        value = int.from_bytes(self._take(self._take(1)[0]), "little", signed=True)
+        if value.bit_length() > 63 and value != TORCH_MAGIC:  # wider ones can be made to collide in a dictionary
+            raise pickle.UnpicklingError("it holds an integer of more than 64 bits")
+        return value
 
     def _line(self) -> str:
         if len(self._buffer) - self._at < 256:
@@ -218,7 +305,7 @@ class Pickles:
             case 0x4D:  # BININT2
                 stack.append(_SHORT.unpack(self._take(2))[0])
             case 0x8A:  # LONG1
-                stack.append(int.from_bytes(self._take(self._take(1)[0]), "little", signed=True))
+                stack.append(self._long())
             case 0x4E | 0x88 | 0x89:  # NONE, NEWTRUE, NEWFALSE
                 stack.append({0x4E: None, 0x88: True, 0x89: False}[code])
             case 0x42 | 0x43 | 0x8E | 0x96:  # BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
@@ -231,7 +318,7 @@ class Pickles:
             case 0x75 | 0x65 | 0x90 | 0x74 | 0x31:  # SETITEMS, APPENDS, ADDITEMS, TUPLE, POP_MARK
                 items, stack = stack, below.pop()
                 if code == 0x75:
-                    _set_items(stack[-1], items, shrink)
+                    self._set_items(stack[-1], items, shrink)
                 elif code == 0x65:
                     _of(list, stack[-1]).extend(map(_plain, items))
                 elif code == 0x90:
@@ -240,7 +327,7 @@ class Pickles:
                     stack.append(tuple(items))
             case 0x73:  # SETITEM
                 items = [stack.pop(-2), stack.pop()]
-                _set_items(stack[-1], items, shrink)
+                self._set_items(stack[-1], items, shrink)
             case 0x61:  # APPEND
                 item = stack.pop()
                 _of(list, stack[-1]).append(_plain(item))
@@ -256,9 +343,11 @@ class Pickles:
                 stack.append(_name(module, name))
             case 0x52:  # REDUCE
                 arguments = stack.pop()
+                self._copies(arguments)
                 stack[-1] = _call(stack[-1], arguments)
             case 0x62:  # BUILD
                 state = stack.pop()
+                self._copies(state)
                 if type(stack[-1]) not in (readers._Dtype, readers._Array):
                     raise pickle.UnpicklingError("it sets the state of something that has none")
                 stack[-1].__setstate__(state)
@@ -273,6 +362,11 @@ class Pickles:
             case _:
                 raise pickle.UnpicklingError(f"it holds the opcode {code:#04x}")
         return stack
+
+    def _set_items(self, target: Any, items: list[Any], shrink: Shrink | None) -> None:
+        _of(dict, target).update(zip(items[::2], map(_plain, items[1::2]), strict=True))
+        if shrink is not None:
+            self._shrunk(target, shrink)
 
 
 def _unsigned(content: bytes) -> int:
@@ -294,12 +388,6 @@ def _of(kind: type, value: Any) -> Any:
     return value
 
 
-def _set_items(target: Any, items: list[Any], shrink: Shrink | None) -> None:
-    _of(dict, target).update(zip(items[::2], map(_plain, items[1::2]), strict=True))
-    if shrink is not None:
-        shrink(target)
-
-
 def _name(module: Any, name: Any) -> _Name:
     full = _Name(f"{module}.{name}")
     if full not in _NAMES:
@@ -310,7 +398,7 @@ def _name(module: Any, name: Any) -> _Name:
 def load(path: Path, limit: int, shrink: Shrink | None = None, family: str = "a pickle of plain values") -> Any:
     """The object in a file of one pickle; see :meth:`Pickles.load`."""
     with opened(path, limit) as stream:
-        return Pickles(stream, str(path), limit, family).load(shrink)
+        return Pickles(stream, str(path), limit, family, Budget(path.stat().st_size)).load(shrink)
 
 
 def load_torch(path: Path, limit: int, shrink: Shrink | None = None, family: str = "a torch file") -> Any:
@@ -320,9 +408,10 @@ def load_torch(path: Path, limit: int, shrink: Shrink | None = None, family: str
         DataError: as for :meth:`Pickles.load`; or not a file of ``torch.save``.
     """
     with opened(path, limit) as stream:
+        budget = Budget(path.stat().st_size)
         if stream.read(4) != b"PK\x03\x04":
             stream.seek(0)
-            pickles = Pickles(stream, str(path), limit, family)
+            pickles = Pickles(stream, str(path), limit, family, budget)
             if pickles.load() != TORCH_MAGIC:
                 raise DataError(f"{path} is not {family}: it does not begin as files of torch.save do")
             pickles.load()  # version
@@ -333,8 +422,12 @@ def load_torch(path: Path, limit: int, shrink: Shrink | None = None, family: str
                 members = [m for m in archive.namelist() if m.rpartition("/")[2] == "data.pkl"]
                 if len(members) != 1:
                     raise DataError(f"{path} is not {family}: it has {len(members)} members data.pkl, expected 1")
+                if archive.getinfo(members[0]).compress_type != zipfile.ZIP_STORED:
+                    raise DataError(
+                        f"{path} is not {family}: its {members[0]} is compressed, which torch.save never does"
+                    )
                 with archive.open(members[0]) as member:
-                    return Pickles(member, str(path), limit, family).load(shrink)
+                    return Pickles(member, str(path), limit, family, budget).load(shrink)
         except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError) as problem:
             raise DataError(f"{path} is truncated, or not {family}: {problem}") from problem
 
