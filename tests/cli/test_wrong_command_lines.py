@@ -194,6 +194,7 @@ WRONG: dict[str, list[str]] = {
     "--column": COLUMN,
     "--arch": ["nope", "💥", "acc", "\x1b[31m", LONG],
     "--name": ["", "../x", ".hidden", "a/b", LONG, "💥", "a b"],
+    "--output": [""],
     "--budgets": COUNTS,
     "--samples": COUNTS,
     "--source-samples": COUNTS,
