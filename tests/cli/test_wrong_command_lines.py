@@ -194,6 +194,7 @@ WRONG: dict[str, list[str]] = {
     "--column": COLUMN,
     "--arch": ["nope", "💥", "acc", "\x1b[31m", LONG],
     "--name": ["", "../x", ".hidden", "a/b", LONG, "💥", "a b"],
+    "--output": [""],
     "--budgets": COUNTS,
     "--samples": COUNTS,
     "--source-samples": COUNTS,
@@ -226,7 +227,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("predict", "archs"): ARCH,
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
-    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(4))],
+    ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("data fetch", "names"): ODD,
     ("data import", "paths"): [*FILE_IN, "csv", "nope acc.csv", "nasbench201-pth"],
     ("data forget", "names"): ODD,
@@ -394,6 +395,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"front": "abc"},
         {"notes": 3},
         {"true_front": 3},
+        {"axes": []},
+        {"cloud": {"archs": 3}},
+        {"front": [{"arch": "a", "shown": {"accuracy": {"value": 1.0, "kind": "nope"}}, "predicted": {}}]},
+        {"front": [{"arch": "a", "shown": {"accuracy": {"value": "x", "kind": "table"}}, "predicted": {}}]},
     ]
     texts |= {f"bad{i}.json": json.dumps({"chart": RESULT | change}) for i, change in enumerate(bad)}
     for name, text in texts.items():
