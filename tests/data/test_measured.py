@@ -176,7 +176,7 @@ def test_what_is_wrong_is_refused_with_file_line_and_column(write, heading, colu
 
 def test_the_command_says_each_warning_on_one_line(write, capsys):
     path = write("arch;lat_us", [*TEXTS, TEXTS[0]], np.array([*MS, 3.6]) * 1000)
-    assert run(["predict", "--measurements", str(path), "--from-scratch", "12"]) == 0
+    assert run(["predict", "--measured", str(path), "--from-scratch", "12"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0] == f"nastk: warning: {path}, column 'lat_us': converted from us to ms"
