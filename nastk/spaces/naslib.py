@@ -32,8 +32,8 @@ OP_INDICES = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_
 COMMIT = "0b51bc18"
 """Of NASLib's branch Develop: what the adapter was tested with."""
 NEEDS = (
-    *("torchvision", "fvcore", "pytorch-msssim", "scikit-image", "ConfigSpace", "pandas", "transforms3d", "termcolor"),
-    *("seaborn", "nasbench_pytorch"),
+    *("torchvision", "fvcore", "pytorch-msssim", "scikit-image", "ConfigSpace", "transforms3d", "termcolor"),
+    "nasbench_pytorch",
 )
 """Packages that NASLib imports beside those that nastk brings."""
 INSTALL = (
