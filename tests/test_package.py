@@ -96,7 +96,7 @@ def test_every_import_is_of_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     own = [line for name, lines in extras.items() if name not in ("test", "docs") for line in lines]
-    names = {re.split(r"[[>]", line)[0].lower() for line in [*project["dependencies"], *own]}
+    names = {re.split(r"\[|>", line)[0].lower() for line in [*project["dependencies"], *own]}
     declared = {MODULES.get(name, name.replace("-", "_")) for name in names}
     for path in sorted((ROOT / "nastk").rglob("*.py")):
         unknown = _imported(path) - declared - ELSEWHERE - {"nastk"} - set(sys.stdlib_module_names)
