@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
@@ -82,6 +83,42 @@ def test_every_public_method_describes_itself() -> None:
 def test_version_agrees_with_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert nastk.__version__ == project["version"]
+
+
+MODULES = {"scikit-learn": "sklearn"}
+"""Modules of packages whose names differ from them by more than case."""
+ELSEWHERE = {"naslib", "pyarrow"}
+"""Imported where the user has installed them; the error that names them says how."""
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    """Else a package comes with another one only, and does not with each version of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    own = [line for name, lines in extras.items() if name not in ("test", "docs") for line in lines]
+    names = {re.split(r"\[|>", line)[0].lower() for line in [*project["dependencies"], *own]}
+    declared = {MODULES.get(name, name.replace("-", "_")) for name in names}
+    for path in sorted((ROOT / "nastk").rglob("*.py")):
+        unknown = _imported(path) - declared - ELSEWHERE - {"nastk"} - set(sys.stdlib_module_names)
+        assert not unknown, f"{path} imports {unknown}, which pyproject.toml does not declare"
+
+
+def _imported(path: Path) -> set[str]:
+    """Top-level modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return {name.partition(".")[0] for name in found}
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    """One, which .ci/lowest installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]:
+        assert re.fullmatch(r"[\w.-]+(\[[\w,]+\])?>=[\d.]+", line), line
 
 
 def test_constraints_pin_every_core_dependency() -> None:

@@ -70,32 +70,30 @@ def input_shape(task: Task) -> tuple[int, ...]:
 
 
 class Conv(NamedTuple):
-    """One 3x3 convolution of a decoder: channels, stride, and whether it is transposed and doubles the resolution."""
+    """One 3x3 convolution of a decoder: channels, and whether it is transposed and doubles the resolution."""
 
     c_in: int
     c_out: int
-    stride: int = 1
     up: bool = False
 
 
 def decoder(task: Task, channels: int, side: int) -> list[Conv]:
     """The convolutions of a decoder from features of `channels` channels and side `side` to an image.
 
-    Taskonomy's generator (Zamir et al., CVPR 2018) has thirteen layers and an output layer. Every second one of its
-    last layers doubles the resolution; the second layer halves it, unless no layer is left to undo that. The segmenter
-    has seven layers, of which the last ones double the resolution, and an output layer.
+    The generator has thirteen layers and an output layer; of the last ones, every second one doubles the resolution.
+    (In Taskonomy's, Zamir et al., CVPR 2018, the second layer also halves it; the benchmark's released code does not.)
+    The segmenter has seven layers, of which the last ones double the resolution, and an output layer.
     """
     doublings = round(log2(task.image[1] / side))
     if task.head == "generate":
         widths = [1024, 1024, 512, 512, 256, 128, 64, 64, 32, 32, 16, 32, 16]
         room = [2, 4, 6, 8, 10, 12]
-        halve = doublings < len(room)
-        up = room[len(room) - doublings - halve :]
+        up = room[len(room) - doublings :]
     else:
         widths = [1024, 512, 256, 128, 64, 32, 32]
-        halve, up = False, list(range(len(widths) - doublings, len(widths)))
+        up = list(range(len(widths) - doublings, len(widths)))
     ends = zip([channels, *widths[:-1]], widths, strict=True)
-    layers = [Conv(c_in, c_out, 2 if i == 1 and halve else 1, i in up) for i, (c_in, c_out) in enumerate(ends)]
+    layers = [Conv(c_in, c_out, i in up) for i, (c_in, c_out) in enumerate(ends)]
     return [*layers, Conv(widths[-1], task.outputs)]
 
 
@@ -108,7 +106,7 @@ def head_counts(task: Task, channels: int, sides: tuple[int, int]) -> tuple[int,
     params, flops, side = 0, 0, sides[0]
     layers = decoder(task, channels, side)
     for layer in layers:
-        after = 2 * side if layer.up else -(-side // layer.stride)
+        after = 2 * side if layer.up else side
         weights = 9 * layer.c_in * layer.c_out
         params += weights + layer.c_out + 2 * layer.c_out * (layer is not layers[-1])
         flops += weights * (side if layer.up else after) ** 2 + layer.c_out * after**2

@@ -127,7 +127,7 @@ class _Classifier(nn.Module):
 
 def _layer(layer: Conv) -> nn.Sequential:
     """A 3x3 convolution with bias, transposed where it doubles the resolution, normalised; leaky ReLU."""
-    convolution: nn.Module = nn.Conv2d(layer.c_in, layer.c_out, 3, layer.stride, 1)
+    convolution: nn.Module = nn.Conv2d(layer.c_in, layer.c_out, 3, 1, 1)
     if layer.up:
         convolution = nn.ConvTranspose2d(layer.c_in, layer.c_out, 3, 2, 1, output_padding=1)
     return nn.Sequential(convolution, nn.BatchNorm2d(layer.c_out), nn.LeakyReLU(0.2))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue, MissingExtra, NastkError, UnknownName, Unsupported
-from nastk.spaces._pool import Pool
-from nastk.spaces.base import ENUMERABLE, Archs, Choice, SearchSpace
+from nastk.spaces import _transbench101_heads as tasks
+from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.nasbench101 import NASBench101
 from nastk.spaces.nasbench201 import EDGES, OPERATIONS, NASBench201
+from nastk.spaces.nasbench301 import NASBench301
+from nastk.spaces.transbench101_macro import TransBench101Macro
+from nastk.spaces.transbench101_micro import OPERATIONS as MICRO_OPERATIONS
+from nastk.spaces.transbench101_micro import TransBench101Micro
 
 if TYPE_CHECKING:
     import torch
@@ -23,151 +28,228 @@ FAMILY = "naslib:<SearchSpace>"
 """Name of these spaces in listings."""
 
 OP_INDICES = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
-"""NASLib's order of the operations of NAS-Bench-201."""
+"""NASLib's order of the operations on the edges of a cell; TransNAS-Bench-101 micro has no pooling."""
+COMMIT = "0b51bc18"
+"""Of NASLib's branch Develop: what the adapter was tested with."""
+NEEDS = (
+    *("torchvision", "fvcore", "pytorch-msssim", "scikit-image", "ConfigSpace", "transforms3d", "termcolor"),
+    "nasbench_pytorch",
+)
+"""Packages that NASLib imports beside those that nastk brings."""
+INSTALL = (
+    f"git clone https://github.com/automl/NASLib && git -C NASLib checkout {COMMIT} && pip install {' '.join(NEEDS)} "
+    '&& export PYTHONPATH="$PWD/NASLib"'
+)
+"""Shown where NASLib is missing: it is not on the package index, and its setup.py refuses Python above 3.9."""
 
-INSTALL = "pip install git+https://github.com/automl/NASLib"
-"""Shown where NASLib is missing; it is not on the package index."""
 
+class NASLibSpace(SearchSpace):
+    """The networks of one of NASLib's search spaces: its graphs, parsed to modules.
 
-class NASLibSpace(Pool):
-    """Architectures of one of NASLib's search spaces, in its compact form; networks are NASLib's graphs.
+    Architectures are those of nastk's own space of the benchmark (`nasbench101`, `nasbench201`, `nasbench301`,
+    `transbench101-micro`, `transbench101-macro`), so that texts, tables, encodings and canonical forms fit. NASLib's
+    other classes are rejected: it makes no network of one of their architectures.
 
-    Rows of ``NasBench201SearchSpace`` are those of ``nasbench201``, so that its tables and text forms fit. Elsewhere
-    the choices are the integers of the compact form (``get_hash``), in order, and their options the values that occur.
-    Where NASLib enumerates a space without its tables, all architectures are members; otherwise `members` sampled ones.
+    What NASLib would ignore without a word is an error: an option that the class does not have, or that changes nothing
+    in its networks, as ``n_classes`` for NAS-Bench-101.
 
-    It calls ``sample_random_architecture``, ``get_hash``, ``get_arch_iterator``, ``set_spec`` and ``parse``.
+    It calls ``set_spec`` and ``parse`` (and NAS-Bench-101's ``convert_to_cell``).
 
     Args:
         search_space: name of a class of `naslib.search_spaces`.
-        members: architectures to sample from a space that NASLib cannot enumerate.
-        seed: random seed of the sample.
-        input_shape: of the networks, which NASLib does not define.
-        options: arguments of the class, such as ``n_classes``.
+        input_shape: of one input of the networks, without the batch; by default 32 x 32 with the class's
+            ``in_channels``, or that of TransNAS-Bench-101's data set (nine tiles for the jigsaw, the class's default).
+        options: arguments of the class, such as ``n_classes`` or ``dataset``.
 
     Raises:
         MissingExtra: NASLib is not installed.
         UnknownName: it has no such search space.
-        Unsupported: the search space's architectures are not tuples of integers of one shape.
+        Unsupported: it makes no network of one of the search space's architectures.
+        InvalidValue: the class does not have an option, ignores it, or fails with it; or its network does not take
+            inputs of `input_shape`.
     """
 
-    def __init__(
-        self,
-        search_space: str,
-        members: int = 200,
-        seed: int = 0,
-        input_shape: tuple[int, ...] = (3, 32, 32),
-        **options: Any,
-    ):
-        whole: SearchSpace
-        _naslib_class(search_space)
-        if search_space == "NasBench201SearchSpace":
-            whole = _NasBench201(search_space, input_shape, options)
-            archs = whole.enumerate()
-        else:
-            whole, archs = _compact(search_space, members, seed, input_shape, options)
-        super().__init__(whole, archs, name=whole.name)
+    # Not the counts and data sets of nastk's own networks, which the other base class of each space would bring.
+    datasets: ClassVar[Mapping[str, dict[str, Any]]] = {}
 
+    def __new__(cls, search_space: str = "", *_: Any, **options: Any) -> NASLibSpace:
+        """One of the classes below; by unpickling, which names no search space, the class itself."""
+        return super().__new__(_of(search_space) if cls is NASLibSpace else cls)
 
-class _NasBench201(NASBench201):
-    datasets: ClassVar[dict[str, dict[str, int]]] = {}
-
-    def __init__(self, search_space: str, input_shape: tuple[int, ...], options: dict[str, Any]):
-        self.name = f"naslib-{search_space}"
-        self._search_space, self._shape, self._options = search_space, tuple(input_shape), options
-
-    def build(self, arch: Archs, **options: Any) -> torch.nn.Module:  # type: ignore[override]
-        """NASLib's graph, parsed to a module; options are those of its class."""
-        row = self.as_archs(arch)[0]
-        by_edge = {edge: OP_INDICES.index(OPERATIONS[int(v)]) for edge, v in zip(EDGES, row, strict=True)}
-        return _network(
-            self._search_space, {**self._options, **options}, tuple(by_edge[edge] for edge in sorted(EDGES))
-        )
-
-    def input_shape(self, **options: Any) -> tuple[int, ...]:  # type: ignore[override]
-        return self._shape
-
-    def statics(self, archs: Archs, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        return {}
-
-
-class _Compact(SearchSpace):
-    """Rows are indices into the values that occur at each position of the flattened compact form."""
-
-    def __init__(
-        self,
-        search_space: str,
-        input_shape: tuple[int, ...],
-        options: dict[str, Any],
-        form: Any,
-        values: list[list[int]],
-    ):
-        self.name = f"naslib-{search_space}"
-        self._search_space, self._shape, self._options = search_space, tuple(input_shape), options
-        self._form, self._values = form, values
-        self.choices = tuple(Choice(f"place {i}", tuple(map(str, found))) for i, found in enumerate(values))
+    def __init__(self, search_space: str, input_shape: tuple[int, ...] | None = None, **options: Any):
+        self._search_space, self._options = search_space, options
+        self._shape = None if input_shape is None else _checked_shape(search_space, input_shape)
+        # Networks of other options are other networks: the name is what caches and results know them by.
+        defaults = self._arguments({})
+        other = {option: value for option, value in self._arguments(options).items() if value != defaults[option]}
+        if self._shape is not None:
+            other["input_shape"] = "x".join(map(str, self._shape))
+        named = ",".join(f"{option}={value}" for option, value in sorted(other.items()))
+        self.name = f"naslib-{search_space}" + (f"({named})" if named else "")
+        self._tried: set[str] = set()
+        self._try(options)
 
     def build(self, arch: Archs, **options: Any) -> torch.nn.Module:
         """NASLib's graph, parsed to a module; options are those of its class."""
-        row = self.as_archs(arch)[0]
-        spec = _nested(self._form, iter([found[int(v)] for found, v in zip(self._values, row, strict=True)]))
-        return _network(self._search_space, {**self._options, **options}, spec)
+        merged = {**self._options, **options}
+        self._try(merged)
+        return self._network(self.as_archs(arch)[:1], merged)
 
     def input_shape(self, **options: Any) -> tuple[int, ...]:
-        return self._shape
+        return self._shape or self._default_shape(self._arguments({**self._options, **options}))
+
+    def statics(self, archs: Archs, **options: Any) -> dict[str, NDArray[np.float64]]:
+        return {}
+
+    def supernet(self, **options: Any) -> torch.nn.Module:
+        return SearchSpace.supernet(self, **options)
+
+    # ---- what the search spaces differ in
+
+    @abstractmethod
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        """What the graph's ``set_spec`` takes for a row ``(d,)``."""
+
+    def _default_shape(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        return (arguments.get("in_channels", 3), 32, 32)
+
+    # ---- NASLib's classes
+
+    def _arguments(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with the defaults of the class.
+
+        Raises:
+            InvalidValue: the class names no such option; some classes take any and ignore it.
+        """
+        known = {
+            name: parameter.default
+            for name, parameter in inspect.signature(_naslib_class(self._search_space)).parameters.items()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        for name in options:
+            if name not in known:
+                raise InvalidValue(f"naslib:{self._search_space} has no option {name!r}; known: {', '.join(known)}")
+        return {**known, **options}
+
+    def _network(self, archs: Archs, options: Mapping[str, Any]) -> torch.nn.Module:
+        graph = _naslib_class(self._search_space)(**options)
+        graph.set_spec(self._spec(graph, archs[0], self._arguments(options)))
+        graph.parse()
+        made: torch.nn.Module = graph
+        return made
+
+    def _try(self, options: Mapping[str, Any]) -> None:
+        """Builds and runs one network with these options, once, and compares it with those that lack one of them."""
+        import torch
+
+        key = repr(sorted(options.items()))
+        if key in self._tried:
+            return
+        arguments, defaults, arch = self._arguments(options), self._arguments({}), self.sample(1, seed=0)
+        shape = self._shape or self._default_shape(arguments)
+        name = f"naslib:{self._search_space}"
+        given = f" with {', '.join(f'{k}={v!r}' for k, v in options.items())}" if options else ""
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            try:
+                network = self._network(arch, options)
+            except Exception as error:  # NASLib's own: an assertion, a task that it does not implement, ...
+                raise InvalidValue(f"{name}: NASLib makes no network{given}: {_line(error)}") from error
+            for option in [o for o in options if options[o] != defaults[o]]:
+                if self._same_without(option, arch, options, _shapes(network)):
+                    said = f"{option}={options[option]!r}"
+                    raise InvalidValue(f"{name}: {said} changes nothing in NASLib's networks; leave it out")
+            try:
+                network.eval()(torch.zeros(2, *shape))
+            except Exception as error:
+                raise InvalidValue(
+                    f"{name}: NASLib's network{given} fails on inputs of shape {shape} (input_shape sets another): "
+                    f"{_line(error)}"
+                ) from error
+        self._tried.add(key)
+
+    def _same_without(self, option: str, arch: Archs, options: Mapping[str, Any], shapes: dict[str, Any]) -> bool:
+        rest = {name: value for name, value in options.items() if name != option}
+        try:
+            return _shapes(self._network(arch, rest)) == shapes
+        except Exception:  # no network at all without it
+            return False
 
 
-def _compact(
-    search_space: str, members: int, seed: int, input_shape: tuple[int, ...], options: dict[str, Any]
-) -> tuple[_Compact, Archs]:
-    """A space from its compact forms, and the rows of its members."""
-    forms = _enumerate(search_space, options) or _sample(search_space, members, seed, options)
-    form = _form(forms[0])
-    if any(_form(f) != form for f in forms):
-        raise Unsupported(f"naslib:{search_space}: its architectures do not all have one shape, such as {forms[0]}")
-    flat = np.array([_flat(f) for f in forms], dtype=np.int64)
-    values = [np.unique(column).tolist() for column in flat.T]
-    rows = np.stack([np.searchsorted(v, column) for v, column in zip(values, flat.T, strict=True)], axis=1)
-    return _Compact(search_space, input_shape, options, form, values), rows
+def _checked_shape(search_space: str, shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, (tuple, list)) and shape and all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        return tuple(int(n) for n in shape)
+    raise InvalidValue(f"naslib:{search_space}: input_shape must be positive integers, as (3, 32, 32); got {shape!r}")
 
 
-def _enumerate(search_space: str, options: dict[str, Any]) -> list[Any]:
-    """All compact forms; empty if NASLib needs the tables to enumerate them or there are more than a million."""
-    graph = _new(search_space, options)
-    try:
-        listed = list(islice(graph.get_arch_iterator(None), ENUMERABLE + 1))
-    except Exception:  # classes differ: no such method, or it needs the tables, which are not given
-        return []
-    return [_as_tuple(spec, search_space) for spec in listed] if len(listed) <= ENUMERABLE else []
+def _by_edge(row: NDArray[np.int64], operations: tuple[str, ...]) -> tuple[int, ...]:
+    """NASLib's codes of a cell's operations in its order of edges: 0-1, 0-2, 0-3, 1-2, 1-3, 2-3."""
+    codes = {edge: OP_INDICES.index(operations[int(v)]) for edge, v in zip(EDGES, row, strict=True)}
+    return tuple(codes[edge] for edge in sorted(EDGES))
 
 
-def _sample(search_space: str, members: int, seed: int, options: dict[str, Any]) -> list[Any]:
-    if members < 1:
-        raise InvalidValue(f"naslib:{search_space}: members must be at least 1; got {members}")
-    drawn: dict[Any, None] = {}
-    with _global_seed(seed):
-        for _ in range(2 * members):  # draws repeat; a small space may have fewer
-            graph = _new(search_space, options)
-            graph.sample_random_architecture(dataset_api=None)
-            drawn[_as_tuple(graph.get_hash(), search_space)] = None
-            if len(drawn) == members:
-                break
-    return list(drawn)
+class _NASBench101(NASLibSpace, NASBench101):  # type: ignore[misc]
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        return graph.convert_to_cell(*self.matrix(row))
 
 
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    """Seeds the global generators, which NASLib draws from, and restores them."""
-    import random
+class _NASBench201(NASLibSpace, NASBench201):  # type: ignore[misc]
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        return _by_edge(row, OPERATIONS)
 
-    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(before)
-        np.random.set_state(numpy_before)  # noqa: NPY002
+
+class _NASBench301(NASLibSpace, NASBench301):  # type: ignore[misc]
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        inputs, operations = self.inputs_and_operations(row[None])
+        pairs = np.stack([inputs[0], operations[0]], axis=-1).reshape(2, -1, 2)
+        return tuple(tuple(map(tuple, cell)) for cell in pairs.tolist())
+
+
+class _TransBench101Micro(NASLibSpace, TransBench101Micro):  # type: ignore[misc]
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        # NASLib writes its integers into the benchmark's text, whose digits mean nastk's operations; only the graphs
+        # of its own that it makes with create_graph have its order of edges and operations.
+        return _by_edge(row, MICRO_OPERATIONS) if arguments["create_graph"] else tuple(row.tolist())
+
+    def _default_shape(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        return _shape_of_task(arguments)
+
+
+class _TransBench101Macro(NASLibSpace, TransBench101Macro):  # type: ignore[misc]
+    def _spec(self, graph: Any, row: NDArray[np.int64], arguments: Mapping[str, Any]) -> Any:
+        return row.copy()  # an array: NASLib compares it with 0
+
+    def _default_shape(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        return _shape_of_task(arguments)
+
+
+def _shape_of_task(arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of an input of TransNAS-Bench-101's data sets; 32 x 32 for others."""
+    task = tasks.TASKS.get(arguments["dataset"])
+    *tiles, channels, height, width = (3, 32, 32) if task is None else tasks.input_shape(task)
+    if arguments.get("in_channels", 3) != 3 or arguments["dataset"] not in tasks.SEVEN:
+        channels = arguments.get("in_channels", channels)
+    return (*tiles, channels, height, width)
+
+
+_SPACES: dict[str, type[NASLibSpace]] = {
+    "NasBench101SearchSpace": _NASBench101,
+    "NasBench201SearchSpace": _NASBench201,
+    "NasBench301SearchSpace": _NASBench301,
+    "TransBench101SearchSpaceMicro": _TransBench101Micro,
+    "TransBench101SearchSpaceMacro": _TransBench101Macro,
+}
+"""By NASLib's class."""
+
+
+def _of(search_space: str) -> type[NASLibSpace]:
+    """The class of spaces for one of NASLib's classes."""
+    _naslib_class(search_space)
+    if search_space not in _SPACES:
+        raise Unsupported(
+            f"naslib:{search_space}: NASLib makes no network of one of its architectures; it does for "
+            f"{', '.join(_SPACES)}"
+        )
+    return _SPACES[search_space]
 
 
 def _naslib_class(search_space: str) -> Any:
@@ -178,46 +260,19 @@ def _naslib_class(search_space: str) -> Any:
             raise MissingExtra(
                 f"naslib:{search_space} needs NASLib, which is not installed; it is not on the package index: {INSTALL}"
             ) from error
-        raise NastkError(f"NASLib is installed but does not load: {error}") from error
-    known = {k: v for k, v in vars(module).items() if inspect.isclass(v) and hasattr(v, "set_spec")}
+        raise NastkError(f"NASLib is installed but does not load: {error}; it needs {' '.join(NEEDS)}") from error
+    except Exception as error:  # such as torchvision of another build than torch's: a RuntimeError
+        raise NastkError(f"NASLib is installed but does not load: {_line(error)}") from error
+    known = {k: v for k, v in vars(module).items() if inspect.isclass(v) and k.endswith(("Space", "Micro", "Macro"))}
     if search_space not in known:
         raise UnknownName("NASLib search space", search_space, known)
     return known[search_space]
 
 
-def _network(search_space: str, options: dict[str, Any], spec: Any) -> torch.nn.Module:
-    graph = _new(search_space, options)
-    graph.set_spec(spec)
-    graph.parse()
-    made: torch.nn.Module = graph
-    return made
+def _shapes(network: torch.nn.Module) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
-def _new(search_space: str, options: dict[str, Any]) -> Any:
-    try:
-        return _naslib_class(search_space)(**options)
-    except TypeError as error:
-        raise InvalidValue(f"naslib:{search_space}: {str(error).splitlines()[0]}") from error
-
-
-# ---- compact forms: nested tuples of integers
-
-
-def _as_tuple(spec: Any, search_space: str) -> Any:
-    if isinstance(spec, (list, tuple, np.ndarray)):
-        return tuple(_as_tuple(part, search_space) for part in spec)
-    if isinstance(spec, (int, np.integer)):
-        return int(spec)
-    raise Unsupported(f"naslib:{search_space}: only integers can be choices; got {type(spec).__name__}")
-
-
-def _form(spec: Any) -> Any:
-    return tuple(map(_form, spec)) if isinstance(spec, tuple) else None
-
-
-def _flat(spec: Any) -> list[int]:
-    return [v for part in spec for v in _flat(part)] if isinstance(spec, tuple) else [spec]
-
-
-def _nested(form: Any, values: Iterator[int]) -> Any:
-    return tuple(_nested(part, values) for part in form) if isinstance(form, tuple) else next(values)
+def _line(error: Exception) -> str:
+    """An error's type and the first line of its message."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ast import literal_eval
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nastk.errors import InvalidArchitecture, UnknownName
 from nastk.oracles.counts import count_network
 from nastk.oracles.table import benchmark
 from nastk.spaces._transbench101_heads import SEVEN, TASKS, THREE
+from nastk.spaces.base import Archs
 from nastk.testing import check_space
 
 MICRO, MACRO = nastk.space("transbench101-micro"), nastk.space("transbench101-macro")
@@ -87,6 +89,39 @@ def test_outputs_of_every_task(task: str) -> None:
             counted = count_network(network, space.input_shape(task=task))
             statics = space.statics(arch[None], task=task)
             assert (statics["params"][0], statics["flops"][0]) == (counted["params"], counted["flops"])
+
+
+@pytest.mark.parametrize("text", ["64-1123-basic", "64-313132-basic", "64-413331-basic"])
+def test_decoders_never_lower_the_resolution(text: str) -> None:
+    """As in the benchmark's released code; in Taskonomy's generator the second layer halves it."""
+    for task in ("normal", "autoencoder", "segmentsemantic"):
+        sides = _sides(MACRO.parse(text), task)
+        assert {after / before for before, after in itertools.pairwise(sides)} == {1, 2}
+        assert sides[-1] == 256
+
+
+def _sides(arch: Archs, task: str) -> list[int]:
+    """Of the features, then of the output of each convolution of the decoder."""
+    sides: list[int] = []
+    with torch.device("meta"):
+        network = MACRO.build(arch, task=task).eval()
+        sides.append(network.features(torch.zeros(1, 3, 256, 256)).shape[-1])
+        for layer in network.head.modules():
+            if isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+                layer.register_forward_hook(lambda _, __, y: sides.append(y.shape[-1]))
+        network(torch.zeros(1, 3, 256, 256))
+    return sides
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("space", [MICRO, MACRO], ids=lambda s: s.name)
+def test_flops_go_with_naslibs_on_every_task(raw: Path, space: nastk.SearchSpace) -> None:
+    """NASLib's count other things too; a decoder at another resolution gives .96 on the macro space."""
+    content = readers.read_json(raw / f"naslib/zc_{space.name.replace('-', '_')}.json")
+    for task in SEVEN:
+        archs = np.array([literal_eval(text) for text in content[task]])
+        published = [e["flops"]["score"] for e in content[task].values()]
+        assert np.corrcoef(space.statics(archs, task=task)["flops"], published)[0, 1] > 0.9999, task
 
 
 @pytest.mark.data
