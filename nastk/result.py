@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import Purpose, Record, evaluate_together
+from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_together
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
@@ -159,16 +159,35 @@ class Result:
         return self._by_network[1]
 
     @property
+    def free_failures(self) -> dict[str, dict[tuple[int, ...], str]]:
+        """Free objectives that have no value for architectures of the search: the reason by architecture."""
+        found: dict[str, dict[tuple[int, ...], str]] = {}
+        archs, values = self.searcher.archs_, self.searcher.values_
+        for j, objective in enumerate(self.objectives):
+            lacking = archs[:0] if objective.expensive else archs[np.isnan(values[:, j])]
+            reasons = getattr(objective.oracle, "reasons", {})
+            if len(lacking):
+                texts = [self.space.format(arch) for arch in lacking]
+                found[objective.name] = {
+                    tuple(arch.tolist()): reasons.get(text, NO_VALUE) for arch, text in zip(lacking, texts, strict=True)
+                }
+        return found
+
+    @property
     def failures(self) -> list[dict[str, Any]]:
         """Failed evaluations of this search by objective and reason, most frequent first.
 
-        Each ``{"objective", "reason", "count", "of"}``; `of` is how many evaluations of the objective there were.
+        Each ``{"objective", "reason", "count", "of"}``; `of` is how many evaluations of the objective there were. A
+        free objective was evaluated on every architecture that the search knows.
         """
         counts: Counter[tuple[str, str]] = Counter()
         tried: Counter[str] = Counter()
         for record in self.history.records():
             tried[record.objective] += not record.study
             counts[record.objective, record.reason] += record.status == "failed" and not record.study
+        for name, reasons in self.free_failures.items():
+            tried[name] = len(self.searcher.archs_)
+            counts.update((name, reason) for reason in reasons.values())
         return [
             {"objective": name, "reason": reason, "count": count, "of": tried[name]}
             for (name, reason), count in counts.most_common()

@@ -47,6 +47,9 @@ LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
 faster, and chooses by fewer results."""
 
+LARGEST_SEED = 2**32 - 1
+"""Largest random seed that every library takes, pymoo's and Optuna's NumPy generators included."""
+
 LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
@@ -238,6 +241,8 @@ def compose(
         NastkError: a name that does not exist, or an argument that cannot be used.
     """
     objects = objects or Objects()
+    if isinstance(description.seed, int) and description.seed > LARGEST_SEED:
+        raise InvalidValue(f"seed is a whole number of at most {LARGEST_SEED}; got {description.seed}")
     for name, least in LEAST.items():
         value = getattr(description, name)
         missing = value is None and name in ("measurements", "batch")

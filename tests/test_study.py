@@ -769,6 +769,25 @@ def test_a_failed_latency_leaves_the_accuracy(tmp_path: Path) -> None:
             assert set(table["latency_source"]) == {"predicted"}
 
 
+def test_a_free_objective_without_a_value_is_said() -> None:
+    def lost(archs: Archs) -> Any:
+        return np.where(archs[:, 3] == 2, np.nan, latency(archs))
+
+    goals = [oracle("accuracy"), oracle("latency", lost, expensive=False)]
+    result = nastk.search(SPACE, goals, searcher="random", budget=20)
+    (row,) = result.failures
+    assert (row["objective"], row["reason"], row["of"]) == ("latency", "no value", 20)
+    assert row["count"] == sum(arch[3] == 2 for arch in result.searcher.archs_) > 0
+    said = " ".join(Summary(result).chart.notes)
+    assert f"Failed: {row['count']} of 20 of latency: {row['count']} x no value." in said
+    assert "Not compared with the others: " in said
+
+
+def test_a_seed_that_some_libraries_refuse_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="seed is a whole number of at most 4294967295"):
+        nastk.search(SPACE, objectives(), searcher="random", budget=3, seed=2**32)
+
+
 def test_an_evaluation_may_exit_or_move_and_nothing_else_changes(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()

@@ -152,6 +152,8 @@ class Summary:
                 broken[record.arch] = record.objective
             else:
                 values.setdefault(record.arch, []).append(f"{record.objective} {number(record.value)}")
+        for name, reasons in self.result.free_failures.items():
+            broken |= dict.fromkeys(reasons, name)
         front = {tuple(arch) for arch in self.result.front_archs.tolist()}
         return [
             f"{self.space.format(arch)} ({', '.join(values[arch])}; {name} failed)"  # type: ignore[arg-type]
