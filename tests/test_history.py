@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,15 @@ def test_a_short_outage_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [r.key for r in open_history(f"sqlite:///{tmp_path}/run.db").records()] == [FULL.key]
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises, also in a process of a parallel test run, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_the_wait_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nastk.database.BUSY", 0.05)
     history = open_history(f"sqlite:///{tmp_path}/run.db")

@@ -169,7 +169,7 @@ def test_a_wrong_configuration_file(capsys: pytest.CaptureFixture[str], tmp_path
 @pytest.mark.parametrize(
     ("text", "cure"),
     [
-        ("network,time\n1,2\n", "columns arch and ms"),
+        ("network,time\n1,2\n", "needs a column ms of latencies"),
         ("arch,ms\n12,fast\n", "line 2"),
         ("arch,ms\n12,1.0\n13,-1\n", "line 3"),
         ("arch,ms\n99999,1.0\n", "0 to 15624"),

@@ -375,7 +375,7 @@ def test_the_main_job_finds_a_front_for_this_machine(tmp_path: Path, capsys: pyt
     assert set(front["accuracy_source"]) == {"predicted"}
     assert set(front["latency_source"]) == {"measured"}
     assert front["accuracy"].max() > 92  # which four of the front are kept depends on the machine's load
-    assert len(result["chart"]["cloud"]["archs"]) == 5000
+    assert 4900 < len(result["chart"]["cloud"]["archs"]) <= 5000  # less those that were evaluated
     assert "estimate of the shipped predictor" in capsys.readouterr().out
 
 

@@ -205,7 +205,7 @@ def test_many_short_trainings_make_up_for_full_ones(name: str) -> None:
     alone = nastk.predictor(name).fit(task).predict(others).mean
     both = adapted(nastk.predictor(name), Task(SPACE, task.archs, task.values, "accuracy", "%", "max", lower=lower))
     truth = accuracy(others)
-    assert spearman(both.predict(others).mean, truth) > spearman(alone, truth) + 0.1
+    assert spearman(both.predict(others).mean, truth) > spearman(alone, truth) + 0.05
     assert np.isfinite(both.predict(others).std).all() or name == "ridge"
 
 
