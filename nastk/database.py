@@ -121,7 +121,7 @@ class Database:
 
     def __init__(self, storage: str | os.PathLike[str]):
         text = os.fspath(storage)
-        if isinstance(storage, os.PathLike):
+        if isinstance(storage, os.PathLike) or ("://" not in text and Path(text).is_file()):
             text = sqlite_url(text)
         try:
             url = sa.make_url(text)

@@ -132,6 +132,10 @@ NO_VALUE = "no value"
 """Reason of a failure without an exception: the oracle answered NaN, as for a diverged training or an unknown row."""
 
 
+LONGEST_REASON = 300
+"""Characters of an exception's message to keep: CUDA's and the exporter's have pages."""
+
+
 class Failure(Exception):
     """An error that nastk raises on purpose, but in a user's function or network: a failure of that architecture.
 
@@ -148,8 +152,10 @@ def is_transient(reason: str) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """A failure's reason in one line: the exception's name and what it says."""
-    text = (str(error).strip().splitlines() or [""])[0]
+    """A failure's reason in one line of at most :data:`LONGEST_REASON` characters: the exception's name and message."""
+    text = " ".join(str(error).split())
+    if len(text) > LONGEST_REASON:
+        text = f"{text[:LONGEST_REASON]}..."
     if isinstance(error, Failure):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

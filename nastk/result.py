@@ -177,20 +177,21 @@ class Result:
     def failures(self) -> list[dict[str, Any]]:
         """Failed evaluations of this search by objective and reason, most frequent first.
 
-        Each ``{"objective", "reason", "count", "of"}``; `of` is how many evaluations of the objective there were. A
-        free objective was evaluated on every architecture that the search knows.
+        Each ``{"objective", "purpose", "reason", "count", "of"}``; `of` is how many evaluations of the objective there
+        were for this purpose. A free objective was evaluated on every architecture that the search knows.
         """
-        counts: Counter[tuple[str, str]] = Counter()
-        tried: Counter[str] = Counter()
+        counts: Counter[tuple[str, Purpose, str]] = Counter()
+        tried: Counter[tuple[str, Purpose]] = Counter()
         for record in self.history.records():
-            tried[record.objective] += not record.study
-            counts[record.objective, record.reason] += record.status == "failed" and not record.study
+            tried[record.objective, record.purpose] += not record.study
+            failed = record.status == "failed" and not record.study
+            counts[record.objective, record.purpose, record.reason] += failed
         for name, reasons in self.free_failures.items():
-            tried[name] = len(self.searcher.archs_)
-            counts.update((name, reason) for reason in reasons.values())
+            tried[name, "search"] = len(self.searcher.archs_)
+            counts.update((name, "search", reason) for reason in reasons.values())
         return [
-            {"objective": name, "reason": reason, "count": count, "of": tried[name]}
-            for (name, reason), count in counts.most_common()
+            {"objective": name, "purpose": purpose, "reason": reason, "count": count, "of": tried[name, purpose]}
+            for (name, purpose, reason), count in counts.most_common()
             if count
         ]
 

@@ -93,7 +93,7 @@ class DurableHistory(History):
         last = next(iter(reversed(studies.values())), None)
         if last is not None:
             self.notes.append(
-                f"Began study {name!r} in {self.storage}: it differs from {last.name!r} there in "
+                f"Began study {name!r} in {self.storage}: different from {last.name!r} there: "
                 f"{_differences(json.loads(last.config), config)}."
             )
         return int(key[0]), name
@@ -139,13 +139,21 @@ class DurableHistory(History):
                     have.add(key)
                     connection.execute(sa.insert(RECORDS).values(**values))
         rows = connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id)).all()
+        mended = 0
         for row in rows:
-            if row.origin:
-                taken[row.objective, row.origin] += 1
             of = self._identities.get(row.objective)
-            if of is not None:
-                edited.update((row.objective, said) for said in of.edited_since(row.version))
-        for (name, origin), count in taken.items():
+            changes = of.edited_since(row.version) if of is not None else []
+            if changes and row.status == "failed":  # perhaps it was edited to mend this
+                connection.execute(sa.delete(RECORDS).where(RECORDS.c.id == row.id))
+                mended += 1
+                continue
+            taken[row.objective, row.origin] += bool(row.origin)
+            edited.update((row.objective, said) for said in changes)
+        if mended:
+            self.notes.append(
+                f"{mended} evaluation{'s' * (mended > 1)} that failed before the code was edited no longer count."
+            )
+        for (name, origin), count in (+taken).items():
             self.notes.append(
                 f"{count} evaluation{'s' * (count > 1)} of {name} known from study {origin!r} in {self.storage}, "
                 "beyond the budget."
@@ -439,11 +447,26 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         a, b = before.get(key), now.get(key)
         if a == b:
             continue
+        if key == "choices" and isinstance(a, list) and isinstance(b, list):
+            said.append(_different_choices(a, b))
+            continue
         if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
             pairs = [_only_differing(x, y) for x, y in zip(a, b, strict=True) if x != y]
             a, b = [x for x, _ in pairs], [y for _, y in pairs]
         said.append(f"{key} was {_short(a)}, now {_short(b)}")
     return "; ".join(said) or "nothing"
+
+
+def _different_choices(before: list[list[str]], now: list[list[str]]) -> str:
+    old, new = {name: options for name, *options in before}, {name: options for name, *options in now}
+    said = [
+        f"the options of {name} were {', '.join(old[name])} and are {', '.join(new[name])}"
+        for name in new
+        if name in old and old[name] != new[name]
+    ]
+    if list(old) != list(new):
+        said.append(f"the choices were {', '.join(old)} and are {', '.join(new)}")
+    return _short_text("; ".join(said))
 
 
 def _only_differing(a: Any, b: Any) -> tuple[Any, Any]:
@@ -454,7 +477,10 @@ def _only_differing(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    return _short_text(repr(value))
+
+
+def _short_text(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nastk.errors import InvalidValue, NastkError
+from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.evaluation import Key, Record, evaluate, evaluate_together, of_isomorphic
 from nastk.history import History
 from nastk.parallel import Uninterrupted, one_thread
@@ -33,6 +34,9 @@ no fewer than this."""
 FRUITLESS = 20
 """Consecutive proposals without anything new and affordable, after which the run ends. A searcher may propose known
 architectures now and then, and one that does so for ever must not hang the run."""
+
+FRACTIONS = 3
+"""Values of a percentage between 0 and 1 after which a user is asked whether they are fractions."""
 
 PATIENCE = 1.0
 """Further results are awaited before the next ask for at most this share of the time that the last one took: with 1, an
@@ -134,7 +138,8 @@ class Study:
                 raise self._all_failed(name)
         result = Result(self.searcher, self.history, self.retries)
         exhausted = [self._exhausted_note(name) for name in self._evaluable if self._is_exhausted(name)]
-        result.notes += [*self.history.notes, *exhausted]
+        result.notes += [*self.history.notes, *exhausted, *self._unspent_notes()]
+        result.notes += self._fraction_notes(self.searcher.expensive)
         return result
 
     def remaining(self) -> dict[str, int]:
@@ -148,10 +153,37 @@ class Study:
         return self._failures.get(name, 0) >= max(self.budget.get(name, 0), HOPELESS)
 
     def _exhausted_note(self, name: str) -> str:
-        return (
-            f"Stopped: {self._failures[name]} evaluations of {name} failed, as many as its budget allows; nastk study "
-            "retry lets the next run try them again."
+        place, study = self.history.place, getattr(self.history, "study", "")
+        again = (
+            f"; nastk study retry --storage {place} --study {study} lets the next run try them again" if place else ""
         )
+        return f"Stopped: {self._failures[name]} evaluations of {name} failed, as many as its budget allows{again}."
+
+    def _unspent_notes(self) -> list[str]:
+        """What is left of the budget where nothing else was proposed: the space, or another budget, is used up."""
+        if self.searcher.progress() is not None:
+            return []
+        spent = self.history.spent("search")
+        return [
+            f"{spent.get(name, 0)} of the budget of {self.budget[name]} evaluations of {name} were used: nothing "
+            "else was left to propose."
+            for name in self.searcher.expensive
+            if spent.get(name, 0) < self.budget.get(name, 0) and not self._is_exhausted(name)
+        ]
+
+    def _fraction_notes(self, names: Sequence[str]) -> list[str]:
+        """Percentages that look like fractions: every value is between 0 and 1."""
+        notes = []
+        for name in names:
+            objective = self._objectives[name]
+            values = [r.value for r in self.history.records("search") if r.objective == name and r.status == "ok"]
+            measured = objective.unit == "%" and objective.oracle.kind == "measured"
+            if measured and len(values) >= FRACTIONS and 0 < max(values) <= 1.0:
+                notes.append(
+                    f"Every value of {name} is between 0 and 1, as of fractions; it is in %: let the function return "
+                    "93.1 and not 0.931."
+                )
+        return notes
 
     def _resume(self) -> None:
         records = self.history.records("search")
@@ -325,6 +357,8 @@ class Study:
                 if self.history.find(proposal.arch, name, self._fidelity(proposal, name)) is None
                 and self._key(proposal, name) not in taken
             ]
+            if any(self._is_exhausted(name) for name in unknown):
+                continue  # the rest of what was to be evaluated of this network would be of no use
             room = left if all(left.get(name, 0) > 0 for name in unknown) else replaced
             names = [name for name in unknown if room.get(name, 0) > 0]
             for name in names:
@@ -364,6 +398,9 @@ class Study:
         self._remember(record)
         self._count_failure(record)
         self._report(record.objective)
+        if self.history.counts("search").get(record.objective) == FRACTIONS:  # soon, before hours are spent
+            for note in self._fraction_notes([record.objective]):
+                warnings.warn(note, DataWarning, stacklevel=2)
         if record.status == "failed" and record.objective not in self._successes:
             self._failed_now[record.objective] = self._failed_now.get(record.objective, 0) + 1
             if self._failed_now[record.objective] == HOPELESS:

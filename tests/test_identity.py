@@ -59,7 +59,7 @@ def test_reordered_options_are_another_study(tmp_path: Path) -> None:
     stored: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/run.db", "searcher": "random", "budget": 3}
     nastk.search(Widths("16", "32", "64"), [of_width(Widths("16", "32", "64"))], **stored)
     turned = Widths("64", "32", "16")
-    with pytest.warns(UserWarning, match=r"differs from 'nastk' there in choices was .*'16', '32', '64'"):
+    with pytest.warns(UserWarning, match="the options of width were 16, 32, 64 and are 64, 32, 16"):
         result = nastk.search(turned, [of_width(turned)], **stored)
     assert result.front[["arch", "accuracy"]].to_numpy().tolist() == [["64", 66.0]]
     assert not any(r.study for r in result.history.records()), "nothing of the other space is used"
@@ -148,6 +148,26 @@ def test_an_edited_function_is_a_warning_with_the_date(tmp_path: Path) -> None:
     assert result.history.counts() == {"accuracy": 5}
     assert any("2023-11-1" in note for note in result.notes)
     sys.modules.pop("edited_acc", None)
+
+
+def test_failures_before_a_function_was_edited_no_longer_count(tmp_path: Path) -> None:
+    file = tmp_path / "mended_acc.py"
+
+    def search() -> nastk.Result:
+        function = nastk.registry.load_object(f"{file}:acc")
+        goal = nastk.FunctionOracle(Toy(), function, "accuracy")
+        return nastk.search(Toy(), [goal], budget=6, searcher="random", storage=tmp_path / "run.db")
+
+    file.write_text("def acc(archs):\n    return archz.sum(axis=1)\n")
+    with pytest.raises(nastk.errors.NastkError, match="archz"):
+        search()
+    file.write_text("def acc(archs):\n    return archs.sum(axis=1)\n")
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    with pytest.warns(UserWarning, match="5 evaluations that failed before the code was edited no longer count"):
+        result = search()
+    assert not result.failures
+    assert result.history.counts() == {"accuracy": 6}
+    sys.modules.pop("mended_acc", None)
 
 
 # ---- studies of one storage

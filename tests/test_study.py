@@ -20,7 +20,7 @@ from effort import HANGS
 from toy import Toy, accuracy, latency, objectives, oracle
 
 import nastk
-from nastk.errors import InvalidValue, NastkError, StorageError, UnknownName
+from nastk.errors import DataWarning, InvalidValue, NastkError, StorageError, UnknownName
 from nastk.evaluation import Record
 from nastk.history import History
 from nastk.oracles.base import FunctionOracle, Oracle
@@ -222,7 +222,7 @@ def test_an_evaluation_that_raises_is_a_failed_record_and_the_run_continues() ->
 
     result = nastk.search(SPACE, [oracle("accuracy"), oracle("latency", sometimes)], searcher="random", budget=30)
     failed = [r for r in result.history.records() if r.status == "failed"]
-    assert {r.reason for r in failed} == {"RuntimeError: out of memory"}
+    assert {r.reason for r in failed} == {"RuntimeError: out of memory second line"}
     assert all(np.isnan(r.value) and r.arch[3] == 1 and r.objective == "latency" for r in failed)
     assert {r.attempts for r in failed} == {2}, "out of memory may pass: it is tried again"
     assert result.history.counts() == {"accuracy": 30, "latency": 30}
@@ -781,6 +781,40 @@ def test_a_free_objective_without_a_value_is_said() -> None:
     said = " ".join(Summary(result).chart.notes)
     assert f"Failed: {row['count']} of 20 of latency: {row['count']} x no value." in said
     assert "Not compared with the others: " in said
+
+
+def test_percentages_that_look_like_fractions_are_named_soon_and_in_the_end() -> None:
+    def fraction(archs: Archs) -> Any:
+        return accuracy(archs) / 100.0
+
+    with pytest.warns(DataWarning, match="Every value of accuracy is between 0 and 1") as warned:
+        result = nastk.search(SPACE, [oracle("accuracy", fraction), oracle("latency")], searcher="random", budget=6)
+    assert len(warned) == 1
+    assert any("return 93.1 and not 0.931" in note for note in result.notes)
+    assert not nastk.search(SPACE, objectives(), searcher="random", budget=6).notes
+
+
+def test_when_one_objective_fails_too_often_nothing_else_is_spent_on_its_networks() -> None:
+    def seldom(archs: Archs) -> Any:
+        if archs[0, 1] != 0:
+            raise ValueError("no")
+        return accuracy(archs)
+
+    result = nastk.search(SPACE, [oracle("accuracy", seldom), oracle("latency")], searcher="random", budget=8)
+    known = {r.arch for r in result.history.records() if r.objective == "accuracy" and r.status == "ok"}
+    assert {r.arch for r in result.history.records() if r.objective == "latency"} <= known
+    assert any("Stopped: 8 evaluations of accuracy failed" in note for note in result.notes)
+
+
+def test_a_budget_that_is_not_spent_is_said() -> None:
+    result = nastk.search(SPACE, objectives(), searcher="random", budget=500)
+    assert [note.split(" evaluations of ")[0] for note in result.notes] == ["63 of the budget of 500"] * 2
+
+
+def test_a_function_that_returns_nothing_is_said() -> None:
+    goal = FunctionOracle(SPACE, lambda arch: None, "accuracy", "%", "max", one_by_one=True)
+    with pytest.raises(NastkError, match="the function of accuracy returned None, and not a number: has it a return"):
+        nastk.search(SPACE, [goal], searcher="random", budget=5, storage=History())
 
 
 def test_a_seed_that_some_libraries_refuse_is_refused() -> None:

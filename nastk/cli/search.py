@@ -142,14 +142,20 @@ def search(
 
 def _history(options: RunOptions, folder: Path) -> str | Path:
     """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number."""
+    from nastk.report.text import printable
+
     if options.storage is not None:
         return options.storage
     path = folder / f"{HISTORY}.db"
+    if options.resume and not path.exists():
+        typer.echo(printable(f"nastk: nothing to resume in {options.out}; beginning anew"), err=True)
     if path.exists() and not options.resume:
         number = next(i for i in range(1, 1_000_000) if not (folder / f"{HISTORY}-{i}.db").exists())
         for end in ("", "-wal", "-shm"):  # of a run that was killed, SQLite's log is part of the database
             if (old := folder / f"{HISTORY}.db{end}").exists():
                 old.rename(folder / f"{HISTORY}-{number}.db{end}")
+        kept = f"{options.out}/{HISTORY}-{number}.db"
+        typer.echo(printable(f"nastk: the earlier history is now {kept}; --storage {kept} goes on with it"), err=True)
     return path
 
 

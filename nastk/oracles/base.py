@@ -240,6 +240,9 @@ class FunctionOracle(Oracle):
 
     def _one(self, arch: Archs, *fidelity: float) -> float:
         try:
-            return float(self.function(arch, *fidelity))
+            answer = self.function(arch, *fidelity)
         except self.failures:
             return float("nan")
+        if answer is None:
+            raise TypeError(f"the function of {self.name} returned None, and not a number: has it a return?")
+        return float(answer)

@@ -131,7 +131,8 @@ class Summary:
         notes = []
         by_objective: dict[str, list[dict[str, Any]]] = {}
         for row in self.result.failures:
-            by_objective.setdefault(row["objective"], []).append(row)
+            name = row["objective"] + (" in the verification" if row["purpose"] == "verify" else "")
+            by_objective.setdefault(name, []).append(row)
         for name, rows in by_objective.items():
             reasons = "; ".join(f"{row['count']} x {row['reason']}" for row in rows[:REASONS])
             more = f"; {len(rows) - REASONS} more reasons" if len(rows) > REASONS else ""

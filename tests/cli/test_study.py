@@ -97,7 +97,7 @@ def test_failed_evaluations_are_tried_again_when_asked_for(mine: Path, capsys: p
     [
         (["study", "list", "--storage", "sqlite:///none.db"], "no database sqlite:///none.db"),
         (["study", "show", "--storage", "sqlite:///run.db", "--study", "nastq"], "did you mean 'nastk'?"),
-        (["study", "retry", "--storage", "run.db"], "write sqlite:///run.db"),
+        (["study", "retry", "--storage", "none.db"], "write sqlite:///run.db"),
         ([*SEARCH, ACCURACY, "--retries", "-1"], "--retries must be at least 0"),
         ([*SEARCH, ACCURACY, "--storage", "sqlite://"], "in memory and would keep nothing"),
         ([*SEARCH, ACCURACY, "--predictor", "ridg"], "learns nothing"),
@@ -127,18 +127,23 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_evaluated(
     assert not (mine / "nastk-out" / "history.db").exists()
 
 
-def test_a_second_run_starts_anew_and_resume_goes_on(mine: Path) -> None:
+def test_a_second_run_starts_anew_and_resume_goes_on(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def evaluated(name: str) -> int:
         assert run(["study", "list", "--storage", f"sqlite:///nastk-out/{name}", "--json", "rows.json"]) == 0
         return int(json.loads((mine / "rows.json").read_text())[0]["evaluations"].split()[0])
 
     (mine / "mended").touch()
     assert run([*SEARCH, ACCURACY, "--budget", "3", "--resume"]) == 0
+    assert "nothing to resume in nastk-out; beginning anew" in capsys.readouterr().err
     assert run([*SEARCH, ACCURACY, "--budget", "5", "--resume"]) == 0
     assert evaluated("history.db") == 5
     assert run([*SEARCH, ACCURACY, "--budget", "4"]) == 0
     assert (evaluated("history.db"), evaluated("history-1.db")) == (4, 5)
+    capsys.readouterr()
     assert run([*SEARCH, ACCURACY, "--budget", "2"]) == 0
+    assert "the earlier history is now nastk-out/history-2.db; --storage nastk-out/history-2.db goes on with it" in (
+        capsys.readouterr().err
+    )
     assert [evaluated(f"history{n}.db") for n in ("", "-1", "-2")] == [2, 5, 4]
 
 
