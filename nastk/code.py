@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PLAIN = (bool, int, float, str, type(None))
 """Values of a closure that tell it from another one of the same function."""
 
@@ -54,25 +56,66 @@ def code_of(thing: Any) -> Code | None:
     return Code(file.name, _digest(content), datetime.fromtimestamp(changed).strftime("%Y-%m-%d %H:%M"))
 
 
-def identify(function: Any) -> dict[str, Any]:
-    """What tells a function from others, JSON-able: file and name; for what has no name of its own, what it does."""
+def identify(function: Any, depth: int = 3) -> dict[str, Any]:
+    """What tells a function or class from others, JSON-able: file, name, and the values that it carries.
+
+    These are the defaults of its arguments, what it closes over, and the attributes of the object that it is a method
+    of, as far as they are numbers, texts, functions, and tuples or dictionaries of them; lists and arrays are left out,
+    which are mostly logs. A function that wraps another (`functools.wraps`) is taken for that one.
+    """
     if isinstance(function, partial):
-        given = repr((function.args, sorted(function.keywords.items())))
-        return {**identify(function.func), "arguments": given}
-    function = _plain_function(function)
-    file = _file_of(function)
-    found: dict[str, Any] = {"function": _name_of(function)}
+        given = [_state(function.args, depth), _state(dict(function.keywords), depth)]
+        return {**identify(function.func, depth), "arguments": given}
+    owner = getattr(function, "__self__", None)
+    plain = _plain_function(function)
+    if owner is None and plain is not inspect.unwrap(function):  # an object with __call__
+        owner = inspect.unwrap(function)
+    file, body = _file_of(plain), getattr(plain, "__code__", None)
+    found: dict[str, Any] = {"function": _name_of(plain)}
     if file is not None and not _is_installed(file):
         found["file"] = str(file)
     else:
-        found["module"] = getattr(function, "__module__", None)
-    body = getattr(function, "__code__", None)
+        found["module"] = getattr(plain, "__module__", None)
     if body is not None and "<lambda>" in found["function"]:
         found["body"] = _digest(_of_bytecode(body))
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
-    if plain := [value for value in cells if isinstance(value, PLAIN)]:
-        found["closure"] = plain
-    return found
+    names, cells = getattr(body, "co_freevars", ()), getattr(plain, "__closure__", None) or ()
+    carried = {
+        "closure": {name: cell.cell_contents for name, cell in zip(names, cells, strict=False) if _is_filled(cell)},
+        "defaults": getattr(plain, "__defaults__", None) or (),
+        "keywords": getattr(plain, "__kwdefaults__", None) or {},
+        "object": {} if isinstance(owner, types.ModuleType) else dict(getattr(owner, "__dict__", {})),
+    }
+    states = {name: _without_unknown(_state(value, depth)) for name, value in carried.items()}
+    return found | {name: state for name, state in states.items() if state}
+
+
+UNKNOWN = "?"
+"""Stands for a value that tells nothing, such as a log or an open file."""
+
+
+def _state(value: Any, depth: int) -> Any:
+    """A value as JSON-able content; :data:`UNKNOWN` for what is no number, text or function, or tuple or dictionary."""
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if depth and isinstance(value, (tuple, frozenset)):
+        return (
+            [_state(v, depth - 1) for v in sorted(value, key=repr)]
+            if isinstance(value, frozenset)
+            else [_state(v, depth - 1) for v in value]
+        )
+    if depth and isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _state(v, depth - 1) for key, v in value.items()}
+    if depth and isinstance(value, (types.FunctionType, types.MethodType, type)):
+        return identify(value, depth - 1)
+    return UNKNOWN
+
+
+def _without_unknown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_unknown(v) for key, v in value.items() if v != UNKNOWN}
+    return value
 
 
 def _plain_function(thing: Any) -> Any:

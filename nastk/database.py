@@ -100,6 +100,7 @@ BEGUN = sa.Table(
     sa.Column("running", sa.Integer, nullable=False),
     sa.Column("host", sa.String(200), nullable=False),
     sa.Column("process", sa.Integer, nullable=False),
+    sa.Column("run", sa.String(40), nullable=False),  # which opening of the study: process numbers come again
     sa.Column("deaths", sa.Integer, nullable=False),
     sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
 )
@@ -125,7 +126,7 @@ class Database:
             text = sqlite_url(text)
         try:
             url = sa.make_url(text)
-            self.shown = url.render_as_string(hide_password=True)
+            self.shown = without_password(url.render_as_string(hide_password=True))
             if url.get_backend_name() == "sqlite":
                 url = self._on_disk(url)
             self._engine = sa.create_engine(url, connect_args=PATIENT.get(url.get_backend_name(), {}))
@@ -245,4 +246,5 @@ def sqlite_url(path: str | os.PathLike[str]) -> str:
 
 def without_password(text: str) -> str:
     """A text with every password of a URL in it replaced by ``***``, also of one that cannot be read as a URL."""
+    text = re.sub(r"(?i)((?:password|passwd|pwd|passphrase|token|secret|key)=)[^&\s]*", r"\1***", text)
     return re.sub(r"([^:/@\s]*:)(?!//)\S*@", r"\1***@", text)

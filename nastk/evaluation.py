@@ -89,6 +89,7 @@ class Identity:
         target: the fidelity that a record without one has.
         fidelity: the objective's own.
         fidelities: that the oracle has.
+        sizes: number of options of each choice of the space.
         code: the user's source code that evaluates: in words, with the date of the last change, by its digest.
     """
 
@@ -96,6 +97,7 @@ class Identity:
     target: float | None = None
     fidelity: float | None = None
     fidelities: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -191,14 +193,17 @@ def evaluate_together(
 
 
 def _try(objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose) -> list[Record]:
-    oracle = objective.oracle
+    oracle, process = objective.oracle, os.getpid()
     folder = _working_directory()
     try:
         answer = oracle.evaluate(archs, fidelity)
-    except NastkError:
+    except (NastkError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:
-        # Any exception of a user's function or network is that architecture's failure, never the end of the run.
+    except BaseException as error:
+        # Whatever a user's function or network raises, `sys.exit` and the panic of a library in another language
+        # included, is that architecture's failure, never the end of the run.
+        if os.getpid() != process:  # a process that the function forked off, and that should end here
+            raise
         failure = error
     else:
         reasons = getattr(oracle, "reasons", {})
@@ -240,6 +245,11 @@ def _record(
     reason: str,
 ) -> Record:
     ok = bool(np.isfinite(value))
+    if np.isinf(value):
+        reason = f"{value:g} is no finite number"
+    elif ok and objective.oracle.kind == "measured" and objective.unit == "%" and "accuracy" in objective.name:
+        ok = bool(0 <= value <= 100)
+        reason = f"{value:g} % is no {objective.name}, which is from 0 to 100 %"
     return Record(
         tuple(int(v) for v in arch),
         objective.name,

@@ -60,5 +60,6 @@ def evaluation_identity(objective: Objective) -> Identity:
         objective.target,
         objective.fidelity,
         tuple(oracle.fidelities),
+        tuple(int(size) for size in whole.sizes),
         {c.digest: str(c) for c in codes},
     )

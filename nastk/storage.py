@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -55,6 +56,7 @@ class DurableHistory(History):
         self._database = Database(storage)
         self.storage = self.place = self._database.shown
         self._identities = dict(identities)
+        self._run = uuid4().hex
         self._database.create()
         self._id, self.study = self._database.within(
             lambda c: self._open(c, study, config, earlier), races=database.RACES
@@ -100,6 +102,14 @@ class DurableHistory(History):
 
     def _adopt(self, connection: sa.Connection, found: Any, config: dict[str, Any]) -> None:
         """Bring a study of an earlier version, which did not store the choices of its space, up to date."""
+        sizes = next((identity.sizes for identity in self._identities.values()), ())
+        for arch in connection.execute(sa.select(RECORDS.c.arch).where(RECORDS.c.study == found.id)).scalars():
+            row = [int(v) for v in arch.split(",")]
+            if sizes and (len(row) != len(sizes) or any(v >= size for v, size in zip(row, sizes, strict=True))):
+                raise InvalidValue(
+                    f"study {found.name!r} in {self.storage} is of another space: it holds the architecture {arch}; "
+                    "give another study name, or storage"
+                )
         update = sa.update(STUDIES).where(STUDIES.c.id == found.id)
         connection.execute(update.values(config=json.dumps(config, sort_keys=True)))
         for name, identity in self._identities.items():
@@ -171,7 +181,14 @@ class DurableHistory(History):
             found = rows.all()
             begun = connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
             # What was begun by a process that is no more ended it, or was ended with it.
-            dead = [row.id for row in begun if row.running and not (row.host == HOST and is_running(row.process))]
+            # A container gives every process the same number, and one process may open a study again.
+            dead = [
+                row.id
+                for row in begun
+                if row.running
+                and not (row.host == HOST and row.process != os.getpid() and is_running(row.process))
+                and row.run != self._run
+            ]
             if dead:
                 died = sa.update(BEGUN).where(BEGUN.c.id.in_(dead))
                 connection.execute(died.values(running=0, deaths=BEGUN.c.deaths + 1))
@@ -197,7 +214,7 @@ class DurableHistory(History):
     # ---- writing
 
     def begin(self, evaluations: Sequence[Key]) -> None:
-        by = {"running": 1, "host": HOST, "process": os.getpid()}
+        by = {"running": 1, "host": HOST, "process": os.getpid(), "run": self._run}
 
         def note(connection: sa.Connection) -> None:
             for key in evaluations:
@@ -296,8 +313,9 @@ class DurableHistory(History):
             if not path.exists() or not is_mine(path):
                 continue
             rows = _read_spilled(path)
-            others = [row for row in rows if row["study"] != self.study]
-            mine = [{**row, "study": self._id} for row in rows if row["study"] == self.study]
+            of_mine = [row["study"] == self.study and self._could_be_mine(row) for row in rows]
+            others = [row for row, is_mine in zip(rows, of_mine, strict=True) if not is_mine]
+            mine = [{**row, "study": self._id} for row, is_mine in zip(rows, of_mine, strict=True) if is_mine]
             if not mine:
                 continue
 
@@ -318,6 +336,11 @@ class DurableHistory(History):
             else:
                 path.unlink()
             self.notes.append(f"Took in {count} evaluation{'s' * (count != 1)} from {path}.")
+
+    def _could_be_mine(self, row: dict[str, Any]) -> bool:
+        """Whether a row is of an evaluation that this study has: another study may have had the same name."""
+        identity = self._identities.get(row["objective"])
+        return row["evaluation"] == ("" if identity is None else identity.digest)
 
     def close(self) -> None:
         self._database.close()
@@ -407,7 +430,7 @@ def retry(storage: str | os.PathLike[str], study: str) -> int:
             if r.purpose == "search":
                 arch = [int(v) for v in r.arch.split(",")]
                 again.append([arch, [r.objective, *skipped.get(tuple(arch), ())], _number_or_none(r.fidelity)])
-        state["open"] = again + state.get("open", [])
+        state["retry"] = again + state.get("retry", [])
         connection.execute(sa.delete(RECORDS).where(failed))
         connection.execute(sa.delete(BEGUN).where(BEGUN.c.study == row.id))
         connection.execute(sa.update(STUDIES).where(STUDIES.c.id == row.id).values(state=json.dumps(state)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -49,6 +50,8 @@ class _Open:
 
     proposal: Proposal
     missing: list[str]
+    again: bool = False
+    """Whether it failed in an earlier run and is tried again: that is no part of the budget, which others have used."""
 
 
 class Study:
@@ -193,10 +196,15 @@ class Study:
             self._count_failure(record)
         state = dict(self.history.state() or {})
         proposed = state.pop("open", [])
+        again = state.pop("retry", [])
         self._skipped = {tuple(arch): list(names) for arch, names in state.pop("skipped", [])}
         if state:
             self.searcher.load_state(state)
-        self._open = self._cut([Proposal(np.array(a, dtype=np.int64), tuple(o), f) for a, o, f in proposed])
+        self._open = [
+            _Open(Proposal(np.array(a, dtype=np.int64), tuple(o), f), [n for n in o if n in self._objectives], True)
+            for a, o, f in again
+        ]
+        self._open += self._cut([Proposal(np.array(a, dtype=np.int64), tuple(o), f) for a, o, f in proposed])
 
     def _run_inline(self) -> None:
         while True:
@@ -275,6 +283,10 @@ class Study:
         finally:
             for job in running:
                 job.cancel()
+            if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+                # The executor waits for what is running anyway; a second Ctrl-C gives it up.
+                with suppress(KeyboardInterrupt), self._shield.lifted():
+                    wait(running)
             for job, entry in running.items():  # keep every finished evaluation, whatever else went wrong
                 if job.done() and not job.cancelled() and job.exception() is None:
                     with suppress(NastkError):
@@ -337,7 +349,7 @@ class Study:
         """Evaluations of each objective that the budget allows beside the open proposals."""
         left = self.remaining()
         for entry in self._open:
-            for name in entry.missing:
+            for name in entry.missing if not entry.again else ():
                 left[name] = max(left[name] - 1, 0)
         return left
 
@@ -385,12 +397,13 @@ class Study:
             entry.missing.clear()
         if not entry.missing:
             self._open.remove(entry)
-        proposed = [
-            [[int(v) for v in e.proposal.arch], list(e.missing), e.proposal.fidelity] for e in self._open
-        ]  # fmt: skip
         if record.status == "failed":
             record = replace(record, charged=self.count_failures)
-        state = {**self.searcher.state(), "open": proposed}
+        elif entry.again:
+            record = replace(record, charged=False)
+        state = {**self.searcher.state(), "open": self._proposed(again=False)}
+        if retries := self._proposed(again=True):
+            state["retry"] = retries
         if self._skipped:
             state["skipped"] = [[list(arch), names] for arch, names in self._skipped.items()]
         self.history.add([record], state)
@@ -405,6 +418,14 @@ class Study:
             self._failed_now[record.objective] = self._failed_now.get(record.objective, 0) + 1
             if self._failed_now[record.objective] == HOPELESS:
                 raise self._all_failed(record.objective)
+
+    def _proposed(self, again: bool) -> list[list[Any]]:
+        """The open proposals, JSON-able; those that are tried again, or the others."""
+        return [
+            [[int(v) for v in e.proposal.arch], list(e.missing), e.proposal.fidelity]
+            for e in self._open
+            if e.again == again
+        ]
 
     def _report(self, label: str) -> None:
         if self.progress is not None:

@@ -21,7 +21,7 @@ from toy import Toy
 
 from nastk.database import without_password
 from nastk.errors import InvalidValue, StorageError, UnknownName
-from nastk.evaluation import Record
+from nastk.evaluation import Identity, Record
 from nastk.history import History
 from nastk.parallel import Uninterrupted
 from nastk.storage import open_history, retry, studies
@@ -343,10 +343,43 @@ def test_the_second_death_during_an_evaluation_fails_it(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_of_a_process_that_is_still_there_is_no_suspect(tmp_path: Path) -> None:
-    history = open_history(f"sqlite:///{tmp_path}/run.db")
-    history.begin([KEY])
-    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
-    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
+    code = (
+        "import sys\nfrom nastk.storage import open_history\n"
+        "open_history(sys.argv[1]).begin(eval(sys.argv[2]))\nprint('begun', flush=True)\nsys.stdin.read()\n"
+    )
+    url = f"sqlite:///{tmp_path}/run.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, url, repr([KEY])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert not open_history(url).is_suspect(KEY)
+        process.kill()
+    assert open_history(url).is_suspect(KEY)
+
+
+def test_a_process_number_that_comes_again_is_another_process(tmp_path: Path) -> None:
+    """As in a container, where every run has the number 1, and where a worker ended and the process goes on."""
+    url = f"sqlite:///{tmp_path}/run.db"
+    open_history(url).begin([KEY])
+    assert open_history(url).is_suspect(KEY)
+
+
+def test_unsaved_records_of_another_study_of_the_same_name_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/run.db"
+    monkeypatch.setattr("nastk.database.OUTAGE", 0.0)
+    monkeypatch.setattr("nastk.database.BUSY", 0.05)
+    history = open_history(url, None, {"a": 1}, {"latency": Identity("one space")})
+    other = sqlite3.connect(tmp_path / "run.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="kept in"):
+        history.add([FULL])
+    other.close()
+    (tmp_path / "run.db").unlink()
+    assert len(open_history(url, None, {"a": 2}, {"latency": Identity("another space")})) == 0
+    assert (tmp_path / "run.db.unsaved.jsonl").exists()
 
 
 def test_an_abandoned_evaluation_is_no_suspect(tmp_path: Path) -> None:
@@ -383,6 +416,8 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
 
 def test_no_message_has_a_password(tmp_path: Path) -> None:
     for url in (
+        "postgresql://localhost:1/db?user=me&password=secret",
+        "postgresql://me:se@secret@localhost:1/db",
         "postgresql://me:secret@localhost:1/db",
         "nosuch://me:secret@host/db",
         "me:secret@host",
@@ -450,7 +485,8 @@ def test_failed_evaluations_are_forgotten_and_proposed_again(tmp_path: Path) -> 
     assert [r.key for r in again.records()] == [FULL.key]
     state = again.state()
     assert state is not None
-    assert state["open"] == [[list(FAILED.arch), ["latency"], FAILED.fidelity], [[0, 1, 2, 2], ["latency"], None]]
+    assert state["retry"] == [[list(FAILED.arch), ["latency"], FAILED.fidelity]]
+    assert state["open"] == [[[0, 1, 2, 2], ["latency"], None]]
     assert state["asks"] == 3
     assert retry(url, "nastk") == 0
     with pytest.raises(UnknownName, match="nastk"):

@@ -80,7 +80,7 @@ def test_options_of_a_space_are_part_of_its_identity() -> None:
     ten, hundred = Classes(10), Classes(100)
     before = ten.identity()
     assert before != hundred.identity()
-    assert before["build"] == {"classes": 10}
+    assert before["build"] == "{'classes': 10}"
     ten.sample(3, 0)
     ten.enumerate()
     assert ten.identity() == before == Classes(10).identity()
@@ -118,6 +118,29 @@ def test_what_a_function_closes_over_and_what_a_lambda_does_are_part_of_it() -> 
     pair = [lambda a: a.sum(), lambda a: a.max()]
     assert identify(pair[0]) != identify(pair[1])
     assert identify(partial(latency, 1)) != identify(partial(latency, 2))
+
+
+def test_what_an_object_and_the_defaults_of_a_function_hold_is_part_of_it() -> None:
+    class Trainer:
+        def __init__(self, dataset: str, **settings: float):
+            self.dataset, self.settings, self.log = dataset, settings, []  # type: ignore[var-annotated]
+
+        def train(self, archs: Archs) -> Any:
+            self.log.append(1)
+            return archs.sum()
+
+        __call__ = train
+
+    ten, hundred = Trainer("cifar10", lr=0.1), Trainer("cifar100", lr=0.1)
+    assert identify(ten.train) != identify(hundred.train)
+    assert identify(ten) != identify(hundred)
+    assert identify(ten.train) != identify(Trainer("cifar10", lr=0.2).train)
+    before = identify(ten.train)
+    ten.train(np.zeros(3))
+    assert identify(ten.train) == before, "a log is no setting"
+    made = [lambda a, k=k: a * k for k in (1, 2)]
+    assert identify(made[0]) != identify(made[1])
+    assert identify(lambda a, k=(1, 2): a)["defaults"] == [[1, 2]]
 
 
 def test_installed_code_has_no_version_and_a_users_file_has(tmp_path: Path) -> None:

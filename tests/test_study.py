@@ -707,7 +707,7 @@ def test_what_was_skipped_after_a_failure_is_evaluated_when_it_is_tried_again(tm
     assert failed
     assert retry(tmp_path / "run.db", "nastk") == len(failed)
     (tmp_path / "no GPU").unlink()
-    second = nastk.search(SPACE, goals, budget=9 + len(failed), **stored)
+    second = nastk.search(SPACE, goals, budget=9, **stored)
     assert len(second.searcher.complete()[0]) == 9 + len(failed)
     assert set(failed) <= {tuple(a) for a in second.searcher.complete()[0].tolist()}
 
@@ -809,6 +809,37 @@ def test_when_one_objective_fails_too_often_nothing_else_is_spent_on_its_network
 def test_a_budget_that_is_not_spent_is_said() -> None:
     result = nastk.search(SPACE, objectives(), searcher="random", budget=500)
     assert [note.split(" evaluations of ")[0] for note in result.notes] == ["63 of the budget of 500"] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (12345.0, "12345 % is no accuracy, which is from 0 to 100 %"),
+        (-5, "-5 % is no accuracy, which is from 0 to 100 %"),
+        (True, "TypeError: the function of accuracy returned True, and not a number"),
+        ("9_0.5", "TypeError: the function of accuracy returned '9_0.5', and not a number"),
+        (float("inf"), "inf is no finite number"),
+    ],
+)
+def test_an_accuracy_that_is_impossible_has_failed(value: Any, reason: str) -> None:
+    goal = FunctionOracle(SPACE, lambda arch: value, "accuracy", "%", "max", one_by_one=True)
+    history = History()
+    with pytest.raises(NastkError, match="all 5 evaluations of accuracy failed"):
+        nastk.search(SPACE, [goal], searcher="random", budget=5, storage=history, retries=0)
+    assert {r.reason for r in history.records()} == {reason}
+
+
+def test_a_panic_of_a_library_is_a_failure() -> None:
+    class Panic(BaseException):
+        pass
+
+    def panics(archs: Archs) -> Any:
+        if archs[0, 0] == 1:
+            raise Panic("index out of bounds")
+        return accuracy(archs)
+
+    result = nastk.search(SPACE, [oracle("accuracy", panics)], searcher="random", budget=9)
+    assert {row["reason"] for row in result.failures} == {"Panic: index out of bounds"}
 
 
 def test_a_function_that_returns_nothing_is_said() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ def silence(descriptor: int) -> None:
         os.close(null)
 
 
+CLOSED = (errno.EPIPE, errno.EBADF)
+"""Errors of a stream whose reader left, or that a user's function closed."""
+
+
 class _Forgiving:
     """A text stream whose `write` and `flush` end no command; all else is the stream's own."""
 
@@ -54,7 +59,9 @@ class _Forgiving:
     def write(self, text: str) -> int:
         try:
             return self._write(text)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
             silence(self._stream.fileno())
             return len(text)
 
@@ -68,7 +75,9 @@ class _Forgiving:
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
             silence(self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 HISTORY = "history"
 """Name, without .db, of the file in the folder of the results that keeps every evaluation."""
+
+DATABASE_FILES = ("", "-wal", "-shm")
+"""Ends of the names of a SQLite database's files: of a run that was killed, the log is part of the database."""
 
 Text = str | None
 Number = int | None
@@ -105,7 +109,9 @@ def search(
         rows = None if options.json is None else Path(options.json).absolute()
         check_outputs([*(folder / name for name in FILES), rows])
         search = run.compose(description)
-        search.keep_in(_history(options, folder), options.study)
+        place, process = _history(options, folder), os.getpid()
+        mine = not (folder / f"{HISTORY}.db").exists()
+        search.keep_in(place, options.study)
         for note in search.history.notes:
             typer.echo(printable(f"nastk: {note}"), err=True)
         started = time.perf_counter()
@@ -131,9 +137,11 @@ def search(
             raise
         finally:
             search.close()
-            if options.storage is None and not len(search.history):
-                for path in folder.glob(f"{HISTORY}.db*"):
-                    path.unlink()
+            # Only what this run made, and in which it has kept nothing; a process that a user's function forked off
+            # has nothing to tidy up.
+            if mine and options.storage is None and not len(search.history) and os.getpid() == process:
+                for end in DATABASE_FILES:
+                    (folder / f"{HISTORY}.db{end}").unlink(missing_ok=True)
     show_chart(summary.chart, typer.echo)
     failed = sum(row["count"] for row in result.failures)
     failures = f"{failed} evaluation{'s' * (failed > 1)} failed. " if failed else ""
@@ -142,6 +150,7 @@ def search(
 
 def _history(options: RunOptions, folder: Path) -> str | Path:
     """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number."""
+    from nastk.database import UNSAVED
     from nastk.report.text import printable
 
     if options.storage is not None:
@@ -151,7 +160,7 @@ def _history(options: RunOptions, folder: Path) -> str | Path:
         typer.echo(printable(f"nastk: nothing to resume in {options.out}; beginning anew"), err=True)
     if path.exists() and not options.resume:
         number = next(i for i in range(1, 1_000_000) if not (folder / f"{HISTORY}-{i}.db").exists())
-        for end in ("", "-wal", "-shm"):  # of a run that was killed, SQLite's log is part of the database
+        for end in (*DATABASE_FILES, UNSAVED):
             if (old := folder / f"{HISTORY}.db{end}").exists():
                 old.rename(folder / f"{HISTORY}-{number}.db{end}")
         kept = f"{options.out}/{HISTORY}-{number}.db"

@@ -54,7 +54,7 @@ def retry_(storage: Storage, study: Name = "nastk") -> None:
     count = retry(storage, study)
     if count:
         what = f"{count} failed evaluation{'s' * (count > 1)}"
-        typer.echo(printable(f"{what} will be tried again by the next run of {study}, as far as its budget goes."))
+        typer.echo(printable(f"{what} will be tried again by the next run of {study}, beyond its budget."))
     else:
         typer.echo(printable(f"No evaluation of {study} failed."))
 

@@ -245,4 +245,6 @@ class FunctionOracle(Oracle):
             return float("nan")
         if answer is None:
             raise TypeError(f"the function of {self.name} returned None, and not a number: has it a return?")
+        if isinstance(answer, (bool, np.bool_, str, bytes)):
+            raise TypeError(f"the function of {self.name} returned {answer!r}, and not a number")
         return float(answer)

@@ -165,13 +165,13 @@ class SearchSpace:
         options = {
             name: value
             for name, value in vars(self).items()
-            if isinstance(value, (bool, int, float, str))
+            if isinstance(value, (bool, int, float, str, tuple))
             and name != "name"
             and not name.startswith("_")
             and not isinstance(getattr(type(self), name, None), cached_property)  # computed, and only when asked for
         }
         found = {"space": self.name, "choices": [[c.name, *c.options] for c in self.choices]}
-        return {**found, "build": options} if options else found
+        return {**found, "build": repr(options)} if options else found
 
     def source_code(self) -> Any:
         """The class or function whose source builds the networks."""

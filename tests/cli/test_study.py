@@ -86,7 +86,7 @@ def test_failed_evaluations_are_tried_again_when_asked_for(mine: Path, capsys: p
     assert run(["study", "retry", *storage]) == 0
     assert capsys.readouterr().out.startswith(f"{failed} failed evaluation")
     (mine / "mended").touch()
-    assert run([*SEARCH, ACCURACY, *storage, "--budget", str(7 + failed)]) == 0
+    assert run([*SEARCH, ACCURACY, *storage, "--budget", "7"]) == 0
     assert "Failed" not in capsys.readouterr().out
     assert run(["study", "retry", *storage]) == 0
     assert capsys.readouterr().out == "No evaluation of nastk failed.\n"
@@ -145,6 +145,25 @@ def test_a_second_run_starts_anew_and_resume_goes_on(mine: Path, capsys: pytest.
         capsys.readouterr().err
     )
     assert [evaluated(f"history{n}.db") for n in ("", "-1", "-2")] == [2, 5, 4]
+
+
+def test_a_run_that_is_refused_or_interrupted_at_once_leaves_an_earlier_history(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mine / "mended").touch()
+    assert run([*SEARCH, ACCURACY, "--budget", "3"]) == 0
+    before = (mine / "nastk-out" / "history.db").read_bytes()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nastk.study.Study.run", interrupted)
+    assert run([*SEARCH, ACCURACY, "--budget", "5", "--resume", "--seed", "3"]) == 130
+    assert (mine / "nastk-out" / "history.db").exists()
+    assert run([*SEARCH, ACCURACY, "--budget", "5"]) == 130
+    assert not (mine / "nastk-out" / "history.db").exists(), "nothing was evaluated"
+    assert (mine / "nastk-out" / "history-1.db").exists()
+    assert before
 
 
 def test_two_runs_do_not_write_to_one_folder(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
