@@ -76,7 +76,7 @@ class Summary:
 
     @cached_property
     def _unknown_bounds(self) -> list[str]:
-        """Constraints on estimates and on what must be evaluated: which of the table's architectures keep them is unknown."""
+        """Constraints on what is estimated or must be evaluated: it is unknown which rows of the table keep them."""
         of = {o.name: o for o in self.searcher.objectives}
         constrained = [(c, of[c.objective]) for c in self.searcher.constraints]
         return [
