@@ -430,9 +430,17 @@ def test_an_infeasible_front_is_neither_scored_nor_called_a_front() -> None:
     assert "hypervolume" not in {row["metric"] for row in summary.rows()}
 
 
-def test_a_bound_on_what_must_be_evaluated_has_no_true_front() -> None:
-    goals = [OfTable(Toy(), accuracy, "accuracy", "%", "max"), OfTable(Toy(), latency, "latency", "ms", "min")]
-    goals = [*goals, oracle("memory", latency)]
+class Guessed(FunctionOracle):
+    """A function of the toy as if a predictor gave it."""
+
+    kind = "estimate"
+
+
+@pytest.mark.parametrize(
+    "memory", [oracle("memory", latency), Guessed(Toy(), latency, "memory", "MB", "min", expensive=False)]
+)
+def test_a_bound_on_what_no_table_holds_has_no_true_front(memory: FunctionOracle) -> None:
+    goals = [OfTable(Toy(), accuracy, "accuracy", "%", "max"), OfTable(Toy(), latency, "latency", "ms", "min"), memory]
     summary = Summary(nastk.search(Toy(), goals, constraints=["memory<=9"], searcher="random", budget=20))
     assert summary.chart.true_front == summary.hypervolume == {}
     said = "No true front and no hypervolume: which of the table's architectures keep memory<=9 is not known."
