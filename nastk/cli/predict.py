@@ -60,7 +60,7 @@ def predict(
     if wanted and everything:
         raise InvalidValue("give architectures as arguments or --all, not both")
     if not wanted and not space.enumerable:
-        raise InvalidValue(f"{space.name} is too large to predict as a whole; name architectures as arguments")
+        raise InvalidValue(f"{space.whole.name} is too large to predict as a whole; name architectures as arguments")
     if pretrained and f"{predictor}-{space.name}" not in weights():
         have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")

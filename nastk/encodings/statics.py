@@ -20,7 +20,7 @@ class Statics(Encoding):
         self.options_ = dict(context.build_options) if context else {}
         kinds = list(space.statics(space.sample(1, seed=0), **self.options_))
         if not kinds:
-            raise Unsupported(f"{space.name} has no closed-form parameter or FLOP counts; leave 'statics' out")
+            raise Unsupported(f"{space.whole.name} has no closed-form parameter or FLOP counts; leave 'statics' out")
         self.names_ = [*kinds, *(f"log {k}" for k in kinds)]
         return self
 

@@ -154,7 +154,7 @@ def _ranked(space: SearchSpace, log_p: Array, more: bool, rng: np.random.Generat
         drawn = _draws(space, log_p[None], TRIES, rng)
         drawn = drawn[space.is_valid(drawn)]
         if not len(drawn):
-            raise Unsupported(f"of {TRIES} draws of the generator none belongs to {space.name}")
+            raise Unsupported(f"of {TRIES} draws of the generator none belongs to {space.whole.name}")
         score = (log_p * space.one_hot(drawn)).sum(axis=1)
         archs = drawn[np.argsort(-score, kind="stable")]
     return list(np.ascontiguousarray(archs, dtype=np.int64))

@@ -29,7 +29,7 @@ class Flops(Predictor):
     def _flops(self, archs: NDArray[np.int64]) -> NDArray[np.float64]:
         statics = self.task_.space.statics(archs, **self.task_.context.build_options)
         if "flops" not in statics:
-            raise Unsupported(f"{self.task_.space.name} has no closed-form FLOPs; use another predictor")
+            raise Unsupported(f"{self.task_.space.whole.name} has no closed-form FLOPs; use another predictor")
         return statics["flops"]
 
     def predict(self, archs: Any) -> Prediction:

@@ -22,6 +22,12 @@ KINDS: dict[str, str] = {
 }
 """Kinds of values as pictures and tables call them."""
 
+LEAST_VIOLATING = "least violating"
+"""What is shown in place of a front where nothing that keeps the constraints was found."""
+
+INTERVALS = {"prediction": "95 % interval of the prediction", "measurement": "spread of the measurement (± 1.96 s.d.)"}
+"""What the interval of a value is: of an estimate, and of what was measured, here or by a table's authors."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -51,13 +57,22 @@ class Value:
     Args:
         value: in the objective's unit.
         kind: measured, of a table, estimated or computed.
-        low, high: ends of its interval (estimates: 95 % of the predictive distribution; measurements: their spread).
+        low, high: ends of its interval: 95 % of the predictive distribution of an estimate; of what was measured, 1.96
+            standard deviations to each side (of a table's repeats; of the median of a timing here).
     """
 
     value: float
     kind: Kind
     low: float | None = None
     high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends of its interval; None where it has none."""
+        ends = (self.low, self.high)
+        if ends[0] is None or ends[1] is None or not all(map(math.isfinite, (ends[0], ends[1]))):
+            return None
+        return ends[0], ends[1]
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,7 @@ class Chart:
         cloud: estimates of architectures that were not evaluated.
         true_front: the table's own front, where it is known: values by name.
         notes: sentences below the title: sources of values, errors of predictions.
+        feasible: whether the front keeps the constraints; one that does not is called :data:`LEAST_VIOLATING`.
     """
 
     title: str
@@ -120,6 +136,12 @@ class Chart:
     cloud: Cloud = field(default_factory=Cloud)
     true_front: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    feasible: bool = True
+
+    @property
+    def front_name(self) -> str:
+        """What the front is called in legends."""
+        return "front" if self.feasible else LEAST_VIOLATING
 
     @property
     def xy(self) -> tuple[Axis, Axis]:
@@ -150,6 +172,7 @@ class Chart:
                 cloud=_cloud(content["cloud"]),
                 true_front={str(n): _numbers(values) for n, values in content["true_front"].items()},
                 notes=[str(n) for n in content["notes"]],
+                feasible=content.get("feasible", True),  # old files do not say it
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"not a chart: {type(error).__name__}: {error}") from error
@@ -163,6 +186,8 @@ class Chart:
         points = [*self.front, *self.evaluated]
         values = [v for p in points for v in (*p.shown.values(), *p.predicted.values())]
         kinds = [*(v.kind for v in values), *self.cloud.kinds.values()]
+        if not isinstance(self.feasible, bool):
+            return f"feasible is {self.feasible!r}, must be true or false"
         if not names or len(set(names)) < len(names):
             return "it needs axes of different names"
         if odd := [a for a in self.axes if not all(isinstance(v, str) for v in asdict(a).values())]:

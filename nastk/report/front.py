@@ -59,8 +59,9 @@ def chart_of(
         evaluated=_points(result, others),
         cloud=_cloud(searcher, rest),
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
+        feasible=not searcher.constraints or result.feasible,
     )
-    said = [_source_note(o, chart.front) for o in searcher.objectives]
+    said = [_source_note(o, chart) for o in searcher.objectives]
     agreements = [n for o in searcher.objectives if (n := agreement_note(chart, o.name))]
     return replace(chart, notes=[*said, *agreements, *notes])
 
@@ -74,18 +75,20 @@ def _without(space: SearchSpace, archs: Archs, known: Archs) -> Archs:
 def _title(searcher: Searcher) -> str:
     first, *rest = [o.name.replace("_", " ") for o in searcher.objectives]
     bounds = f", {', '.join(map(str, searcher.constraints))}" if searcher.constraints else ""
-    return f"{searcher.space.name}: {first}" + (f" against {', '.join(rest)}" if rest else "") + bounds
+    return f"{searcher.space.whole.name}: {first}" + (f" against {', '.join(rest)}" if rest else "") + bounds
 
 
-def _source_note(objective: Objective, front: Sequence[Point]) -> str:
+def _source_note(objective: Objective, chart: Chart) -> str:
     """Where the values of one objective come from, and how many of the front's are estimates."""
     label = Axis(objective.name, objective.unit).label
     if not objective.expensive:
         return f"{label}: {objective.oracle.source}."
+    front = chart.front
     estimates = sum(p.shown[objective.name].kind == "estimate" for p in front if objective.name in p.shown)
     if not estimates:
         return f"{label}: {objective.oracle.source}."
-    return f"{label}: {objective.oracle.source}; estimates for {estimates} of the {len(front)} of the front."
+    of = "of the front" if chart.feasible else chart.front_name
+    return f"{label}: {objective.oracle.source}; estimates for {estimates} of the {len(front)} {of}."
 
 
 def _sample(space: SearchSpace, seed: int) -> Archs:
@@ -176,21 +179,22 @@ def agreement(chart: Chart, name: str) -> dict[str, Any] | None:
     Over the architectures proposed as the front whose values were evaluated after they had been predicted.
 
     Returns:
-        How many architectures have both (``n``), Spearman's correlation, the median error in %, and the share of values
-        inside the 95 % interval; None where fewer than three have both.
+        How many architectures have both (``n``), Spearman's correlation (NaN for fewer than three, or where all are
+        equal), the median error in %, and the share of values inside the 95 % interval; None where none has both.
     """
     from scipy.stats import spearmanr
 
     points = [*chart.front, *chart.evaluated]
     pairs = [(p.predicted[name], p.shown[name].value) for p in points if name in p.predicted]
-    if len(pairs) < 3:
+    if not pairs:
         return None
     predicted: NDArray[np.float64] = np.array([v.value for v, _ in pairs])
     true: NDArray[np.float64] = np.array([v for _, v in pairs])
     inside = [v.low <= t <= v.high for v, t in pairs if v.low is not None and v.high is not None]
+    ranked = len(pairs) >= 3 and np.ptp(predicted) > 0 and np.ptp(true) > 0
     return {
         "n": len(pairs),
-        "spearman": float(spearmanr(predicted, true).statistic),
+        "spearman": float(spearmanr(predicted, true).statistic) if ranked else float("nan"),
         "median_error_percent": float(100 * np.median(np.abs(predicted / true - 1.0))),
         "inside_interval": float(np.mean(inside)) if inside else float("nan"),
     }
@@ -202,9 +206,13 @@ def agreement_note(chart: Chart, name: str) -> str:
     if found is None:
         return ""
     axis = next(a for a in chart.axes if a.name == name)
-    share = found["inside_interval"]
+    share, few = found["inside_interval"], found["n"] == 1
     inside = "" if np.isnan(share) else f"; {100 * share:.0f} % of them in their 95 % interval"
+    if few and inside:
+        inside = f"; {'inside' if share else 'outside of'} its 95 % interval"
+    spearman = "" if np.isnan(found["spearman"]) else f"Spearman {found['spearman']:.3f}, "
     return (
-        f"Prediction against truth of {axis.name.replace('_', ' ')} on {found['n']} proposed architectures: "
-        f"Spearman {found['spearman']:.3f}, median error {found['median_error_percent']:.1f} %{inside}."
+        f"Prediction against truth of {axis.name.replace('_', ' ')} on {found['n']} proposed "
+        f"architecture{'' if few else 's'}: {spearman}{'' if few else 'median '}error "
+        f"{found['median_error_percent']:.1f} %{inside}."
     )

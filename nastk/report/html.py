@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from nastk.files import write_text
-from nastk.report.chart import KINDS, Chart
+from nastk.report.chart import INTERVALS, KINDS, Chart
 from nastk.report.text import printable
 
 
@@ -22,7 +22,8 @@ def write_html(chart: Chart, path: str | os.PathLike[str]) -> None:
 def render(chart: Chart) -> str:
     """The page as text."""
     page = files("nastk.report").joinpath("front.html").read_text(encoding="utf-8")
-    data = json.dumps(_compact({**chart.to_dict(), "kinds": KINDS, "xy": [a.name for a in chart.xy]}), allow_nan=False)
+    words = {"kinds": KINDS, "intervals": INTERVALS, "front_name": chart.front_name}
+    data = json.dumps(_compact({**chart.to_dict(), **words, "xy": [a.name for a in chart.xy]}), allow_nan=False)
     notes = "\n".join(f"<li>{html.escape(printable(note))}</li>" for note in chart.notes)
     # "<" as an escape, so that no text in the data can end the script element
     parts = {"TITLE": html.escape(printable(chart.title)), "NOTES": notes, "DATA": data.replace("<", "\\u003c")}

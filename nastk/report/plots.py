@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nastk.files import atomic_path
-from nastk.report.chart import KINDS, Axis, Chart, Point, Value, staircase
+from nastk.report.chart import INTERVALS, KINDS, Axis, Chart, Point, Value, staircase
 from nastk.report.tables import number
 from nastk.report.text import drawable
 
@@ -72,10 +72,11 @@ def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
     front = [p for p in chart.front if p.at(x, y) is not None]
     if front:
         _intervals(axes, front, x, y)
-        steps = staircase([place for p in front if (place := p.at(x, y))], across, upward)
-        axes.plot(*zip(*steps, strict=True), color=FRONT, lw=1, alpha=0.45)
-        _markers(axes, chart, front, "front", {"ms": 6.5, "color": FRONT, "mew": 1.3, "zorder": 5})
-        _mark_outside(axes, front, x, y)
+        if chart.feasible:
+            steps = staircase([place for p in front if (place := p.at(x, y))], across, upward)
+            axes.plot(*zip(*steps, strict=True), color=FRONT, lw=1, alpha=0.45)
+        _markers(axes, chart, front, chart.front_name, {"ms": 6.5, "color": FRONT, "mew": 1.3, "zorder": 5})
+        _mark_outside(axes, chart, front, x, y)
     axes.set_xlabel(_label(across, [p.shown[x].kind for p in front]))
     axes.set_ylabel(_label(upward, [p.shown[y].kind for p in front]))
     axes.autoscale(enable=False)
@@ -99,8 +100,10 @@ def _markers(axes: Axes, chart: Chart, points: Sequence[Point], what: str, style
         axes.plot(*zip(*places, strict=True), MARKERS[unknown], ls="none", label=label, **look)
 
 
-def _mark_outside(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
+def _mark_outside(axes: Axes, chart: Chart, front: Sequence[Point], x: str, y: str) -> None:
     """An arrow on the edge, with the value, for each of the front that lies outside of the picture."""
+    from matplotlib.patheffects import withStroke
+
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for a, b in (place for p in front if (place := p.at(x, y))):
         arrow = "<" if a < left else ">" if a > right else "v" if b < bottom else "^" if b > top else ""
@@ -110,10 +113,12 @@ def _mark_outside(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
         at = min(max(a, left + inset[0]), right - inset[0]), min(max(b, bottom + inset[1]), top - inset[1])
         axes.plot(*at, arrow, ms=7, color=FRONT, mec="white", mew=0.6, zorder=6)
         name, value = (x, a) if arrow in "<>" else (y, b)
-        said = drawable(f"front: {name.replace('_', ' ')} {number(value)}")
-        halo = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        beside: dict[str, Any] = {"xytext": (7, -3), "textcoords": "offset points", "bbox": halo, "zorder": 6}
-        axes.annotate(said, at, fontsize=8, color=FRONT, **beside)
+        said = drawable(f"{chart.front_name}: {name.replace('_', ' ')} {number(value)}")
+        far = at[0] > 0.5 * (left + right)  # the text stays in the picture, and off its edges
+        beside: dict[str, Any] = {"xytext": (-7 if far else 7, 0), "ha": "right" if far else "left"}
+        beside |= {"va": {"v": "bottom", "^": "top"}.get(arrow, "center"), "textcoords": "offset points", "zorder": 6}
+        halo = [withStroke(linewidth=2, foreground="white")]
+        axes.annotate(said, at, fontsize=8, color=FRONT, path_effects=halo, **beside)
 
 
 def _kinds(chart: Chart, kinds: Sequence[str]) -> str:
@@ -130,23 +135,65 @@ def cloud_kind(chart: Chart, name: str) -> str:
 
 
 def _intervals(axes: Axes, front: Sequence[Point], x: str, y: str) -> None:
-    """95 % intervals of the estimates: those that a measurement has replaced are shown where they were predicted."""
-    label = "95 % interval of the prediction"
-    for name, other, bars, marker, width, faint in (
+    """Intervals of the front: broad bars of predictions, also of those that a measurement has replaced, and thin
+    whiskers of the spread of what was measured."""
+    said: set[str] = set()
+
+    def once(label: str) -> str:
+        """The label at its first use, for one entry in the legend."""
+        new = label not in said
+        said.add(label)
+        return label if new else ""
+
+    for name, other, lines, marker, width, faint in (
         (x, y, axes.hlines, "|", 3.5, 0.22),
         (y, x, axes.vlines, "_", 1.5, 0.3),
     ):
-        values = [(p.predicted.get(name, p.shown[name]), p.shown[other].value) for p in front]
-        spans = [(place, v.low, v.high) for v, place in values if v.low is not None and v.high is not None]
-        if spans:
-            bars(*zip(*spans, strict=True), color=FRONT, lw=width, alpha=faint, label=label)
-            label = ""
+        for what, found in spans(front, name).items():
+            if not found:
+                continue
+            ends = [(p.shown[other].value, *ends) for p, ends in found]
+            if what == "prediction":
+                lines(*zip(*ends, strict=True), color=FRONT, lw=width, alpha=faint, label=once(INTERVALS[what]))
+            else:
+                lines(*zip(*ends, strict=True), color=FRONT, lw=0.8, alpha=0.8, label=once(INTERVALS[what]))
+                caps = [(end, place) for place, *both in ends for end in both]
+                _scatter(axes, caps, name == x, marker=marker, s=16, linewidths=0.8, alpha=0.8)
+            _mark_cut(axes, ends, name == x, once)
         replaced = [(p.predicted[name].value, p.shown[other].value) for p in front if name in p.predicted]
         if replaced:
-            at = list(zip(*(replaced if name == x else [(b, a) for a, b in replaced]), strict=True))
-            known = axes.get_legend_handles_labels()[1]
-            said = "" if "predicted" in known else "predicted"
-            axes.scatter(at[0], at[1], marker=marker, s=40, color=FRONT, linewidths=1, label=said)
+            _scatter(axes, replaced, name == x, marker=marker, s=40, linewidths=1, label=once("predicted"))
+
+
+def _scatter(axes: Axes, places: Sequence[tuple[float, float]], across: bool, **look: Any) -> None:
+    """Marks at ``(value, place)``, where the value is of x (`across`) or of y."""
+    pairs = places if across else [(b, a) for a, b in places]
+    axes.scatter(*zip(*pairs, strict=True), color=FRONT, **look)
+
+
+def _mark_cut(axes: Axes, ends: Sequence[tuple[float, float, float]], across: bool, once: Callable[[str], str]) -> None:
+    """An open arrow where the picture's edge cuts an interval ``(place, low, high)`` of a point inside."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    (low, high), (least, most) = limits if across else limits[::-1]
+    inset = (0.008 if across else 0.011) * (high - low)
+    seen = [(place, a, b) for place, a, b in ends if least <= place <= most and a <= high and b >= low]
+    for arrow, cut in (
+        ("<" if across else "v", [(low + inset, place) for place, a, _ in seen if a < low]),
+        (">" if across else "^", [(high - inset, place) for place, _, b in seen if b > high]),
+    ):
+        if cut:
+            look: dict[str, Any] = {"marker": arrow, "s": 22, "linewidths": 0.9, "zorder": 4, "facecolors": "white"}
+            _scatter(axes, cut, across, label=once("interval goes on outside"), **look)
+
+
+def spans(front: Sequence[Point], name: str) -> dict[str, list[tuple[Point, tuple[float, float]]]]:
+    """Intervals of one objective in a front, with their points: of ``prediction`` and of ``measurement``."""
+    found: dict[str, list[tuple[Point, tuple[float, float]]]] = {what: [] for what in INTERVALS}
+    for point in (p for p in front if name in p.shown):
+        for value in (point.shown.get(name), point.predicted.get(name)):
+            if value is not None and value.interval is not None:
+                found["prediction" if value.kind == "estimate" else "measurement"].append((point, value.interval))
+    return found
 
 
 def left_out(chart: Chart, across: tuple[float, float], upward: tuple[float, float]) -> list[str]:
@@ -155,7 +202,8 @@ def left_out(chart: Chart, across: tuple[float, float], upward: tuple[float, flo
     said = []
     nowhere = sum(p.at(x, y) is None for p in chart.front)
     if nowhere:
-        said.append(f"{nowhere} of the front not drawn: a value is unknown.")
+        of = "of the front" if chart.feasible else chart.front_name
+        said.append(f"{nowhere} {of} not drawn: a value is unknown.")
     places = [place for p in chart.evaluated if (place := p.at(x, y))]
     outside = sum(not (across[0] <= a <= across[1] and upward[0] <= b <= upward[1]) for a, b in places)
     if outside:
@@ -168,6 +216,7 @@ def view(chart: Chart, name: str) -> tuple[float, float] | None:
 
     Of what is maximised, values below the cloud's worst tenth by a quarter are outliers (networks that learn nothing
     would fill the picture), but never the better half of the front; of what is minimised, the cloud's greatest 0.5 %.
+    Intervals of the front are shown whole where that needs less than half of the range more on a side.
     """
     import numpy as np
 
@@ -184,9 +233,21 @@ def view(chart: Chart, name: str) -> tuple[float, float] | None:
         inner = np.append(inner, np.quantile(cloud, [0.0, 0.995]))
     if len(inner) < 2:
         return None
-    low, high = float(inner.min()), float(inner.max())
+    low, high = _with_intervals(chart, name, float(inner.min()), float(inner.max()))
     margin = 0.04 * (high - low) or 1.0
     return low - margin, high + margin
+
+
+def _with_intervals(chart: Chart, name: str, low: float, high: float) -> tuple[float, float]:
+    """A range widened to the front's intervals: those of its members inside, by less than half of it on a side."""
+    within = [
+        ends for found in spans(chart.front, name).values() for p, ends in found if low <= p.shown[name].value <= high
+    ]
+    room = 0.5 * (high - low) or math.inf
+    return (
+        min([low, *(a for a, _ in within if a >= low - room)]),
+        max([high, *(b for _, b in within if b <= high + room)]),
+    )
 
 
 def _known(values: Sequence[float]) -> NDArray[np.float64]:

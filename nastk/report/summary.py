@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.evaluation import ISOMORPHIC
 from nastk.files import write_text
@@ -61,8 +62,11 @@ class Summary:
         return None if accuracy is None or latency is None else (accuracy, latency)
 
     @cached_property
-    def _protocol(self) -> tuple[ModnasProtocol, Any, Any] | None:
-        """MODNAS's protocol over the table, the rows it covers and their values; None where there is no table."""
+    def _protocol(self) -> tuple[ModnasProtocol, NDArray[np.int64], NDArray[np.float64]] | None:
+        """MODNAS's protocol over the table, the rows it covers and their values; None where there is no table.
+
+        It normalises by the whole table, with constraints too, so that hypervolumes under different bounds compare.
+        """
         if self._on_table is None:
             return None
         everything = self.space.enumerate()
@@ -71,30 +75,64 @@ class Summary:
         return ModnasProtocol(100.0 - values[known, 0], values[known, 1]), known, values[known]
 
     @cached_property
+    def _unknown_bounds(self) -> list[str]:
+        """Constraints on what is estimated or must be evaluated: it is unknown which rows of the table keep them."""
+        of = {o.name: o for o in self.searcher.objectives}
+        constrained = [(c, of[c.objective]) for c in self.searcher.constraints]
+        return [
+            str(c) for c, o in constrained if o.oracle.kind == "estimate" or (o.expensive and o.oracle.kind != "table")
+        ]
+
+    @cached_property
+    def _feasible(self) -> NDArray[np.bool_]:
+        """Which of the rows that the protocol covers and keeps are feasible by their true values."""
+        assert self._protocol is not None
+        protocol, known, _ = self._protocol
+        feasible = protocol.kept.copy()
+        of = {o.name: o.oracle for o in self.searcher.objectives}
+        archs = self.space.enumerate()[known]
+        for constraint in self.searcher.constraints:
+            feasible &= constraint.violation(of[constraint.objective](archs)) <= 0  # false where the value is unknown
+        return feasible
+
+    @cached_property
     def hypervolume(self) -> dict[str, float]:
-        """Hypervolume of the front by MODNAS's protocol, and of the table's true front; empty without a table."""
-        if self._protocol is None:
+        """Hypervolume of the front by MODNAS's protocol, and of the table's true front.
+
+        With constraints, of the feasible architectures of both. Empty without a table, and where nothing in it is
+        feasible or it cannot be told.
+        """
+        if self._protocol is None or self._unknown_bounds or not self._feasible.any():
             return {}
         protocol, known, _ = self._protocol
-        rows = np.flatnonzero(np.isin(known, self.space.index(self.result.front_archs)))
-        return {"hypervolume": protocol.hypervolume(rows), "true_front": protocol.front_hypervolume()}
+        found = np.isin(known, self.space.index(self.result.front_archs))
+        return {
+            "hypervolume": protocol.hypervolume(np.flatnonzero(found & self._feasible)),
+            "true_front": protocol.hypervolume(np.flatnonzero(self._feasible)),
+        }
 
     @cached_property
     def _true_front(self) -> dict[str, list[float]]:
-        if self._protocol is None or self._on_table is None:
+        if self._protocol is None or self._on_table is None or not self.hypervolume:
             return {}
-        protocol, _, values = self._protocol
-        kept = values[protocol.kept]
+        kept = self._protocol[2][self._feasible]
         best = kept[nondominated(kept * np.array([-1.0, 1.0]))]
         return {o.name: best[:, j].tolist() for j, o in enumerate(self._on_table)}
 
     # ---- notes
 
     def _hypervolume_notes(self) -> list[str]:
-        if not self.hypervolume:
+        if self._protocol is None:
             return []
+        if self._unknown_bounds:
+            bounds = ", ".join(self._unknown_bounds)
+            return [f"No true front and no hypervolume: which of the table's architectures keep {bounds} is not known."]
+        if not self.hypervolume:
+            bounds = ", ".join(map(str, self.searcher.constraints))
+            return [f"No architecture of the table keeps {bounds}: there is no true front and no hypervolume."]
         found, true = self.hypervolume["hypervolume"], self.hypervolume["true_front"]
-        return [f"Hypervolume by the MODNAS protocol: {found:.4f}; the table's true front has {true:.4f}."]
+        of, which = (" of what is feasible", "feasible ") if self.searcher.constraints else ("", "")
+        return [f"Hypervolume{of} by the MODNAS protocol: {found:.4f}; the table's true {which}front has {true:.4f}."]
 
     def _front_notes(self) -> list[str]:
         notes = []
@@ -205,7 +243,7 @@ class Summary:
         for objective in self.searcher.objectives:
             found = agreement(self.chart, objective.name)
             for metric in ("spearman", "median_error_percent"):
-                if found is not None:
+                if found is not None and not np.isnan(found[metric]):
                     metrics.append((f"{objective.name}_{metric}", found[metric], None))
         return [
             {**common, "metric": name, "mean": value, "ci95": None, "seeds": 1}

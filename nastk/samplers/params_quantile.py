@@ -26,5 +26,5 @@ class ParamsQuantile(Sampler):
     ) -> NDArray[np.int64]:
         statics = space.statics(archs, **(context.build_options if context else {}))
         if "params" not in statics:
-            raise Unsupported(f"{space.name} has no closed-form parameter count; use another sampler")
+            raise Unsupported(f"{space.whole.name} has no closed-form parameter count; use another sampler")
         return one_of_each_part(statics["params"], n, rng)

@@ -42,7 +42,7 @@ class Pool(SearchSpace):
         self.space = space
         self.members = members[np.sort(first)]
         self.members.setflags(write=False)
-        self.name = name or f"{space.name}-pool"
+        self._given, self.name = name, name or f"{space.name}-pool"
         self.choices, self.forms_differ = space.choices, space.forms_differ
         self.datasets = space.datasets  # type: ignore[misc]  # of this pool
 
@@ -68,6 +68,10 @@ class Pool(SearchSpace):
         return self.space.whole
 
     @property
+    def _called(self) -> str:
+        return self._given or f"the pool of {self.whole.name}"
+
+    @property
     def size(self) -> int:
         return len(self.members)
 
@@ -87,7 +91,7 @@ class Pool(SearchSpace):
             rows = np.ascontiguousarray(archs, dtype=np.int64)
             return np.array([self._place[row.tobytes()] for row in rows], dtype=np.int64)
         except KeyError:
-            raise InvalidArchitecture(f"an architecture is not in the pool {self.name}") from None
+            raise InvalidArchitecture(f"an architecture is not a member of {self._called}") from None
 
     def _sample(self, n: int, rng: np.random.Generator) -> Archs:
         return self.members[rng.integers(0, len(self.members), n)]

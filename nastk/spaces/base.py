@@ -155,6 +155,11 @@ class SearchSpace:
         """The space itself; for a pool, the space that it restricts."""
         return self
 
+    @property
+    def _called(self) -> str:
+        """The name for messages about its members: a pool's are not all of the space it is named after."""
+        return self.name
+
     def identity(self) -> dict[str, Any]:
         """What tells this space from others, JSON-able: its name, and its choices with their options in order.
 
@@ -227,20 +232,20 @@ class SearchSpace:
         if array.ndim == 1:
             array = array[None]
         if array.ndim != 2 or array.shape[1] != self.d:
-            raise InvalidArchitecture(f"{self.name} architectures have {self.d} choices; got shape {array.shape}")
+            raise InvalidArchitecture(f"{self.whole.name} architectures have {self.d} choices; got shape {array.shape}")
         if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.array_equal(array, np.round(array))):
-            raise InvalidArchitecture(f"{self.name} architectures are integers; got {array.dtype}")
+            raise InvalidArchitecture(f"{self.whole.name} architectures are integers; got {array.dtype}")
         array = array.astype(np.int64)
         outside = (array < 0) | (array >= self.sizes)
         if outside.any():
             row, column = np.argwhere(outside)[0]
             choice = self.choices[column]
             raise InvalidArchitecture(
-                f"{self.name}: {choice.name} is {array[row, column]}, must be 0 to {len(choice) - 1}"
+                f"{self.whole.name}: {choice.name} is {array[row, column]}, must be 0 to {len(choice) - 1}"
             )
         invalid = ~self.is_valid(array)
         if invalid.any():
-            raise InvalidArchitecture(f"not a member of {self.name}: {self.format(array[np.argmax(invalid)])}")
+            raise InvalidArchitecture(f"not a member of {self._called}: {self.format(array[np.argmax(invalid)])}")
         return array
 
     def is_valid(self, archs: Archs) -> NDArray[np.bool_]:
@@ -327,7 +332,7 @@ class SearchSpace:
         index = np.atleast_1d(np.asarray(index))
         if index.size and (index.min() < 0 or index.max() >= self.size):
             bad = index[(index < 0) | (index >= self.size)][0]
-            raise InvalidArchitecture(f"{self.name} has indices 0 to {self.size - 1}; got {bad}")
+            raise InvalidArchitecture(f"{self._called} has indices 0 to {self.size - 1}; got {bad}")
         return self.enumerate()[index]
 
     def enumerate(self) -> Archs:
@@ -356,7 +361,7 @@ class SearchSpace:
         """
         rng = np.random.default_rng(seed)
         if unique and n > self.size:
-            raise InvalidValue(f"{self.name} has only {self.size} architectures; {n} different ones were requested")
+            raise InvalidValue(f"{self._called} has only {self.size} architectures; {n} different ones were requested")
         if unique and self.enumerable:
             everything = self.enumerate()
             return everything[rng.choice(len(everything), n, replace=False)]
@@ -385,7 +390,7 @@ class SearchSpace:
             drawn = drawn[self.distinct(drawn)][:n]
             fruitless = FRUITLESS_DRAWS if self.enumerable else 0 if len(drawn) > before else fruitless + 1
         if len(drawn) < n:
-            raise InvalidValue(f"{n} different networks were requested; {self.name} has only {len(drawn)}")
+            raise InvalidValue(f"{n} different networks were requested; {self._called} has only {len(drawn)}")
         return drawn
 
     def _sample(self, n: int, rng: np.random.Generator) -> Archs:
@@ -589,7 +594,7 @@ class SearchSpace:
         Raises:
             Unsupported: it does.
         """
-        raise Unsupported(f"the space {self.name} builds no networks: it has no method build(self, arch)")
+        raise Unsupported(f"the space {self.whole.name} builds no networks: it has no method build(self, arch)")
 
     @property
     def has_networks(self) -> bool:
@@ -607,7 +612,7 @@ class SearchSpace:
         """
         if not self.has_networks:
             raise Unsupported(
-                f"{what} needs networks, and the space {self.name} builds none: define build(self, arch) and "
+                f"{what} needs networks, and the space {self.whole.name} builds none: define build(self, arch) and "
                 "input_shape(self) on it"
             )
 
@@ -617,11 +622,11 @@ class SearchSpace:
         Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
         gradients flow, returns logits.
         """
-        raise Unsupported(f"the space {self.name} has no supernet; nasbench201 has one")
+        raise Unsupported(f"the space {self.whole.name} has no supernet; nasbench201 has one")
 
     def input_shape(self, *_: Any, **options: Any) -> tuple[int, ...]:
         """Shape of one input of the network that :meth:`build` makes with these options, without the batch."""
-        raise Unsupported(f"{self.name} does not define the input shape of its networks")
+        raise Unsupported(f"{self.whole.name} does not define the input shape of its networks")
 
     def vocabulary(self, *_: Any, **options: Any) -> int | None:
         """Vocabulary size if inputs are tokens ``(length,)``; None for images and the like."""

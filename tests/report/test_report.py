@@ -14,19 +14,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from effort import HANGS
-from toy import Toy, oracle
+from toy import Toy, accuracy, latency, oracle
 
 import nastk
 from nastk.cli import run
 from nastk.cli.progress import follow
-from nastk.errors import DataError, StorageError
+from nastk.errors import DataError, InvalidArchitecture, StorageError
+from nastk.metrics import nondominated
+from nastk.oracles.base import FunctionOracle
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value, staircase
+from nastk.report.front import agreement_note
 from nastk.report.html import render, write_html
 from nastk.report.plots import _draw, left_out, view, write_png
 from nastk.report.rows import without_nan, write_csv, write_json
-from nastk.report.summary import show_chart
+from nastk.report.summary import Summary, show_chart
 from nastk.report.tables import number, show
 from nastk.report.text import printable
+from nastk.spaces._pool import Pool
 
 
 @pytest.fixture
@@ -295,6 +299,177 @@ def test_what_was_computed_is_not_called_an_estimate() -> None:
     assert not set(chart.cloud.archs) & {p.arch for p in (*chart.front, *chart.evaluated)}
 
 
+# ---- intervals: of predictions, of measurements, and where the picture ends
+
+
+@pytest.fixture
+def spread() -> Chart:
+    """One member measured with a spread after a prediction, one estimated, one whose interval is far too wide."""
+    table = Value(85.0, "table", 84.0, 86.0)
+    front = [
+        Point(
+            "a",
+            {"latency": Value(2.0, "measured", 1.6, 2.4), "accuracy": table},
+            {"latency": Value(2.6, "estimate", 2.1, 3.1)},
+        ),
+        Point("b", {"latency": Value(4.0, "estimate", 3.0, 5.0), "accuracy": Value(88.0, "table")}),
+        Point("c", {"latency": Value(6.0, "estimate", 5.5, 60.0), "accuracy": Value(90.0, "table")}),
+    ]
+    return Chart("spread", [Axis("accuracy", "%", "max"), Axis("latency", "ms", "min")], front)
+
+
+def lines_of(axes) -> dict[str, list[list[tuple[float, float]]]]:  # type: ignore[no-untyped-def]
+    """Segments of the bars and whiskers by the text of the legend."""
+    from matplotlib.collections import LineCollection
+
+    found: dict[str, list[list[tuple[float, float]]]] = {}
+    for lines in axes.collections:
+        if isinstance(lines, LineCollection):
+            wide = "prediction" if lines.get_linewidth()[0] > 1 else "measurement"
+            found.setdefault(wide, []).extend([tuple(map(float, end)) for end in s] for s in lines.get_segments())
+    return found
+
+
+def test_only_a_prediction_has_a_bar_and_a_measurement_a_whisker(spread: Chart) -> None:
+    axes = drawn(spread)
+    assert lines_of(axes) == {
+        "prediction": [[(2.1, 85.0), (3.1, 85.0)], [(3.0, 88.0), (5.0, 88.0)], [(5.5, 90.0), (60.0, 90.0)]],
+        "measurement": [[(1.6, 85.0), (2.4, 85.0)], [(2.0, 84.0), (2.0, 86.0)]],
+    }
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels.count("95 % interval of the prediction") == 1
+    assert labels.count("spread of the measurement (± 1.96 s.d.)") == 1
+    known = [replace(p, predicted={}) for p in spread.front[:1]]
+    labels = drawn(replace(spread, front=known)).get_legend_handles_labels()[1]
+    assert not any("predict" in label for label in labels), "nothing was predicted"
+
+
+def test_an_interval_is_in_the_picture_or_its_cut_is_marked(spread: Chart) -> None:
+    low, high = view(spread, "latency")
+    assert low < 1.6
+    assert 6.0 < high < 8.0, "an interval of ten times the range does not flatten the rest"
+    axes = drawn(spread)
+    (cut,) = [c for c in axes.collections if c.get_label() == "interval goes on outside"]
+    ((x, y),) = cut.get_offsets()
+    assert high - 0.05 * (high - low) < x < high
+    assert y == 90.0
+    labels = drawn(replace(spread, front=spread.front[:2])).get_legend_handles_labels()[1]
+    assert "interval goes on outside" not in labels
+
+
+def test_a_prediction_of_a_point_without_a_value_is_not_drawn(spread: Chart, tmp_path: Path) -> None:
+    del spread.front[0].shown["latency"]
+    write_png(spread, tmp_path / "front.png", dpi=50)
+    assert "predicted" not in drawn(spread).get_legend_handles_labels()[1]
+
+
+def test_the_text_beside_an_arrow_hides_no_axis(mixed: Chart) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    far = Point("far", {"latency": Value(9.5, "measured"), "accuracy": Value(11.0, "table")})
+    axes = drawn(replace(mixed, front=[*mixed.front, far]))
+    canvas = FigureCanvasAgg(axes.figure)
+    assert len(axes.texts) == 2
+    for text in axes.texts:
+        assert text.get_bbox_patch() is None
+        box, picture = text.get_window_extent(canvas.get_renderer()), axes.get_window_extent()
+        assert picture.x0 < box.x0 < box.x1 < picture.x1
+        assert picture.y0 < box.y0 < box.y1 < picture.y1
+
+
+# ---- constraints, and few predictions to compare
+
+
+class OfTable(FunctionOracle):
+    """A function of the toy as if a table held it."""
+
+    kind = "table"
+
+
+def bounded(*constraints: str) -> Summary:
+    """A search of a table of the toy's values: 20 of its 81 architectures."""
+    goals = [OfTable(Toy(), accuracy, "accuracy", "%", "max"), OfTable(Toy(), latency, "latency", "ms", "min")]
+    goals = [*goals, oracle("size", lambda archs: archs.sum(axis=1), "min", expensive=False)]
+    return Summary(nastk.search(Toy(), goals, constraints=constraints, searcher="random", budget=20))
+
+
+def rows_of(fronts: dict[str, list[float]]) -> set[tuple[float, float]]:
+    return {(round(a, 6), round(b, 6)) for a, b in zip(fronts["accuracy"], fronts["latency"], strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "keeps"), [("latency<=9", lambda a: latency(a) <= 9), ("size<=3", lambda a: a.sum(axis=1) <= 3)]
+)
+def test_with_constraints_the_true_front_is_of_the_feasible(constraint: str, keeps) -> None:  # type: ignore[no-untyped-def]
+    summary = bounded(constraint)
+    archs = Toy().enumerate()
+    archs = archs[keeps(archs)]
+    values = np.column_stack([accuracy(archs), latency(archs)])
+    best = values[nondominated(values * [-1.0, 1.0])]
+    assert rows_of(summary.chart.true_front) == rows_of({"accuracy": list(best[:, 0]), "latency": list(best[:, 1])})
+    free = bounded()
+    protocol, _, _ = free._protocol
+    rows = Toy().index(archs)
+    assert summary.hypervolume["true_front"] == pytest.approx(protocol.hypervolume(rows))
+    assert summary.hypervolume["true_front"] < free.hypervolume["true_front"] == protocol.front_hypervolume()
+    assert 0 < summary.hypervolume["hypervolume"] <= summary.hypervolume["true_front"]
+    assert "Hypervolume of what is feasible by the MODNAS protocol" in " ".join(summary.chart.notes)
+    assert summary.chart.feasible
+
+
+def test_an_infeasible_front_is_neither_scored_nor_called_a_front() -> None:
+    summary = bounded("latency<=0.5")
+    chart = summary.chart
+    assert chart.true_front == summary.hypervolume == {}
+    assert "No architecture of the table keeps latency<=0.5: there is no true front and no hypervolume." in chart.notes
+    assert not chart.feasible
+    assert Chart.from_dict(json.loads(json.dumps(chart.to_dict()))) == chart
+    labels = drawn(chart).get_legend_handles_labels()[1]
+    assert any(label.startswith("least violating: ") for label in labels)
+    assert not any("front" in label for label in labels)
+    assert "hypervolume" not in {row["metric"] for row in summary.rows()}
+
+
+class Guessed(FunctionOracle):
+    """A function of the toy as if a predictor gave it."""
+
+    kind = "estimate"
+
+
+@pytest.mark.parametrize(
+    "memory", [oracle("memory", latency), Guessed(Toy(), latency, "memory", "MB", "min", expensive=False)]
+)
+def test_a_bound_on_what_no_table_holds_has_no_true_front(memory: FunctionOracle) -> None:
+    goals = [OfTable(Toy(), accuracy, "accuracy", "%", "max"), OfTable(Toy(), latency, "latency", "ms", "min"), memory]
+    summary = Summary(nastk.search(Toy(), goals, constraints=["memory<=9"], searcher="random", budget=20))
+    assert summary.chart.true_front == summary.hypervolume == {}
+    said = "No true front and no hypervolume: which of the table's architectures keep memory<=9 is not known."
+    assert said in summary.chart.notes
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (1, "on 1 proposed architecture: error 6.0 %; inside its 95 % interval."),
+        (2, "on 2 proposed architectures: median error 5.5 %; 100 % of them in their 95 % interval."),
+        (3, "on 3 proposed architectures: Spearman 1.000, median error 5.0 %; 100 % of them in their 95 % interval."),
+    ],
+)
+def test_the_error_of_one_prediction_is_said(chart: Chart, n: int, said: str) -> None:
+    assert agreement_note(replace(chart, front=chart.front[:n], evaluated=[]), "latency").endswith(said)
+    assert agreement_note(replace(chart, front=[], evaluated=[]), "latency") == ""
+
+
+def test_a_pool_goes_by_the_name_of_its_space() -> None:
+    pool = Pool(Toy(), Toy().enumerate()[:30])
+    goals = [
+        FunctionOracle(pool, f, n, "", d) for f, n, d in ((accuracy, "accuracy", "max"), (latency, "latency", "min"))
+    ]
+    assert nastk.search(pool, goals, searcher="random", budget=5).chart().title == "toy: accuracy against latency"
+    with pytest.raises(InvalidArchitecture, match="not a member of the pool of toy: "):
+        pool.as_archs(Toy().enumerate()[40:41])
+
+
 # ---- a file of somebody else
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m<img src=x onerror=alert(1)>$\\frac{$@DATA@\u202e\n[bold]x"
@@ -360,6 +535,7 @@ said: list[str] = []
         (("axes", 0, "direction"), "up", "must be min or max"),
         (("axes", 0, "unit"), 7, "a part that is no text"),
         (("axes",), [], "axes of different names"),
+        (("feasible",), "no", "feasible is 'no', must be true or false"),
         (("cloud", "values", "latency"), [1.0], "other numbers of architectures"),
         (("true_front",), {"latency": [1.0], "accuracy": []}, "other numbers of values"),
         (("front",), 3, "TypeError"),
@@ -497,6 +673,39 @@ def test_all_of_the_front_is_in_the_picture(mixed: Chart, tmp_path: Path) -> Non
     assert all(inside(*place(p)) for p in tags(everything, "front") if "data-arch" in p)
     assert not tags(everything, "outside")
     assert "outside of the picture" not in everything[everything.index('id="left-out"') :][:80]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+def test_the_page_tells_predictions_from_measurements(spread: Chart, tmp_path: Path) -> None:
+    page = browse(spread, tmp_path)
+    lines = re.findall(r'<line [^>]*class="(prediction|measurement)"', page)
+    assert lines.count("prediction") == 3
+    assert lines.count("measurement") == 2
+    assert len(tags(page, "cut")) == 1
+    assert "Open arrows at the edge: an interval goes on outside." in page
+    legend = page[page.index('id="bar"') : page.index('id="plot"')]
+    assert "95 % interval of the prediction" in legend
+    assert "spread of the measurement (± 1.96 s.d.)" in legend
+    below = page[page.index('id="brackets"') : page.index('id="tip"')]
+    assert "[ – ] of an estimate: 95 % interval of the prediction" in below
+    assert "[ – ] of other values: spread of the measurement (± 1.96 s.d.)" in below
+    measured = [replace(p, predicted={}) for p in spread.front[:1]]
+    page = browse(replace(spread, front=measured, feasible=False), tmp_path)
+    seen = page[page.index('id="bar"') : page.index('id="tip"')]
+    assert "predict" not in seen
+    assert "least violating: " in seen
+    assert "front:" not in seen
+
+
+@pytest.mark.long
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+def test_an_interval_down_to_zero_is_drawn_on_a_logarithmic_axis(spread: Chart, tmp_path: Path) -> None:
+    spread.front[1].shown["latency"] = Value(4.0, "estimate", 0.0, 5.0)
+    page = browse(spread, tmp_path, "document.querySelectorAll('#bar input')[0].click()")
+    assert len(tags(page, "cut")) == 2
+    assert "Infinity" not in page[page.index('id="plot"') : page.index('id="tip"')]
+    assert "NaN" not in page[page.index('id="plot"') : page.index('id="tip"')]
 
 
 @pytest.mark.long

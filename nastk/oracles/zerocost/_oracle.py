@@ -178,10 +178,8 @@ class ZeroCost:
             self.reasons.setdefault(text, {}).update(found.reasons)
         if found.output:
             if self._options["output"] is None and found.output not in self.outputs.values():
-                message = (
-                    f"{self.space.name}: of several outputs of the networks, {found.output!r} is taken for the logits"
-                )
-                warnings.warn(message, SeveralOutputs, stacklevel=2)
+                message = f"of several outputs of the networks, {found.output!r} is taken for the logits"
+                warnings.warn(f"{self.space.whole.name}: {message}", SeveralOutputs, stacklevel=2)
             self.outputs[text] = found.output
 
     def oracle(self, name: str) -> Oracle:
