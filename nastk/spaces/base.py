@@ -171,7 +171,7 @@ class SearchSpace:
             name: value
             for name, value in vars(self).items()
             if isinstance(value, (bool, int, float, str, tuple))
-            and name != "name"
+            and name not in ("name", "choices")
             and not name.startswith("_")
             and not isinstance(getattr(type(self), name, None), cached_property)  # computed, and only when asked for
         }
