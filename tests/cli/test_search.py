@@ -164,13 +164,13 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
 
 def test_the_saved_result_draws_again(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ARGUMENTS) == 0
-    assert run(["report", "nastk-out", "--png", "AGAIN.PNG"]) == 0
-    assert (tiny / "AGAIN.PNG").read_bytes() == (tiny / "nastk-out" / "front.png").read_bytes()
     assert run(["report", "nastk-out/result.json", "--html", "again.html", "--png", "again.png"]) == 0
     assert (tiny / "again.html").read_text() == (tiny / "nastk-out" / "front.html").read_text()
     assert (tiny / "again.png").read_bytes() == (tiny / "nastk-out" / "front.png").read_bytes()
     first, again = capsys.readouterr().out.split("Took")
     assert again.split("\n", 1)[1].strip() == first.strip()
+    assert run(["report", "nastk-out", "--png", "AGAIN.PNG"]) == 0
+    assert (tiny / "AGAIN.PNG").read_bytes() == (tiny / "nastk-out" / "front.png").read_bytes()
 
 
 # ---- constraints, configuration
