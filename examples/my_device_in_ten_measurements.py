@@ -20,7 +20,8 @@ mine = few.adapt(measured)
 
 everything = space.enumerate()
 prediction = mine.predict(everything)
-print(f"this machine resembles {', '.join(f'{n} ({r:.2f})' for n, r in mine.resembles()[:3])}")
+alike = ", ".join(f"{name} ({rank:.2f})" for name, rank in mine.resembles()[:3] if rank > 0.5)
+print(f"this machine resembles {alike or 'no known device'}")
 error = np.median(np.abs(mine.left_out() / measured.values - 1))
 print(f"leave-one-out median error of the measurements: {100 * error:.1f} %")
 for i in np.argsort(prediction.mean)[:: len(everything) // 5]:

@@ -92,11 +92,34 @@ def import_(
     form, files = _form(paths)
     options: dict[str, Any] = {"space": space, "columns": column, "dataset": dataset, "device": device}
     for found in imported.bring(form, files, name, fidelity=fidelity, arch=arch, **options):
-        metrics = list(dict.fromkeys(c.metric for c in found.columns))
-        more = f" and {len(metrics) - 4} more metrics" if len(metrics) > 5 else ""
-        what = ", ".join(metrics[: 4 if more else 5]) + more
+        what = _ranges(found)
         told = f"imported {found.label}: {what} of {found.rows} architectures, in the table {found.space} now"
         typer.echo(printable(told))
+
+
+def _ranges(found: Any) -> str:
+    """The metrics of an import, each with its least and greatest value: a wrong unit shows there."""
+    ranges: dict[tuple[str, str], list[float]] = {}
+    for column, ends in zip(found.columns, found.ranges, strict=True):
+        known = [end for end in ends if end == end]  # NaN where a column of a form holds no value
+        ranges.setdefault((column.metric, column.unit), []).extend(known)
+    parts = []
+    for (metric, unit), ends in ranges.items():
+        ends = list(dict.fromkeys(_number(end) for end in (min(ends), max(ends)))) if ends else []
+        parts.append(" ".join(part for part in (metric, " to ".join(ends), unit) if part))
+    more = f" and {len(parts) - 4} more metrics" if len(parts) > 5 else ""
+    return ", ".join(parts[: 4 if more else 5]) + more
+
+
+def _number(value: float) -> str:
+    """A value with four digits that count, without an exponent where people can read it."""
+    import numpy as np
+
+    if value and not 1e-9 <= abs(value) < 1e15:
+        return f"{value:.4g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
 
 
 def _form(words: list[str]) -> tuple[str, list[Path]]:
@@ -129,7 +152,7 @@ def forms(json_file: Json = None) -> None:
 def forget(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Imports, as nastk data status names them.")],
     space: Annotated[
-        str | None, typer.Option(metavar="S", help="Only in this space, or folder of nastk data status.")
+        str | None, typer.Option(metavar="S", help="Only in this space, or table of nastk data status.")
     ] = None,
 ) -> None:
     """Remove imports; fetched tables are unchanged."""
@@ -151,27 +174,29 @@ def status(json_file: Json = None) -> None:
     for collection in store.catalogue.collections.values():
         states = [store.state(f) for f in collection.files]
         held = [s for s in states if s.state == "fetched"]
-        built = [_table_state(t, store, tables) for t in collection.tables]
+        several = len(collection.tables) > 1
+        built = [(f"{t}: " if several else "") + _table_state(t, store, tables) for t in collection.tables]
         rows.append(
             {
                 "name": collection.name,
                 "files": f"{len(held)} of {len(states)}",
                 "MB": round(sum(s.file.bytes for s in held) / 1e6, 1),
                 "damaged": sum(s.state == "damaged" for s in states),
-                "table": ", ".join(built) or "none to compile",
+                "table": "; ".join(built) or "none to compile",
             }
         )
     _show(rows, json_file)
-    for number, path in enumerate(imported.saved(store=store)):
+    names = imported.shown_names(store)
+    for place, path in enumerate(imported.saved(store=store)):
         try:
             found = imported.describe(path)
             columns = f"{len(found.columns)} column{'s' if len(found.columns) > 1 else ''}"
             what = f"{columns} of {found.rows} architectures"
         except DataError as error:
             what = str(error)
-        if not number:
+        if not place:
             typer.echo()
-        typer.echo(printable(f"imported into {path.parent.name}: {path.stem}, {what}"))
+        typer.echo(printable(f"imported into {names[path.parent.name]}: {path.stem}, {what}"))
 
 
 def _table_state(name: str, store: Any, tables: Any) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nastk.spaces.base import Archs, SearchSpace
+
+if TYPE_CHECKING:
+    from nastk.data.measured import Measured
 
 
 def read_archs(space: SearchSpace, texts: Sequence[str]) -> Archs:
@@ -26,8 +29,8 @@ def _is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
-def read_measurements(space: SearchSpace, path: Path) -> tuple[Archs, Any]:
-    """Architectures ``(n, d)`` and milliseconds ``(n,)`` from a CSV file; see :func:`nastk.data.measured.read`.
+def read_measured(space: SearchSpace, path: Path) -> Measured:
+    """Measurements of one device from a CSV file; see :func:`nastk.data.measured.read`.
 
     Values far from those of all devices that the shipped predictor knows are named in a warning.
 
@@ -44,5 +47,4 @@ def read_measurements(space: SearchSpace, path: Path) -> tuple[Archs, Any]:
     def known(archs: Archs) -> Any:
         return np.empty(0) if sources is None else np.median(sources(archs), axis=0)
 
-    found = measured.read(path, space, known)
-    return found.archs, found.values
+    return measured.read(path, space, known)

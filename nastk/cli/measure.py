@@ -69,12 +69,18 @@ def measure(
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
+    none = not check and len(rows) == asked and not any(row["repeats"] for row in rows)
+    alone = none and len({row["arch"] for row in rows}) == 1
+    if not check and not alone:  # the reason of a single network is the error, below
+        say_failures(oracle.reasons)
     shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
     show(shown, title=title, shorten=("arch",))
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
         raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
-    if not check and not any(row["repeats"] for row in rows):
+    if alone:
+        raise NastkError(f"{rows[0]['arch']} could not be measured: {rows[0]['reason']}")
+    if none:
         raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
 
 
@@ -101,7 +107,6 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
         rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
     if oracle.reasons:
         rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
-    say_failures(oracle.reasons)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from nastk.cli.options import Archs, ArchsOption, Json, Space
 
 SHOWN = 20
 """Most rows printed; --csv writes all."""
+ALIKE = 0.5
+"""Least Spearman correlation with the measurements of a device that the measured one is said to resemble."""
 
 
 def predict(
@@ -38,7 +41,7 @@ def predict(
     json_file: Json = None,
 ) -> None:
     """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
-    from nastk.cli.inputs import read_archs, read_measurements
+    from nastk.cli.inputs import read_archs, read_measured
     from nastk.errors import InvalidValue
     from nastk.files import check_outputs
     from nastk.predictors.base import Task
@@ -46,6 +49,7 @@ def predict(
     from nastk.predictors.factory import weights
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
+    from nastk.report.text import printable
     from nastk.search.defaults import latency_predictor
     from nastk.spaces.factory import space as named
 
@@ -65,12 +69,14 @@ def predict(
         have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
     check_outputs([csv_file, json_file])
-    known, values = read_measurements(space, file)
+    found = read_measured(space, file)
+    known, values = found.archs, found.values
     if wanted:
         asked = read_archs(space, wanted)
     else:
         asked = space.enumerate()
         asked = asked[space.distinct(asked)]
+        asked = asked[~found.have_failed(space, asked)]
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
     fitted = learner.adapt(Task(space, known, values, "latency", "ms", "min", device="this"))
     rows = _rows(space, asked, fitted.predict(asked))
@@ -86,6 +92,10 @@ def predict(
     if len(rows) > SHOWN:
         rest = f"{len(rows) - SHOWN:,} more" + ("" if wanted else " (here: the fastest)")
         typer.echo(f"and {rest}" + (f", all in {csv_file}" if csv_file else "; --csv FILE writes all"))
+    if failed := int(found.have_failed(space, asked).sum()) if wanted else len(found.failed):
+        networks = f"{failed} network{'s' if failed > 1 else ''} that failed according to {file}"
+        what = "predicted all the same" if wanted else "left out"
+        typer.echo(printable(f"{networks}: {what}"))
     for line in _trust(fitted, values):
         typer.echo(line)
 
@@ -97,16 +107,27 @@ def _trust(fitted: Any, values: Any) -> list[str]:
     from nastk.metrics import spearman
 
     said = []
-    alike = fitted.resembles()[:3] if hasattr(fitted, "resembles") else []
-    if alike:
-        names = ", ".join(f"{name} ({correlation:.2f})" for name, correlation in alike)
-        said.append(f"the device resembles {names} (Spearman with the {len(values)} measurements)")
+    devices = fitted.resembles() if hasattr(fitted, "resembles") else []
+    if devices:
+        said.append(_resemblance(devices, len(values)))
     if hasattr(fitted, "left_out") and len(values) > 2:
         others = fitted.left_out()
         error = float(np.median(np.abs(others / values - 1.0)))
         rank = f"Spearman {spearman(others, values):.2f}, " if len(values) >= 5 else ""
         said.append(f"each measurement predicted from the others: {rank}median error {100 * error:.1f} %")
     return said
+
+
+def _resemblance(devices: Sequence[tuple[str, float]], measurements: int) -> str:
+    """Which devices rank the measured networks as the measurements do; a correlation is NaN where a device's latencies
+    are all alike."""
+    alike = [(name, correlation) for name, correlation in devices if correlation > ALIKE]
+    if alike:
+        names = ", ".join(f"{name} ({correlation:.2f})" for name, correlation in alike[:3])
+        return f"the device resembles {names} (Spearman with the {measurements} measurements)"
+    ranked = [(correlation, name) for name, correlation in devices if correlation == correlation]
+    best = f" (best: {max(ranked)[1]}, {max(ranked)[0]:.2f})" if ranked else ""
+    return f"the device resembles no known device{best}; more measurements help"
 
 
 def _rows(space: Any, archs: Any, prediction: Any) -> list[dict[str, Any]]:

@@ -10,9 +10,13 @@ import typer
 
 
 def report(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="Result written by nastk search.")],
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page.")] = None,
-    png_file: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture.")] = None,
+    result: Annotated[
+        Path, typer.Argument(metavar="RESULT.json", help="Result written by nastk search, or the folder that holds it.")
+    ],
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the page (FILE.html).")
+    ] = None,
+    png_file: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture (FILE.png).")] = None,
 ) -> None:
     """Show a saved result; with --html or --png, also draw it."""
     from nastk.errors import DataError
@@ -20,14 +24,22 @@ def report(
     from nastk.report.chart import Chart
     from nastk.report.summary import show_chart
 
+    _check_ending("--html", html_file, "an HTML page", (".html", ".htm"))
+    _check_ending("--png", png_file, "a PNG picture", (".png",))
+    if result.is_dir():
+        if not (result / "result.json").exists():
+            raise DataError(f"the folder {result} holds no result.json, which nastk search writes")
+        result = result / "result.json"
     try:
         content = json.loads(result.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {result}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
+        if result.suffix.lower() != ".json":  # another of the files that a search writes
+            raise DataError(f"{result} is not a result; give the path of result.json, or of its folder") from error
         raise DataError(f"{result} is damaged or not a result: {error}") from error
     if not isinstance(content, dict) or "chart" not in content:
-        raise DataError(f"{result} is not a result of nastk search")
+        raise DataError(f"{result} is not a result of nastk search; give the path of result.json, or of its folder")
     try:
         chart = Chart.from_dict(content["chart"])
     except DataError as error:
@@ -37,3 +49,11 @@ def report(
     if png_file is not None:
         write_png(chart, png_file)
     show_chart(chart, typer.echo)
+
+
+def _check_ending(option: str, path: Path | None, what: str, endings: tuple[str, ...]) -> None:
+    """Refuse a name that promises another format than what is written; one without an ending promises nothing."""
+    from nastk.errors import InvalidValue
+
+    if path is not None and path.suffix and path.suffix.lower() not in endings:
+        raise InvalidValue(f"{option} {path}: it is {what}, so let its name end in {endings[0]}")

@@ -88,6 +88,7 @@ def zcp(
     show(rows, title=scores.source, shorten=("arch",))
     for chosen in dict.fromkeys(scores.outputs.values()):
         typer.echo(f"of several outputs of the networks, {chosen!r} is taken for the logits (--output)")
+    lacking = []
     for name in dict.fromkeys(names):
         reasons: dict[str, list[str]] = {}
         for proxy, why in scores.reasons.get(name, {}).items():
@@ -95,7 +96,12 @@ def zcp(
                 reasons.setdefault(why, []).append(proxy)
         for why, without in reasons.items():
             what = ", ".join(without) if len(without) < len(scores.names) else "value"
-            typer.echo(printable(f"{name}: no {what}: {why}"))
-    if not np.isfinite(values).any():
+            lacking.append(f"{name}: no {what}: {why}")
+    none = not np.isfinite(values).any()
+    if none and len(lacking) == 1:  # the reason of a single network is the error
+        raise NastkError(lacking[0])
+    for line in lacking:
+        typer.echo(printable(line))
+    if none:
         why = next(iter(scores.reasons[names[0]].values()))
         raise NastkError(f"no proxy has a value; the first: {why}")

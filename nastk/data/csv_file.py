@@ -161,11 +161,11 @@ class CSVFile:
         next(records)
         for line, record in records:
             if len(record) != width:
-                if len(record) < width or any(record[width:]):
-                    raise DataError(
-                        f"{self.path}, line {line}: {len(record)} cells under {width} headings; a cell that holds "
-                        f"{self.delimiter!r} needs quotes around it"
-                    )
+                found = f"{self.path}, line {line} has {_number(len(record), 'cell')} under {_number(width, 'heading')}"
+                if len(record) < width:
+                    raise DataError(f"{found}: is the file cut off, or a cell missing?")
+                if any(record[width:]):
+                    raise DataError(f"{found}; a cell that holds {self.delimiter!r} needs quotes around it")
                 del record[width:]
             yield line, record
 
@@ -262,6 +262,10 @@ class _Counted:
         if self.left < 0:
             raise DataError(f"{self._path} has a row of more than {RECORD:,} characters: a quote is not closed")
         return line
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _encoding(content: bytes) -> str:

@@ -10,6 +10,7 @@ its folder is its name and a digest of its choices and their options, in order.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -64,6 +65,7 @@ class Import:
         columns: their descriptions.
         rows: number of architectures with a value.
         path: its file.
+        ranges: least and greatest value of each column; empty where only the description was read.
     """
 
     space: str
@@ -71,6 +73,7 @@ class Import:
     columns: list[Column]
     rows: int
     path: Path
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 def bring(
@@ -108,6 +111,8 @@ def bring(
         raise InvalidValue(f"--name {name}: use letters, digits, '_', '-' and '.', with a letter or digit first")
     if "known" in taken:
         given["known"] = partial(_known, store)
+    if "metrics" in taken:
+        given["metrics"] = partial(_metrics, store)
     read: list[Measurements] = module.read(paths, **given)
     spaces = [space_named(given.get("space") or m.space).whole for m in read]
     prepared = [_prepare(m, m.files or tuple(map(Path, paths)), space) for m, space in zip(read, spaces, strict=True)]
@@ -132,6 +137,15 @@ def _known(store: Store, space: str, column: Column) -> NDArray[np.float64]:
     alike = [i for i, c in enumerate(table.columns) if (c.metric, c.unit) == like and c.device != column.device]
     published = [i for i in alike if not table.columns[i].imported]
     return np.array([np.nanmedian(table.values(i)) for i in published or alike])
+
+
+def _metrics(store: Store, space: str) -> list[str]:
+    """Metrics of accuracy, latency and energy in the space's table; none if there is no table."""
+    try:
+        table = load(space, store)
+    except NastkError:
+        return []
+    return list(dict.fromkeys(c.metric for c in table.columns if c.kind in ("accuracy", "latency", "energy")))
 
 
 def _label(found: Measurements, paths: Sequence[Path]) -> str:
@@ -210,7 +224,13 @@ def _save(found: Measurements, label: str, store: Store, space: SearchSpace | No
             archs=found.archs.astype(np.int8 if small else np.int32),
             values=np.stack([values for _, values in found.columns]),
         )
-    return Import(found.space, label, columns, len(found.archs), path)
+    ranges = tuple(_range(values) for _, values in found.columns)
+    return Import(found.space, label, columns, len(found.archs), path, ranges)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    known = values[~np.isnan(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
 
 
 def _since(path: Path) -> float | None:
@@ -238,22 +258,39 @@ def describe(path: Path) -> Import:
     return Import(path.parent.name, path.stem, about["columns"], about["rows"], path)
 
 
+def shown_names(store: Store | None = None) -> dict[str, str]:
+    """Names of the tables with imports, for people, by their folders.
+
+    A space's name, unless imports into two spaces of that name are there, or they are damaged: then the folder's.
+    """
+    found: dict[str, str] = {}
+    for path in saved(store=store):
+        folder = path.parent.name
+        with contextlib.suppress(DataError):
+            found.setdefault(folder, str(_read(path, ("about",))[0].get("space", {}).get("space", folder)))
+    folders = {path.parent.name for path in saved(store=store)}
+    names = list(found.values())
+    return {f: found[f] if f in found and names.count(found[f]) == 1 else f for f in folders}
+
+
 def forget(labels: Sequence[str], space: str | None = None, store: Store | None = None) -> list[tuple[str, str]]:
-    """Delete imports by name, damaged ones included; returns the spaces and names of the deleted ones.
+    """Delete imports by name, damaged ones included; returns the spaces (:func:`shown_names`) and names of the deleted
+    ones. Folders that are empty then go, too.
 
     Args:
         labels: their names.
-        space: only of this space, or of this folder of imports (a user's own space may have changed); by default of
-            every space with such an import.
+        space: only of this space, or of this table of :func:`shown_names` or folder of imports (a user's own space may
+            have changed); by default of every space with such an import.
         store: the cache; by default the user's.
 
     Raises:
         UnknownName: there is no such space or import; nothing is deleted.
         StorageError: a file cannot be deleted.
     """
-    there = saved(store=store)
+    there, shown = saved(store=store), shown_names(store)
     if space is not None:
-        folder = space if any(p.parent.name == space for p in there) else folder_of(space_named(space).whole)
+        folder = next((folder for folder, name in shown.items() if space in (folder, name)), None)
+        folder = folder or folder_of(space_named(space).whole)
         there = [p for p in there if p.parent.name == folder]
     for label in labels:
         if all(p.stem != label for p in there):
@@ -264,7 +301,10 @@ def forget(labels: Sequence[str], space: str | None = None, store: Store | None 
             path.unlink()
         except OSError as error:
             raise StorageError(f"cannot delete {path}: {error.strerror or error}") from error
-    return [(p.parent.name, p.stem) for p in gone]
+    for emptied in dict.fromkeys(f for p in gone for f in (p.parent, p.parent.parent)):
+        with contextlib.suppress(OSError):  # it is not empty
+            emptied.rmdir()
+    return [(shown[p.parent.name], p.stem) for p in gone]
 
 
 # ---- whose imports they are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ from nastk.spaces.base import Archs, SearchSpace
 
 LEAST = 2
 """Fewest networks that a predictor can learn a device from."""
+REASON = "reason"
+"""Column that says why a row has no value."""
+NAMED = 3
+"""Most reasons that a message names."""
+LONGEST = 120
+"""Most characters of a reason in a message."""
 _MILLISECONDS = Column("latency", "latency", "ms", "min")
 
 
@@ -32,12 +39,19 @@ class Measured:
         values: ms, ``(m,)``; means where an architecture was measured repeatedly.
         std: standard deviation of the repeats of each, ``(m,)``; NaN for a single measurement.
         count: number of measurements of each, ``(m,)``.
+        failed: architectures without a value of which the file says why, each network once, ``(f, d)``:
+            they could not be built or run.
     """
 
     archs: Archs
     values: NDArray[np.float64]
     std: NDArray[np.float64]
     count: NDArray[np.int64]
+    failed: Archs
+
+    def have_failed(self, space: SearchSpace, archs: Archs) -> NDArray[np.bool_]:
+        """Which architectures are one of the networks in :attr:`failed`, ``(n,)``."""
+        return _among(space, archs, self.failed)
 
 
 def read(path: str | Path, space: SearchSpace, known: Callable[[Archs], NDArray[np.float64]] | None = None) -> Measured:
@@ -46,6 +60,9 @@ def read(path: str | Path, space: SearchSpace, known: Callable[[Archs], NDArray[
 
     Repeats of an architecture are one measurement with a spread. So are equal networks in different encodings, unless
     the encodings run differently (:attr:`SearchSpace.forms_differ`).
+
+    A row may lack a value. Where a column ``reason`` says why, as in the files that ``nastk measure`` writes, its
+    architecture has failed.
 
     What is converted, left out, merged or probably wrong is said in a warning.
 
@@ -68,16 +85,20 @@ def read(path: str | Path, space: SearchSpace, known: Callable[[Archs], NDArray[
 
     plausible.check_possible(_MILLISECONDS, values, where)
     there = ~np.isnan(values)
+    reasons = list(table.entries(REASON)) if REASON in table.columns else [""] * len(values)
     networks = len(set(space.keys(archs[there]))) if there.any() else 0
     if networks < LEAST:
-        hole = "" if there.all() else f"; {where(int(np.argmin(there)))} holds no value"
+        hole = "" if there.all() else f"; {where(int(np.argmin(there)))} holds no value{_why(reasons, there)}"
         raise DataError(
             f"{path}: at least {LEAST} measurements of different networks are needed, and it has {networks}{hole}"
         )
     _warn(f"{path}, column {column!r}: converted from {units.heading_unit('latency', column)} to ms", scale != 1)
     missing = int((~there).sum())
     hole = where(int(np.argmin(there))) if missing else ""
-    _warn(f"{hole}: no value; {missing} row{'s are' if missing > 1 else ' is'} left out", missing > 0)
+    _warn(
+        f"{hole}: no value{_why(reasons, there)}; {missing} row{'s are' if missing > 1 else ' is'} left out",
+        missing > 0,
+    )
     for doubt in plausible.doubts(_MILLISECONDS, values, where, None if known is None else known(archs[there])):
         _warn(doubt)
     repeats = same_rows(archs) if space.forms_differ else same_networks(space, archs)
@@ -92,7 +113,34 @@ def read(path: str | Path, space: SearchSpace, known: Callable[[Archs], NDArray[
         f"network counts once, with its mean (standard deviation {relative:.2g} %, median)",
         again > 0,
     )
-    return Measured(archs[repeats.first][kept], mean[kept], std[kept], count[kept])
+    failed = archs[np.array([bool(reason) for reason in reasons]) & ~there]
+    failed = failed[~_among(space, failed, archs[there])]  # another try may have gone well
+    failed = failed[space.distinct(failed)] if len(failed) else failed
+    return Measured(archs[repeats.first][kept], mean[kept], std[kept], count[kept], failed)
+
+
+def _among(space: SearchSpace, archs: Archs, others: Archs) -> NDArray[np.bool_]:
+    """Which architectures are the same network as one of the others, ``(n,)``."""
+    if not len(archs) or not len(others):
+        return np.zeros(len(archs), dtype=bool)
+    rows, known = (np.ascontiguousarray(space.as_networks(a), dtype=np.int64) for a in (archs, others))
+    keys = {row.tobytes() for row in known}
+    return np.array([row.tobytes() in keys for row in rows], dtype=bool)
+
+
+def _why(reasons: list[str], there: NDArray[np.bool_]) -> str:
+    """The reasons of the rows without a value, each once, and how many rows have it."""
+    counts = Counter(reason for reason, known in zip(reasons, there, strict=True) if reason and not known)
+    if not counts:
+        return ""
+    named = [f"{_short(reason)}" + (f" ({n} rows)" if n > 1 else "") for reason, n in counts.most_common(NAMED)]
+    more = f" and {len(counts) - NAMED} more reasons" if len(counts) > NAMED else ""
+    return f", because of {'; '.join(named)}{more}"
+
+
+def _short(reason: str) -> str:
+    text = " ".join(reason.split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _latency(table: CSVFile) -> tuple[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.data import units
 from nastk.data.tables import Column
 from nastk.errors import DataError
 
@@ -26,6 +27,8 @@ PART = 0.1
 """Least share of the median percentage that a fraction taken as a percentage may stand for."""
 ROOM = 10.0
 """Points by which it may be better than the best percentage; chance level, taken for a fraction, is far better."""
+SHORTEST = 1e-3
+"""Milliseconds, that is 1 microsecond: a processor needs longer to start a network of a single layer."""
 NAMED = 3
 """Most places that one warning names."""
 
@@ -69,7 +72,9 @@ def doubts(column: Column, values: Values, where: Where, known: Values | None = 
     if column.kind == "accuracy" and column.unit == "%":
         return _fractions(column, values, there, where)
     if column.kind in KINDS_OF_UNITS:
-        return [*_two_units(column, values, there, where), *_far(column, values[there], where(int(there[0])), known)]
+        first = where(int(there[0]))
+        far = _far(column, values[there], first, known) or _too_short(column, values[there], first)
+        return [*_two_units(column, values, there, where), *far]
     return []
 
 
@@ -124,6 +129,16 @@ def _far(column: Column, values: Values, first: str, known: Values | None) -> li
         f"{first}: the values ({middle:g} {unit} in the middle) are {_round(ratio)} times {side} all that is known of "
         f"other devices ({low:.3g} to {high:.3g} {unit}); are they in {unit}? Another unit is converted if the heading "
         "names it, such as lat_us or lat_s"
+    ]
+
+
+def _too_short(column: Column, values: Values, first: str) -> list[str]:
+    scale = units.factor("latency", column.unit) if column.kind == "latency" else None
+    if scale is None or scale * float(values.max()) >= SHORTEST:
+        return []
+    return [
+        f"{first}: every latency is below 1 microsecond (the greatest is {values.max():g} {column.unit}), which hardly "
+        "any network reaches; if they are seconds, name the column lat_s, and they are converted"
     ]
 
 

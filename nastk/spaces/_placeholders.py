@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.errors import InvalidArchitecture, InvalidValue, NastkError, Unsupported
+from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
 from nastk.spaces._choices import Build, building
 from nastk.spaces._exploration import Answers, Exploration, Impossible
@@ -203,9 +203,7 @@ class DerivedSpace(SearchSpace):
         row = None if named else self._parse_integers(text)
         if row is None:
             if len(parts) != self.d:
-                raise InvalidArchitecture(
-                    f"{self.name}: expected {self.d} options joined by {self._separator!r}, got {text!r}"
-                )
+                raise self._wrong_number(text, self._separator)
             row = np.array([self._option(j, part) for j, part in enumerate(parts)], dtype=np.int64)
         return self.as_archs(row)[0]
 

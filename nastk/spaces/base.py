@@ -7,6 +7,7 @@ graph, counts and the network itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,9 @@ FRUITLESS_DRAWS = 20
 
 LONGEST_INTEGER = 18
 """Digits of the largest integers that a text form is read as: those that always fit in 64 bits."""
+
+_INTEGERS = re.compile(r"[(\[]?\s*[0-9]+(?:[,\s]+[0-9]+)+[,\s]*[)\]]?")
+"""Several integers with commas or blanks, which no text form of options is."""
 
 SAMPLED_GRAPHS = 200
 """Sampled graphs that decide what the graphs of a space have in common. More miss fewer rare operations and take
@@ -303,11 +307,23 @@ class SearchSpace:
         row = None if named else self._parse_integers(text)
         if row is None:
             if len(parts) != self.d:
-                raise InvalidArchitecture(f"{self.name}: expected {self.d} options joined by '_', got {text!r}")
+                raise self._wrong_number(text, "_")
             row = np.array([self._option(j, part) for j, part in enumerate(parts)], dtype=np.int64)
         return self.as_archs(row)[0]
 
+    def _wrong_number(self, text: str, separator: str) -> InvalidArchitecture:
+        """The error of a text of another number of options, or of integers, than there are choices."""
+        if _INTEGERS.fullmatch(text.strip()):
+            count = len(re.findall("[0-9]+", text))
+            needed = f"an architecture has {self.d}, one for each choice"
+            return InvalidArchitecture(f"{self.name}: {text[:60]!r} holds {count} integers; {needed}")
+        return InvalidArchitecture(
+            f"{self.name}: expected {self.d} options joined by {separator!r}, or {self.d} integers with commas; got "
+            f"{text!r}"
+        )
+
     def _parse_integers(self, text: str) -> Archs | None:
+        """The row of a text of as many integers as there are choices; None for another text."""
         parts = text.strip().strip("()[]").replace(",", " ").replace("_", " ").split()
         if len(parts) != self.d or not all(p.isascii() and p.isdigit() and len(p) <= LONGEST_INTEGER for p in parts):
             return None

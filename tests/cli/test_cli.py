@@ -185,6 +185,24 @@ def test_a_damaged_result_is_named(capsys: pytest.CaptureFixture[str], tmp_path:
     (tmp_path / "result.json").write_text('{"title": "half a re')
     assert "result.json" in refused(capsys, "report", tmp_path / "result.json", "--png", tmp_path / "f.png")
     assert not (tmp_path / "f.png").exists()
+
+
+def test_a_report_of_another_file_or_in_another_format_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "front.csv").write_text("arch,accuracy\n1,2\n")
+    cure = "give the path of result.json, or of its folder"
+    assert f"front.csv is not a result; {cure}" in refused(capsys, "report", tmp_path / "front.csv")
+    (tmp_path / "other.json").write_text("{}")
+    assert cure in refused(capsys, "report", tmp_path / "other.json")
+    assert "holds no result.json" in refused(capsys, "report", tmp_path)
+    result = tmp_path / "result.json"
+    result.write_text("{}")
+    assert f"{result} is not a result" in refused(capsys, "report", tmp_path), "the folder's is read"
+    for option, file, ending in (("--png", "f.pdf", ".png"), ("--html", "f.png", ".html")):
+        said = refused(capsys, "report", result, option, tmp_path / file)
+        assert f"so let its name end in {ending}" in said
+        assert not (tmp_path / file).exists()
     (tmp_path / "result.json").write_text("[" * 100_000)
     assert "result.json is damaged" in refused(capsys, "report", tmp_path / "result.json")
 

@@ -53,6 +53,13 @@ def test_where_none_can_be_measured_the_reasons_are_written_and_the_command_fail
     assert len(json.loads(rows.read_text())) == 2
 
 
+def test_the_reason_of_a_single_network_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "ValueError: in_channels must be divisible by groups"
+    for texts in (["2"], ["2", "2"]):
+        assert run(["measure", "--space", f"{FILE}:OnlyFailing", *texts]) == 2
+        assert capsys.readouterr().err == f"nastk: error: 2 could not be measured: {reason}\n"
+
+
 def test_an_interruption_keeps_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,17 @@ def test_the_default_searcher_searches_a_table_smaller_than_its_measurements(own
     assert set(pd.read_csv("out/front.csv")["arch"]) == set(FRONT_WITHIN_2)
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_architectures_are_integers_with_commas_too(own: Path, capsys: pytest.CaptureFixture[str], space: str) -> None:
+    (own / "ms.csv").write_text("arch,ms\n16_1,1\n32_2,2\n64_3,4\n", encoding="utf-8")
+    asked = ["predict", "--measured", "ms.csv", "--space", space]
+    assert run([*asked, "2,1"]) == 0
+    assert "64_2" in capsys.readouterr().out
+    assert "'2,1,0' holds 3 integers; an architecture has 2, one for each choice" in refused(capsys, *asked, "2,1,0")
+    assert "expected 2 options joined by '_', or 2 integers with commas; got 'x'" in refused(capsys, *asked, "x")
+    assert "width is 3, must be 0 to 2" in refused(capsys, *asked, "3,1")
+
+
 def test_searchers_are_compared_on_imported_measurements(own: Path) -> None:
     bring("own.py:Net")
     words = ["bench", "search", "--space", "own.py:Net", "--searchers", "random", "--budgets", "6", "--seeds", "2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import nastk
 from nastk.cli import run
+from nastk.cli.predict import _resemblance
 from nastk.metrics import spearman
 
 
@@ -54,6 +56,47 @@ def test_named_architectures_in_the_order_that_they_were_asked(mine: Path, capsy
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     space = nastk.space("nasbench201")
     assert [line.split()[0] for line in lines] == space.format_all(space.from_index([7, 3]))
+
+
+def test_a_device_that_ranks_networks_in_another_order_resembles_none(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mine.open() as file:
+        rows = list(csv.DictReader(file))
+    turned = [f'"{row["arch"]}",{1 / float(row["ms"])}' for row in rows]
+    mine.write_text("\n".join(["arch,ms", *turned]) + "\n")
+    assert run(["predict", "--measured", str(mine), "7"]) == 0
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "resembles" in line)
+    assert re.fullmatch(r"the device resembles no known device \(best: \w+, -?0\.\d\d\); more measurements help", said)
+
+
+def test_only_devices_of_like_ranks_are_named_even_beside_undefined_ones() -> None:
+    nan = float("nan")
+    said = _resemblance([("b", nan), ("a", 0.91), ("c", 0.5), ("d", -0.8)], 10)
+    assert said == "the device resembles a (0.91) (Spearman with the 10 measurements)"
+    said = _resemblance([("b", nan), ("d", -0.8), ("c", 0.2)], 10)
+    assert said == "the device resembles no known device (best: c, 0.20); more measurements help"
+    assert "(best" not in _resemblance([("b", nan)], 10)
+
+
+def test_networks_that_failed_when_they_were_measured_are_not_listed(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, out = nastk.space("nasbench201"), tmp_path / "all.csv"
+    bad = space.format_all(space.from_index([7, 3]))
+    lines = mine.read_text().split("\n")
+    rows = [f"{line}," for line in lines[1:] if line.strip()] + [f"{text},,killed" for text in bad]
+    mine.write_text("\n".join([f"{lines[0].strip()},reason", *(row.replace("\r", "") for row in rows)]) + "\n")
+    assert run(["predict", "--measured", str(mine), "--all", "--csv", str(out)]) == 0
+    told, warned = capsys.readouterr()
+    assert "no value, because of killed (2 rows); 2 rows are left out" in warned
+    assert f"2 networks that failed according to {mine}: left out" in told
+    with out.open() as file:
+        listed = {row["arch"] for row in csv.DictReader(file)}
+    assert len(listed) == 15623
+    assert not listed & set(bad)
+    assert run(["predict", "--measured", str(mine), "7", "8"]) == 0
+    assert f"1 network that failed according to {mine}: predicted all the same" in capsys.readouterr().out
 
 
 def test_from_scratch_uses_no_weights(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:

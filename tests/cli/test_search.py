@@ -169,6 +169,8 @@ def test_the_saved_result_draws_again(tiny: Path, capsys: pytest.CaptureFixture[
     assert (tiny / "again.png").read_bytes() == (tiny / "nastk-out" / "front.png").read_bytes()
     first, again = capsys.readouterr().out.split("Took")
     assert again.split("\n", 1)[1].strip() == first.strip()
+    assert run(["report", "nastk-out", "--png", "AGAIN.PNG"]) == 0
+    assert (tiny / "AGAIN.PNG").read_bytes() == (tiny / "nastk-out" / "front.png").read_bytes()
 
 
 # ---- constraints, configuration

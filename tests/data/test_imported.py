@@ -374,7 +374,7 @@ def test_status_names_imports_and_forget_removes_them(home, tmp_path, capsys):
         words = ["data", "import", str(path), "--space", "nasbench201", "--column", "ms:latency", "--device", name[0]]
         assert run(words) == 0
         said = capsys.readouterr().out
-        assert f"imported {name[0]}: latency of 3 architectures, in the table nasbench201 now" in said
+        assert f"imported {name[0]}: latency 1 to 3 ms of 3 architectures, in the table nasbench201 now" in said
     assert run(["data", "status"]) == 0
     assert "imported into nasbench201: b, 1 column of 3 architectures" in capsys.readouterr().out
     assert run(["data", "forget", "a", "c"]) == 2
@@ -385,6 +385,7 @@ def test_status_names_imports_and_forget_removes_them(home, tmp_path, capsys):
     assert run(["data", "forget", "a", "b"]) == 0
     assert "removed a from the table nasbench201" in capsys.readouterr().out
     assert not imported.saved()
+    assert not (home / "imported").exists(), "no empty folder is left"
 
 
 # ---- the choices of a table of one's own
@@ -444,6 +445,8 @@ def test_a_column_of_numbers_is_never_taken_for_indices_unasked(home, tmp_path, 
         (["--space", "nasbench201", "--column", "ms:latency"], "with --device"),
         (["--space", "nasbench201", "--column", "acc:test_accuracy", "--device", "d"], "no --column is one"),
         (["--space", "nasbench201", "--column", "acc:score"], "write acc:score::min or max"),
+        (["--space", "nasbench201", "--column", "acc"], "write acc:accuracy, if that is what it is; else acc:acc::min"),
+        (["--space", "nasbench201", "--column", "acc:ms"], "write acc:latency, if that is what it is; else acc:ms::"),
         (["--space", "nasbench201", "--column", "acc:score::up"], "'up' is not a direction"),
         (["--space", "nasbench201", "--column", "acc:a:b:max:d"], "write NAME:metric:unit:direction"),
         (["--space", "nasbench201", "--column", "acc", "--column", "acc"], "acc has no default direction"),
@@ -474,7 +477,7 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(home, tmp_path, capsys, wo
         ("cell,acc\n", "no rows"),
         ("", "is empty"),
         ("cell,acc\n1 2 3 4 4 9,1\n", "no column whose every value"),
-        ("cell,acc\n1 2 3 4 4 0,1,2\n", "3 cells under 2 headings"),
+        ("cell,acc\n1 2 3 4 4 0,1,2\n", "line 2 has 3 cells under 2 headings"),
         ("cell,acc,acc\n1 2 3 4 4 0,1,2\n", "two columns 'acc'"),
         ("cell,acc\n1 2 3 4 4 0,\n", "no value at all"),
         ("cell,acc\n1 2 3 4 4 0,inf\n", "line 2, column 'acc': inf cannot be test_accuracy"),
@@ -600,7 +603,70 @@ def test_spaces_of_one_name_keep_their_imports_apart(mine: Path) -> None:
     assert imported.forget(["mine"], "my3.py:Mine")
     assert not imported.saved(imported.folder_of(nastk.space("my3.py:Mine")))
     (left,) = imported.saved()
-    assert imported.forget(["mine"], left.parent.name) == [(left.parent.name, "mine")]
+    assert imported.shown_names() == {left.parent.name: "mine/../mine"}
+    assert imported.forget(["mine"], left.parent.name) == [("mine/../mine", "mine")]
+
+
+def test_a_space_of_ones_own_is_called_by_its_name_unless_two_have_it(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str, status: int = 0) -> str:
+        assert run(["data", *words]) == status
+        return "".join(capsys.readouterr())
+
+    folders = []
+    for width in (("16", "32", "64"), ("16", "32", "64", "128")):
+        (mine / "my.py").write_text(OWN.format(width=width), encoding="utf-8")
+        write_csv(mine / "mine.csv", {"arch": ["16_1", "32_2"], "acc": [len(width), 58.0]})
+        said("import", "mine.csv", "--space", "my.py:Mine", "--column", "acc:test_accuracy")
+        if len(width) == 3:
+            assert "imported into mine/../mine: mine, 1 column of 2 architectures" in said("status")
+        folders.append(imported.folder_of(nastk.space("my.py:Mine")))
+    shown = said("status")
+    assert all(f"imported into {folder}: mine" in shown for folder in folders)
+    assert "imported into mine/../mine:" not in shown
+    assert "unknown space 'mine/../mine'" in said("forget", "mine", "--space", "mine/../mine", status=2)
+    assert f"removed mine from the table {folders[0]}" in said("forget", "mine", "--space", folders[0])
+    assert "removed mine from the table mine/../mine" in said("forget", "mine", "--space", "mine/../mine")
+    assert not imported.saved()
+
+
+def test_a_metric_that_has_no_direction_is_proposed_as_the_table_calls_it(
+    fetched: ColumnTable, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(mine / "mine.csv", {"arch": ["16_1", "32_2"], "top1": [54.0, 58.0]})
+    column = ["--space", "my.py:Mine", "--column"]
+    assert "write top1:accuracy, if" in refusal(capsys, mine / "mine.csv", *column, "top1")
+    assert run(["data", "import", "mine.csv", *column, "top1:val_accuracy"]) == 0
+    assert "write top1:val_accuracy, if" in refusal(capsys, mine / "mine.csv", *column, "top1")
+    path = own(mine, np.arange(2), name="cells.csv", acc=[10, 20])
+    said = refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
+    assert "acc has no default direction; write acc:test_accuracy, if that is what it is; else acc:acc::min or" in said
+
+
+def test_the_range_of_each_column_is_confirmed_and_seconds_as_milliseconds_are_named(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(mine / "mine.csv", {"arch": ["16_1", "32_2"], "ms": [0.00008, 0.00035], "acc": [84, 96], "n": [7, 12345]})
+    columns = ["--column", "ms:latency", "--column", "acc:accuracy", "--column", "n:params"]
+    assert run(["data", "import", "mine.csv", "--space", "my.py:Mine", *columns, "--device", "pi5"]) == 0
+    told, warned = capsys.readouterr()
+    assert "mine: latency 0.00008 to 0.00035 ms, accuracy 84 to 96 %, params 7 to 12,345 of 2 architectures" in told
+    assert "line 2, column 'ms': every latency is below 1 microsecond" in warned
+    assert "name the column lat_s" in warned
+    assert warned.count("\n") == 1
+    write_csv(mine / "mine.csv", {"arch": ["16_1", "32_2"], "lat_s": [0.00008, 0.00035]})
+    words = ["--space", "my.py:Mine", "--column", "lat_s:latency", "--device", "pi5"]
+    assert run(["data", "import", "mine.csv", *words]) == 0
+    told, warned = capsys.readouterr()
+    assert "latency 0.08 to 0.35 ms of 2" in told
+    assert "microsecond" not in warned
+
+
+def test_status_names_the_tables_of_a_collection_of_several(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "status"]) == 0
+    said = capsys.readouterr().out
+    assert "transbench101-micro: not compiled; transbench101-macro: not compiled" in said
 
 
 def test_a_space_without_imports_or_with_a_name_that_is_taken_says_so(mine: Path) -> None:

@@ -149,6 +149,29 @@ def test_rows_without_a_value_are_left_out_and_counted(write):
         measured.read(write("arch;ms", TEXTS[:2], [3.5, "N/A"]), SPACE)
 
 
+def test_the_reasons_of_rows_without_a_value_are_said_and_their_networks_have_failed(write):
+    reasons = ["", "ValueError: groups", "ValueError: groups", "killed", "once"]
+    path = write("arch;ms;reason", [*TEXTS[:4], TEXTS[0]], [3.5, "", "", "", ""], reasons)
+    with pytest.raises(
+        DataError, match=r"column 'ms' holds no value, because of ValueError: groups \(2 rows\); killed"
+    ):
+        measured.read(path, SPACE)
+    other = SPACE.format(SPACE.enumerate()[77])
+    found, warned = said(
+        write("arch;ms;reason", [*TEXTS[:4], TEXTS[0], other], [3.5, "", "", "", "", 4], [*reasons, ""])
+    )
+    why = "because of ValueError: groups (2 rows); killed; once"
+    assert [w.partition("line ")[2] for w in warned] == [f"3, column 'ms': no value, {why}; 4 rows are left out"]
+    np.testing.assert_array_equal(found.failed, CELLS[1:4])
+    assert found.have_failed(SPACE, CELLS).tolist() == [False, True, True, True]
+    found, _ = said(write("arch;ms", TEXTS, [3.5, "N/A", "", 9]))
+    assert not len(found.failed), "the file does not say that they failed"
+    # equal networks fail alike
+    texts = ["conv_pool", "conv_conv", "pool_pool"]
+    found, _ = said(write("arch;ms;reason", texts, ["", 5, 6], ["killed", "", ""]), Branches())
+    assert found.have_failed(Branches(), np.array([[1, 0], [0, 0]])).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("heading", "columns", "what"),
     [

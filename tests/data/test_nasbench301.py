@@ -296,7 +296,7 @@ def test_several_files_are_joined_and_equal_predictions_kept_once(read):
         (f'genotype,val_accuracy\n"{TEXTS[0]}",0.935\n', "must be in %, 0 to 100; got 0.935"),
         (CSV.replace("1000", "-1"), "line 2: runtime is -?(1|inf), must be finite"),
         (CSV.replace("1000", "inf"), "line 2: runtime is -?(1|inf), must be finite"),
-        (CSV.replace("1000", "1000,1"), "line 2: 5 cells under 4"),
+        (CSV.replace("1000", "1000,1"), "line 2 has 5 cells under 4"),
         ('{"genotype": "x"', "line 1 is not JSON"),
         ('{"genotype": "x"}', "line 1 has no 'val_accuracy'"),
         (LINES + "[1]\n", "line 4 is a list"),

@@ -57,7 +57,21 @@ def test_values_of_another_unit_are_named_beside_what_is_known(factor):
     assert said.startswith("mine.csv, line 2, column 'x': the values")
     assert "all that is known of other devices (1 to 26 ms)" in said
     assert "lat_us or lat_s" in said
-    assert plausible.doubts(LATENCY, SOUND * factor, where) == [], "nothing is known, and the file agrees with itself"
+    if factor > 1e-6:
+        assert plausible.doubts(LATENCY, SOUND * factor, where) == [], (
+            "nothing is known, and the file agrees with itself"
+        )
+
+
+@pytest.mark.parametrize(("unit", "microsecond"), [("ms", 1e-3), ("us", 1.0), ("s", 1e-6)])
+def test_latencies_that_no_network_reaches_are_named_even_where_nothing_is_known(unit, microsecond):
+    column = Column("latency", "latency", unit, "min", device="toaster")
+    short = np.array([np.nan, 0.2, 0.99]) * microsecond
+    (said,) = plausible.doubts(column, short, where)
+    assert said.startswith("mine.csv, line 3, column 'x': every latency is below 1 microsecond")
+    assert said.endswith("name the column lat_s, and they are converted")
+    assert plausible.doubts(column, np.append(short, microsecond), where) == []
+    assert plausible.doubts(Column("energy", "energy", "mJ", "min", device="toaster"), short, where) == []
 
 
 def test_rows_in_another_unit_than_the_rest_are_named():

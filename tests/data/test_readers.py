@@ -244,7 +244,7 @@ def test_csv_is_checked_for_columns_cells_and_rows(write):
         csv_file.read(path, ["y"])
     with pytest.raises(DataError, match="has 2 rows, expected 3"):
         csv_file.read(path, ["x"], rows=3)
-    with pytest.raises(DataError, match="line 3: 1 cells under 2 headings"):
+    with pytest.raises(DataError, match="line 3 has 1 cell under 2 headings"):
         csv_file.read(write(b"a,b\n1,2\n3\n"), ["a"])
     with pytest.raises(DataError, match="not CSV"):
         csv_file.read(write(b'a,b\n1,"2\n'), ["a"])

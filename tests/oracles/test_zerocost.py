@@ -361,7 +361,10 @@ def test_command_with_networks_that_fail(home: Path, tmp_path: Path, capsys: pyt
     assert "no proxy has a value; the first: failed: ValueError" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "z.json").read_text())) == 2
     assert run([*asked, "--space", f"{file}:Failing", "several", "--output", "features"]) == 2
-    assert "no output 'features'; it returns 0 (1, 8), 1 (1, 10)" in capsys.readouterr().out
+    told, error = capsys.readouterr()
+    assert error.startswith("nastk: error: several: no value: ")
+    assert "no output 'features'; it returns 0 (1, 8), 1 (1, 10)" in error
+    assert "no output" not in told, "the reason of a single network is said once"
 
 
 def test_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from nastk.spaces.factory import space as space_named
 
 Known = Callable[[str, Column], NDArray[np.float64]]
 """Typical values of the other columns of a space's table that are like this one, ``(m,)``."""
+Metrics = Callable[[str], Sequence[str]]
+"""Names of the metrics of accuracy, latency and energy that a space's table has."""
 DIRECTIONS: dict[Kind, str] = {
     "accuracy": "max",
     "latency": "min",
@@ -27,6 +31,12 @@ DIRECTIONS: dict[Kind, str] = {
     "seconds": "min",
 }
 """Default directions."""
+STARTS: dict[Kind, tuple[str, ...]] = {"accuracy": ("acc", "top"), "latency": ("lat",), "energy": ("energ",)}
+"""How words begin by which people call a metric."""
+UNITS: dict[Kind, frozenset[str]] = {
+    kind: frozenset(unit for unit in units.FACTORS[kind] if len(unit) > 1) for kind in ("latency", "energy")
+}
+"""Units that tell of which kind a metric is; of one letter, they are too often something else."""
 
 
 def measurements(
@@ -38,6 +48,7 @@ def measurements(
     fidelity: float | None = None,
     arch: str | None = None,
     known: Known | None = None,
+    metrics: Metrics | None = None,
 ) -> Measurements:
     """The measurements in a table.
 
@@ -56,6 +67,7 @@ def measurements(
         fidelity: training epochs of accuracies and of metrics of unknown kind.
         arch: the column of architectures; see :func:`nastk.data.arch_columns.architectures`.
         known: what other devices of the space's table answer.
+        metrics: what the space's table has, to propose.
 
     Raises:
         InvalidValue, UnknownName: an option is missing or wrong.
@@ -67,7 +79,8 @@ def measurements(
         names = ", ".join(map(repr, table.columns[:12])) or "none"
         raise InvalidValue(f"{table.path}: say what to import with --column NAME:metric; its columns are {names}")
     whole = space_named(space)
-    wanted = [_column(text, table, dataset, device, fidelity) for text in columns]
+    propose = partial(_proposal, lambda: [] if metrics is None else metrics(space))
+    wanted = [_column(text, table, dataset, device, fidelity, propose) for text in columns]
     labels = [column.label for _, column, _ in wanted]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:
@@ -86,7 +99,7 @@ def measurements(
         if np.isnan(values).all():
             raise DataError(f"{table.path}, column {source!r} holds no value at all")
         plausible.check_possible(column, values, where)
-        for doubt in plausible.doubts(column, values, where, None if known is None else known(whole.name, column)):
+        for doubt in plausible.doubts(column, values, where, None if known is None else known(space, column)):
             warnings.warn(doubt, DataWarning, stacklevel=2)
         found += _merged(column, values, repeats, where)
     if repeats:
@@ -115,7 +128,12 @@ def _merged(
 
 
 def _column(
-    text: str, table: Cells, dataset: str | None, device: str | None, fidelity: float | None
+    text: str,
+    table: Cells,
+    dataset: str | None,
+    device: str | None,
+    fidelity: float | None,
+    propose: Callable[[str], str | None],
 ) -> tuple[str, Column, float]:
     """The column in the file that an option names, its description, and what its values are multiplied by."""
     source, *rest = [text] if text in table.columns else text.split(":")
@@ -134,7 +152,9 @@ def _column(
     direction = direction or default
     if direction not in ("min", "max"):
         what = f"{direction!r} is not a direction" if direction else f"{metric} has no default direction"
-        raise InvalidValue(f"--column {text}: {what}; write {source}:{metric}:{unit}:min or max")
+        meant = None if direction else propose(metric)
+        known = f"{source}:{meant}, if that is what it is; else " if meant else ""
+        raise InvalidValue(f"--column {text}: {what}; write {known}{source}:{metric}:{unit}:min or max")
     measured = kind in ("latency", "energy")
     if measured and device is None:
         raise InvalidValue(f"--column {text}: say on which device it was measured with --device")
@@ -172,6 +192,18 @@ def _unit(kind: Kind, heading: str, given: str, path: str) -> tuple[str, float]:
         return usual, 1.0
     warnings.warn(f"{path}, column {heading!r}: converted from {said} to {usual}", DataWarning, stacklevel=2)
     return usual, scale
+
+
+def _proposal(there: Callable[[], Sequence[str]], name: str) -> str | None:
+    """The known metric that an unknown name resembles, as the space's table calls it; None without resemblance."""
+    words = set(re.split(r"[\W_]+", name.lower()))
+    like = next((kind for kind, starts in STARTS.items() if any(w.startswith(starts) for w in words)), None)
+    like = like or next((kind for kind in ("latency", "energy") if words & UNITS[kind]), None)
+    if like is None:
+        return None
+    usual = ("test_accuracy", "accuracy")
+    candidates = [metric for metric in there() if _kind(metric) == like]
+    return max(candidates, key=lambda m: (len(words & set(m.split("_"))), m in usual), default=like)
 
 
 def _kind(metric: str) -> Kind:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nastk.data.csv_file import CSVFile
 from nastk.data.official import Measurements, one_file
-from nastk.data.official._columns import Known, measurements
+from nastk.data.official._columns import Known, Metrics, measurements
 
 SPACE = None
 """The user names the space."""
@@ -24,16 +24,18 @@ def read(
     fidelity: float | None = None,
     arch: str | None = None,
     known: Known | None = None,
+    metrics: Metrics | None = None,
 ) -> list[Measurements]:
     """The named columns of a CSV file with a heading; an empty cell or ``N/A`` is an unknown value.
 
     Args:
         paths: the file.
-        space, columns, dataset, device, fidelity, arch, known: see :func:`nastk.data.official._columns.measurements`.
+        space, columns, dataset, device, fidelity, arch, known, metrics: see
+            :func:`nastk.data.official._columns.measurements`.
 
     Raises:
         InvalidValue, UnknownName: an option is missing or wrong.
         DataError: not CSV, an architecture or a value cannot be read.
     """
     path = one_file(paths, "a CSV file")
-    return [measurements(CSVFile(path, LIMIT), space, columns, dataset, device, fidelity, arch, known)]
+    return [measurements(CSVFile(path, LIMIT), space, columns, dataset, device, fidelity, arch, known, metrics)]

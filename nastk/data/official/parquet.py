@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nastk.data import readers
 from nastk.data.official import Measurements, one_file
-from nastk.data.official._columns import Known, measurements
+from nastk.data.official._columns import Known, Metrics, measurements
 from nastk.errors import DataError, MissingExtra, UnknownName
 
 SPACE = None
@@ -40,12 +40,13 @@ def read(
     fidelity: float | None = None,
     arch: str | None = None,
     known: Known | None = None,
+    metrics: Metrics | None = None,
 ) -> list[Measurements]:
     """The named columns of a Parquet file; a missing entry is an unknown value.
 
     Args:
         paths: the file.
-        space, columns, dataset, device, fidelity, arch, known: see
+        space, columns, dataset, device, fidelity, arch, known, metrics: see
             :func:`nastk.data.official._columns.measurements`; architectures may also be lists of integers.
 
     Raises:
@@ -64,7 +65,7 @@ def read(
         raise MissingExtra(
             f"pyarrow {pyarrow.__version__} is not safe for files of others; run: pip install 'pyarrow>={SAFE}'"
         )
-    return [measurements(ParquetFile(path), space, columns, dataset, device, fidelity, arch, known)]
+    return [measurements(ParquetFile(path), space, columns, dataset, device, fidelity, arch, known, metrics)]
 
 
 class ParquetFile:
