@@ -67,7 +67,7 @@ class CSVFile:
         seen: set[str] = set()
         for name in self.columns:
             if name in seen:
-                raise DataError(f"{self.path} has two columns {name!r}")
+                raise DataError(f"{self.path} has two columns {_shown(name)}")
             seen.add(name)
         self._rows = sum(1 for _ in self._body())
 
@@ -111,7 +111,9 @@ class CSVFile:
             text = cell
             if text.endswith("%"):
                 if not percent:
-                    raise DataError(f"{self._at(line, column)}: {cell!r} is a percentage, and this column is not in %")
+                    raise DataError(
+                        f"{self._at(line, column)}: {_shown(cell)} is a percentage, and this column is not in %"
+                    )
                 text = text[:-1].rstrip()
             if "," in text:
                 commas.append((row, line, text))
@@ -120,7 +122,7 @@ class CSVFile:
                 values[row] = readers.number(text)
             except ValueError:
                 raise DataError(
-                    f"{self._at(line, column)}: {cell[:60]!r} is not a number; leave unknown values empty"
+                    f"{self._at(line, column)}: {_shown(cell)} is not a number; leave unknown values empty"
                 ) from None
             if not point and "." in text:
                 point = line
@@ -134,15 +136,16 @@ class CSVFile:
         _, line, text = commas[0]
         if point:
             raise DataError(
-                f"{self._at(line, column)}: {text!r} has a comma where line {point} has a decimal point; write both "
-                "alike, and thousands without a comma"
+                f"{self._at(line, column)}: {_shown(text)} has a comma where line {point} has a decimal point; write "
+                "both alike, and thousands without a comma"
             )
         wrong = next(((line, text) for _, line, text in commas if not _COMMA.fullmatch(text)), None)
         if wrong is not None:
-            raise DataError(f"{self._at(wrong[0], column)}: {wrong[1][:60]!r} is not a number")
+            raise DataError(f"{self._at(wrong[0], column)}: {_shown(wrong[1])} is not a number")
         if self.delimiter == "," and all(_THOUSANDS.fullmatch(text) for _, _, text in commas):
+            whole, decimal = _shown(text.replace(",", "")), _shown(text.replace(",", "."))
             raise DataError(
-                f"{self._at(line, column)}: {text!r} may be {text.replace(',', '')} or {text.replace(',', '.')}; "
+                f"{self._at(line, column)}: {_shown(text)} may be {whole} or {decimal}; "
                 "write it with a decimal point, or without the comma"
             )
 
@@ -152,7 +155,7 @@ class CSVFile:
         return self._at(line, column)
 
     def _at(self, line: int, column: str) -> str:
-        return f"{self.path}, line {line}, column {column!r}"
+        return f"{self.path}, line {line}, column {_shown(column)}"
 
     def _body(self) -> Iterator[tuple[int, list[str]]]:
         """Line number and cells of every row below the heading that has any content."""
@@ -273,3 +276,8 @@ def _encoding(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     return "utf-8-sig"
+
+
+def _shown(text: str) -> str:
+    """A text of a file as messages show it: quoted, and cut where it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")

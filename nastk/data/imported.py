@@ -44,7 +44,17 @@ FORMAT = 2
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Valid names of imports: safe as file names."""
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RecursionError,
+)
 """What reading a file raises that is truncated, altered or none of ours."""
 DIGEST = 12
 """Hexadecimal digits of the digest of a user's own space: 48 bits, so that two of one name do not meet by chance."""

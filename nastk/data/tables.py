@@ -328,5 +328,14 @@ def _read(name: str, path: Path) -> tuple[ColumnTable, dict[str, Any]]:
         if any(not (0 <= b < len(blocks) and 0 <= line < len(blocks[b].values)) for b, line in places):
             raise ValueError("a column without values")
         return ColumnTable(name, archs, columns, blocks, list(places)), about["made_of"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        RecursionError,
+    ) as error:
         raise DataError(f"{path} is damaged ({error})") from error

@@ -90,7 +90,7 @@ def test_what_is_no_number_is_refused_with_its_place(write, text):
 
 
 def test_a_comma_that_may_be_two_things_is_refused(write):
-    with pytest.raises(DataError, match=r"line 2, column 'ms': '1,234' may be 1234 or 1\.234"):
+    with pytest.raises(DataError, match=r"line 2, column 'ms': '1,234' may be '1234' or '1\.234'"):
         CSVFile(write('arch,ms\na,"1,234"\nb,2\n')).numbers("ms")
     with pytest.raises(DataError, match=r"line 3, column 'ms': '2,5' has a comma where line 2 has a decimal point"):
         CSVFile(write("arch;ms\na;1.5\nb;2,5\n")).numbers("ms")

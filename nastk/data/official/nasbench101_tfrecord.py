@@ -49,7 +49,9 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
                     matrices.append((adjacency, operations))
                 params[row], last = _metrics(base64.b64decode(metrics, validate=True))
                 values.setdefault(int(epochs), {}).setdefault(row, []).append(last)
-            except (ValueError, TypeError, AttributeError, struct.error, binascii.Error, IndexError) as error:
+            except (
+                ValueError, TypeError, AttributeError, struct.error, binascii.Error, IndexError, RecursionError
+            ) as error:  # fmt: skip
                 raise DataError(f"{path}, record {number}, is not NAS-Bench-101's: {error}") from error
     if not matrices:
         raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no records")
