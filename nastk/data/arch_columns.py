@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.data.readers import cut
 from nastk.errors import DataError, InvalidArchitecture, UnknownName, Unsupported
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -89,7 +90,7 @@ def _of_column(table: Cells, column: str, space: SearchSpace, indices: bool) -> 
         try:
             archs[row] = _arch(space, entry)
         except (InvalidArchitecture, Unsupported) as error:
-            raise _NoArchitecture(f"{table.where(row, column)}: {_cut(error)}", row) from error
+            raise _NoArchitecture(f"{table.where(row, column)}: {cut(error)}", row) from error
     return archs
 
 
@@ -106,7 +107,7 @@ def _arch(space: SearchSpace, entry: Any) -> Archs:
     except (InvalidArchitecture, Unsupported):
         raise
     except Exception as error:  # the parser of a user's own space, or a text of absurd numbers
-        raise InvalidArchitecture(f"{str(entry)[:60]!r} is no architecture of {space.name}: {_cut(error)}") from error
+        raise InvalidArchitecture(f"{str(entry)[:60]!r} is no architecture of {space.name}: {cut(error)}") from error
 
 
 def _is_index(entry: Any) -> bool:
@@ -135,13 +136,7 @@ def _of_indices(table: Cells, column: str, space: SearchSpace) -> Archs:
     try:
         return space.from_index(numbers)
     except (InvalidArchitecture, Unsupported) as error:
-        raise _NoArchitecture(f"{table.path}, column {column[:60]!r}: {_cut(error)}", 0) from error
-
-
-def _cut(error: Exception) -> str:
-    """A message that may quote a whole cell, at a length that one reads."""
-    text = str(error)
-    return text if len(text) <= 300 else f"{text[:300]}..."
+        raise _NoArchitecture(f"{table.path}, column {column[:60]!r}: {cut(error)}", 0) from error
 
 
 # ---- one column a choice

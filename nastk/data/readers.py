@@ -109,6 +109,12 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INFINITE = frozenset(("inf", "+inf", "-inf", "infinity", "-infinity"))
 
 
+def cut(error: Exception) -> str:
+    """A message that may quote a whole cell of a file, at a length that one reads."""
+    text = str(error)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
 def number(text: str) -> float:
     """The number that a text names; NaN for what stands for an unknown value (an empty text, ``N/A``).
 

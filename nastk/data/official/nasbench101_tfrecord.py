@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.data.official import Measurements
+from nastk.data.readers import cut
 from nastk.data.tables import Column
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.nasbench101 import NASBench101
@@ -52,13 +53,13 @@ def read(paths: Sequence[str | Path]) -> list[Measurements]:
             except (
                 ValueError, TypeError, AttributeError, struct.error, binascii.Error, IndexError, RecursionError
             ) as error:  # fmt: skip
-                raise DataError(f"{path}, record {number}, is not NAS-Bench-101's: {error}") from error
+                raise DataError(f"{path}, record {number}, is not NAS-Bench-101's: {cut(error)}") from error
     if not matrices:
         raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no records")
     try:
         archs = np.stack([_row(space, *pair) for pair in matrices])
     except (InvalidArchitecture, ValueError) as error:
-        raise DataError(f"{paths[0]}: a record is no cell of NAS-Bench-101: {error}") from error
+        raise DataError(f"{paths[0]}: a record is no cell of NAS-Bench-101: {cut(error)}") from error
     if len(np.unique(archs, axis=0)) != len(archs):
         raise DataError(f"{paths[0]}: a cell comes twice in different forms")
     columns = []
