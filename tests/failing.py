@@ -14,7 +14,7 @@ import nastk
 
 REASONS = {
     "groups": "ValueError: in_channels must be divisible by groups",
-    "type": "TypeError: a width of '8'",
+    "type": "TypeError: a width of '8' in a second line",
     "key": "KeyError: 'no such thing'",
     "exit": "SystemExit: bye",
     "shape": "RuntimeError: mat1 and mat2 shapes cannot be multiplied",

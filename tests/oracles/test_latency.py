@@ -103,7 +103,10 @@ def test_what_fails_is_nan_with_a_reason_and_the_rest_is_measured():
     evaluation = oracle.evaluate([[2], [0], [3]])
     assert np.isnan(evaluation.value).tolist() == [True, False, True]
     assert np.isnan(evaluation.std).tolist() == [True, False, True]
-    assert oracle.reasons == {"no build": "MemoryError: too wide", "no memory": "OutOfMemoryError: out of memory"}
+    assert oracle.reasons == {
+        "no build": "MemoryError: too wide",
+        "no memory": "OutOfMemoryError: out of memory Tried to allocate 20 GiB",
+    }
 
 
 @pytest.mark.parametrize("runtime", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
