@@ -100,11 +100,8 @@ def _state(value: Any, depth: int) -> Any:
     if isinstance(value, np.generic):
         return repr(value.item())
     if depth and isinstance(value, (tuple, frozenset)):
-        return (
-            [_state(v, depth - 1) for v in sorted(value, key=repr)]
-            if isinstance(value, frozenset)
-            else [_state(v, depth - 1) for v in value]
-        )
+        ordered = value if isinstance(value, tuple) else sorted(value, key=repr)
+        return [_state(v, depth - 1) for v in ordered]
     if depth and isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _state(v, depth - 1) for key, v in value.items()}
     if depth and isinstance(value, (types.FunctionType, types.MethodType, type)):

@@ -60,15 +60,25 @@ STUDIES = sa.Table(
 )
 """One row per study: its identity (`config`) and the latest state of its searcher, both JSON."""
 
+KEY = ("study", "arch", "objective", "fidelity", "purpose")
+"""The columns that identify an evaluation."""
+
+
+def _key_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("study", sa.ForeignKey(STUDIES.c.id), nullable=False),
+        sa.Column("arch", sa.String(2000), nullable=False),
+        sa.Column("objective", sa.String(200), nullable=False),
+        sa.Column("fidelity", sa.String(40), nullable=False),  # "" for the highest: NULLs would not be unique
+        sa.Column("purpose", sa.String(10), nullable=False),
+    ]
+
+
 RECORDS = sa.Table(
     "nastk_records",
     SCHEMA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.ForeignKey(STUDIES.c.id), nullable=False),
-    sa.Column("arch", sa.String(2000), nullable=False),
-    sa.Column("objective", sa.String(200), nullable=False),
-    sa.Column("fidelity", sa.String(40), nullable=False),  # "" for the highest: NULLs would not be unique
-    sa.Column("purpose", sa.String(10), nullable=False),
+    *_key_columns(),
     sa.Column("value", sa.Float),
     sa.Column("std", sa.Float),
     sa.Column("cost", sa.Float),
@@ -84,7 +94,7 @@ RECORDS = sa.Table(
     sa.Column("evaluation", sa.String(64), nullable=False, server_default=""),  # Identity.digest
     sa.Column("resolved", sa.String(40), nullable=False, server_default=""),  # Identity.resolved
     sa.Column("version", sa.String(80), nullable=False, server_default=""),  # Identity.version
-    sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
+    sa.UniqueConstraint(*KEY),
 )
 """One row per :class:`Record`. The unique constraint makes the second of two concurrent runs of one study fail."""
 
@@ -92,17 +102,13 @@ BEGUN = sa.Table(
     "nastk_begun",
     SCHEMA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.ForeignKey(STUDIES.c.id), nullable=False),
-    sa.Column("arch", sa.String(2000), nullable=False),
-    sa.Column("objective", sa.String(200), nullable=False),
-    sa.Column("fidelity", sa.String(40), nullable=False),
-    sa.Column("purpose", sa.String(10), nullable=False),
+    *_key_columns(),
     sa.Column("running", sa.Integer, nullable=False),
     sa.Column("host", sa.String(200), nullable=False),
     sa.Column("process", sa.Integer, nullable=False),
     sa.Column("run", sa.String(40), nullable=False),  # which opening of the study: process numbers come again
     sa.Column("deaths", sa.Integer, nullable=False),
-    sa.UniqueConstraint("study", "arch", "objective", "fidelity", "purpose"),
+    sa.UniqueConstraint(*KEY),
 )
 """Evaluations that are in progress, or during which a process ended; a row goes when its evaluation is recorded."""
 

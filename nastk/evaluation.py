@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,6 +123,11 @@ class Identity:
         return resolved == self.target or resolved in self.fidelities
 
 
+def key_of(arch: Iterable[int], objective: str, fidelity: float | None, purpose: Purpose) -> Key:
+    """The key of an evaluation: that of its record, :attr:`Record.key`."""
+    return tuple(int(v) for v in arch), objective, fidelity, purpose
+
+
 DETERMINISTIC = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, NotImplementedError,
     SyntaxError, TypeError, ValueError,
@@ -227,11 +232,6 @@ def _working_directory() -> str | None:
         return os.getcwd()
     except OSError:  # it was deleted
         return None
-
-
-def failed(objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose, reason: str) -> Record:
-    """The record of an evaluation that failed without being run."""
-    return _record(objective, arch, fidelity, purpose, np.nan, np.nan, np.nan, reason)
 
 
 def _record(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nastk.errors import InvalidValue
-from nastk.evaluation import Key, Purpose, Record
+from nastk.evaluation import Key, Purpose, Record, key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ class History:
         self, arch: Iterable[int], objective: str, fidelity: float | None = None, purpose: Purpose = "search"
     ) -> Record | None:
         """The record of an evaluation, or None if there is none."""
-        return self._records.get((tuple(int(v) for v in arch), objective, fidelity, purpose))
+        return self._records.get(key_of(arch, objective, fidelity, purpose))
 
     def counts(self, purpose: Purpose = "search") -> dict[str, int]:
         """Number of evaluations of each objective by this study, failures included."""

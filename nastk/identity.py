@@ -22,6 +22,13 @@ def study_identity(description: SearchDescription, searcher: Searcher) -> dict[s
             {"name": o.name, "direction": o.direction, **_fidelities(o), **o.oracle.identity()}
             for o in searcher.objectives
         ],
+        **_asked(description, searcher),
+    }
+
+
+def _asked(description: SearchDescription, searcher: Searcher) -> dict[str, Any]:
+    """What is asked for beside the space and the objectives."""
+    return {
         "constraints": [str(c) for c in searcher.constraints],
         "searcher": description.searcher,
         "predictors": dict(description.predictors),
@@ -41,11 +48,7 @@ def earlier_identity(description: SearchDescription, searcher: Searcher) -> dict
     return {
         "space": searcher.space.name,
         "objectives": [[o.name, o.direction, o.fidelity, o.oracle.source] for o in searcher.objectives],
-        "constraints": [str(c) for c in searcher.constraints],
-        "searcher": description.searcher,
-        "predictors": dict(description.predictors),
-        "options": dict(description.options),
-        "seed": description.seed,
+        **_asked(description, searcher),
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_together
+from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_together, key_of
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
@@ -259,7 +259,7 @@ class Result:
 
     def _evaluate(self, objective: Objective, archs: Archs) -> None:
         """Evaluate a group beyond the budget, and record it."""
-        keys = [(tuple(int(v) for v in arch), objective.name, objective.fidelity, "verify") for arch in archs]
+        keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
         with Uninterrupted() as shield:
             try:
                 if objective.oracle.kind == "measured":

@@ -147,7 +147,6 @@ class Run:
         description: of the search.
         searcher, history: created or opened for it.
         budget: evaluations of each expensive objective.
-        identity: of the study; see `nastk.identity`.
         result: of the search, after :meth:`search`.
     """
 
@@ -155,7 +154,11 @@ class Run:
 
     def __init__(self, description: SearchDescription, searcher: Searcher, budget: dict[str, int], history: History):
         self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
-        self.identity = study_identity(description, searcher)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Identity of the study; see `nastk.identity`."""
+        return study_identity(self.description, self.searcher)
 
     @property
     def batch(self) -> int:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from nastk import database
-from nastk.database import BEGUN, RECORDS, STUDIES, Database
+from nastk.database import BEGUN, KEY, RECORDS, STUDIES, Database
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.evaluation import Identity, Key, Kind, Record
 from nastk.files import is_mine, is_running, write_text
@@ -218,7 +218,7 @@ class DurableHistory(History):
 
         def note(connection: sa.Connection) -> None:
             for key in evaluations:
-                known = connection.execute(sa.update(BEGUN).where(self._is(BEGUN, key)).values(**by))
+                known = connection.execute(sa.update(BEGUN).where(*self._is_begun(key)).values(**by))
                 if not known.rowcount:
                     connection.execute(sa.insert(BEGUN).values(**self._columns(key), **by, deaths=0))
 
@@ -243,7 +243,7 @@ class DurableHistory(History):
         def write(connection: sa.Connection) -> None:
             for record, row in zip(records, rows, strict=True):
                 connection.execute(sa.insert(RECORDS).values(study=self._id, **row))
-                connection.execute(sa.delete(BEGUN).where(self._is(BEGUN, record.key)))
+                connection.execute(sa.delete(BEGUN).where(*self._is_begun(record.key)))
             if state is not None:
                 connection.execute(sa.update(STUDIES).where(STUDIES.c.id == self._id).values(state=json.dumps(state)))
 
@@ -288,8 +288,8 @@ class DurableHistory(History):
         what = {"arch": _arch_text(arch), "objective": objective, "fidelity": _fidelity_text(fidelity)}
         return {"study": self._id, **what, "purpose": purpose}
 
-    def _is(self, table: sa.Table, key: Key) -> Any:
-        return sa.and_(*(table.c[name] == value for name, value in self._columns(key).items()))
+    def _is_begun(self, key: Key) -> list[sa.ColumnElement[bool]]:
+        return [BEGUN.c[name] == value for name, value in self._columns(key).items()]
 
     # ---- what the database could not take
 
@@ -325,9 +325,7 @@ class DurableHistory(History):
                 fresh = [r for r in mine if (r["arch"], r["objective"], r["fidelity"], r["purpose"]) not in keys]
                 for row in fresh:
                     connection.execute(sa.insert(RECORDS).values(**row))
-                    arch = tuple(int(v) for v in row["arch"].split(","))
-                    key = arch, row["objective"], _number_or_none(row["fidelity"]), row["purpose"]
-                    connection.execute(sa.delete(BEGUN).where(self._is(BEGUN, key)))
+                    connection.execute(sa.delete(BEGUN).where(*(BEGUN.c[name] == row[name] for name in KEY)))
                 return len(fresh)
 
             count = self._database.within(insert)
@@ -357,14 +355,12 @@ class StudyFacts(NamedTuple):
         identity: see `nastk.identity`.
         evaluations: by objective, its own, failures included.
         failures: by objective and reason.
-        last: time of the latest record, seconds since 1970; None without any.
     """
 
     name: str
     identity: dict[str, Any]
     evaluations: dict[str, int]
     failures: dict[tuple[str, str], int]
-    last: float | None
 
 
 def studies(storage: str | os.PathLike[str]) -> list[StudyFacts]:
@@ -382,8 +378,7 @@ def studies(storage: str | os.PathLike[str]) -> list[StudyFacts]:
             records = connection.execute(sa.select(RECORDS).where(mine)).all()
             failures = Counter((r.objective, r.reason) for r in records if r.status == "failed")
             counts = Counter(r.objective for r in records if r.purpose == "search")
-            last = max((r.time for r in records), default=None)
-            facts.append(StudyFacts(row.name, json.loads(row.config), dict(counts), dict(failures), last))
+            facts.append(StudyFacts(row.name, json.loads(row.config), dict(counts), dict(failures)))
         return facts
 
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import DataWarning, InvalidValue, NastkError
-from nastk.evaluation import Key, Record, evaluate, evaluate_together, of_isomorphic
+from nastk.evaluation import Key, Record, evaluate, evaluate_together, key_of, of_isomorphic
 from nastk.history import History
 from nastk.parallel import Uninterrupted, one_thread
 from nastk.result import Result
@@ -222,11 +222,8 @@ class Study:
 
     def _blameable(self, group: list[_Open], name: str, fidelity: float | None) -> list[_Open]:
         """The first of a group alone where a process ended during one of them: the next end then has one cause."""
-        suspect = any(self.history.is_suspect(self._history_key(e.proposal.arch, name, fidelity)) for e in group)
+        suspect = any(self.history.is_suspect(key_of(e.proposal.arch, name, fidelity, "search")) for e in group)
         return group[:1] if suspect else group
-
-    def _history_key(self, arch: Archs, name: str, fidelity: float | None) -> Key:
-        return tuple(int(v) for v in arch), name, fidelity, "search"
 
     def _run_parallel(self, executor: Executor) -> None:
         running: dict[Future[Record], _Open] = {}
@@ -245,7 +242,7 @@ class Study:
                         break
                     entry, name = queue[0], queue[0].missing[0]
                     arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
-                    key = self._history_key(arch, name, fidelity)
+                    key = key_of(arch, name, fidelity, "search")
                     suspect = self.history.is_suspect(key)  # a process ended during it before: see what it does alone
                     if running and (suspect or alone):
                         break
@@ -303,7 +300,7 @@ class Study:
         fresh = archs[[record is None for record in found]]
         answers: Iterator[Record] = iter(())
         if len(fresh):
-            self._begin(objective, [self._history_key(arch, objective.name, fidelity) for arch in fresh])
+            self._begin(objective, [key_of(arch, objective.name, fidelity, "search") for arch in fresh])
             with self._shield.lifted():
                 made = evaluate_together(objective, fresh, fidelity, "search", self.retries)
             answers = iter(made)

@@ -125,9 +125,8 @@ def search(
             summary.write(folder, rows)
         except KeyboardInterrupt as interrupt:
             ignore_signals()  # a second Ctrl-C finds nothing left to interrupt
-            raise Interrupted(
-                f"{end_by(number_of(interrupt))}; {_kept(search, options)}", number_of(interrupt)
-            ) from None
+            number = number_of(interrupt)
+            raise Interrupted(f"{end_by(number)}; {_kept(search, options)}", number) from None
         except NastkError as error:
             if not len(search.history):
                 raise
@@ -177,6 +176,5 @@ def _kept(search: Run, options: RunOptions) -> str:
         return "nothing had been evaluated yet"
     words = [word for word in sys.argv[1:] if word != "--resume"]
     again = shlex.join(["nastk", *words, *(["--resume"] if options.storage is None else [])])
-    place = without_password(search.history.place)
     evaluations = f"{count} evaluation{'s are' if count > 1 else ' is'}"
-    return f"{evaluations} kept in {place}; to go on: {without_password(again)}"
+    return f"{evaluations} kept in {search.history.place}; to go on: {without_password(again)}"
