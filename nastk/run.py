@@ -40,7 +40,7 @@ ACCURACY_DATASET = "cifar10"
 ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
 """A table's metrics that the objective "accuracy" stands for, in order of preference."""
 
-MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1}
+MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1, "precision": "fp32", "calibration": None}
 """How latency is measured here where nothing else is asked for."""
 
 LARGEST_BATCH = 5
@@ -644,6 +644,8 @@ def describe(
     threads: int = 1,
     batch: int = 1,
     runtime: str = "torch",
+    precision: str = "fp32",
+    calibration: str | None = None,
     accuracy: str | None = None,
     epochs: Sequence[float] = (),
     retries: int = 1,
@@ -663,7 +665,7 @@ def describe(
             "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
-        threads, batch, runtime: how latency is measured here.
+        threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
         accuracy: a user's accuracy function, ``file.py:function``.
         epochs: fidelities of this function, ascending; the last is the target.
 
@@ -675,7 +677,8 @@ def describe(
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
     if epochs and accuracy is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
-    asked = _Asked(space, dataset, device, {"runtime": runtime, "threads": threads, "batch": batch}, accuracy, epochs)
+    measured = dict(zip(MEASURED, (runtime, threads, batch, precision, calibration), strict=True))
+    asked = _Asked(space, dataset, device, measured, accuracy, epochs)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
     asked.refuse_unused([facts for _, _, facts in found])
@@ -740,7 +743,7 @@ class _Asked:
             return self._accuracy(goal)
         if goal.metric == "latency" and is_live(device):
             goal.needs_no_epochs("min")
-            return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self.measured}
+            return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self._how()}
         if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
             goal.needs_none()
             direction = {} if goal.direction is None else {"direction": goal.direction}
@@ -755,6 +758,11 @@ class _Asked:
         if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
             goal = replace(goal, device=device)
         return self._column(goal)
+
+    def _how(self) -> dict[str, Any]:
+        """How latency is measured; precision and calibration only where they are not the default."""
+        later = ("precision", "calibration")
+        return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]}
 
     def refuse_unused(self, oracles: Sequence[Mapping[str, Any]]) -> None:
         """Refuse what was asked for and is part of no objective, which would otherwise be left out without a word.

@@ -55,6 +55,8 @@ class RunOptions:
     threads: int | None = None
     batch: int | None = None
     runtime: str | None = None
+    precision: str | None = None
+    calibration: str | None = None
     resume: bool | None = None
     retries: int | None = None
     count_failures: bool | None = None

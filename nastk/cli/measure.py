@@ -7,7 +7,20 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Batch, Json, RandomArchs, Runtime, Seed, Space, Threads, count
+from nastk.cli.options import (
+    Archs,
+    ArchsOption,
+    Batch,
+    Calibration,
+    Json,
+    Precision,
+    RandomArchs,
+    Runtime,
+    Seed,
+    Space,
+    Threads,
+    count,
+)  # fmt: skip
 
 
 def measure(
@@ -19,6 +32,8 @@ def measure(
     threads: Threads = 1,
     batch: Batch = 1,
     runtime: Runtime = "torch",
+    precision: Precision = "fp32",
+    calibration: Calibration = None,
     check: Annotated[
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
@@ -46,7 +61,9 @@ def measure(
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
-    oracle = Latency(space, device, cast(Any, runtime), batch=batch, threads=threads)
+    oracle = Latency(
+        space, device, cast(Any, runtime), batch=batch, threads=threads, precision=precision, calibration=calibration
+    )
     texts = [*(archs or []), *(more_archs or [])]
     check_outputs([csv_file, json_file])
     asked = 0

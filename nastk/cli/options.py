@@ -44,6 +44,13 @@ Batch = Annotated[int, count("--batch", "Inputs per forward pass when measuring.
 Runtime = Annotated[
     str, typer.Option("--runtime", metavar="NAME", help="What runs a measured network (nastk list runtimes).")
 ]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="P", help="fp32, fp16, bf16 or int8, as far as the runtime has it.")
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option("--calibration", metavar="FILE.npy", help="Inputs that int8 is calibrated on; else random ones."),
+]
 Archs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ARCH]...", help="Architectures: text form, official index, or integers with commas."),

@@ -75,6 +75,12 @@ def search(
     runtime: Annotated[
         Text, option("--runtime", "NAME", "What runs the network here (nastk list runtimes).  [torch]")
     ] = None,
+    precision: Annotated[
+        Text, option("--precision", "P", "fp32, fp16, bf16 or int8, as far as the runtime has it.  [fp32]")
+    ] = None,
+    calibration: Annotated[
+        Text, option("--calibration", "FILE.npy", "Inputs that int8 is calibrated on; else random ones.")
+    ] = None,
     retries: Annotated[
         Number, option("--retries", "N", "Try an evaluation that failed for a passing reason again.  [1]")
     ] = None,

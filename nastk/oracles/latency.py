@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from nastk.devices import describe_device
 from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.oracles.base import Evaluation, Oracle, Values
+from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -72,9 +74,12 @@ class Latency(Oracle):
         rounds: visits to each network; with fewer than six the interval rests on single runs.
         warmup: seconds, and at least two runs, before the timing of each round.
         min_repeats, max_repeats, max_seconds: limits of a network's timed runs, shared equally by the rounds.
-        precision: a round ends early when half the interval of its median is below this share of the median.
+        tolerance: a round ends early when half the interval of its median is below this share of the median.
         together: how many networks are measured together; an interruption loses them.
         progress: called with (done, total) once an architecture.
+        precision: "fp32", or another one that the runtime has: "fp16", "bf16", "int8".
+        calibration: inputs ``(n, ...)`` for int8's ranges of activations, as an array or the path of a .npy file; by
+            default random ones.
         build_options: of `SearchSpace.build` (classes, input size).
 
     Raises:
@@ -101,9 +106,11 @@ class Latency(Oracle):
         min_repeats: int = 12,
         max_repeats: int = 300,
         max_seconds: float = 0.6,
-        precision: float = 0.01,
+        tolerance: float = 0.01,
         together: int = 25,
         progress: Callable[[int, int], None] | None = None,
+        precision: str = "fp32",
+        calibration: Any = None,
         **build_options: Any,
     ):
         import torch
@@ -117,18 +124,25 @@ class Latency(Oracle):
         space.need_networks(self.name)
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
         self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
-        self.max_seconds, self.precision, self.together, self.progress = max_seconds, precision, together, progress
+        self.max_seconds, self.tolerance, self.together, self.progress = max_seconds, tolerance, together, progress
+        self.precision = precision
+        self.calibration = str(calibration) if isinstance(calibration, (str, os.PathLike)) else calibration
         self.build_options = build_options
-        self._runtime = runtime_class(runtime)(device, threads)
+        self._runtime = runtime_class(runtime)(device, threads, precision, read_calibration(calibration))
         self.reasons: dict[str, str] = {}
         self.source = (
-            f"measured on {describe_device(self._runtime.device)}, {self._runtime.describe()}, batch {batch}, "
+            f"measured on {describe_device(self._runtime.device)}, {self._runtime.label}, batch {batch}, "
             f"{threads} thread{'s' * (threads > 1)}"
         )
         torch.zeros(1, device=self._runtime.device)  # a device that does not work fails here, not at the first network
 
     def describe(self) -> dict[str, Any]:
         where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
+        if self.precision != "fp32":  # left out where it is, as in the studies of before there was a choice
+            where["precision"] = self.precision
+        if self.calibration is not None:
+            named = isinstance(self.calibration, str)
+            where["calibration"] = self.calibration if named else f"array of {len(self.calibration)}"
         return {"oracle": "latency", **where, **self.build_options}
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
@@ -230,7 +244,7 @@ class Latency(Oracle):
                     break
                 if len(times) >= max(least, 10) and len(times) % 5 == 0:
                     low, median, high = median_interval(np.array(times))
-                    if high - low <= 2 * self.precision * median:
+                    if high - low <= 2 * self.tolerance * median:
                         break
             return np.array(times)
         finally:

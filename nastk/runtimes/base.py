@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 Run = Callable[[], Any]
 """A prepared network: runs it once on its inputs, and returns what came out in the runtime's own form."""
 
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""Number formats that a network can be run in; int8 is static post-training quantisation of weights and activations."""
+
+CALIBRATED_ON = 32
+"""Random inputs that the ranges of activations are calibrated on where none are given."""
+
 
 class Runtime(ABC):
     """One way to run a network on a device.
@@ -35,10 +41,14 @@ class Runtime(ABC):
     Args:
         device: "this" (the CPU), or a device of this machine such as "cuda", "cuda:1", "mps".
         threads: CPU threads of a network.
+        precision: number format to run networks in, one of `precisions`. Networks and inputs are given in float32
+            whatever it is; converting them is the runtime's.
+        calibration: inputs ``(n, ...)`` that int8 takes the ranges of activations from; by default random ones.
 
     Attributes:
         name: as registered; begins what :meth:`describe` says.
         devices: kinds of device that it runs on: "cpu", "cuda", "mps".
+        precisions: of :data:`PRECISIONS`, those that it has.
         suffix: ending of the file that it runs a network from (".onnx"), written once a network by :meth:`export`;
             empty where it runs the PyTorch module itself.
         reports_memory: whether :meth:`peak_memory` answers.
@@ -46,29 +56,42 @@ class Runtime(ABC):
         extra: the extra of nastk that brings them; empty for a runtime of another package.
         device: where PyTorch holds the network and its inputs (torch.device).
         threads: CPU threads of a network.
+        precision, calibration: as given.
 
     Raises:
-        InvalidValue: a device that the runtime does not run on, or fewer threads than one.
+        InvalidValue: a device that the runtime does not run on, a precision that it has not, fewer threads than one.
         NastkError: this machine has no such device.
         MissingExtra: a module of `requires` is not installed.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     suffix: ClassVar[str] = ""
     reports_memory: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
-    def __init__(self, device: str = "this", threads: int = 1):
+    def __init__(
+        self,
+        device: str = "this",
+        threads: int = 1,
+        precision: str = "fp32",
+        calibration: torch.Tensor | None = None,
+    ):
         if threads < 1:
             raise InvalidValue(f"the {self.name} runtime: threads is {threads}, must be at least 1")
         kind = device_kind(device)
         # before whether this machine has one: a CUDA device would not help a runtime of the CPU
         if kind in KINDS and kind not in self.devices:
             raise InvalidValue(f"the {self.name} runtime runs on {' and '.join(self.devices)} only, not on {device}")
+        if precision not in self.precisions:
+            has = " and ".join(self.precisions)
+            raise InvalidValue(f"the {self.name} runtime runs networks in {has}; it has no {precision}")
+        if calibration is not None and precision != "int8":
+            raise InvalidValue(f"calibration is of int8, and the precision is {precision}; leave it out")
         self.device = torch_device(device)
-        self.threads = threads
+        self.threads, self.precision, self.calibration = threads, precision, calibration
         for module in self.requires:
             if self.extra:
                 import_extra(module, self.extra)
@@ -83,6 +106,16 @@ class Runtime(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Name and version, such as "torch 2.13.0". Studies are resumed by it: the same words for the same program."""
+
+    @property
+    def label(self) -> str:
+        """What :meth:`describe` says, with the precision where it is not float32, and what that was calibrated on."""
+        if self.precision == "fp32":
+            return self.describe()
+        if self.precision != "int8":
+            return f"{self.describe()} {self.precision}"
+        inputs = "random inputs" if self.calibration is None else f"{len(self.calibration)} given inputs"
+        return f"{self.describe()} int8 (calibrated on {inputs})"
 
     # ---- running a network
 
@@ -152,6 +185,33 @@ class Runtime(ABC):
         first = result[0] if isinstance(result, list | tuple) else result
         return torch.as_tensor(first).cpu()
 
+    def calibration_batches(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Batches of the shape of `inputs` to calibrate int8 on: those given, else :data:`CALIBRATED_ON` random inputs.
+
+        Random ones are standard normal numbers, or the tokens of `inputs` in another order.
+
+        Raises:
+            InvalidValue: the given inputs are of another shape, or fewer than a batch.
+        """
+        import torch
+
+        batch, shape = len(inputs), tuple(inputs.shape[1:])
+        if self.calibration is None:
+            generator = torch.Generator().manual_seed(1)
+            count = -(-CALIBRATED_ON // batch)
+            if inputs.is_floating_point():
+                return [torch.randn(inputs.shape, generator=generator).to(inputs) for _ in range(count)]
+            tokens = inputs.reshape(-1)
+            return [
+                tokens[torch.randperm(len(tokens), generator=generator)].reshape(inputs.shape) for _ in range(count)
+            ]
+        given = self.calibration
+        if tuple(given.shape[1:]) != shape:
+            raise InvalidValue(f"calibration inputs are {tuple(given.shape[1:])}; the networks take {shape}")
+        if len(given) < batch:
+            raise InvalidValue(f"{len(given)} calibration inputs are fewer than a batch of {batch}")
+        return [given[i : i + batch].to(inputs) for i in range(0, len(given) - batch + 1, batch)]
+
     # ---- timing and memory
 
     def synchronise(self) -> None:
@@ -188,7 +248,7 @@ class Runtime(ABC):
         return network
 
     def __repr__(self) -> str:
-        return f"<runtime {self.describe()} on {self.device}, {self.threads} thread{'s' * (self.threads > 1)}>"
+        return f"<runtime {self.label} on {self.device}, {self.threads} thread{'s' * (self.threads > 1)}>"
 
 
 def runtime_class(name: str | type[Runtime]) -> type[Runtime]:
