@@ -41,7 +41,7 @@ ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
 """A table's metrics that the objective "accuracy" stands for, in order of preference."""
 
 MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1, "precision": "fp32", "calibration": None}
-"""How latency is measured here where nothing else is asked for."""
+"""How networks are run here, to be measured, where nothing else is asked for."""
 
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
@@ -53,7 +53,10 @@ LARGEST_SEED = 2**32 - 1
 LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
-ORACLES = ("table", "count", "latency", "shipped", "function")
+MEASURED_HERE = ("latency", "energy", "peak_memory")
+"""Metrics of networks that a runtime runs on a device of this machine: the names of their oracles too."""
+
+ORACLES = ("table", "count", *MEASURED_HERE, "shipped", "function")
 """Kinds of oracles that can be made from their description."""
 
 LEAST_ROUNDS = 10
@@ -338,15 +341,20 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         found = Count(space, **rest)
         found.direction = direction
         return found
-    if what == "latency":
-        from nastk.oracles.latency import Latency
-
-        return Latency(space, **rest)
+    if what in MEASURED_HERE:
+        return _measured_oracle(what, space, rest)
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
+
+
+def _measured_oracle(metric: str, space: SearchSpace, how: dict[str, Any]) -> Oracle:
+    from nastk.oracles import Energy, Latency, PeakMemory
+
+    found: Oracle = {"latency": Latency, "energy": Energy, "peak_memory": PeakMemory}[metric](space, **how)
+    return found
 
 
 def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
@@ -660,9 +668,9 @@ def describe(
             accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
         objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
-            latency, params, flops, or a table's metric. With a table, "accuracy" stands for the first that it has of
-            :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's own, as in
-            "latency:pi5", goes before `device`.
+            latency, energy, peak_memory, params, flops, or a table's metric. With a table, "accuracy" stands for the
+            first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's
+            own, as in "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
@@ -741,9 +749,9 @@ class _Asked:
         device = goal.device or self.device
         if goal.metric == "accuracy":
             return self._accuracy(goal)
-        if goal.metric == "latency" and is_live(device):
+        if goal.metric in MEASURED_HERE and is_live(device):
             goal.needs_no_epochs("min")
-            return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self._how()}
+            return replace(goal, device=device), None, {"oracle": goal.metric, "device": device, **self._how()}
         if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
             goal.needs_none()
             direction = {} if goal.direction is None else {"direction": goal.direction}
@@ -751,7 +759,7 @@ class _Asked:
         if goal.metric == "latency":
             return self._column(replace(goal, device=device))
         if is_live(device) and not self.metrics:
-            known = ", ".join(("accuracy", "latency", *COUNTED))
+            known = ", ".join(("accuracy", *MEASURED_HERE, *COUNTED))
             raise InvalidValue(
                 f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
             )
@@ -760,7 +768,7 @@ class _Asked:
         return self._column(goal)
 
     def _how(self) -> dict[str, Any]:
-        """How latency is measured; precision and calibration only where they are not the default."""
+        """How networks are run here; precision and calibration only where they are not the default."""
         later = ("precision", "calibration")
         return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]}
 
@@ -778,10 +786,10 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        if "latency" not in kinds:
+        if kinds.isdisjoint(MEASURED_HERE):
             for option, default in MEASURED.items():
                 if self.measured[option] != default:
-                    raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")
+                    raise InvalidValue(f"--{option} {self.measured[option]}: nothing is measured here; leave it out")
 
     def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
         where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}

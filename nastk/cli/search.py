@@ -41,7 +41,11 @@ def search(
     device: Annotated[Text, option("--device", "DEV", "this (measured), or a device of a table.  [this]")] = None,
     objective: Annotated[
         list[str] | None,
-        option("--objective", "O", "accuracy, latency[:DEVICE], params, flops or a table's metric; may be repeated."),
+        option(
+            "--objective",
+            "O",
+            "accuracy, latency[:DEVICE], energy, peak_memory, params, flops or a table's metric; may be repeated.",
+        ),
     ] = None,
     constraint: Annotated[
         list[str] | None, option("--constraint", "C", 'Such as "latency<=10"; may be repeated.')

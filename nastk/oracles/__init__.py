@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Count": "counts",
     "count_network": "counts",
+    "Energy": "energy",
     "Evaluation": "base",
     "Flops": "counts",
     "FunctionOracle": "base",
@@ -15,6 +16,7 @@ _PUBLIC = {
     "Measurement": "latency",
     "Oracle": "base",
     "Params": "counts",
+    "PeakMemory": "memory",
     "Predicted": "predicted",
     "Training": "training",
     "ZeroCost": "zerocost",
@@ -22,6 +24,7 @@ _PUBLIC = {
 
 __all__ = [
     "Count",
+    "Energy",
     "Evaluation",
     "Flops",
     "FunctionOracle",
@@ -29,6 +32,7 @@ __all__ = [
     "Measurement",
     "Oracle",
     "Params",
+    "PeakMemory",
     "Predicted",
     "Training",
     "ZeroCost",
@@ -47,7 +51,9 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 if TYPE_CHECKING:
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.counts import Count, Flops, Params, count_network
+    from nastk.oracles.energy import Energy
     from nastk.oracles.latency import Latency, Measurement
+    from nastk.oracles.memory import PeakMemory
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 import nastk
+from nastk.oracles import Latency
 from nastk.runtimes._agreement import agreement
+from nastk.runtimes.litert import Litert
+from nastk.testing import check_runtime
 
 for module in ("ai_edge_litert", "ai_edge_quantizer", "litert_torch"):
     pytest.importorskip(module, reason=f"{module} is of the extra litert, which needs an environment of its own")
-
-from nastk.oracles import Latency
-from nastk.runtimes.litert import Litert
-from nastk.testing import check_runtime
 
 SPACE = nastk.space("nasbench201")
 TINY = {"channels": 4, "cells_per_stage": 1, "input_size": 8}
@@ -27,7 +26,12 @@ TINY = {"channels": 4, "cells_per_stage": 1, "input_size": 8}
 def network(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
     ).eval()
 
 
