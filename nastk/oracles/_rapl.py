@@ -16,7 +16,7 @@ _PACKAGE = re.compile(r"intel-rapl:\d+")
 """Folders of whole packages and of the platform (AMD's have this name too). Those of their parts, intel-rapl:0:1, are
 within the package's energy; intel-rapl-mmio:0 is another way to the same counter."""
 
-INSTEAD = 'what works instead is --device with one whose command answers "energy", or of a fetched table that has energies'
+INSTEAD = 'what works instead is --device with one whose command answers "energy", or one of a table that has energies'
 
 
 @dataclass(frozen=True)
