@@ -25,6 +25,7 @@ from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
 from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
@@ -56,7 +57,7 @@ LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 MEASURED_HERE = ("latency", "energy", "peak_memory")
 """Metrics of networks that a runtime runs on a device of this machine: the names of their oracles too."""
 
-ORACLES = ("table", "count", *MEASURED_HERE, "shipped", "function")
+ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "shipped", "function")
 """Kinds of oracles that can be made from their description."""
 
 LEAST_ROUNDS = 10
@@ -343,6 +344,10 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         return found
     if what in MEASURED_HERE:
         return _measured_oracle(what, space, rest)
+    if what == "microcontroller":
+        from nastk.oracles.microcontroller import Microcontroller
+
+        return Microcontroller(space, **rest)
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
     from nastk.oracles.own_function import accuracy_function
@@ -668,9 +673,10 @@ def describe(
             accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
         objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
-            latency, energy, peak_memory, params, flops, or a table's metric. With a table, "accuracy" stands for the
-            first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's
-            own, as in "latency:pi5", goes before `device`.
+            latency, energy, peak_memory, params, flops, figures of a microcontroller (flash, arena, sram, npu_cycles,
+            cpu_operators, of Vela's also with an accelerator: "sram:ethos-u55-64"), or a table's metric. With a table,
+            "accuracy" stands for the first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`.
+            A device of an objective's own, as in "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
@@ -752,6 +758,8 @@ class _Asked:
         if goal.metric in MEASURED_HERE and is_live(device):
             goal.needs_no_epochs("min")
             return replace(goal, device=device), None, {"oracle": goal.metric, "device": device, **self._how()}
+        if goal.metric in MICROCONTROLLER and goal.metric not in self.metrics:
+            return self._microcontroller(goal)
         if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
             goal.needs_none()
             direction = {} if goal.direction is None else {"direction": goal.direction}
@@ -759,13 +767,23 @@ class _Asked:
         if goal.metric == "latency":
             return self._column(replace(goal, device=device))
         if is_live(device) and not self.metrics:
-            known = ", ".join(("accuracy", *MEASURED_HERE, *COUNTED))
+            known = ", ".join(("accuracy", *MEASURED_HERE, *COUNTED, *MICROCONTROLLER))
             raise InvalidValue(
                 f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
             )
         if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
             goal = replace(goal, device=device)
         return self._column(goal)
+
+    def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
+        goal.needs_no_epochs("min")
+        facts = {"oracle": "microcontroller", "metric": goal.metric}
+        if goal.metric in BY_VELA:
+            check_accelerator(goal.device or ACCELERATOR)
+            return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
+        goal.needs_none("min")
+        return goal, None, facts
 
     def _how(self) -> dict[str, Any]:
         """How networks are run here; precision and calibration only where they are not the default."""

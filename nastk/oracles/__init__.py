@@ -14,6 +14,7 @@ _PUBLIC = {
     "FunctionOracle": "base",
     "Latency": "latency",
     "Measurement": "latency",
+    "Microcontroller": "microcontroller",
     "Oracle": "base",
     "Params": "counts",
     "PeakMemory": "memory",
@@ -30,6 +31,7 @@ __all__ = [
     "FunctionOracle",
     "Latency",
     "Measurement",
+    "Microcontroller",
     "Oracle",
     "Params",
     "PeakMemory",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from nastk.oracles.energy import Energy
     from nastk.oracles.latency import Latency, Measurement
     from nastk.oracles.memory import PeakMemory
+    from nastk.oracles.microcontroller import Microcontroller
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost

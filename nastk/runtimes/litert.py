@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nastk.evaluation import reason_of
 from nastk.runtimes._native_output import captured_output
 from nastk.runtimes.base import Run, Runtime
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 
@@ -33,6 +34,16 @@ class Litert(Runtime):
     precisions = ("fp32", "int8")
     requires = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
     extra = "litert"
+
+    def __init__(
+        self,
+        device: str = "this",
+        threads: int = 1,
+        precision: str = "fp32",
+        calibration: torch.Tensor | None = None,
+    ):
+        with _quiet():  # importing the converter warns of parts for other machines
+            super().__init__(device, threads, precision, calibration)
 
     def describe(self) -> str:
         return f"{self.name} {version('ai-edge-litert')}"
@@ -95,8 +106,6 @@ def as_input(values: np.ndarray[Any, Any], details: Any) -> np.ndarray[Any, Any]
         values: float32, or tokens.
         details: of the input, as `get_input_details` gives them.
     """
-    import numpy as np
-
     kind, (scale, zero) = details["dtype"], details.get("quantization", (0.0, 0))
     if not scale:
         return values.astype(kind)
@@ -133,9 +142,24 @@ def _quantised(content: bytes, batches: list[Any]) -> bytes:
             made = quantizer.Quantizer(bytearray(content), recipe.static_wi8_ai8())
             kind = Interpreter(model_content=content).get_input_details()[0]["dtype"]
             ranges = made.calibrate({name: [{taken: batch.astype(kind)} for batch in batches]}, num_threads=1)
-            return bytes(made.quantize(ranges, enable_progress_report=False).quantized_model)
+            return _whole(bytes(made.quantize(ranges, enable_progress_report=False).quantized_model))
     except Exception as error:
         raise RuntimeError(f"cannot be quantised to int8 for LiteRT: {reason_of(error)}") from error
+
+
+def _whole(content: bytes) -> bytes:
+    """The file with its weights inside of the flatbuffer, as microcontrollers need it.
+
+    The quantiser writes those of models of 256 KiB and more behind it, where tflite-micro does not find them: it runs
+    such a file without a word, with memory of its own in the place of each weight.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    for buffer in model.buffers:
+        if isinstance(buffer.data, bytearray):  # it lay behind; as an array it is written at once, not byte by byte
+            buffer.data = np.frombuffer(buffer.data, np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 @contextlib.contextmanager
