@@ -36,6 +36,12 @@ interpreter.invoke()
 interpreter.print_allocations()
 """
 
+_START = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))
+"""
+
 _ALLOCATED = r"\[RecordingMicroAllocator\] Arena allocation {} (\d+) bytes"
 _LACKING = re.compile(r"Didn't find op for (?:builtin|custom) opcode '([^']*)'")
 _ON_CPU = re.compile(r"^Warning \(supported operators\) operator: (\S+), ofm: .*\n(?:Reason: )?(.*)", re.MULTILINE)
@@ -47,12 +53,13 @@ class Arena:
     """What tflite-micro's recording allocator found; bytes.
 
     Args:
-        total: all of it.
+        needed: the smallest arena in which it starts and runs, to 16 bytes. As a rule that is head and tail together;
+            for very small networks, planning the memory takes more for a moment.
         head: activations and scratch, whose memory is used again and again.
         tail: what stays: the interpreter's own structures and the operators' constants.
     """
 
-    total: int
+    needed: int
     head: int
     tail: int
 
@@ -87,10 +94,11 @@ class Compiled:
 
 
 def arena_of(file: Path, size: int = LARGEST_ARENA) -> Arena:
-    """The arena that tflite-micro needs for a .tflite file: it plans, runs the network once on zeros, and counts.
+    """The arena that tflite-micro needs for a .tflite file: it plans, runs the network once on zeros, and counts; then
+    it is started in smaller arenas.
 
     Args:
-        size: bytes that there are.
+        size: bytes that there are at first.
 
     Raises:
         RuntimeError: it cannot run the network; the message names the operator that it lacks.
@@ -113,7 +121,32 @@ def arena_of(file: Path, size: int = LARGEST_ARENA) -> Arena:
     total, head, tail = found
     if total != head + tail:
         raise NastkError(f"tflite-micro's answer cannot be right: {head} and {tail} bytes are not {total}")
-    return Arena(total, head, tail)
+    return Arena(_least(file, total), head, tail)
+
+
+def _least(file: Path, used: int) -> int:
+    """The smallest arena in which tflite-micro starts, of at least the bytes that running takes.
+
+    Each is tried in a process of its own: in one that is too small it may crash.
+
+    Raises:
+        NastkError: it starts in none.
+    """
+
+    def starts(size: int) -> bool:
+        command = [sys.executable, "-c", _START, str(file.resolve()), str(size)]
+        return _run(command, "tflite-micro").returncode == 0
+
+    size = -(-used // 16) * 16
+    less, step = size - 16, 64
+    while not starts(size):
+        less, size, step = size, size + step, 2 * step
+        if size > LARGEST_ARENA:
+            raise NastkError("tflite-micro does not start again")
+    while size - less > 16:
+        middle = (less + size) // 32 * 16
+        less, size = (less, middle) if starts(middle) else (middle, size)
+    return size
 
 
 def compile_with_vela(file: Path, accelerator: str) -> Compiled:

@@ -77,6 +77,18 @@ def test_the_arena_is_read(answers: Any) -> None:
     assert arena_of(Path("net.tflite")) == Arena(1856, 144, 1712)
 
 
+@pytest.mark.parametrize("needed", [1856, 1872, 2368, 9008])
+def test_the_arena_is_the_least_in_which_it_starts(answers: Any, monkeypatch: pytest.MonkeyPatch, needed: int) -> None:
+    answers()
+
+    def fake(command: list[str], program: str, folder: str | None = None) -> Any:
+        enough = int(command[-1]) >= needed
+        return subprocess.CompletedProcess(command, 0 if enough else -11, "", ALLOCATIONS)
+
+    monkeypatch.setattr(programs, "_run", fake)
+    assert arena_of(Path("net.tflite")) == Arena(needed, 144, 1712)
+
+
 @pytest.mark.parametrize(
     ("err", "message"),
     [
@@ -250,12 +262,13 @@ def int8_file(folder: Path, width: int = 8, activation: nn.Module | None = None)
 
 
 @installed
-def test_the_arena_is_exact_but_for_its_alignment(tmp_path: Path) -> None:
+def test_the_arena_is_exact_to_its_alignment(tmp_path: Path) -> None:
     file = int8_file(tmp_path)
     need = arena_of(file)
-    assert abs(arena_of(file, need.total + 64).total - need.total) <= 64
+    assert arena_of(file, need.needed) == need
     with pytest.raises(RuntimeError, match="tflite-micro"):
-        arena_of(file, need.total - 64)
+        arena_of(file, need.needed - 16)
+    assert need.needed >= need.head + need.tail
     assert need.head >= 3 * 64 + 3 * 64  # input and its transpose live at once
     assert need.head < 3 * 64 * 4
 
