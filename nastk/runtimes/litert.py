@@ -34,6 +34,7 @@ class Litert(Runtime):
     precisions = ("fp32", "int8")
     requires = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
     extra = "litert"
+    seconds_to_prepare = 14.0
 
     def __init__(
         self,

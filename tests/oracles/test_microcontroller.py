@@ -353,6 +353,20 @@ def test_the_oracles_keep_the_contract_and_share_a_conversion(monkeypatch: pytes
 
 
 @installed
+def test_a_search_converts_each_network_once_for_all_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = []
+    export = Litert.export
+    monkeypatch.setattr(Litert, "export", lambda self, *args: converted.append(1) or export(self, *args))
+    space = nastk.space("nasbench201")  # of which nothing is converted yet
+    figures_of = [Microcontroller(space, metric, **TINY) for metric in ("arena", "flash")]
+    result = nastk.search(space, figures_of, "random", constraints=["arena<=1000000"], budget=2, verify=0)
+    values = result.history.records()
+    assert sorted((r.objective, r.kind) for r in values) == [("arena", "computed")] * 2 + [("flash", "computed")] * 2
+    assert all(r.value > 1000 for r in values)
+    assert len(converted) == 2
+
+
+@installed
 def test_a_network_without_a_figure_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(SPACE), "build", lambda self, arch, **options: Small(8, nn.GELU()))
     oracle, arch = Microcontroller(SPACE, "arena", **TINY), SPACE.sample(1, 0)
