@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,12 @@ from nastk.cli.options import (
     count,
 )  # fmt: skip
 
+SECONDS = 2.0
+"""Time that a network is measured for: more than in a search, since here the latency itself is what is asked for."""
+
+SECONDS_TO_CHECK = 0.6
+"""The same with --check-predictor, as a search measures."""
+
 
 def measure(
     archs: Archs = None,
@@ -34,6 +40,28 @@ def measure(
     runtime: Runtime = "torch",
     precision: Precision = "fp32",
     calibration: Calibration = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=0.01,
+            max=3600.0,
+            help="Time to measure each network for; more repeats better.  [2; with --check-predictor 0.6]",
+            show_default=False,
+        ),
+    ] = None,
+    repeatability: Annotated[
+        int | None,
+        typer.Option(
+            "--repeatability",
+            metavar="N",
+            min=2,
+            max=100,
+            help="Measure all N times, each in a process of its own, and compare.",
+            show_default=False,
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
@@ -61,13 +89,17 @@ def measure(
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
-    oracle = Latency(
-        space, device, cast(Any, runtime), batch=batch, threads=threads, precision=precision, calibration=calibration
-    )
+    how: dict[str, Any] = {
+        "device": device, "runtime": runtime, "batch": batch, "threads": threads, "precision": precision,
+        "calibration": calibration, "max_seconds": seconds or (SECONDS_TO_CHECK if check else SECONDS),
+    }  # fmt: skip
+    oracle = Latency(space, **how)
     texts = [*(archs or []), *(more_archs or [])]
     check_outputs([csv_file, json_file])
     asked = 0
     if check:
+        if repeatability is not None:
+            raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
         if texts or random:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         rows = check_predictor(space, oracle, adapt, test, runs, seed)
@@ -78,6 +110,9 @@ def measure(
         if not texts and not random:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         chosen = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
+        if repeatability is not None:
+            compare_runs(space, space_name, chosen, how, repeatability, csv_file, json_file)
+            return
         rows, asked = measured_rows(space, oracle, chosen), len(chosen)
         title = oracle.source
     if not rows:
@@ -90,8 +125,11 @@ def measure(
     alone = none and len({row["arch"] for row in rows}) == 1
     if not check and not alone:  # the reason of a single network is the error, below
         say_failures(oracle.reasons)
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
+    hidden = ("low", "high", "reason", "processor", "difference")
+    shown = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
     show(shown, title=title, shorten=("arch",))
+    for conditions in oracle.conditions:
+        typer.echo(conditions.describe())
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
         raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
@@ -120,11 +158,52 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     rows = []
     for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=False)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
-        times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
-        rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
+        rows.append({"arch": text, **counts, **timed(found)})
     if oracle.reasons:
         rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
     return rows
+
+
+def timed(found: Any) -> dict[str, Any]:
+    """Columns of what a runtime of this machine measured."""
+    from math import isnan
+
+    times = {
+        "ms": found.median,
+        "low": found.low,
+        "high": found.high,
+        "±%": 50 * (found.high - found.low) / found.median,
+    }
+    seen = {"p50": found.wall, "p90": found.p90, "processor": found.processor, "spread": found.spread}
+    memory = {} if isnan(found.peak_memory) else {"peak MB": found.peak_memory}
+    outputs = {}
+    if found.agreement is not None:
+        agreed = found.agreement
+        outputs = {"difference": agreed.difference, "cosine": agreed.cosine, "first class": agreed.first_class}
+    return {**times, **seen, "repeats": found.repeats, **memory, **outputs}
+
+
+def compare_runs(
+    space: Any, name: str, archs: Any, how: dict[str, Any], times: int, csv_file: Path | None, json_file: Path | None
+) -> None:
+    """Measure the same architectures several times, each in a fresh process, and show how far the runs agree."""
+    from nastk.bench.repeatability import repeat, repeatability_rows
+    from nastk.cli.progress import bar, follow
+    from nastk.report.rows import write_csv, write_json
+    from nastk.report.tables import show
+
+    with bar(times, "measuring") as progress:
+        found = repeat(name, space.format_all(archs), how, times, follow(progress))
+    rows = repeatability_rows(found)
+    if csv_file is not None:
+        write_csv(csv_file, rows)
+    if json_file is not None:
+        write_json(json_file, rows)
+    show(rows, title=f"{times} runs over {len(archs)} networks")
+    for i, run in enumerate(found):
+        say_failures(run.reasons)
+        for conditions in run.conditions:
+            typer.echo(f"run {i + 1}: {conditions}")
 
 
 def say_failures(reasons: dict[str, str]) -> None:
