@@ -41,7 +41,7 @@ def predict(
     json_file: Json = None,
 ) -> None:
     """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
-    from nastk.cli.inputs import read_archs, read_measured
+    from nastk.cli.inputs import read_archs
     from nastk.errors import InvalidValue
     from nastk.files import check_outputs
     from nastk.predictors.base import Task
@@ -50,7 +50,7 @@ def predict(
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
     from nastk.report.text import printable
-    from nastk.search.defaults import latency_predictor
+    from nastk.search.defaults import latency_predictor, read_measured
     from nastk.spaces.factory import space as named
 
     if measured is None and measurements is None:
