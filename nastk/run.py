@@ -712,7 +712,7 @@ def describe(
         epochs: fidelities of this function, ascending; the last is the target.
         devices: file of devices behind commands, by default ``devices.toml``
             (:func:`nastk.data.device_file.read_devices`). They measure latency, energy and memory.
-        device_command: the command line of one such device, called `device` ("device" where that is "this").
+        device_command: the command line of one such device, called `device` ("command" where that is "this").
         measured: CSV file of the latencies (of `device`) that there are: none is measured.
 
     Raises:
@@ -724,9 +724,7 @@ def describe(
     if epochs and accuracy is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
     how = dict(zip(MEASURED, (runtime, threads, batch, precision, calibration), strict=True))
-    commands = UserDevices(devices, device_command, None if device == "this" else device)
-    if device_command is not None and device == "this":
-        device = commands.names()[0]
+    commands, device = UserDevices.asked(device, devices, device_command)
     asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
@@ -812,6 +810,7 @@ class _Asked:
             direction = {} if goal.direction is None else {"direction": goal.direction}
             return goal, None, {"oracle": "count", "metric": goal.metric, **direction}
         if goal.metric == "latency":
+            self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
         if (is_live(device) or command is not None) and not self.metrics:
             measured = ("latency",) if command is None else METRICS
@@ -822,6 +821,16 @@ class _Asked:
         if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
             goal = replace(goal, device=device)
         return self._column(goal)
+
+    def _refuse_unknown(self, device: str) -> None:
+        """Refuse a device that neither the user nor the table has, where the user has some: a table knows not these."""
+        own = self.commands.names()
+        if own and self.metrics:
+            from nastk.oracles.table import benchmark
+
+            known = benchmark(self.name, dataset=self.dataset).table.devices(metric="latency")
+            if device not in known:
+                raise UnknownName("device", device, [*own, *known])
 
     def _by_command(self, goal: Goal, command: CommandDevice) -> tuple[Goal, None, dict[str, Any]]:
         from nastk.oracles.on_device import describe_command, refuse_unused

@@ -264,6 +264,17 @@ class UserDevices:
         self._file = file
         self._given = None if command is None else CommandDevice.from_line(name or "device", command)
 
+    @classmethod
+    def asked(
+        cls, device: str, file: str | os.PathLike[str] | None = None, command: str | None = None
+    ) -> tuple[UserDevices, str]:
+        """The user's devices, and the name of the one that is meant: `device`, which also names that of a command line.
+
+        Beside a command line "this" is no name: its device is called "command" then.
+        """
+        name = "command" if command is not None and device == "this" else device
+        return cls(file, command, name), name
+
     @cached_property
     def _listed(self) -> dict[str, CommandDevice]:
         return read_devices(self._file)

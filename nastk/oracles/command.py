@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nastk.data import units
-from nastk.data.device_file import NETWORK_FILES, CommandDevice, Metric, UserDevices
+from nastk.data.device_file import METRICS, NETWORK_FILES, CommandDevice, Metric, UserDevices
 from nastk.errors import InvalidValue, NastkError, UnknownName
 from nastk.evaluation import LONGEST_REASON, reason_of
 from nastk.oracles._child import KEPT, Ended, run_child
@@ -61,10 +61,19 @@ class Answer:
         """The value, in nastk's unit; NaN where there is none."""
         return float(np.median(self.values[metric])) if metric in self.values else math.nan
 
-    def std(self, metric: Metric) -> float:
-        """Standard deviation of the calls' mean, in nastk's unit; NaN for one call."""
+    def spread(self, metric: Metric) -> float:
+        """Standard deviation of one call, in nastk's unit; NaN where there was but one."""
         values = self.values.get(metric, [])
-        return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+    def std(self, metric: Metric) -> float:
+        """Standard deviation of the calls' mean, in nastk's unit; NaN where there was but one."""
+        return self.spread(metric) / math.sqrt(max(len(self.values.get(metric, ())), 1))
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What the command is to answer, with a value or not."""
+        return [metric for metric in METRICS if metric in self.values or metric in self.reasons]
 
 
 class Command(Oracle):

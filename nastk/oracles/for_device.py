@@ -103,10 +103,10 @@ def _readme(space: SearchSpace, files: NetworkFiles, names: list[str]) -> str:
 {names[0]} to {names[-1]}: the networks, in float32, with random weights.{beside}
 Input: {shape}, batch first, {kind}.
 
-For each file: load it, run it some times to warm up, then time at least 30 runs of {what}, one after another, with
-nothing else running on the device. Write the median time of one run, in milliseconds, into the column ms of {CSV}, in
-the line that names the file. For another unit change the heading, such as ms to lat_us. Leave a network that cannot be
-run without a value. Change neither the column arch nor the order of the columns.
+For each file: load it, run it some times to warm up, then time at least 30 runs of {what},
+one after another, with nothing else running on the device. Write the median time of one run, in milliseconds, into the
+column ms of {CSV}, in the line that names the file. For another unit change the heading, such
+as ms to lat_us. Leave empty what cannot be run, and the column arch as it is.
 
 Then, where nastk is installed:
 

@@ -51,9 +51,13 @@ class Summary:
     def chart(self) -> Chart:
         """The chart of the result, with notes on its values."""
         notes = [
-            *self._hypervolume_notes(), *self._front_notes(), self._evaluations(), *self._unmeasured(), *self._failures(),
+            *self._hypervolume_notes(),
+            *self._front_notes(),
+            self._evaluations(),
+            *self._unmeasured(),
+            *self._failures(),
             *self.result.notes,
-        ]  # fmt: skip
+        ]
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
 
     # ---- the table's true front
@@ -162,7 +166,11 @@ class Summary:
             if not fidelities:
                 continue
             each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
-            parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
+            told = of_one_call(o, self.searcher.objectives)
+            with_it = f" (also by calls for {' and '.join(other.name for other in told)})" if told else ""
+            parts.append(
+                f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else "") + with_it
+            )
         if not parts:
             return "Nothing was evaluated."
         isomorphic = sum(r.source == ISOMORPHIC for r in records)
@@ -172,9 +180,10 @@ class Summary:
     def _unmeasured(self) -> list[str]:
         """What is predicted from measurements that a user brought, and so could not be verified."""
         sources = {o.name: o.oracle.source for o in self.searcher.objectives}
+        front = len(self.result.front_archs)
         return [
-            f"Not measured here: {name} of {len(archs)} of the {len(self.result.front_archs)} architectures of the front, "
-            f"predicted from {sources[name]}; {NEXT} lists them, to be measured on the device next."
+            f"{name} of {len(archs)} of the {front} networks of the front is only predicted, from {sources[name]}: "
+            f"nothing was measured. {NEXT} lists them, to be measured on the device next."
             for name, archs in self.result.unverifiable().items()
         ]
 
