@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nastk.data import units
-from nastk.data.device_file import METRICS, NETWORK_FILES, CommandDevice, Metric, UserDevices
+from nastk.data.device_file import METRICS, NETWORK_FILES, CommandDevice, Metric, read_devices
 from nastk.errors import InvalidValue, NastkError, UnknownName
 from nastk.evaluation import LONGEST_REASON, reason_of
 from nastk.oracles._child import KEPT, Ended, run_child
@@ -94,6 +94,7 @@ class Command(Oracle):
         threads: what the command is given as ``{threads}``.
         batch: inputs a run, which files are made for; the command is given it as ``{batch}``.
         progress: called with (done, total) once an architecture.
+        devices: file in which a name is looked up; by default ``devices.toml`` in the current or the cache folder.
         build_options: of `SearchSpace.build` (classes, input size).
 
     Attributes:
@@ -117,10 +118,11 @@ class Command(Oracle):
         threads: int = 1,
         batch: int = 1,
         progress: Callable[[int, int], None] | None = None,
+        devices: str | os.PathLike[str] | None = None,
         **build_options: Any,
     ):
         if isinstance(device, str):
-            device = named_device(device)
+            device = _named_device(device, devices)
         if metric not in device.units:
             known = ", ".join(device.units)
             raise InvalidValue(
@@ -286,17 +288,11 @@ class Command(Oracle):
         return values, reasons
 
 
-def named_device(name: str, devices: UserDevices | None = None) -> CommandDevice:
-    """A device of the user's by its name.
-
-    Raises:
-        UnknownName: there is none of this name.
-        InvalidValue: the file is wrong.
-    """
-    devices = devices or UserDevices()
-    if (found := devices.find(name)) is None:
-        raise UnknownName("device of devices.toml:", name, devices.names())
-    return found
+def _named_device(name: str, file: str | os.PathLike[str] | None) -> CommandDevice:
+    devices = read_devices(file)
+    if name not in devices:
+        raise UnknownName("device of devices.toml:", name, devices)
+    return devices[name]
 
 
 # ---- what a command answers
