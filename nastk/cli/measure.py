@@ -1,4 +1,4 @@
-"""``nastk measure``: latency of built networks on this machine, and accuracy of the shipped predictor on it."""
+"""``nastk measure``: latency of built networks on a device, and accuracy of the shipped predictor on it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nastk.cli.options import (
     ArchsOption,
     Batch,
     Calibration,
+    DeviceCommand,
+    Devices,
     Json,
     Precision,
     RandomArchs,
@@ -34,7 +36,26 @@ def measure(
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
     random: RandomArchs = 0,
-    device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
+    archs_file: Annotated[
+        Path | None, typer.Option("--archs-file", metavar="FILE", help="Also the architectures of a CSV file.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="DEV", help="this, cpu, cuda, or a device of devices.toml.")
+    ] = "this",
+    devices: Devices = None,
+    device_command: DeviceCommand = None,
+    for_device: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-device", metavar="DIR", help="Measure nothing: write networks' files and a CSV to fill in."
+        ),
+    ] = None,
+    choose: Annotated[
+        int, count("--choose", "With --for-device and no architectures: as many as the predictor asks for.", least=2)
+    ] = 10,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="With --for-device: onnx, torchscript, pt2 or tflite.")
+    ] = "onnx",
     threads: Threads = 1,
     batch: Batch = 1,
     runtime: Runtime = "torch",
@@ -75,45 +96,71 @@ def measure(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts.
+    """Measure architectures on a device: median latency, spread, repeats, peak memory; also counts.
 
     A network that cannot be built or run is left empty, with its reason; after Ctrl-C what was measured is written.
     """
+    import numpy as np
+
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import Interrupted
+    from nastk.data.device_file import UserDevices
+    from nastk.data.measured import read_archs as read_archs_file
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
-    from nastk.oracles.latency import Latency
+    from nastk.oracles.on_device import oracle_on
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
+    from nastk.run import MEASURED
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
-    how: dict[str, Any] = {
-        "device": device, "runtime": runtime, "batch": batch, "threads": threads, "precision": precision,
-        "calibration": calibration, "max_seconds": seconds or (SECONDS_TO_CHECK if check else SECONDS),
-    }  # fmt: skip
-    oracle = Latency(space, **how)
     texts = [*(archs or []), *(more_archs or [])]
+    how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
+
+    def chosen() -> Any:
+        """The architectures that were given."""
+        listed = space.sample(0, seed) if archs_file is None else read_archs_file(archs_file, space)
+        return np.concatenate([read_archs(space, texts), listed, space.sample_networks(random, seed)])
+
+    if for_device is not None:
+        if check or csv_file is not None or json_file is not None:
+            raise InvalidValue("--for-device measures nothing; leave out --check-predictor, --csv and --json")
+        if device != "this" or devices is not None or device_command is not None:
+            raise InvalidValue("--for-device is for a device that is not connected; leave out the device")
+        unused = {name: value for name, value in how.items() if name != "batch" and value != MEASURED[name]}
+        for name, value in unused.items():
+            raise InvalidValue(f"--{name} {value}: --for-device measures nothing; leave it out")
+        write_files(
+            space, chosen() if texts or archs_file or random else None, for_device, choose, file_format, batch, seed
+        )
+        return
+    commands, device = UserDevices.asked(device, devices, device_command)
+    oracle: Any = oracle_on(space, device, commands, how, MEASURED)
+    timing: dict[str, float] = {}
+    if isinstance(oracle, Latency):
+        timing["max_seconds"] = oracle.max_seconds = seconds or (SECONDS_TO_CHECK if check else SECONDS)
+    elif seconds is not None or repeatability is not None:
+        raise InvalidValue("--seconds and --repeatability are of this machine; how often a command is called it says")
     check_outputs([csv_file, json_file])
     asked = 0
     if check:
         if repeatability is not None:
             raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
-        if texts or random:
+        if texts or random or archs_file:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         rows = check_predictor(space, oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
-        import numpy as np
-
-        if not texts and not random:
+        if not texts and not random and archs_file is None:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
-        chosen = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
+        to_measure = chosen()
         if repeatability is not None:
-            compare_runs(space, space_name, chosen, how, repeatability, csv_file, json_file)
+            compare_runs(
+                space, space_name, to_measure, {**how, "device": device, **timing}, repeatability, csv_file, json_file
+            )
             return
-        rows, asked = measured_rows(space, oracle, chosen), len(chosen)
+        rows, asked = measured_rows(space, oracle, to_measure), len(to_measure)
         title = oracle.source
     if not rows:
         raise Interrupted("interrupted: nothing was measured yet")
@@ -128,7 +175,7 @@ def measure(
     hidden = ("low", "high", "reason", "processor", "difference")
     shown = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
     show(shown, title=title, shorten=("arch",))
-    for conditions in oracle.conditions:
+    for conditions in getattr(oracle, "conditions", ()):  # a command's are not known
         typer.echo(conditions.describe())
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
@@ -137,6 +184,24 @@ def measure(
         raise NastkError(f"{rows[0]['arch']} could not be measured: {rows[0]['reason']}")
     if none:
         raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
+
+
+def write_files(space: Any, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int) -> None:
+    """Networks' files for a device that is not connected: of these architectures, or of those that the few-shot
+    predictor asks for."""
+    from nastk.cli.progress import bar
+    from nastk.oracles.for_device import CSV, README, check_folder, write_for_device
+    from nastk.report.text import printable
+    from nastk.search.defaults import latency_predictor
+
+    check_folder(folder)
+    if archs is None:
+        archs = latency_predictor(space).choose(choose, seed=seed, space=space)
+    with bar(len(archs), "writing") as progress:
+        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update())
+    say_failures(failed)
+    written = len(archs) - len(failed)
+    typer.echo(printable(f"{written} networks, {CSV} to fill in and {README} are in {folder}"))
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
@@ -158,7 +223,7 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     rows = []
     for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=False)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
-        rows.append({"arch": text, **counts, **timed(found)})
+        rows.append({"arch": text, **counts, **(answered(found) if hasattr(oracle, "spec") else timed(found))})
     if oracle.reasons:
         rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
     return rows
@@ -181,6 +246,16 @@ def timed(found: Any) -> dict[str, Any]:
         agreed = found.agreement
         outputs = {"difference": agreed.difference, "cosine": agreed.cosine, "first class": agreed.first_class}
     return {**times, **seen, "repeats": found.repeats, **memory, **outputs}
+
+
+def answered(found: Any) -> dict[str, Any]:
+    """Columns of what a command answered: median and spread of its calls, by metric."""
+    columns = {"latency": "ms", "energy": "mJ", "memory": "peak MB"}
+    values: dict[str, Any] = {}
+    for metric in found.metrics:
+        spread = "spread" if columns[metric] == "ms" else f"{columns[metric]} spread"
+        values |= {columns[metric]: found.median(metric), spread: found.spread(metric)}
+    return {**values, "repeats": max((len(v) for v in found.values.values()), default=0)}
 
 
 def compare_runs(

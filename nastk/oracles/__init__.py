@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "Command": "command",
+    "CommandDevice": "command",
     "Count": "counts",
     "count_network": "counts",
     "Evaluation": "base",
@@ -21,6 +23,8 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Command",
+    "CommandDevice",
     "Count",
     "Evaluation",
     "Flops",
@@ -45,7 +49,9 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 
 if TYPE_CHECKING:
+    from nastk.data.device_file import CommandDevice
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
+    from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
     from nastk.oracles.latency import Latency, Measurement
     from nastk.oracles.predicted import Predicted
