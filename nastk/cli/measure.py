@@ -108,6 +108,7 @@ def measure(
     from nastk.data.measured import read_archs as read_archs_file
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
+    from nastk.oracles.latency import Latency
     from nastk.oracles.on_device import oracle_on
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
