@@ -30,6 +30,7 @@ from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.of_network import OfNetwork
 from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
@@ -37,6 +38,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import WithPrecision
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -80,8 +82,8 @@ class SearchDescription:
         options: further arguments of the searcher.
         budget: evaluations of each expensive objective, in all or by name; full trainings where the searcher also
             trains briefly. Where no objective is expensive, a number of architectures.
-        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it. None: no
-            objective is learned so by default.
+        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; in each
+            precision, where the search chooses one. None: no objective is learned so by default.
         batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
             several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
@@ -275,12 +277,10 @@ def compose(
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
     space = objects.space or _space(description, tables)
+    if not isinstance(space, WithPrecision) and (precisions := _precisions(description)):
+        space = WithPrecision(space, precisions)
     goals = [
-        Objective(
-            entry["name"],
-            objects.oracles.get(entry["name"]) or _oracle(entry["oracle"], space, tables, description.seed),
-            entry.get("fidelity"),
-        )
+        Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
     ]
     options: dict[str, Any] = {**description.options, **objects.options}
@@ -334,6 +334,28 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
 
         tables[name] = benchmark(name)
     return tables[name]
+
+
+def _precisions(description: SearchDescription) -> tuple[str, ...]:
+    """The precisions that the search chooses from; none where latency is measured in one."""
+    found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
+    several = sorted(text for text in found if "," in text)
+    if len(several) > 1:
+        raise InvalidValue(f"latencies choose from different precisions: {' and '.join(several)}")
+    return tuple(several[0].split(",")) if several else ()
+
+
+def _oracle_in(
+    space: SearchSpace, entry: Mapping[str, Any], objects: Objects, tables: dict[str, Any], seed: int
+) -> Oracle:
+    """The oracle of an objective, in the space that is searched: what knows no precision is asked of the network."""
+    given = objects.oracles.get(entry["name"])
+    if not isinstance(space, WithPrecision):
+        return given or _oracle(entry["oracle"], space, tables, seed)
+    if given is None and entry["oracle"]["oracle"] == "latency":
+        return _oracle(entry["oracle"], space, tables, seed)
+    oracle = given or _oracle(entry["oracle"], space.networks, tables, seed)
+    return oracle if isinstance(oracle.space, WithPrecision) else OfNetwork(oracle, space)
 
 
 def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any], seed: int) -> Oracle:
@@ -398,8 +420,10 @@ def _predictors(
 
     For the others the searcher has a default of its own.
     """
-    from nastk.search.defaults import latency_predictor, predictor_for_search
+    from nastk.predictors._per_precision import OfNetworks, PerPrecision
+    from nastk.search.defaults import default_predictor, latency_predictor, predictor_for_search
 
+    networks = space.networks if isinstance(space, WithPrecision) else space
     expensive = {o.name: o for o in goals if o.expensive}
     for name in {*description.predictors, *objects.predictors}:
         if name not in expensive:
@@ -415,10 +439,17 @@ def _predictors(
                     "cannot make again"
                 )
             chosen[name] = predictor_for_search(
-                description.predictors[name], space, objective.oracle, alone=len(goals) == 1
+                description.predictors[name], networks, objective.oracle, alone=len(goals) == 1
             )
         elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
-            chosen[name] = latency_predictor(space, objective.oracle.device)
+            chosen[name] = latency_predictor(networks, objective.oracle.device)
+        elif networks is not space:
+            chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
+        if isinstance(space, WithPrecision) and name in chosen:
+            if isinstance(objective.oracle, OfNetwork):
+                chosen[name] = OfNetworks(chosen[name])
+            elif isinstance(chosen[name], FewShotPredictor):
+                chosen[name] = PerPrecision(chosen[name], len(space.precisions))
     return chosen
 
 
@@ -448,7 +479,8 @@ def _limits(
     if kind.learns_few_shot and description.measurements is not None:
         few_shot = [name for name, model in models.items() if isinstance(model, FewShotPredictor)]
         said = budget if isinstance(budget, Mapping) else {}
-        limits |= {name: description.measurements for name in few_shot if name not in said}
+        each = description.measurements
+        limits |= {name: each * getattr(models[name], "parts", 1) for name in few_shot if name not in said}
     return limits
 
 

@@ -15,6 +15,7 @@ _PUBLIC = {
     "FunctionOracle": "base",
     "Latency": "latency",
     "Measurement": "latency",
+    "OfNetwork": "of_network",
     "Oracle": "base",
     "Params": "counts",
     "Predicted": "predicted",
@@ -31,6 +32,7 @@ __all__ = [
     "FunctionOracle",
     "Latency",
     "Measurement",
+    "OfNetwork",
     "Oracle",
     "Params",
     "Predicted",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
     from nastk.oracles.latency import Latency, Measurement
+    from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost

@@ -26,6 +26,7 @@ from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreem
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes.base import Run, Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.precisions import WithPrecision
 
 VISIT = 0.01
 """Seconds of timed runs in a visit, and two runs at least: short enough that the machine's speed hardly changes within,
@@ -162,7 +163,8 @@ class Latency(Oracle):
             narrower than this share of it to either side.
         together: how many networks are measured together; an interruption loses them.
         progress: called with (done, total) once an architecture.
-        precision: "fp32", or another one that the runtime has: "fp16", "bf16", "int8".
+        precision: "fp32", or another one that the runtime has: "fp16", "bf16", "int8". Where the space chooses it
+            (`nastk.spaces.precisions.WithPrecision`) networks run in that of their row.
         calibration: inputs ``(n, ...)`` for int8's ranges of activations, as an array or the path of a .npy file; by
             default random ones.
         build_options: of `SearchSpace.build` (classes, input size).
@@ -220,17 +222,37 @@ class Latency(Oracle):
         self.rounds, self.builds, self.warmup = rounds, builds, warmup
         self.min_repeats, self.max_repeats, self.max_seconds = min_repeats, max_repeats, max_seconds
         self.tolerance, self.together, self.progress = tolerance, together, progress
-        self.precision = precision
+        self.precision: str = precision
         self.calibration = str(calibration) if isinstance(calibration, (str, os.PathLike)) else calibration
         self.build_options = build_options
-        self._runtime = runtime_class(runtime)(device, threads, precision, read_calibration(calibration))
+        self._runtimes = self._make_runtimes(read_calibration(calibration))
+        self._runtime = next(iter(self._runtimes.values()))
         self.reasons: dict[str, str] = {}
         self.conditions: list[Conditions] = []
         self.source = (
-            f"measured on {describe_device(self._runtime.device)}, {self._runtime.label}, batch {batch}, "
+            f"measured on {describe_device(self._runtime.device)}, "
+            f"{' or '.join(r.label for r in self._runtimes.values())}, batch {batch}, "
             f"{threads} thread{'s' * (threads > 1)}"
         )
         torch.zeros(1, device=self._runtime.device)  # a device that does not work fails here, not at the first network
+
+    def _make_runtimes(self, calibration: Any) -> dict[str, Runtime]:
+        """The runtime of each precision that is measured."""
+        precisions: list[str] = [self.precision]
+        if isinstance(self.space, WithPrecision):
+            precisions = list(self.space.precisions)
+            if self.precision not in ("fp32", ",".join(precisions)):
+                raise InvalidValue(f"precision {self.precision}: the space chooses it, {' or '.join(precisions)}")
+            self.precision = ",".join(precisions)
+        made = runtime_class(self.runtime)
+        if calibration is not None and "int8" not in precisions:
+            raise InvalidValue(f"calibration is of int8, and the precision is {self.precision}; leave it out")
+        return {p: made(str(self.device), self.threads, p, calibration if p == "int8" else None) for p in precisions}
+
+    def _runtime_of(self, arch: Archs) -> Runtime:
+        if isinstance(self.space, WithPrecision):
+            return self._runtimes[self.space.precision_of(arch)[0]]
+        return self._runtime
 
     def describe(self) -> dict[str, Any]:
         where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
@@ -258,7 +280,7 @@ class Latency(Oracle):
         Raises:
             Exception: whatever the network raises while it is built or run.
         """
-        candidate = _Candidate(self.space.as_archs(arch)[0])
+        candidate = self._candidate(self.space.as_archs(arch)[0])
         self._measure_set([candidate], lambda share: None)
         if candidate.error is not None:
             raise candidate.error
@@ -269,13 +291,16 @@ class Latency(Oracle):
         archs = self.space.as_archs(archs)
         found: list[Measurement] = []
         for start in range(0, len(archs), self.together):
-            candidates = [_Candidate(arch) for arch in archs[start : start + self.together]]
+            candidates = [self._candidate(arch) for arch in archs[start : start + self.together]]
             self._measure_set(candidates, _Reporter(self.progress, start, len(candidates), len(archs)))
             for candidate in candidates:
                 if candidate.error is not None:
                     self.reasons[self.space.format(candidate.arch)] = reason_of(candidate.error)
             found += [candidate.measurement for candidate in candidates]
         return found
+
+    def _candidate(self, arch: Archs) -> _Candidate:
+        return _Candidate(arch, self._runtime_of(arch))
 
     # ---- a set of networks
 
@@ -284,7 +309,7 @@ class Latency(Oracle):
         waiting, done = list(candidates), 0
         with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
             for i, candidate in enumerate(candidates):
-                candidate.file = Path(folder) / f"{i}{self._runtime.suffix}"
+                candidate.file = Path(folder) / f"{i}{candidate.runtime.suffix}"
             while waiting:
                 group = _Group(self, waiting)
                 count = group.build(first=True)
@@ -292,13 +317,14 @@ class Latency(Oracle):
                 group.measure(partial(_report_part, report, done / len(candidates), count / len(candidates)))
                 done += count
         report(1.0)
-        self._warn_of_outputs([c.agreement for c in candidates if c.agreement is not None])
+        for runtime in self._runtimes.values():
+            self._warn_of_outputs(runtime, [c.agreement for c in candidates if c.runtime is runtime and c.agreement])
 
-    def _warn_of_outputs(self, found: list[Agreement]) -> None:
+    def _warn_of_outputs(self, runtime: Runtime, found: list[Agreement]) -> None:
         far = [a for a in found if a.cosine < LEAST_COSINE]
         if far:
             warnings.warn(
-                f"{self._runtime.label}: the outputs of {len(far)} of {len(found)} networks are far from float32's "
+                f"{runtime.label}: the outputs of {len(far)} of {len(found)} networks are far from float32's "
                 f"(cosine below {LEAST_COSINE:g}); the farthest: {min(far, key=lambda a: a.cosine).describe()}",
                 DataWarning,
                 stacklevel=2,
@@ -310,7 +336,7 @@ class Latency(Oracle):
 
         from nastk.oracles._networks import build_network
 
-        runtime, file = self._runtime, candidate.file
+        runtime, file = candidate.runtime, candidate.file
         candidate.run = None  # frees the network of before
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -325,7 +351,7 @@ class Latency(Oracle):
                 candidate.peak_memory = runtime.peak_memory(model, x)
             candidate.run = runtime.prepare(model, x, file)
             if first and model is not None and (runtime.name, runtime.precision) != ("torch", "fp32"):
-                candidate.agreement = self._check(candidate.run, model, x, file)
+                candidate.agreement = self._check(candidate, model, x)
         if model is not None:
             candidate.bytes = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
         candidate.prepared = True
@@ -338,7 +364,7 @@ class Latency(Oracle):
         tokens = self.space.vocabulary(**self.build_options)
         return (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(self._runtime.device)
 
-    def _check(self, run: Run, model: Any, x: Any, file: Path) -> Agreement | None:
+    def _check(self, candidate: _Candidate, model: Any, x: Any) -> Agreement | None:
         """Compare what the runtime answers with PyTorch's own outputs.
 
         Raises:
@@ -346,7 +372,8 @@ class Latency(Oracle):
         """
         import torch
 
-        runtime = self._runtime
+        runtime, run = candidate.runtime, candidate.run
+        assert run is not None
         expected, found = [_first(model(x)).cpu()], [runtime.output(run())]
         if runtime.precision != "fp32":
             for i in range(CHECKS - 1):
@@ -354,7 +381,7 @@ class Latency(Oracle):
                     torch.manual_seed(i + 1)
                     other = self._inputs()
                 expected.append(_first(model(other)).cpu())
-                found.append(runtime.output(runtime.prepare(model, other, file)()))
+                found.append(runtime.output(runtime.prepare(model, other, candidate.file)()))
         if not all(torch.isfinite(e).all() for e in expected):
             return None  # the network itself answers no numbers, with these weights: nothing to agree with
         agreed = agreement(torch.cat(expected), torch.cat(found))
@@ -388,8 +415,8 @@ class _Reporter:
 class _Candidate:
     """A network under measurement."""
 
-    def __init__(self, arch: Archs):
-        self.arch = arch
+    def __init__(self, arch: Archs, runtime: Runtime):
+        self.arch, self.runtime = arch, runtime
         self.file = Path()
         self.run: Run | None = None
         self.prepared = False
@@ -436,10 +463,10 @@ class _Group:
     """Networks that are held in memory and visited in turn."""
 
     def __init__(self, oracle: Latency, waiting: list[_Candidate]):
-        self.oracle, self.runtime, self.waiting = oracle, oracle._runtime, waiting
+        self.oracle, self.waiting = oracle, waiting
         self.members: list[_Candidate] = []
         self.clock = ThreadClock()
-        self.reads_processor = self.runtime.device.type == "cpu" and oracle.threads == 1 and self.clock.available
+        self.reads_processor = oracle._runtime.device.type == "cpu" and oracle.threads == 1 and self.clock.available
         self.visits: list[_Visit] = []
         self.meter = LoadMeter()
 
@@ -500,7 +527,7 @@ class _Group:
         """Warm a network up and time some runs of it; returns the seconds that this took, of the processor if known."""
         candidate, clock, processor = self.members[number], self.clock, self.reads_processor
         assert candidate.run is not None
-        run, most = self.runtime.timer(candidate.run), self.oracle.max_repeats // self.oracle.rounds
+        run, most = candidate.runtime.timer(candidate.run), self.oracle.max_repeats // self.oracle.rounds
         collecting = gc.isenabled()
         gc.disable()  # a collection would take milliseconds of one run
         try:
