@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "Command": "command",
+    "CommandDevice": "command",
     "Count": "counts",
     "count_network": "counts",
     "Energy": "energy",
@@ -15,6 +17,7 @@ _PUBLIC = {
     "Latency": "latency",
     "Measurement": "latency",
     "Microcontroller": "microcontroller",
+    "OfNetwork": "of_network",
     "Oracle": "base",
     "Params": "counts",
     "PeakMemory": "memory",
@@ -24,6 +27,8 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Command",
+    "CommandDevice",
     "Count",
     "Energy",
     "Evaluation",
@@ -32,6 +37,7 @@ __all__ = [
     "Latency",
     "Measurement",
     "Microcontroller",
+    "OfNetwork",
     "Oracle",
     "Params",
     "PeakMemory",
@@ -51,12 +57,15 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 
 if TYPE_CHECKING:
+    from nastk.data.device_file import CommandDevice
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
+    from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
     from nastk.oracles.energy import Energy
     from nastk.oracles.latency import Latency, Measurement
     from nastk.oracles.memory import PeakMemory
     from nastk.oracles.microcontroller import Microcontroller
+    from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost
