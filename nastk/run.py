@@ -38,7 +38,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
-from nastk.spaces.precisions import WithPrecision
+from nastk.spaces.precisions import WithPrecision, in_precisions
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -277,8 +277,7 @@ def compose(
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
     space = objects.space or _space(description, tables)
-    if not isinstance(space, WithPrecision) and (precisions := _precisions(description)):
-        space = WithPrecision(space, precisions)
+    space = in_precisions(space, _precisions(description))
     goals = [
         Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
@@ -336,13 +335,13 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
     return tables[name]
 
 
-def _precisions(description: SearchDescription) -> tuple[str, ...]:
-    """The precisions that the search chooses from; none where latency is measured in one."""
+def _precisions(description: SearchDescription) -> str:
+    """The precisions that the search chooses from, such as "fp32,int8"; empty where latency is measured in one."""
     found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
     several = sorted(text for text in found if "," in text)
     if len(several) > 1:
         raise InvalidValue(f"latencies choose from different precisions: {' and '.join(several)}")
-    return tuple(several[0].split(",")) if several else ()
+    return several[0] if several else ""
 
 
 def _oracle_in(

@@ -204,7 +204,9 @@ def _check_calibration(cls: type[Runtime], device: str, folder: Path, bounds: Bo
     _check_output(*prepared(fitting, "fitting"), expected, bounds, "calibrated on given inputs, the output")
     narrow, run = prepared(fitting * 1e-3, "narrow")
     clipped = agreement(expected, narrow.output(run()))
-    assert clipped.difference > 0.01, "inputs of a thousandth of the range are calibrated on, and the output is the same"
+    assert clipped.difference > 0.01, (
+        "inputs of a thousandth of the range are calibrated on, and the output is the same"
+    )
     wrong = torch.zeros(8, 3, 15, 16)
     _refuses(InvalidValue, lambda: prepared(wrong, "wrong"), "calibration inputs of another shape")
 
