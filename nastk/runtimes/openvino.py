@@ -14,6 +14,7 @@ from typing import Any
 from nastk.errors import Unsupported
 from nastk.evaluation import reason_of
 from nastk.runtimes._onnx_export import export_onnx
+from nastk.runtimes._processor import adds_bytes_in_16_bits
 from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
@@ -102,7 +103,7 @@ class OpenVino(Runtime):
 
 
 def _summary(error: Exception) -> str:
-    """What the error names in its last lines, "No conversion rule found for operations: Det-20"; all where it does not."""
+    """What its last lines name, such as "No conversion rule found for operations: Det-20"; else the whole error."""
     _, summary, told = str(error).rpartition("Summary:")
     return " ".join(told.replace("--", " ").split()) if summary else reason_of(error)
 
@@ -110,12 +111,14 @@ def _summary(error: Exception) -> str:
 def _quantise(model: Any, batches: list[Any]) -> Any:
     nncf = _module("nncf")
     tokens = not batches[0].is_floating_point()
+    fix = nncf.OverflowFix.ENABLE if adds_bytes_in_16_bits() else nncf.OverflowFix.FIRST_LAYER
     return nncf.quantize(
         model,
         nncf.Dataset([batch.numpy() for batch in batches]),
         subset_size=len(batches),
         target_device=nncf.TargetDevice.CPU,
         model_type=nncf.ModelType.TRANSFORMER if tokens else None,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
     )
 
 
