@@ -103,9 +103,12 @@ class OpenVino(Runtime):
 
 
 def _summary(error: Exception) -> str:
-    """What its last lines name, such as "No conversion rule found for operations: Det-20"; else the whole error."""
-    _, summary, told = str(error).rpartition("Summary:")
-    return " ".join(told.replace("--", " ").split()) if summary else reason_of(error)
+    """Its last lines where they name operators ("No conversion rule found for operations: Det-20"), else all of it."""
+    for heading in ("Summary:", "GeneralFailure:"):  # of OpenVINO since 2026.4, and before
+        _, found, told = str(error).rpartition(heading)
+        if found:
+            return " ".join(told.replace("--", " ").split())
+    return reason_of(error)
 
 
 def _quantise(model: Any, batches: list[Any]) -> Any:

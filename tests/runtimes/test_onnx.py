@@ -93,7 +93,7 @@ def test_an_operator_without_a_kernel_is_named(tmp_path: Path) -> None:
     onnx.save(
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("elsewhere", 1)], ir_version=10), file
     )
-    with pytest.raises(RuntimeError, match="ONNX Runtime cannot run it: .*Unheard"):
+    with pytest.raises(RuntimeError, match=r"ONNX Runtime cannot run it: .*Unheard"):
         Onnx().prepare(None, torch.ones(2), file)
 
 

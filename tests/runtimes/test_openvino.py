@@ -27,7 +27,7 @@ def test_an_operator_that_it_lacks_is_named_and_nothing_else_is_printed(
 ) -> None:
     with (
         torch.inference_mode(),
-        pytest.raises(RuntimeError, match=r"^OpenVINO cannot convert it: No conversion rule .* operations: Det-\d+$"),
+        pytest.raises(RuntimeError, match=r"^OpenVINO cannot convert it: [\w ]+ operations: Det(-\d+)?$"),
     ):
         OpenVino().prepare(Det(), torch.ones(2, 3, 4, 4), tmp_path / "network.xml")
     assert not list(tmp_path.iterdir())
