@@ -20,6 +20,11 @@ def device_kind(name: str) -> str:
     return "cpu" if name == "this" else name.partition(":")[0]
 
 
+def is_live(device: str) -> bool:
+    """Whether a name is that of a device of this machine, rather than of a user's device or a column of a table."""
+    return device == "this" or device.partition(":")[0] in KINDS
+
+
 def torch_device(name: str) -> torch.device:
     """The device of a name such as "cpu", "cuda:1" or "mps"; "this" is the processor.
 

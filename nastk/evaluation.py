@@ -171,7 +171,7 @@ def reason_of(error: BaseException) -> str:
 def evaluate(
     objective: Objective, arch: Archs, fidelity: float | None, purpose: Purpose = "search", retries: int = 0
 ) -> Record:
-    """Evaluate one objective of one architecture ``(d,)``; the function that worker processes run.
+    """Evaluate one objective of one architecture ``(d,)``.
 
     A failure of the oracle is a record with its reason; an error that nastk raises on purpose ends the run.
 
@@ -181,23 +181,64 @@ def evaluate(
     return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose, retries)[0]
 
 
+def evaluate_call(
+    objective: Objective,
+    others: Sequence[Objective],
+    arch: Archs,
+    fidelity: float | None,
+    purpose: Purpose = "search",
+    retries: int = 0,
+) -> list[Record]:
+    """Evaluate one objective of one architecture ``(d,)``, and what the same call tells of others; see
+    :func:`evaluate_calls`. The function that worker processes run."""
+    return evaluate_calls(objective, others, np.asarray(arch)[None], fidelity, purpose, retries)[0]
+
+
 def evaluate_together(
     objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search", retries: int = 0
 ) -> list[Record]:
     """Evaluate one objective of several architectures ``(n, d)`` in one call of its oracle; see :func:`evaluate`."""
-    records = _try(objective, archs, fidelity, purpose)
-    for _ in range(retries):
-        failed = [i for i, r in enumerate(records) if r.status == "failed" and is_transient(r.reason)]
+    return [records[0] for records in evaluate_calls(objective, (), archs, fidelity, purpose, retries)]
+
+
+def of_one_call(objective: Objective, objectives: Iterable[Objective]) -> tuple[Objective, ...]:
+    """The other objectives whose values an evaluation of this one gives as well; see `Oracle.call`."""
+    call = objective.oracle.call
+    return () if call is None else tuple(o for o in objectives if o is not objective and o.oracle.call == call)
+
+
+def evaluate_calls(
+    objective: Objective,
+    others: Sequence[Objective],
+    archs: Archs,
+    fidelity: float | None,
+    purpose: Purpose = "search",
+    retries: int = 0,
+) -> list[list[Record]]:
+    """Evaluate one objective of several architectures ``(n, d)``, and record what the same calls tell of others.
+
+    Args:
+        others: objectives that an evaluation of this one may give as well (:func:`of_one_call`).
+        retries: see :func:`evaluate`; none where the oracle tries again by itself.
+
+    Returns:
+        For each architecture the objective's record first, then one of each of the others.
+    """
+    found = _try(objective, others, archs, fidelity, purpose)
+    for _ in range(0 if objective.oracle.handles_retries else retries):
+        failed = [i for i, (r, *_) in enumerate(found) if r.status == "failed" and is_transient(r.reason)]
         if not failed:
             break
         gc.collect()  # tensors that the failed attempt left behind may be why there was no memory
         for i in failed:
-            again = _try(objective, archs[i : i + 1], fidelity, purpose)[0]
-            records[i] = replace(again, attempts=records[i].attempts + 1)
-    return records
+            again = _try(objective, others, archs[i : i + 1], fidelity, purpose)[0]
+            found[i] = [replace(record, attempts=found[i][0].attempts + 1) for record in again]
+    return found
 
 
-def _try(objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose) -> list[Record]:
+def _try(
+    objective: Objective, others: Sequence[Objective], archs: Archs, fidelity: float | None, purpose: Purpose
+) -> list[list[Record]]:
     oracle, process = objective.oracle, os.getpid()
     folder = _working_directory()
     try:
@@ -212,19 +253,24 @@ def _try(objective: Objective, archs: Archs, fidelity: float | None, purpose: Pu
         failure = error
     else:
         reasons = getattr(oracle, "reasons", {})
+        told = [(objective, answer)]
+        told += [(o, answer.others[o.oracle.name]) for o in others if o.oracle.name in answer.others]
         return [
-            _record(
-                objective, arch, fidelity, purpose, answer.value[i], answer.std[i], answer.cost[i],
-                reasons.get(oracle.space.format(arch), NO_VALUE),
-            )
+            [
+                _record(
+                    o, arch, fidelity, purpose, of.value[i], of.std[i], of.cost[i],
+                    reasons.get(oracle.space.format(arch), NO_VALUE), 1 if of.attempts is None else int(of.attempts[i]),
+                )
+                for o, of in told
+            ]
             for i, arch in enumerate(archs)
         ]  # fmt: skip
     finally:
         if folder is not None and _working_directory() != folder:
             os.chdir(folder)  # a function that changes the working directory must not move what is written later
     if len(archs) > 1:  # one of them is to blame: evaluate each alone
-        return [_try(objective, arch[None], fidelity, purpose)[0] for arch in archs]
-    return [_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason_of(failure))]
+        return [_try(objective, others, arch[None], fidelity, purpose)[0] for arch in archs]
+    return [[_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason_of(failure))]]
 
 
 def _working_directory() -> str | None:
@@ -243,6 +289,7 @@ def _record(
     std: float,
     cost: float,
     reason: str,
+    attempts: int = 1,
 ) -> Record:
     ok = bool(np.isfinite(value))
     if np.isinf(value):
@@ -262,6 +309,7 @@ def _record(
         "" if ok else reason,
         purpose,
         kind=objective.oracle.kind,
+        attempts=attempts,
     )
 
 

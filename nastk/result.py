@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_together, key_of
+from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_calls, key_of, of_one_call
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
@@ -224,7 +224,10 @@ class Result:
         believed = self.searcher.estimate(archs) if len(archs) else {}
         told = {o.name: self.find(archs, o) for o in self.objectives}
         jobs = [
-            (i, o) for i in range(len(archs)) for o in self.objectives if o.name in believed and told[o.name][i] is None
+            (i, o)
+            for i in range(len(archs))
+            for o in self.objectives
+            if o.name in believed and told[o.name][i] is None and not o.oracle.closed
         ]
         done = 0
         for o in self.objectives:
@@ -232,8 +235,10 @@ class Result:
             known = self.find(archs, o, "verify")
             missing = [i for i in mine if known[i] is None]
             for start in range(0, len(missing), o.oracle.together):
-                group = archs[missing[start : start + o.oracle.together]]
-                self._evaluate(o, group)
+                some = missing[start : start + o.oracle.together]
+                group = archs[some]
+                others = of_one_call(o, [other for other in self.objectives if all((i, other) in jobs for i in some)])
+                self._evaluate(o, others, group)
                 done += len(group)
                 if progress is not None:
                     progress(done, len(jobs), o.name)
@@ -257,19 +262,36 @@ class Result:
         self.verification = pd.DataFrame(rows, columns=columns)
         return self.verification
 
-    def _evaluate(self, objective: Objective, archs: Archs) -> None:
-        """Evaluate a group beyond the budget, and record it."""
+    def unverifiable(self, archs: Archs | None = None) -> dict[str, Archs]:
+        """Architectures of the front, or of `archs`, whose value is only predicted and cannot be evaluated here, by
+        objective: those of a device of which there are only the measurements of a file."""
+        archs = self.front_archs if archs is None else self.space.as_archs(archs)
+        found = {}
+        for o in self.objectives:
+            if o.oracle.closed:
+                unknown = np.array([record is None for record in self.find(archs, o)], dtype=bool)
+                if unknown.any():
+                    found[o.name] = archs[unknown]
+        return found
+
+    def _evaluate(self, objective: Objective, others: Sequence[Objective], archs: Archs) -> None:
+        """Evaluate a group beyond the budget, and record it, with what the same calls tell of others."""
         keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
         with Uninterrupted() as shield:
             try:
                 if objective.oracle.kind == "measured":
                     self.history.begin(keys)
                 with shield.lifted():
-                    records = evaluate_together(objective, archs, objective.fidelity, "verify", self.retries)
-                self.history.add(records)
+                    made = evaluate_calls(objective, others, archs, objective.fidelity, "verify", self.retries)
+                self.history.add([r for mine, *also in made for r in (mine, *also) if r is mine or self._is_new(r)])
             except BaseException:
                 self.history.abandon()
                 raise
+
+    def _is_new(self, record: Record) -> bool:
+        """Whether a record that came with another one is a value, and not known yet."""
+        known = self.history.find(record.arch, record.objective, record.fidelity, record.purpose)
+        return record.status == "ok" and known is None
 
     def settle(self, n: int, progress: Callable[[int, int, str], None] | None = None) -> Archs:
         """Verify the proposed front, and leave out architectures that prove dominated or infeasible.

@@ -17,14 +17,20 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nastk.data.device_file import METRICS, CommandDevice, UserDevices
+from nastk.devices import is_live
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
+from nastk.evaluation import evaluate_together
 from nastk.files import atomic_path
 from nastk.history import History
 from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.of_network import OfNetwork
 from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
@@ -32,6 +38,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import WithPrecision
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -53,7 +60,7 @@ LARGEST_SEED = 2**32 - 1
 LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
-ORACLES = ("table", "count", "latency", "shipped", "function")
+ORACLES = ("table", "count", "latency", "command", "brought", "shipped", "function")
 """Kinds of oracles that can be made from their description."""
 
 LEAST_ROUNDS = 10
@@ -75,8 +82,8 @@ class SearchDescription:
         options: further arguments of the searcher.
         budget: evaluations of each expensive objective, in all or by name; full trainings where the searcher also
             trains briefly. Where no objective is expensive, a number of architectures.
-        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it. None: no
-            objective is learned so by default.
+        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; in each
+            precision, where the search chooses one. None: no objective is learned so by default.
         batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
             several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
@@ -174,6 +181,7 @@ class Run:
 
     def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
+        self._take_known()
         study = Study(
             self.searcher, self.budget, self.history, self.batch, executor, workers, progress,
             self.description.retries, self.description.count_failures,
@@ -181,6 +189,14 @@ class Run:
         self.result = study.run()
         self.result.description = self.description.to_dict()
         return self.result
+
+    def _take_known(self) -> None:
+        """Record the values that a closed oracle has, which no study evaluates; they count against no budget."""
+        for o in self.searcher.objectives:
+            new = [arch for arch in o.oracle.known if self.history.find(arch, o.name, o.fidelity) is None]
+            if new:
+                records = evaluate_together(o, np.array(new), o.fidelity)
+                self.history.add([replace(record, charged=False) for record in records])
 
     def verify(self, progress: Progress | None = None) -> Result:
         """Evaluate values of the proposed front that are only predicted; see :meth:`nastk.Result.settle`."""
@@ -261,12 +277,10 @@ def compose(
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
     space = objects.space or _space(description, tables)
+    if not isinstance(space, WithPrecision) and (precisions := _precisions(description)):
+        space = WithPrecision(space, precisions)
     goals = [
-        Objective(
-            entry["name"],
-            objects.oracles.get(entry["name"]) or _oracle(entry["oracle"], space, tables, description.seed),
-            entry.get("fidelity"),
-        )
+        Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
     ]
     options: dict[str, Any] = {**description.options, **objects.options}
@@ -275,6 +289,7 @@ def compose(
     if kind.learns or kind.reads_contexts:
         options["contexts"] = _contexts(goals) if objects.contexts is None else objects.contexts
     limits = _limits(description, kind, goals, options.get("predictor", {}))
+    _check_closed(goals, limits, kind, options.get("predictor", {}))
     if kind.needs_fidelities and isinstance(description.budget, int):
         options.setdefault("trainings", description.budget)
     if kind.thins_front and description.verify:
@@ -321,6 +336,28 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
     return tables[name]
 
 
+def _precisions(description: SearchDescription) -> tuple[str, ...]:
+    """The precisions that the search chooses from; none where latency is measured in one."""
+    found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
+    several = sorted(text for text in found if "," in text)
+    if len(several) > 1:
+        raise InvalidValue(f"latencies choose from different precisions: {' and '.join(several)}")
+    return tuple(several[0].split(",")) if several else ()
+
+
+def _oracle_in(
+    space: SearchSpace, entry: Mapping[str, Any], objects: Objects, tables: dict[str, Any], seed: int
+) -> Oracle:
+    """The oracle of an objective, in the space that is searched: what knows no precision is asked of the network."""
+    given = objects.oracles.get(entry["name"])
+    if not isinstance(space, WithPrecision):
+        return given or _oracle(entry["oracle"], space, tables, seed)
+    if given is None and entry["oracle"]["oracle"] == "latency":
+        return _oracle(entry["oracle"], space, tables, seed)
+    oracle = given or _oracle(entry["oracle"], space.networks, tables, seed)
+    return oracle if isinstance(oracle.space, WithPrecision) else OfNetwork(oracle, space)
+
+
 def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any], seed: int) -> Oracle:
     """The oracle of a description; see :meth:`nastk.Oracle.describe`."""
     rest = dict(facts)
@@ -342,6 +379,15 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         from nastk.oracles.latency import Latency
 
         return Latency(space, **rest)
+    if what == "command":
+        from nastk.oracles.on_device import command_oracle
+
+        return command_oracle(space, rest)
+    if what == "brought":
+        from nastk.oracles.brought import Brought
+        from nastk.search.defaults import read_measured
+
+        return Brought(space, read_measured(space, rest["file"]), **rest)
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
     from nastk.oracles.own_function import accuracy_function
@@ -374,8 +420,10 @@ def _predictors(
 
     For the others the searcher has a default of its own.
     """
-    from nastk.search.defaults import latency_predictor, predictor_for_search
+    from nastk.predictors._per_precision import OfNetworks, PerPrecision
+    from nastk.search.defaults import default_predictor, latency_predictor, predictor_for_search
 
+    networks = space.networks if isinstance(space, WithPrecision) else space
     expensive = {o.name: o for o in goals if o.expensive}
     for name in {*description.predictors, *objects.predictors}:
         if name not in expensive:
@@ -391,10 +439,17 @@ def _predictors(
                     "cannot make again"
                 )
             chosen[name] = predictor_for_search(
-                description.predictors[name], space, objective.oracle, alone=len(goals) == 1
+                description.predictors[name], networks, objective.oracle, alone=len(goals) == 1
             )
         elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
-            chosen[name] = latency_predictor(space, objective.oracle.device)
+            chosen[name] = latency_predictor(networks, objective.oracle.device)
+        elif networks is not space:
+            chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
+        if isinstance(space, WithPrecision) and name in chosen:
+            if isinstance(objective.oracle, OfNetwork):
+                chosen[name] = OfNetworks(chosen[name])
+            elif isinstance(chosen[name], FewShotPredictor):
+                chosen[name] = PerPrecision(chosen[name], len(space.precisions))
     return chosen
 
 
@@ -424,8 +479,28 @@ def _limits(
     if kind.learns_few_shot and description.measurements is not None:
         few_shot = [name for name, model in models.items() if isinstance(model, FewShotPredictor)]
         said = budget if isinstance(budget, Mapping) else {}
-        limits |= {name: description.measurements for name in few_shot if name not in said}
+        each = description.measurements
+        limits |= {name: each * getattr(models[name], "parts", 1) for name in few_shot if name not in said}
     return limits
+
+
+def _check_closed(
+    goals: Sequence[Objective], limits: dict[str, int], kind: type[Searcher], models: Mapping[str, Predictor]
+) -> None:
+    """Nothing is evaluated of an objective whose values were brought: it has to be predicted from those.
+
+    Raises:
+        InvalidValue: the searcher would evaluate it, or its predictor needs more values.
+    """
+    for o in goals:
+        if not o.oracle.closed:
+            continue
+        if not kind.learns_few_shot or not isinstance(models.get(o.name), FewShotPredictor):
+            raise InvalidValue(
+                f"{o.name} is known from {o.oracle.source} alone, and can only be predicted: use a searcher that learns"
+                " it with a few-shot predictor (the default does)"
+            )
+        limits[o.name] = 0
 
 
 # ---- from objects to a description
@@ -624,11 +699,6 @@ def _is_plain(value: Any) -> bool:
 # ---- from names to a description
 
 
-def is_live(device: str) -> bool:
-    """Whether a device is one of this machine, to be measured, rather than a column of a table."""
-    return device in ("this", "cpu", "mps") or device.partition(":")[0] == "cuda"
-
-
 def describe(
     space: str = "nasbench201",
     dataset: str | None = None,
@@ -650,6 +720,9 @@ def describe(
     epochs: Sequence[float] = (),
     retries: int = 1,
     count_failures: bool = False,
+    devices: str | None = None,
+    device_command: str | None = None,
+    measured: str | None = None,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -658,7 +731,8 @@ def describe(
             :class:`SearchDescription`.
         dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
             accuracies of a table where no estimates ship.
-        device: "this" and other devices of this machine are measured; another name is a device of a fetched table.
+        device: "this" and other devices of this machine are measured, and those of `devices`; another name is a device
+            of a fetched table.
         objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
             latency, params, flops, or a table's metric. With a table, "accuracy" stands for the first that it has of
             :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's own, as in
@@ -668,6 +742,10 @@ def describe(
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
         accuracy: a user's accuracy function, ``file.py:function``.
         epochs: fidelities of this function, ascending; the last is the target.
+        devices: file of devices behind commands, by default ``devices.toml``
+            (:func:`nastk.data.device_file.read_devices`). They measure latency, energy and memory.
+        device_command: the command line of one such device, called `device` ("command" where that is "this").
+        measured: CSV file of the latencies (of `device`) that there are: none is measured.
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -677,11 +755,16 @@ def describe(
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
     if epochs and accuracy is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
-    measured = dict(zip(MEASURED, (runtime, threads, batch, precision, calibration), strict=True))
-    asked = _Asked(space, dataset, device, measured, accuracy, epochs)
+    how = dict(zip(MEASURED, (runtime, threads, batch, precision, calibration), strict=True))
+    commands, device = UserDevices.asked(device, devices, device_command)
+    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
     asked.refuse_unused([facts for _, _, facts in found])
+    made_by = {"devices": "command", "device-command": "command", "measured": "brought"}
+    for (option, kind_of), value in zip(made_by.items(), (devices, device_command, measured), strict=True):
+        if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
+            raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
     names = objective_names([goal for goal, _, _ in found])
     if again := next((name for name in names if names.count(name) > 1), None):
         same = [text for text, name in zip(objectives, names, strict=True) if name == again]
@@ -719,12 +802,15 @@ class _Asked:
         measured: Mapping[str, Any],
         accuracy: str | None,
         epochs: Sequence[float],
+        commands: UserDevices,
+        brought: str | None,
     ):
         from nastk.spaces.factory import space as named
 
         self.name, self.space = space, named(space)  # first: all else would call an unknown space something else
         self.dataset, self.device, self.measured = dataset, device, measured
         self.accuracy, self.epochs = accuracy, tuple(epochs)
+        self.commands, self.brought = commands, brought
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
@@ -741,6 +827,13 @@ class _Asked:
         device = goal.device or self.device
         if goal.metric == "accuracy":
             return self._accuracy(goal)
+        if goal.metric == "latency" and goal.device is None and self.brought is not None:
+            goal.needs_no_epochs("min")
+            named = None if device == "this" else device
+            return goal, None, {"oracle": "brought", "file": self.brought, "device": named}
+        command = self.commands.find(device)
+        if goal.metric in METRICS and command is not None:
+            return self._by_command(goal, command)
         if goal.metric == "latency" and is_live(device):
             goal.needs_no_epochs("min")
             return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self._how()}
@@ -749,15 +842,35 @@ class _Asked:
             direction = {} if goal.direction is None else {"direction": goal.direction}
             return goal, None, {"oracle": "count", "metric": goal.metric, **direction}
         if goal.metric == "latency":
+            self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
-        if is_live(device) and not self.metrics:
-            known = ", ".join(("accuracy", "latency", *COUNTED))
+        if (is_live(device) or command is not None) and not self.metrics:
+            measured = ("latency",) if command is None else METRICS
+            known = ", ".join(("accuracy", *measured, *COUNTED))
             raise InvalidValue(
                 f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
             )
         if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
             goal = replace(goal, device=device)
         return self._column(goal)
+
+    def _refuse_unknown(self, device: str) -> None:
+        """Refuse a device that neither the user nor the table has, where the user has some: a table knows not these."""
+        own = self.commands.names()
+        if own and self.metrics:
+            from nastk.oracles.table import benchmark
+
+            known = benchmark(self.name, dataset=self.dataset).table.devices(metric="latency")
+            if device not in known:
+                raise UnknownName("device", device, [*own, *known])
+
+    def _by_command(self, goal: Goal, command: CommandDevice) -> tuple[Goal, None, dict[str, Any]]:
+        from nastk.oracles.on_device import describe_command, refuse_unused
+
+        goal.needs_no_epochs("min")
+        if self.device == command.name:  # of latency:phone beside latency:this the options are this machine's
+            refuse_unused(command, self.measured, MEASURED)
+        return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
 
     def _how(self) -> dict[str, Any]:
         """How latency is measured; precision and calibration only where they are not the default."""
@@ -778,7 +891,7 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        if "latency" not in kinds:
+        if not kinds & {"latency", "command"}:
             for option, default in MEASURED.items():
                 if self.measured[option] != default:
                     raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")

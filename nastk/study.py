@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nastk.errors import DataWarning, InvalidValue, NastkError
-from nastk.evaluation import Key, Record, evaluate, evaluate_together, key_of, of_isomorphic
+from nastk.evaluation import Key, Record, evaluate_call, evaluate_calls, key_of, of_isomorphic, of_one_call
 from nastk.history import History
 from nastk.parallel import Uninterrupted, one_thread
 from nastk.result import Result
@@ -217,8 +217,8 @@ class Study:
             group = [e for e in self._open if e.missing[0] == name and self._fidelity(e.proposal, name) == fidelity]
             group = self._blameable(group[: objective.oracle.together], name, fidelity)
             archs = np.array([entry.proposal.arch for entry in group])
-            for entry, record in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
-                self._record(entry, record)
+            for entry, records in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
+                self._record(entry, records)
 
     def _blameable(self, group: list[_Open], name: str, fidelity: float | None) -> list[_Open]:
         """The first of a group alone where a process ended during one of them: the next end then has one cause."""
@@ -226,7 +226,7 @@ class Study:
         return group[:1] if suspect else group
 
     def _run_parallel(self, executor: Executor) -> None:
-        running: dict[Future[Record], _Open] = {}
+        running: dict[Future[list[Record]], _Open] = {}
         asking, alone = 0.0, False
         queue = deque(self._open)
         try:
@@ -250,11 +250,13 @@ class Study:
                     alone = suspect
                     known = self._find_isomorphic(self._objectives[name], arch, fidelity)
                     if known is not None:
-                        self._record(entry, known)
+                        self._record(entry, [known])
                         self._requeue(queue, entry)
                         continue
                     self._begin(self._objectives[name], [key])
-                    job = executor.submit(evaluate, self._objectives[name], arch, fidelity, "search", self.retries)
+                    objective = self._objectives[name]
+                    others = of_one_call(objective, self.searcher.objectives)
+                    job = executor.submit(evaluate_call, objective, others, arch, fidelity, "search", self.retries)
                     running[job] = entry
                 if not running:
                     return
@@ -264,9 +266,9 @@ class Study:
                     # several proposals is cheaper than one each, and the searcher then knows all these results.
                     done, _ = wait(running, timeout=PATIENCE * asking)
                 for job in done:
-                    record = job.result()
+                    records = job.result()
                     entry = running.pop(job)
-                    self._record(entry, record)
+                    self._record(entry, records)
                     self._requeue(queue, entry)
         except BrokenExecutor as error:
             raise NastkError(f"a worker ended without an answer: {error}") from error
@@ -294,17 +296,19 @@ class Study:
         if entry.missing:
             queue.appendleft(entry)
 
-    def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[Record]:
-        """Records of `archs`; where isomorphic architectures share a value, each network is evaluated once."""
+    def _evaluate(self, objective: Objective, archs: Archs, fidelity: float | None) -> list[list[Record]]:
+        """Records of `archs`, and of what the same calls tell of other objectives; where isomorphic architectures share
+        a value, each network is evaluated once."""
         found = [self._find_isomorphic(objective, arch, fidelity) for arch in archs]
         fresh = archs[[record is None for record in found]]
-        answers: Iterator[Record] = iter(())
+        answers: Iterator[list[Record]] = iter(())
         if len(fresh):
             self._begin(objective, [key_of(arch, objective.name, fidelity, "search") for arch in fresh])
+            others = of_one_call(objective, self.searcher.objectives)
             with self._shield.lifted():
-                made = evaluate_together(objective, fresh, fidelity, "search", self.retries)
+                made = evaluate_calls(objective, others, fresh, fidelity, "search", self.retries)
             answers = iter(made)
-        return [next(answers) if record is None else record for record in found]
+        return [next(answers) if record is None else [record] for record in found]
 
     def _begin(self, objective: Objective, keys: Sequence[Key]) -> None:
         if objective.oracle.kind == "measured":  # nothing else runs what could end the process
@@ -326,7 +330,7 @@ class Study:
             self._by_network.setdefault(key, record)
 
     def _network_key(self, arch: Any, name: str, fidelity: float | None) -> tuple[Hashable, str, float | None]:
-        return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
+        return self._objectives[name].oracle.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
 
     def _ask(self, n: int) -> list[_Open]:
         """Ask for proposals, cut to the budget and to unknown values; empty when nothing is left to evaluate."""
@@ -357,7 +361,7 @@ class Study:
         """
         left = self._affordable_counts()
         replaced = {name: left[name] - self._failures.get(name, 0) for name in left}
-        taken = {self._key(entry.proposal, name) for entry in self._open for name in entry.missing}
+        taken = {key for entry in self._open for name in entry.missing for key in self._keys(entry.proposal, name)}
         cut: list[_Open] = []
         for proposal in proposals:
             unknown = [
@@ -373,7 +377,7 @@ class Study:
             for name in names:
                 left[name] -= 1
                 replaced[name] -= 1
-                taken.add(self._key(proposal, name))
+                taken.update(self._keys(proposal, name))
             if names:
                 cut.append(_Open(proposal, names))
         return cut
@@ -381,30 +385,72 @@ class Study:
     def _fidelity(self, proposal: Proposal, name: str) -> float | None:
         return self._objectives[name].at(proposal.fidelity) if name in self._objectives else None
 
+    def _keys(self, proposal: Proposal, name: str) -> Iterator[tuple[bytes, str, float | None]]:
+        """What an evaluation takes: its own key, and those of what its call tells besides."""
+        yield self._key(proposal, name)
+        if name in self._objectives:
+            for other in of_one_call(self._objectives[name], self.searcher.objectives):
+                yield self._key(proposal, other.name)
+
     def _key(self, proposal: Proposal, name: str) -> tuple[bytes, str, float | None]:
         return np.asarray(proposal.arch, dtype=np.int64).tobytes(), name, self._fidelity(proposal, name)
 
-    def _record(self, entry: _Open, record: Record) -> None:
-        entry.missing.remove(record.objective)
-        if record.status == "failed" and not self.count_failures:
+    def _record(self, entry: _Open, records: Sequence[Record]) -> None:
+        """Keep the record that was asked for, and with it, in one step, what the same call told of other objectives."""
+        asked = records[0]
+        entry.missing.remove(asked.objective)
+        kept = [self._account(entry, asked)]
+        for record in records[1:]:
+            if self._is_welcome(entry, record, asked):
+                # Asked for or not, it costs no further evaluation, and so is charged only as far as the budget of its
+                # objective has room: the two count as one measurement, of which each model learns its part.
+                room = record.objective in entry.missing or self._affordable_counts().get(record.objective, 0) > 0
+                if record.objective in entry.missing:
+                    entry.missing.remove(record.objective)
+                kept.append(self._account(entry, replace(record, charged=room)))
+        if asked.status == "failed" and not self.count_failures:
             # Another network replaces this one; what else was to be evaluated of it is better spent on that, unless
             # the failure is tried again.
             if entry.missing:
-                self._skipped[record.arch] = list(entry.missing)
+                self._skipped[asked.arch] = list(entry.missing)
             entry.missing.clear()
         if not entry.missing:
             self._open.remove(entry)
-        if record.status == "failed":
-            record = replace(record, charged=self.count_failures)
-        elif entry.again:
-            record = replace(record, charged=False)
         state = {**self.searcher.state(), "open": self._proposed(again=False)}
         if retries := self._proposed(again=True):
             state["retry"] = retries
         if self._skipped:
             state["skipped"] = [[list(arch), names] for arch, names in self._skipped.items()]
-        self.history.add([record], state)
-        self.searcher.tell([record])
+        self.history.add(kept, state)
+        self.searcher.tell(kept)
+        for record in kept:
+            self._take_note(record)
+
+    def _account(self, entry: _Open, record: Record) -> Record:
+        """The record as it is charged to the budget."""
+        if record.status == "failed":
+            return replace(record, charged=self.count_failures)
+        return replace(record, charged=False) if entry.again else record
+
+    def _is_welcome(self, entry: _Open, record: Record, asked: Record) -> bool:
+        """Whether what a call told besides is kept: a value that is not known, nor asked for by another proposal.
+
+        A metric that the call did not answer is not: where it is asked for, it gets a call of its own, which is tried
+        again. But a call that failed as a whole has failed for all that count.
+        """
+        name = record.objective
+        if record.status == "failed" and not (
+            asked.status == "failed" and self.count_failures and name in entry.missing
+        ):
+            return False
+        if self.history.find(record.arch, name, record.fidelity) is not None:
+            return False
+        return not any(
+            e is not entry and name in e.missing and tuple(e.proposal.arch) == record.arch for e in self._open
+        )
+
+    def _take_note(self, record: Record) -> None:
+        """Count a record that was kept, and see whether there is something to say or nothing more to hope for."""
         self._remember(record)
         self._count_failure(record)
         self._report(record.objective)

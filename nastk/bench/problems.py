@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.data.device_file import read_devices
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import hypervolume, igd_plus, nondominated
 from nastk.oracles.goals import Goal
@@ -114,8 +115,19 @@ def problems(
         found.append(Problem(space, dataset, placed, report, with_proxies))
     for problem in found:
         for goal in (*problem.goals, *problem.report_goals()):
+            _refuse_unmeasured(goal, bench)
             goal.oracle(bench)
     return found
+
+
+def _refuse_unmeasured(goal: Goal, bench: Benchmark) -> None:
+    """Refuse a device of the user's that is no column of the table: a benchmark knows every value beforehand."""
+    device = goal.device
+    if device and device not in bench.devices() and device in read_devices():
+        raise InvalidValue(
+            f"{device} is a device of devices.toml, and a benchmark needs the values of all its networks: measure them "
+            f"with nastk measure --device {device} --csv FILE, and bring them with nastk data import"
+        )
 
 
 def open_devices(goals: Sequence[Goal]) -> list[Goal]:

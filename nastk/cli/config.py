@@ -40,6 +40,9 @@ class RunOptions:
     space: str | None = None
     dataset: str | None = None
     device: str | None = None
+    devices: str | None = None
+    device_command: str | None = None
+    measured: str | None = None
     objective: list[str] = field(default_factory=list)
     constraint: list[str] = field(default_factory=list)
     searcher: str | None = None

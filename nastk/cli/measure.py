@@ -1,9 +1,9 @@
-"""``nastk measure``: latency of built networks on this machine, and accuracy of the shipped predictor on it."""
+"""``nastk measure``: latency of built networks on a device, and accuracy of the shipped predictor on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from nastk.cli.options import (
     ArchsOption,
     Batch,
     Calibration,
+    DeviceCommand,
+    Devices,
     Json,
     Precision,
     RandomArchs,
@@ -22,18 +24,65 @@ from nastk.cli.options import (
     count,
 )  # fmt: skip
 
+SECONDS = 2.0
+"""Time that a network is measured for: more than in a search, since here the latency itself is what is asked for."""
+
+SECONDS_TO_CHECK = 0.6
+"""The same with --check-predictor, as a search measures."""
+
 
 def measure(
     archs: Archs = None,
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
     random: RandomArchs = 0,
-    device: Annotated[str, typer.Option("--device", metavar="DEV", help="this, cpu or cuda.")] = "this",
+    archs_file: Annotated[
+        Path | None, typer.Option("--archs-file", metavar="FILE", help="Also the architectures of a CSV file.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="DEV", help="this, cpu, cuda, or a device of devices.toml.")
+    ] = "this",
+    devices: Devices = None,
+    device_command: DeviceCommand = None,
+    for_device: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-device", metavar="DIR", help="Measure nothing: write networks' files and a CSV to fill in."
+        ),
+    ] = None,
+    choose: Annotated[
+        int, count("--choose", "With --for-device and no architectures: as many as the predictor asks for.", least=2)
+    ] = 10,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="With --for-device: onnx, torchscript, pt2 or tflite.")
+    ] = "onnx",
     threads: Threads = 1,
     batch: Batch = 1,
     runtime: Runtime = "torch",
     precision: Precision = "fp32",
     calibration: Calibration = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=0.01,
+            max=3600.0,
+            help="Time to measure each network for; more repeats better.  [2; with --check-predictor 0.6]",
+            show_default=False,
+        ),
+    ] = None,
+    repeatability: Annotated[
+        int | None,
+        typer.Option(
+            "--repeatability",
+            metavar="N",
+            min=2,
+            max=100,
+            help="Measure all N times, each in a process of its own, and compare.",
+            show_default=False,
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
@@ -47,38 +96,72 @@ def measure(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Measure architectures on this machine: median latency, spread, repeats, peak memory; also counts.
+    """Measure architectures on a device: median latency, spread, repeats, peak memory; also counts.
 
     A network that cannot be built or run is left empty, with its reason; after Ctrl-C what was measured is written.
     """
+    import numpy as np
+
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import Interrupted
+    from nastk.data.device_file import UserDevices
+    from nastk.data.measured import read_archs as read_archs_file
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
     from nastk.oracles.latency import Latency
+    from nastk.oracles.on_device import oracle_on
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
+    from nastk.run import MEASURED
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
-    oracle = Latency(
-        space, device, cast(Any, runtime), batch=batch, threads=threads, precision=precision, calibration=calibration
-    )
     texts = [*(archs or []), *(more_archs or [])]
+    how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
+
+    def chosen() -> Any:
+        """The architectures that were given."""
+        listed = space.sample(0, seed) if archs_file is None else read_archs_file(archs_file, space)
+        return np.concatenate([read_archs(space, texts), listed, space.sample_networks(random, seed)])
+
+    if for_device is not None:
+        if check or csv_file is not None or json_file is not None:
+            raise InvalidValue("--for-device measures nothing; leave out --check-predictor, --csv and --json")
+        if device != "this" or devices is not None or device_command is not None:
+            raise InvalidValue("--for-device is for a device that is not connected; leave out the device")
+        unused = {name: value for name, value in how.items() if name != "batch" and value != MEASURED[name]}
+        for name, value in unused.items():
+            raise InvalidValue(f"--{name} {value}: --for-device measures nothing; leave it out")
+        write_files(
+            space, chosen() if texts or archs_file or random else None, for_device, choose, file_format, batch, seed
+        )
+        return
+    commands, device = UserDevices.asked(device, devices, device_command)
+    oracle: Any = oracle_on(space, device, commands, how, MEASURED)
+    timing: dict[str, float] = {}
+    if isinstance(oracle, Latency):
+        timing["max_seconds"] = oracle.max_seconds = seconds or (SECONDS_TO_CHECK if check else SECONDS)
+    elif seconds is not None or repeatability is not None:
+        raise InvalidValue("--seconds and --repeatability are of this machine; how often a command is called it says")
     check_outputs([csv_file, json_file])
     asked = 0
     if check:
-        if texts or random:
+        if repeatability is not None:
+            raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
+        if texts or random or archs_file:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         rows = check_predictor(space, oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
-        import numpy as np
-
-        if not texts and not random:
+        if not texts and not random and archs_file is None:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
-        chosen = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
-        rows, asked = measured_rows(space, oracle, chosen), len(chosen)
+        to_measure = chosen()
+        if repeatability is not None:
+            compare_runs(
+                space, space_name, to_measure, {**how, "device": device, **timing}, repeatability, csv_file, json_file
+            )
+            return
+        rows, asked = measured_rows(space, oracle, to_measure), len(to_measure)
         title = oracle.source
     if not rows:
         raise Interrupted("interrupted: nothing was measured yet")
@@ -90,8 +173,11 @@ def measure(
     alone = none and len({row["arch"] for row in rows}) == 1
     if not check and not alone:  # the reason of a single network is the error, below
         say_failures(oracle.reasons)
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
+    hidden = ("low", "high", "reason", "processor", "difference")
+    shown = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
     show(shown, title=title, shorten=("arch",))
+    for conditions in getattr(oracle, "conditions", ()):  # a command's are not known
+        typer.echo(conditions.describe())
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
         raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
@@ -99,6 +185,24 @@ def measure(
         raise NastkError(f"{rows[0]['arch']} could not be measured: {rows[0]['reason']}")
     if none:
         raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
+
+
+def write_files(space: Any, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int) -> None:
+    """Networks' files for a device that is not connected: of these architectures, or of those that the few-shot
+    predictor asks for."""
+    from nastk.cli.progress import bar
+    from nastk.oracles.for_device import CSV, README, check_folder, write_for_device
+    from nastk.report.text import printable
+    from nastk.search.defaults import latency_predictor
+
+    check_folder(folder)
+    if archs is None:
+        archs = latency_predictor(space).choose(choose, seed=seed, space=space)
+    with bar(len(archs), "writing") as progress:
+        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update())
+    say_failures(failed)
+    written = len(archs) - len(failed)
+    typer.echo(printable(f"{written} networks, {CSV} to fill in and {README} are in {folder}"))
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
@@ -120,11 +224,62 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
     rows = []
     for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=False)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
-        times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
-        rows.append({"arch": text, **counts, **times, "repeats": found.repeats, "peak MB": found.peak_memory})
+        rows.append({"arch": text, **counts, **(answered(found) if hasattr(oracle, "spec") else timed(found))})
     if oracle.reasons:
         rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
     return rows
+
+
+def timed(found: Any) -> dict[str, Any]:
+    """Columns of what a runtime of this machine measured."""
+    from math import isnan
+
+    times = {
+        "ms": found.median,
+        "low": found.low,
+        "high": found.high,
+        "±%": 50 * (found.high - found.low) / found.median,
+    }
+    seen = {"p50": found.wall, "p90": found.p90, "processor": found.processor, "spread": found.spread}
+    memory = {} if isnan(found.peak_memory) else {"peak MB": found.peak_memory}
+    outputs = {}
+    if found.agreement is not None:
+        agreed = found.agreement
+        outputs = {"difference": agreed.difference, "cosine": agreed.cosine, "first class": agreed.first_class}
+    return {**times, **seen, "repeats": found.repeats, **memory, **outputs}
+
+
+def answered(found: Any) -> dict[str, Any]:
+    """Columns of what a command answered: median and spread of its calls, by metric."""
+    columns = {"latency": "ms", "energy": "mJ", "memory": "peak MB"}
+    values: dict[str, Any] = {}
+    for metric in found.metrics:
+        spread = "spread" if columns[metric] == "ms" else f"{columns[metric]} spread"
+        values |= {columns[metric]: found.median(metric), spread: found.spread(metric)}
+    return {**values, "repeats": max((len(v) for v in found.values.values()), default=0)}
+
+
+def compare_runs(
+    space: Any, name: str, archs: Any, how: dict[str, Any], times: int, csv_file: Path | None, json_file: Path | None
+) -> None:
+    """Measure the same architectures several times, each in a fresh process, and show how far the runs agree."""
+    from nastk.bench.repeatability import repeat, repeatability_rows
+    from nastk.cli.progress import bar, follow
+    from nastk.report.rows import write_csv, write_json
+    from nastk.report.tables import show
+
+    with bar(times, "measuring") as progress:
+        found = repeat(name, space.format_all(archs), how, times, follow(progress))
+    rows = repeatability_rows(found)
+    if csv_file is not None:
+        write_csv(csv_file, rows)
+    if json_file is not None:
+        write_json(json_file, rows)
+    show(rows, title=f"{times} runs over {len(archs)} networks")
+    for i, run in enumerate(found):
+        say_failures(run.reasons)
+        for conditions in run.conditions:
+            typer.echo(f"run {i + 1}: {conditions}")
 
 
 def say_failures(reasons: dict[str, str]) -> None:

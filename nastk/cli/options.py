@@ -51,6 +51,14 @@ Calibration = Annotated[
     str | None,
     typer.Option("--calibration", metavar="FILE.npy", help="Inputs that int8 is calibrated on; else random ones."),
 ]
+Devices = Annotated[
+    Path | None,
+    typer.Option("--devices", metavar="FILE", help="Devices behind commands; else devices.toml here or in NASTK_HOME."),
+]
+DeviceCommand = Annotated[
+    str | None,
+    typer.Option("--device-command", metavar="'CMD ...'", help="One such device: a command with {onnx} and the like."),
+]
 Archs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ARCH]...", help="Architectures: text form, official index, or integers with commas."),

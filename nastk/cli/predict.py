@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Json, Space
+from nastk.cli.options import (
+    Archs,
+    ArchsOption,
+    Batch,
+    Calibration,
+    DeviceCommand,
+    Devices,
+    Json,
+    Precision,
+    Runtime,
+    Seed,
+    Space,
+    Threads,
+    count,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from nastk.data.measured import Measured
 
 SHOWN = 20
 """Most rows printed; --csv writes all."""
@@ -23,7 +40,24 @@ def predict(
         Path | None,
         typer.Option("--measured", metavar="FILE", help="Your measurements: a CSV file with columns arch, ms."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="DEV", help="Instead: measure a few there: this, cuda, or of devices.toml."),
+    ] = None,
+    devices: Devices = None,
+    device_command: DeviceCommand = None,
+    adapt: Annotated[int, count("--adapt", "With --device: measurements to adapt to.", least=2)] = 10,
     measurements: Annotated[Path | None, typer.Option("--measurements", metavar="FILE", hidden=True)] = None,
+    threads: Threads = 1,
+    batch: Batch = 1,
+    runtime: Runtime = "torch",
+    precision: Precision = "fp32",
+    calibration: Calibration = None,
+    seed: Seed = 0,
+    save_measured: Annotated[
+        Path | None,
+        typer.Option("--save-measured", metavar="FILE", help="With --device: a CSV file to keep the measurements in."),
+    ] = None,
     space_name: Space = "nasbench201",
     everything: Annotated[bool, typer.Option("--all", help="Predict the whole space; the default.")] = False,
     predictor: Annotated[
@@ -40,25 +74,35 @@ def predict(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Adapt the shipped latency predictor to your measurements; predict others, with 95 % intervals."""
-    from nastk.cli.inputs import read_archs, read_measured
+    """Adapt the shipped latency predictor to a few measurements; predict others, with 95 % intervals.
+
+    The measurements are those of a file, or are made on a device: this machine's, or one behind a command.
+    """
+    from nastk.cli.inputs import read_archs
+    from nastk.data.device_file import UserDevices
     from nastk.errors import InvalidValue
     from nastk.files import check_outputs
+    from nastk.oracles.on_device import oracle_on
     from nastk.predictors.base import Task
     from nastk.predictors.factory import predictor as named_predictor
     from nastk.predictors.factory import weights
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
     from nastk.report.text import printable
-    from nastk.search.defaults import latency_predictor
+    from nastk.run import MEASURED
+    from nastk.search.defaults import latency_predictor, read_measured
     from nastk.spaces.factory import space as named
 
-    if measured is None and measurements is None:
-        raise InvalidValue("give your measurements: --measured FILE.csv, with the columns arch and ms")
+    if device is None and device_command is None and measured is None and measurements is None:
+        raise InvalidValue(
+            "give your measurements: --measured FILE.csv, with the columns arch and ms; or a --device to measure"
+        )
     if measured is not None and measurements is not None:
         raise InvalidValue("--measurements FILE is the old name of --measured FILE; give one of them")
     file = measured or measurements
-    assert file is not None
+    how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
+    if file is not None:
+        _refuse_device(device, devices, device_command, save_measured, how)
     space = named(space_name)
     wanted = [*(archs or []), *(more_archs or [])]
     if wanted and everything:
@@ -68,8 +112,14 @@ def predict(
     if pretrained and f"{predictor}-{space.name}" not in weights():
         have = ", ".join(sorted(weights()))
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
-    check_outputs([csv_file, json_file])
-    found = read_measured(space, file)
+    check_outputs([csv_file, json_file, save_measured])
+    learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
+    if file is not None:
+        found, where = read_measured(space, file), str(file)
+    else:
+        commands, name = UserDevices.asked(device or "this", devices, device_command)
+        oracle = oracle_on(space, name, commands, how, MEASURED)
+        found, where = _measure(oracle, learner.choose(adapt, seed=seed, space=space), save_measured), "the measurement"
     known, values = found.archs, found.values
     if wanted:
         asked = read_archs(space, wanted)
@@ -77,7 +127,6 @@ def predict(
         asked = space.enumerate()
         asked = asked[space.distinct(asked)]
         asked = asked[~found.have_failed(space, asked)]
-    learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
     fitted = learner.adapt(Task(space, known, values, "latency", "ms", "min", device="this"))
     rows = _rows(space, asked, fitted.predict(asked))
     if csv_file is not None:
@@ -93,11 +142,54 @@ def predict(
         rest = f"{len(rows) - SHOWN:,} more" + ("" if wanted else " (here: the fastest)")
         typer.echo(f"and {rest}" + (f", all in {csv_file}" if csv_file else "; --csv FILE writes all"))
     if failed := int(found.have_failed(space, asked).sum()) if wanted else len(found.failed):
-        networks = f"{failed} network{'s' if failed > 1 else ''} that failed according to {file}"
+        networks = f"{failed} network{'s' if failed > 1 else ''} that failed according to {where}"
         what = "predicted all the same" if wanted else "left out"
         typer.echo(printable(f"{networks}: {what}"))
     for line in _trust(fitted, values):
         typer.echo(line)
+
+
+def _refuse_device(device: Any, devices: Any, command: Any, kept: Any, how: Mapping[str, Any]) -> None:
+    """Refuse what is about measuring beside a file of measurements."""
+    from nastk.errors import InvalidValue
+    from nastk.run import MEASURED
+
+    options = {"device": device, "devices": devices, "device-command": command, "save-measured": kept}
+    given = [name for name, value in options.items() if value is not None]
+    given += [name for name, value in how.items() if value != MEASURED[name]]
+    if given:
+        raise InvalidValue(
+            f"--{given[0]}: the measurements are those of a file, and none is made; leave one of them out"
+        )
+
+
+def _measure(oracle: Any, archs: Any, kept: Path | None) -> Measured:
+    """Measure architectures; those that fail are named, and after Ctrl-C what was measured is kept in the file."""
+    import numpy as np
+
+    from nastk.cli.measure import measured_rows, say_failures
+    from nastk.cli.options import Interrupted
+    from nastk.data.measured import Measured
+    from nastk.errors import InvalidValue, NastkError
+    from nastk.report.rows import write_csv
+
+    space = oracle.space
+    if oracle.name != "latency":
+        raise InvalidValue(f"device {oracle.device} measures {oracle.name}, and latency is predicted")
+    rows = measured_rows(space, oracle, archs)
+    if kept is not None and rows:
+        write_csv(kept, rows)
+    if len(rows) < len(archs):
+        saved = f", saved to {kept}" if kept is not None and rows else ""
+        raise Interrupted(f"interrupted: {len(rows)} of {len(archs)} measured{saved}")
+    say_failures(oracle.reasons)
+    values = np.array([row["ms"] for row in rows], dtype=np.float64)
+    known = np.isfinite(values)
+    if known.sum() < 2:
+        reason = next(iter(oracle.reasons.values()), "no value")
+        raise NastkError(f"only {known.sum()} of {len(archs)} networks could be measured; the first failure: {reason}")
+    unknown = np.full(int(known.sum()), np.nan)
+    return Measured(archs[known], values[known], unknown, np.ones(len(unknown), dtype=np.int64), archs[~known])
 
 
 def _trust(fitted: Any, values: Any) -> list[str]:

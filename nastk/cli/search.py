@@ -38,10 +38,25 @@ def search(
     dataset: Annotated[
         Text, option("--dataset", "D", "Evaluate accuracies of this data set of a fetched table.")
     ] = None,
-    device: Annotated[Text, option("--device", "DEV", "this (measured), or a device of a table.  [this]")] = None,
+    device: Annotated[
+        Text, option("--device", "DEV", "this, cuda, a device of devices.toml, or one of a table.  [this]")
+    ] = None,
+    devices: Annotated[
+        Text, option("--devices", "FILE", "Devices behind commands.  [devices.toml here, or in NASTK_HOME]")
+    ] = None,
+    device_command: Annotated[
+        Text, option("--device-command", "'CMD ...'", "One such device: a command with {onnx} and the like.")
+    ] = None,
+    measured: Annotated[
+        Text, option("--measured", "FILE", "CSV file with columns arch, ms: these latencies, and no others.")
+    ] = None,
     objective: Annotated[
         list[str] | None,
-        option("--objective", "O", "accuracy, latency[:DEVICE], params, flops or a table's metric; may be repeated."),
+        option(
+            "--objective",
+            "O",
+            "accuracy, latency[:DEVICE], energy, memory, params, flops or a table's metric; may be repeated.",
+        ),
     ] = None,
     constraint: Annotated[
         list[str] | None, option("--constraint", "C", 'Such as "latency<=10"; may be repeated.')
@@ -108,12 +123,12 @@ def search(
     description = options.describe()
     with locked_folder(options.out) as folder:
         from nastk import run
-        from nastk.report.summary import FILES, Summary, show_chart
+        from nastk.report.summary import FILES, NEXT, Summary, show_chart
         from nastk.report.text import printable
 
         # A user's function may change the working directory: where things are written is settled now.
         rows = None if options.json is None else Path(options.json).absolute()
-        check_outputs([*(folder / name for name in FILES), rows])
+        check_outputs([*(folder / name for name in (*FILES, NEXT)), rows])
         search = run.compose(description)
         place, process = _history(options, folder), os.getpid()
         mine = not (folder / f"{HISTORY}.db").exists()
@@ -129,6 +144,7 @@ def search(
             seconds = time.perf_counter() - started
             summary = Summary(result, search.description.seed)
             summary.write(folder, rows)
+            to_measure = summary.write_next(folder)
         except KeyboardInterrupt as interrupt:
             ignore_signals()  # a second Ctrl-C finds nothing left to interrupt
             number = number_of(interrupt)
@@ -150,7 +166,9 @@ def search(
     show_chart(summary.chart, typer.echo)
     failed = sum(row["count"] for row in result.failures)
     failures = f"{failed} evaluation{'s' * (failed > 1)} failed. " if failed else ""
-    typer.echo(printable(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join(FILES)}"))
+    typer.echo(
+        printable(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join([*FILES, *to_measure])}")
+    )
 
 
 def _history(options: RunOptions, folder: Path) -> str | Path:

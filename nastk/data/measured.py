@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from nastk.data.csv_file import CSVFile
 from nastk.data.repeats import contradictions, same_networks, same_rows
 from nastk.data.tables import Column
 from nastk.errors import DataError, DataWarning
+from nastk.files import write_text
 from nastk.spaces.base import Archs, SearchSpace
 
 LEAST = 2
@@ -27,6 +31,8 @@ NAMED = 3
 """Most reasons that a message names."""
 LONGEST = 120
 """Most characters of a reason in a message."""
+TO_FILL_IN = ("file", "arch", "predicted_ms")
+"""Columns of a table of networks to be measured that are not left empty."""
 _MILLISECONDS = Column("latency", "latency", "ms", "min")
 
 
@@ -117,6 +123,45 @@ def read(path: str | Path, space: SearchSpace, known: Callable[[Archs], NDArray[
     failed = failed[~_among(space, failed, archs[there])]  # another try may have gone well
     failed = failed[space.distinct(failed)] if len(failed) else failed
     return Measured(archs[repeats.first][kept], mean[kept], std[kept], count[kept], failed)
+
+
+def read_archs(path: str | Path, space: SearchSpace) -> Archs:
+    """The architectures of a CSV file, such as one of networks to be measured, each network once, ``(n, d)``.
+
+    Raises:
+        DataError: unreadable, or an entry is no architecture; the message has file, line and column.
+    """
+    table = CSVFile(path)
+    found, _ = architectures(table, space, "arch" if "arch" in table.columns else None, set(), indices=True)
+    return found[space.distinct(found)] if len(found) else found
+
+
+def to_fill_in(path: str | Path, archs: Sequence[str], **columns: Sequence[Any]) -> None:
+    """Write a table of networks to be measured: the column ``ms`` is empty, and :func:`read` takes the rest back.
+
+    Args:
+        archs: text forms, ``n``.
+        columns: of :data:`TO_FILL_IN`, further ones by name, each of ``n`` entries.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, "arch", "ms"])
+    writer.writerows([*more, arch, ""] for *more, arch in zip(*columns.values(), archs, strict=True))
+    write_text(path, text.getvalue())
+
+
+def has_values(path: str | Path) -> bool:
+    """Whether a file may hold measurements, and so must not be replaced: true of any that is not a table without them.
+
+    False where there is no file.
+    """
+    if not Path(path).exists():
+        return False
+    try:
+        table = CSVFile(path)
+        return any(any(table.entries(column)) for column in table.columns if column not in TO_FILL_IN)
+    except DataError:
+        return True
 
 
 def _among(space: SearchSpace, archs: Archs, others: Archs) -> NDArray[np.bool_]:

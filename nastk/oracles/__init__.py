@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "Command": "command",
+    "CommandDevice": "command",
     "Count": "counts",
     "count_network": "counts",
     "Evaluation": "base",
@@ -13,6 +15,7 @@ _PUBLIC = {
     "FunctionOracle": "base",
     "Latency": "latency",
     "Measurement": "latency",
+    "OfNetwork": "of_network",
     "Oracle": "base",
     "Params": "counts",
     "Predicted": "predicted",
@@ -21,12 +24,15 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Command",
+    "CommandDevice",
     "Count",
     "Evaluation",
     "Flops",
     "FunctionOracle",
     "Latency",
     "Measurement",
+    "OfNetwork",
     "Oracle",
     "Params",
     "Predicted",
@@ -45,9 +51,12 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 
 if TYPE_CHECKING:
+    from nastk.data.device_file import CommandDevice
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
+    from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
     from nastk.oracles.latency import Latency, Measurement
+    from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -29,11 +29,15 @@ class Evaluation:
         std: standard deviation of the value (spread of the measurement or of the estimate), shape ``(n,)``; NaN where
             unknown.
         cost: seconds that the evaluation took, shape ``(n,)``; 0 for free oracles, NaN where unknown.
+        attempts: how often each was tried, shape ``(n,)``; None for once.
+        others: what the same evaluation told of other metrics, by the names of their oracles; see :attr:`Oracle.call`.
     """
 
     value: Values
     std: Values
     cost: Values
+    attempts: NDArray[np.int64] | None = None
+    others: Mapping[str, Evaluation] = field(default_factory=dict)
 
 
 class Oracle(ABC):
@@ -55,6 +59,12 @@ class Oracle(ABC):
             "computed". By default "measured" if it is expensive, else "computed".
         dataset, device: of its values, if any; a predictor that learned from the same device is refused.
         few_shot: whether few-shot latency predictors may learn it from a few evaluations.
+        call: what an evaluation depends on, where it answers several metrics at once: one evaluation of oracles with an
+            equal `call` gives all their values (`Evaluation.others`). None: it answers its own metric alone.
+        handles_retries: whether it tries failures again by itself, so that a study does not.
+        closed: whether it knows the values of some architectures and can get no others, such as measurements that were
+            brought as a file: a study takes :attr:`known` and evaluates nothing.
+        known: those architectures, ``(m, d)``.
     """
 
     space: SearchSpace
@@ -70,6 +80,18 @@ class Oracle(ABC):
     dataset: str | None = None
     device: str | None = None
     few_shot: bool = False
+    handles_retries: bool = False
+    closed: bool = False
+
+    @property
+    def call(self) -> Any:
+        """What oracles of one call share; None where there are no others."""
+        return None
+
+    @property
+    def known(self) -> Archs:
+        """Architectures whose values a closed oracle has, ``(m, d)``."""
+        return np.empty((0, self.space.d), dtype=np.int64)
 
     @property
     def kind(self) -> Kind:
@@ -102,6 +124,11 @@ class Oracle(ABC):
     def source_at(self, fidelity: float | None) -> str:
         """Where values at a fidelity come from; by default :attr:`source`, whatever the fidelity."""
         return self.source
+
+    def keys(self, archs: Archs) -> list[Hashable]:
+        """One hashable for each architecture, equal where one evaluation tells the values of both; see
+        :attr:`per_network`."""
+        return self.space.keys(archs)
 
     def search_proxies(self) -> Any:
         """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.evaluation import ISOMORPHIC
+from nastk.data.measured import has_values, to_fill_in
+from nastk.evaluation import ISOMORPHIC, of_one_call
 from nastk.files import write_text
 from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
@@ -29,6 +30,9 @@ REASONS = 5
 
 FILES = ("front.html", "front.png", "front.csv", "result.json")
 """Files of a search, as :meth:`Summary.write` names them."""
+
+NEXT = "measure-next.csv"
+"""File of the networks of the front whose latency is only predicted and cannot be measured here: a table to fill in."""
 
 
 class Summary:
@@ -47,8 +51,13 @@ class Summary:
     def chart(self) -> Chart:
         """The chart of the result, with notes on its values."""
         notes = [
-            *self._hypervolume_notes(), *self._front_notes(), self._evaluations(), *self._failures(), *self.result.notes
-        ]  # fmt: skip
+            *self._hypervolume_notes(),
+            *self._front_notes(),
+            self._evaluations(),
+            *self._unmeasured(),
+            *self._failures(),
+            *self.result.notes,
+        ]
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)
 
     # ---- the table's true front
@@ -157,12 +166,26 @@ class Summary:
             if not fidelities:
                 continue
             each = [f"{fidelities.count(f)} at {f:g}" for f in sorted({f for f in fidelities if f is not None})]
-            parts.append(f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else ""))
+            told = of_one_call(o, self.searcher.objectives)
+            with_it = f" (also by calls for {' and '.join(other.name for other in told)})" if told else ""
+            parts.append(
+                f"{len(fidelities)} of {o.name}" + (f" ({', '.join(each)})" if len(each) > 1 else "") + with_it
+            )
         if not parts:
             return "Nothing was evaluated."
         isomorphic = sum(r.source == ISOMORPHIC for r in records)
         saved = f"; {isomorphic} of them known from isomorphic networks" if isomorphic else ""
         return f"Evaluations: {', '.join(parts)}{saved}."
+
+    def _unmeasured(self) -> list[str]:
+        """What is predicted from measurements that a user brought, and so could not be verified."""
+        sources = {o.name: o.oracle.source for o in self.searcher.objectives}
+        front = len(self.result.front_archs)
+        return [
+            f"{name} of {len(archs)} of the {front} networks of the front is only predicted, from {sources[name]}: "
+            f"nothing was measured. {NEXT} lists them, to be measured on the device next."
+            for name, archs in self.result.unverifiable().items()
+        ]
 
     def _failures(self) -> list[str]:
         """How many evaluations failed, by objective and reason, and how many succeeded at a later try."""
@@ -218,6 +241,22 @@ class Summary:
         if json_file is not None:
             write_json(json_file, self.rows())
 
+    def write_next(self, folder: Path) -> list[str]:
+        """Write :data:`NEXT` where something is to be measured elsewhere; one that has been filled in stays as it is,
+        and the new one gets a number.
+
+        Returns:
+            The names of the files.
+        """
+        names = []
+        for objective, archs in self.result.unverifiable().items():
+            name = _unfilled(folder, NEXT)
+            texts = self.space.format_all(archs)
+            predicted = self.result.searcher.estimate(archs)[objective].mean
+            to_fill_in(folder / name, texts, predicted_ms=[f"{ms:.6g}" for ms in predicted])
+            names.append(name)
+        return names
+
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows, one per metric of the run.
 
@@ -226,6 +265,12 @@ class Summary:
         """
         spent = self.result.history.counts("search")
         latencies = {o.name for o in self.searcher.objectives if o.oracle.few_shot}
+        of_calls: dict[str, int] = {}  # an energy that the same calls told is no further measurement
+        for o in self.searcher.objectives:
+            if o.name in latencies:
+                same = [o.name, *(other.name for other in of_one_call(o, self.searcher.objectives))]
+                first = min(same)
+                of_calls[first] = max(of_calls.get(first, 0), spent.get(o.name, 0))
         of = [o.oracle for o in self.searcher.objectives]
         common = {
             "experiment": "search",
@@ -234,7 +279,7 @@ class Summary:
             "device": next((o.device for o in of if o.device), None),
             "method": (self.result.description or {}).get("searcher"),
             "samples": max((n for name, n in spent.items() if name not in latencies), default=0),
-            "measurements": sum(n for name, n in spent.items() if name in latencies),
+            "measurements": sum(of_calls.values()),
             "verification": sum(self.result.history.counts("verify").values()),
         }
         metrics: list[tuple[str, float, float | None]] = [("front_size", float(len(self.result.front_archs)), None)]
@@ -250,6 +295,13 @@ class Summary:
             | ({} if reference is None else {"reference": reference, "reference_source": "true front of the table"})
             for name, value, reference in metrics
         ]
+
+
+def _unfilled(folder: Path, name: str) -> str:
+    """`name`, or with a number where a file of this name has been filled in."""
+    stem, end = os.path.splitext(name)
+    names = (f"{stem}{f'-{i}' if i else ''}{end}" for i in range(10_000))
+    return next(free for free in names if not has_values(folder / free))
 
 
 # ---- the screen

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from copy import copy
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from nastk.data import measured
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
 from nastk.predictors.gp_bma import GPBMA
-from nastk.spaces.base import SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 
 FEW_SHOT = "few-shot-gp"
 """Predictor of latencies where the searcher supports few-shot predictors: the only one of them with shipped weights."""
@@ -72,6 +78,22 @@ def _pretrained(name: str, space: str, device: str | None) -> Predictor:
     """Shipped weights without a target, once a process; its copies share the features that it caches."""
     few = predictor(name, pretrained=space)
     return few.without([device], duplicates=DUPLICATES) if device else few
+
+
+def read_measured(space: SearchSpace, path: str | os.PathLike[str]) -> measured.Measured:
+    """Measurements of one device from a CSV file; see :func:`nastk.data.measured.read`.
+
+    Values far from those of all devices that the shipped predictor knows are named in a warning.
+
+    Raises:
+        DataError: unreadable, a column is missing or an entry is wrong; the message has file, line and column.
+    """
+    sources = getattr(latency_predictor(space), "sources_", None)
+
+    def known(archs: Archs) -> Any:
+        return np.empty(0) if sources is None else np.median(sources(archs), axis=0)
+
+    return measured.read(Path(path), space, known)
 
 
 def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: bool) -> Predictor:

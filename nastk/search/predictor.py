@@ -277,6 +277,8 @@ class PredictorSearch(Searcher):
         The whole of a space, such as a small table, that has fewer than `n`.
         """
         n = min(n, self.space.size)
+        if not n:  # nothing is measured: there are the values of a file
+            return np.empty((0, self.space.d), dtype=np.int64)
         if (name, n) not in self._plans:
             rng = np.random.default_rng([self.seed, 1])
             context = self.models.contexts.get(name)

@@ -1,0 +1,136 @@
+"""A program run as a child process: a time limit for all its processes, and no more output than is kept.
+
+Nothing of what it prints reaches the terminal, and it reads nothing from there. It has a process group of its own, so
+that Ctrl-C ends it by way of this process, which may have something to save first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+KEPT = 1 << 20
+"""Bytes of each output stream that are kept, its last ones: what is asked for stands at the end."""
+
+GRACE = 0.5
+"""Seconds between the request to end and the end by force. A program that talks to a device can stop there."""
+
+POLL = 0.05
+"""Seconds between two looks whether the program has ended, where its output stays open."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    Args:
+        status: its exit status, minus the number of the signal that ended it; None where its time was over.
+        output, errors: the end of what it printed.
+    """
+
+    status: int | None
+    output: str
+    errors: str
+
+
+def run_child(arguments: Sequence[str], folder: str, timeout: float) -> Ended:
+    """Run a program to its end, or to the end of its time, after which none of its process group is left.
+
+    A process that it leaves behind in a group of its own (a server such as adb's) is left alone, and not waited for
+    though it holds the output open.
+
+    Args:
+        arguments: the program's path, and its arguments.
+        folder: where it runs.
+        timeout: seconds.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    tails = _Tail(process.stdout), _Tail(process.stderr)
+    finished = False
+    try:
+        finished = _wait(process, tails, time.monotonic() + timeout)
+    finally:
+        if not finished:
+            _end(process)
+        for tail in tails:
+            tail.read_rest()
+            tail.stream.close()
+    return Ended(process.returncode if finished else None, *(tail.text() for tail in tails))
+
+
+def _wait(process: subprocess.Popen[bytes], tails: Sequence[_Tail], until: float) -> bool:
+    """Read until the process has ended; False where its time was over before."""
+    with selectors.DefaultSelector() as waiting:
+        for tail in tails:
+            waiting.register(tail.stream, selectors.EVENT_READ, tail)
+        while waiting.get_map():
+            if (left := until - time.monotonic()) <= 0:
+                return False
+            for key, _ in waiting.select(min(left, POLL)):
+                if not key.data.read():
+                    waiting.unregister(key.fileobj)
+            if process.poll() is not None:
+                return True
+    try:  # it has closed its output, and may still hang
+        process.wait(max(until - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole process group: by request, and after a moment by force."""
+    try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    finally:  # also where a second Ctrl-C cuts the moment short
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class _Tail:
+    """The last :data:`KEPT` bytes of a stream, which is read without waiting."""
+
+    def __init__(self, stream: IO[bytes]):
+        self.stream = stream
+        self._bytes = bytearray()
+        os.set_blocking(stream.fileno(), False)
+
+    def read(self) -> bool:
+        """Take what is there; False at the end of the stream."""
+        try:
+            chunk = os.read(self.stream.fileno(), 1 << 16)
+        except BlockingIOError:
+            return True
+        self._bytes += chunk
+        if len(self._bytes) > 2 * KEPT:
+            del self._bytes[:-KEPT]
+        return bool(chunk)
+
+    def read_rest(self) -> None:
+        """Take what an ended process has left in the pipe; a process that it left behind may go on writing."""
+        for _ in range(KEPT >> 16):
+            before = len(self._bytes)
+            if not self.read() or len(self._bytes) == before:
+                return
+
+    def text(self) -> str:
+        return self._bytes[-KEPT:].decode("utf-8", errors="replace")

@@ -1,0 +1,99 @@
+"""Files of built networks, for devices that are not this machine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nastk.errors import InvalidValue, UnknownName
+from nastk.runtimes.base import Runtime, runtime_class
+from nastk.spaces.base import Archs, SearchSpace
+
+FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "pt2": ".pt2", "tflite": ".tflite"}
+"""Formats, and how their files' names end."""
+
+RUNTIMES = {"onnx": "onnx", "tflite": "litert"}
+"""Formats that a runtime exports; the others are PyTorch's own."""
+
+
+class NetworkFiles:
+    """Writes networks as files: built with random seed 0, as `Latency` builds them, in evaluation mode, in float32.
+
+    Args:
+        space: whose networks.
+        formats: of :data:`FORMATS`.
+        batch: inputs a run, which the files are made for.
+        build_options: of `SearchSpace.build`.
+
+    Raises:
+        UnknownName: no such format.
+        MissingExtra: what a format needs is not installed.
+        Unsupported: the space builds no networks.
+        InvalidValue: fewer inputs than one.
+    """
+
+    def __init__(self, space: SearchSpace, formats: Iterable[str], batch: int = 1, **build_options: Any):
+        self.space, self.formats, self.batch, self.build_options = space, tuple(formats), batch, build_options
+        for name in self.formats:
+            if name not in FORMATS:
+                raise UnknownName("format of a network's file", name, FORMATS)
+        if batch < 1:
+            raise InvalidValue(f"batch is {batch}, must be at least 1")
+        if self.formats:
+            space.need_networks(f"a file of a network ({', '.join(self.formats)})")
+        self._runtimes: dict[str, Runtime] = {
+            name: runtime_class(RUNTIMES[name])() for name in self.formats if name in RUNTIMES
+        }
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the networks' input, the batch first."""
+        return (self.batch, *self.space.input_shape(**self.build_options))
+
+    def write(self, arch: Archs, folder: Path, stem: str) -> dict[str, Path]:
+        """Write one network ``(d,)`` in each format, ``<stem>.onnx`` and so on.
+
+        Returns:
+            The files by format.
+
+        Raises:
+            Exception: what the network raises while it is built or run, or why it cannot be exported.
+        """
+        if not self.formats:
+            return {}
+        network, inputs = self._build(arch)
+        found = {}
+        for name in self.formats:
+            file = folder / f"{stem}{FORMATS[name]}"
+            self._export(name, network, inputs, file)
+            found[name] = file
+        return found
+
+    def _build(self, arch: Archs) -> tuple[Any, Any]:
+        import torch
+
+        from nastk.oracles._networks import build_network
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            tokens = self.space.vocabulary(**self.build_options)
+            shape = self.input_shape
+            inputs = torch.randn(shape) if tokens is None else torch.randint(tokens, shape)
+            return build_network(self.space, arch, **self.build_options).eval(), inputs
+
+    def _export(self, name: str, network: Any, inputs: Any, file: Path) -> None:
+        import torch
+
+        if name in self._runtimes:
+            runtime = self._runtimes[name]
+            with runtime.running(), torch.inference_mode():
+                runtime.export(network, inputs, file)
+            return
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer: nothing of an export reaches the terminal
+            if name == "pt2":
+                torch.export.save(torch.export.export(network, (inputs,)), file)
+            else:
+                torch.jit.trace(network, (inputs,), check_trace=False).save(str(file))

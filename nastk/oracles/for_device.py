@@ -1,0 +1,115 @@
+"""Networks' files, and a table to fill in, for a device that is measured where nastk is not installed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from nastk.data.measured import has_values, to_fill_in
+from nastk.errors import NastkError, StorageError
+from nastk.evaluation import reason_of
+from nastk.files import writable_folder, write_text
+from nastk.oracles._network_files import FORMATS, NetworkFiles
+from nastk.spaces.base import Archs, SearchSpace
+
+CSV = "measurements.csv"
+"""Name of the table."""
+README = "README.txt"
+"""Name of what says what to do."""
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder whose table has been filled in.
+
+    Raises:
+        StorageError: it would be replaced by an empty one.
+    """
+    path = Path(folder) / CSV
+    if has_values(path):
+        raise StorageError(f"{path} has been filled in, and would be replaced; give another folder")
+
+
+def write_for_device(
+    folder: str | os.PathLike[str],
+    space: SearchSpace,
+    archs: Archs,
+    file_format: str = "onnx",
+    batch: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Write networks' files (``001.onnx`` ...), a table with an empty column ``ms``, and what to do with them.
+
+    Args:
+        folder: made if needed; files of these names are replaced, unless the table has been filled in.
+        space: of the networks.
+        archs: the networks, ``(n, d)``.
+        file_format: one of "onnx", "torchscript", "pt2", "tflite".
+        batch: inputs a run.
+        progress: called with (done, total) once a network.
+
+    Returns:
+        Networks (as text) that could not be written, and why; they are left out of the table.
+
+    Raises:
+        StorageError: the table in the folder has been filled in, or the folder cannot be written to.
+        NastkError: no network could be written, or see :class:`NetworkFiles`.
+    """
+    check_folder(folder)
+    files = NetworkFiles(space, [file_format], batch)
+    target = writable_folder(folder)
+    names: list[str] = []
+    texts: list[str] = []
+    failed: dict[str, str] = {}
+    digits = max(3, len(str(len(archs))))
+    # Inside the folder, so that finished files only have to be renamed.
+    with tempfile.TemporaryDirectory(prefix=".nastk-", dir=target) as scratch:
+        for done, arch in enumerate(archs, 1):
+            stem, text = f"{len(names) + 1:0{digits}d}", space.format(arch)
+            try:
+                written = files.write(arch, Path(scratch), stem)[file_format]
+            except NastkError:
+                raise
+            except (Exception, SystemExit) as error:
+                failed[text] = reason_of(error)
+                for half in Path(scratch).glob(f"{stem}.*"):
+                    half.unlink()
+            else:
+                names.append(written.name)
+                texts.append(text)
+            if progress is not None:
+                progress(done, len(archs))
+        if not names:
+            text, reason = next(iter(failed.items()))
+            raise NastkError(f"none of the {len(archs)} networks could be written; the first, {text}: {reason}")
+        for file in sorted(Path(scratch).iterdir()):
+            os.replace(file, target / file.name)
+    write_text(target / README, _readme(space, files, names))
+    to_fill_in(target / CSV, texts, file=names)  # last: with it the folder is whole
+    return failed
+
+
+def _readme(space: SearchSpace, files: NetworkFiles, names: list[str]) -> str:
+    shape = " x ".join(map(str, files.input_shape))
+    tokens = space.vocabulary(**files.build_options)
+    kind = "float32; their values do not matter" if tokens is None else f"integers from 0 to {tokens - 1}"
+    batch = files.batch
+    what = f"a batch of {batch} inputs" if batch > 1 else "one input"
+    kept = ".onnx.data" if any(name.endswith(FORMATS["onnx"]) for name in names) else ""
+    beside = f"\nA file that ends in {kept} belongs to the network of that name: keep them together." if kept else ""
+    return f"""{len(names)} networks of the search space {space.name}, to be measured on a device.
+
+{names[0]} to {names[-1]}: the networks, in float32, with random weights.{beside}
+Input: {shape}, batch first, {kind}.
+
+For each file: load it, run it some times to warm up, then time at least 30 runs of {what},
+one after another, with nothing else running on the device. Write the median time of one run, in milliseconds, into the
+column ms of {CSV}, in the line that names the file. For another unit change the heading, such
+as ms to lat_us. Leave empty what cannot be run, and the column arch as it is.
+
+Then, where nastk is installed:
+
+    nastk predict --space {space.whole.name} --measured {CSV}
+    nastk search --space {space.whole.name} --measured {CSV}
+"""
