@@ -17,7 +17,8 @@ from nastk.devices import device_kind, local_devices
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
 from nastk.metrics import spearman
-from nastk.oracles.latency import median_interval
+from nastk.oracles._machine import ThreadClock
+from nastk.oracles._timing import BUSY, median_interval
 from nastk.registry import RUNTIMES
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
 from nastk.runtimes._calibration import read_calibration
@@ -168,7 +169,8 @@ def compare(
     """Run each network in each setting, on the same weights and inputs.
 
     A network is exported once, compared with PyTorch's output in float32, and timed: all settings take turns,
-    :data:`ROUNDS` times, so that other work on the machine meets them alike. Outputs in float32 that differ by more
+    :data:`ROUNDS` times, so that other work on the machine meets them alike. Where it took their processor, the
+    latencies are processor time (one CPU thread, Linux), else wall time. Outputs in float32 that differ by more
     than :data:`nastk.runtimes._agreement.TOLERANCE` are a failure.
 
     Args:
@@ -183,7 +185,8 @@ def compare(
         The rows of one network, one for each setting: ``arch``, ``runtime``, ``precision``; ``ms`` with its 95 %
         interval ``low``, ``high``; ``difference`` (the greatest, as a share of the greatest output), ``cosine`` (the
         least), ``first class`` (share of examples with the same one), ``examples``; ``file MB`` and ``peak MB`` (10^6
-        bytes), NaN where there is none; ``seconds`` to make it ready; ``reason`` where it failed, else empty.
+        bytes), NaN where there is none; ``seconds`` to make it ready, in the first setting that needs it with the
+        export to ONNX; ``reason`` where it failed, else empty; ``clock``: "wall" or "processor".
 
     Raises:
         Unsupported: the space builds no networks.
@@ -199,9 +202,15 @@ def compare(
     for arch in archs:
         trials = [_Trial(runtime) for runtime in made]
         _run(space, arch, trials, batch, seconds / ROUNDS, settled, progress, build_options)
-        text = space.format(arch)
+        text, clock = space.format(arch), _clock(trials)
         yield [
-            {"arch": text, "runtime": one.runtime, "precision": one.precision, **trial.row()}
+            {
+                "arch": text,
+                "runtime": one.runtime,
+                "precision": one.precision,
+                **trial.row(clock),
+                "clock": ("wall", "processor")[clock],
+            }
             for one, trial in zip(chosen, trials, strict=True)
         ]
 
@@ -221,7 +230,9 @@ class _Trial:
     runtime: Runtime
     run: Run | None = None
     agreement: Agreement | None = None
+    clock: ThreadClock = field(default_factory=ThreadClock)
     rounds: list[np.ndarray] = field(default_factory=list)
+    """Milliseconds ``(runs, 2)`` of each round: by the wall clock, and of the processor (NaN where it is not known)."""
     file_mb: float = float("nan")
     peak_mb: float = float("nan")
     seconds: float = 0.0
@@ -230,12 +241,13 @@ class _Trial:
     def fail(self, reason: str) -> None:
         self.reason, self.run, self.rounds = reason, None, []
 
-    def row(self) -> dict[str, Any]:
+    def row(self, clock: int) -> dict[str, Any]:
         nan = float("nan")
-        low, ms, high = median_interval(np.array([np.median(times) for times in self.rounds] or [nan]))
+        medians = np.array([np.median(times[:, clock]) for times in self.rounds] or [nan])
+        low, high = median_interval(medians)
         found = self.agreement or Agreement(nan, nan, nan, 0)
         return {
-            "ms": ms,
+            "ms": float(np.median(medians)),
             "low": low,
             "high": high,
             "difference": found.difference,
@@ -288,7 +300,7 @@ def _run(
                         if trial.runtime.name not in settled:
                             trial.runtime.settle()
                             settled.add(trial.runtime.name)
-                        trial.rounds.append(_time(trial.runtime.timer(trial.run), seconds))
+                        trial.rounds.append(_time(trial, seconds))
         for trial in trials:
             trial.run = None  # before the folder of its file goes
 
@@ -328,9 +340,10 @@ class _failing:
 
 def _prepare(trial: _Trial, network: Any, inputs: Any, expected: Any, file: Path) -> None:
     runtime, begun = trial.runtime, time.perf_counter()
-    run = runtime.prepare(network, inputs, file)
-    trial.seconds = time.perf_counter() - begun
-    found = agreement(expected, runtime.output(run()))
+    with trial.clock.watching():
+        run = runtime.prepare(network, inputs, file)
+        trial.seconds = time.perf_counter() - begun
+        found = agreement(expected, runtime.output(run()))
     trial.agreement = found
     if runtime.precision == "fp32" and not found.difference <= TOLERANCE:
         raise RuntimeError(
@@ -345,14 +358,28 @@ def _prepare(trial: _Trial, network: Any, inputs: Any, expected: Any, file: Path
     trial.run = run
 
 
-def _time(timed: Callable[[], float], seconds: float) -> np.ndarray:
-    """Milliseconds of at least three runs, after two that warm up."""
+def _time(trial: _Trial, seconds: float) -> np.ndarray:
+    """Milliseconds ``(runs, 2)`` of at least three runs, after two that warm up."""
+    assert trial.run is not None
+    runtime, timed = trial.runtime, trial.runtime.timer(trial.run)
+    known = runtime.device.type == "cpu" and runtime.threads == 1 and trial.clock.available
     for _ in range(2):
         timed()
-    begun, times = time.perf_counter(), [timed()]
+    begun, times = time.perf_counter(), list[tuple[float, float]]()
     while len(times) < 3 or (time.perf_counter() - begun < seconds and len(times) < 50):
-        times.append(timed())
+        before = trial.clock.processor_ns() if known else 0
+        wall = timed()
+        times.append((wall, (trial.clock.processor_ns() - before) / 1e6 if known else float("nan")))
     return np.array(times)
+
+
+def _clock(trials: Sequence[_Trial]) -> int:
+    """Column of the clock to go by: processor time where other work had the processor, else wall time."""
+    rounds = [times for trial in trials for times in trial.rounds]
+    if not rounds:
+        return 0
+    wall, processor = np.concatenate(rounds).sum(axis=0)
+    return int(wall > BUSY * processor)
 
 
 # ---- over all networks

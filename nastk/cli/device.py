@@ -73,7 +73,8 @@ def side_by_side(
     if json_file is not None:
         write_json(json_file, rows)
     single = len(rows_of) == 1
-    where = f"{describe_device(device)}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+    clock = "; latencies are processor time, since other work disturbs" if _disturbed(rows) else ""
+    where = f"{describe_device(device)}, batch {batch}, {threads} thread{'s' * (threads > 1)}{clock}"
     if single:
         title, shown = f"{rows[0]['arch']}; {where}", [{k: v for k, v in r.items() if k not in HIDDEN} for r in rows]
     else:
@@ -88,7 +89,11 @@ def side_by_side(
         raise NastkError(f"no runtime runs {'it' if single else 'any of them'}; the first reason: {rows[0]['reason']}")
 
 
-HIDDEN = ("arch", "examples", "reason")
+def _disturbed(rows: list[dict[str, Any]]) -> bool:
+    return sum(row["clock"] == "processor" for row in rows) > len(rows) / 2
+
+
+HIDDEN = ("arch", "examples", "reason", "clock")
 """Columns that the table of one network leaves out: above it, and in the table of failures."""
 
 
