@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nastk.data.device_file import list_devices
 from nastk.devices import device_kind, local_devices
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
@@ -64,6 +66,25 @@ def measurable(devices: Sequence[str] | None = None) -> Rows:
                     }
                 )
     return rows
+
+
+def behind_commands(file: str | os.PathLike[str] | None = None) -> Rows:
+    """The user's own devices, in rows as of :func:`measurable` with their ``command``; the runtime is the command's.
+
+    Raises:
+        InvalidValue: see :func:`nastk.data.device_file.read_devices`.
+    """
+    return [
+        {
+            "device": device["name"],
+            "runtime": "",
+            "precision": "",
+            "available": not device["problem"],
+            "reason": device["problem"],
+            "command": device["command"],
+        }
+        for device in list_devices(file)
+    ]
 
 
 def _reasons(name: str, device: str) -> dict[str, str]:

@@ -6,24 +6,43 @@ from typing import Annotated, Any
 
 import typer
 
-from nastk.cli.options import Archs, ArchsOption, Batch, Calibration, Json, RandomArchs, Seed, Space, Threads, words
+from nastk.cli.options import (
+    Archs,
+    ArchsOption,
+    Batch,
+    Calibration,
+    Devices,
+    Json,
+    RandomArchs,
+    Seed,
+    Space,
+    Threads,
+    words,
+)
 
 app = typer.Typer(no_args_is_help=True, help="What can be measured here, and runtimes side by side.")
 
 
 @app.command("list")
-def list_(json_file: Json = None) -> None:
-    """List devices x runtimes x precisions that this machine can measure, and what is missing for the others."""
-    from nastk.bench.runtimes import by_runtime, measurable
+def list_(devices: Devices = None, json_file: Json = None) -> None:
+    """List devices x runtimes x precisions that this machine can measure, and what is missing for the others.
+
+    Then the devices behind a command of yours (devices.toml).
+    """
+    from nastk.bench.runtimes import behind_commands, by_runtime, measurable
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
 
     check_outputs([json_file])
+    own = behind_commands(devices)  # first: a mistake in the file is said at once
     rows = measurable()
     if json_file is not None:
-        write_json(json_file, rows)
+        write_json(json_file, [*rows, *own])
     show(by_runtime(rows))
+    if own:
+        shown = [{"device": row["device"], "command": row["command"], "problem": row["reason"]} for row in own]
+        show(shown, title="behind a command")
 
 
 @app.command("test")
