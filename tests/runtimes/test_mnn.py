@@ -34,7 +34,7 @@ def test_an_operator_that_it_lacks_is_named_and_nothing_else_is_printed(
 ) -> None:
     with (
         torch.inference_mode(),
-        pytest.raises(RuntimeError, match=r"^MNN cannot convert it: These Op Not Support: ONNX::DFT$"),
+        pytest.raises(RuntimeError, match=r"^MNN cannot run it: These Op Not Support: ONNX::DFT$"),
     ):
         Mnn().prepare(Fourier(), torch.ones(2, 8), tmp_path / "network.mnn")
     assert not list(tmp_path.iterdir())
