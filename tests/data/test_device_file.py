@@ -106,10 +106,12 @@ def test_programs_are_found_on_the_path_or_beside_the_file(folder: Path) -> None
         return CommandDevice("phone", (*command, "{arch}"), folder=str(folder)).program()
 
     assert program("sh").endswith("/sh")
-    with pytest.raises(InvalidValue, match="device phone: there is no program 'no-such-thing' on the PATH$"):
+    with pytest.raises(InvalidValue, match=r"device phone: there is no program 'no-such-thing' on the PATH$"):
         program("no-such-thing")
     (folder / "run.sh").write_text("#!/bin/sh\n")
-    with pytest.raises(InvalidValue, match=r"no program 'run\.sh' on the PATH; for the file of that name write \./run\.sh"):
+    with pytest.raises(
+        InvalidValue, match=r"no program 'run\.sh' on the PATH; for the file of that name write \./run\.sh"
+    ):
         program("run.sh")
     with pytest.raises(InvalidValue, match=r"run\.sh cannot be executed: chmod \+x it, or begin"):
         program("./run.sh")
