@@ -312,6 +312,11 @@ def test_measurements_of_a_table_serve_a_search_that_evaluates_accuracies(
         ("measure --for-device=lab --csv=a.csv", "--for-device measures nothing; leave out"),
         ("measure --for-device=lab --runtime=onnx", "--runtime onnx: --for-device measures nothing"),
         ("measure --for-device=lab --format=tf", "unknown format of a network's file 'tf'"),
+        ("measure --format=pt2 7", "--choose and --format are for --for-device DIR"),
+        (
+            "measure --device=meter --check-predictor",
+            "--check-predictor is of latency, and device meter measures energy",
+        ),
         ("measure --archs-file=nowhere.csv", "nowhere.csv"),
         ("predict --device=meter 7", "device meter measures energy, and latency is predicted"),
         ("predict --device=phone --measured=ms.csv 7", "--device: the measurements are those of a file"),
