@@ -147,6 +147,20 @@ def test_networks_that_a_command_cannot_measure_have_its_last_line(
     assert "could not be measured: the command failed with exit status 4" in capsys.readouterr().err
 
 
+def test_options_of_a_command_are_those_that_it_uses(folder: Path) -> None:
+    from nastk.run import SearchDescription, compose, describe
+
+    table = DEVICES + '[board]\ncommand = ["./run.sh", "{arch}", "{threads}"]\n'
+    (folder / "devices.toml").write_text(table)
+    found = describe(objectives=["latency:phone", "latency:board", "latency:this"], threads=3, runtime="torch")
+    phone, board, this = (entry["oracle"] for entry in found.objectives)
+    assert (phone.get("threads"), board["threads"], this["threads"]) == (None, 3, 3)
+    again = SearchDescription.from_dict(json.loads(json.dumps(found.to_dict())))
+    oracles = [o.oracle for o in compose(again).searcher.objectives]
+    assert [o.source.rpartition(", ")[2] for o in oracles] == ["one call", "3 threads", "3 threads"]
+    assert [o.name for o in compose(again).searcher.objectives] == ["latency-phone", "latency-board", "latency-this"]
+
+
 def test_predict_adapts_to_what_the_command_measures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["predict", "--device", "phone", "--adapt", "5", "--seed", "3", "7", "1462"]
     assert run([*asked, "--save-measured", "kept.csv", "--csv", "a.csv"]) == 0
@@ -292,6 +306,10 @@ def test_measurements_of_a_table_serve_a_search_that_evaluates_accuracies(
         ("search --device-command=ls\\ {arch} --device=cuda", "a device cannot be called 'cuda'"),
         ("search --device-command=ls\\ {arch} --objective=params", "--device command: no objective depends on it"),
         ("search --device=phone --runtime=onnx", "--runtime onnx: the command of phone runs networks by itself"),
+        (
+            "search --objective=latency:phone --runtime=onnx",
+            "--runtime onnx: the command of phone runs networks by itself",
+        ),
         ("search --device=phone --precision=int8", "--precision int8: the command of phone runs networks by itself"),
         ("search --device=phone --threads=2", "--threads 2: the command of phone does not use {threads}"),
         ("search --device=phone --batch=2", "--batch 2: the command of phone does not use {batch}, nor a file"),

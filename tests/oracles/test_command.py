@@ -319,7 +319,7 @@ def test_nothing_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtu
 def test_ctrl_c_ends_the_child_too(tmp_path: Path) -> None:
     program = (
         "import signal, sys; from nastk.oracles._child import run_child; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # tests may run in the background, which ignores it
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background it is ignored
         "run_child(['/bin/sh', '-c', 'echo $$ > child; sleep 1000'], sys.argv[1], 1000)"
     )
     folder = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}}
