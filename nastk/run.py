@@ -864,11 +864,9 @@ class _Asked:
                 raise UnknownName("device", device, [*own, *known])
 
     def _by_command(self, goal: Goal, command: CommandDevice) -> tuple[Goal, None, dict[str, Any]]:
-        from nastk.oracles.on_device import describe_command, refuse_unused
+        from nastk.oracles.on_device import describe_command
 
         goal.needs_no_epochs("min")
-        if self.device == command.name:  # of latency:phone beside latency:this the options are this machine's
-            refuse_unused(command, self.measured, MEASURED)
         return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
 
     def _how(self) -> dict[str, Any]:
@@ -890,7 +888,12 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        if not kinds & {"latency", "command"}:
+        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in oracles if "command" in facts}
+        if commands and "latency" not in kinds:
+            from nastk.oracles.on_device import refuse_unused
+
+            refuse_unused(list(commands.values()), self.measured, MEASURED)
+        elif "latency" not in kinds:
             for option, default in MEASURED.items():
                 if self.measured[option] != default:
                     raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")

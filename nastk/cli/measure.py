@@ -134,10 +134,11 @@ def measure(
         unused = {name: value for name, value in how.items() if name != "batch" and value != MEASURED[name]}
         for name, value in unused.items():
             raise InvalidValue(f"--{name} {value}: --for-device measures nothing; leave it out")
-        write_files(
-            space, chosen() if texts or archs_file or random else None, for_device, choose, file_format, batch, seed
-        )
+        given = chosen() if texts or archs_file or random else None
+        write_files(space_name, given, for_device, choose, file_format, batch, seed)
         return
+    if choose != 10 or file_format != "onnx":
+        raise InvalidValue("--choose and --format are for --for-device DIR; leave them out, or give it")
     commands, device = UserDevices.asked(device, devices, device_command)
     space = in_precisions(networks, precision)
     oracle: Any = oracle_on(space, device, commands, how, MEASURED)
@@ -153,6 +154,8 @@ def measure(
             raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
         if texts or random or archs_file:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
+        if oracle.name != "latency":
+            raise InvalidValue(f"--check-predictor is of latency, and device {device} measures {oracle.name}")
         rows = check_device(oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
@@ -193,19 +196,23 @@ def measure(
         raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
 
 
-def write_files(space: Any, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int) -> None:
+def write_files(
+    space_name: str, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int
+) -> None:
     """Networks' files for a device that is not connected: of these architectures, or of those that the few-shot
     predictor asks for."""
     from nastk.cli.progress import bar
     from nastk.oracles.for_device import CSV, README, check_folder, write_for_device
     from nastk.report.text import printable
     from nastk.search.defaults import latency_predictor
+    from nastk.spaces.factory import space as named
 
     check_folder(folder)
+    space = named(space_name)
     if archs is None:
         archs = latency_predictor(space).choose(choose, seed=seed, space=space)
     with bar(len(archs), "writing") as progress:
-        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update())
+        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update(), space_name)
     say_failures(failed)
     written = len(archs) - len(failed)
     typer.echo(printable(f"{written} networks, {CSV} to fill in and {README} are in {folder}"))
