@@ -17,7 +17,7 @@ space = nastk.space("nasbench201")
 latency, energy = (Command(space, "board", metric, devices=DEVICES) for metric in ("latency", "energy"))
 accuracy = Predicted(nastk.predictor("gp", pretrained="nasbench201-cifar10"), space, "accuracy", "%", "max")
 
-result = nastk.search(space, [accuracy, latency, energy], measurements=10, verify=4, seed=0)
+result = nastk.search(space, [accuracy, latency, energy], measurements=8, verify=2, seed=0)
 print(latency.source)
 records = result.history.records("search")
 calls = {record.arch for record in records}

@@ -39,7 +39,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
-from nastk.spaces.precisions import WithPrecision
+from nastk.spaces.precisions import WithPrecision, in_precisions
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -281,8 +281,7 @@ def compose(
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
     space = objects.space or _space(description, tables)
-    if not isinstance(space, WithPrecision) and (precisions := _precisions(description)):
-        space = WithPrecision(space, precisions)
+    space = in_precisions(space, _precisions(description))
     goals = [
         Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
@@ -340,13 +339,13 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
     return tables[name]
 
 
-def _precisions(description: SearchDescription) -> tuple[str, ...]:
-    """The precisions that the search chooses from; none where latency is measured in one."""
+def _precisions(description: SearchDescription) -> str:
+    """The precisions that the search chooses from, such as "fp32,int8"; empty where latency is measured in one."""
     found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
     several = sorted(text for text in found if "," in text)
     if len(several) > 1:
         raise InvalidValue(f"latencies choose from different precisions: {' and '.join(several)}")
-    return tuple(several[0].split(",")) if several else ()
+    return several[0] if several else ""
 
 
 def _oracle_in(
@@ -891,11 +890,9 @@ class _Asked:
                 raise UnknownName("device", device, [*own, *known])
 
     def _by_command(self, goal: Goal, command: CommandDevice) -> tuple[Goal, None, dict[str, Any]]:
-        from nastk.oracles.on_device import describe_command, refuse_unused
+        from nastk.oracles.on_device import describe_command
 
         goal.needs_no_epochs("min")
-        if self.device == command.name:  # of latency:phone beside latency:this the options are this machine's
-            refuse_unused(command, self.measured, MEASURED)
         return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
 
     def _how(self) -> dict[str, Any]:
@@ -917,7 +914,12 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        if kinds.isdisjoint((*MEASURED_HERE, "command")):
+        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in oracles if "command" in facts}
+        if commands and kinds.isdisjoint(MEASURED_HERE):
+            from nastk.oracles.on_device import refuse_unused
+
+            refuse_unused(list(commands.values()), self.measured, MEASURED)
+        elif kinds.isdisjoint(MEASURED_HERE):
             for option, default in MEASURED.items():
                 if self.measured[option] != default:
                     raise InvalidValue(f"--{option} {self.measured[option]}: nothing is measured here; leave it out")

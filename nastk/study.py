@@ -350,9 +350,20 @@ class Study:
         """Evaluations of each objective that the budget allows beside the open proposals."""
         left = self.remaining()
         for entry in self._open:
-            for name in entry.missing if not entry.again else ():
-                left[name] = max(left[name] - 1, 0)
+            for name in self._told_by(entry.proposal, entry.missing) if not entry.again else ():
+                left[name] = max(left.get(name, 0) - 1, 0)
         return left
+
+    def _told_by(self, proposal: Proposal, names: Sequence[str]) -> list[str]:
+        """These objectives, and those whose unknown values the same calls will tell: each is charged for them."""
+        others = [
+            other.name
+            for name in names
+            if name in self._objectives
+            for other in of_one_call(self._objectives[name], self.searcher.objectives)
+            if self.history.find(proposal.arch, other.name, self._fidelity(proposal, other.name)) is None
+        ]
+        return list(dict.fromkeys([*names, *others]))
 
     def _cut(self, proposals: Sequence[Proposal]) -> list[_Open]:
         """Proposals with the objectives that are unknown, not open already and within the budget.
@@ -361,7 +372,11 @@ class Study:
         """
         left = self._affordable_counts()
         replaced = {name: left[name] - self._failures.get(name, 0) for name in left}
-        taken = {key for entry in self._open for name in entry.missing for key in self._keys(entry.proposal, name)}
+        taken = {
+            self._key(entry.proposal, name)
+            for entry in self._open
+            for name in self._told_by(entry.proposal, entry.missing)
+        }
         cut: list[_Open] = []
         for proposal in proposals:
             unknown = [
@@ -374,23 +389,16 @@ class Study:
                 continue  # the rest of what was to be evaluated of this network would be of no use
             room = left if all(left.get(name, 0) > 0 for name in unknown) else replaced
             names = [name for name in unknown if room.get(name, 0) > 0]
-            for name in names:
-                left[name] -= 1
-                replaced[name] -= 1
-                taken.update(self._keys(proposal, name))
+            for name in self._told_by(proposal, names):
+                left[name] = left.get(name, 0) - 1
+                replaced[name] = replaced.get(name, 0) - 1
+                taken.add(self._key(proposal, name))
             if names:
                 cut.append(_Open(proposal, names))
         return cut
 
     def _fidelity(self, proposal: Proposal, name: str) -> float | None:
         return self._objectives[name].at(proposal.fidelity) if name in self._objectives else None
-
-    def _keys(self, proposal: Proposal, name: str) -> Iterator[tuple[bytes, str, float | None]]:
-        """What an evaluation takes: its own key, and those of what its call tells besides."""
-        yield self._key(proposal, name)
-        if name in self._objectives:
-            for other in of_one_call(self._objectives[name], self.searcher.objectives):
-                yield self._key(proposal, other.name)
 
     def _key(self, proposal: Proposal, name: str) -> tuple[bytes, str, float | None]:
         return np.asarray(proposal.arch, dtype=np.int64).tobytes(), name, self._fidelity(proposal, name)

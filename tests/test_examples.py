@@ -109,6 +109,26 @@ def test_own_runtime(tmp_path: Path) -> None:
     assert eager.count(" ms") == exported.count(" ms") == 2
 
 
+@pytest.mark.slow
+def test_device_by_command(tmp_path: Path) -> None:
+    said = run("device_by_command.py", tmp_path).splitlines()
+    assert said[:2] == ["measured on board by ./on_board.sh ..., one call", "16 values of 8 measured networks"]
+    assert len(said) > 4
+
+
+def test_the_phone_of_device_by_command_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nastk.data.device_file import read_devices
+    from nastk.oracles._child import run_child
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    phone = read_devices(EXAMPLES / "device_by_command" / "devices.toml")["phone"]
+    network = tmp_path / "a network.onnx"
+    network.write_bytes(bytes(7_000))
+    ended = run_child([phone.program(), *phone.words({"onnx": str(network), "threads": "1"})], phone.folder, HANGS)
+    assert (ended.status, ended.output.split()[-1]) == (0, "310.0")  # us: 300, and one for each 700 bytes
+    assert not list(tmp_path.glob("fake-phone-*/*")), "it leaves nothing on the phone"
+
+
 @pytest.mark.long
 def test_optuna_sampler(tmp_path: Path) -> None:
     lines = run("optuna_sampler.py", tmp_path).splitlines()[1:]

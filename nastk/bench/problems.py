@@ -125,8 +125,8 @@ def _refuse_unmeasured(goal: Goal, bench: Benchmark) -> None:
     device = goal.device
     if device and device not in bench.devices() and device in read_devices():
         raise InvalidValue(
-            f"{device} is a device of devices.toml, and a benchmark needs the values of all its networks: measure them "
-            f"with nastk measure --device {device} --csv FILE, and bring them with nastk data import"
+            f"{device} is a device of devices.toml, and a benchmark needs the values of all its networks: measure "
+            f"them with nastk measure --device {device} --csv FILE, and bring them with nastk data import"
         )
 
 

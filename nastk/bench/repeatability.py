@@ -38,8 +38,10 @@ def measure_once(space: str, texts: Sequence[str], options: Mapping[str, Any]) -
     """
     import nastk
     from nastk.oracles.latency import Latency
+    from nastk.spaces.precisions import in_precisions
 
-    oracle = Latency(nastk.space(space), **{"together": len(texts), **options})
+    searched = in_precisions(nastk.space(space), options.get("precision", "fp32"))
+    oracle = Latency(searched, **{"together": len(texts), **options})
     found = oracle.measure_many(list(texts))
 
     def values(name: str) -> Values:

@@ -114,15 +114,17 @@ def measure(
     from nastk.report.tables import show
     from nastk.run import MEASURED
     from nastk.spaces.factory import space as named
+    from nastk.spaces.precisions import WithPrecision, in_precisions
 
-    space = named(space_name)
+    networks = named(space_name)
+    space: Any = networks
     texts = [*(archs or []), *(more_archs or [])]
     how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
 
     def chosen() -> Any:
         """The architectures that were given."""
-        listed = space.sample(0, seed) if archs_file is None else read_archs_file(archs_file, space)
-        return np.concatenate([read_archs(space, texts), listed, space.sample_networks(random, seed)])
+        listed = networks.sample(0, seed) if archs_file is None else read_archs_file(archs_file, networks)
+        return np.concatenate([read_archs(networks, texts), listed, networks.sample_networks(random, seed)])
 
     if for_device is not None:
         if check or csv_file is not None or json_file is not None:
@@ -132,11 +134,13 @@ def measure(
         unused = {name: value for name, value in how.items() if name != "batch" and value != MEASURED[name]}
         for name, value in unused.items():
             raise InvalidValue(f"--{name} {value}: --for-device measures nothing; leave it out")
-        write_files(
-            space, chosen() if texts or archs_file or random else None, for_device, choose, file_format, batch, seed
-        )
+        given = chosen() if texts or archs_file or random else None
+        write_files(space_name, given, for_device, choose, file_format, batch, seed)
         return
+    if choose != 10 or file_format != "onnx":
+        raise InvalidValue("--choose and --format are for --for-device DIR; leave them out, or give it")
     commands, device = UserDevices.asked(device, devices, device_command)
+    space = in_precisions(networks, precision)
     oracle: Any = oracle_on(space, device, commands, how, MEASURED)
     timing: dict[str, float] = {}
     if isinstance(oracle, Latency):
@@ -150,12 +154,17 @@ def measure(
             raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
         if texts or random or archs_file:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
-        rows = check_predictor(space, oracle, adapt, test, runs, seed)
+        if oracle.name != "latency":
+            raise InvalidValue(f"--check-predictor is of latency, and device {device} measures {oracle.name}")
+        rows = check_device(oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
         if not texts and not random and archs_file is None:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         to_measure = chosen()
+        if isinstance(space, WithPrecision):  # each network in each precision, side by side
+            each = np.repeat(to_measure, len(space.precisions), axis=0)
+            to_measure = space.join(each, np.tile(np.arange(len(space.precisions)), len(to_measure)))
         if repeatability is not None:
             compare_runs(
                 space, space_name, to_measure, {**how, "device": device, **timing}, repeatability, csv_file, json_file
@@ -187,19 +196,23 @@ def measure(
         raise NastkError(f"none of the {len(rows)} networks could be measured; the first: {rows[0]['reason']}")
 
 
-def write_files(space: Any, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int) -> None:
+def write_files(
+    space_name: str, archs: Any, folder: Path, choose: int, file_format: str, batch: int, seed: int
+) -> None:
     """Networks' files for a device that is not connected: of these architectures, or of those that the few-shot
     predictor asks for."""
     from nastk.cli.progress import bar
     from nastk.oracles.for_device import CSV, README, check_folder, write_for_device
     from nastk.report.text import printable
     from nastk.search.defaults import latency_predictor
+    from nastk.spaces.factory import space as named
 
     check_folder(folder)
+    space = named(space_name)
     if archs is None:
         archs = latency_predictor(space).choose(choose, seed=seed, space=space)
     with bar(len(archs), "writing") as progress:
-        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update())
+        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update(), space_name)
     say_failures(failed)
     written = len(archs) - len(failed)
     typer.echo(printable(f"{written} networks, {CSV} to fill in and {README} are in {folder}"))
@@ -289,48 +302,17 @@ def say_failures(reasons: dict[str, str]) -> None:
         typer.echo(printable(f"{text}: failed: {reason}"), err=True)
 
 
-def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Adapt the shipped latency predictor to `adapt` measurements and test it on `test` others, `runs` times.
-
-    The architectures to adapt to are chosen before any measurement; those to test on are random ones of the rest. All
-    are interleaved in one measurement, so that changes of the machine's speed do not count as errors of the predictor.
-
-    Raises:
-        NastkError: too few networks could be measured.
-    """
-    import numpy as np
-
+def check_device(oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
+    """Adapt the shipped latency predictor to a few measurements, and test it on others; after each run a step."""
+    from nastk.bench.own_device import check_predictor
     from nastk.cli.progress import bar
-    from nastk.errors import NastkError
-    from nastk.metrics import spearman
-    from nastk.predictors.base import Task
     from nastk.search.defaults import latency_predictor
+    from nastk.spaces.precisions import WithPrecision
 
-    few = latency_predictor(space)
-    rows = []
-    with bar(runs * (adapt + test), "measuring") as progress:
+    space: Any = oracle.space
+    several = 1
+    if isinstance(space, WithPrecision):
+        space, several = space.networks, len(space.precisions)
+    with bar(runs * several * (adapt + test), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
-        for run in range(runs):
-            chosen = few.choose(adapt, seed=np.random.default_rng([seed, run]), space=space)
-            taken = set(space.keys(chosen))
-            enough = min(test + 20 * adapt, space.size)
-            drawn = space.sample(enough, np.random.default_rng([seed, run, 1]), unique=True)
-            fresh = drawn[[k not in taken for k in space.keys(drawn)]][:test]
-            oracle.together = adapt + test
-            values = oracle(np.concatenate([chosen, fresh]))
-            known = np.isfinite(values)
-            to, measured = known[:adapt], values[adapt:][known[adapt:]]
-            say_failures({text: oracle.reasons.pop(text) for text in list(oracle.reasons)})
-            if to.sum() < 2 or len(measured) < 3:
-                raise NastkError(
-                    f"only {to.sum()} networks to adapt to and {len(measured)} to test on could be measured; at least "
-                    "2 and 3 are needed"
-                )
-            task = Task(space, chosen[to], values[:adapt][to], "latency", "ms", "min", device="this")
-            predicted = few.adapt(task).predict(fresh[known[adapt:]]).mean
-            error = np.median(np.abs(predicted / measured - 1.0)) * 100
-            rows.append(
-                {"run": str(run + 1), "spearman": spearman(predicted, measured), "median error %": float(error)}
-            )
-    mean = {k: float(np.mean([r[k] for r in rows])) for k in ("spearman", "median error %")}
-    return [*rows, {"run": "mean", **mean}]
+        return check_predictor(latency_predictor(space), oracle, adapt, test, runs, seed, say_failures)

@@ -34,6 +34,8 @@ _NUMBER = re.compile(
     r"(?<![\w.,])([-+]?(?:\d+(?:,\d+)*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?!\.?\d)|[-+]?(?:nan|inf(?:inity)?)\b)", re.IGNORECASE
 )
 """A number as programs print it; not the 8 of ``int8``, nor part of ``1.2.3``."""
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""Control sequences of a terminal, which hold numbers."""
 _UNIT = re.compile(r"\s?([a-zA-Zµμ]+)\b")
 """What may be a unit behind a number."""
 
@@ -256,7 +258,7 @@ class Command(Oracle):
         if ended.status != 0:
             return {}, self._all(_how(ended, self.spec.timeout), _last_line(ended.output) or _last_line(ended.errors))
         if "out" not in self.spec.uses:
-            text = ended.output
+            text = _COLOURS.sub("", ended.output)
         elif (found := _read_end(out)) is not None:
             text = found
         else:
@@ -386,7 +388,7 @@ def _cure(error: OSError) -> str:
 
 def _last_line(text: str) -> str:
     """The last line that is not blank, without control characters."""
-    line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    line = next((line for line in reversed(_COLOURS.sub("", text).splitlines()) if line.strip()), "")
     return " ".join("".join(c if c.isprintable() else " " for c in line).split())
 
 

@@ -38,6 +38,7 @@ def write_for_device(
     file_format: str = "onnx",
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    space_name: str | None = None,
 ) -> dict[str, str]:
     """Write networks' files (``001.onnx`` ...), a table with an empty column ``ms``, and what to do with them.
 
@@ -48,6 +49,7 @@ def write_for_device(
         file_format: one of "onnx", "torchscript", "pt2", "tflite".
         batch: inputs a run.
         progress: called with (done, total) once a network.
+        space_name: by which commands know the space, such as ``file.py:Class``; by default its own.
 
     Returns:
         Networks (as text) that could not be written, and why; they are left out of the table.
@@ -85,12 +87,12 @@ def write_for_device(
             raise NastkError(f"none of the {len(archs)} networks could be written; the first, {text}: {reason}")
         for file in sorted(Path(scratch).iterdir()):
             os.replace(file, target / file.name)
-    write_text(target / README, _readme(space, files, names))
+    write_text(target / README, _readme(space, space_name or space.whole.name, files, names))
     to_fill_in(target / CSV, texts, file=names)  # last: with it the folder is whole
     return failed
 
 
-def _readme(space: SearchSpace, files: NetworkFiles, names: list[str]) -> str:
+def _readme(space: SearchSpace, space_name: str, files: NetworkFiles, names: list[str]) -> str:
     shape = " x ".join(map(str, files.input_shape))
     tokens = space.vocabulary(**files.build_options)
     kind = "float32; their values do not matter" if tokens is None else f"integers from 0 to {tokens - 1}"
@@ -110,6 +112,6 @@ as ms to lat_us. Leave empty what cannot be run, and the column arch as it is.
 
 Then, where nastk is installed:
 
-    nastk predict --space {space.whole.name} --measured {CSV}
-    nastk search --space {space.whole.name} --measured {CSV}
+    nastk predict --space {space_name} --measured {CSV}
+    nastk search --space {space_name} --measured {CSV}
 """

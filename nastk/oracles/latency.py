@@ -42,7 +42,7 @@ processor time is not its latency."""
 HELD = 2e9
 """Bytes of weights that are held at a time; networks that do not fit are measured after the others."""
 
-CHECKS = 8
+CHECKS = 4
 """Batches on which a precision below float32 is compared with PyTorch's outputs; float32 is compared on one."""
 
 PATIENCE = 4.0

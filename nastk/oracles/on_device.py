@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nastk.data.device_file import NETWORK_FILES, CommandDevice, UserDevices
@@ -21,9 +21,9 @@ def describe_command(metric: str, device: CommandDevice, how: Mapping[str, Any])
 
     Args:
         metric: one of `nastk.data.device_file.METRICS`.
-        how: the options of a measurement; of them threads and batch are a command's.
+        how: the options of a measurement, of which the command gets what it uses (:func:`refuse_unused`).
     """
-    rest = {name: how[name] for name in FROM_THE_COMMAND}
+    rest = {name: how[name] for name in FROM_THE_COMMAND if _is_used(device, name)}
     return {"oracle": "command", "metric": metric, "device": device.name, "command": device.to_dict(), **rest}
 
 
@@ -33,19 +33,20 @@ def command_oracle(space: SearchSpace, facts: Mapping[str, Any]) -> Command:
     return Command(space, CommandDevice(**rest.pop("command")), rest.pop("metric"), **rest)
 
 
-def refuse_unused(device: CommandDevice, how: Mapping[str, Any], default: Mapping[str, Any]) -> None:
-    """Refuse options of a measurement that a command does not use.
+def refuse_unused(devices: Sequence[CommandDevice], how: Mapping[str, Any], default: Mapping[str, Any]) -> None:
+    """Refuse options of a measurement that none of these commands uses.
 
     Raises:
-        InvalidValue: such as a runtime: the command runs the network by itself.
+        InvalidValue: such as a runtime: a command runs the network by itself.
     """
+    names = " and ".join(device.name for device in devices)
     for name, value in how.items():
-        if value == default[name] or _is_used(device, name):
+        if value == default[name] or any(_is_used(device, name) for device in devices):
             continue
         if name in FROM_THE_COMMAND:
-            why = f"the command of {device.name} does not use {FROM_THE_COMMAND[name]}"
+            why = f"the command of {names} does not use {FROM_THE_COMMAND[name]}"
         else:
-            why = f"the command of {device.name} runs networks by itself"
+            why = f"the command of {names} runs networks by itself"
         raise InvalidValue(f"--{name} {value}: {why}; leave it out")
 
 
@@ -71,7 +72,7 @@ def oracle_on(
     """
     found = devices.find(name)
     if found is not None:
-        refuse_unused(found, how, default)
+        refuse_unused([found], how, default)
         return command_oracle(space, describe_command(next(iter(found.units)), found, how))
     if not is_live(name):
         raise UnknownName("device to measure:", name, ["this", *devices.names()])

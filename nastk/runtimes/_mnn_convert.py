@@ -6,6 +6,7 @@ nothing of nastk, and of MNN not ``MNN.tools``, which reports home and installs 
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -17,11 +18,16 @@ def main(onnx_file: str, mnn_file: str, shape: str, kind: str) -> int:
 
     words = ["-f", "ONNX", "--modelFile", onnx_file, "--MNNModel", mnn_file, "--bizCode", "nastk"]
     _tools.mnnconvert(["mnnconvert", *words])
+    if not os.path.exists(mnn_file):
+        return 1  # it has printed why
     module = MNN.nn.load_module_from_file(mnn_file, [], [], shape_mutable=False)
     sizes = [int(size) for size in shape.split(",")]
     values = np.zeros(sizes, dtype=np.float32 if kind == "float" else np.int32)
     fed = MNN.expr.const(values, sizes, MNN.expr.NCHW, MNN.expr.float if kind == "float" else MNN.expr.int)
-    module.onForward([fed])[0].read()
+    outputs = module.onForward([fed])
+    if not outputs:
+        return 1
+    outputs[0].read()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's compiler, Inductor, on the CPU: the network compiled ahead of time into one library (needs a C++ compiler)."""
+"""PyTorch's compiler, Inductor, on the CPU: the network compiled ahead of time (needs a C++ compiler)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from nastk.runtimes._onnx_export import export_onnx, operators
 from nastk.runtimes._quiet import last_line, quiet
 from nastk.runtimes.base import Run, Runtime
 
-TELLING = ("not support", "n't support", "unsupported")
+TELLING = ("not support", "n't support", "unsupported", "error for")
 """Words of the lines in which MNN says what it lacks ("These Op Not Support: ONNX::DFT")."""
 
 
@@ -91,7 +91,7 @@ def _convert(exported: Path, made: Path, inputs: Any) -> None:
         crash = signal.Signals(-ended.returncode).name
         raise RuntimeError(f"MNN crashes ({crash}) when it runs it; its operators are {', '.join(operators(exported))}")
     if ended.returncode or not made.exists():
-        raise RuntimeError(f"MNN cannot convert it: {last_line(ended.stdout + ended.stderr, TELLING)}")
+        raise RuntimeError(f"MNN cannot run it: {last_line(ended.stdout + ended.stderr, TELLING)}")
 
 
 def _module(name: str) -> Any:

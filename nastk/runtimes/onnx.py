@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from nastk.evaluation import reason_of
 from nastk.runtimes._onnx_export import export_onnx
+from nastk.runtimes._processor import adds_bytes_in_16_bits
 from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
@@ -72,7 +72,7 @@ def _quantise(exported: Path, batches: list[Any], file: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Batches(CalibrationDataReader):  # type: ignore[misc]
+    class Batches(CalibrationDataReader):
         def __init__(self, name: str):
             self.left = iter([{name: batch.numpy()} for batch in batches])
 
@@ -90,7 +90,7 @@ def _quantise(exported: Path, batches: list[Any], file: Path) -> None:
         per_channel=True,
         weight_type=QuantType.QInt8,
         activation_type=QuantType.QUInt8,
-        reduce_range=_saturates(),
+        reduce_range=adds_bytes_in_16_bits(),
     )
 
 
@@ -98,17 +98,3 @@ def _input_name(file: Path) -> str:
     import onnx
 
     return str(onnx.load(file, load_external_data=False).graph.input[0].name)
-
-
-def _saturates() -> bool:
-    """Whether the processor adds products of unsigned and signed bytes in 16 bits, which overflow.
-
-    Those of x86 without VNNI do; weights then have seven bits, as ONNX Runtime's documentation advises.
-    """
-    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
-        return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux: seven bits are right everywhere, and eight are not
-        return True
-    return "avx512_vnni" not in flags and "avx_vnni" not in flags

@@ -14,6 +14,7 @@ from typing import Any
 from nastk.errors import Unsupported
 from nastk.evaluation import reason_of
 from nastk.runtimes._onnx_export import export_onnx
+from nastk.runtimes._processor import adds_bytes_in_16_bits
 from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
@@ -102,20 +103,25 @@ class OpenVino(Runtime):
 
 
 def _summary(error: Exception) -> str:
-    """What the error names in its last lines, "No conversion rule found for operations: Det-20"; all where it does not."""
-    _, summary, told = str(error).rpartition("Summary:")
-    return " ".join(told.replace("--", " ").split()) if summary else reason_of(error)
+    """Its last lines where they name operators ("No conversion rule found for operations: Det-20"), else all of it."""
+    for heading in ("Summary:", "GeneralFailure:"):  # of OpenVINO since 2026.4, and before
+        _, found, told = str(error).rpartition(heading)
+        if found:
+            return " ".join(told.replace("--", " ").split())
+    return reason_of(error)
 
 
 def _quantise(model: Any, batches: list[Any]) -> Any:
     nncf = _module("nncf")
     tokens = not batches[0].is_floating_point()
+    fix = nncf.OverflowFix.ENABLE if adds_bytes_in_16_bits() else nncf.OverflowFix.FIRST_LAYER
     return nncf.quantize(
         model,
         nncf.Dataset([batch.numpy() for batch in batches]),
         subset_size=len(batches),
         target_device=nncf.TargetDevice.CPU,
         model_type=nncf.ModelType.TRANSFORMER if tokens else None,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
     )
 
 

@@ -19,6 +19,13 @@ MARK = "@"
 """Before the precision in a text form: ``<architecture>@int8``."""
 
 
+def in_precisions(space: SearchSpace, precisions: str) -> SearchSpace:
+    """The space with a choice of these precisions, such as "fp32,int8"; the space itself where it is only one."""
+    if "," not in precisions or isinstance(space, WithPrecision):
+        return space
+    return WithPrecision(space, [p.strip() for p in precisions.split(",")])
+
+
 class WithPrecision(SearchSpace):
     """A space with one more choice: the precision that a network is run in.
 
@@ -61,6 +68,10 @@ class WithPrecision(SearchSpace):
         return self.join(change(self.network_of(archs)), archs[:, -1])
 
     # ---- what it is
+
+    @property
+    def whole(self) -> SearchSpace:
+        return self if self.networks.whole is self.networks else WithPrecision(self.networks.whole, self.precisions)
 
     def identity(self) -> dict[str, Any]:
         return {**self.networks.identity(), "precisions": list(self.precisions)}

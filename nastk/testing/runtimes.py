@@ -142,13 +142,15 @@ def _check_runs(made: Runtime, folder: Path, bounds: Bounds) -> None:
 
     network, other, inputs = _network(made, seed=0), _network(made, seed=1), _inputs(made, batch=3)
     before, weights = inputs.clone(), [t.clone() for t in network.state_dict().values()]
-    expected, file = network(inputs).cpu(), folder / f"network{made.suffix}"
+    expected, others = network(inputs).cpu(), other(inputs).cpu()
+    file = folder / f"network{made.suffix}"
     _refuses(InvalidValue, lambda: made.prepare(None, inputs, file), "neither a network nor its file")
     run = made.prepare(network, inputs, file)
+    _check_weights(network, weights)
     _check_output(made, run, expected, bounds, "the output")
     first = made.output(run()).clone()
     other_run = made.prepare(other, inputs, folder / f"other{made.suffix}")
-    _check_output(made, other_run, other(inputs).cpu(), bounds, "a second network's output")
+    _check_output(made, other_run, others, bounds, "a second network's output")
     _check_same(made, run, first, "run again, after another network, the output")
     if made.suffix:
         _check_file(made, other, inputs, file, first)
@@ -184,8 +186,9 @@ def _check_file(
 
 def _check_one_input(made: Runtime, folder: Path, bounds: Bounds) -> None:
     network, inputs = _network(made, seed=0), _inputs(made, batch=1)
+    expected = network(inputs).cpu()
     run = made.prepare(network, inputs, folder / f"one{made.suffix}")
-    _check_output(made, run, network(inputs).cpu(), bounds, "for a batch of one, the output")
+    _check_output(made, run, expected, bounds, "for a batch of one, the output")
 
 
 def _check_calibration(cls: type[Runtime], device: str, folder: Path, bounds: Bounds) -> None:
@@ -204,9 +207,7 @@ def _check_calibration(cls: type[Runtime], device: str, folder: Path, bounds: Bo
     _check_output(*prepared(fitting, "fitting"), expected, bounds, "calibrated on given inputs, the output")
     narrow, run = prepared(fitting * 1e-3, "narrow")
     clipped = agreement(expected, narrow.output(run()))
-    assert clipped.difference > 0.01, (
-        "inputs of a thousandth of the range are calibrated on, and the output is the same"
-    )
+    assert clipped.difference > 0.01, "calibrated on inputs of a thousandth of the range, the output is the same"
     wrong = torch.zeros(8, 3, 15, 16)
     _refuses(InvalidValue, lambda: prepared(wrong, "wrong"), "calibration inputs of another shape")
 
