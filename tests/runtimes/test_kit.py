@@ -322,7 +322,7 @@ def test_a_runtime_in_another_package_has_a_name_by_its_entry_point(own: str, mo
     monkeypatch.setattr("nastk.registry.entry_points", lambda group: [point] if group == "nastk.runtimes" else [])
     monkeypatch.delitem(RUNTIMES.__dict__, "entries", raising=False)
     try:
-        assert RUNTIMES.names() == ["compile", "mnn", "onnx", "openvino", "pickled", "torch"]
+        assert "pickled" in RUNTIMES.names()
         check_runtime("pickled")
     finally:
         RUNTIMES.__dict__.pop("entries", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,6 +20,16 @@ def test_memory_that_is_freed_does_not_add_up() -> None:
             y = x + 1
             y = y * 2
     assert tracker.peak <= 3 * 4000
+
+
+def test_counting_memory_does_not_import_pytorchs_compiler() -> None:
+    code = (
+        "import sys, torch\nfrom nastk.runtimes.torch import Torch\n"
+        "with torch.inference_mode(): print(Torch().peak_memory(torch.nn.Linear(1000, 10), torch.zeros(1, 1000)))\n"
+        "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str((10_010 + 1000 + 10) * 4 / 1e6), "[]"]
 
 
 def test_cuda_is_timed_between_two_events_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
