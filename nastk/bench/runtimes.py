@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.data.device_file import list_devices
-from nastk.devices import device_kind, local_devices
+from nastk.devices import device_kind, local_devices, torch_device
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
 from nastk.metrics import spearman
@@ -144,13 +144,15 @@ def settings(runtimes: Sequence[str] | None, precisions: Sequence[str] | None, d
 
     Raises:
         UnknownName: no such runtime.
-        InvalidValue: no such precision, or nothing is left.
+        InvalidValue: no such precision or device, or nothing is left.
+        NastkError: this machine has no such device.
         MissingExtra: of a runtime that was asked for.
         Unsupported: the machine lacks a precision that was asked for, and that a runtime which was asked for declares.
     """
     for precision in precisions or ():
         if precision not in PRECISIONS:
             raise InvalidValue(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    torch_device(device)
     found = []
     for name in dict.fromkeys(RUNTIMES.names() if runtimes is None else runtimes):
         cls = runtime_class(name)
@@ -165,7 +167,7 @@ def settings(runtimes: Sequence[str] | None, precisions: Sequence[str] | None, d
                 raise
             found.append(Setting(name, precision))
     if not found:
-        asked = [f"{' or '.join(names)}" for names in (runtimes, precisions) if names]
+        asked = [" or ".join(names) for names in (runtimes, precisions) if names]
         raise InvalidValue(f"nothing can be measured on {device} with {' in '.join(asked)}; see: nastk device list")
     return sorted(found, key=lambda one: (one.runtime, one.precision) != REFERENCE)
 
