@@ -267,7 +267,7 @@ def test_a_precision_that_the_machine_lacks_is_left_out_unless_asked_for(monkeyp
             raise Unsupported(f"no instructions for {precision}")
         return runtime_class("torch")(device, threads)
 
-    monkeypatch.setattr(bench, "_made", lacking)
+    monkeypatch.setattr(bench, "make_runtime", lacking)
     assert [one.precision for one in bench.settings(["openvino"], None)] == ["fp32", "int8"]
     with pytest.raises(Unsupported, match="no instructions for bf16"):
         bench.settings(["openvino"], ["bf16"])
