@@ -343,6 +343,9 @@ def test_a_program_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_text("no program at all\n")
     with pytest.raises(NastkError, match="a first line such as #!/bin/sh"):
         text(ARCH)
+    (tmp_path / "run.sh").write_text("#!/no/such/interpreter\n")
+    with pytest.raises(NastkError, match="is the interpreter that its first line names installed"):
+        text(ARCH)
 
 
 def test_what_cannot_be_measured_is_refused_before(tmp_path: Path) -> None:
