@@ -917,7 +917,8 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in oracles if "command" in facts}
+        found = [facts for facts in oracles if facts["oracle"] == "command"]
+        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in found}
         if commands and kinds.isdisjoint(MEASURED_HERE):
             from nastk.oracles.on_device import refuse_unused
 
