@@ -341,6 +341,9 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
 
 def _precisions(description: SearchDescription) -> str:
     """The precisions that the search chooses from, such as "fp32,int8"; empty where latency is measured in one."""
+    for entry in description.objectives:
+        if "," in str(entry["oracle"].get("precision", "")) and entry["oracle"]["oracle"] != "latency":
+            raise InvalidValue(f"{entry['name']} is measured in one precision; only latency chooses between several")
     found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
     several = sorted(text for text in found if "," in text)
     if len(several) > 1:
@@ -869,16 +872,6 @@ class _Asked:
             goal = replace(goal, device=device)
         return self._column(goal)
 
-    def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
-        """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
-        goal.needs_no_epochs("min")
-        facts = {"oracle": "microcontroller", "metric": goal.metric}
-        if goal.metric in BY_VELA:
-            check_accelerator(goal.device or ACCELERATOR)
-            return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
-        goal.needs_none("min")
-        return goal, None, facts
-
     def _refuse_unknown(self, device: str) -> None:
         """Refuse a device that neither the user nor the table has, where the user has some: a table knows not these."""
         own = self.commands.names()
@@ -894,6 +887,16 @@ class _Asked:
 
         goal.needs_no_epochs("min")
         return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
+
+    def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
+        goal.needs_no_epochs("min")
+        facts = {"oracle": "microcontroller", "metric": goal.metric}
+        if goal.metric in BY_VELA:
+            check_accelerator(goal.device or ACCELERATOR)
+            return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
+        goal.needs_none("min")
+        return goal, None, facts
 
     def _how(self) -> dict[str, Any]:
         """How networks are run here; precision and calibration only where they are not the default."""
@@ -914,7 +917,8 @@ class _Asked:
             raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
         if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
-        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in oracles if "command" in facts}
+        found = [facts for facts in oracles if facts["oracle"] == "command"]
+        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in found}
         if commands and kinds.isdisjoint(MEASURED_HERE):
             from nastk.oracles.on_device import refuse_unused
 

@@ -83,7 +83,7 @@ def test_each_row_is_run_in_its_own_precision():
     space = WithPrecision(Weights(), ("fp32", "int8"))
     oracle = Latency(space, runtime=Waiting, precision="fp32,int8", **QUICK)
     found = oracle.measure_many(["4@fp32", "4@int8"])
-    assert 1.5 < found[0].median / found[1].median < 2.5
+    assert found[0].median > 1.2 * found[1].median
     assert oracle.source.count("waiting 1") == 2
     assert "waiting 1 or waiting 1 int8 (calibrated on random inputs)" in oracle.source
     assert oracle.describe()["precision"] == "fp32,int8"

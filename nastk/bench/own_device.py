@@ -58,14 +58,13 @@ def check_predictor(
         parts = _measure(oracle, np.concatenate([chosen, fresh]))
         reasons: dict[str, str] = getattr(oracle, "reasons", {})
         say_failures({text: reasons.pop(text) for text in list(reasons)})
+        _need_enough(parts, adapt)
         predicted = []
         for name, part in parts.items():
             mean = _predict(few, oracle, chosen, part.value[:adapt], fresh)
             predicted.append(mean)
             known = np.isfinite(part.value[adapt:])
             truth, answer = part.value[adapt:][known], mean[known]
-            if known.sum() < LEAST_TESTED:
-                raise NastkError(f"only {known.sum()} networks to test on could be measured; {LEAST_TESTED} are needed")
             error = float(np.median(np.abs(answer / truth - 1.0)) * 100)
             which = {"precision": name} if len(parts) > 1 else {}
             rows.append({"run": str(run + 1), **which, "spearman": spearman(answer, truth), "median error %": error})
@@ -105,10 +104,20 @@ def _measure(oracle: Oracle, networks: Archs) -> dict[str, Evaluation]:
     return {name: Evaluation(*of) for name, of in zip(precisions, zip(*parts, strict=True), strict=True)}
 
 
+def _need_enough(parts: dict[str, Evaluation], adapt: int) -> None:
+    for name, part in parts.items():
+        known = np.isfinite(part.value)
+        to, on = int(known[:adapt].sum()), int(known[adapt:].sum())
+        if to < 2 or on < LEAST_TESTED:
+            where = f" in {name}" if name else ""
+            raise NastkError(
+                f"only {to} networks to adapt to and {on} to test on could be measured{where}; at least 2 and "
+                f"{LEAST_TESTED} are needed"
+            )
+
+
 def _predict(few: Predictor, oracle: Oracle, chosen: Archs, values: Values, fresh: Archs) -> Values:
     known = np.isfinite(values)
-    if known.sum() < 2:
-        raise NastkError(f"only {known.sum()} networks to adapt to could be measured; at least 2 are needed")
     task = Task(
         _networks(oracle.space), chosen[known], values[known], oracle.name, oracle.unit, "min", device=oracle.device
     )

@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.data.device_file import list_devices
-from nastk.devices import device_kind, local_devices
+from nastk.devices import device_kind, local_devices, torch_device
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
 from nastk.metrics import spearman
 from nastk.oracles._machine import ThreadClock
+from nastk.oracles._on_runtime import example
 from nastk.oracles._timing import BUSY, median_interval
 from nastk.registry import RUNTIMES
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes._onnx_export import sharing_exports
-from nastk.runtimes.base import PRECISIONS, Run, Runtime, runtime_class
+from nastk.runtimes.base import PRECISIONS, Run, Runtime, make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 ROUNDS = 6
 """Times that each runtime gets its turn: the fewest whose medians have a 95 % interval."""
@@ -98,7 +99,7 @@ def _reasons(name: str, device: str) -> dict[str, str]:
     found = {}
     for precision in cls.precisions:
         try:
-            _made(cls, device, 1, precision, None)
+            make_runtime(cls, device, 1, precision, None)
             found[precision] = ""
         except NastkError as error:
             found[precision] = str(error)
@@ -144,13 +145,15 @@ def settings(runtimes: Sequence[str] | None, precisions: Sequence[str] | None, d
 
     Raises:
         UnknownName: no such runtime.
-        InvalidValue: no such precision, or nothing is left.
+        InvalidValue: no such precision or device, or nothing is left.
+        NastkError: this machine has no such device.
         MissingExtra: of a runtime that was asked for.
         Unsupported: the machine lacks a precision that was asked for, and that a runtime which was asked for declares.
     """
     for precision in precisions or ():
         if precision not in PRECISIONS:
             raise InvalidValue(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    torch_device(device)
     found = []
     for name in dict.fromkeys(RUNTIMES.names() if runtimes is None else runtimes):
         cls = runtime_class(name)
@@ -158,14 +161,14 @@ def settings(runtimes: Sequence[str] | None, precisions: Sequence[str] | None, d
             if precisions is not None and precision not in precisions:
                 continue
             try:
-                _made(cls, device, 1, precision, None)
+                make_runtime(cls, device, 1, precision, None)
             except NastkError as error:
                 if runtimes is None or (precisions is None and isinstance(error, Unsupported)):
                     continue
                 raise
             found.append(Setting(name, precision))
     if not found:
-        asked = [f"{' or '.join(names)}" for names in (runtimes, precisions) if names]
+        asked = [" or ".join(names) for names in (runtimes, precisions) if names]
         raise InvalidValue(f"nothing can be measured on {device} with {' in '.join(asked)}; see: nastk device list")
     return sorted(found, key=lambda one: (one.runtime, one.precision) != REFERENCE)
 
@@ -216,7 +219,9 @@ def compare(
     space.need_networks("device test")
     values = read_calibration(calibration)
     made = [
-        _made(runtime_class(one.runtime), device, threads, one.precision, values if one.precision == "int8" else None)
+        make_runtime(
+            runtime_class(one.runtime), device, threads, one.precision, values if one.precision == "int8" else None
+        )
         for one in chosen
     ]
     settled: set[str] = set()
@@ -234,14 +239,6 @@ def compare(
             }
             for one, trial in zip(chosen, trials, strict=True)
         ]
-
-
-def _made(cls: type[Runtime], device: str, threads: int, precision: str, calibration: Any) -> Runtime:
-    # a runtime of one's own that has float32 alone need not know of precisions
-    options: dict[str, Any] = {} if precision == "fp32" else {"precision": precision}
-    if calibration is not None:
-        options["calibration"] = calibration
-    return cls(device, threads, **options)
 
 
 @dataclass
@@ -298,7 +295,8 @@ def _run(
         stack.enter_context(torch.inference_mode())
         stack.enter_context(sharing_exports())
         try:
-            network, inputs = _network(space, arch, trials[0].runtime, batch, build_options)
+            with torch.inference_mode(False):
+                network, inputs = example(space, arch, batch, trials[0].runtime.device, **build_options)
             with trials[0].runtime.running():
                 expected = network(inputs)
             expected = (expected[0] if isinstance(expected, list | tuple) else expected).cpu()
@@ -324,23 +322,6 @@ def _run(
                         trial.rounds.append(_time(trial, seconds))
         for trial in trials:
             trial.run = None  # before the folder of its file goes
-
-
-def _network(
-    space: SearchSpace, arch: Archs, runtime: Runtime, batch: int, build_options: dict[str, Any]
-) -> tuple[torch.nn.Module, torch.Tensor]:
-    """A network with random weights, and a batch of random inputs, always the same ones."""
-    import torch
-
-    from nastk.oracles._networks import build_network
-
-    torch.manual_seed(0)
-    shape = (batch, *space.input_shape(**build_options))
-    tokens = space.vocabulary(**build_options)
-    inputs = torch.randn(shape) if tokens is None else torch.randint(tokens, shape)
-    with torch.inference_mode(False):
-        network = build_network(space, arch, **build_options)
-    return network.eval().to(runtime.device), inputs.to(runtime.device)
 
 
 class _failing:

@@ -253,7 +253,9 @@ class Command(Oracle):
             ended = run_child(arguments, self.spec.folder, self.spec.timeout)
         except OSError as error:
             if error.errno in START_FAILED:
-                raise NastkError(f"{arguments[0]} cannot be started: {error.strerror}{_cure(error)}") from error
+                raise NastkError(
+                    f"{arguments[0]} cannot be started: {error.strerror}{_cure(error, arguments[0])}"
+                ) from error
             return {}, self._all(f"the command could not be started: {error.strerror or error}", "")
         if ended.status != 0:
             return {}, self._all(_how(ended, self.spec.timeout), _last_line(ended.output) or _last_line(ended.errors))
@@ -382,8 +384,12 @@ def _how(ended: Ended, timeout: float) -> str:
     return f"the command failed with exit status {ended.status}"
 
 
-def _cure(error: OSError) -> str:
-    return "; has it a first line such as #!/bin/sh?" if error.errno == errno.ENOEXEC else ""
+def _cure(error: OSError, program: str) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "; has it a first line such as #!/bin/sh?"
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        return "; is the interpreter that its first line names installed?"
+    return ""
 
 
 def _last_line(text: str) -> str:

@@ -3,129 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nastk.devices import describe_device
-from nastk.errors import DataWarning, InvalidValue, NastkError
+from nastk.errors import DataWarning, InvalidValue
 from nastk.evaluation import reason_of
-from nastk.oracles._machine import Load, LoadMeter, ThreadClock
-from nastk.oracles._timing import BUSY, UNSTEADY, Fit, Timings, fit_timings, median_interval
-from nastk.oracles.base import Evaluation, Oracle, Values
+from nastk.oracles._on_runtime import RuntimeOracle
+from nastk.oracles._rounds import Candidate, Conditions, Group, Limits, Measurement
+from nastk.oracles.base import Evaluation
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
-from nastk.runtimes._calibration import read_calibration
-from nastk.runtimes.base import Run, Runtime, runtime_class
+from nastk.runtimes._onnx_export import sharing_exports
+from nastk.runtimes.base import Runtime
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
 
-VISIT = 0.01
-"""Seconds of timed runs in a visit, and two runs at least: short enough that the machine's speed hardly changes within,
-long enough that what the network before left in the caches does not matter."""
-
-PIECE = 2.0
-"""Milliseconds from which on a run is a timing of its own; shorter runs of a visit share one, by their median."""
-
-WAITS = 0.2
-"""Share of the wall time for which a network waits of itself (for a device, a lock, a clock) from which on its
-processor time is not its latency."""
-
-HELD = 2e9
-"""Bytes of weights that are held at a time; networks that do not fit are measured after the others."""
+__all__ = ["Conditions", "Latency", "Measurement"]
 
 CHECKS = 4
 """Batches on which a precision below float32 is compared with PyTorch's outputs; float32 is compared on one."""
 
-PATIENCE = 4.0
-"""How much longer than `max_seconds` a busy machine may make a measurement, by the wall clock."""
+LONG = 120.0
+"""Seconds of making networks ready to run from which on a measurement says so."""
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Latency of one network.
-
-    Args:
-        median: ms a batch: wall time, or where other work disturbed it (`Conditions.clock`) processor time at the
-            machine's fastest.
-        low, high: 95 % interval of the median of another such measurement, ms: between-run spread included.
-        spread: standard deviation of a single run, ms, from the quartiles of all runs.
-        repeats: number of timed runs.
-        peak_memory: peak MB (10^6 bytes) of weights, input and live activations during one forward pass, as the runtime
-            counts them (`Runtime.peak_memory`); NaN where it does not.
-        seconds: duration of the measurement, building included.
-        wall, p90: median and 90th percentile of the runs by the wall clock, ms: what was seen, other work included.
-        wall_low, wall_high: 95 % interval of `wall` within this measurement (order statistics of the visits' medians).
-        processor: median processor time of the runs, ms; NaN where it is not known (several threads, other devices).
-        agreement: of the outputs with PyTorch's in eager mode and float32; None for PyTorch itself.
-    """
-
-    median: float
-    low: float
-    high: float
-    spread: float
-    repeats: int
-    peak_memory: float
-    seconds: float
-    wall: float = float("nan")
-    p90: float = float("nan")
-    wall_low: float = float("nan")
-    wall_high: float = float("nan")
-    processor: float = float("nan")
-    agreement: Agreement | None = None
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under what a set of networks was measured.
-
-    Args:
-        clock: "wall", or "processor" where other work had the processor and processor time is the steadier one.
-        occupied: wall time over processor time of all runs; NaN where that is not known.
-        unsteady: standard deviation of the logarithm of the machine's speed over the measurement.
-        drift: how much slower the machine was in the last third than in the first, a share.
-        load: what else the machine did.
-        networks: how many were measured together.
-    """
-
-    clock: str
-    occupied: float
-    unsteady: float
-    drift: float
-    load: Load
-    networks: int
-
-    @property
-    def steady(self) -> bool:
-        """Whether nothing is known to have disturbed the measurement."""
-        return self.clock == "wall" and self.unsteady < UNSTEADY and not self.occupied >= BUSY
-
-    def describe(self) -> str:
-        """One line: how far the measurement is to be trusted, and why."""
-        seen = []
-        if self.occupied >= BUSY:
-            seen.append(f"runs took {self.occupied:.1f} times their processor time (busy from {BUSY:g} on)")
-        if self.unsteady >= UNSTEADY:
-            seen.append(f"the machine's speed varied by {self.unsteady:.0%} (unsteady from {UNSTEADY:.0%} on)")
-        if abs(self.drift) >= UNSTEADY:
-            seen.append(f"it became {abs(self.drift):.0%} {'slower' if self.drift > 0 else 'faster'}")
-        if not self.steady and (load := self.load.describe()):
-            seen.append(load)
-        if self.steady:
-            return "; ".join(["steady: wall time", *seen])
-        what = "processor time" if self.clock == "processor" else "wall time"
-        return f"disturbed: {'; '.join(seen)}. Shown is {what} at the machine's fastest, with a wider interval"
-
-
-class Latency(Oracle):
+class Latency(RuntimeOracle):
     """Latency (ms) of a network's forward pass on a device of this machine, an expensive oracle.
 
     Networks are visited in turn, in another order each time, and each visit warms a network up and times a few runs;
@@ -206,8 +113,6 @@ class Latency(Oracle):
         calibration: Any = None,
         **build_options: Any,
     ):
-        import torch
-
         least = {
             "batch": batch, "threads": threads, "rounds": rounds, "builds": builds, "min_repeats": min_repeats,
             "together": together,
@@ -217,51 +122,19 @@ class Latency(Oracle):
                 raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
         if max_repeats < min_repeats:
             raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
-        space.need_networks(self.name)
-        self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
+        super().__init__(space, device, runtime, batch, threads, precision, calibration, **build_options)
         self.rounds, self.builds, self.warmup = rounds, builds, warmup
         self.min_repeats, self.max_repeats, self.max_seconds = min_repeats, max_repeats, max_seconds
         self.tolerance, self.together, self.progress = tolerance, together, progress
-        self.precision: str = precision
-        self.calibration = str(calibration) if isinstance(calibration, (str, os.PathLike)) else calibration
-        self.build_options = build_options
-        self._runtimes = self._make_runtimes(read_calibration(calibration))
-        self._runtime = next(iter(self._runtimes.values()))
-        self.reasons: dict[str, str] = {}
         self.conditions: list[Conditions] = []
-        self.source = (
-            f"measured on {describe_device(self._runtime.device)}, "
-            f"{' or '.join(r.label for r in self._runtimes.values())}, batch {batch}, "
-            f"{threads} thread{'s' * (threads > 1)}"
-        )
-        torch.zeros(1, device=self._runtime.device)  # a device that does not work fails here, not at the first network
-
-    def _make_runtimes(self, calibration: Any) -> dict[str, Runtime]:
-        """The runtime of each precision that is measured."""
-        precisions: list[str] = [self.precision]
-        if isinstance(self.space, WithPrecision):
-            precisions = list(self.space.precisions)
-            if self.precision not in ("fp32", ",".join(precisions)):
-                raise InvalidValue(f"precision {self.precision}: the space chooses it, {' or '.join(precisions)}")
-            self.precision = ",".join(precisions)
-        made = runtime_class(self.runtime)
-        if calibration is not None and "int8" not in precisions:
-            raise InvalidValue(f"calibration is of int8, and the precision is {self.precision}; leave it out")
-        return {p: made(str(self.device), self.threads, p, calibration if p == "int8" else None) for p in precisions}
+        self._exporting: dict[bytes, Any] = {}
+        self._warned = self._settled = False
+        self.source = f"measured on {self.setting}"
 
     def _runtime_of(self, arch: Archs) -> Runtime:
         if isinstance(self.space, WithPrecision):
             return self._runtimes[self.space.precision_of(arch)[0]]
         return self._runtime
-
-    def describe(self) -> dict[str, Any]:
-        where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
-        if self.precision != "fp32":  # left out where it is, as in the studies of before there was a choice
-            where["precision"] = self.precision
-        if self.calibration is not None:
-            named = isinstance(self.calibration, str)
-            where["calibration"] = self.calibration if named else f"array of {len(self.calibration)}"
-        return {"oracle": "latency", **where, **self.build_options}
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
@@ -299,26 +172,61 @@ class Latency(Oracle):
             found += [candidate.measurement for candidate in candidates]
         return found
 
-    def _candidate(self, arch: Archs) -> _Candidate:
-        return _Candidate(arch, self._runtime_of(arch))
+    def _candidate(self, arch: Archs) -> Candidate:
+        return Candidate(arch, self._runtime_of(arch))
 
     # ---- a set of networks
 
-    def _measure_set(self, candidates: list[_Candidate], report: Callable[[float], None]) -> None:
+    def _measure_set(self, candidates: list[Candidate], report: Callable[[float], None]) -> None:
         """Measure networks together, as many at a time as memory holds."""
         waiting, done = list(candidates), 0
-        with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
+        self._warn_of_preparing(candidates)
+        with self._runtime.running(), tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            if len(self._runtimes) > 1:  # a network in several precisions is exported once
+                stack.enter_context(sharing_exports())
+                stack.callback(self._exporting.clear)
             for i, candidate in enumerate(candidates):
                 candidate.file = Path(folder) / f"{i}{candidate.runtime.suffix}"
             while waiting:
-                group = _Group(self, waiting)
+                group = Group(self._limits, waiting, self._prepare, self._reads_processor)
                 count = group.build(first=True)
                 waiting = waiting[count:]
+                self._settle()
                 group.measure(partial(_report_part, report, done / len(candidates), count / len(candidates)))
+                if group.conditions is not None:
+                    self.conditions.append(group.conditions)
                 done += count
         report(1.0)
         for runtime in self._runtimes.values():
             self._warn_of_outputs(runtime, [c.agreement for c in candidates if c.runtime is runtime and c.agreement])
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            self.rounds, self.builds, self.warmup, self.min_repeats, self.max_repeats, self.max_seconds, self.tolerance
+        )
+
+    @property
+    def _reads_processor(self) -> bool:
+        return self._runtime.device.type == "cpu" and self.threads == 1
+
+    def _settle(self) -> None:
+        """Bring the device to its clock of steady work, once."""
+        if not self._settled:
+            self._settled = True
+            self._runtime.settle()
+
+    def _warn_of_preparing(self, candidates: list[Candidate]) -> None:
+        """Say so once, where a runtime needs minutes before it can time anything."""
+        seconds = sum(c.runtime.seconds_to_prepare for c in candidates)
+        if seconds >= LONG and not self._warned:
+            self._warned = True
+            runtimes = " and ".join(dict.fromkeys(c.runtime.name for c in candidates))
+            warnings.warn(
+                f"{runtimes}: making these {len(candidates)} networks ready to run takes about {seconds / 60:.0f} min",
+                DataWarning,
+                stacklevel=2,
+            )
 
     def _warn_of_outputs(self, runtime: Runtime, found: list[Agreement]) -> None:
         far = [a for a in found if a.cosine < LEAST_COSINE]
@@ -330,21 +238,16 @@ class Latency(Oracle):
                 stacklevel=2,
             )
 
-    def _prepare(self, candidate: _Candidate) -> int:
+    def _prepare(self, candidate: Candidate) -> int:
         """Build a network and make it ready; the first time, check what it answers. Returns its bytes of weights."""
         import torch
 
-        from nastk.oracles._networks import build_network
-
         runtime, file = candidate.runtime, candidate.file
         candidate.run = None  # frees the network of before
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            x = self._inputs()
-            model = None
-            if not file.exists():  # where the runtime runs the module itself, it never does
-                model = build_network(self.space, candidate.arch, **self.build_options)
-                model = model.eval().to(runtime.device)
+        if file.exists():  # where the runtime runs the module itself, it never does
+            model, x = None, self._inputs(seed=0)
+        else:
+            model, x = self._exported(candidate)
         with torch.inference_mode():
             first = not candidate.prepared
             if runtime.reports_memory and model is not None and first:
@@ -357,14 +260,16 @@ class Latency(Oracle):
         candidate.prepared = True
         return candidate.bytes
 
-    def _inputs(self) -> Any:
-        import torch
+    def _exported(self, candidate: Candidate) -> tuple[Any, Any]:
+        """The network and an input batch; one that several precisions export is the same object for all of them."""
+        if not isinstance(self.space, WithPrecision) or not candidate.runtime.suffix:
+            return self._network(candidate.arch)
+        key = candidate.arch[:-1].tobytes()
+        if key not in self._exporting:
+            self._exporting[key] = self._network(candidate.arch)
+        return self._exporting[key]
 
-        shape = (self.batch, *self.space.input_shape(**self.build_options))
-        tokens = self.space.vocabulary(**self.build_options)
-        return (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(self._runtime.device)
-
-    def _check(self, candidate: _Candidate, model: Any, x: Any) -> Agreement | None:
+    def _check(self, candidate: Candidate, model: Any, x: Any) -> Agreement | None:
         """Compare what the runtime answers with PyTorch's own outputs.
 
         Raises:
@@ -377,9 +282,7 @@ class Latency(Oracle):
         expected, found = [_first(model(x)).cpu()], [runtime.output(run())]
         if runtime.precision != "fp32":
             for i in range(CHECKS - 1):
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(i + 1)
-                    other = self._inputs()
+                other = self._inputs(seed=i + 1)
                 expected.append(_first(model(other)).cpu())
                 found.append(runtime.output(runtime.prepare(model, other, candidate.file)()))
         if not all(torch.isfinite(e).all() for e in expected):
@@ -410,216 +313,3 @@ class _Reporter:
         while self.progress and self.told < int(share * self.count + 1e-9):
             self.told += 1
             self.progress(self.before + self.told, self.total)
-
-
-class _Candidate:
-    """A network under measurement."""
-
-    def __init__(self, arch: Archs, runtime: Runtime):
-        self.arch, self.runtime = arch, runtime
-        self.file = Path()
-        self.run: Run | None = None
-        self.prepared = False
-        self.bytes = 0
-        self.repeats = 0
-        self.peak_memory = float("nan")
-        self.agreement: Agreement | None = None
-        self.seconds = 0.0
-        self.error: BaseException | None = None
-        self.measurement = Measurement(*(float("nan"),) * 4, 0, float("nan"), 0.0)
-
-
-@contextlib.contextmanager
-def _attempt(candidate: _Candidate) -> Iterator[None]:
-    """What a network raises is its own failure; the time it takes is its own time."""
-    started = time.perf_counter()
-    try:
-        yield
-    except NastkError:
-        raise
-    except (Exception, SystemExit) as error:  # the network's, or an operator that the runtime lacks
-        candidate.error, candidate.run = error, None
-    finally:
-        candidate.seconds += time.perf_counter() - started
-
-
-@dataclass
-class _Visit:
-    """Times of one visit: of each run by the wall clock and the processor's, ms, and milliseconds of waiting."""
-
-    network: int
-    build: int
-    wall: Values
-    processor: Values
-    waited: float
-
-    @property
-    def blocked(self) -> float:
-        """Milliseconds in which the network neither ran nor was ready to run."""
-        return float(self.wall.sum() - self.processor.sum()) - self.waited
-
-
-class _Group:
-    """Networks that are held in memory and visited in turn."""
-
-    def __init__(self, oracle: Latency, waiting: list[_Candidate]):
-        self.oracle, self.waiting = oracle, waiting
-        self.members: list[_Candidate] = []
-        self.clock = ThreadClock()
-        self.reads_processor = oracle._runtime.device.type == "cpu" and oracle.threads == 1 and self.clock.available
-        self.visits: list[_Visit] = []
-        self.meter = LoadMeter()
-
-    def build(self, first: bool = False) -> int:
-        """Build the networks anew; the first time, as many of those that wait as memory holds. Returns how many."""
-        held = 0
-        for candidate in self.waiting if first else self.members:
-            if first and self.members and held > HELD:
-                break
-            if first:
-                self.members.append(candidate)
-            if candidate.error is None:
-                with _attempt(candidate), self.clock.watching():
-                    held += self.oracle._prepare(candidate)
-        return len(self.members)
-
-    def measure(self, report: Callable[[float], None]) -> None:
-        """Visit the networks in rounds, until time, runs or precision suffice; then fit."""
-        import torch
-
-        oracle, rng = self.oracle, np.random.default_rng(0)
-        rounds, build, done, begun, spent = oracle.rounds, 0, 0, time.perf_counter(), 0.0
-        with torch.inference_mode():
-            while done < rounds and any(c.error is None for c in self.members):
-                if done * oracle.builds // rounds > build:
-                    build += 1
-                    with torch.inference_mode(False):
-                        self.build()
-                    if self._precise():
-                        break
-                for i in rng.permutation(len(self.members)):
-                    if self.members[i].error is None:
-                        with _attempt(self.members[i]):
-                            spent += self._visit(int(i), build)
-                done += 1
-                elapsed = time.perf_counter() - begun
-                if build == 0:  # later the number of rounds is settled, so that the builds are spread evenly
-                    rounds = self._rounds(done, spent, elapsed)
-                elif elapsed > PATIENCE * oracle.max_seconds * len(self.members) and done >= oracle.rounds:
-                    break
-                report(done / rounds)
-        self._fit()
-        for candidate in self.members:
-            candidate.run = None
-
-    def _rounds(self, done: int, spent: float, elapsed: float) -> int:
-        """How many rounds there will be, after what the first ones took."""
-        oracle, alive = self.oracle, [c for c in self.members if c.error is None]
-        if not alive:
-            return done
-        seconds = oracle.max_seconds * len(alive)
-        affordable = int(min(seconds * done / max(spent, 1e-9), PATIENCE * seconds * done / max(elapsed, 1e-9)))
-        runs = min(c.repeats for c in alive) / done
-        wanted = max(oracle.rounds, -(-oracle.min_repeats // max(int(runs), 1)))
-        return int(max(min(max(affordable, wanted), int(oracle.max_repeats / runs)), done, 1))
-
-    def _visit(self, number: int, build: int) -> float:
-        """Warm a network up and time some runs of it; returns the seconds that this took, of the processor if known."""
-        candidate, clock, processor = self.members[number], self.clock, self.reads_processor
-        assert candidate.run is not None
-        run, most = candidate.runtime.timer(candidate.run), self.oracle.max_repeats // self.oracle.rounds
-        collecting = gc.isenabled()
-        gc.disable()  # a collection would take milliseconds of one run
-        try:
-            started = clock.processor_ns() if processor else time.perf_counter_ns()
-            begun = time.perf_counter()
-            run()
-            while time.perf_counter() - begun < self.oracle.warmup:
-                run()
-            waited = clock.waiting_ns() if processor else 0
-            wall: list[float] = []
-            own: list[float] = []
-            while len(wall) < 2 or (sum(wall) < 1000 * VISIT and len(wall) < most):
-                before = clock.processor_ns() if processor else 0
-                wall.append(run())
-                own.append((clock.processor_ns() - before) / 1e6 if processor else float("nan"))
-            waited = clock.waiting_ns() - waited if processor else 0
-            ended = clock.processor_ns() if processor else time.perf_counter_ns()
-        finally:
-            if collecting:
-                gc.enable()
-        candidate.repeats += len(wall)
-        self.visits.append(_Visit(number, build, np.array(wall), np.array(own), waited / 1e6))
-        return (ended - started) / 1e9
-
-    # ---- from visits to latencies
-
-    def _precise(self) -> bool:
-        """Whether every network is known to within the tolerance; two builds are compared at least."""
-        alive = [i for i, c in enumerate(self.members) if c.error is None]
-        fewest = min((self.members[i].repeats for i in alive), default=0)
-        if len({v.build for v in self.visits}) < 2 or fewest < self.oracle.min_repeats:
-            return False
-        fit = self._fitted(alive, self._clock(alive))
-        return bool((1.96 * fit.error <= self.oracle.tolerance).all())
-
-    def _clock(self, alive: list[int]) -> str:
-        """The clock to go by: the processor's where other work had the processor, and no network waits of itself."""
-        if not self.reads_processor:
-            return "wall"
-        for i in alive:
-            mine = [v for v in self.visits if v.network == i]
-            if sum(v.blocked for v in mine) > WAITS * sum(v.wall.sum() for v in mine):
-                return "wall"
-        return "processor" if self._occupied() >= BUSY else "wall"
-
-    def _occupied(self) -> float:
-        if not self.reads_processor:
-            return float("nan")
-        return float(sum(v.wall.sum() for v in self.visits) / max(sum(v.processor.sum() for v in self.visits), 1e-9))
-
-    def _fitted(self, alive: list[int], clock: str, fast: bool = False) -> Fit:
-        number = {network: k for k, network in enumerate(alive)}
-        network, visit, build, ms = [], [], [], []
-        for k, v in enumerate(self.visits):
-            if v.network not in number:
-                continue
-            times = v.processor if clock == "processor" else v.wall
-            pieces = max(1, min(len(times), int(times.sum() / PIECE)))
-            for piece in np.array_split(times, pieces):
-                network.append(number[v.network])
-                visit.append(k)
-                build.append(v.build)
-                ms.append(max(float(np.median(piece)), 1e-6))
-        return fit_timings(Timings(np.array(network), np.array(visit), np.array(build), np.array(ms)), len(alive), fast)
-
-    def _fit(self) -> None:
-        alive = [i for i, c in enumerate(self.members) if c.error is None]
-        for candidate in self.members:
-            candidate.measurement = Measurement(*(float("nan"),) * 4, 0, float("nan"), candidate.seconds)
-        if not alive:
-            return
-        clock = self._clock(alive)
-        fit = self._fitted(alive, clock)
-        fast = clock == "processor" or fit.spread >= UNSTEADY
-        if fast:
-            fit = self._fitted(alive, clock, fast)
-        thirds = np.array_split(fit.speed, 3)
-        drift = float(np.expm1(np.median(thirds[-1]) - np.median(thirds[0]))) if len(fit.speed) >= 3 else 0.0
-        self.oracle.conditions.append(
-            Conditions(clock, self._occupied(), fit.spread, drift, self.meter.read(), len(alive))
-        )
-        low, high = fit.interval()
-        for k, i in enumerate(alive):
-            candidate = self.members[i]
-            mine = [v for v in self.visits if v.network == i]
-            wall, processor = np.concatenate([v.wall for v in mine]), np.concatenate([v.processor for v in mine])
-            quartiles = np.percentile(processor if clock == "processor" else wall, [25, 75])
-            candidate.measurement = Measurement(
-                float(fit.ms[k]), float(low[k]), float(high[k]),
-                float(quartiles[1] - quartiles[0]) / 1.349,  # interquartile range of a standard normal
-                len(wall), candidate.peak_memory, candidate.seconds,
-                float(np.median(wall)), float(np.percentile(wall, 90)),
-                *median_interval(np.array([np.median(v.wall) for v in mine])),
-                float(np.median(processor)), candidate.agreement,
-            )  # fmt: skip

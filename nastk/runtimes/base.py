@@ -269,6 +269,16 @@ class Runtime(ABC):
         return f"<runtime {self.label} on {self.device}, {self.threads} thread{'s' * (self.threads > 1)}>"
 
 
+def make_runtime(
+    kind: type[Runtime], device: str = "this", threads: int = 1, precision: str = "fp32", calibration: Any = None
+) -> Runtime:
+    """A runtime; one of a user's own that has float32 alone need not know of precisions."""
+    options: dict[str, Any] = {} if precision == "fp32" else {"precision": precision}
+    if calibration is not None:
+        options["calibration"] = calibration
+    return kind(device, threads, **options)
+
+
 def runtime_class(name: str | type[Runtime]) -> type[Runtime]:
     """The class of the runtime called `name` ("torch", "my_file.py:MyRuntime"); its `requires` are not imported yet.
 

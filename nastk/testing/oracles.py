@@ -53,6 +53,12 @@ def _check_form(evaluation: Evaluation, n: int) -> None:
         assert not np.isinf(values).any(), f"{name} is infinite; failed or unknown values must be NaN"
     assert not (evaluation.std < 0).any(), "a standard deviation is negative"
     assert not (evaluation.cost < 0).any(), "a cost is negative"
+    if evaluation.attempts is not None:
+        assert evaluation.attempts.shape == (n,), (
+            f"attempts has shape {evaluation.attempts.shape} for {n} architectures"
+        )
+    for other in evaluation.others.values():
+        _check_form(other, n)
     failed = np.isnan(evaluation.value)
     assert np.isnan(evaluation.std[failed]).all(), "a value that is NaN has a standard deviation"
 

@@ -48,10 +48,12 @@ def check_runtime(
     _check_declaration(runtime, cls, device)
     for each in cls.precisions if precision is None else (precision,):
         try:
-            _check_precision(cls, device, each, Bounds(tolerance, cosine))
+            cls(device, 1, **_asked(each))
         except Unsupported:
             if precision is not None:
                 raise
+            continue
+        _check_precision(cls, device, each, Bounds(tolerance, cosine))
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,8 @@ def test_ctrl_c_keeps_the_networks_of_before(
         (["--runtime", "torch", "--precision", "int8"], "nothing can be measured on this with torch in int8"),
         (["--runtime", "torch,"], "write names separated by commas"),
         (["--space", "toy-without-networks"], "unknown space"),
-        (["--device", "tpu"], "tpu"),
+        (["--device", "tpu"], "unknown device 'tpu'; this machine can measure: this"),
+        (["--device", "cuda:99"], "this machine has no cuda:99; it can measure: this"),
     ],
 )
 def test_what_cannot_be_tested_is_said_in_one_line(
@@ -266,7 +267,7 @@ def test_a_precision_that_the_machine_lacks_is_left_out_unless_asked_for(monkeyp
             raise Unsupported(f"no instructions for {precision}")
         return runtime_class("torch")(device, threads)
 
-    monkeypatch.setattr(bench, "_made", lacking)
+    monkeypatch.setattr(bench, "make_runtime", lacking)
     assert [one.precision for one in bench.settings(["openvino"], None)] == ["fp32", "int8"]
     with pytest.raises(Unsupported, match="no instructions for bf16"):
         bench.settings(["openvino"], ["bf16"])

@@ -256,6 +256,35 @@ def test_every_runtime_keeps_the_contract(name: str, precision: str, device: str
         pytest.skip(str(error))
 
 
+class Lacking(Plain):
+    precisions = ("fp32", "bf16")
+
+    def __init__(self, device: str = "this", threads: int = 1, precision: str = "fp32", calibration: Any = None):
+        super().__init__(device, threads, precision, calibration)
+        if precision == "bf16":
+            raise Unsupported("this processor has no bf16")
+
+
+def test_the_kit_leaves_out_a_precision_that_the_machine_lacks_unless_asked_for_it() -> None:
+    check_runtime(Lacking)
+    with pytest.raises(Unsupported, match="this processor has no bf16"):
+        check_runtime(Lacking, precision="bf16")
+
+
+class Late(Plain):
+    precisions = ("fp32", "bf16")
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "bf16":
+            raise Unsupported("late")
+        return super()._prepare(source, inputs)
+
+
+def test_what_is_unsupported_later_than_in_the_constructor_is_not_passed_over() -> None:
+    with pytest.raises(Unsupported, match="late"):
+        check_runtime(Late)
+
+
 def test_the_kit_refuses_a_precision_that_is_not_declared() -> None:
     with pytest.raises(InvalidValue, match="the runtime plain declares fp32, not int8"):
         check_runtime(Plain, precision="int8")
