@@ -69,6 +69,25 @@ def kendall(predicted: Any, truth: Any) -> float:
     return float(kendalltau(a, b).statistic)
 
 
+def interval_score(low: Any, high: Any, truth: Any, confidence: float = 0.95) -> Array:
+    """Interval score: width, and what a value lies outside times ``2 / (1 - confidence)`` (Gneiting & Raftery, 2007).
+
+    Strictly Proper Scoring Rules, Prediction, and Estimation, JASA 102, Section 6.2. Its mean is least for the true
+    quantiles.
+
+    Args:
+        low, high: bounds, ``(n,)``.
+        truth: values, ``(n,)``.
+        confidence: of the intervals.
+
+    Returns:
+        The score of each interval, ``(n,)``, in the values' unit.
+    """
+    lows, highs, values = _finite("low", low, 1), _finite("high", high, 1), _finite("truth", truth, 1)
+    outside = np.maximum(lows - values, 0.0) + np.maximum(values - highs, 0.0)
+    return np.asarray((highs - lows) + 2.0 / (1.0 - confidence) * outside)
+
+
 def mean_ci(values: Any) -> tuple[float, float]:
     """Mean of `values` ``(n,)`` and half-width of its 95 % t interval; the half-width is NaN for a single value.
 

@@ -203,7 +203,7 @@ def _load_file(file: Path) -> ModuleType:
 
 
 # One registry per kind: name, package of the entries, base class.
-SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace")
+SPACES = Registry("space", "nastk.spaces", "nastk.spaces.base.SearchSpace", shared=("precisions",))
 ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encoding")
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
 SEARCHERS = Registry(

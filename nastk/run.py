@@ -30,6 +30,8 @@ from nastk.identity import earlier_identity, evaluation_identity, study_identity
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
+from nastk.oracles.of_network import OfNetwork
 from nastk.parallel import Uninterrupted
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
@@ -37,6 +39,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import WithPrecision, in_precisions
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -46,7 +49,7 @@ ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
 """A table's metrics that the objective "accuracy" stands for, in order of preference."""
 
 MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1, "precision": "fp32", "calibration": None}
-"""How latency is measured here where nothing else is asked for."""
+"""How networks are run here, to be measured, where nothing else is asked for."""
 
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
@@ -58,7 +61,10 @@ LARGEST_SEED = 2**32 - 1
 LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
-ORACLES = ("table", "count", "latency", "command", "brought", "shipped", "function")
+MEASURED_HERE = ("latency", "energy", "peak_memory")
+"""Metrics of networks that a runtime runs on a device of this machine: the names of their oracles too."""
+
+ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "command", "brought", "shipped", "function")
 """Kinds of oracles that can be made from their description."""
 
 LEAST_ROUNDS = 10
@@ -80,8 +86,8 @@ class SearchDescription:
         options: further arguments of the searcher.
         budget: evaluations of each expensive objective, in all or by name; full trainings where the searcher also
             trains briefly. Where no objective is expensive, a number of architectures.
-        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it. None: no
-            objective is learned so by default.
+        measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; in each
+            precision, where the search chooses one. None: no objective is learned so by default.
         batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
             several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
@@ -275,12 +281,9 @@ def compose(
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
     space = objects.space or _space(description, tables)
+    space = in_precisions(space, _precisions(description))
     goals = [
-        Objective(
-            entry["name"],
-            objects.oracles.get(entry["name"]) or _oracle(entry["oracle"], space, tables, description.seed),
-            entry.get("fidelity"),
-        )
+        Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
     ]
     options: dict[str, Any] = {**description.options, **objects.options}
@@ -336,6 +339,31 @@ def _table(name: str, tables: dict[str, Any]) -> Any:
     return tables[name]
 
 
+def _precisions(description: SearchDescription) -> str:
+    """The precisions that the search chooses from, such as "fp32,int8"; empty where latency is measured in one."""
+    for entry in description.objectives:
+        if "," in str(entry["oracle"].get("precision", "")) and entry["oracle"]["oracle"] != "latency":
+            raise InvalidValue(f"{entry['name']} is measured in one precision; only latency chooses between several")
+    found = {str(entry["oracle"].get("precision", "")) for entry in description.objectives}
+    several = sorted(text for text in found if "," in text)
+    if len(several) > 1:
+        raise InvalidValue(f"latencies choose from different precisions: {' and '.join(several)}")
+    return several[0] if several else ""
+
+
+def _oracle_in(
+    space: SearchSpace, entry: Mapping[str, Any], objects: Objects, tables: dict[str, Any], seed: int
+) -> Oracle:
+    """The oracle of an objective, in the space that is searched: what knows no precision is asked of the network."""
+    given = objects.oracles.get(entry["name"])
+    if not isinstance(space, WithPrecision):
+        return given or _oracle(entry["oracle"], space, tables, seed)
+    if given is None and entry["oracle"]["oracle"] == "latency":
+        return _oracle(entry["oracle"], space, tables, seed)
+    oracle = given or _oracle(entry["oracle"], space.networks, tables, seed)
+    return oracle if isinstance(oracle.space, WithPrecision) else OfNetwork(oracle, space)
+
+
 def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any], seed: int) -> Oracle:
     """The oracle of a description; see :meth:`nastk.Oracle.describe`."""
     rest = dict(facts)
@@ -353,10 +381,12 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         found = Count(space, **rest)
         found.direction = direction
         return found
-    if what == "latency":
-        from nastk.oracles.latency import Latency
+    if what in MEASURED_HERE:
+        return _measured_oracle(what, space, rest)
+    if what == "microcontroller":
+        from nastk.oracles.microcontroller import Microcontroller
 
-        return Latency(space, **rest)
+        return Microcontroller(space, **rest)
     if what == "command":
         from nastk.oracles.on_device import command_oracle
 
@@ -371,6 +401,13 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
+
+
+def _measured_oracle(metric: str, space: SearchSpace, how: dict[str, Any]) -> Oracle:
+    from nastk.oracles import Energy, Latency, PeakMemory
+
+    found: Oracle = {"latency": Latency, "energy": Energy, "peak_memory": PeakMemory}[metric](space, **how)
+    return found
 
 
 def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
@@ -398,8 +435,10 @@ def _predictors(
 
     For the others the searcher has a default of its own.
     """
-    from nastk.search.defaults import latency_predictor, predictor_for_search
+    from nastk.predictors._per_precision import OfNetworks, PerPrecision
+    from nastk.search.defaults import default_predictor, latency_predictor, predictor_for_search
 
+    networks = space.networks if isinstance(space, WithPrecision) else space
     expensive = {o.name: o for o in goals if o.expensive}
     for name in {*description.predictors, *objects.predictors}:
         if name not in expensive:
@@ -415,10 +454,17 @@ def _predictors(
                     "cannot make again"
                 )
             chosen[name] = predictor_for_search(
-                description.predictors[name], space, objective.oracle, alone=len(goals) == 1
+                description.predictors[name], networks, objective.oracle, alone=len(goals) == 1
             )
         elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
-            chosen[name] = latency_predictor(space, objective.oracle.device)
+            chosen[name] = latency_predictor(networks, objective.oracle.device)
+        elif networks is not space:
+            chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
+        if isinstance(space, WithPrecision) and name in chosen:
+            if isinstance(objective.oracle, OfNetwork):
+                chosen[name] = OfNetworks(chosen[name])
+            elif isinstance(chosen[name], FewShotPredictor):
+                chosen[name] = PerPrecision(chosen[name], len(space.precisions))
     return chosen
 
 
@@ -448,7 +494,8 @@ def _limits(
     if kind.learns_few_shot and description.measurements is not None:
         few_shot = [name for name, model in models.items() if isinstance(model, FewShotPredictor)]
         said = budget if isinstance(budget, Mapping) else {}
-        limits |= {name: description.measurements for name in few_shot if name not in said}
+        each = description.measurements
+        limits |= {name: each * getattr(models[name], "parts", 1) for name in few_shot if name not in said}
     return limits
 
 
@@ -702,9 +749,10 @@ def describe(
         device: "this" and other devices of this machine are measured, and those of `devices`; another name is a device
             of a fetched table.
         objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
-            latency, params, flops, or a table's metric. With a table, "accuracy" stands for the first that it has of
-            :data:`ACCURACIES`, also in `constraints` and `predictors`. A device of an objective's own, as in
-            "latency:pi5", goes before `device`.
+            latency, energy, peak_memory, params, flops, figures of a microcontroller (flash, arena, sram, npu_cycles,
+            cpu_operators, of Vela's also with an accelerator: "sram:ethos-u55-64"), or a table's metric. With a table,
+            "accuracy" stands for the first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`.
+            A device of an objective's own, as in "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
@@ -802,9 +850,11 @@ class _Asked:
         command = self.commands.find(device)
         if goal.metric in METRICS and command is not None:
             return self._by_command(goal, command)
-        if goal.metric == "latency" and is_live(device):
+        if goal.metric in MEASURED_HERE and is_live(device):
             goal.needs_no_epochs("min")
-            return replace(goal, device=device), None, {"oracle": "latency", "device": device, **self._how()}
+            return replace(goal, device=device), None, {"oracle": goal.metric, "device": device, **self._how()}
+        if goal.metric in MICROCONTROLLER and goal.metric not in self.metrics:
+            return self._microcontroller(goal)
         if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
             goal.needs_none()
             direction = {} if goal.direction is None else {"direction": goal.direction}
@@ -813,8 +863,8 @@ class _Asked:
             self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
         if (is_live(device) or command is not None) and not self.metrics:
-            measured = ("latency",) if command is None else METRICS
-            known = ", ".join(("accuracy", *measured, *COUNTED))
+            measured = MEASURED_HERE if command is None else METRICS
+            known = ", ".join(("accuracy", *measured, *COUNTED, *MICROCONTROLLER))
             raise InvalidValue(
                 f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
             )
@@ -838,8 +888,18 @@ class _Asked:
         goal.needs_no_epochs("min")
         return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
 
+    def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
+        goal.needs_no_epochs("min")
+        facts = {"oracle": "microcontroller", "metric": goal.metric}
+        if goal.metric in BY_VELA:
+            check_accelerator(goal.device or ACCELERATOR)
+            return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
+        goal.needs_none("min")
+        return goal, None, facts
+
     def _how(self) -> dict[str, Any]:
-        """How latency is measured; precision and calibration only where they are not the default."""
+        """How networks are run here; precision and calibration only where they are not the default."""
         later = ("precision", "calibration")
         return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]}
 
@@ -859,14 +919,14 @@ class _Asked:
             raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
         found = [facts for facts in oracles if facts["oracle"] == "command"]
         commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in found}
-        if commands and "latency" not in kinds:
+        if commands and kinds.isdisjoint(MEASURED_HERE):
             from nastk.oracles.on_device import refuse_unused
 
             refuse_unused(list(commands.values()), self.measured, MEASURED)
-        elif "latency" not in kinds:
+        elif kinds.isdisjoint(MEASURED_HERE):
             for option, default in MEASURED.items():
                 if self.measured[option] != default:
-                    raise InvalidValue(f"--{option} {self.measured[option]}: no latency is measured here; leave it out")
+                    raise InvalidValue(f"--{option} {self.measured[option]}: nothing is measured here; leave it out")
 
     def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
         where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}

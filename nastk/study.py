@@ -330,7 +330,7 @@ class Study:
             self._by_network.setdefault(key, record)
 
     def _network_key(self, arch: Any, name: str, fidelity: float | None) -> tuple[Hashable, str, float | None]:
-        return self.space.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
+        return self._objectives[name].oracle.keys(np.reshape(arch, (1, -1)))[0], name, fidelity
 
     def _ask(self, n: int) -> list[_Open]:
         """Ask for proposals, cut to the budget and to unknown values; empty when nothing is left to evaluate."""

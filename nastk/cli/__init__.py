@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, listing, measure, predict, report, reproduce, search, study, zcp
+from nastk.cli import bench, data, device, listing, mcu, measure, predict, report, reproduce, search, study, zcp
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import DataWarning, InvalidValue, NastkError
@@ -34,8 +34,10 @@ app.command("search")(search.search)
 app.command("measure")(measure.measure)
 app.command("predict")(predict.predict)
 app.command("zcp")(zcp.zcp)
+app.command("mcu")(mcu.mcu)
 app.command("list")(listing.list_)
 app.command("report")(report.report)
+app.add_typer(device.app, name="device")
 app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(data.app, name="data")

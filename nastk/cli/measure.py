@@ -24,6 +24,12 @@ from nastk.cli.options import (
     count,
 )  # fmt: skip
 
+SECONDS = 2.0
+"""Time that a network is measured for: more than in a search, since here the latency itself is what is asked for."""
+
+SECONDS_TO_CHECK = 0.6
+"""The same with --check-predictor, as a search measures."""
+
 
 def measure(
     archs: Archs = None,
@@ -55,6 +61,28 @@ def measure(
     runtime: Runtime = "torch",
     precision: Precision = "fp32",
     calibration: Calibration = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=0.01,
+            max=3600.0,
+            help="Time to measure each network for; more repeats better.  [2; with --check-predictor 0.6]",
+            show_default=False,
+        ),
+    ] = None,
+    repeatability: Annotated[
+        int | None,
+        typer.Option(
+            "--repeatability",
+            metavar="N",
+            min=2,
+            max=100,
+            help="Measure all N times, each in a process of its own, and compare.",
+            show_default=False,
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check-predictor", help="Adapt the shipped predictor to a few measurements; test it on others."),
@@ -80,20 +108,23 @@ def measure(
     from nastk.data.measured import read_archs as read_archs_file
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
+    from nastk.oracles.latency import Latency
     from nastk.oracles.on_device import oracle_on
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
     from nastk.run import MEASURED
     from nastk.spaces.factory import space as named
+    from nastk.spaces.precisions import WithPrecision, in_precisions
 
-    space = named(space_name)
+    networks = named(space_name)
+    space: Any = networks
     texts = [*(archs or []), *(more_archs or [])]
     how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
 
     def chosen() -> Any:
         """The architectures that were given."""
-        listed = space.sample(0, seed) if archs_file is None else read_archs_file(archs_file, space)
-        return np.concatenate([read_archs(space, texts), listed, space.sample_networks(random, seed)])
+        listed = networks.sample(0, seed) if archs_file is None else read_archs_file(archs_file, networks)
+        return np.concatenate([read_archs(networks, texts), listed, networks.sample_networks(random, seed)])
 
     if for_device is not None:
         if check or csv_file is not None or json_file is not None:
@@ -109,20 +140,36 @@ def measure(
     if choose != 10 or file_format != "onnx":
         raise InvalidValue("--choose and --format are for --for-device DIR; leave them out, or give it")
     commands, device = UserDevices.asked(device, devices, device_command)
+    space = in_precisions(networks, precision)
     oracle: Any = oracle_on(space, device, commands, how, MEASURED)
+    timing: dict[str, float] = {}
+    if isinstance(oracle, Latency):
+        timing["max_seconds"] = oracle.max_seconds = seconds or (SECONDS_TO_CHECK if check else SECONDS)
+    elif seconds is not None or repeatability is not None:
+        raise InvalidValue("--seconds and --repeatability are of this machine; how often a command is called it says")
     check_outputs([csv_file, json_file])
     asked = 0
     if check:
+        if repeatability is not None:
+            raise InvalidValue("--repeatability and --check-predictor are two questions; ask one of them")
         if texts or random or archs_file:
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         if oracle.name != "latency":
             raise InvalidValue(f"--check-predictor is of latency, and device {device} measures {oracle.name}")
-        rows = check_predictor(space, oracle, adapt, test, runs, seed)
+        rows = check_device(oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
         if not texts and not random and archs_file is None:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         to_measure = chosen()
+        if isinstance(space, WithPrecision):  # each network in each precision, side by side
+            each = np.repeat(to_measure, len(space.precisions), axis=0)
+            to_measure = space.join(each, np.tile(np.arange(len(space.precisions)), len(to_measure)))
+        if repeatability is not None:
+            compare_runs(
+                space, space_name, to_measure, {**how, "device": device, **timing}, repeatability, csv_file, json_file
+            )
+            return
         rows, asked = measured_rows(space, oracle, to_measure), len(to_measure)
         title = oracle.source
     if not rows:
@@ -135,8 +182,11 @@ def measure(
     alone = none and len({row["arch"] for row in rows}) == 1
     if not check and not alone:  # the reason of a single network is the error, below
         say_failures(oracle.reasons)
-    shown = [{k: v for k, v in row.items() if k not in ("low", "high", "reason")} for row in rows]
+    hidden = ("low", "high", "reason", "processor", "difference")
+    shown = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
     show(shown, title=title, shorten=("arch",))
+    for conditions in getattr(oracle, "conditions", ()):  # a command's are not known
+        typer.echo(conditions.describe())
     if not check and len(rows) < asked:
         files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
         raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
@@ -195,8 +245,21 @@ def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
 
 def timed(found: Any) -> dict[str, Any]:
     """Columns of what a runtime of this machine measured."""
-    times = {"ms": found.median, "low": found.low, "high": found.high, "spread": found.spread}
-    return {**times, "repeats": found.repeats, "peak MB": found.peak_memory}
+    from math import isnan
+
+    times = {
+        "ms": found.median,
+        "low": found.low,
+        "high": found.high,
+        "±%": 50 * (found.high - found.low) / found.median,
+    }
+    seen = {"p50": found.wall, "p90": found.p90, "processor": found.processor, "spread": found.spread}
+    memory = {} if isnan(found.peak_memory) else {"peak MB": found.peak_memory}
+    outputs = {}
+    if found.agreement is not None:
+        agreed = found.agreement
+        outputs = {"difference": agreed.difference, "cosine": agreed.cosine, "first class": agreed.first_class}
+    return {**times, **seen, "repeats": found.repeats, **memory, **outputs}
 
 
 def answered(found: Any) -> dict[str, Any]:
@@ -209,6 +272,29 @@ def answered(found: Any) -> dict[str, Any]:
     return {**values, "repeats": max((len(v) for v in found.values.values()), default=0)}
 
 
+def compare_runs(
+    space: Any, name: str, archs: Any, how: dict[str, Any], times: int, csv_file: Path | None, json_file: Path | None
+) -> None:
+    """Measure the same architectures several times, each in a fresh process, and show how far the runs agree."""
+    from nastk.bench.repeatability import repeat, repeatability_rows
+    from nastk.cli.progress import bar, follow
+    from nastk.report.rows import write_csv, write_json
+    from nastk.report.tables import show
+
+    with bar(times, "measuring") as progress:
+        found = repeat(name, space.format_all(archs), how, times, follow(progress))
+    rows = repeatability_rows(found)
+    if csv_file is not None:
+        write_csv(csv_file, rows)
+    if json_file is not None:
+        write_json(json_file, rows)
+    show(rows, title=f"{times} runs over {len(archs)} networks")
+    for i, run in enumerate(found):
+        say_failures(run.reasons)
+        for conditions in run.conditions:
+            typer.echo(f"run {i + 1}: {conditions}")
+
+
 def say_failures(reasons: dict[str, str]) -> None:
     from nastk.report.text import printable
 
@@ -216,48 +302,17 @@ def say_failures(reasons: dict[str, str]) -> None:
         typer.echo(printable(f"{text}: failed: {reason}"), err=True)
 
 
-def check_predictor(space: Any, oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Adapt the shipped latency predictor to `adapt` measurements and test it on `test` others, `runs` times.
-
-    The architectures to adapt to are chosen before any measurement; those to test on are random ones of the rest. All
-    are interleaved in one measurement, so that changes of the machine's speed do not count as errors of the predictor.
-
-    Raises:
-        NastkError: too few networks could be measured.
-    """
-    import numpy as np
-
+def check_device(oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
+    """Adapt the shipped latency predictor to a few measurements, and test it on others; after each run a step."""
+    from nastk.bench.own_device import check_predictor
     from nastk.cli.progress import bar
-    from nastk.errors import NastkError
-    from nastk.metrics import spearman
-    from nastk.predictors.base import Task
     from nastk.search.defaults import latency_predictor
+    from nastk.spaces.precisions import WithPrecision
 
-    few = latency_predictor(space)
-    rows = []
-    with bar(runs * (adapt + test), "measuring") as progress:
+    space: Any = oracle.space
+    several = 1
+    if isinstance(space, WithPrecision):
+        space, several = space.networks, len(space.precisions)
+    with bar(runs * several * (adapt + test), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
-        for run in range(runs):
-            chosen = few.choose(adapt, seed=np.random.default_rng([seed, run]), space=space)
-            taken = set(space.keys(chosen))
-            enough = min(test + 20 * adapt, space.size)
-            drawn = space.sample(enough, np.random.default_rng([seed, run, 1]), unique=True)
-            fresh = drawn[[k not in taken for k in space.keys(drawn)]][:test]
-            oracle.together = adapt + test
-            values = oracle(np.concatenate([chosen, fresh]))
-            known = np.isfinite(values)
-            to, measured = known[:adapt], values[adapt:][known[adapt:]]
-            say_failures({text: oracle.reasons.pop(text) for text in list(oracle.reasons)})
-            if to.sum() < 2 or len(measured) < 3:
-                raise NastkError(
-                    f"only {to.sum()} networks to adapt to and {len(measured)} to test on could be measured; at least "
-                    "2 and 3 are needed"
-                )
-            task = Task(space, chosen[to], values[:adapt][to], "latency", "ms", "min", device="this")
-            predicted = few.adapt(task).predict(fresh[known[adapt:]]).mean
-            error = np.median(np.abs(predicted / measured - 1.0)) * 100
-            rows.append(
-                {"run": str(run + 1), "spearman": spearman(predicted, measured), "median error %": float(error)}
-            )
-    mean = {k: float(np.mean([r[k] for r in rows])) for k in ("spearman", "median error %")}
-    return [*rows, {"run": "mean", **mean}]
+        return check_predictor(latency_predictor(space), oracle, adapt, test, runs, seed, say_failures)

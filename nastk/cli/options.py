@@ -45,7 +45,7 @@ Runtime = Annotated[
     str, typer.Option("--runtime", metavar="NAME", help="What runs a measured network (nastk list runtimes).")
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", metavar="P", help="fp32, fp16, bf16 or int8, as far as the runtime has it.")
+    str, typer.Option("--precision", metavar="P", help="fp32, fp16, bf16 or int8; fp32,int8 for both.")
 ]
 Calibration = Annotated[
     str | None,

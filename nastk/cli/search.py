@@ -55,7 +55,7 @@ def search(
         option(
             "--objective",
             "O",
-            "accuracy, latency[:DEVICE], energy, memory, params, flops or a table's metric; may be repeated.",
+            "accuracy, latency[:DEVICE], energy, peak_memory, params, flops or a table's metric; may be repeated.",
         ),
     ] = None,
     constraint: Annotated[
@@ -91,7 +91,7 @@ def search(
         Text, option("--runtime", "NAME", "What runs the network here (nastk list runtimes).  [torch]")
     ] = None,
     precision: Annotated[
-        Text, option("--precision", "P", "fp32, fp16, bf16 or int8, as far as the runtime has it.  [fp32]")
+        Text, option("--precision", "P", "fp32, fp16, bf16 or int8; of fp32,int8 the search chooses.  [fp32]")
     ] = None,
     calibration: Annotated[
         Text, option("--calibration", "FILE.npy", "Inputs that int8 is calibrated on; else random ones.")

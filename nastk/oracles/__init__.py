@@ -10,13 +10,17 @@ _PUBLIC = {
     "CommandDevice": "command",
     "Count": "counts",
     "count_network": "counts",
+    "Energy": "energy",
     "Evaluation": "base",
     "Flops": "counts",
     "FunctionOracle": "base",
     "Latency": "latency",
     "Measurement": "latency",
+    "Microcontroller": "microcontroller",
+    "OfNetwork": "of_network",
     "Oracle": "base",
     "Params": "counts",
+    "PeakMemory": "memory",
     "Predicted": "predicted",
     "Training": "training",
     "ZeroCost": "zerocost",
@@ -26,13 +30,17 @@ __all__ = [
     "Command",
     "CommandDevice",
     "Count",
+    "Energy",
     "Evaluation",
     "Flops",
     "FunctionOracle",
     "Latency",
     "Measurement",
+    "Microcontroller",
+    "OfNetwork",
     "Oracle",
     "Params",
+    "PeakMemory",
     "Predicted",
     "Training",
     "ZeroCost",
@@ -53,7 +61,11 @@ if TYPE_CHECKING:
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
+    from nastk.oracles.energy import Energy
     from nastk.oracles.latency import Latency, Measurement
+    from nastk.oracles.memory import PeakMemory
+    from nastk.oracles.microcontroller import Microcontroller
+    from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
     from nastk.oracles.zerocost import ZeroCost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -124,6 +124,11 @@ class Oracle(ABC):
     def source_at(self, fidelity: float | None) -> str:
         """Where values at a fidelity come from; by default :attr:`source`, whatever the fidelity."""
         return self.source
+
+    def keys(self, archs: Archs) -> list[Hashable]:
+        """One hashable for each architecture, equal where one evaluation tells the values of both; see
+        :attr:`per_network`."""
+        return self.space.keys(archs)
 
     def search_proxies(self) -> Any:
         """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""

@@ -20,7 +20,8 @@ class Goal:
     """One objective by names.
 
     Args:
-        metric: of a table, "params" or "flops" of the space, or "accuracy" and "latency" as `nastk.run` finds them.
+        metric: of a table, "params" or "flops" of the space, or "accuracy", "latency", "energy" and "peak_memory" as
+            `nastk.run` finds them.
         device: of a latency or energy.
         epochs: the fidelity; by default the highest.
         direction: "min" or "max"; by default the metric's own.

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-import gc
-import os
+import contextlib
 import tempfile
-import time
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from math import comb
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nastk.devices import describe_device
-from nastk.errors import InvalidValue, NastkError
+from nastk.errors import DataWarning, InvalidValue
 from nastk.evaluation import reason_of
-from nastk.oracles.base import Evaluation, Oracle, Values
-from nastk.runtimes._calibration import read_calibration
-from nastk.runtimes.base import Runtime, runtime_class
+from nastk.oracles._on_runtime import RuntimeOracle
+from nastk.oracles._rounds import Candidate, Conditions, Group, Limits, Measurement
+from nastk.oracles.base import Evaluation
+from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
+from nastk.runtimes._onnx_export import sharing_exports
+from nastk.runtimes.base import Runtime
 from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.precisions import WithPrecision
 
-ADJUSTED = 5
-"""Least number of networks in a round whose times are divided by the round's speed. With fewer, the speed of a round
-cannot be distinguished from that of its networks."""
+__all__ = ["Conditions", "Latency", "Measurement"]
 
+CHECKS = 4
+"""Batches on which a precision below float32 is compared with PyTorch's outputs; float32 is compared on one."""
 
-@dataclass(frozen=True)
-class Measurement:
-    """Latency of one network.
-
-    Args:
-        median: ms a batch, over all timed runs.
-        low, high: 95 % interval of the median, ms (order statistics of the rounds' medians).
-        spread: standard deviation of a single run, ms, from the quartiles of all runs.
-        repeats: number of timed runs.
-        peak_memory: peak MB (10^6 bytes) of weights, input and live activations during one forward pass, as the runtime
-            counts them (`Runtime.peak_memory`); NaN where it does not.
-        seconds: duration of the measurement, building included.
-    """
-
-    median: float
-    low: float
-    high: float
-    spread: float
-    repeats: int
-    peak_memory: float
-    seconds: float
+LONG = 120.0
+"""Seconds of making networks ready to run from which on a measurement says so."""
 
 
-class Latency(Oracle):
-    """Median latency (ms) of a network's forward pass on a device of this machine, an expensive oracle.
+class Latency(RuntimeOracle):
+    """Latency (ms) of a network's forward pass on a device of this machine, an expensive oracle.
 
-    Networks are measured round-robin: in each round each network is built, warmed up, timed run by run and freed. Other
-    work on the machine slows runs down for seconds at a time, and memory layout differs from build to build; runs of
-    several rounds average over both, so that few of them rank networks better than many runs in one go. A processor
-    may also change its speed for minutes, for all networks alike: where at least `ADJUSTED` networks are measured
-    together, each round's times are divided by that round's speed (:func:`round_speeds`), 1 for the median round.
-    One run is timed by the runtime (`Runtime.timer`): with PyTorch the CPU by the wall clock, CUDA by events.
+    Networks are visited in turn, in another order each time, and each visit warms a network up and times a few runs;
+    every now and then all are built anew, since where weights lie in memory matters. With at least
+    `nastk.oracles._timing.ADJUSTED` networks, the machine's speed at each moment is fitted from the neighbouring visits
+    of other networks and taken out: a processor's speed changes with what runs beside, within milliseconds and over
+    minutes, for all networks alike.
+
+    One run is timed by the runtime (`Runtime.timer`): with PyTorch the CPU by the wall clock, CUDA by events. With one
+    CPU thread the processor time of the runtime's threads is read beside it (Linux). Where nothing disturbed the
+    measurement, the value is the wall time. Where other work did (:attr:`conditions` says what), it is the processor
+    time, at the speed of the machine's fastest tenth: the nearest to a machine of one's own. The interval is that of
+    another such measurement, so it is wider then.
+
+    Outputs are compared with those of PyTorch in eager mode and float32: float32 that differs by more than a
+    thousandth is a failure of that network, a lower precision far from it a warning (`Measurement.agreement`).
 
     A network that cannot be built or run, whatever its constructor or forward pass raises, gets NaN, and
     :attr:`reasons` says why, by its text; the others are measured.
@@ -69,23 +58,33 @@ class Latency(Oracle):
         device: "this" (the CPU), "cpu", or a torch device such as "cuda", "cuda:1", "mps".
         runtime: a name (``nastk list runtimes``) such as "torch" or "onnx", ``file.py:Class``, or a class that derives
             from :class:`nastk.runtimes.base.Runtime`.
-        batch: images a run.
+        batch: inputs a run.
         threads: CPU threads.
-        rounds: visits to each network; with fewer than six the interval rests on single runs.
-        warmup: seconds, and at least two runs, before the timing of each round.
-        min_repeats, max_repeats, max_seconds: limits of a network's timed runs, shared equally by the rounds.
-        tolerance: a round ends early when half the interval of its median is below this share of the median.
+        rounds: least number of visits to each network.
+        builds: how often each network is built.
+        warmup: seconds, and at least one run, before the timing of each visit.
+        min_repeats, max_repeats: of a network's timed runs.
+        max_seconds: of a network's visits; processor time where it is known, so that a busy machine is measured as
+            often, for up to `PATIENCE` times as long.
+        tolerance: the measurement ends early when the 95 % interval of each median, the machine's level aside, is
+            narrower than this share of it to either side.
         together: how many networks are measured together; an interruption loses them.
         progress: called with (done, total) once an architecture.
-        precision: "fp32", or another one that the runtime has: "fp16", "bf16", "int8".
+        precision: "fp32", or another one that the runtime has: "fp16", "bf16", "int8". Where the space chooses it
+            (`nastk.spaces.precisions.WithPrecision`) networks run in that of their row.
         calibration: inputs ``(n, ...)`` for int8's ranges of activations, as an array or the path of a .npy file; by
             default random ones.
         build_options: of `SearchSpace.build` (classes, input size).
 
+    Attributes:
+        reasons: why networks failed, by their text.
+        conditions: under what each set of networks was measured, in order.
+
     Raises:
         UnknownName: no such runtime.
         MissingExtra: what the runtime needs is not installed.
-        InvalidValue: an option below its least value, or a device that does not exist or is none of the runtime's.
+        InvalidValue: an option below its least value, a device that does not exist or is none of the runtime's, or a
+            precision that it has not.
         Unsupported: the space builds no networks.
         NastkError: this machine has no such device.
     """
@@ -102,9 +101,10 @@ class Latency(Oracle):
         batch: int = 1,
         threads: int = 1,
         rounds: int = 6,
-        warmup: float = 0.03,
+        builds: int = 3,
+        warmup: float = 0.005,
         min_repeats: int = 12,
-        max_repeats: int = 300,
+        max_repeats: int = 3000,
         max_seconds: float = 0.6,
         tolerance: float = 0.01,
         together: int = 25,
@@ -113,37 +113,28 @@ class Latency(Oracle):
         calibration: Any = None,
         **build_options: Any,
     ):
-        import torch
-
-        least = {"batch": batch, "threads": threads, "rounds": rounds, "min_repeats": min_repeats, "together": together}
+        least = {
+            "batch": batch, "threads": threads, "rounds": rounds, "builds": builds, "min_repeats": min_repeats,
+            "together": together,
+        }  # fmt: skip
         for option, value in least.items():
             if value < 1:
                 raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
         if max_repeats < min_repeats:
             raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
-        space.need_networks(self.name)
-        self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
-        self.rounds, self.warmup, self.min_repeats, self.max_repeats = rounds, warmup, min_repeats, max_repeats
-        self.max_seconds, self.tolerance, self.together, self.progress = max_seconds, tolerance, together, progress
-        self.precision = precision
-        self.calibration = str(calibration) if isinstance(calibration, (str, os.PathLike)) else calibration
-        self.build_options = build_options
-        self._runtime = runtime_class(runtime)(device, threads, precision, read_calibration(calibration))
-        self.reasons: dict[str, str] = {}
-        self.source = (
-            f"measured on {describe_device(self._runtime.device)}, {self._runtime.label}, batch {batch}, "
-            f"{threads} thread{'s' * (threads > 1)}"
-        )
-        torch.zeros(1, device=self._runtime.device)  # a device that does not work fails here, not at the first network
+        super().__init__(space, device, runtime, batch, threads, precision, calibration, **build_options)
+        self.rounds, self.builds, self.warmup = rounds, builds, warmup
+        self.min_repeats, self.max_repeats, self.max_seconds = min_repeats, max_repeats, max_seconds
+        self.tolerance, self.together, self.progress = tolerance, together, progress
+        self.conditions: list[Conditions] = []
+        self._exporting: dict[bytes, Any] = {}
+        self._warned = self._settled = False
+        self.source = f"measured on {self.setting}"
 
-    def describe(self) -> dict[str, Any]:
-        where = {"device": self.device, "runtime": self.runtime, "threads": self.threads, "batch": self.batch}
-        if self.precision != "fp32":  # left out where it is, as in the studies of before there was a choice
-            where["precision"] = self.precision
-        if self.calibration is not None:
-            named = isinstance(self.calibration, str)
-            where["calibration"] = self.calibration if named else f"array of {len(self.calibration)}"
-        return {"oracle": "latency", **where, **self.build_options}
+    def _runtime_of(self, arch: Archs) -> Runtime:
+        if isinstance(self.space, WithPrecision):
+            return self._runtimes[self.space.precision_of(arch)[0]]
+        return self._runtime
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         if fidelity is not None:
@@ -151,7 +142,8 @@ class Latency(Oracle):
         found = self.measure_many(archs)
         return Evaluation(
             np.array([m.median for m in found], dtype=np.float64),
-            np.array([(m.high - m.low) / 3.92 for m in found], dtype=np.float64),  # 2 x 1.96 standard deviations
+            # of the value: half the interval is for the difference of two runs
+            np.array([(m.high - m.low) / 3.92 / np.sqrt(2) for m in found], dtype=np.float64),
             np.array([m.seconds for m in found], dtype=np.float64),
         )
 
@@ -161,151 +153,163 @@ class Latency(Oracle):
         Raises:
             Exception: whatever the network raises while it is built or run.
         """
-        candidate = _Candidate(self.space.as_archs(arch)[0])
-        with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
-            for _ in range(self.rounds):
-                self._visit(candidate, Path(folder) / f"network{self._runtime.suffix}")
-        return candidate.measurement()
+        candidate = self._candidate(self.space.as_archs(arch)[0])
+        self._measure_set([candidate], lambda share: None)
+        if candidate.error is not None:
+            raise candidate.error
+        return candidate.measurement
 
     def measure_many(self, archs: Any) -> list[Measurement]:
         """Measure architectures round-robin; one that fails gets NaN, no repeats, and an entry in :attr:`reasons`."""
         archs = self.space.as_archs(archs)
         found: list[Measurement] = []
         for start in range(0, len(archs), self.together):
-            found += self._measure_together(archs[start : start + self.together], start, len(archs))
+            candidates = [self._candidate(arch) for arch in archs[start : start + self.together]]
+            self._measure_set(candidates, _Reporter(self.progress, start, len(candidates), len(archs)))
+            for candidate in candidates:
+                if candidate.error is not None:
+                    self.reasons[self.space.format(candidate.arch)] = reason_of(candidate.error)
+            found += [candidate.measurement for candidate in candidates]
         return found
 
-    def _measure_together(self, archs: Archs, before: int, total: int) -> list[Measurement]:
-        candidates = [_Candidate(arch) for arch in archs]
-        visits, reported = 0, 0
-        with self._runtime.running(), tempfile.TemporaryDirectory() as folder:
-            for _ in range(self.rounds):
-                for i, candidate in enumerate(candidates):
-                    try:
-                        if not candidate.failed:
-                            self._visit(candidate, Path(folder) / f"{i}{self._runtime.suffix}")
-                    except NastkError:
-                        raise
-                    except (Exception, SystemExit) as error:  # the network's, or an operator that the runtime lacks
-                        candidate.failed = True
-                        self.reasons[self.space.format(candidate.arch)] = reason_of(error)
-                    visits += 1
-                    if self.progress and visits // self.rounds > reported:
-                        reported += 1
-                        self.progress(before + reported, total)
-        measured = [candidate for candidate in candidates if not candidate.failed]
-        if len(measured) >= ADJUSTED:
-            speeds = round_speeds(np.array([[np.median(times) for times in c.rounds] for c in measured]).T)
-            for candidate in measured:
-                candidate.rounds = [times / speed for times, speed in zip(candidate.rounds, speeds, strict=True)]
-        return [candidate.measurement() for candidate in candidates]
+    def _candidate(self, arch: Archs) -> Candidate:
+        return Candidate(arch, self._runtime_of(arch))
 
-    def _visit(self, candidate: _Candidate, exported: Path) -> None:
-        """Build, warm up, time and free a network once; `exported` keeps a runtime's own form from round to round."""
-        import torch
+    # ---- a set of networks
 
-        from nastk.oracles._networks import build_network
+    def _measure_set(self, candidates: list[Candidate], report: Callable[[float], None]) -> None:
+        """Measure networks together, as many at a time as memory holds."""
+        waiting, done = list(candidates), 0
+        self._warn_of_preparing(candidates)
+        with self._runtime.running(), tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            if len(self._runtimes) > 1:  # a network in several precisions is exported once
+                stack.enter_context(sharing_exports())
+                stack.callback(self._exporting.clear)
+            for i, candidate in enumerate(candidates):
+                candidate.file = Path(folder) / f"{i}{candidate.runtime.suffix}"
+            while waiting:
+                group = Group(self._limits, waiting, self._prepare, self._reads_processor)
+                count = group.build(first=True)
+                waiting = waiting[count:]
+                self._settle()
+                group.measure(partial(_report_part, report, done / len(candidates), count / len(candidates)))
+                if group.conditions is not None:
+                    self.conditions.append(group.conditions)
+                done += count
+        report(1.0)
+        for runtime in self._runtimes.values():
+            self._warn_of_outputs(runtime, [c.agreement for c in candidates if c.runtime is runtime and c.agreement])
 
-        started, runtime = time.perf_counter(), self._runtime
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                shape = (self.batch, *self.space.input_shape(**self.build_options))
-                tokens = self.space.vocabulary(**self.build_options)
-                x = (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(runtime.device)
-                model = None
-                if not exported.exists():  # where the runtime runs the module itself, it never does
-                    model = build_network(self.space, candidate.arch, **self.build_options)
-                    model = model.eval().to(runtime.device)
-            with torch.inference_mode():
-                if runtime.reports_memory and model is not None and not candidate.rounds:
-                    candidate.peak_memory = runtime.peak_memory(model, x)
-                candidate.rounds.append(self._time(runtime.timer(runtime.prepare(model, x, exported))))
-        finally:
-            candidate.seconds += time.perf_counter() - started
-
-    # ---- timing
-
-    def _time(self, run: Callable[[], float]) -> Values:
-        """Milliseconds of each timed run of one round."""
-        least, most = -(-self.min_repeats // self.rounds), -(-self.max_repeats // self.rounds)
-        collecting = gc.isenabled()
-        gc.disable()  # a collection would take milliseconds of one run
-        try:
-            begun, runs = time.perf_counter(), 0
-            while runs < 2 or time.perf_counter() - begun < self.warmup:
-                run()
-                runs += 1
-            begun = time.perf_counter()
-            times: list[float] = []
-            while len(times) < most:
-                times.append(run())
-                if len(times) >= least and time.perf_counter() - begun > self.max_seconds / self.rounds:
-                    break
-                if len(times) >= max(least, 10) and len(times) % 5 == 0:
-                    low, median, high = median_interval(np.array(times))
-                    if high - low <= 2 * self.tolerance * median:
-                        break
-            return np.array(times)
-        finally:
-            if collecting:
-                gc.enable()
-
-
-class _Candidate:
-    """A network under measurement: milliseconds of the timed runs of each round so far."""
-
-    def __init__(self, arch: Archs):
-        self.arch = arch
-        self.rounds: list[Values] = []
-        self.peak_memory = float("nan")
-        self.seconds = 0.0
-        self.failed = False
-
-    def measurement(self) -> Measurement:
-        if self.failed:
-            nan = float("nan")
-            return Measurement(nan, nan, nan, nan, 0, nan, self.seconds)
-        times = np.concatenate(self.rounds)
-        medians = np.array([np.median(r) for r in self.rounds])
-        low, _, high = median_interval(medians if len(medians) >= 6 else times)
-        median = float(np.median(times))
-        quartiles = np.percentile(times, [25, 75])
-        spread = float(quartiles[1] - quartiles[0]) / 1.349  # interquartile range of a standard normal
-        return Measurement(
-            median, min(low, median), max(high, median), spread, len(times), self.peak_memory, self.seconds
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            self.rounds, self.builds, self.warmup, self.min_repeats, self.max_repeats, self.max_seconds, self.tolerance
         )
 
+    @property
+    def _reads_processor(self) -> bool:
+        return self._runtime.device.type == "cpu" and self.threads == 1
 
-def round_speeds(medians: Values, sweeps: int = 3) -> Values:
-    """How slow each round was for all networks alike, shape ``(rounds,)``, 1 for the median round.
+    def _settle(self) -> None:
+        """Bring the device to its clock of steady work, once."""
+        if not self._settled:
+            self._settled = True
+            self._runtime.settle()
 
-    Fits ``log ms = round + network`` to ``(rounds, networks)`` medians by median polish (Tukey, Exploratory Data
-    Analysis, 1977), which single disturbed visits do not move.
-    """
-    logs = np.log(medians)
-    rounds = np.median(logs, axis=1)
-    for _ in range(sweeps):
-        networks = np.median(logs - rounds[:, None], axis=0)
-        rounds = np.median(logs - networks, axis=1)
-    return np.exp(rounds - np.median(rounds))
+    def _warn_of_preparing(self, candidates: list[Candidate]) -> None:
+        """Say so once, where a runtime needs minutes before it can time anything."""
+        seconds = sum(c.runtime.seconds_to_prepare for c in candidates)
+        if seconds >= LONG and not self._warned:
+            self._warned = True
+            runtimes = " and ".join(dict.fromkeys(c.runtime.name for c in candidates))
+            warnings.warn(
+                f"{runtimes}: making these {len(candidates)} networks ready to run takes about {seconds / 60:.0f} min",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def _warn_of_outputs(self, runtime: Runtime, found: list[Agreement]) -> None:
+        far = [a for a in found if a.cosine < LEAST_COSINE]
+        if far:
+            warnings.warn(
+                f"{runtime.label}: the outputs of {len(far)} of {len(found)} networks are far from float32's "
+                f"(cosine below {LEAST_COSINE:g}); the farthest: {min(far, key=lambda a: a.cosine).describe()}",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def _prepare(self, candidate: Candidate) -> int:
+        """Build a network and make it ready; the first time, check what it answers. Returns its bytes of weights."""
+        import torch
+
+        runtime, file = candidate.runtime, candidate.file
+        candidate.run = None  # frees the network of before
+        if file.exists():  # where the runtime runs the module itself, it never does
+            model, x = None, self._inputs(seed=0)
+        else:
+            model, x = self._exported(candidate)
+        with torch.inference_mode():
+            first = not candidate.prepared
+            if runtime.reports_memory and model is not None and first:
+                candidate.peak_memory = runtime.peak_memory(model, x)
+            candidate.run = runtime.prepare(model, x, file)
+            if first and model is not None and (runtime.name, runtime.precision) != ("torch", "fp32"):
+                candidate.agreement = self._check(candidate, model, x)
+        if model is not None:
+            candidate.bytes = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+        candidate.prepared = True
+        return candidate.bytes
+
+    def _exported(self, candidate: Candidate) -> tuple[Any, Any]:
+        """The network and an input batch; one that several precisions export is the same object for all of them."""
+        if not isinstance(self.space, WithPrecision) or not candidate.runtime.suffix:
+            return self._network(candidate.arch)
+        key = candidate.arch[:-1].tobytes()
+        if key not in self._exporting:
+            self._exporting[key] = self._network(candidate.arch)
+        return self._exporting[key]
+
+    def _check(self, candidate: Candidate, model: Any, x: Any) -> Agreement | None:
+        """Compare what the runtime answers with PyTorch's own outputs.
+
+        Raises:
+            RuntimeError: float32 outputs are others.
+        """
+        import torch
+
+        runtime, run = candidate.runtime, candidate.run
+        assert run is not None
+        expected, found = [_first(model(x)).cpu()], [runtime.output(run())]
+        if runtime.precision != "fp32":
+            for i in range(CHECKS - 1):
+                other = self._inputs(seed=i + 1)
+                expected.append(_first(model(other)).cpu())
+                found.append(runtime.output(runtime.prepare(model, other, candidate.file)()))
+        if not all(torch.isfinite(e).all() for e in expected):
+            return None  # the network itself answers no numbers, with these weights: nothing to agree with
+        agreed = agreement(torch.cat(expected), torch.cat(found))
+        if runtime.precision == "fp32" and not agreed.difference <= TOLERANCE:
+            raise RuntimeError(
+                f"{runtime.label} answers other outputs than PyTorch: {agreed.describe()}; allowed is {TOLERANCE:g}"
+            )
+        return agreed
 
 
-def median_interval(times: Values) -> tuple[float, float, float]:
-    """Lower bound, median and upper bound of the 95 % order-statistic interval of the median.
-
-    The k-th least and k-th greatest of n enclose the median unless fewer than k of n fair coins fall on one side; k is
-    the greatest for which that is at most 5 % likely. Below six values no such k exists, and the bounds are the range.
-    """
-    ordered = np.sort(times)
-    k = _interval_rank(len(ordered))
-    return float(ordered[k - 1]), float(np.median(ordered)), float(ordered[-k])
+def _report_part(report: Callable[[float], None], before: float, part: float, share: float) -> None:
+    report(before + share * part)
 
 
-@lru_cache(maxsize=1024)
-def _interval_rank(n: int) -> int:
-    rank, tail = 0, 0.5**n
-    while tail <= 0.025:
-        rank += 1
-        tail += comb(n, rank) / 2**n
-    return max(rank, 1)
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, (list, tuple)) else output
+
+
+class _Reporter:
+    """Translates the share of a set that is measured to a count of architectures, each told once."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, before: int, count: int, total: int):
+        self.progress, self.before, self.count, self.total, self.told = progress, before, count, total, 0
+
+    def __call__(self, share: float) -> None:
+        while self.progress and self.told < int(share * self.count + 1e-9):
+            self.told += 1
+            self.progress(self.before + self.told, self.total)

@@ -22,6 +22,11 @@ class PeakMemory(TorchDispatchMode):
         self.peak = 0
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # so that PyTorch does not import all of torch._dynamo, which takes seconds, to hide the mode from torch.compile
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         inputs = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}

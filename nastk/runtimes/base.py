@@ -51,6 +51,8 @@ class Runtime(ABC):
         precisions: of :data:`PRECISIONS`, those that it has.
         suffix: ending of the file that it runs a network from (".onnx"), written once a network by :meth:`export`;
             empty where it runs the PyTorch module itself.
+        seconds_to_prepare: roughly what making a network ready takes on one thread, the export of its file included;
+            zero where it is no more than a few tenths.
         reports_memory: whether :meth:`peak_memory` answers.
         requires: modules that must be importable.
         extra: the extra of nastk that brings them; empty for a runtime of another package.
@@ -62,12 +64,14 @@ class Runtime(ABC):
         InvalidValue: a device that the runtime does not run on, a precision that it has not, fewer threads than one.
         NastkError: this machine has no such device.
         MissingExtra: a module of `requires` is not installed.
+        Unsupported: a precision that the runtime has, but not on this machine.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     suffix: ClassVar[str] = ""
+    seconds_to_prepare: ClassVar[float] = 0.0
     reports_memory: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
@@ -92,6 +96,14 @@ class Runtime(ABC):
             raise InvalidValue(f"calibration is of int8, and the precision is {precision}; leave it out")
         self.device = torch_device(device)
         self.threads, self.precision, self.calibration = threads, precision, calibration
+        self.import_required()
+
+    def import_required(self) -> None:
+        """Import the modules of `requires`, or say which is missing.
+
+        Raises:
+            MissingExtra: a module is not installed.
+        """
         for module in self.requires:
             if self.extra:
                 import_extra(module, self.extra)
@@ -179,11 +191,11 @@ class Runtime(ABC):
         raise Unsupported(f"the {self.name} runtime runs PyTorch modules as they are and exports none")
 
     def output(self, result: Any) -> torch.Tensor:
-        """The network's (first) output in what a run returned, as a tensor on the CPU."""
+        """The network's (first) output in what a run returned, as a tensor on the CPU; float32 where it was less."""
         import torch
 
-        first = result[0] if isinstance(result, list | tuple) else result
-        return torch.as_tensor(first).cpu()
+        first = torch.as_tensor(result[0] if isinstance(result, list | tuple) else result).cpu()
+        return first.float() if first.dtype in (torch.float16, torch.bfloat16) else first
 
     def calibration_batches(self, inputs: torch.Tensor) -> list[torch.Tensor]:
         """Batches of the shape of `inputs` to calibrate int8 on: those given, else :data:`CALIBRATED_ON` random inputs.
@@ -218,6 +230,12 @@ class Runtime(ABC):
         """Wait until what was started on the device is done."""
         synchronise(self.device)
 
+    def settle(self) -> None:
+        """Bring the device to the speed of steady work; called once before the first timing, within :meth:`running`.
+
+        Nothing where the speed does not depend on what ran before.
+        """
+
     def timer(self, run: Run) -> Callable[[], float]:
         """A function that runs the prepared network once and returns the milliseconds until its results were there.
 
@@ -249,6 +267,16 @@ class Runtime(ABC):
 
     def __repr__(self) -> str:
         return f"<runtime {self.label} on {self.device}, {self.threads} thread{'s' * (self.threads > 1)}>"
+
+
+def make_runtime(
+    kind: type[Runtime], device: str = "this", threads: int = 1, precision: str = "fp32", calibration: Any = None
+) -> Runtime:
+    """A runtime; one of a user's own that has float32 alone need not know of precisions."""
+    options: dict[str, Any] = {} if precision == "fp32" else {"precision": precision}
+    if calibration is not None:
+        options["calibration"] = calibration
+    return kind(device, threads, **options)
 
 
 def runtime_class(name: str | type[Runtime]) -> type[Runtime]:

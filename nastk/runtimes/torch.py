@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from nastk.runtimes._conversion import converted
 from nastk.runtimes.base import Run, Runtime
+
+SETTLED = 0.02
+"""A GPU's clock is settled when the latest times of the same work are no further apart than this share of them."""
 
 
 class Torch(Runtime):
-    """Calls the module. CUDA is timed by events, everything else by the wall clock."""
+    """Calls the module. CUDA is timed by events, everything else by the wall clock.
+
+    fp16 and bf16 run a copy of the module whose weights were converted, on inputs in the same precision.
+    """
 
     name = "torch"
     devices = ("cpu", "cuda", "mps")
+    precisions = ("fp32", "fp16", "bf16")
     reports_memory = True
 
     def describe(self) -> str:
@@ -21,7 +30,18 @@ class Torch(Runtime):
         return f"{self.name} {torch.__version__.split('+')[0]}"
 
     def _prepare(self, source: Any, inputs: Any) -> Run:
-        return lambda: source(inputs)
+        network, inputs = converted(source, inputs, self.precision)
+        return lambda: network(inputs)
+
+    def settle(self) -> None:
+        """Keep a CUDA device busy until its clock is steady, two seconds at most: idle, it runs at a lower one."""
+        import torch
+
+        if self.device.type != "cuda":
+            return
+        matrix = torch.zeros(2048, 2048, device=self.device)
+        timed = self.timer(lambda: [matrix @ matrix for _ in range(10)])
+        _repeat_until_steady(timed)
 
     def timer(self, run: Run) -> Callable[[], float]:
         """Milliseconds of one run: on CUDA between two events of the module's stream, elsewhere by the wall clock."""
@@ -46,6 +66,7 @@ class Torch(Runtime):
         """
         import torch
 
+        network, inputs = converted(network, inputs, self.precision)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             network(inputs)
@@ -57,3 +78,13 @@ class Torch(Runtime):
         with PeakMemory() as tracker:
             network(inputs)
         return (held + tracker.peak) / 1e6
+
+
+def _repeat_until_steady(timed: Callable[[], float], latest: int = 8, seconds: float = 2.0) -> None:
+    """Call until `latest` times in a row are within :data:`SETTLED` of the least of them, or `seconds` have passed."""
+    begun, times = time.perf_counter(), [timed()]
+    while time.perf_counter() - begun < seconds:
+        times.append(timed())
+        last = times[-latest:]
+        if len(last) == latest and max(last) <= (1 + SETTLED) * min(last):
+            return

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 from failing import REASONS, Failing
-from scipy.stats import binom
 from torch import nn
 
 import nastk
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue, MissingExtra, NastkError, Unsupported
 from nastk.oracles import Latency
-from nastk.oracles.latency import median_interval, round_speeds
 from nastk.testing import check_oracle
 
 SPACE = nastk.space("nasbench201")
@@ -201,28 +199,17 @@ def test_peak_memory_is_the_same_each_time():
     assert oracle.measure(EVERYTHING).peak_memory == oracle.measure(EVERYTHING).peak_memory
 
 
-def test_the_speed_of_rounds_is_found_in_spite_of_disturbed_visits():
-    networks, rounds = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0]), np.array([1.0, 1.7, 1.0, 1.8, 1.0])
-    medians = rounds[:, None] * networks
-    medians[0, 2] *= 4
-    medians[3, 5] *= 3
-    assert np.allclose(round_speeds(medians), rounds)
-
-
 def test_a_processor_that_changes_its_speed_between_rounds_does_not_change_the_order(clock: Clock):
     class Slowing(nastk.SearchSpace):
         name = "slowing"
         choices = (nastk.Choice("ms", ("2", "3", "5", "6", "9", "12")),)
-        visits = 0
 
         def build(self, arch, **options):
-            slow = 1.5 if self.visits < 15 else 1.0  # until the middle of the third of five rounds
-            self.visits += 1
-            ms = slow * int(self.choices[0].options[int(arch[0])])
+            ms = int(self.choices[0].options[int(arch[0])])
 
             class Sleep(nn.Module):
                 def forward(self, x):
-                    time.sleep(ms / 1000)
+                    time.sleep(ms / 1000 * (1.5 if time.perf_counter() % 0.4 < 0.25 else 1.0))
                     return x
 
             return Sleep()
@@ -232,15 +219,6 @@ def test_a_processor_that_changes_its_speed_between_rounds_does_not_change_the_o
 
     values = Latency(Slowing(), **{**QUICK, "rounds": 5, "min_repeats": 25})(Slowing().enumerate())
     assert (np.diff(values) > 0).all()
-
-
-@pytest.mark.parametrize("n", [6, 9, 17, 50, 300])
-def test_the_median_interval_covers_at_least_95_percent_and_no_narrower_one_does(n: int):
-    low, median, _ = median_interval(np.arange(n, dtype=float))
-    rank = int(low) + 1
-    assert 1 - 2 * binom.cdf(rank - 1, n, 0.5) >= 0.95
-    assert 1 - 2 * binom.cdf(rank, n, 0.5) < 0.95
-    assert median == (n - 1) / 2
 
 
 @pytest.mark.alone
@@ -272,7 +250,7 @@ def test_devices_that_are_not_here_are_an_error_that_lists_those_that_are():
         Latency(SPACE, device="cuda:1", runtime="onnx")
 
 
-@pytest.mark.parametrize("option", ["batch", "threads", "rounds", "min_repeats", "together"])
+@pytest.mark.parametrize("option", ["batch", "threads", "rounds", "builds", "min_repeats", "together"])
 def test_options_below_one_are_refused(option: str):
     with pytest.raises(InvalidValue, match=f"{option} is 0"):
         Latency(SPACE, **{option: 0})

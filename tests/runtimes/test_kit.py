@@ -155,6 +155,72 @@ class Exporting(Plain):
         return super()._prepare(torch.load(source, weights_only=False), inputs)
 
 
+class Strewing(Exporting):
+    def export(self, network: torch.nn.Module, inputs: torch.Tensor, file: Path) -> None:
+        super().export(network, inputs, file)
+        (file.parent / "weights").touch()
+
+
+class Quantised(Plain):
+    """int8 by rounding to the range of the calibration inputs, and of each output."""
+
+    precisions = ("fp32", "int8")
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "fp32":
+            return super()._prepare(source, inputs)
+        most = max(float(batch.abs().max()) for batch in self.calibration_batches(inputs)) / 127
+        return lambda: source((inputs / most).round().clamp(-127, 127) * most)
+
+
+class Uncalibrated(Quantised):
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        return Plain._prepare(self, source, inputs)
+
+
+class Halved(Plain):
+    """Converts the network that it was given."""
+
+    precisions = ("fp32", "fp16")
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "fp32":
+            return super()._prepare(source, inputs)
+        found = source.half()(inputs.half()).float()
+        return lambda: found
+
+
+class Noisy(Plain):
+    precisions = ("fp32", "bf16")
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "fp32":
+            return super()._prepare(source, inputs)
+        return lambda: -source(inputs)
+
+
+class Unconverted(Plain):
+    precisions = ("fp32", "bf16")
+
+    def output(self, result: Any) -> torch.Tensor:
+        found: torch.Tensor = result
+        return found
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "fp32":
+            return super()._prepare(source, inputs)
+        return lambda: source(inputs).bfloat16()
+
+
+class Anyhow(Plain):
+    """Takes precisions that it does not declare."""
+
+    precisions = ("fp32", "fp16")
+
+    def __init__(self, device: str = "this", threads: int = 1, precision: str = "fp32", calibration: Any = None):
+        super().__init__(device, threads, "fp32" if precision == "bf16" else precision, calibration)
+
+
 class ExportingAgain(Exporting):
     def prepare(self, network: Any, inputs: torch.Tensor, file: Path | None = None) -> Any:
         if network is not None and file is not None:
@@ -162,18 +228,69 @@ class ExportingAgain(Exporting):
         return super().prepare(network, inputs, file)
 
 
+LONG = [pytest.mark.long]
+"""Of runtimes that prepare for many seconds: a kit prepares three networks."""
+
+
+def settings() -> list[Any]:
+    """Every registered runtime and precision."""
+    return [
+        pytest.param(name, precision, marks=LONG if runtime_class(name).seconds_to_prepare > 20 else [])
+        for name in RUNTIMES.names()
+        for precision in runtime_class(name).precisions
+    ]
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", RUNTIMES.names())
-def test_every_runtime_keeps_the_contract(name: str, device: str) -> None:
+@pytest.mark.parametrize(("name", "precision"), settings())
+def test_every_runtime_keeps_the_contract(name: str, precision: str, device: str) -> None:
     cls = runtime_class(name)
     if not cls.available():
-        pytest.skip(f"the runtime {name} needs {', '.join(cls.requires)}: pip install 'nastk[{cls.extra}]'")
+        what = f"pip install 'nastk[{cls.extra}]'" if cls.extra else "a C++ compiler"
+        pytest.skip(f"the runtime {name} needs {', '.join(cls.requires)}: {what}")
     if device not in (*cls.devices, "this"):
         pytest.skip(f"the runtime {name} runs on {', '.join(cls.devices)} only")
-    check_runtime(name, device)
+    try:
+        check_runtime(name, device, precision=precision)
+    except Unsupported as error:
+        pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("cls", [Plain, Exporting])
+class Lacking(Plain):
+    precisions = ("fp32", "bf16")
+
+    def __init__(self, device: str = "this", threads: int = 1, precision: str = "fp32", calibration: Any = None):
+        super().__init__(device, threads, precision, calibration)
+        if precision == "bf16":
+            raise Unsupported("this processor has no bf16")
+
+
+def test_the_kit_leaves_out_a_precision_that_the_machine_lacks_unless_asked_for_it() -> None:
+    check_runtime(Lacking)
+    with pytest.raises(Unsupported, match="this processor has no bf16"):
+        check_runtime(Lacking, precision="bf16")
+
+
+class Late(Plain):
+    precisions = ("fp32", "bf16")
+
+    def _prepare(self, source: Any, inputs: torch.Tensor) -> Any:
+        if self.precision == "bf16":
+            raise Unsupported("late")
+        return super()._prepare(source, inputs)
+
+
+def test_what_is_unsupported_later_than_in_the_constructor_is_not_passed_over() -> None:
+    with pytest.raises(Unsupported, match="late"):
+        check_runtime(Late)
+
+
+def test_the_kit_refuses_a_precision_that_is_not_declared() -> None:
+    with pytest.raises(InvalidValue, match="the runtime plain declares fp32, not int8"):
+        check_runtime(Plain, precision="int8")
+
+
+@pytest.mark.parametrize("cls", [Plain, Exporting, Quantised])
 def test_the_kit_takes_a_class(cls: type[Runtime]) -> None:
     check_runtime(cls)
 
@@ -191,6 +308,12 @@ def test_the_kit_takes_a_class(cls: type[Runtime]) -> None:
         (Anywhere, "a device that does not exist"),
         (ThreadHungry, "another number of threads"),
         (ExportingAgain, "where its file exists"),
+        (Strewing, "which begins with another name"),
+        (Uncalibrated, "calibrated on inputs of a thousandth of the range"),
+        (Halved, "weights were changed"),
+        (Noisy, "in bf16 has a cosine of"),
+        (Unconverted, "must be float32 whatever the precision is"),
+        (Anyhow, "bf16, which is none of its precisions"),
     ],
 )
 def test_the_kit_finds_what_breaks_the_contract(cls: type[Runtime], what: str) -> None:
@@ -228,7 +351,7 @@ def test_a_runtime_in_another_package_has_a_name_by_its_entry_point(own: str, mo
     monkeypatch.setattr("nastk.registry.entry_points", lambda group: [point] if group == "nastk.runtimes" else [])
     monkeypatch.delitem(RUNTIMES.__dict__, "entries", raising=False)
     try:
-        assert RUNTIMES.names() == ["onnx", "pickled", "torch"]
+        assert "pickled" in RUNTIMES.names()
         check_runtime("pickled")
     finally:
         RUNTIMES.__dict__.pop("entries", None)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from nastk.errors import InvalidValue
+from nastk.runtimes._onnx_export import sharing_exports
 from nastk.runtimes.onnx import Onnx
 
 
@@ -53,3 +55,64 @@ def test_the_reason_is_the_cause_and_nothing_else_is_printed(
     assert logging.root.manager.disable == before
     said = capfd.readouterr()
     assert said.out == said.err == ""
+
+
+def network_of_two() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+
+
+def test_int8_is_a_file_of_its_own_that_holds_integers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import onnx
+
+    made, file = Onnx(precision="int8"), tmp_path / "network.onnx"
+    with torch.inference_mode():
+        made.prepare(network_of_two(), torch.randn(2, 8), file)()
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
+    weights = {tensor.data_type for tensor in onnx.load(file).graph.initializer}
+    assert onnx.TensorProto.INT8 in weights
+    assert made.label.endswith("int8 (calibrated on random inputs)")
+    said = capfd.readouterr()
+    assert said.out == said.err == ""
+
+
+def test_calibration_inputs_of_another_shape_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    made = Onnx(precision="int8", calibration=torch.zeros(4, 9))
+    with torch.inference_mode(), pytest.raises(InvalidValue, match=r"\(9,\); the networks take \(8,\)"):
+        made.prepare(network_of_two(), torch.randn(2, 8), tmp_path / "network.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operator_without_a_kernel_is_named(tmp_path: Path) -> None:
+    import onnx
+
+    file = tmp_path / "network.onnx"
+    node = onnx.helper.make_node("Unheard", ["x"], ["y"], domain="elsewhere")
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "graph", value[:1], value[1:])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("elsewhere", 1)], ir_version=10), file
+    )
+    with pytest.raises(RuntimeError, match=r"ONNX Runtime cannot run it: .*Unheard"):
+        Onnx().prepare(None, torch.ones(2), file)
+
+
+def test_within_sharing_a_network_is_exported_once_and_other_shapes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports = []
+    export = torch.onnx.export
+
+    def counted(network: nn.Module, inputs: tuple[Tensor], **options: object) -> object:
+        exports.append(tuple(inputs[0].shape))
+        return export(network, inputs, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.onnx, "export", counted)
+    network, other = network_of_two(), network_of_two()
+    with torch.inference_mode():
+        with sharing_exports():
+            for number, (each, batch) in enumerate([(network, 2), (network, 2), (other, 2), (network, 1)]):
+                Onnx().prepare(each, torch.randn(batch, 8), tmp_path / f"{number}.onnx")()
+        Onnx().prepare(network, torch.randn(2, 8), tmp_path / "4.onnx")
+    assert exports == [(2, 8), (2, 8), (1, 8), (2, 8)]
+    assert (tmp_path / "0.onnx").read_bytes() == (tmp_path / "1.onnx").read_bytes()
