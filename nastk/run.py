@@ -863,8 +863,8 @@ class _Asked:
             self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
         if (is_live(device) or command is not None) and not self.metrics:
-            measured = MEASURED_HERE if command is None else METRICS
-            known = ", ".join(("accuracy", *measured, *COUNTED, *MICROCONTROLLER))
+            measured = (*MEASURED_HERE, *MICROCONTROLLER) if command is None else METRICS
+            known = ", ".join(("accuracy", *measured, *COUNTED))
             raise InvalidValue(
                 f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
             )

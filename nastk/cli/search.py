@@ -55,7 +55,7 @@ def search(
         option(
             "--objective",
             "O",
-            "accuracy, latency[:DEVICE], energy, peak_memory, params, flops or a table's metric; may be repeated.",
+            "accuracy, latency[:DEVICE], energy, peak_memory, params, flops, arena, flash or a table's metric.",
         ),
     ] = None,
     constraint: Annotated[

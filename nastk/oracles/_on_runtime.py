@@ -40,6 +40,8 @@ class RuntimeOracle(Oracle):
 
         if batch < 1:
             raise InvalidValue(f"{self.name}: batch is {batch}, must be at least 1")
+        if "," in precision:
+            raise InvalidValue(f"{self.name} is of one precision, such as fp32; got {precision}")
         space.need_networks(self.name)
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
         self.precision, self.build_options = precision, build_options

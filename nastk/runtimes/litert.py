@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.evaluation import reason_of
-from nastk.runtimes._native_output import captured_output
+from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ class Litert(Runtime):
         precision: str = "fp32",
         calibration: torch.Tensor | None = None,
     ):
-        with _quiet():  # importing the converter warns of parts for other machines
+        with quiet():  # importing the converter warns of parts for other machines
             super().__init__(device, threads, precision, calibration)
 
     def describe(self) -> str:
@@ -65,7 +61,7 @@ class Litert(Runtime):
     def _prepare(self, source: Any, inputs: torch.Tensor) -> Run:
         from ai_edge_litert.interpreter import Interpreter
 
-        with captured_output():  # that there is an XNNPACK delegate
+        with quiet():  # that there is an XNNPACK delegate
             interpreter = Interpreter(str(source), num_threads=self.threads)
             interpreter.allocate_tensors()
         (taken,), (given, *_) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -120,7 +116,7 @@ def _converted(network: torch.nn.Module, inputs: torch.Tensor) -> bytes:
     import torch
 
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             import litert_torch
 
             content: bytes = litert_torch.convert(network, (inputs,)).model_content()
@@ -134,7 +130,7 @@ def _converted(network: torch.nn.Module, inputs: torch.Tensor) -> bytes:
 def _quantised(content: bytes, batches: list[Any]) -> bytes:
     """A float32 .tflite file in int8: static post-training quantisation, one scale a channel of the weights."""
     try:
-        with _quiet():
+        with quiet():
             from ai_edge_litert.interpreter import Interpreter
             from ai_edge_quantizer import quantizer, recipe
 
@@ -161,16 +157,3 @@ def _whole(content: bytes) -> bytes:
         if isinstance(buffer.data, bytearray):  # it lay behind; as an array it is written at once, not byte by byte
             buffer.data = np.frombuffer(buffer.data, np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress of converter and quantiser on the terminal, in warnings and in logs; errors still raise."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with captured_output(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -66,6 +66,8 @@ def test_a_runtime_that_does_not_tell_is_refused() -> None:
 
     with pytest.raises(Unsupported, match=r"the silent runtime does not tell how much memory .*; torch does"):
         PeakMemory(SPACE, runtime=Silent, **TINY)
+    with pytest.raises(InvalidValue, match="of one precision, such as fp32; got fp32,int8"):
+        PeakMemory(SPACE, precision="fp32,int8")
     with pytest.raises(InvalidValue, match="batch is 0"):
         PeakMemory(SPACE, batch=0)
 
