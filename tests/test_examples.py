@@ -109,7 +109,7 @@ def test_own_runtime(tmp_path: Path) -> None:
     assert eager.count(" ms") == exported.count(" ms") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_device_by_command(tmp_path: Path) -> None:
     said = run("device_by_command.py", tmp_path).splitlines()
     assert said[:2] == ["measured on board by ./on_board.sh ..., one call", "16 values of 8 measured networks"]

@@ -215,7 +215,7 @@ def write_files(
         failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update(), space_name)
     say_failures(failed)
     written = len(archs) - len(failed)
-    typer.echo(printable(f"{written} networks, {CSV} to fill in and {README} are in {folder}"))
+    typer.echo(printable(f"{written} network{'s' * (written > 1)}, {CSV} to fill in and {README} are in {folder}"))
 
 
 def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:

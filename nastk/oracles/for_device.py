@@ -100,9 +100,11 @@ def _readme(space: SearchSpace, space_name: str, files: NetworkFiles, names: lis
     what = f"a batch of {batch} inputs" if batch > 1 else "one input"
     kept = ".onnx.data" if any(name.endswith(FORMATS["onnx"]) for name in names) else ""
     beside = f"\nA file that ends in {kept} belongs to the network of that name: keep them together." if kept else ""
-    return f"""{len(names)} networks of the search space {space.name}, to be measured on a device.
+    several = len(names) > 1
+    files_are = f"{names[0]} to {names[-1]}: the networks" if several else f"{names[0]}: the network"
+    return f"""{len(names)} network{"s" * several} of the search space {space.name}, to be measured on a device.
 
-{names[0]} to {names[-1]}: the networks, in float32, with random weights.{beside}
+{files_are}, in float32, with random weights.{beside}
 Input: {shape}, batch first, {kind}.
 
 For each file: load it, run it some times to warm up, then time at least 30 runs of {what},

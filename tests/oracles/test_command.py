@@ -119,6 +119,16 @@ def test_onnx_files_are_written(tmp_path: Path) -> None:
     assert [d.dim_value for d in given.type.tensor_type.shape.dim] == [2, 3, 8, 8]
 
 
+@pytest.mark.slow
+def test_tflite_files_are_written(tmp_path: Path) -> None:
+    for module in ("ai_edge_litert", "ai_edge_quantizer", "litert_torch"):
+        pytest.importorskip(module, reason="needs the extra litert")
+    spec = device(tmp_path, 'cp "$1" kept.tflite; echo 1', "{tflite}")
+    small = {"channels": 4, "cells_per_stage": 1, "input_size": 8}
+    assert Command(nastk.space("nasbench201"), spec, **small)(7) == 1
+    assert (tmp_path / "kept.tflite").read_bytes()[4:8] == b"TFL3"
+
+
 def test_a_missing_extra_is_said_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
