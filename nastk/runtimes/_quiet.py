@@ -52,7 +52,7 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     asked: list[int] = []
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
         if callable(handler):
@@ -63,8 +63,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in asked[:1]:
-            before[number](number, None)
+        for given in asked[:1]:
+            before[signal.Signals(given)](given, None)
 
 
 def _divert(descriptor: int, to: int, stack: contextlib.ExitStack) -> None:
