@@ -1,0 +1,44 @@
+"""Silence, and interruptions that wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from nastk.runtimes._quiet import last_line, quiet, uninterrupted
+
+
+def test_nothing_is_shown_and_what_was_said_is_known(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet() as said:
+        print("of Python")
+        os.write(1, b"of a library\n")
+        assert "of Python" in said()
+        assert "of a library" in said()
+    print("after")
+    shown = capfd.readouterr()
+    assert shown.out == "after\n"
+    assert shown.err == ""
+
+
+def test_an_interruption_waits_for_the_end_and_is_not_lost() -> None:
+    reached = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted() -> None:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_line_that_tells_is_found() -> None:
+    text = "Start\n[23:01:02] :220: These Op Not Support: ONNX::DFT \nConverted Failed!\n"
+    assert last_line(text, ("not support",)) == "These Op Not Support: ONNX::DFT"
+    assert last_line(text, ("absent",)) == "Converted Failed!"
+    assert last_line("", ("absent",)) == ""
