@@ -30,14 +30,18 @@ FAST = 0.1
 that was seen to a machine without other work."""
 
 PARTS = 8
-"""Parts of a run whose levels are compared."""
+"""Parts of a run that are resampled."""
 
-LASTING = 0.25
-"""Share of the variance between the parts of a run that is between runs, too."""
+DRAWS = 100
+"""Resamples: for the standard deviation of a level to within a tenth."""
 
-UNSEEN = 0.25
+LASTING = 1.5
+"""How much more the levels of two runs differ than those of one run's resampled parts do: from repeated runs on a
+two-core machine with more and less other work."""
+
+UNSEEN = 0.2
 """Share of the speed's spread that is taken for the deviation of a run's level, where the run itself did not see it
-move: what makes a machine unsteady for moments may do so for minutes."""
+move: what makes a machine unsteady for moments may do so for minutes. From the same runs."""
 
 BUSY = 1.05
 """Wall time over processor time from which on other work is said to have disturbed the runs."""
@@ -183,17 +187,19 @@ def _build_variance(timings: Timings, rest: Values, own: Sequence[NDArray[np.boo
 
 
 def _level_error(speed: Values, fast: bool) -> tuple[float, int]:
-    """Standard deviation of a run's own level, and its degrees of freedom: from how the level moved during this run.
+    """Standard deviation of a run's own level, and its degrees of freedom.
 
-    What moves it within a run averages out over its parts; what lasts longer than a run does not, and is taken for a
-    share of what is seen (`LASTING`).
+    From the level of resampled parts of the run (a block bootstrap; Künsch, Annals of Statistics, 1989): what moves a
+    machine for seconds or minutes is in some of them and not in others. What lasts longer than a run is in all or in
+    none, hence the two factors (`LASTING`, `UNSEEN`).
     """
     parts = np.array_split(speed, min(PARTS, max(len(speed) // 4, 1)))
     if len(parts) < 2:
         return 0.0, 1
-    levels = np.array([np.quantile(part, FAST if fast else 0.5) for part in parts])
-    moved = float(levels.var(ddof=1)) * (1.0 / len(parts) + LASTING)
-    return float(np.sqrt(moved + (UNSEEN * _spread(speed)) ** 2)), len(parts) - 1
+    rng, at = np.random.default_rng(0), FAST if fast else 0.5
+    draws = rng.integers(len(parts), size=(DRAWS, len(parts)))
+    levels = [np.quantile(np.concatenate([parts[i] for i in draw]), at) for draw in draws]
+    return float(np.hypot(LASTING * np.std(levels, ddof=1), UNSEEN * _spread(speed))), len(parts) - 1
 
 
 def median_interval(times: Values) -> tuple[float, float]:
