@@ -24,7 +24,7 @@ from nastk.cli.options import (
     count,
 )  # fmt: skip
 
-SECONDS = 2.0
+SECONDS = 3.0
 """Time that a network is measured for: more than in a search, since here the latency itself is what is asked for."""
 
 SECONDS_TO_CHECK = 0.6
@@ -68,7 +68,7 @@ def measure(
             metavar="S",
             min=0.01,
             max=3600.0,
-            help="Time to measure each network for; more repeats better.  [2; with --check-predictor 0.6]",
+            help="Time to measure each network for; more repeats better.  [3; with --check-predictor 0.6]",
             show_default=False,
         ),
     ] = None,
