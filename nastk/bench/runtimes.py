@@ -296,7 +296,7 @@ def _run(
         stack.enter_context(sharing_exports())
         try:
             with torch.inference_mode(False):
-                network, inputs = example(space, arch, batch, trials[0].runtime.device, **build_options)
+                network, inputs = example(space, arch, batch, trials[0].runtime.device, compared=True, **build_options)
             with trials[0].runtime.running():
                 expected = network(inputs)
             expected = (expected[0] if isinstance(expected, list | tuple) else expected).cpu()

@@ -49,3 +49,33 @@ def initialise(network: nn.Module, inputs: Tensor) -> None:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def set_statistics(network: nn.Module, inputs: Tensor) -> None:
+    """Give batch normalisation the statistics of these inputs, in place; the network stays in evaluation mode.
+
+    An untrained network has none, and in evaluation mode the signal of a deep one then vanishes: its outputs are the
+    biases of the last layer, whatever runs it and in whatever precision, and there is nothing left to compare.
+
+    Args:
+        network: in evaluation mode.
+        inputs: several examples.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    before = [(m, m.momentum, {name: t.clone() for name, t in m.named_buffers(recurse=False)}) for m in norms]
+    try:
+        for m in norms:
+            m.train()
+            m.momentum = 1.0  # of the last batch alone
+        with torch.no_grad():
+            network(inputs)
+    except Exception:  # one that cannot take several examples at once, or whose normalisation sees a single value
+        for m, _, buffers in before:
+            for name, value in buffers.items():
+                getattr(m, name).copy_(value)
+    finally:
+        for m, momentum, _ in before:
+            m.momentum = momentum
+            m.eval()

@@ -7,12 +7,15 @@ from typing import Any
 
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue
-from nastk.oracles._networks import build_network
+from nastk.oracles._networks import build_network, set_statistics
 from nastk.oracles.base import Oracle
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes.base import Runtime, make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
+
+STATISTICS = 8
+"""Random inputs whose statistics the normalisation of a network gets before its outputs are compared."""
 
 
 class RuntimeOracle(Oracle):
@@ -85,13 +88,16 @@ class RuntimeOracle(Oracle):
             f"{self.threads} thread{'s' * (self.threads > 1)}"
         )
 
-    def _network(self, arch: Archs) -> tuple[Any, Any]:
+    def _network(self, arch: Archs, compared: bool = False) -> tuple[Any, Any]:
         """The network of an architecture ``(d,)`` in evaluation mode, and a batch, both on the device, always the same.
+
+        Args:
+            compared: see :func:`example`.
 
         Raises:
             Exception: whatever the network's constructor raises.
         """
-        return example(self.space, arch, self.batch, self._runtime.device, **self.build_options)
+        return example(self.space, arch, self.batch, self._runtime.device, compared, **self.build_options)
 
     def _inputs(self, seed: int) -> Any:
         """A batch of random inputs on the device; with seed 0 those of :meth:`_network`."""
@@ -115,14 +121,22 @@ def _draw(space: SearchSpace, batch: int, device: Any, build_options: dict[str, 
     return (torch.randn(shape) if tokens is None else torch.randint(tokens, shape)).to(device)
 
 
-def example(space: SearchSpace, arch: Archs, batch: int, device: Any = "cpu", **build_options: Any) -> tuple[Any, Any]:
+def example(
+    space: SearchSpace, arch: Archs, batch: int, device: Any = "cpu", compared: bool = False, **build_options: Any
+) -> tuple[Any, Any]:
     """The network of an architecture ``(d,)`` in evaluation mode, and a batch ``(batch, ...)`` of random inputs.
 
     Both are drawn with one seed, the inputs first, so that they are the same whenever they are asked for.
+
+    Args:
+        compared: whether its outputs will be compared; its normalisation then gets the statistics of random inputs.
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         inputs = _draw(space, batch, device, build_options)
-        return build_network(space, arch, **build_options).eval().to(device), inputs
+        network = build_network(space, arch, **build_options).eval().to(device)
+        if compared:
+            set_statistics(network, _draw(space, STATISTICS, device, build_options))
+        return network, inputs

@@ -253,7 +253,7 @@ class Latency(RuntimeOracle):
             if runtime.reports_memory and model is not None and first:
                 candidate.peak_memory = runtime.peak_memory(model, x)
             candidate.run = runtime.prepare(model, x, file)
-            if first and model is not None and (runtime.name, runtime.precision) != ("torch", "fp32"):
+            if first and model is not None and _is_compared(runtime):
                 candidate.agreement = self._check(candidate, model, x)
         if model is not None:
             candidate.bytes = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
@@ -263,10 +263,10 @@ class Latency(RuntimeOracle):
     def _exported(self, candidate: Candidate) -> tuple[Any, Any]:
         """The network and an input batch; one that several precisions export is the same object for all of them."""
         if not isinstance(self.space, WithPrecision) or not candidate.runtime.suffix:
-            return self._network(candidate.arch)
+            return self._network(candidate.arch, compared=_is_compared(candidate.runtime))
         key = candidate.arch[:-1].tobytes()
         if key not in self._exporting:
-            self._exporting[key] = self._network(candidate.arch)
+            self._exporting[key] = self._network(candidate.arch, compared=True)
         return self._exporting[key]
 
     def _check(self, candidate: Candidate, model: Any, x: Any) -> Agreement | None:
@@ -293,6 +293,11 @@ class Latency(RuntimeOracle):
                 f"{runtime.label} answers other outputs than PyTorch: {agreed.describe()}; allowed is {TOLERANCE:g}"
             )
         return agreed
+
+
+def _is_compared(runtime: Runtime) -> bool:
+    """Whether its outputs are compared with PyTorch's in eager mode and float32: not where it is just that."""
+    return (runtime.name, runtime.precision) != ("torch", "fp32")
 
 
 def _report_part(report: Callable[[float], None], before: float, part: float, share: float) -> None:

@@ -13,6 +13,8 @@ import nastk
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue, MissingExtra, NastkError, Unsupported
 from nastk.oracles import Latency
+from nastk.oracles._networks import set_statistics
+from nastk.oracles._on_runtime import example
 from nastk.testing import check_oracle
 
 SPACE = nastk.space("nasbench201")
@@ -267,3 +269,26 @@ def test_cuda_is_timed_by_events_and_tells_the_allocators_peak():
     found = Latency(SPACE, device="cuda", **QUICK).measure(EVERYTHING)
     assert found.median > 0
     assert found.peak_memory > 1
+
+
+def test_networks_that_are_compared_answer_more_than_the_biases_of_their_last_layer():
+    space = nastk.space("fbnet")
+    arch = space.sample(1, 0)[0]
+    spread = []
+    for compared in (False, True):
+        network, inputs = example(space, arch, 4, compared=compared)
+        with torch.no_grad():
+            outputs = network(inputs)
+        spread.append(float((outputs - outputs.mean(0)).abs().max() / outputs.abs().max()))
+        assert not network.training
+        assert all(m.momentum == 0.1 for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    assert spread[0] < 1e-4  # the signal of an untrained deep network vanishes
+    assert spread[1] > 0.1
+
+
+def test_normalisation_that_sees_one_value_keeps_its_statistics():
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)).eval()
+    set_statistics(network, torch.ones(1, 4))
+    assert torch.equal(network[1].running_mean, torch.zeros(4))
+    set_statistics(network, torch.tensor([[1.0] * 4, [3.0] * 4]))
+    assert torch.equal(network[1].running_mean, torch.full((4,), 2.0))
