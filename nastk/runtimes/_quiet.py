@@ -7,12 +7,10 @@ import io
 import logging
 import os
 import re
-import signal
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 _LOCK = threading.RLock()
 """Held while the streams are diverted: they are the process's, and two threads would restore each other's."""
@@ -43,28 +41,6 @@ def quiet() -> Iterator[Callable[[], str]]:
             return os.pread(caught.fileno(), size, 0).decode(errors="replace") + written.getvalue()
 
         yield so_far
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for its end: none of OpenVINO, NNCF and ONNX Runtime's calibration is left half-way."""
-    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
-        yield
-        return
-    asked: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            before[number] = handler
-            signal.signal(number, lambda given, frame: asked.append(given))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for given in asked[:1]:
-            before[signal.Signals(given)](given, None)
 
 
 def _divert(descriptor: int, to: int, stack: contextlib.ExitStack) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from nastk.errors import Unsupported
 from nastk.evaluation import reason_of
+from nastk.parallel import Uninterrupted
 from nastk.runtimes._onnx_export import export_onnx
 from nastk.runtimes._processor import adds_bytes_in_16_bits
-from nastk.runtimes._quiet import quiet, uninterrupted
+from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
@@ -71,7 +72,7 @@ class OpenVino(Runtime):
             exported, made = Path(folder) / "network.onnx", Path(folder) / file.name
             export_onnx(network, inputs, exported)
             try:
-                with quiet(), uninterrupted():
+                with quiet(), Uninterrupted():
                     model = openvino.Core().read_model(str(exported))
                     if batches:
                         model = _quantise(model, batches)
@@ -90,7 +91,7 @@ class OpenVino(Runtime):
             "ENABLE_CPU_PINNING": False,  # two measuring processes would be bound to the same core
         }
         try:
-            with quiet(), uninterrupted():
+            with quiet(), Uninterrupted():
                 core = _module("openvino").Core()
                 compiled = core.compile_model(core.read_model(str(source)), "CPU", settings)
         except Exception as error:

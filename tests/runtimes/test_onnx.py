@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,21 @@ def test_within_sharing_a_network_is_exported_once_and_other_shapes_again(
         Onnx().prepare(network, torch.randn(2, 8), tmp_path / "4.onnx")
     assert exports == [(2, 8), (2, 8), (1, 8), (2, 8)]
     assert (tmp_path / "0.onnx").read_bytes() == (tmp_path / "1.onnx").read_bytes()
+
+
+def test_an_interruption_waits_for_the_export_and_is_not_taken_for_a_failure_of_the_network(tmp_path: Path) -> None:
+    class Interrupts(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls == 2:  # within the export
+                os.kill(os.getpid(), signal.SIGINT)
+            return x + 1
+
+    file = tmp_path / "network.onnx"
+    with torch.inference_mode(), pytest.raises(KeyboardInterrupt):
+        Onnx().prepare(Interrupts(), torch.ones(2, 4), file)
+    with torch.inference_mode():
+        Onnx().prepare(nn.Linear(4, 2), torch.ones(2, 4), file)
+    assert file.exists()

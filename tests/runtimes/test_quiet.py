@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
-from nastk.runtimes._quiet import last_line, quiet, uninterrupted
+from nastk.runtimes._quiet import last_line, quiet
 
 
 def test_nothing_is_shown_and_what_was_said_is_known(capfd: pytest.CaptureFixture[str]) -> None:
@@ -20,21 +19,6 @@ def test_nothing_is_shown_and_what_was_said_is_known(capfd: pytest.CaptureFixtur
     shown = capfd.readouterr()
     assert shown.out == "after\n"
     assert shown.err == ""
-
-
-def test_an_interruption_waits_for_the_end_and_is_not_lost() -> None:
-    reached = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupted() -> None:
-        with uninterrupted():
-            os.kill(os.getpid(), signal.SIGINT)
-            reached.append("the end")
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert reached == ["the end"]
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_line_that_tells_is_found() -> None:
