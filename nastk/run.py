@@ -39,7 +39,7 @@ from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
-from nastk.spaces.precisions import WithPrecision, in_precisions
+from nastk.spaces.precisions import WithPrecision, in_precisions, read_precisions
 from nastk.study import Progress, Study, budget_by_objective
 
 ACCURACY_DATASET = "cifar10"
@@ -771,7 +771,7 @@ def describe(
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
     if epochs and accuracy is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
-    how = dict(zip(MEASURED, (runtime, threads, batch, precision, calibration), strict=True))
+    how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
     asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured)
     goals = [Goal.parse(text) for text in objectives]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def check_predictor(
     runs: int,
     seed: int,
     say_failures: Callable[[dict[str, str]], None] = lambda reasons: None,
-) -> list[dict[str, Any]]:
+) -> Iterator[list[dict[str, Any]]]:
     """Adapt a latency predictor to `adapt` measurements and test it on `test` others, `runs` times.
 
     The architectures to adapt to are chosen before any measurement; those to test on are random ones of the rest. All
@@ -43,15 +43,15 @@ def check_predictor(
         seed: random seed of the choice and of the test networks.
         say_failures: told of the networks that failed.
 
-    Returns:
-        One row a run (and precision), and their means.
+    Yields:
+        The rows of each run, one a precision; :func:`means` sums them up.
 
     Raises:
         NastkError: too few networks could be measured.
         InvalidValue: the space is too small.
     """
-    rows: list[dict[str, Any]] = []
     for run in range(runs):
+        rows: list[dict[str, Any]] = []
         chosen, fresh = _draw(
             few, _networks(oracle.space), adapt, test, np.random.default_rng([seed, run]), (seed, run)
         )
@@ -70,7 +70,7 @@ def check_predictor(
             rows.append({"run": str(run + 1), **which, "spearman": spearman(answer, truth), "median error %": error})
         if len(parts) > 1:
             rows.append({"run": str(run + 1), "precision": "choice", **_choice(list(parts.values()), predicted, adapt)})
-    return [*rows, *_means(rows)]
+        yield rows
 
 
 def _networks(space: SearchSpace) -> SearchSpace:
@@ -137,7 +137,7 @@ def _choice(parts: list[Evaluation], predicted: list[Values], adapt: int) -> dic
     return {"told apart": int(tell.sum()), "faster chosen %": share}
 
 
-def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The mean over runs, of each precision."""
     found = []
     for name in dict.fromkeys(row.get("precision") for row in rows):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import NastkError
+from nastk.errors import InvalidValue, NastkError
 from nastk.metrics import interval_score, spearman
 
 Values = NDArray[np.float64]
 
 METHODS = ("nastk", "wall median")
 """What is compared: the measurement, and the plain median of the same runs by the wall clock with its interval."""
+
+
+LEAST = 3
+"""Networks that a rank correlation needs."""
 
 
 class Repeat(NamedTuple):
@@ -56,34 +60,36 @@ def measure_once(space: str, texts: Sequence[str], options: Mapping[str, Any]) -
     )
 
 
-def repeat(
-    space: str,
-    texts: Sequence[str],
-    options: Mapping[str, Any],
-    times: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Repeat]:
+def repeat(space: str, texts: Sequence[str], options: Mapping[str, Any], times: int) -> Iterator[Repeat]:
     """Measure architectures `times` times, each time in a fresh process: memory is laid out anew, nothing is warm.
 
     Raises:
-        NastkError: fewer than three networks could be measured in each of them.
+        InvalidValue: fewer than three different networks.
+        NastkError: a process ended without an answer, or fewer than three networks could be measured.
     """
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    found: list[Repeat] = []
-    for done in range(times):
-        # a pool for each: the executor's own way of a fresh process for each task is not in Python 3.11's spawn alone
+    if len(set(texts)) < LEAST:
+        raise InvalidValue(f"comparing runs needs at least {LEAST} different networks; got {len(set(texts))}")
+    for number in range(times):
+        # a pool for each run, whose process ends with it
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            found.append(pool.submit(measure_once, space, list(texts), dict(options)).result())
-        if progress is not None:
-            progress(done + 1, times)
-    known = measured_in_all(found)
-    if known.sum() < 3:
-        reasons = [reason for f in found for reason in f.reasons.values()]
-        why = f"; the first reason: {reasons[0]}" if reasons else ""
-        raise NastkError(f"only {known.sum()} networks could be measured every time; at least 3 are needed{why}")
-    return found
+            try:
+                found = pool.submit(measure_once, space, list(dict.fromkeys(texts)), dict(options)).result()
+            except KeyboardInterrupt:
+                for process in list(pool._processes.values()):  # its answer is not waited for
+                    process.terminate()
+                raise
+            except BrokenProcessPool:
+                raise NastkError(
+                    f"run {number + 1} ended without an answer: a network, or what runs it, ended its process"
+                ) from None
+        if measured_in_all([found]).sum() < LEAST:
+            why = next(iter(found.reasons.values()), "no reason is known")
+            raise NastkError(f"fewer than {LEAST} networks could be measured; the first: {why}")
+        yield found
 
 
 def measured_in_all(found: Sequence[Repeat]) -> NDArray[np.bool_]:

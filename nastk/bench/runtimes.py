@@ -26,8 +26,9 @@ from nastk.registry import RUNTIMES
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes._onnx_export import sharing_exports
-from nastk.runtimes.base import PRECISIONS, Run, Runtime, make_runtime, runtime_class
+from nastk.runtimes.base import Run, Runtime, first_of, make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     pass
@@ -227,7 +228,7 @@ def compare(
     settled: set[str] = set()
     for arch in archs:
         trials = [_Trial(runtime) for runtime in made]
-        _run(space, arch, trials, batch, seconds / ROUNDS, settled, progress, build_options)
+        _run(space, arch, trials, batch, seconds / ROUNDS, settled, progress, build_options, values)
         text, clock = space.format(arch), _clock(trials)
         yield [
             {
@@ -288,6 +289,7 @@ def _run(
     settled: set[str],
     progress: Callable[[], None],
     build_options: dict[str, Any],
+    shown: Any = None,
 ) -> None:
     import torch
 
@@ -296,10 +298,14 @@ def _run(
         stack.enter_context(sharing_exports())
         try:
             with torch.inference_mode(False):
-                network, inputs = example(space, arch, batch, trials[0].runtime.device, compared=True, **build_options)
+                network, inputs = example(
+                    space, arch, batch, trials[0].runtime.device, compared=True, inputs_of_user=shown, **build_options
+                )
+            if shown is not None and shown.shape[1:] == inputs.shape[1:] and len(shown) >= len(inputs):
+                inputs = shown[: len(inputs)].to(inputs)  # as they are where the network is used
             with trials[0].runtime.running():
                 expected = network(inputs)
-            expected = (expected[0] if isinstance(expected, list | tuple) else expected).cpu()
+            expected = first_of(expected).cpu()
         except NastkError:
             raise
         except (Exception, SystemExit) as error:  # the network's own

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +105,7 @@ def measure(
     import numpy as np
 
     from nastk.cli.inputs import read_archs
-    from nastk.cli.options import Interrupted
+    from nastk.cli.options import Interrupted, end_by
     from nastk.data.device_file import UserDevices
     from nastk.data.measured import read_archs as read_archs_file
     from nastk.errors import InvalidValue, NastkError
@@ -114,17 +116,33 @@ def measure(
     from nastk.report.tables import show
     from nastk.run import MEASURED
     from nastk.spaces.factory import space as named
-    from nastk.spaces.precisions import WithPrecision, in_precisions
+    from nastk.spaces.precisions import MARK, WithPrecision, in_precisions, read_precisions
 
     networks = named(space_name)
     space: Any = networks
     texts = [*(archs or []), *(more_archs or [])]
+    precision = read_precisions(precision)
+    if seconds is not None and not isfinite(seconds):
+        raise InvalidValue(f"--seconds is {seconds}, must be a number of seconds")
     how = {"runtime": runtime, "threads": threads, "batch": batch, "precision": precision, "calibration": calibration}
 
     def chosen() -> Any:
         """The architectures that were given."""
-        listed = networks.sample(0, seed) if archs_file is None else read_archs_file(archs_file, networks)
-        return np.concatenate([read_archs(networks, texts), listed, networks.sample_networks(random, seed)])
+        empty = space.sample(0, seed)
+        marked = [text for text in texts if MARK in text and isinstance(space, WithPrecision)]
+        plain = read_archs(networks, [text for text in texts if text not in marked])
+        listed = networks.sample(0, seed)
+        if archs_file is not None:
+            # rows of such a search name their precision, and are measured in that one alone
+            if isinstance(space, WithPrecision) and MARK in archs_file.read_text("utf-8", errors="replace"):
+                empty = read_archs_file(archs_file, space)
+            else:
+                listed = read_archs_file(archs_file, networks)
+        each = np.concatenate([plain, listed, networks.sample_networks(random, seed)])
+        if isinstance(space, WithPrecision):  # each network in each precision, side by side
+            number = len(space.precisions)
+            each = space.join(np.repeat(each, number, axis=0), np.tile(np.arange(number), len(each)))
+        return np.concatenate([read_archs(space, marked), empty, each]) if len(marked) or len(empty) else each
 
     if for_device is not None:
         if check or csv_file is not None or json_file is not None:
@@ -156,24 +174,22 @@ def measure(
             raise InvalidValue("--check-predictor draws its own architectures; remove other architectures and --random")
         if oracle.name != "latency":
             raise InvalidValue(f"--check-predictor is of latency, and device {device} measures {oracle.name}")
-        rows = check_device(oracle, adapt, test, runs, seed)
+        rows, stopped = check_device(oracle, adapt, test, runs, seed)
         title = f"few-shot-gp adapted to {adapt} measurements, tested on {test} others ({oracle.source})"
     else:
         if not texts and not random and archs_file is None:
             raise InvalidValue("nothing to measure: give architectures as arguments, or --random N")
         to_measure = chosen()
-        if isinstance(space, WithPrecision):  # each network in each precision, side by side
-            each = np.repeat(to_measure, len(space.precisions), axis=0)
-            to_measure = space.join(each, np.tile(np.arange(len(space.precisions)), len(to_measure)))
         if repeatability is not None:
             compare_runs(
                 space, space_name, to_measure, {**how, "device": device, **timing}, repeatability, csv_file, json_file
             )
             return
-        rows, asked = measured_rows(space, oracle, to_measure), len(to_measure)
+        rows, stopped = measured_rows(space, oracle, to_measure)
+        asked = len(to_measure)
         title = oracle.source
     if not rows:
-        raise Interrupted("interrupted: nothing was measured yet")
+        raise Interrupted(f"{end_by(stopped or signal.SIGINT)}: nothing was measured yet", stopped or signal.SIGINT)
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
@@ -187,9 +203,9 @@ def measure(
     show(shown, title=title, shorten=("arch",))
     for conditions in getattr(oracle, "conditions", ()):  # a command's are not known
         typer.echo(conditions.describe())
-    if not check and len(rows) < asked:
-        files = " and ".join(str(file) for file in (csv_file, json_file) if file is not None)
-        raise Interrupted(f"interrupted: {len(rows)} of {asked} measured{f', saved to {files}' if files else ''}")
+    if stopped is not None:
+        done = f"{len(rows)} of {asked} measured" if not check else "the runs before it are shown"
+        raise Interrupted(f"{end_by(stopped)}: {done}{_saved(csv_file, json_file)}", stopped)
     if alone:
         raise NastkError(f"{rows[0]['arch']} could not be measured: {rows[0]['reason']}")
     if none:
@@ -218,29 +234,30 @@ def write_files(
     typer.echo(printable(f"{written} network{'s' * (written > 1)}, {CSV} to fill in and {README} are in {folder}"))
 
 
-def measured_rows(space: Any, oracle: Any, archs: Any) -> list[dict[str, Any]]:
+def measured_rows(space: Any, oracle: Any, archs: Any) -> tuple[list[dict[str, Any]], int | None]:
     """One row per architecture: counts and measurements, and the reason where some failed.
 
-    After Ctrl-C only the rows of what was measured before.
+    After Ctrl-C only the rows of what was measured before, and the number of the signal.
     """
+    from nastk.cli.options import number_of
     from nastk.cli.progress import bar
 
-    statics = space.statics(archs)
+    statics, stopped = space.statics(archs), None
     measurements: list[Any] = []
     with bar(len(archs), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
         try:
             for start in range(0, len(archs), oracle.together):
                 measurements += oracle.measure_many(archs[start : start + oracle.together])
-        except KeyboardInterrupt:
-            pass
+        except KeyboardInterrupt as interrupt:
+            stopped = number_of(interrupt)
     rows = []
     for i, (text, found) in enumerate(zip(space.format_all(archs), measurements, strict=False)):
         counts = {name: int(statics[name][i]) for name in ("params", "flops") if name in statics}
         rows.append({"arch": text, **counts, **(answered(found) if hasattr(oracle, "spec") else timed(found))})
     if oracle.reasons:
         rows = [{**row, "reason": oracle.reasons.get(row["arch"], "")} for row in rows]
-    return rows
+    return rows, stopped
 
 
 def timed(found: Any) -> dict[str, Any]:
@@ -272,27 +289,45 @@ def answered(found: Any) -> dict[str, Any]:
     return {**values, "repeats": max((len(v) for v in found.values.values()), default=0)}
 
 
+def _saved(*files: Path | None) -> str:
+    """Where rows were written to, if anywhere."""
+    names = " and ".join(str(file) for file in files if file is not None)
+    return f", saved to {names}" if names else ""
+
+
 def compare_runs(
     space: Any, name: str, archs: Any, how: dict[str, Any], times: int, csv_file: Path | None, json_file: Path | None
 ) -> None:
     """Measure the same architectures several times, each in a fresh process, and show how far the runs agree."""
     from nastk.bench.repeatability import repeat, repeatability_rows
-    from nastk.cli.progress import bar, follow
+    from nastk.cli.options import Interrupted, end_by, number_of
+    from nastk.cli.progress import bar
     from nastk.report.rows import write_csv, write_json
     from nastk.report.tables import show
 
+    found, stopped = [], None
     with bar(times, "measuring") as progress:
-        found = repeat(name, space.format_all(archs), how, times, follow(progress))
+        try:
+            for one in repeat(name, space.format_all(archs), how, times):
+                found.append(one)
+                progress.update()
+        except KeyboardInterrupt as interrupt:
+            stopped = number_of(interrupt)
+    if len(found) < 2:
+        number = stopped or signal.SIGINT
+        raise Interrupted(f"{end_by(number)}: {len(found)} of {times} runs; two can be compared", number)
     rows = repeatability_rows(found)
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
         write_json(json_file, rows)
-    show(rows, title=f"{times} runs over {len(archs)} networks")
+    show(rows, title=f"{len(found)} runs over {rows[0]['networks']} networks")
     for i, run in enumerate(found):
         say_failures(run.reasons)
         for conditions in run.conditions:
             typer.echo(f"run {i + 1}: {conditions}")
+    if stopped is not None:
+        raise Interrupted(f"{end_by(stopped)}: {len(found)} of {times} runs{_saved(csv_file, json_file)}", stopped)
 
 
 def say_failures(reasons: dict[str, str]) -> None:
@@ -302,9 +337,13 @@ def say_failures(reasons: dict[str, str]) -> None:
         typer.echo(printable(f"{text}: failed: {reason}"), err=True)
 
 
-def check_device(oracle: Any, adapt: int, test: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Adapt the shipped latency predictor to a few measurements, and test it on others; after each run a step."""
-    from nastk.bench.own_device import check_predictor
+def check_device(oracle: Any, adapt: int, test: int, runs: int, seed: int) -> tuple[list[dict[str, Any]], int | None]:
+    """Adapt the shipped latency predictor to a few measurements, and test it on others, `runs` times.
+
+    After Ctrl-C the rows of whole runs, and the number of the signal.
+    """
+    from nastk.bench.own_device import check_predictor, means
+    from nastk.cli.options import number_of
     from nastk.cli.progress import bar
     from nastk.search.defaults import latency_predictor
     from nastk.spaces.precisions import WithPrecision
@@ -313,6 +352,13 @@ def check_device(oracle: Any, adapt: int, test: int, runs: int, seed: int) -> li
     several = 1
     if isinstance(space, WithPrecision):
         space, several = space.networks, len(space.precisions)
+    rows: list[dict[str, Any]] = []
+    stopped = None
     with bar(runs * several * (adapt + test), "measuring") as progress:
         oracle.progress = lambda *_: progress.update()
-        return check_predictor(latency_predictor(space), oracle, adapt, test, runs, seed, say_failures)
+        try:
+            for run in check_predictor(latency_predictor(space), oracle, adapt, test, runs, seed, say_failures):
+                rows += run
+        except KeyboardInterrupt as interrupt:
+            stopped = number_of(interrupt)
+    return [*rows, *means(rows)] if rows else [], stopped

@@ -168,7 +168,7 @@ def _measure(oracle: Any, archs: Any, kept: Path | None) -> Measured:
     import numpy as np
 
     from nastk.cli.measure import measured_rows, say_failures
-    from nastk.cli.options import Interrupted
+    from nastk.cli.options import Interrupted, end_by
     from nastk.data.measured import Measured
     from nastk.errors import InvalidValue, NastkError
     from nastk.report.rows import write_csv
@@ -176,12 +176,12 @@ def _measure(oracle: Any, archs: Any, kept: Path | None) -> Measured:
     space = oracle.space
     if oracle.name != "latency":
         raise InvalidValue(f"device {oracle.device} measures {oracle.name}, and latency is predicted")
-    rows = measured_rows(space, oracle, archs)
+    rows, stopped = measured_rows(space, oracle, archs)
     if kept is not None and rows:
         write_csv(kept, rows)
-    if len(rows) < len(archs):
+    if stopped is not None:
         saved = f", saved to {kept}" if kept is not None and rows else ""
-        raise Interrupted(f"interrupted: {len(rows)} of {len(archs)} measured{saved}")
+        raise Interrupted(f"{end_by(stopped)}: {len(rows)} of {len(archs)} measured{saved}", stopped)
     say_failures(oracle.reasons)
     values = np.array([row["ms"] for row in rows], dtype=np.float64)
     known = np.isfinite(values)

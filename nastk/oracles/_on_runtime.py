@@ -25,8 +25,11 @@ class RuntimeOracle(Oracle):
         space, device, runtime, batch, threads, precision, calibration, build_options: as of `nastk.oracles.Latency`.
 
     Attributes:
+        chooses_precision: whether it runs the networks of a space that chooses their precision each in its own.
         reasons: for architectures (as text) without a value, why.
     """
+
+    chooses_precision: bool = False
 
     def __init__(
         self,
@@ -43,7 +46,9 @@ class RuntimeOracle(Oracle):
 
         if batch < 1:
             raise InvalidValue(f"{self.name}: batch is {batch}, must be at least 1")
-        if "," in precision:
+        self._choosing = space.whole if isinstance(space.whole, WithPrecision) else None
+        several = "," in precision or self._choosing is not None
+        if several and (self._choosing is None or not self.chooses_precision):
             raise InvalidValue(f"{self.name} is of one precision, such as fp32; got {precision}")
         space.need_networks(self.name)
         self.space, self.device, self.runtime, self.batch, self.threads = space, device, runtime, batch, threads
@@ -57,8 +62,8 @@ class RuntimeOracle(Oracle):
     def _make_runtimes(self, calibration: Any) -> dict[str, Runtime]:
         """The runtime of each precision that networks are run in: the one that was asked for, or those of the space."""
         precisions = [self.precision]
-        if isinstance(self.space, WithPrecision):
-            precisions = list(self.space.precisions)
+        if self._choosing is not None:
+            precisions = list(self._choosing.precisions)
             if self.precision not in ("fp32", ",".join(precisions)):
                 raise InvalidValue(f"precision {self.precision}: the space chooses it, {' or '.join(precisions)}")
             self.precision = ",".join(precisions)
@@ -97,7 +102,8 @@ class RuntimeOracle(Oracle):
         Raises:
             Exception: whatever the network's constructor raises.
         """
-        return example(self.space, arch, self.batch, self._runtime.device, compared, **self.build_options)
+        shown = next((r.calibration for r in self._runtimes.values() if r.calibration is not None), None)
+        return example(self.space, arch, self.batch, self._runtime.device, compared, shown, **self.build_options)
 
     def _inputs(self, seed: int) -> Any:
         """A batch of random inputs on the device; with seed 0 those of :meth:`_network`."""
@@ -122,14 +128,21 @@ def _draw(space: SearchSpace, batch: int, device: Any, build_options: dict[str, 
 
 
 def example(
-    space: SearchSpace, arch: Archs, batch: int, device: Any = "cpu", compared: bool = False, **build_options: Any
+    space: SearchSpace,
+    arch: Archs,
+    batch: int,
+    device: Any = "cpu",
+    compared: bool = False,
+    inputs_of_user: Any = None,
+    **build_options: Any,
 ) -> tuple[Any, Any]:
     """The network of an architecture ``(d,)`` in evaluation mode, and a batch ``(batch, ...)`` of random inputs.
 
     Both are drawn with one seed, the inputs first, so that they are the same whenever they are asked for.
 
     Args:
-        compared: whether its outputs will be compared; its normalisation then gets the statistics of random inputs.
+        compared: whether its outputs will be compared; its normalisation then gets the statistics of some inputs.
+        inputs_of_user: those inputs, ``(n, ...)``; by default random ones.
     """
     import torch
 
@@ -138,5 +151,8 @@ def example(
         inputs = _draw(space, batch, device, build_options)
         network = build_network(space, arch, **build_options).eval().to(device)
         if compared:
-            set_statistics(network, _draw(space, STATISTICS, device, build_options))
+            some = _draw(space, STATISTICS, device, build_options)
+            if inputs_of_user is not None and inputs_of_user.shape[1:] == some.shape[1:]:
+                some = inputs_of_user[:STATISTICS].to(some)
+            set_statistics(network, some)
         return network, inputs

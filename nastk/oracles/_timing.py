@@ -166,7 +166,7 @@ def _spread(values: Values) -> float:
 def _standard_error(rest: Values) -> float:
     """Of the median of one network's visits, whose neighbours in time are independent once the speed is out."""
     if len(rest) < 2:
-        return 0.0
+        return float("nan")
     sd = max(_spread(rest), 0.5 * float(rest.std(ddof=1)))
     return float(np.sqrt(np.pi / 2)) * sd / float(np.sqrt(len(rest)))
 

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ from nastk.oracles._rounds import Candidate, Conditions, Group, Limits, Measurem
 from nastk.oracles.base import Evaluation
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
 from nastk.runtimes._onnx_export import sharing_exports
-from nastk.runtimes.base import Runtime
+from nastk.runtimes.base import Runtime, first_of
 from nastk.spaces.base import Archs, SearchSpace
-from nastk.spaces.precisions import WithPrecision
 
 __all__ = ["Conditions", "Latency", "Measurement"]
 
@@ -92,6 +92,7 @@ class Latency(RuntimeOracle):
     name = "latency"
     unit = "ms"
     few_shot = True
+    chooses_precision = True
 
     def __init__(
         self,
@@ -118,8 +119,12 @@ class Latency(RuntimeOracle):
             "together": together,
         }  # fmt: skip
         for option, value in least.items():
-            if value < 1:
-                raise InvalidValue(f"latency: {option} is {value}, must be at least 1")
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise InvalidValue(f"latency: {option} is {value}, must be a whole number and at least 1")
+        numbers = {"warmup": warmup, "max_seconds": max_seconds, "tolerance": tolerance}
+        for option, number in numbers.items():
+            if not (isinstance(number, (int, float)) and 0 <= number < float("inf")):
+                raise InvalidValue(f"latency: {option} is {number}, must be a number of at least 0")
         if max_repeats < min_repeats:
             raise InvalidValue(f"latency: max_repeats is {max_repeats}, less than min_repeats, {min_repeats}")
         super().__init__(space, device, runtime, batch, threads, precision, calibration, **build_options)
@@ -132,8 +137,8 @@ class Latency(RuntimeOracle):
         self.source = f"measured on {self.setting}"
 
     def _runtime_of(self, arch: Archs) -> Runtime:
-        if isinstance(self.space, WithPrecision):
-            return self._runtimes[self.space.precision_of(arch)[0]]
+        if self._choosing is not None:
+            return self._runtimes[self._choosing.precision_of(arch)[0]]
         return self._runtime
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
@@ -262,7 +267,7 @@ class Latency(RuntimeOracle):
 
     def _exported(self, candidate: Candidate) -> tuple[Any, Any]:
         """The network and an input batch; one that several precisions export is the same object for all of them."""
-        if not isinstance(self.space, WithPrecision) or not candidate.runtime.suffix:
+        if self._choosing is None or not candidate.runtime.suffix:
             return self._network(candidate.arch, compared=_is_compared(candidate.runtime))
         key = candidate.arch[:-1].tobytes()
         if key not in self._exporting:
@@ -279,20 +284,26 @@ class Latency(RuntimeOracle):
 
         runtime, run = candidate.runtime, candidate.run
         assert run is not None
-        expected, found = [_first(model(x)).cpu()], [runtime.output(run())]
-        if runtime.precision != "fp32":
-            for i in range(CHECKS - 1):
-                other = self._inputs(seed=i + 1)
-                expected.append(_first(model(other)).cpu())
-                found.append(runtime.output(runtime.prepare(model, other, candidate.file)()))
-        if not all(torch.isfinite(e).all() for e in expected):
-            return None  # the network itself answers no numbers, with these weights: nothing to agree with
+        expected: list[Any] = []
+        found: list[Any] = []
+        for number, inputs in enumerate(self._compared_on(runtime, x)):
+            again = run if inputs is x else runtime.prepare(model, inputs, candidate.file)
+            expected.append(first_of(model(inputs)).float().cpu())
+            found.append(runtime.output(again()))
+            if number == 0 and not torch.isfinite(expected[0]).all():
+                return None  # the network itself answers no numbers, with these weights: nothing to agree with
         agreed = agreement(torch.cat(expected), torch.cat(found))
         if runtime.precision == "fp32" and not agreed.difference <= TOLERANCE:
             raise RuntimeError(
                 f"{runtime.label} answers other outputs than PyTorch: {agreed.describe()}; allowed is {TOLERANCE:g}"
             )
         return agreed
+
+    def _compared_on(self, runtime: Runtime, x: Any) -> list[Any]:
+        """Batches that outputs are compared on: the user's own where int8 was calibrated on them, else random ones."""
+        if runtime.calibration is not None:
+            return runtime.calibration_batches(x)[:CHECKS]
+        return [x] if runtime.precision == "fp32" else [x, *(self._inputs(seed=i) for i in range(1, CHECKS))]
 
 
 def _is_compared(runtime: Runtime) -> bool:
@@ -302,10 +313,6 @@ def _is_compared(runtime: Runtime) -> bool:
 
 def _report_part(report: Callable[[float], None], before: float, part: float, share: float) -> None:
     report(before + share * part)
-
-
-def _first(output: Any) -> Any:
-    return output[0] if isinstance(output, (list, tuple)) else output
 
 
 class _Reporter:

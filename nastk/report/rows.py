@@ -15,15 +15,20 @@ from nastk.files import write_text
 Rows = Sequence[Mapping[str, Any]]
 
 
+def columns(rows: Rows) -> list[str]:
+    """The keys of all rows, in the order in which they first stand."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
 def write_json(path: str | os.PathLike[str], rows: Rows) -> None:
     """Write rows as a list of objects; NaN becomes null."""
     write_text(path, json.dumps([{k: _plain(v) for k, v in row.items()} for row in rows], indent=1) + "\n")
 
 
 def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
-    """Write rows as CSV, columns as in the first row; NaN and None become empty."""
+    """Write rows as CSV, with the columns of all rows; NaN, None and what a row lacks become empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns(rows), lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({k: "" if _plain(v) is None else v for k, v in row.items()} for row in rows)
     write_text(path, text.getvalue())

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from nastk.report.rows import columns
 from nastk.report.text import printable
 
 
@@ -16,7 +17,7 @@ def show(
     file: IO[str] | None = None,
     shorten: Sequence[str] = (),
 ) -> None:
-    """Print rows as a table, columns in the order of the first row's keys; numbers to the right.
+    """Print rows as a table, with the columns of all rows; numbers to the right.
 
     Texts are shown as :func:`nastk.report.text.printable` has them, with no markup read in them.
 
@@ -34,7 +35,8 @@ def show(
     out = sys.stdout if file is None else file
     console = Console(file=out, highlight=False, width=None if out.isatty() else 10_000)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=None)
-    for heading in rows[0]:
+    headings = columns(rows)
+    for heading in headings:
         numbers = all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
         table.add_column(
             Text(printable(heading)),
@@ -43,7 +45,7 @@ def show(
             no_wrap=numbers or heading in shorten,
         )
     for row in rows:
-        table.add_row(*(Text(cell(row.get(heading))) for heading in rows[0]))
+        table.add_row(*(Text(cell(row.get(heading))) for heading in headings))
     if title:
         console.print(Text("\n".join(map(printable, title.split("\n"))), style="bold"))
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +23,24 @@ def read_calibration(source: Any) -> torch.Tensor | None:
 
     if source is None:
         return None
-    if isinstance(source, (str, os.PathLike)):
+    named = f" {source}" if isinstance(source, (str, os.PathLike)) else ""
+    if named:
         try:
             source = np.load(source, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except OSError as error:
             raise InvalidValue(
-                f"calibration inputs {source}: {error}; give a .npy file of an array (n, ...), as numpy.save writes it"
+                f"cannot read the calibration inputs{named}: {error.strerror or 'not a .npy file'}"
             ) from None
-    try:
+        except (ValueError, EOFError):
+            source = None
+    values = None
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
         values = torch.as_tensor(source)
-    except (TypeError, ValueError) as error:
-        raise InvalidValue(f"calibration inputs are an array (n, ...) of numbers; {error}") from None
-    if values.dim() < 2 or not len(values):
-        raise InvalidValue(f"calibration inputs are an array (n, ...) of n inputs; got {tuple(values.shape)}")
+    if values is None or values.is_complex() or values.dtype == torch.bool or values.dim() < 2 or not len(values):
+        raise InvalidValue(
+            f"the calibration inputs{named} must be an array (n, ...) of n inputs, of real numbers, as numpy.save "
+            "writes one to a .npy file"
+        )
     if values.is_floating_point():
         values = values.float()
         if not torch.isfinite(values).all():

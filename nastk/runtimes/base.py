@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,11 +25,23 @@ if TYPE_CHECKING:
 Run = Callable[[], Any]
 """A prepared network: runs it once on its inputs, and returns what came out in the runtime's own form."""
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-"""Number formats that a network can be run in; int8 is static post-training quantisation of weights and activations."""
-
 CALIBRATED_ON = 32
 """Random inputs that the ranges of activations are calibrated on where none are given."""
+
+
+def first_of(result: Any) -> Any:
+    """The first of a network's outputs, as runtimes return them: of a list, a tuple or a dictionary, else the only one.
+
+    Raises:
+        TypeError: there is none.
+    """
+    if isinstance(result, Mapping):
+        result = list(result.values())
+    if isinstance(result, list | tuple):
+        result = result[0] if result else None
+    if result is None or isinstance(result, str):
+        raise TypeError(f"the network returns {result!r}, and no tensor")
+    return result
 
 
 class Runtime(ABC):
@@ -194,7 +206,7 @@ class Runtime(ABC):
         """The network's (first) output in what a run returned, as a tensor on the CPU; float32 where it was less."""
         import torch
 
-        first = torch.as_tensor(result[0] if isinstance(result, list | tuple) else result).cpu()
+        first = torch.as_tensor(first_of(result)).cpu()
         return first.float() if first.dtype in (torch.float16, torch.bfloat16) else first
 
     def calibration_batches(self, inputs: torch.Tensor) -> list[torch.Tensor]:
@@ -219,7 +231,10 @@ class Runtime(ABC):
             ]
         given = self.calibration
         if tuple(given.shape[1:]) != shape:
-            raise InvalidValue(f"calibration inputs are {tuple(given.shape[1:])}; the networks take {shape}")
+            raise InvalidValue(
+                f"the calibration inputs have shape {tuple(given.shape)}; the networks take "
+                f"(n, {', '.join(map(str, shape))})"
+            )
         if len(given) < batch:
             raise InvalidValue(f"{len(given)} calibration inputs are fewer than a batch of {batch}")
         return [given[i : i + batch].to(inputs) for i in range(0, len(given) - batch + 1, batch)]

@@ -19,11 +19,30 @@ MARK = "@"
 """Before the precision in a text form: ``<architecture>@int8``."""
 
 
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""Number formats that a network can be run in; int8 is static post-training quantisation of weights and activations."""
+
+
+def read_precisions(text: str) -> str:
+    """A precision, or several with commas between, without blanks and in the order of :data:`PRECISIONS`.
+
+    Raises:
+        InvalidValue: an unknown one, or one twice.
+    """
+    found = [part.strip() for part in text.split(",")]
+    for name in found:
+        if name not in PRECISIONS:
+            raise InvalidValue(f"precision {text!r}: {name!r} is none of {', '.join(PRECISIONS)}")
+    if len(set(found)) < len(found):
+        raise InvalidValue(f"precision {text!r} names one twice")
+    return ",".join(name for name in PRECISIONS if name in found)
+
+
 def in_precisions(space: SearchSpace, precisions: str) -> SearchSpace:
     """The space with a choice of these precisions, such as "fp32,int8"; the space itself where it is only one."""
-    if "," not in precisions or isinstance(space, WithPrecision):
+    if "," not in precisions or isinstance(space.whole, WithPrecision):
         return space
-    return WithPrecision(space, [p.strip() for p in precisions.split(",")])
+    return WithPrecision(space, read_precisions(precisions).split(","))
 
 
 class WithPrecision(SearchSpace):
@@ -37,12 +56,17 @@ class WithPrecision(SearchSpace):
         precisions: of which a row chooses one, such as ``("fp32", "int8")``.
 
     Raises:
-        InvalidValue: fewer than two precisions, or one twice.
+        InvalidValue: fewer than two precisions, one twice or unknown, or a space that chooses one already.
     """
 
     def __init__(self, space: SearchSpace, precisions: Sequence[str]):
-        if len(precisions) < 2 or len(set(precisions)) < len(precisions):
-            raise InvalidValue(f"a choice of precision needs two different ones; got {', '.join(precisions) or 'none'}")
+        names = [precisions] if isinstance(precisions, str) else list(precisions)
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise InvalidValue(f"a choice of precision needs two different ones; got {', '.join(names) or 'none'}")
+        if unknown := [name for name in names if name not in PRECISIONS]:
+            raise InvalidValue(f"precision {unknown[0]!r} is none of {', '.join(PRECISIONS)}")
+        if isinstance(space.whole, WithPrecision):
+            raise InvalidValue(f"{space.name} chooses its precision already")
         self.networks, self.precisions = space, tuple(precisions)
         self.name = f"{space.name} in {' or '.join(precisions)}"
         self.choices = (*space.choices, Choice("precision", self.precisions, "precision"))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from nastk.devices import KINDS
 from nastk.errors import InvalidValue, Unsupported
 from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, agreement
-from nastk.runtimes.base import PRECISIONS, Run, Runtime, runtime_class
+from nastk.runtimes.base import Run, Runtime, runtime_class
+from nastk.spaces.precisions import PRECISIONS
 from nastk.testing.spaces import _refuses
 
 if TYPE_CHECKING:
