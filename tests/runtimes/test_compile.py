@@ -65,4 +65,4 @@ def test_a_network_is_compiled_once_a_measurement(monkeypatch: pytest.MonkeyPatc
 
     found = Latency(Tiny(), runtime="compile", rounds=3, warmup=0.0, max_seconds=0.05).measure([0])
     assert found.median > 0
-    assert compiled == ["network.pt2"]
+    assert len(compiled) == 1
