@@ -71,10 +71,11 @@ def side_by_side(
     from nastk.bench import runtimes as bench
     from nastk.cli.options import Interrupted
     from nastk.devices import describe_device
-    from nastk.errors import NastkError
+    from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
+    from nastk.runtimes._calibration import read_calibration
     from nastk.spaces.factory import space as named
 
     space = named(space_name)
@@ -84,6 +85,8 @@ def side_by_side(
         None if precisions is None else words("--precision", precisions),
         device,
     )
+    if read_calibration(calibration) is not None and all(one.precision != "int8" for one in chosen):
+        raise InvalidValue("--calibration is of int8, which is not among what is compared; leave it out")
     rows_of = _chosen(space, [*(archs or []), *(more_archs or [])], random, seed)
     say_duration(bench.seconds_to_prepare(chosen, len(rows_of)), chosen)
     rows, done = measured(space, rows_of, chosen, device, threads, batch, calibration)

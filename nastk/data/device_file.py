@@ -279,6 +279,11 @@ class UserDevices:
     def _listed(self) -> dict[str, CommandDevice]:
         return read_devices(self._file)
 
+    @property
+    def file(self) -> str | os.PathLike[str] | None:
+        """The file that was named; None where the usual ones are looked up."""
+        return self._file
+
     def find(self, name: str) -> CommandDevice | None:
         """The device of this name, or None: then it is this machine's, or a table's."""
         if self._given is not None and name == self._given.name:

@@ -74,6 +74,10 @@ def oracle_on(
     if found is not None:
         refuse_unused([found], how, default)
         return command_oracle(space, describe_command(next(iter(found.units)), found, how))
+    if is_live(name) and devices.file is not None:
+        raise InvalidValue(
+            f"--devices {devices.file}: {name} is a device of this machine and none of those; leave it out"
+        )
     if not is_live(name):
         raise UnknownName("device to measure:", name, ["this", *devices.names()])
     from nastk.oracles.latency import Latency

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nastk.evaluation import reason_of
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._quiet import cause, quiet
 
 if TYPE_CHECKING:
@@ -42,9 +41,7 @@ def export_onnx(network: torch.nn.Module, inputs: torch.Tensor, file: Path) -> N
 
     network(inputs)  # what the network itself raises is said as it is, not as a failure of the export
     try:
-        # Ctrl-C waits for its end: PyTorch's exporter takes it for an error of a network, and modules that were being
-        # imported stay half imported, so that no later network could be exported.
-        with quiet(), Uninterrupted():
+        with quiet():
             program = torch.onnx.export(network, (inputs,), dynamo=True, optimize=True, verbose=False)
     except Exception as error:
         raise RuntimeError(f"cannot be exported to ONNX: {reason_of(cause(error))}") from error

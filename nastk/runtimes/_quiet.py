@@ -20,10 +20,13 @@ _LOCK = threading.RLock()
 def quiet() -> Iterator[Callable[[], str]]:
     """Nothing that is written within it, by Python or by libraries in C++, reaches the user; errors still raise.
 
+    Ctrl-C and the like wait for its end: an exporter takes them for an error of the network, libraries in C++ are left
+    half-way, modules half imported, and the streams diverted.
+
     Yields:
         A function that answers what was written so far: libraries that return no reason print one.
     """
-    with _LOCK, contextlib.ExitStack() as stack:
+    with Uninterrupted(), _LOCK, contextlib.ExitStack() as stack:
         level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, level)

@@ -11,7 +11,6 @@ from typing import Any
 
 from nastk.errors import NastkError
 from nastk.evaluation import reason_of
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._conversion import converted
 from nastk.runtimes._quiet import cause, quiet
 from nastk.runtimes.base import Run, Runtime
@@ -63,7 +62,7 @@ class Compile(Runtime):
             package = Path(folder) / "network.pt2"
             try:
                 # in this process: workers of Inductor's would each import PyTorch, and there is one file to compile
-                with quiet(), Uninterrupted(), torch._inductor.config.patch(compile_threads=1):
+                with quiet(), torch._inductor.config.patch(compile_threads=1):
                     program = torch.export.export(network, (inputs,))
                     torch._inductor.aoti_compile_and_package(program, package_path=str(package))
             except Exception as error:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.evaluation import reason_of
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._quiet import quiet
 from nastk.runtimes.base import Run, Runtime
 
@@ -117,7 +116,7 @@ def _converted(network: torch.nn.Module, inputs: torch.Tensor) -> bytes:
     import torch
 
     try:
-        with quiet(), Uninterrupted(), torch.no_grad():
+        with quiet(), torch.no_grad():
             import litert_torch
 
             content: bytes = litert_torch.convert(network, (inputs,)).model_content()
@@ -131,7 +130,7 @@ def _converted(network: torch.nn.Module, inputs: torch.Tensor) -> bytes:
 def _quantised(content: bytes, batches: list[Any]) -> bytes:
     """A float32 .tflite file in int8: static post-training quantisation, one scale a channel of the weights."""
     try:
-        with quiet(), Uninterrupted():
+        with quiet():
             from ai_edge_litert.interpreter import Interpreter
             from ai_edge_quantizer import quantizer, recipe
 

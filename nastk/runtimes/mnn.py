@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._onnx_export import export_onnx, operators
 from nastk.runtimes._quiet import last_line, quiet
 from nastk.runtimes.base import Run, Runtime
@@ -54,7 +53,7 @@ class Mnn(Runtime):
 
     def _prepare(self, source: Any, inputs: Any) -> Run:
         nn, expr = _module("MNN.nn"), _module("MNN.expr")
-        with quiet() as said, Uninterrupted():
+        with quiet() as said:
             manager = nn.create_runtime_manager(({"backend": "CPU", "numThread": self.threads, "precision": "high"},))
             try:
                 module = nn.load_module_from_file(str(source), [], [], runtime_manager=manager, shape_mutable=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nastk.evaluation import reason_of
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._onnx_export import export_onnx
 from nastk.runtimes._processor import adds_bytes_in_16_bits
 from nastk.runtimes._quiet import quiet
@@ -48,7 +47,7 @@ class Onnx(Runtime):
             exported = Path(folder) / "network.onnx"
             export_onnx(network, inputs, exported)
             try:
-                with quiet(), Uninterrupted():
+                with quiet():
                     _quantise(exported, batches, file)
             except Exception as error:
                 raise RuntimeError(f"ONNX Runtime cannot quantise it: {reason_of(error)}") from error
@@ -61,7 +60,7 @@ class Onnx(Runtime):
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is fatal only: errors are raised
         try:
-            with quiet(), Uninterrupted():
+            with quiet():
                 session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of an operator: "Could not find an implementation for NAME"
             raise RuntimeError(f"ONNX Runtime cannot run it: {reason_of(error)}") from error

@@ -13,7 +13,6 @@ from typing import Any
 
 from nastk.errors import Unsupported
 from nastk.evaluation import reason_of
-from nastk.parallel import Uninterrupted
 from nastk.runtimes._onnx_export import export_onnx
 from nastk.runtimes._processor import adds_bytes_in_16_bits
 from nastk.runtimes._quiet import quiet
@@ -72,7 +71,7 @@ class OpenVino(Runtime):
             exported, made = Path(folder) / "network.onnx", Path(folder) / file.name
             export_onnx(network, inputs, exported)
             try:
-                with quiet(), Uninterrupted():
+                with quiet():
                     model = openvino.Core().read_model(str(exported))
                     if batches:
                         model = _quantise(model, batches)
@@ -91,7 +90,7 @@ class OpenVino(Runtime):
             "ENABLE_CPU_PINNING": False,  # two measuring processes would be bound to the same core
         }
         try:
-            with quiet(), Uninterrupted():
+            with quiet():
                 core = _module("openvino").Core()
                 compiled = core.compile_model(core.read_model(str(source)), "CPU", settings)
         except Exception as error:

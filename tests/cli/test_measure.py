@@ -1,11 +1,13 @@
-"""``nastk measure``: networks that fail, an interruption, files that cannot be written."""
+"""``nastk measure``: networks that fail, an interruption, files that cannot be written, precisions, several runs."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nastk.cli import run
@@ -99,3 +101,64 @@ def test_a_check_of_the_predictor_says_what_failed_and_how_few_are_left(
     said = capsys.readouterr().err
     assert "failed: ValueError: nothing can be built" in said
     assert "only 0 networks to adapt to and 0 to test on could be measured" in said
+
+
+def test_two_precisions_are_measured_side_by_side_and_every_column_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "ms.csv"
+    line = [
+        "measure",
+        "--space",
+        f"{FILE}:Failing",
+        "groups",
+        "plain",
+        "--precision",
+        "bf16, fp32",
+        "--csv",
+        str(table),
+    ]
+    assert run(line) == 0
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arch"] for row in rows] == ["groups@fp32", "groups@bf16", "plain@fp32", "plain@bf16"]
+    assert [bool(row["ms"]) for row in rows] == [False, False, True, True]
+    assert [bool(row["cosine"]) for row in rows] == [False, False, False, True]
+    assert "cosine" in capsys.readouterr().out
+    assert run(["measure", "--space", f"{FILE}:Failing", "plain@bf16", "--precision", "fp32,bf16"]) == 0
+    said = capsys.readouterr().out
+    assert "plain@bf16" in said
+    assert "plain@fp32" not in said
+
+
+def test_a_comparison_of_runs_that_is_interrupted_shows_those_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nastk.bench import repeatability
+
+    def one(scale: float) -> repeatability.Repeat:
+        values = {method: np.array([1.0, 2.0, 3.0]) * scale for method in repeatability.METHODS}
+        bounds = [{method: v * f for method, v in values.items()} for f in (0.9, 1.1)]
+        return repeatability.Repeat(values, bounds[0], bounds[1], ["steady: wall time"], {})
+
+    def interrupted(*_: object) -> Iterator[repeatability.Repeat]:
+        yield one(1.0)
+        yield one(1.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(repeatability, "repeat", interrupted)
+    rows = tmp_path / "rows.json"
+    line = ["measure", "--space", f"{FILE}:Failing", "plain", "--repeatability", "9", "--json", str(rows)]
+    assert run(line) == 130
+    assert f"interrupted: 2 of 9 runs, saved to {rows}" in capsys.readouterr().err
+    (nastk_row, _) = json.loads(rows.read_text())
+    assert nastk_row["covered %"] == 100
+    assert nastk_row["shift %"] == pytest.approx(5)
+
+
+def test_comparing_runs_needs_three_networks_and_a_process_that_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["measure", "--space", f"{FILE}:Failing", "plain", "plain", "lazy", "--repeatability", "2"]
+    assert run(line) == 2
+    assert "at least 3 different networks; got 2" in capsys.readouterr().err
