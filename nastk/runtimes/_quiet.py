@@ -12,6 +12,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 
+from nastk.parallel import Uninterrupted
+
 _LOCK = threading.RLock()
 """Held while the streams are diverted: they are the process's, and two threads would restore each other's."""
 
