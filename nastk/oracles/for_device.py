@@ -20,7 +20,9 @@ CSV = "measurements.csv"
 """Name of the table."""
 README = "README.txt"
 """Name of what says what to do."""
-_NUMBERED = re.compile(r"\d{3,}\.(onnx|onnx\.data|pt|pt2|tflite)")
+_BESIDE_ONNX = ".onnx.data"
+"""End of the name of a file with the weights of the ONNX file beside it."""
+_NUMBERED = re.compile(rf"\d{{3,}}({'|'.join(map(re.escape, (*FORMATS.values(), _BESIDE_ONNX)))})")
 """Names of the networks' files."""
 
 
@@ -121,7 +123,7 @@ def _readme(space: SearchSpace, files: NetworkFiles, names: list[str], commands:
     kind = "float32; their values do not matter" if tokens is None else f"integers from 0 to {tokens - 1}"
     batch = files.batch
     what = f"a batch of {batch} inputs" if batch > 1 else "one input"
-    kept = ".onnx.data" if any(name.endswith(FORMATS["onnx"]) for name in names) else ""
+    kept = _BESIDE_ONNX if any(name.endswith(FORMATS["onnx"]) for name in names) else ""
     beside = f"\nA file that ends in {kept} belongs to the network of that name: keep them together." if kept else ""
     several = len(names) > 1
     files_are = f"{names[0]} to {names[-1]}: the networks" if several else f"{names[0]}: the network"
