@@ -71,6 +71,10 @@ class DataWarning(UserWarning):
     """
 
 
+NOTES = {"litert": ", with constraints of its own: see docs/microcontrollers.md"}
+"""What else there is to know before an extra is installed."""
+
+
 def import_extra(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
@@ -86,4 +90,5 @@ def import_extra(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise MissingExtra(
             f"this needs {module.split('.')[0]}, which is not installed; install it with: pip install 'nastk[{extra}]'"
+            + NOTES.get(extra, "")
         ) from error

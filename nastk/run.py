@@ -845,6 +845,11 @@ class _Asked:
             return self._accuracy(goal)
         if goal.metric == "latency" and goal.device is None and self.brought is not None:
             goal.needs_no_epochs("min")
+            if self.commands.find(device) is not None:
+                raise InvalidValue(
+                    f"--measured {self.brought} has the latencies, and device {device} has a command that would "
+                    "measure them; leave one out, or give the device of the file a name without a command"
+                )
             named = None if device == "this" else device
             return goal, None, {"oracle": "brought", "file": self.brought, "device": named}
         command = self.commands.find(device)
@@ -942,7 +947,7 @@ class _Asked:
             replace(goal, epochs=None).needs_none("max")
             facts = {"oracle": "function", "function": self.accuracy, "epochs": self.epochs}
             return goal, goal.epochs, facts
-        weights = _shipped_weights(self.space) if self.dataset is None else None
+        weights = shipped_weights(self.space) if self.dataset is None else None
         if weights is not None:
             goal.needs_none("max")
             return goal, None, {"oracle": "shipped", "weights": weights}
@@ -955,7 +960,7 @@ class _Asked:
         return self._column(replace(goal, metric=column or ACCURACIES[0]))
 
 
-def _shipped_weights(space: SearchSpace) -> str | None:
+def shipped_weights(space: SearchSpace) -> str | None:
     """Name of the accuracy estimates that ship for a space, if any do."""
     from nastk.predictors.factory import weights
 

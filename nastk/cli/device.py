@@ -70,6 +70,7 @@ def side_by_side(
     """
     from nastk.bench import runtimes as bench
     from nastk.cli.options import Interrupted
+    from nastk.data.device_file import UserDevices
     from nastk.devices import describe_device
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
@@ -80,6 +81,11 @@ def side_by_side(
 
     space = named(space_name)
     check_outputs([json_file])
+    if UserDevices().find(device) is not None:
+        raise InvalidValue(
+            f"--device {device} is behind a command, and this compares runtimes of this machine; "
+            f"nastk measure --device {device} --random 1 tries it"
+        )
     chosen = bench.settings(
         None if runtimes is None else words("--runtime", runtimes),
         None if precisions is None else words("--precision", precisions),

@@ -149,9 +149,14 @@ def measure(
             raise InvalidValue("--for-device measures nothing; leave out --check-predictor, --csv and --json")
         if device != "this" or devices is not None or device_command is not None:
             raise InvalidValue("--for-device is for a device that is not connected; leave out the device")
+        if seconds is not None or repeatability is not None:
+            raise InvalidValue("--for-device measures nothing; leave out --seconds and --repeatability")
         unused = {name: value for name, value in how.items() if name != "batch" and value != MEASURED[name]}
         for name, value in unused.items():
-            raise InvalidValue(f"--{name} {value}: --for-device measures nothing; leave it out")
+            files = (
+                " and writes float32 files: quantise them with the device's own tools" if name == "precision" else ""
+            )
+            raise InvalidValue(f"--{name} {value}: --for-device measures nothing{files}; leave it out")
         given = chosen() if texts or archs_file or random else None
         write_files(space_name, given, for_device, choose, file_format, batch, seed)
         return
@@ -220,6 +225,7 @@ def write_files(
     from nastk.cli.progress import bar
     from nastk.oracles.for_device import CSV, README, check_folder, write_for_device
     from nastk.report.text import printable
+    from nastk.run import shipped_weights
     from nastk.search.defaults import latency_predictor
     from nastk.spaces.factory import space as named
 
@@ -228,7 +234,10 @@ def write_files(
     if archs is None:
         archs = latency_predictor(space).choose(choose, seed=seed, space=space)
     with bar(len(archs), "writing") as progress:
-        failed = write_for_device(folder, space, archs, file_format, batch, lambda *_: progress.update(), space_name)
+        failed = write_for_device(
+            folder, space, archs, file_format, batch, lambda *_: progress.update(), space_name,
+            needs_accuracy=shipped_weights(space) is None,
+        )  # fmt: skip
     say_failures(failed)
     written = len(archs) - len(failed)
     typer.echo(printable(f"{written} network{'s' * (written > 1)}, {CSV} to fill in and {README} are in {folder}"))

@@ -169,6 +169,15 @@ def search(
     typer.echo(
         printable(f"Took {seconds:.0f} s. {failures}Written to {options.out}: {', '.join([*FILES, *to_measure])}")
     )
+    for name in to_measure:
+        typer.echo(printable(f"Files of these networks, for the device: {_next(options, name)}"))
+
+
+def _next(options: RunOptions, table: str) -> str:
+    """The command that writes the files of the networks of a table in the folder of the results."""
+    space = [] if options.space is None else ["--space", options.space]
+    listed = ["--archs-file", str(Path(options.out) / table)]
+    return shlex.join(["nastk", "measure", *space, "--for-device", "more", *listed])
 
 
 def _history(options: RunOptions, folder: Path) -> str | Path:

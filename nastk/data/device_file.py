@@ -98,6 +98,9 @@ class CommandDevice:
         self._check_placeholders()
         _ = self.units
 
+    def __hash__(self) -> int:  # the dataclass's own would need a unit that is no dictionary
+        return hash((self.name, self.command, self.folder))
+
     def _wrong(self, what: str) -> InvalidValue:
         return InvalidValue(f"device {self.name}: {what}")
 

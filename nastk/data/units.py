@@ -16,7 +16,8 @@ USUAL: Mapping[Kind, str] = {"accuracy": "%", "latency": "ms", "energy": "mJ", "
 FACTORS: Mapping[Kind, Mapping[str, float]] = {
     "accuracy": {"%": 1, "percent": 1, "pct": 1, "fraction": 100, "frac": 100, "ratio": 100},
     "latency": {"ms": 1, "msec": 1, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "usec": 1e-3, "ns": 1e-6}
-    | {"s": 1e3, "sec": 1e3, "secs": 1e3, "seconds": 1e3},
+    | {"s": 1e3, "sec": 1e3, "secs": 1e3, "seconds": 1e3}
+    | {"milliseconds": 1, "microseconds": 1e-3, "nanoseconds": 1e-6},
     "energy": {"mj": 1, "uj": 1e-3, "µj": 1e-3, "μj": 1e-3, "nj": 1e-6, "j": 1e3},
     "seconds": {"s": 1, "sec": 1, "secs": 1, "seconds": 1, "ms": 1e-3, "us": 1e-6, "minutes": 60, "hours": 3600},
     "memory": {"b": 1e-6, "bytes": 1e-6, "kb": 1e-3, "mb": 1, "gb": 1e3}

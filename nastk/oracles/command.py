@@ -36,7 +36,7 @@ _NUMBER = re.compile(
 """A number as programs print it; not the 8 of ``int8``, nor part of ``1.2.3``."""
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """Control sequences of a terminal, which hold numbers."""
-_UNIT = re.compile(r"\s?([a-zA-Zµμ]+)\b")
+_UNIT = re.compile(r"\s*([a-zA-Zµμ]+)\b")
 """What may be a unit behind a number."""
 
 START_FAILED = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
@@ -319,10 +319,10 @@ def _last_object(text: str) -> dict[str, Any] | None:
 
 
 def _last_number(metric: Metric, unit: str, text: str, metrics: int) -> float:
-    """The last number in a text.
+    """The last number in a text, or on its line the last with the device's unit: "8.3 ms (30 runs)" is 8.3.
 
     Raises:
-        ValueError: there is none, it may be read in two ways, or another unit stands behind it.
+        ValueError: there is none, it may be read in two ways, or another unit stands behind a number of its line.
     """
     if metrics > 1:
         raise ValueError(f"the command printed no JSON object with {metric}")
@@ -330,12 +330,19 @@ def _last_number(metric: Metric, unit: str, text: str, metrics: int) -> float:
     if not found:
         raise ValueError("the command printed no number")
     match = found[-1]
+    start = max(text.rfind(end, 0, match.start()) for end in "\n\r") + 1
+    for number in (m for m in found if m.start() >= start):
+        behind = _UNIT.match(text, number.end())
+        said = None if behind is None else units.factor(metric, behind[1])
+        if behind is None or said is None:
+            continue
+        if said != units.factor(metric, unit):
+            line = _last_line(text[start:].splitlines()[0])
+            where = "" if line == _last_line(text) else f", in the line {line!r}"
+            raise ValueError(f"the command printed {number[1]} {behind[1]}, and the device's unit is {unit}{where}")
+        match = number
     if "," in match[1]:
         raise ValueError(f"the command printed {match[1]}, whose comma may be of thousands or of decimals")
-    behind = _UNIT.match(text, match.end())
-    said = None if behind is None else units.factor(metric, behind[1])
-    if behind is not None and said is not None and said != units.factor(metric, unit):
-        raise ValueError(f"the command printed {match[1]} {behind[1]}, and the device's unit is {unit}")
     return float(match[1])
 
 

@@ -47,6 +47,8 @@ def refuse_unused(devices: Sequence[CommandDevice], how: Mapping[str, Any], defa
             why = f"the command of {names} does not use {FROM_THE_COMMAND[name]}"
         else:
             why = f"the command of {names} runs networks by itself"
+            if name == "precision":
+                why += " and gets float32 files: quantise them with the device's own tools"
         raise InvalidValue(f"--{name} {value}: {why}; leave it out")
 
 

@@ -16,6 +16,7 @@ import nastk
 from nastk.cli import run
 from nastk.data.measured import has_values
 from nastk.database import RECORDS
+from nastk.oracles.for_device import check_folder, write_for_device
 
 SCRIPT = r"""#!/bin/sh
 echo x >> calls
@@ -209,17 +210,37 @@ def test_a_laboratory_gets_files_and_gives_back_a_table(folder: Path, capsys: py
     assert [r["arch"] for r in table] == list(space.format_all(few.choose(2, seed=0, space=space)))
     readme = (folder / "lab" / "README.txt").read_text()
     assert "Input: 2 x 3 x 32 x 32, batch first, float32" in readme
-    assert "nastk search --space nasbench201 --measured measurements.csv" in readme
+    assert "put the table back as lab/measurements.csv" in readme
+    assert "nastk search --space nasbench201 --measured lab/measurements.csv\n" in readme
     fill_in(folder / "lab" / "measurements.csv")
     before = (folder / "lab" / "measurements.csv").read_text()
     assert run(asked) == 2
     assert "measurements.csv has been filled in, and would be replaced" in capsys.readouterr().err
     assert (folder / "lab" / "measurements.csv").read_text() == before
-    lines = [("", r["arch"], "") for r in table]
-    write(folder / "lab" / "measurements.csv", ("file", "arch", "ms"), lines)
-    empty = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
-    assert run(["measure", "--for-device", "lab", empty, "--format", "torchscript"]) == 0, "it is empty again"
-    assert [r["arch"] for r in rows(folder / "lab" / "measurements.csv")] == [empty]
+
+
+@pytest.mark.parametrize("there", ["measurements.csv", "001.onnx", "012.onnx.data", "1000.pt"])
+def test_networks_of_two_calls_are_never_in_one_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], there: str
+) -> None:
+    (folder / "lab").mkdir()
+    (folder / "lab" / there).write_text("file,arch,ms\n001.onnx,7,\n")
+    assert run(["measure", "--for-device", "lab", "55", "--format", "torchscript"]) == 2
+    assert f"lab/{there} is there already, of other networks; give a new folder" in capsys.readouterr().err
+    assert [p.name for p in (folder / "lab").iterdir()] == [there]
+    (folder / "lab" / there).rename(folder / "lab" / "notes.txt")
+    check_folder("lab")
+
+
+def test_the_commands_for_a_laboratory_name_the_table_and_the_space_as_given(tmp_path: Path) -> None:
+    space = nastk.space("nasbench201")
+    archs = space.from_index([7])
+    folder = tmp_path / "a lab"
+    write_for_device(folder, space, archs, "torchscript", space_name="my file.py:Mine", needs_accuracy=True)
+    asked = f"--space 'my file.py:Mine' --measured '{folder}/measurements.csv'"
+    predict, search = (folder / "README.txt").read_text().splitlines()[-2:]
+    assert predict.strip() == f"nastk predict {asked}"
+    assert search.strip() == f"nastk search {asked} --accuracy YOUR_FILE.py:function"
 
 
 def test_any_filled_column_counts_as_filled_in(tmp_path: Path) -> None:
@@ -246,9 +267,12 @@ def test_a_search_with_a_table_of_measurements_measures_nothing(
     space = nastk.space("nasbench201")
     archs = space.format_all(space.sample(9, seed=1, unique=True))
     write(folder / "phone.csv", ("arch", "ms"), [(a, str(1.5 + a.count("3x3"))) for a in archs])
-    asked = ["search", "--measured", "phone.csv", "--out", "found"]
+    asked = ["search", "--space", "nasbench201", "--measured", "phone.csv", "--out", "found"]
     assert run(asked) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    out = capsys.readouterr().out
+    command = "nastk measure --space nasbench201 --for-device more --archs-file found/measure-next.csv"
+    assert out.splitlines()[-1] == f"Files of these networks, for the device: {command}"
+    said = " ".join(out.split())
     made = records(folder / "found" / "history.db")
     assert sorted(r["value"] for r in made) == sorted(1.5 + a.count("3x3") for a in archs)
     assert {(r["objective"], r["kind"], r["source"], r["charged"], r["purpose"]) for r in made} == {
@@ -310,7 +334,10 @@ def test_measurements_of_a_table_serve_a_search_that_evaluates_accuracies(
             "search --objective=latency:phone --runtime=onnx",
             "--runtime onnx: the command of phone runs networks by itself",
         ),
-        ("search --device=phone --precision=int8", "--precision int8: the command of phone runs networks by itself"),
+        (
+            "search --device=phone --precision=int8",
+            "--precision int8: the command of phone runs networks by itself and gets float32 files: quantise them",
+        ),
         ("search --device=phone --threads=2", "--threads 2: the command of phone does not use {threads}"),
         ("search --device=phone --batch=2", "--batch 2: the command of phone does not use {batch}, nor a file"),
         ("search --device=phone --objective=memory", "device phone measures latency, energy, not memory"),
@@ -329,6 +356,24 @@ def test_measurements_of_a_table_serve_a_search_that_evaluates_accuracies(
         ("measure --for-device=lab --device=phone", "--for-device is for a device that is not connected"),
         ("measure --for-device=lab --csv=a.csv", "--for-device measures nothing; leave out"),
         ("measure --for-device=lab --runtime=onnx", "--runtime onnx: --for-device measures nothing"),
+        (
+            "measure --for-device=lab --precision=int8",
+            "--precision int8: --for-device measures nothing and writes float32 files: quantise them",
+        ),
+        ("measure --for-device=lab --seconds=3", "--for-device measures nothing; leave out --seconds and --repeat"),
+        (
+            "measure --for-device=lab --repeatability=3",
+            "--for-device measures nothing; leave out --seconds and --repeat",
+        ),
+        ("device test --device=phone", "nastk measure --device phone --random 1 tries it"),
+        (
+            "search --device=phone --measured=ms.csv",
+            "--measured ms.csv has the latencies, and device phone has a command that would measure them; leave one",
+        ),
+        (
+            "search --device=phone --measured=ms.csv --objective=latency --objective=energy",
+            "--measured ms.csv has the latencies, and device phone has a command that would measure them; leave one",
+        ),
         ("measure --for-device=lab --format=tf", "unknown format of a network's file 'tf'"),
         ("measure --format=pt2 7", "--choose and --format are for --for-device DIR"),
         (

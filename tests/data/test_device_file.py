@@ -149,3 +149,9 @@ def test_listing_says_what_is_wrong_with_each(folder: Path) -> None:
     assert phone == {"name": "phone", "command": "sh run.sh '{arch}'", "unit": "latency in ms", "problem": ""}
     assert board["unit"] == "latency in us, energy in mJ"
     assert "there is no program" in board["problem"]
+
+
+def test_devices_can_be_in_sets_whatever_their_unit() -> None:
+    one, same = (CommandDevice("phone", ("ls", "{arch}"), {"latency": "us"}) for _ in range(2))
+    other = CommandDevice("phone", ("ls", "{arch}"), {"latency": "ns"})
+    assert len({one, same, other}) == 2
