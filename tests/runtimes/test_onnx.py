@@ -80,7 +80,7 @@ def test_int8_is_a_file_of_its_own_that_holds_integers(tmp_path: Path, capfd: py
 
 def test_calibration_inputs_of_another_shape_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     made = Onnx(precision="int8", calibration=torch.zeros(4, 9))
-    with torch.inference_mode(), pytest.raises(InvalidValue, match=r"\(9,\); the networks take \(8,\)"):
+    with torch.inference_mode(), pytest.raises(InvalidValue, match=r"have shape \(.*, 9\); the networks take \(n, 8\)"):
         made.prepare(network_of_two(), torch.randn(2, 8), tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
 
