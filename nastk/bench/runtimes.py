@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from nastk.runtimes._onnx_export import sharing_exports
 from nastk.runtimes.base import Run, Runtime, first_of, make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import PRECISIONS
-
-if TYPE_CHECKING:
-    pass
 
 ROUNDS = 6
 """Times that each runtime gets its turn: the fewest whose medians have a 95 % interval."""

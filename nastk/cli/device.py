@@ -91,11 +91,12 @@ def side_by_side(
         None if precisions is None else words("--precision", precisions),
         device,
     )
-    if read_calibration(calibration) is not None and all(one.precision != "int8" for one in chosen):
+    values = read_calibration(calibration)
+    if values is not None and all(one.precision != "int8" for one in chosen):
         raise InvalidValue("--calibration is of int8, which is not among what is compared; leave it out")
     rows_of = _chosen(space, [*(archs or []), *(more_archs or [])], random, seed)
     say_duration(bench.seconds_to_prepare(chosen, len(rows_of)), chosen)
-    rows, done = measured(space, rows_of, chosen, device, threads, batch, calibration)
+    rows, done = measured(space, rows_of, chosen, device, threads, batch, values)
     if not rows:
         raise Interrupted("interrupted: nothing was measured yet")
     if json_file is not None:
@@ -136,7 +137,7 @@ def _chosen(space: Any, texts: list[str], random: int, seed: int) -> Any:
 
 
 def measured(
-    space: Any, archs: Any, chosen: Any, device: str, threads: int, batch: int, calibration: str | None
+    space: Any, archs: Any, chosen: Any, device: str, threads: int, batch: int, calibration: Any
 ) -> tuple[list[dict[str, Any]], int]:
     """Rows of all networks, and how many networks that are; after Ctrl-C those of before."""
     from nastk.bench.runtimes import compare

@@ -140,8 +140,7 @@ def measure(
                 listed = read_archs_file(archs_file, networks)
         each = np.concatenate([plain, listed, networks.sample_networks(random, seed)])
         if isinstance(space, WithPrecision):  # each network in each precision, side by side
-            number = len(space.precisions)
-            each = space.join(np.repeat(each, number, axis=0), np.tile(np.arange(number), len(each)))
+            each = space.in_each(each)
         return np.concatenate([read_archs(space, marked), empty, each]) if len(marked) or len(empty) else each
 
     if for_device is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles._on_runtime import example
 from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -63,25 +64,13 @@ class NetworkFiles:
         """
         if not self.formats:
             return {}
-        network, inputs = self._build(arch)
+        network, inputs = example(self.space, arch, self.batch, **self.build_options)
         found = {}
         for name in self.formats:
             file = folder / f"{stem}{FORMATS[name]}"
             self._export(name, network, inputs, file)
             found[name] = file
         return found
-
-    def _build(self, arch: Archs) -> tuple[Any, Any]:
-        import torch
-
-        from nastk.oracles._networks import build_network
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            tokens = self.space.vocabulary(**self.build_options)
-            shape = self.input_shape
-            inputs = torch.randn(shape) if tokens is None else torch.randint(tokens, shape)
-            return build_network(self.space, arch, **self.build_options).eval(), inputs
 
     def _export(self, name: str, network: Any, inputs: Any, file: Path) -> None:
         import torch

@@ -326,10 +326,9 @@ class Group:
         if not alive:
             return
         clock = self._clock(alive)
-        fit = self._fitted(alive, clock)
-        fast = clock == "processor" or fit.spread >= UNSTEADY
-        if fast:
-            fit = self._fitted(alive, clock, fast)
+        fit = self._fitted(alive, clock, fast=clock == "processor")
+        if clock == "wall" and fit.spread >= UNSTEADY:
+            fit = self._fitted(alive, clock, fast=True)
         thirds = np.array_split(fit.speed, 3)
         drift = float(np.expm1(np.median(thirds[-1]) - np.median(thirds[0]))) if len(fit.speed) >= 3 else 0.0
         self.conditions = Conditions(clock, self._occupied(), fit.spread, drift, self.meter.read(), len(alive))

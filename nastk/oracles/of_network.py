@@ -8,7 +8,7 @@ from typing import Any
 from nastk.evaluation import Kind
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.spaces.base import Archs
-from nastk.spaces.precisions import WithPrecision
+from nastk.spaces.precisions import MARK, WithPrecision
 
 
 class OfNetwork(Oracle):
@@ -38,7 +38,7 @@ class OfNetwork(Oracle):
     def reasons(self) -> dict[str, str]:
         """Why networks failed, by the texts of their rows in each precision."""
         found: dict[str, str] = getattr(self.oracle, "reasons", {})
-        return {f"{text}@{p}": why for text, why in found.items() for p in self.space.precisions}
+        return {f"{text}{MARK}{p}": why for text, why in found.items() for p in self.space.precisions}
 
     @property
     def kind(self) -> Kind:

@@ -65,8 +65,7 @@ class PerPrecision(FewShotPredictor):
         pool = None if candidates is None else space.network_of(candidates)
         count = -(-n // len(space.precisions))
         networks = self.few.choose(count, space.networks, candidates=pool, seed=seed, context=context)
-        each = np.repeat(networks, len(space.precisions), axis=0)
-        return space.join(each, np.tile(np.arange(len(space.precisions)), len(networks)))[:n]
+        return space.in_each(networks)[:n]
 
     def adapt(self, task: Task) -> Predictor:
         """A predictor of every precision.

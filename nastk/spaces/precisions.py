@@ -86,6 +86,11 @@ class WithPrecision(SearchSpace):
         column = np.broadcast_to(np.asarray(precision, dtype=np.int64), len(networks))
         return np.column_stack([networks, column])
 
+    def in_each(self, networks: Archs) -> Archs:
+        """Rows of networks ``(n, d - 1)`` in every precision, those of one network side by side."""
+        count = len(self.precisions)
+        return self.join(np.repeat(networks, count, axis=0), np.tile(np.arange(count), len(networks)))
+
     def _through(self, archs: Archs, change: Any) -> Archs:
         """The rows with their networks' part changed."""
         archs = np.atleast_2d(archs)
@@ -112,9 +117,7 @@ class WithPrecision(SearchSpace):
         return self.networks.enumerable
 
     def enumerate(self) -> Archs:
-        networks = self.networks.enumerate()
-        each = np.repeat(networks, len(self.precisions), axis=0)
-        return self.join(each, np.tile(np.arange(len(self.precisions)), len(networks)))
+        return self.in_each(self.networks.enumerate())
 
     def index(self, archs: Archs) -> NDArray[np.int64]:
         return self.networks.index(self.network_of(archs)) * len(self.precisions) + np.asarray(archs)[:, -1]
