@@ -67,21 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     status = run(sys.argv[1:] if arguments is None else list(arguments))
     if status >= 128:
         ignore_signals()  # one more Ctrl-C while the interpreter ends would be a traceback
-        _leave(status)
     raise SystemExit(status)
-
-
-def _leave(status: int) -> None:
-    """End the process of an interrupted command here: runtimes in C++ that were stopped in mid-work may crash while the
-    interpreter takes them apart, and the exit status would be that of the crash."""
-    import atexit
-    import os
-
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import shutil
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from nastk.errors import Unsupported
 from nastk.evaluation import reason_of
@@ -44,7 +46,7 @@ class OpenVino(Runtime):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        native = _module("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        native = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if CAPABILITIES[self.precision] not in native:
             raise Unsupported(
                 f"this processor has no instructions for {self.precision}; OpenVINO has here: "
@@ -72,7 +74,7 @@ class OpenVino(Runtime):
             export_onnx(network, inputs, exported)
             try:
                 with quiet():
-                    model = openvino.Core().read_model(str(exported))
+                    model = _core().read_model(str(exported))
                     if batches:
                         model = _quantise(model, batches)
                     openvino.save_model(model, str(made), compress_to_fp16=False)
@@ -91,8 +93,7 @@ class OpenVino(Runtime):
         }
         try:
             with quiet():
-                core = _module("openvino").Core()
-                compiled = core.compile_model(core.read_model(str(source)), "CPU", settings)
+                compiled = _core().compile_model(_core().read_model(str(source)), "CPU", settings)
         except Exception as error:
             raise RuntimeError(f"OpenVINO cannot run it: {_summary(error)}") from error
         request, feed = compiled.create_infer_request(), {0: inputs.numpy()}
@@ -115,14 +116,26 @@ def _quantise(model: Any, batches: list[Any]) -> Any:
     nncf = _module("nncf")
     tokens = not batches[0].is_floating_point()
     fix = nncf.OverflowFix.ENABLE if adds_bytes_in_16_bits() else nncf.OverflowFix.FIRST_LAYER
-    return nncf.quantize(
-        model,
-        nncf.Dataset([batch.numpy() for batch in batches]),
-        subset_size=len(batches),
-        target_device=nncf.TargetDevice.CPU,
-        model_type=nncf.ModelType.TRANSFORMER if tokens else None,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
-    )
+    with mock.patch.object(_module("openvino"), "Core", _core):  # NNCF makes one for every statistic
+        return nncf.quantize(
+            model,
+            nncf.Dataset([batch.numpy() for batch in batches]),
+            subset_size=len(batches),
+            target_device=nncf.TargetDevice.CPU,
+            model_type=nncf.ModelType.TRANSFORMER if tokens else None,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+        )
+
+
+@functools.cache
+def _core() -> Any:
+    """The process's one `openvino.Core`.
+
+    Each brings a signal stack of its own and, when it is deleted, puts back the one that it found. Of two that are
+    deleted in the order they were made, the second puts back the first's, which is freed: the next signal, a Ctrl-C,
+    would end the process with a segmentation fault.
+    """
+    return _module("openvino").Core()
 
 
 def _module(name: str) -> Any:

@@ -79,3 +79,24 @@ def test_its_telemetry_is_never_imported_and_leaves_no_file(tmp_path: Path) -> N
     )
     assert ended.returncode == 0, ended.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.bin", "network.xml"]
+
+
+SIGNAL = """
+import gc, signal, sys, tempfile
+from pathlib import Path
+import torch
+from nastk.runtimes.openvino import OpenVino
+signal.signal(signal.SIGINT, lambda *_: print("received"))
+network, inputs = torch.nn.Linear(8, 3).eval(), torch.randn(2, 8)
+with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+    runs = [OpenVino(precision=p).prepare(network, inputs, Path(folder) / f"{p}.xml") for p in ("fp32", "int8")]
+    while runs:
+        runs.pop(0)()
+        gc.collect()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_signals_are_received_after_networks_are_freed_in_the_order_they_were_made() -> None:
+    ended = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "received\n"), ended.stderr
