@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     with forgiving(), warnings.catch_warnings(), ending_as_ctrl_c() as asked:
         warnings.showwarning = _Warnings()
         warnings.simplefilter("always", DataWarning)
-        status = _run(arguments)
+        status = _run(arguments, asked)
         if status == INTERRUPTED:  # and nothing said yet
             number = asked[0] if asked else signal.SIGINT
             return _say(end_by(number), 128 + number, prefix="")
@@ -98,13 +98,13 @@ class _Warnings:
             _say(str(message), 0, prefix="warning: ")
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], asked: Sequence[int]) -> int:
     try:
         _refuse_empty(arguments)
         outcome = app(list(arguments), prog_name="nastk", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as error:
-        return _say(str(error), 128 + error.number, prefix="")
+        return _say(str(error), 128 + (asked[0] if asked else error.number), prefix="")
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except NastkError as error:
