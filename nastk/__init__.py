@@ -22,6 +22,7 @@ _PUBLIC = {
     "FewShotPredictor": "nastk.predictors.base",
     "FunctionOracle": "nastk.oracles.base",
     "History": "nastk.history",
+    "local_sources": "nastk.predictors._local_sources",
     "NastkError": "nastk.errors",
     "Objective": "nastk.search.base",
     "Oracle": "nastk.oracles.base",
@@ -76,6 +77,7 @@ __all__ = [
     "encodings",
     "errors",
     "generators",
+    "local_sources",
     "metrics",
     "oracles",
     "predictor",
@@ -145,6 +147,7 @@ if TYPE_CHECKING:
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.table import benchmark
     from nastk.oracles.zerocost import zcp
+    from nastk.predictors._local_sources import local_sources
     from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
     from nastk.predictors.factory import predictor
     from nastk.result import Result
