@@ -34,6 +34,7 @@ def _asked(description: SearchDescription, searcher: Searcher) -> dict[str, Any]
         "predictors": dict(description.predictors),
         "options": dict(description.options),
         "seed": description.seed,
+        **({"local_sources": description.local_sources} if description.local_sources else {}),
     }
 
 

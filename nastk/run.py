@@ -22,18 +22,22 @@ import numpy as np
 from nastk.data.device_file import METRICS, CommandDevice, UserDevices
 from nastk.devices import is_live
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
+from nastk.errors import DataWarning, InvalidValue, StorageError, UnknownName, Unsupported
 from nastk.evaluation import evaluate_together
 from nastk.files import atomic_path
 from nastk.history import History
 from nastk.identity import earlier_identity, evaluation_identity, study_identity
+from nastk.oracles._settings import Setting
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.latency import Latency
 from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
 from nastk.oracles.of_network import OfNetwork
 from nastk.parallel import Uninterrupted
+from nastk.predictors._local_sources import NETWORKS, SECONDS, LocalSources
 from nastk.predictors.base import FewShotPredictor, Predictor
+from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
@@ -58,11 +62,14 @@ faster, and chooses by fewer results."""
 LARGEST_SEED = 2**32 - 1
 """Largest random seed that every library takes, pymoo's and Optuna's NumPy generators included."""
 
-LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0}
+LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0, "local_sources": 0}
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
 MEASURED_HERE = ("latency", "energy", "peak_memory")
 """Metrics of networks that a runtime runs on a device of this machine: the names of their oracles too."""
+
+MEASURED_ELSEWHERE = ("command", "brought")
+"""Kinds of oracles whose values were measured on another machine."""
 
 ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "command", "brought", "shipped", "function")
 """Kinds of oracles that can be made from their description."""
@@ -94,6 +101,10 @@ class SearchDescription:
         seed: random seed.
         retries: how often an evaluation that failed for a transient reason is tried again.
         count_failures: whether failed evaluations count against the budget.
+        local_sources: networks to measure on this machine, in several settings, as source devices of few-shot-gp
+            (:func:`nastk.local_sources`); 0 for none. None: as many as `nastk.predictors._local_sources.NETWORKS` where
+            a device that is not this machine is learned and no latency weights ship for the space, else none.
+        local_sources_time: time limit of these measurements, seconds.
     """
 
     space: str
@@ -109,6 +120,8 @@ class SearchDescription:
     seed: int = 0
     retries: int = 1
     count_failures: bool = False
+    local_sources: int | None = None
+    local_sources_time: float = SECONDS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON."""
@@ -158,13 +171,22 @@ class Run:
         description: of the search.
         searcher, history: created or opened for it.
         budget: evaluations of each expensive objective.
+        sources: networks of this machine that its few-shot predictors learn first; None where they need none.
         result: of the search, after :meth:`search`.
     """
 
     result: Result
 
-    def __init__(self, description: SearchDescription, searcher: Searcher, budget: dict[str, int], history: History):
+    def __init__(
+        self,
+        description: SearchDescription,
+        searcher: Searcher,
+        budget: dict[str, int],
+        history: History,
+        sources: SourcesToLearn | None = None,
+    ):
         self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
+        self.sources = sources
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -185,6 +207,7 @@ class Run:
 
     def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
+        self.learn_sources(progress)
         self._take_known()
         study = Study(
             self.searcher, self.budget, self.history, self.batch, executor, workers, progress,
@@ -192,7 +215,14 @@ class Run:
         )  # fmt: skip
         self.result = study.run()
         self.result.description = self.description.to_dict()
+        if self.sources is not None:
+            self.result.notes.append(f"{self.sources.said}.")
         return self.result
+
+    def learn_sources(self, progress: Progress | None = None) -> None:
+        """Measure what is needed here as sources, and let the predictors learn them; once, before the search."""
+        if self.sources is not None and not self.sources.learned:
+            self.sources.learn(progress)
 
     def _take_known(self) -> None:
         """Record the values that a closed oracle has, which no study evaluates; they count against no budget."""
@@ -239,6 +269,34 @@ class Run:
         self.history.close()
 
 
+class SourcesToLearn:
+    """Networks of this machine as sources of few-shot predictors.
+
+    Args:
+        local: the measurements.
+        predictors: that learn them, by objective; without sources of their own.
+
+    Attributes:
+        learned: whether the predictors have learned them.
+        said: what was learned, in one line.
+    """
+
+    def __init__(self, local: LocalSources, predictors: Mapping[str, Predictor]):
+        self.local, self.predictors = local, predictors
+        self.learned, self.said = False, ""
+
+    def learn(self, progress: Progress | None = None) -> None:
+        """Measure what is not kept from before, and pretrain; where nothing can be measured here, say so and go on."""
+        tasks = self.local.tasks(progress)
+        for setting, reason in self.local.left_out.items():
+            if setting in self.local.settings:
+                warnings.warn(f"no source device is {setting}: {reason}", DataWarning, stacklevel=4)
+        if tasks:
+            for model in self.predictors.values():
+                model.pretrain(tasks)
+        self.learned, self.said = True, self.local.summary(tasks)
+
+
 # ---- from a description to a study
 
 
@@ -268,7 +326,7 @@ def compose(
         raise InvalidValue(f"seed is a whole number of at most {LARGEST_SEED}; got {description.seed}")
     for name, least in LEAST.items():
         value = getattr(description, name)
-        missing = value is None and name in ("measurements", "batch")
+        missing = value is None and name in ("measurements", "batch", "local_sources")
         if not missing and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise InvalidValue(f"{name} is a whole number of at least {least}; got {value!r}")
     for entry in description.objectives:
@@ -287,8 +345,13 @@ def compose(
         for entry in description.objectives
     ]
     options: dict[str, Any] = {**description.options, **objects.options}
+    sources = None
     if kind.learns:
         options["predictor"] = _predictors(description, objects, kind, space, goals)
+        sources = _sources(description, objects, space, goals, options["predictor"])
+    elif description.local_sources:
+        raise InvalidValue(f"the searcher {description.searcher!r} learns nothing; leave out the local sources")
+    description = replace(description, local_sources=0 if sources is None else sources.local.networks)
     if kind.learns or kind.reads_contexts:
         options["contexts"] = _contexts(goals) if objects.contexts is None else objects.contexts
     limits = _limits(description, kind, goals, options.get("predictor", {}))
@@ -302,7 +365,7 @@ def compose(
         budget=limits, **options,
     )  # fmt: skip
     limits |= searcher.budget
-    composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History())
+    composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History(), sources)
     if storage is not None and not isinstance(storage, History):
         composed.keep_in(storage, study)
     return composed
@@ -468,6 +531,42 @@ def _predictors(
     return chosen
 
 
+def _sources(
+    description: SearchDescription,
+    objects: Objects,
+    space: SearchSpace,
+    goals: Sequence[Objective],
+    models: Mapping[str, Predictor],
+) -> SourcesToLearn | None:
+    """What is measured here first, for the few-shot predictors that have no source devices.
+
+    Raises:
+        InvalidValue: networks were asked for, and no predictor can learn them.
+        Unsupported: the same, and the space builds no networks.
+    """
+    wanted = description.local_sources
+    if wanted == 0:
+        return None
+    # an object that the user made stays as it is
+    mine = {name: model for name, model in models.items() if name not in objects.predictors}
+    learners = {name: model for name, model in mine.items() if isinstance(model, FewShotGP) and not model.devices}
+    if wanted is None:
+        elsewhere = {o.name for o in goals if o.oracle.describe().get("oracle") in MEASURED_ELSEWHERE}
+        if not learners.keys() & elsewhere or not space.whole.has_networks:
+            return None
+        wanted = NETWORKS
+    elif not learners:
+        raise InvalidValue(
+            "local sources: no objective of this search is learned by few-shot-gp without shipped weights; leave them "
+            "out"
+        )
+    live = [o.oracle for o in goals if isinstance(o.oracle, Latency)]
+    itself = [Setting(str(o.runtime), o.precision, o.threads, o.batch) for o in live]
+    options = next((o.oracle.build_options for o in goals if hasattr(o.oracle, "build_options")), {})
+    local = LocalSources(space, wanted, description.local_sources_time, but=itself, **options)
+    return SourcesToLearn(local, learners)
+
+
 def _contexts(goals: Sequence[Objective]) -> dict[str, Context]:
     """Where features of a table's accuracies and energies come from: its zero-cost proxies, where most have them."""
     contexts: dict[str, Context] = {}
@@ -539,6 +638,8 @@ def search(
     progress: Progress | None = None,
     retries: int = 1,
     count_failures: bool = False,
+    local_sources: int | None = None,
+    local_sources_time: float = SECONDS,
     **options: Any,
 ) -> Result:
     """Search a space for the front of some objectives: ``nastk.search``.
@@ -571,6 +672,8 @@ def search(
         retries: how often an evaluation that failed for a transient reason (out of memory, a lost connection) is tried
             again.
         count_failures: count failed evaluations against the budget; by default others replace them.
+        local_sources, local_sources_time: networks to measure on this machine first, as source devices, and the time
+            limit in seconds; see :class:`SearchDescription`.
         options: further arguments of the searcher.
 
     Returns:
@@ -600,7 +703,7 @@ def search(
     goals = [Objective.of(o) for o in objectives]
     description, objects = describe_objects(
         named_space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options,
-        retries, count_failures,
+        retries, count_failures, local_sources, local_sources_time,
     )  # fmt: skip
     if isinstance(space, str):
         description = replace(description, space=space)  # a path says more than the class's name
@@ -645,6 +748,8 @@ def describe_objects(
     options: Mapping[str, Any] | None = None,
     retries: int = 1,
     count_failures: bool = False,
+    local_sources: int | None = None,
+    local_sources_time: float = SECONDS,
 ) -> tuple[SearchDescription, Objects]:
     """The description of a search that is given as objects, and the objects; arguments as of :func:`search`."""
     given = dict(options or {})
@@ -671,6 +776,8 @@ def describe_objects(
         _plain_number(seed),
         _plain_number(retries),
         count_failures,
+        _plain_number(local_sources),
+        local_sources_time,
     )
     objects = Objects(
         space,
@@ -738,12 +845,14 @@ def describe(
     devices: str | None = None,
     device_command: str | None = None,
     measured: str | None = None,
+    local_sources: int | None = None,
+    local_sources_time: float = SECONDS,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
     Args:
-        space, searcher, budget, measurements, verify, seed, retries, count_failures: see
-            :class:`SearchDescription`.
+        space, searcher, budget, measurements, verify, seed, retries, count_failures, local_sources,
+            local_sources_time: see :class:`SearchDescription`.
         dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
             accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured, and those of `devices`; another name is a device
@@ -795,7 +904,7 @@ def describe(
     )
     description = SearchDescription(
         space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
-        count_failures,
+        count_failures, local_sources, local_sources_time,
     )  # fmt: skip
     return replace(description, predictors=_named_predictors(predictors, description, called))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nastk.cli.options import MOST_WORKERS, Json, Workers, count, integers, words
+from nastk.cli.options import MOST_WORKERS, Json, Seed, Workers, count, integers, seconds, words
 
 app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real tables, over many seeds.")
 
@@ -177,6 +177,87 @@ def workers(
     ]
     title = f"{searcher}: {rows[0]['evaluations']} evaluations of {seconds:g} s, {pool} workers, {repeats} seeds"
     show(shown, title=title)
+
+
+@app.command("local-sources")
+def local_sources(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Space, or file.py:Class.")] = "nasbench201",
+    networks: Annotated[int, count("--networks", "To adapt to and to test on, in all settings.", least=10)] = 60,
+    sources: Annotated[int, count("--sources", "Other networks, measured as sources.", least=20)] = 200,
+    sources_time: Annotated[
+        str, typer.Option("--sources-time", metavar="TIME", help="Time limit of the sources, such as 90s or 5m.")
+    ] = "10m",
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            "--settings", metavar="A,B,...", help="Remote devices, such as 'onnx int8,torch batch 8'; by default seven."
+        ),
+    ] = None,
+    build: Annotated[
+        str | None, typer.Option("--build", metavar="K=N,...", help="Options of the networks, such as channels=8.")
+    ] = None,
+    adapt: Annotated[int, count("--adapt", "Measurements of the remote device.", least=2)] = 10,
+    draws: Annotated[int, count("--draws", "How often, each among others.", least=2)] = 10,
+    seed: Seed = 0,
+    source_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Measure nothing: evaluate the latencies that --keep wrote."),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FILE", help="Write the latencies to this file.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """What networks measured here are worth as source devices: each setting of this machine in turn as the remote."""
+    from nastk.bench import local_sources as bench
+    from nastk.cli.progress import bar, follow
+    from nastk.errors import InvalidValue
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.report.text import printable
+
+    check_outputs([json_file, keep])
+    if source_file is not None:
+        if build is not None or settings is not None or keep is not None:
+            raise InvalidValue("--from measures nothing; leave out --build, --settings and --keep")
+        found = bench.Latencies.read(source_file)
+    else:
+        with bar(None, "measuring") as progress:
+            found = bench.measure(
+                space,
+                networks,
+                sources,
+                seconds("--sources-time", sources_time),
+                None if settings is None else words("--settings", settings),
+                keep,
+                seed,
+                follow(progress),
+                **build_options(build),
+            )
+    rows = bench.evaluate(found, adapt, draws)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for setting, reason in found.left_out.items():
+        typer.echo(printable(f"left out: {setting}: {reason}"), err=True)
+    counts = ", ".join(f"{name} ({len(of['ms'])})" for name, of in found.sources.items())
+    title = (
+        f"{found.space}: {adapt} measurements of each setting as the remote device, {draws} draws; sources: {counts}"
+    )
+    show(bench.table(rows), title=f"{title}\nSpearman / median error %; differences to from-scratch, Wilcoxon's p")
+
+
+def build_options(text: str | None) -> dict[str, int]:
+    """Options of networks in a text like ``channels=8,input_size=16``."""
+    from nastk.errors import InvalidValue
+
+    found = {}
+    for part in words("--build", text) if text is not None else []:
+        name, equals, number = part.partition("=")
+        if not equals or not name.isidentifier() or not (number.isascii() and number.isdigit()) or len(number) > 9:
+            raise InvalidValue(f"--build {text!r}: write options and whole numbers, such as channels=8,input_size=16")
+        found[name] = int(number)
+    return found
 
 
 @app.command("zcp")

@@ -8,14 +8,23 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nastk.cli.options import LARGEST_SEED, MANY, MOST_WORKERS, integers
+from nastk.cli.options import LARGEST_SEED, MANY, MOST_WORKERS, integers, seconds
 from nastk.errors import InvalidValue, UnknownName
 from nastk.files import check_outputs
 
 if TYPE_CHECKING:
     from nastk.run import SearchDescription
 
-LEAST = {"budget": 1, "measurements": 2, "verify": 0, "threads": 1, "batch": 1, "retries": 0, "seed": 0}
+LEAST = {
+    "budget": 1,
+    "measurements": 2,
+    "verify": 0,
+    "threads": 1,
+    "batch": 1,
+    "retries": 0,
+    "seed": 0,
+    "local_sources": 0,
+}
 """Numbers that have a least value."""
 MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS}
 """Their greatest values."""
@@ -63,6 +72,8 @@ class RunOptions:
     resume: bool | None = None
     retries: int | None = None
     count_failures: bool | None = None
+    local_sources: int | None = None
+    local_sources_time: str | None = None
     accuracy: str | None = None
     epochs: str | None = None
 
@@ -81,9 +92,9 @@ class RunOptions:
         for name, least in LEAST.items():
             value = getattr(options, name)
             if value is not None and value < least:
-                raise InvalidValue(f"--{name} must be at least {least}")
+                raise InvalidValue(f"--{name.replace('_', '-')} must be at least {least}")
             if value is not None and value > MOST[name]:
-                raise InvalidValue(f"--{name} must be at most {MOST[name]:,d}")
+                raise InvalidValue(f"--{name.replace('_', '-')} must be at most {MOST[name]:,d}")
         for name, value in vars(options).items():
             if any(
                 isinstance(text, str) and not text.strip() for text in (value if isinstance(value, list) else [value])
@@ -106,6 +117,8 @@ class RunOptions:
         for one in ("objective", "constraint", "predictor"):
             if one in given:
                 given[f"{one}s"] = given.pop(one)
+        if "local_sources_time" in given:
+            given["local_sources_time"] = seconds("--local-sources-time", given["local_sources_time"])
         if "epochs" in given:
             given["epochs"] = integers("--epochs", given["epochs"])
         return run.describe(**given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,27 @@ Devices = Annotated[
 DeviceCommand = Annotated[
     str | None,
     typer.Option("--device-command", metavar="'CMD ...'", help="One such device: a command with {onnx} and the like."),
+]
+LocalSources = Annotated[
+    int | None,
+    typer.Option(
+        "--local-sources",
+        metavar="N",
+        min=0,
+        max=MANY,
+        help="Networks to measure on this machine first, as source devices; 0 for none.  [200 for another device and a "
+        "space without shipped latency weights, else 0]",
+        show_default=False,
+    ),
+]
+LocalSourcesTime = Annotated[
+    str | None,
+    typer.Option(
+        "--local-sources-time",
+        metavar="TIME",
+        help="Time limit of these measurements, such as 90s or 5m.  [5m]",
+        show_default=False,
+    ),
 ]
 Archs = Annotated[
     list[str] | None,
@@ -147,6 +169,19 @@ def words(option: str, text: str) -> list[str]:
     if not all(found):
         raise InvalidValue(f"{option} {text!r}: write names separated by commas, such as a,b")
     return found
+
+
+UNITS_OF_TIME = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+"""Seconds in what may stand behind a number of ``--local-sources-time``."""
+
+
+def seconds(option: str, text: str) -> float:
+    """The seconds in a text like ``90``, ``90s``, ``5m`` or ``1.5h``."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh]?)", text.strip(), re.ASCII)
+    value = float(found[1]) * UNITS_OF_TIME[found[2]] if found else 0.0
+    if value <= 0:
+        raise InvalidValue(f"{option} {text!r}: write a time such as 90s, 5m or 1h")
+    return value
 
 
 def integers(option: str, text: str) -> list[int]:

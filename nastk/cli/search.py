@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted, end_by, ignore_signals, number_of
+from nastk.cli.options import Interrupted, LocalSources, LocalSourcesTime, end_by, ignore_signals, number_of
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def search(
     count_failures: Annotated[
         bool | None, typer.Option("--count-failures", help="Count failed evaluations against the budget.")
     ] = None,
+    local_sources: LocalSources = None,
+    local_sources_time: LocalSourcesTime = None,
     accuracy: Annotated[
         Text, option("--accuracy", "FILE.py:FUNCTION", "Your own accuracy function, of a row or a network.")
     ] = None,
@@ -137,6 +139,11 @@ def search(
             typer.echo(printable(f"nastk: {note}"), err=True)
         started = time.perf_counter()
         try:
+            if search.sources is not None:
+                typer.echo(printable(f"nastk: {search.sources.local.plan()}"), err=True)
+                with bar(None, "measuring here") as progress:
+                    search.learn_sources(follow(progress))
+                typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
             with bar(sum(search.budget.values()), "evaluating") as progress:
                 search.search(follow(progress))
             with bar(None, "verifying the front") as progress:
@@ -205,6 +212,8 @@ def _kept(search: Run, options: RunOptions) -> str:
     from nastk.database import without_password
 
     count = len(search.history)
+    if not count and search.sources is not None and search.sources.local.measured:
+        return f"nothing had been evaluated yet; what was measured here is kept in {search.sources.local.folder}"
     if not count:
         return "nothing had been evaluated yet"
     words = [word for word in sys.argv[1:] if word != "--resume"]

@@ -61,9 +61,7 @@ class Setting:
         found = _TEXT.fullmatch(" ".join(text.split()))
         if found is None:
             raise InvalidValue(f"a setting is written like 'onnx int8' or 'torch 2 threads batch 8'; got {text!r}")
-        return cls(
-            found["runtime"], found["precision"] or "fp32", int(found["threads"] or 1), int(found["batch"] or 1)
-        )
+        return cls(found["runtime"], found["precision"] or "fp32", int(found["threads"] or 1), int(found["batch"] or 1))
 
     @property
     def family(self) -> tuple[str, int]:
@@ -83,7 +81,7 @@ class _Latency(Latency):
         self._built = built if setting.prepares else None
         super().__init__(
             space, runtime=setting.runtime, precision=setting.precision, threads=setting.threads, batch=setting.batch,
-            **SHORT, **options,
+            **options,
         )  # fmt: skip
 
     def _network(self, arch: Archs, compared: bool = False) -> tuple[Any, Any]:
@@ -101,7 +99,7 @@ class InSettings:
     Args:
         space: whose networks.
         settings: of this machine.
-        options: further arguments of `Latency`, build options among them.
+        options: further arguments of `Latency` (:data:`SHORT`), build options among them.
 
     Attributes:
         oracles: by setting.

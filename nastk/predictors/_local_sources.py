@@ -27,7 +27,7 @@ from nastk.devices import describe_device
 from nastk.encodings.base import Context
 from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.files import write_text
-from nastk.oracles._settings import InSettings, Setting
+from nastk.oracles._settings import SHORT, InSettings, Setting
 from nastk.predictors.base import Task
 from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import ENUMERABLE, Archs, SearchSpace
@@ -45,8 +45,9 @@ that export networks ONNX Runtime's files are the cheapest, and int8 is what ran
 LEAST = 20
 """Networks that a setting must have run to be a source."""
 
-FIRST = 10
-"""Networks of the first set in a setting, by which the time of the others is judged."""
+FIRST = 3
+"""Networks of the first set in a setting, by which the time of the others is judged: what one costs is not known
+before, and on a busy machine two threads may wait for each other for seconds."""
 
 TOGETHER = 50
 """Most networks that are measured together: a longer set tells the machine's speed better, and an interruption loses
@@ -88,6 +89,7 @@ class LocalSources:
 
     Args:
         space, networks, seconds, settings, seed, folder, build_options: as of :func:`local_sources`.
+        but: settings that are none of the default ones: the target's own.
 
     Attributes:
         settings: of this machine, in the order in which they are measured.
@@ -104,6 +106,7 @@ class LocalSources:
         settings: Sequence[str | Setting] | None = None,
         seed: int = 0,
         folder: str | os.PathLike[str] | None = None,
+        but: Sequence[Setting] = (),
         **build_options: Any,
     ):
         space.need_networks("measuring networks here as sources")
@@ -115,19 +118,19 @@ class LocalSources:
         self.networks = min(networks, _count(self.space, networks))
         self.folder = default_home() / "sources" if folder is None else Path(folder)
         self.left_out: dict[Setting, str] = {}
-        self.settings = self._available(settings)
+        self.settings = self._available(settings, but)
         self.measured = 0
         self.reasons: dict[Setting, dict[str, str]] = {}
         self._kept = {setting: self._read(setting) for setting in self.settings}
 
-    def _available(self, asked: Sequence[str | Setting] | None) -> list[Setting]:
+    def _available(self, asked: Sequence[str | Setting] | None, but: Sequence[Setting]) -> list[Setting]:
         """The settings that can be had here, those that need no preparation first."""
         if isinstance(asked, str):
             asked = [asked]
         found = []
         for one in SETTINGS if asked is None else asked:
             setting = Setting.parse(one) if isinstance(one, str) else one
-            if asked is None and setting.threads > (os.cpu_count() or 1):
+            if asked is None and (setting in but or setting.threads > (os.cpu_count() or 1)):
                 continue
             try:
                 make_runtime(runtime_class(setting.runtime), "this", setting.threads, setting.precision)
@@ -190,26 +193,32 @@ class LocalSources:
     def _measure(self, family: list[Setting], archs: Archs, deadline: float, progress: Progress | None) -> None:
         """Measure a family's networks, set by set, until the deadline; each set is kept at once."""
         rows = [i for i, arch in enumerate(archs) if not all(self._kept[s].knows(_text(arch)) for s in family)]
-        alive, size, cost = list(family), FIRST, 0.0
-        measuring = InSettings(self.space, alive, **self.build_options)
+        alive, size = list(family), FIRST
+        measuring = InSettings(self.space, alive, **SHORT, **self.build_options)
         while rows and alive:
-            if cost:
-                size = min(TOGETHER, int((deadline - time.monotonic()) / cost))
-            # the first set is measured in any case, a remainder that is too small for a set of its own with the last
-            size = len(rows) if size < len(rows) < size + FEWEST and size >= FEWEST else size
-            if cost and size < min(FEWEST, len(rows)):
-                break
             part, rows = archs[rows[:size]], rows[size:]
             started = time.monotonic()
             self._take(measuring, measuring.measure(part), part)
-            cost = (time.monotonic() - started) / len(part)
             self.measured += len(part) * len(alive)
             if progress is not None:
                 progress(self._done(archs), len(archs) * len(self.settings), ", ".join(map(str, alive)))
             broken = [s for s in alive if not self._kept[s].ms]
-            if broken and len(part) >= FEWEST:  # what runs none of the first networks is not asked for the others
+            if broken:  # what runs none of the first networks is not asked for the others
                 alive = [s for s in alive if s not in broken]
-                measuring = InSettings(self.space, alive, **self.build_options)
+                measuring = InSettings(self.space, alive, **SHORT, **self.build_options)
+            size = self._fits(len(rows), alive, (time.monotonic() - started) / len(part), deadline)
+            if not size:
+                break
+
+    def _fits(self, waiting: int, alive: list[Setting], cost: float, deadline: float) -> int:
+        """Networks of the next set, by the seconds that one takes; none where the time is over, or would be before
+        there are enough for a source."""
+        left = int(max(deadline - time.monotonic(), 0.0) / max(cost, 1e-9))
+        lacking = LEAST - max((len(self._kept[s].ms) for s in alive), default=0)
+        if left < min(max(FEWEST, lacking), waiting):
+            return 0
+        # a remainder that is too small for a set of its own goes with the last
+        return waiting if waiting < TOGETHER + FEWEST and waiting <= left else min(TOGETHER, left)
 
     def _done(self, archs: Archs) -> int:
         return sum(kept.knows(_text(arch)) for kept in self._kept.values() for arch in archs)
