@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,11 @@ SHORT_REACHES = (2.0, 4.0)
 """Reaches of interactions that are tried in such spaces: unequal choices at which they have fallen to 1/e."""
 LONG_REACHES = (4.0, 8.0)
 """The same in longer spaces, where two random architectures differ in more choices."""
+FEW_ROWS = 300
+"""Rows below which option counts and statics take part of the additive kernel. A weight for each option of each choice
+is learned well from hundreds of rows; from dozens, what all places of an operation have in common has to be told."""
+SHARES = (0.5, 0.9)
+"""Shares of counts and statics that are then tried."""
 GAIN = 1e-4
 """By how much interactions must raise the rank correlation to be kept: they need the training rows stored."""
 LOG_FLOOR = 0.02
@@ -43,8 +49,10 @@ class SourceModels:
 
     ``k(m) = 1 + m / d + mix exp(-(d - m) / reach)`` for ``m`` of ``d`` choices that agree: an additive (lookup-table)
     part and one of interactions. Whether latency or its logarithm is modelled, `mix`, `reach` and the noise are chosen
-    for each device by the rank correlation of its leave-one-out predictions. The additive part is kept as one weight an
-    option. With more than :data:`MOST_ROWS` rows interactions are left out and the cost grows linearly in the rows.
+    for each device by the rank correlation of its leave-one-out predictions. With few rows a share of ``m / d`` may go
+    to inner products of option counts, and of statics as far as they are sums over the options. The additive part is
+    kept as one weight an option. With more than :data:`MOST_ROWS` rows interactions are left out and the cost grows
+    linearly in the rows.
 
     Args:
         space: of all devices.
@@ -84,8 +92,13 @@ class SourceModels:
         for members in groups.values():
             rows = tasks[members[0]].archs
             archs.append(rows)
-            fit_group = _fit_exact if len(rows) <= MOST_ROWS else _fit_additive
-            for i, model in zip(members, fit_group(space, rows, [tasks[i].values for i in members]), strict=True):
+            values = [tasks[i].values for i in members]
+            if len(rows) > MOST_ROWS:
+                models_of = _fit_additive(space, rows, values)
+            else:
+                shared = _shared(space, tasks[members[0]].context.build_options) if len(rows) < FEW_ROWS else None
+                models_of = _fit_exact(space, rows, values, shared)
+            for i, model in zip(members, models_of, strict=True):
                 fitted[i] = {**model, "set": (start, start + len(rows))}
             start += len(rows)
         models = [fitted[i] for i in range(len(tasks))]
@@ -204,24 +217,56 @@ def _variants(raw: Array) -> list[tuple[bool, Array, Array, Array]]:
     return found
 
 
-def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
+def _shared(space: SearchSpace, build_options: dict[str, Any]) -> Array:
+    """What options have in common, ``(sum(sizes), k)``: option counts, those within groups at half the weight, and
+    statics as sums over the options, each block with a mean squared norm of one over the space when centred."""
+    archs = space.sample(min(1000, space.size), seed=0, unique=True)
+    hot = space.one_hot(archs)
+    blocks = [(space.count_matrix()[0], 1.0), (space.count_matrix(grouped=True)[0], 0.5)]
+    statics = space.statics(archs, **build_options)
+    if statics:
+        raw = np.stack(list(statics.values()), axis=1)
+        raw = (raw - raw.mean(axis=0)) / np.maximum(raw.std(axis=0), 1e-12)
+        blocks.append((np.linalg.lstsq(hot, raw, rcond=None)[0], 1.0))
+    scaled = []
+    for block, weight in blocks:
+        features = hot @ block
+        norm = ((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()
+        if block.shape[1] and norm > 1e-12:
+            scaled.append(block * np.sqrt(weight / norm))
+    return np.concatenate(scaled, axis=1)
+
+
+def _fit_exact(
+    space: SearchSpace, archs: Archs, values: list[Array], shared: Array | None = None
+) -> list[dict[str, Any]]:
     """Models of devices that share their architectures, each the best by leave-one-out rank correlation.
 
     One eigendecomposition a kernel serves all devices and noises: ``(V diag(e) V^T + noise)^-1`` needs no other. Ranks
     are what latency predictors are compared by, and the same for raw latencies and logarithms.
+
+    Args:
+        shared: of :func:`_shared`, to which a share of the additive part may go.
     """
     d = space.d
     hot = space.one_hot(archs)
     agree = hot @ hot.T
+    # the additive part is linear in the one-hot of the options: its prior covariance (times d) is the identity, or less
+    # of it and more of what the options have in common
+    common = np.zeros((len(hot), 0)) if shared is None else hot @ shared
+    centre_of = common.mean(axis=0)
+    common = common - centre_of
     raw = np.stack(values, axis=1)
     ranks = np.apply_along_axis(rankdata, 0, raw)
     floor = raw.min(axis=0) * LEAST
     best: list[dict[str, Any]] = [{"quality": -np.inf}] * len(values)
     reaches = SHORT_REACHES if d <= SHORT else LONG_REACHES
+    shares = (0.0,) if shared is None else (0.0, *SHARES)
     kernels = [(0.0, 1.0), *((mix, reach) for mix in MIXES for reach in reaches)]  # without interactions first
     variants = _variants(raw)
-    for mix, reach in kernels:
-        eigenvalues, vectors = np.linalg.eigh(1.0 + agree / d + _interactions(agree, d, mix, reach))
+    for (mix, reach), share in itertools.product(kernels, shares):
+        additive = 1.0 + (1.0 - share) * agree / d + share * (common @ common.T)
+        eigenvalues, vectors = np.linalg.eigh(additive + _interactions(agree, d, mix, reach))
         eigenvalues = np.maximum(eigenvalues, 0.0)  # repeated architectures make it singular
         for log, z, centre, spread in variants:
             projected = vectors.T @ z
@@ -235,13 +280,23 @@ def _fit_exact(space: SearchSpace, archs: Archs, values: list[Array]) -> list[di
                         best[j] = {
                             "quality": quality,
                             "alpha": alpha[:, j] if mix else np.empty(0),
-                            # the linear part of the kernel summed over the rows once: one weight an option
-                            "additive": np.concatenate([[alpha[:, j].sum()], hot.T @ alpha[:, j] / d]),
+                            "additive": _option_weights(alpha[:, j], hot, d, share, common, centre_of, shared),
                             "kernel": (mix, reach),
                             "scaling": (centre[j], spread[j], floor[j]),
                             "log": log,
                         }
     return best
+
+
+def _option_weights(
+    alpha: Array, hot: Array, d: int, share: float, common: Array, centre: Array, shared: Array | None
+) -> Array:
+    """The linear part of the kernel summed over the rows once: a constant, and one weight an option."""
+    constant, weights = alpha.sum(), (1.0 - share) * (hot.T @ alpha) / d
+    if shared is not None and share:
+        together = share * (common.T @ alpha)
+        constant, weights = constant - centre @ together, weights + shared @ together
+    return np.concatenate([[constant], weights])
 
 
 def _fit_additive(space: SearchSpace, archs: Archs, values: list[Array]) -> list[dict[str, Any]]:
