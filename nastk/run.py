@@ -22,7 +22,7 @@ import numpy as np
 from nastk.data.device_file import METRICS, CommandDevice, UserDevices
 from nastk.devices import is_live
 from nastk.encodings.base import Context
-from nastk.errors import DataWarning, InvalidValue, StorageError, UnknownName, Unsupported
+from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
 from nastk.evaluation import evaluate_together
 from nastk.files import atomic_path
 from nastk.history import History
@@ -35,9 +35,8 @@ from nastk.oracles.latency import Latency
 from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
 from nastk.oracles.of_network import OfNetwork
 from nastk.parallel import Uninterrupted
-from nastk.predictors._local_sources import NETWORKS, SECONDS, LocalSources
+from nastk.predictors._local_sources import SECONDS, LocalSources, pretrain
 from nastk.predictors.base import FewShotPredictor, Predictor
-from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
@@ -287,14 +286,8 @@ class SourcesToLearn:
 
     def learn(self, progress: Progress | None = None) -> None:
         """Measure what is not kept from before, and pretrain; where nothing can be measured here, say so and go on."""
-        tasks = self.local.tasks(progress)
-        for setting, reason in self.local.left_out.items():
-            if setting in self.local.settings:
-                warnings.warn(f"no source device is {setting}: {reason}", DataWarning, stacklevel=4)
-        if tasks:
-            for model in self.predictors.values():
-                model.pretrain(tasks)
-        self.learned, self.said = True, self.local.summary(tasks)
+        self.said = pretrain(self.predictors.values(), self.local, progress)
+        self.learned = True
 
 
 # ---- from a description to a study
@@ -538,33 +531,24 @@ def _sources(
     goals: Sequence[Objective],
     models: Mapping[str, Predictor],
 ) -> SourcesToLearn | None:
-    """What is measured here first, for the few-shot predictors that have no source devices.
+    """What is measured here first, for the few-shot predictors that have no source devices."""
+    from nastk.search.defaults import learns_sources, sources_here
 
-    Raises:
-        InvalidValue: networks were asked for, and no predictor can learn them.
-        Unsupported: the same, and the space builds no networks.
-    """
-    wanted = description.local_sources
-    if wanted == 0:
-        return None
     # an object that the user made stays as it is
     mine = {name: model for name, model in models.items() if name not in objects.predictors}
-    learners = {name: model for name, model in mine.items() if isinstance(model, FewShotGP) and not model.devices}
-    if wanted is None:
-        elsewhere = {o.name for o in goals if o.oracle.describe().get("oracle") in MEASURED_ELSEWHERE}
-        if not learners.keys() & elsewhere or not space.whole.has_networks:
-            return None
-        wanted = NETWORKS
-    elif not learners:
-        raise InvalidValue(
-            "local sources: no objective of this search is learned by few-shot-gp without shipped weights; leave them "
-            "out"
-        )
+    learners = {name: model for name, model in mine.items() if learns_sources(model)}
+    elsewhere = {o.name for o in goals if o.oracle.describe().get("oracle") in MEASURED_ELSEWHERE}
     live = [o.oracle for o in goals if isinstance(o.oracle, Latency)]
-    itself = [Setting(str(o.runtime), o.precision, o.threads, o.batch) for o in live]
-    options = next((o.oracle.build_options for o in goals if hasattr(o.oracle, "build_options")), {})
-    local = LocalSources(space, wanted, description.local_sources_time, but=itself, **options)
-    return SourcesToLearn(local, learners)
+    local = sources_here(
+        space,
+        description.local_sources,
+        description.local_sources_time,
+        learned=bool(learners),
+        elsewhere=bool(learners.keys() & elsewhere),
+        but=[Setting(str(o.runtime), o.precision, o.threads, o.batch) for o in live],
+        **next((o.oracle.build_options for o in goals if hasattr(o.oracle, "build_options")), {}),
+    )
+    return None if local is None else SourcesToLearn(local, learners)
 
 
 def _contexts(goals: Sequence[Objective]) -> dict[str, Context]:

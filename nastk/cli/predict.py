@@ -16,12 +16,15 @@ from nastk.cli.options import (
     DeviceCommand,
     Devices,
     Json,
+    LocalSources,
+    LocalSourcesTime,
     Precision,
     Runtime,
     Seed,
     Space,
     Threads,
     count,
+    seconds,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ def predict(
             "--pretrained/--from-scratch", help="Start from the shipped weights (the default if there are any)."
         ),
     ] = None,
+    local_sources: LocalSources = None,
+    local_sources_time: LocalSourcesTime = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write all predictions to this file.")
     ] = None,
@@ -76,13 +81,18 @@ def predict(
 ) -> None:
     """Adapt the shipped latency predictor to a few measurements; predict others, with 95 % intervals.
 
+    For a space without shipped weights, networks measured on this machine take the place of its source devices.
+
     The measurements are those of a file, or are made on a device: this machine's, or one behind a command.
     """
     from nastk.cli.inputs import read_archs
     from nastk.data.device_file import UserDevices
+    from nastk.devices import is_live
     from nastk.errors import InvalidValue
     from nastk.files import check_outputs
+    from nastk.oracles._settings import Setting
     from nastk.oracles.on_device import oracle_on
+    from nastk.predictors._local_sources import SECONDS
     from nastk.predictors.base import Task
     from nastk.predictors.factory import predictor as named_predictor
     from nastk.predictors.factory import weights
@@ -90,7 +100,7 @@ def predict(
     from nastk.report.tables import show
     from nastk.report.text import printable
     from nastk.run import MEASURED
-    from nastk.search.defaults import latency_predictor, read_measured
+    from nastk.search.defaults import latency_predictor, learns_sources, read_measured, sources_here
     from nastk.spaces.factory import space as named
 
     if device is None and device_command is None and measured is None and measurements is None:
@@ -114,6 +124,17 @@ def predict(
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
     check_outputs([csv_file, json_file, save_measured])
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
+    elsewhere = file is not None or not is_live(device or "this") or device_command is not None
+    here = sources_here(
+        space,
+        local_sources,
+        SECONDS if local_sources_time is None else seconds("--local-sources-time", local_sources_time),
+        learned=pretrained is not False and learns_sources(learner),
+        elsewhere=elsewhere,
+        but=[] if elsewhere else [Setting(runtime, precision, threads, batch)],
+    )
+    if here is not None:
+        _learn_sources(learner, here)
     if file is not None:
         found, where = read_measured(space, file), str(file)
     else:
@@ -147,6 +168,18 @@ def predict(
         typer.echo(printable(f"{networks}: {what}"))
     for line in _trust(fitted, values):
         typer.echo(line)
+
+
+def _learn_sources(learner: Any, here: Any) -> None:
+    """Measure networks of this machine as source devices, and learn them; those of before are kept."""
+    from nastk.cli.progress import bar, follow
+    from nastk.predictors._local_sources import pretrain
+    from nastk.report.text import printable
+
+    typer.echo(printable(f"nastk: {here.plan()}"), err=True)
+    with bar(None, "measuring here") as progress:
+        said = pretrain([learner], here, follow(progress))
+    typer.echo(printable(f"nastk: {said}"), err=True)
 
 
 def _refuse_device(device: Any, devices: Any, command: Any, kept: Any, how: Mapping[str, Any]) -> None:

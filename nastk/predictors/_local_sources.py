@@ -14,7 +14,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from nastk.encodings.base import Context
 from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.files import write_text
 from nastk.oracles._settings import SHORT, InSettings, Setting
-from nastk.predictors.base import Task
+from nastk.predictors.base import Predictor, Task
 from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import ENUMERABLE, Archs, SearchSpace
 
@@ -42,8 +42,9 @@ SETTINGS = ("torch", "torch batch 8", "torch 2 threads", "onnx", "onnx int8")
 """Settings where none are named, as far as this machine has them: those that need no preparation first. Of the runtimes
 that export networks ONNX Runtime's files are the cheapest, and int8 is what ranks networks otherwise."""
 
-LEAST = 20
-"""Networks that a setting must have run to be a source."""
+LEAST = 30
+"""Networks that a setting must have run to be a source: what is learned from fewer tells less of other devices than
+option counts do."""
 
 FIRST = 3
 """Networks of the first set in a setting, by which the time of the others is judged: what one costs is not known
@@ -214,7 +215,7 @@ class LocalSources:
         """Networks of the next set, by the seconds that one takes; none where the time is over, or would be before
         there are enough for a source."""
         left = int(max(deadline - time.monotonic(), 0.0) / max(cost, 1e-9))
-        lacking = LEAST - max((len(self._kept[s].ms) for s in alive), default=0)
+        lacking = min(LEAST, self.networks) - max((len(self._kept[s].ms) for s in alive), default=0)
         if left < min(max(FEWEST, lacking), waiting):
             return 0
         # a remainder that is too small for a set of its own goes with the last
@@ -241,7 +242,7 @@ class LocalSources:
             self.space.format(arch): kept.failed[text] for arch, text in zip(archs, texts, strict=True)
             if text in kept.failed
         }  # fmt: skip
-        if len(known) < LEAST:
+        if len(known) < min(LEAST, self.networks):
             ran = f"{len(known)} of {len(archs)} networks were measured"
             first = next(iter(self.reasons[setting].values()), "the time was over")
             self.left_out[setting] = f"{ran}, at least {LEAST} are needed: {first}"
@@ -335,22 +336,29 @@ def local_sources(
     from nastk.spaces.factory import space as named
 
     sources = LocalSources(named(space), networks, seconds, settings, seed, folder, **build_options)
-    return measured_sources(sources, progress)
-
-
-def measured_sources(sources: LocalSources, progress: Progress | None = None) -> list[Task]:
-    """The tasks of these sources; settings that are none are named in a warning.
-
-    Raises:
-        NastkError: none is.
-    """
     tasks = sources.tasks(progress)
-    lacking = [f"{setting}: {reason}" for setting, reason in sources.left_out.items() if setting in sources.settings]
     if not tasks:
-        raise NastkError(f"no networks could be measured here as sources; {'; '.join(lacking)}")
-    for line in lacking:
-        warnings.warn(f"no source device is {line}", DataWarning, stacklevel=3)
+        lacking = "; ".join(f"{setting}: {reason}" for setting, reason in sources.left_out.items())
+        raise NastkError(f"no networks could be measured here as sources; {lacking}")
+    _warn_of(sources, stacklevel=3)
     return tasks
+
+
+def pretrain(models: Iterable[Predictor], sources: LocalSources, progress: Progress | None = None) -> str:
+    """Measure what is not kept, and let the predictors learn it in place; they stay as they are where nothing could be
+    measured. Returns what was learned, in one line; settings that are no sources are named in warnings."""
+    tasks = sources.tasks(progress)
+    _warn_of(sources, stacklevel=4)
+    if tasks:
+        for model in models:
+            model.pretrain(tasks)
+    return sources.summary(tasks)
+
+
+def _warn_of(sources: LocalSources, stacklevel: int) -> None:
+    for setting in sources.settings:
+        if setting in sources.left_out:
+            warnings.warn(f"no source device is {setting}: {sources.left_out[setting]}", DataWarning, stacklevel)
 
 
 def _text(arch: Archs) -> str:

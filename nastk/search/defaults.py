@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from nastk.data import measured
+from nastk.errors import InvalidValue
+from nastk.oracles._settings import Setting
 from nastk.oracles.base import Direction, Oracle
+from nastk.predictors._local_sources import NETWORKS, LocalSources
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
+from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp_bma import GPBMA
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -78,6 +83,48 @@ def _pretrained(name: str, space: str, device: str | None) -> Predictor:
     """Shipped weights without a target, once a process; its copies share the features that it caches."""
     few = predictor(name, pretrained=space)
     return few.without([device], duplicates=DUPLICATES) if device else few
+
+
+def learns_sources(model: Predictor) -> bool:
+    """Whether a predictor can learn networks measured here as its source devices: few-shot-gp that has none."""
+    return isinstance(model, FewShotGP) and not model.devices
+
+
+def sources_here(
+    space: SearchSpace,
+    networks: int | None,
+    seconds: float,
+    learned: bool,
+    elsewhere: bool,
+    but: Sequence[Setting] = (),
+    **build_options: Any,
+) -> LocalSources | None:
+    """The networks to measure on this machine as source devices; None for none.
+
+    Args:
+        networks: as asked for; None for the default: some where a device elsewhere is learned without shipped weights.
+        seconds: time limit.
+        learned: whether a predictor learns them (:func:`learns_sources`).
+        elsewhere: whether such a predictor is of a device that is not this machine.
+        but: settings that are none of them.
+        build_options: of `SearchSpace.build`.
+
+    Raises:
+        InvalidValue: networks were asked for, and no predictor learns them; or too few.
+        Unsupported: networks were asked for, and the space builds none.
+    """
+    if networks == 0:
+        return None
+    if networks is None:
+        if not (learned and elsewhere) or not space.whole.has_networks:
+            return None
+        networks = NETWORKS
+    elif not learned:
+        raise InvalidValue(
+            "local sources are for few-shot-gp in a space without shipped latency weights, which learns nothing here; "
+            "leave them out"
+        )
+    return LocalSources(space, networks, seconds, but=but, **build_options)
 
 
 def read_measured(space: SearchSpace, path: str | os.PathLike[str]) -> measured.Measured:
