@@ -164,6 +164,8 @@ class LocalSources:
 
     def summary(self, tasks: Sequence[Task]) -> str:
         """What the sources are, in one line."""
+        if not tasks:
+            return "no networks could be measured here as sources"
         counts = [len(task) for task in tasks]
         many = str(max(counts, default=0)) if len(set(counts)) < 2 else f"{min(counts)} to {max(counts)}"
         where = "" if self.measured else ", kept from before"
