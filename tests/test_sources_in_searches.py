@@ -178,3 +178,19 @@ def test_the_commands_say_what_they_measure_here(made: list[str], capsys: pytest
     for wrong in ("soon", "0", "-5m", "5 weeks", "nan"):
         assert command_line([*search, "--local-sources-time", wrong]) == 2
     assert "write a time such as 90s, 5m or 1h" in capsys.readouterr().err
+
+
+def test_a_space_of_a_few_networks_needs_none(made: list[str]) -> None:
+    Path("net.py").write_text(NET.replace("range(4)", "range(2)"))
+    space = nastk.space("net.py:Net")
+    description, objects = run.describe_objects(space, [nastk.Objective.of(phone(space))])
+    assert compose(description, objects).sources is None
+
+
+def test_a_wrong_architecture_is_said_before_anything_is_measured(
+    made: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = ["--space", "net.py:Net", "--device-command", "./phone.sh {arch}"]
+    assert command_line(["predict", "5_5_5_5", *device]) == 2
+    assert made == []
+    assert not Path("calls").exists()

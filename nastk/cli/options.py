@@ -60,6 +60,8 @@ DeviceCommand = Annotated[
     str | None,
     typer.Option("--device-command", metavar="'CMD ...'", help="One such device: a command with {onnx} and the like."),
 ]
+LEAVE_OUT = "; --local-sources 0 leaves it out"
+"""Behind what is going to be measured on this machine."""
 LocalSources = Annotated[
     int | None,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nastk.cli.options import (
+    LEAVE_OUT,
     Archs,
     ArchsOption,
     Batch,
@@ -124,7 +125,13 @@ def predict(
         raise InvalidValue(f"no weights of {predictor} for {space.name} are shipped, only {have}; remove --pretrained")
     check_outputs([csv_file, json_file, save_measured])
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
-    elsewhere = file is not None or not is_live(device or "this") or device_command is not None
+    # all that can be wrong is read before anything is measured
+    asked = read_archs(space, wanted) if wanted else None
+    if file is not None:
+        found, where, elsewhere = read_measured(space, file), str(file), True
+    else:
+        commands, name = UserDevices.asked(device or "this", devices, device_command)
+        oracle, elsewhere = oracle_on(space, name, commands, how, MEASURED), not is_live(name)
     here = sources_here(
         space,
         local_sources,
@@ -135,16 +142,10 @@ def predict(
     )
     if here is not None:
         _learn_sources(learner, here)
-    if file is not None:
-        found, where = read_measured(space, file), str(file)
-    else:
-        commands, name = UserDevices.asked(device or "this", devices, device_command)
-        oracle = oracle_on(space, name, commands, how, MEASURED)
+    if file is None:
         found, where = _measure(oracle, learner.choose(adapt, seed=seed, space=space), save_measured), "the measurement"
     known, values = found.archs, found.values
-    if wanted:
-        asked = read_archs(space, wanted)
-    else:
+    if asked is None:
         asked = space.enumerate()
         asked = asked[space.distinct(asked)]
         asked = asked[~found.have_failed(space, asked)]
@@ -176,7 +177,7 @@ def _learn_sources(learner: Any, here: Any) -> None:
     from nastk.predictors._local_sources import pretrain
     from nastk.report.text import printable
 
-    typer.echo(printable(f"nastk: {here.plan()}"), err=True)
+    typer.echo(printable(f"nastk: {here.plan()}{LEAVE_OUT}"), err=True)
     with bar(None, "measuring here") as progress:
         said = pretrain([learner], here, follow(progress))
     typer.echo(printable(f"nastk: {said}"), err=True)

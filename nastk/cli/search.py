@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nastk.cli.options import Interrupted, LocalSources, LocalSourcesTime, end_by, ignore_signals, number_of
+from nastk.cli.options import LEAVE_OUT, Interrupted, LocalSources, LocalSourcesTime, end_by, ignore_signals, number_of
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def search(
         started = time.perf_counter()
         try:
             if search.sources is not None:
-                typer.echo(printable(f"nastk: {search.sources.local.plan()}"), err=True)
+                typer.echo(printable(f"nastk: {search.sources.local.plan()}{LEAVE_OUT}"), err=True)
                 with bar(None, "measuring here") as progress:
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)

@@ -116,7 +116,7 @@ class LocalSources:
         if not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
             raise InvalidValue(f"the time limit of sources is a number of seconds above 0; got {seconds!r}")
         self.space, self.seconds, self.seed, self.build_options = space.whole, float(seconds), seed, build_options
-        self.networks = min(networks, _count(self.space, networks))
+        self.networks = min(networks, count_networks(self.space, networks))
         self.folder = default_home() / "sources" if folder is None else Path(folder)
         self.left_out: dict[Setting, str] = {}
         self.settings = self._available(settings, but)
@@ -367,7 +367,7 @@ def _text(arch: Archs) -> str:
     return ",".join(str(int(v)) for v in arch)
 
 
-def _count(space: SearchSpace, enough: int) -> int:
+def count_networks(space: SearchSpace, enough: int) -> int:
     """Different networks of a space, or `enough` where it surely has as many."""
     if space.size > min(ENUMERABLE, 100 * enough) or not space.enumerable:
         return enough

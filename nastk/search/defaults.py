@@ -15,7 +15,7 @@ from nastk.data import measured
 from nastk.errors import InvalidValue
 from nastk.oracles._settings import Setting
 from nastk.oracles.base import Direction, Oracle
-from nastk.predictors._local_sources import NETWORKS, LocalSources
+from nastk.predictors._local_sources import LEAST, NETWORKS, LocalSources, count_networks
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
 from nastk.predictors.few_shot_gp import FewShotGP
@@ -119,6 +119,8 @@ def sources_here(
         if not (learned and elsewhere) or not space.whole.has_networks:
             return None
         networks = NETWORKS
+        if count_networks(space.whole, networks) < LEAST:
+            return None  # ten measurements are a good part of them
     elif not learned:
         raise InvalidValue(
             "local sources are for few-shot-gp in a space without shipped latency weights, which learns nothing here; "
