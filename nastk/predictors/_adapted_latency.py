@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.gaussian import explained_variance, left_out_residuals
+from nastk.errors import InvalidValue
+from nastk.gaussian import explained_variance, greedy_design, left_out_residuals
 from nastk.predictors._latency_prior import kernels
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Seed
+from nastk.spaces.base import Archs, Seed
 
 if TYPE_CHECKING:
     from nastk.predictors.few_shot_gp import FewShotGP
@@ -39,6 +40,8 @@ TELLING = 8
 0, docs/latency.md)."""
 REFERENCE = 500
 """Random networks over which the expected error is a median."""
+NEXT_POOL = 600
+"""Random networks among which the next measurements are chosen, as many as the designs before the first draw."""
 LEAST_SIGNAL = 1e-6
 """Floor of the signal variance, where measurements follow a configuration without any rest."""
 LEAST_MASS = 1e-4
@@ -96,6 +99,19 @@ def _widening(n: int) -> float:
     from scipy.stats import norm, t
 
     return WIDER * float(t.ppf(0.975, max(n - 1, 1)) / norm.ppf(0.975))
+
+
+class Further(NamedTuple):
+    """What to measure next.
+
+    Args:
+        archs: architectures, ``(n, d)``, the most useful first.
+        expected_error: median relative error to expect of the predictions once these are measured; NaN where the
+            present one is unknown.
+    """
+
+    archs: Archs
+    expected_error: float
 
 
 class AdaptedLatency(Predictor):
@@ -319,6 +335,47 @@ class AdaptedLatency(Predictor):
         drawn = space.sample(min(REFERENCE, space.size), seed=0, unique=True)
         predicted = self.predict(drawn[space.connected(drawn)])
         return float(np.median(0.6745 * predicted.std / _widening(n) / predicted.mean))
+
+    def further(self, n: int, *, candidates: Archs | None = None, seed: Seed = 0) -> Further:
+        """What to measure next, and what it would bring.
+
+        A greedy design under the mean of the configurations' kernels: each pick lowers the predictions' mean variance
+        the most, given the measurements so far and the picks before.
+
+        Args:
+            n: how many.
+            candidates: choose among these ``(m, d)`` instead of the whole space.
+            seed: draws the pool.
+
+        Raises:
+            InvalidValue: fewer networks are left.
+        """
+        space, known = self.task_.space.whole, set(self.task_.space.keys(self.task_.archs))
+        pool = space.sample(min(NEXT_POOL, space.size), seed, unique=True) if candidates is None else candidates
+        pool = pool[space.distinct(pool)]
+        pool = pool[space.connected(pool)]
+        pool = pool[[key not in known for key in space.keys(pool)]]
+        if len(pool) < n:
+            raise InvalidValue(f"only {len(pool)} networks are left to measure, not {n}")
+        pool = pool[np.random.default_rng(seed).permutation(len(pool))[:NEXT_POOL]]
+        weights, noise = self._mean_kernel()
+        features = self.few.features(space, self.task_.context)(pool)
+        known_gram = np.tensordot(weights, self.known_.gram(self.known_), axes=1)
+        reach = np.tensordot(weights, features.gram(self.known_), axes=1)
+        precision: Array = np.asarray(np.linalg.inv(known_gram + noise * np.eye(len(known_gram))))
+        prior: Array = np.tensordot(weights, features.gram(features), axes=1)
+        covariance: Array = np.asarray(prior - reach @ precision @ reach.T)
+        chosen = greedy_design(n, covariance, noise)
+        seen = covariance[:, chosen]
+        now = covariance.diagonal() + noise
+        precision = np.asarray(np.linalg.inv(seen[chosen] + noise * np.eye(n)))
+        left = np.maximum(now - explained_variance(seen, precision), noise)
+        return Further(pool[chosen], float(self.expected_error() * np.sqrt(np.median(left) / np.median(now))))
+
+    def _mean_kernel(self) -> tuple[Array, float]:
+        """Weights of the blocks ``(blocks,)`` and noise variance, averaged over the configurations."""
+        parts = list(zip(self.posterior_, self.fits_, strict=True))
+        return np.sum([q @ fit.weights for q, fit in parts], axis=0), float(sum(q @ fit.noise for q, fit in parts))
 
     def resembles(self) -> list[tuple[str, float]]:
         """Source devices by Spearman correlation of their predicted latencies with the measurements, best first."""
