@@ -289,15 +289,18 @@ def test_it_is_compiled_once_and_read_without_pyarrow_then(homes, monkeypatch):
 
 
 @pytest.mark.data
-def test_alone_it_is_no_table(homes, tmp_path, monkeypatch):
+def test_alone_it_is_no_table(homes, tmp_path, monkeypatch, capsys):
     home = tmp_path / "home"
     shutil.copytree(homes[1], home)
     (home / "tables" / "nasbench201.npz").unlink()
     with pytest.raises(DataError, match="nasbench201 is not fetched; run: nastk data fetch nasbench201"):
         nastk.benchmark("nasbench201", home=home)
     monkeypatch.setenv("NASTK_HOME", str(home))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as end:
         main(["data", "fetch", "hw-nas-bench-360"])
+    assert not end.value.code
+    cure = "its columns join the table nasbench201, which is not fetched; run: nastk data fetch nasbench201\n"
+    assert cure in capsys.readouterr().out
 
 
 def test_a_table_joins_only_one_of_the_same_architectures():
