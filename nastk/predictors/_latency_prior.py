@@ -41,9 +41,9 @@ SHARES = (
     Share("", 1.0, 3.0, 0.03, 0.19),
 )
 """A device rarely owes nothing to the sources, and its latency is a sum of theirs more often than a product."""
-COUNTS = {0.0: 0.3, 0.1: 0.3, 0.3: 0.2, 1.0: 0.2}
+COUNTS = {0.0: 0.35, 0.1: 0.35, 1.0: 0.3}
 """Probabilities of the weight of option counts; counts within groups have half of it."""
-STATICS = {0.0: 0.35, 0.3: 0.3, 1.0: 0.35}
+STATICS = {0.0: 0.5, 1.0: 0.5}
 """Probabilities of the weight of parameters and FLOPs, and their logarithms."""
 CHOICES = {0.0: 0.3, 0.02: 0.4, 0.1: 0.2, 0.3: 0.1}
 """Probabilities of the weight of the layer-wise block: with more it ranks worse from few measurements."""

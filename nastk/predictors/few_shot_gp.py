@@ -48,7 +48,7 @@ class FewShotGP(FewShotPredictor):
         >>> mine.predict(space.enumerate()).mean                # ms
     """
 
-    def __init__(self, robust: int = 3, freedom: float = 4.0, max_configurations: int = 600):
+    def __init__(self, robust: int = 3, freedom: float = 4.0, max_configurations: int = 700):
         self.robust, self.freedom, self.max_configurations = robust, freedom, max_configurations
         self._use(None)
 
