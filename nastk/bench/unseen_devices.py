@@ -43,6 +43,8 @@ ORIGINS = {
     "automl/HW-GPT-Bench": "HW-GPT-Bench",
 }
 """Families by where a column's values come from; HELP's files hold three of them."""
+BATCHES = ("1", "32", "64", "256")
+"""Batch sizes with which names of HELP's devices end."""
 DUPLICATES = 0.99
 """Spearman correlation to a target of HELP from which on a source is the same device by another name."""
 TESTED = 2000
@@ -182,7 +184,7 @@ def _sources(device: Device) -> FewShotGP:
 def _model(device: str) -> str:
     """A device's name without its batch size (``1080ti_32``)."""
     stem, _, last = device.rpartition("_")
-    return stem if last.isdigit() else device
+    return stem if last in BATCHES else device
 
 
 # ---- the comparison
