@@ -47,9 +47,10 @@ STATICS = {0.0: 0.5, 1.0: 0.5}
 """Probabilities of the weight of parameters and FLOPs, and their logarithms."""
 CHOICES = {0.0: 0.3, 0.02: 0.4, 0.1: 0.2, 0.3: 0.1}
 """Probabilities of the weight of the layer-wise block: with more it ranks worse from few measurements."""
-NOISES = {1e-4: 0.2, 1e-3: 0.25, 1e-2: 0.25, 0.03: 0.15, 0.1: 0.1, 0.3: 0.05}
+NOISES = {1e-4: 0.12, 1e-3: 0.18, 1e-2: 0.22, 0.03: 0.15, 0.1: 0.18, 0.3: 0.15}
 """Probabilities of the noise variance relative to the signal's. A low one tells the scales apart: most runtimes add up
-their layers to a few per mille, and a higher floor hides it."""
+their layers to a few per mille, and a higher floor hides it. A high one keeps a few measurements of a phone, which
+drifts, from being believed."""
 LOG = 0.3
 """Probability that a device's layers multiply (its logarithm is modelled) and do not add up."""
 READS = dict(zip(READINGS, (0.65, 0.15, 0.12, 0.08), strict=True))

@@ -37,7 +37,7 @@ def test_sources_do_not_contain_the_family_of_a_target() -> None:
             assert device.name not in sources
         if device.name == "titanx_32":
             assert not sources & {"titanx_1", "titanx_64", "titanx_256"}
-            assert {"titanxp_1", "gold_6226"} <= sources
+            assert "gold_6226" in sources
 
 
 def test_a_value_that_another_table_repeats_is_one_device() -> None:
