@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from official_files import CELLS, TEXTS, entry, hardware, hostile_pickles, naslib, old_torch, whole
+from official_files import CELLS, TEXTS, entry, hardware, hostile_pickles, naslib, old_torch, rows_360, whole
 
-from nastk.data import imported, measured
+from nastk.data import hw_nas_bench_360, imported, measured
 from nastk.data.official import nasbench101_tfrecord
 from nastk.errors import DataWarning, NastkError
 from nastk.spaces.nasbench201 import NASBench201
@@ -92,17 +92,24 @@ def _transbench() -> bytes:
 
 def _parquet() -> list[bytes]:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # noqa: F401
     except ImportError:
         return []
-    found = []
-    for archs in (TEXTS[:20], CELLS[:20].tolist()):
-        file = io.BytesIO()
-        values = np.linspace(10, 90, 20)
-        pyarrow.parquet.write_table(pyarrow.table({"arch": archs, "acc": values, "ms": values}), file)
-        found.append(file.getvalue())
-    return found
+    values = np.linspace(10, 90, 20)
+    return [_as_parquet({"arch": archs, "acc": values, "ms": values}) for archs in (TEXTS[:20], CELLS[:20].tolist())]
+
+
+def _hw_nas_bench_360() -> list[bytes]:
+    return [_as_parquet(rows_360())] if _parquet() else []
+
+
+def _as_parquet(columns: dict[str, Any]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    return file.getvalue()
 
 
 def _own() -> list[bytes]:
@@ -151,6 +158,12 @@ IMPORTERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[byte
     "csv": ("mine.csv", _bring("csv", **OWN), _own, (bytes,)),
     "csv.gz": ("mine.csv.gz", _bring("csv", **OWN), _own, (_gzip,)),
     "parquet": ("mine.parquet", _bring("parquet", **OWN), _parquet, (bytes,)),
+    "hw-nas-bench-360": (
+        "dataset.parquet",
+        lambda path: hw_nas_bench_360.draft(lambda _: path),
+        _hw_nas_bench_360,
+        (bytes,),
+    ),
     "measured": (
         "mine.csv",
         _measured,
@@ -193,6 +206,8 @@ IMPORTERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[byte
     ),
 }
 """Of each importer: the name of its file, what reads it, sound contents, and what is wrapped around them."""
+PARQUET = ("parquet", "hw-nas-bench-360")
+"""Those that need pyarrow: without it they have no sound content, and nothing is read."""
 
 
 def _hardware() -> bytes:
@@ -307,7 +322,7 @@ def hostile() -> list[bytes]:
 def large(name: str, megabytes: int) -> list[bytes]:
     """Files of about so many megabytes of an importer's own sort, or of few bytes that become as many."""
     _, _, contents, wraps = IMPORTERS[name]
-    if name == "parquet":
+    if name in PARQUET:
         return [*dense_parquet(megabytes << 20), b"PAR1" + bytes(megabytes << 20) + b"PAR1"]
     if contents()[0].startswith(b"\x80"):
         return [*packed(megabytes), *(wrap(content) for content in bombs(megabytes) for wrap in wraps)]

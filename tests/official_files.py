@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nastk.data import _pickles
+from nastk.data import _pickles, hw_nas_bench_360
 from nastk.data.nasbench201 import DATASETS
 from nastk.data.official import hw_nas_bench
 from nastk.spaces.nasbench201 import NASBench201
@@ -181,3 +181,24 @@ def zipped(content: bytes) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a/data.pkl", content)
     return file.getvalue()
+
+
+def rows_360() -> dict[str, Any]:
+    """Columns of HW-NAS-Bench-360's file: copies hold values of measured cells, and the Pixel has latencies only."""
+    devices, datasets = hw_nas_bench_360.DEVICES, hw_nas_bench_360.DATASETS
+    arch = np.tile(np.arange(len(CELLS)), len(devices) * len(datasets))
+    measured = hw_nas_bench_360._first_of_class()[arch]
+    on = np.repeat([tuple(d.split("-")) for d in devices for _ in datasets], len(CELLS), axis=0)
+    with_energy = on[:, 0] == "pi5"
+    latency = 1 + measured / 100
+    return {
+        "arch_idx": arch,
+        "rep_arch_idx": measured,
+        "device": on[:, 0].astype(object),
+        "framework": on[:, 1].astype(object),
+        "task": np.tile(np.repeat(np.array(datasets, dtype=object), len(CELLS)), len(devices)),
+        "lat_ms_median": latency,
+        "lat_ms_var": np.where(with_energy, (latency / 100) ** 2, np.nan),
+        "energy_mj": np.where(with_energy, 2 * latency, np.nan),
+        "accuracy": np.full(len(arch), 50.0),
+    }

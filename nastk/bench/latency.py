@@ -66,7 +66,6 @@ def _multi_predict(least: int = 2, chooses: bool = False, scratch: bool = False,
 METHODS: dict[str, Method] = {
     "few-shot-gp": Method("few-shot-gp", chooses=True),
     "few-shot-gp-random": Method("few-shot-gp"),
-    "few-shot-gp-prior": Method("few-shot-gp", {"prior_weight": 5.0}, chooses=True),
     "multi-predict": _multi_predict(),
     "multi-predict-index": _multi_predict(representation="index"),
     "multi-predict-sample": _multi_predict(representation="sample", chooses=True, least=10),

@@ -47,18 +47,33 @@ def list_(json_file: Json = None) -> None:
 def fetch(names: Names) -> None:
     """Fetch by name from the pinned addresses (or NASTK_MIRROR), verify the checksums, and compile the tables."""
     from nastk.data import Store, tables
+    from nastk.errors import MissingExtra
 
     store = Store()
-    files = store.fetch(names)
     wanted = store.catalogue.select(names)
+    collections = [c for c in store.catalogue.collections.values() if set(c.files) <= set(wanted)]
+    if "all" not in names:  # whoever names a table wants to read it
+        for table in (table for collection in collections for table in collection.tables):
+            tables.check_reader(table)
+    files = store.fetch(names)
     megabytes = sum(f.bytes for f in files) / 1e6
     there = f"{len(wanted) - len(files)} were there already" if len(files) < len(wanted) else "none was there before"
     typer.echo(f"fetched {len(files)} of {len(wanted)} files ({megabytes:.1f} MB; {there}) into {store.home / 'raw'}")
-    for collection in store.catalogue.collections.values():
-        for table in collection.tables:
-            if set(collection.files) <= set(wanted) and not tables.is_current(table, store):
+    for collection in collections:
+        for table in (table for table in collection.tables if not tables.is_current(table, store)):
+            try:
                 made = tables.compile_table(table, store)
-                typer.echo(f"compiled the table {table}: {len(made.archs)} architectures, {len(made.columns)} columns")
+            except MissingExtra as error:
+                typer.echo(f"warning: the table {table} is not compiled: {error}", err=True)
+                continue
+            typer.echo(f"compiled the table {table}: {len(made.archs)} architectures, {len(made.columns)} columns")
+        if collection.joins:
+            typer.echo(_joins(collection.joins, tables.is_there(collection.joins, store)))
+
+
+def _joins(table: str, there: bool) -> str:
+    missing = "" if there else f", which is not fetched; run: nastk data fetch {table}"
+    return f"its columns join the table {table}{missing}"
 
 
 @app.command("import")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Most rows printed; --csv writes all."""
+MORE = 10
+"""Further measurements whose worth is told."""
 ALIKE = 0.5
 """Least Spearman correlation with the measurements of a device that the measured one is said to resemble."""
 
@@ -227,7 +229,8 @@ def _measure(oracle: Any, archs: Any, kept: Path | None) -> Measured:
 
 
 def _trust(fitted: Any, values: Any) -> list[str]:
-    """Most similar source devices, and the leave-one-out error of the measurements."""
+    """Most similar source devices, the leave-one-out error of the measurements, the error to expect of the predictions,
+    and what to measure next."""
     import numpy as np
 
     from nastk.metrics import spearman
@@ -241,6 +244,27 @@ def _trust(fitted: Any, values: Any) -> list[str]:
         error = float(np.median(np.abs(others / values - 1.0)))
         rank = f"Spearman {spearman(others, values):.2f}, " if len(values) >= 5 else ""
         said.append(f"each measurement predicted from the others: {rank}median error {100 * error:.1f} %")
+    if hasattr(fitted, "further"):
+        said += _next(fitted, len(values))
+    return said
+
+
+def _next(fitted: Any, measurements: int) -> list[str]:
+    """The error to expect of the predictions, now and after more measurements, and the first of these."""
+    from nastk.errors import InvalidValue
+
+    now = fitted.expected_error()
+    said = []
+    if now != now:
+        said.append(f"error to expect of the predictions: unknown from {measurements} measurements")
+    try:
+        more = fitted.further(MORE)
+    except InvalidValue:  # so few networks are left to measure
+        return said
+    if now == now:
+        told = f"error to expect of the predictions: {100 * now:.1f} % (median)"
+        said.append(f"{told}; after {MORE} more measurements about {100 * more.expected_error:.1f} %")
+    said.append(f"measure next: {fitted.task_.space.format(more.archs[0])}")
     return said
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nastk.cli.options import Interrupted, Json, Workers, count, integers, words
+from nastk.errors import InvalidValue
 
 app = typer.Typer(no_args_is_help=True, help="Repeat the papers' comparisons; published figures with ours.")
 
@@ -15,15 +16,27 @@ app = typer.Typer(no_args_is_help=True, help="Repeat the papers' comparisons; pu
 @app.command("latency")
 def latency(
     tasks: Annotated[
-        str, typer.Option("--tasks", metavar="A,B,...", help="ND, NA, N1-N4, FD, FA, F1-F4, NB201-FBNet, FBNet-NB201.")
-    ] = "ND,FD,FA,F1,F2,F3,F4,NA",
+        str | None,
+        typer.Option(
+            "--tasks",
+            metavar="A,B,...",
+            help="ND, NA, N1-N4, FD, FA, F1-F4, NB201-FBNet, FBNet-NB201.",
+            show_default="ND,FD,FA,F1,F2,F3,F4,NA",
+        ),
+    ] = None,
     methods: Annotated[
-        str,
+        str | None,
         typer.Option("--methods", metavar="X,Y,...", help="Methods of the comparison, predictors, or file.py:Class."),
-    ] = "few-shot-gp,multi-predict,lookup-table,flops",
+    ] = None,
     samples: Annotated[
-        str, typer.Option("--samples", metavar="N,M,...", help="Measurements of the target device.")
-    ] = "3,5,10,20",
+        str | None,
+        typer.Option(
+            "--samples",
+            metavar="N,M,...",
+            help="Measurements of the target device.",
+            show_default="3,5,10,20; with --unseen 5,10,20",
+        ),
+    ] = None,
     seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0, of sources and samples.")] = 10,
     source_samples: Annotated[
         str | None,
@@ -32,6 +45,14 @@ def latency(
     sampler: Annotated[
         str | None, typer.Option("--sampler", metavar="S", help="Sampler of the measurements, for all methods.")
     ] = None,
+    unseen: Annotated[
+        bool,
+        typer.Option("--unseen", help="Instead: every device of all fetched tables, from sources of other families."),
+    ] = False,
+    families: Annotated[
+        str | None,
+        typer.Option("--families", metavar="A,B,...", help="With --unseen: families of devices; by default all."),
+    ] = None,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
@@ -39,6 +60,12 @@ def latency(
     json_file: Json = None,
 ) -> None:
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
+    if unseen:
+        given = {"--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures}
+        _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
+        _unseen(methods, samples, seeds, families, workers, json_file)
+        return
+    _refuse({"--families": families}, "is an option of --unseen")
     from nastk.bench import latency as comparison
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
@@ -47,8 +74,9 @@ def latency(
     from nastk.report.tables import show
     from nastk.reproduce import cross_space, latency_tables
 
-    wanted, named = words("--tasks", tasks), words("--methods", methods)
-    counts = integers("--samples", samples)
+    wanted = list(comparison.DEFAULT_TASKS) if tasks is None else words("--tasks", tasks)
+    named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
+    counts = [3, 5, 10, 20] if samples is None else integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
     check_outputs([json_file], [figures])
     between = [task for task in wanted if task in cross_space.PAIRS]
@@ -92,6 +120,48 @@ def latency(
                 write_curves(panels, figures / f"{task}.png", "measurements of the target device", "Spearman")
                 drawn.append(f"{task}.png")
         typer.echo(f"drawn: {', '.join(drawn)} in {figures}")
+
+
+def _refuse(given: dict[str, Any], why: str) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise InvalidValue(f"{option} {why}")
+
+
+def _unseen(
+    methods: str | None,
+    samples: str | None,
+    draws: int,
+    families: str | None,
+    workers: int | None,
+    json_file: Path | None,
+) -> None:
+    from nastk.bench import unseen_devices as comparison
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
+    counts = [5, 10, 20] if samples is None else integers("--samples", samples)
+    wanted = list(comparison.FAMILIES) if families is None else words("--families", families)
+    check_outputs([json_file], [])
+    for lacking in comparison.devices(wanted)[1]:
+        typer.echo(f"left out: {lacking}")
+    with bar(None, "adapting") as progress:
+        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress))
+    if json_file is not None:
+        write_json(json_file, comparison.tidy(rows))
+    show(comparison.means(rows), title="Mean over each family's devices, with 95 % intervals over draws")
+    show(comparison.means(rows, ()), title="Mean over all devices")
+    first = named[0]
+    if len(named) > 1:
+        show(comparison.differences(rows, first), title=f"{first} minus each other method, paired by device")
+        worse = comparison.worse(rows, first)
+        if worse:
+            title = f"Where {first} is worse by more than {comparison.WORSE} or {comparison.TIMES} times the error"
+            show(worse, title=title)
+    show(comparison.stated(rows, first), title=f"The error that {first} expects, and the true one")
 
 
 @app.command("accuracy")

@@ -68,12 +68,14 @@ class Collection:
         description: one line for ``nastk data list``.
         files: of any sources.
         tables: names of the tables compiled from them.
+        joins: the table that these tables add columns to; "" if each is a table of its own.
     """
 
     name: str
     description: str
     files: tuple[File, ...]
     tables: tuple[str, ...] = ()
+    joins: str = ""
 
     @property
     def bytes(self) -> int:
@@ -120,6 +122,7 @@ class Catalogue:
                 entry["description"],
                 tuple(f for p, f in found.items() if any(fnmatchcase(p, pattern) for pattern in entry["files"])),
                 tuple(entry.get("tables", ())),
+                entry.get("joins", ""),
             )
             for name, entry in content["collection"].items()
         }

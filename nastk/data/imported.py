@@ -402,23 +402,20 @@ def load(space: str | SearchSpace, store: Store | None = None, named: str | None
     has_catalogue = _is_registered(space) and name in tables.names()
     brought = saved(folder_of(space), store)
     if not brought and has_catalogue:
-        return tables.load(name, store)
+        return tables.load_joined(name, store)
     cure = f"nastk data import FILE.csv --space {named or name} --column NAME:METRIC"
     if not brought:
         for path in _earlier(space, store):
             change = _change(_read(path, ("about",))[0], path.stem, space)
             raise DataError(f"{change}; import it again: {cure}")
         raise DataError(f"nothing was imported into the space {name}; run: {cure}")
-    base = tables.load(name, store) if has_catalogue and _fetched(name, store) else None
+    base = tables.load_joined(name, store) if has_catalogue and _fetched(name, store) else None
     return _join(space, base, brought)
 
 
 def _fetched(space: str, store: Store) -> bool:
     """Whether there is a compiled table, or all files to compile it."""
-    if space not in tables.names():
-        return False
-    files = [store.catalogue.file(path) for path in tables.fact(space, "FILES", ())]
-    return tables.table_path(space, store).exists() or all(store.state(f).state != "missing" for f in files)
+    return space in tables.names() and tables.is_there(space, store)
 
 
 def _join(space: SearchSpace, base: ColumnTable | None, brought: Sequence[Path]) -> ColumnTable:

@@ -3,6 +3,9 @@
 A table is ``<home>/tables/<name>.npz``: architectures as int8 rows, columns of equal length and type stacked in one
 matrix, and a JSON text that describes each column. It is compiled on first use, and again when its importer or the
 checksum of a source file has changed.
+
+What another collection adds to a table is a table of its own, with the same architectures in the same order. The two
+are joined when they are opened (:func:`load_joined`), so that the first needs nothing of the second.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 
 from nastk.data.catalogue import shipped
 from nastk.data.fetch import Store
-from nastk.errors import DataError, StorageError, UnknownName
+from nastk.errors import DataError, DataWarning, MissingExtra, StorageError, UnknownName
 from nastk.files import atomic_path
 
 FORMAT = 1
@@ -129,6 +132,18 @@ class ColumnTable:
         full = np.full(len(self.archs), np.nan)
         full[block.rows] = block.values[line]
         return full
+
+    def joined(self, other: ColumnTable) -> ColumnTable:
+        """This table with the columns of another one of the same architectures after its own.
+
+        Raises:
+            DataError: the other has other architectures, or another order.
+        """
+        if not np.array_equal(self.archs, other.archs):
+            raise DataError(f"the table {other.name} does not have the architectures of {self.name}, in their order")
+        places = [(block + len(self.blocks), line) for block, line in other.places]
+        columns, blocks = [*self.columns, *other.columns], [*self.blocks, *other.blocks]
+        return replace(self, columns=columns, blocks=blocks, places=[*self.places, *places])
 
 
 @dataclass
@@ -238,6 +253,45 @@ def load(name: str, store: Store | None = None) -> ColumnTable:
         return compile_table(name, store)
     except DataError as error:
         raise error if reason is None else DataError(f"{reason}; it cannot be made anew: {error}") from error
+
+
+def load_joined(name: str, store: Store) -> ColumnTable:
+    """The table of this name with the columns of all fetched tables that join it, those last.
+
+    One that cannot be read for want of an extra is left out, with a warning: nobody needs the extra for the table.
+
+    Raises:
+        UnknownName, DataError: see :func:`load`, for each of these tables.
+    """
+    table = load(name, store)
+    for collection in store.catalogue.collections.values():
+        for more in collection.tables if collection.joins == name else ():
+            if not is_there(more, store):
+                continue
+            try:
+                table = table.joined(load(more, store))
+            except MissingExtra as error:
+                warnings.warn(
+                    f"the columns of {collection.name} are left out of {name}: {error}", DataWarning, stacklevel=2
+                )
+    return table
+
+
+def is_there(name: str, store: Store) -> bool:
+    """Whether the compiled table is there, or all files to compile it."""
+    files = [store.catalogue.file(path) for path in _importer(name).FILES]
+    return table_path(name, store).exists() or all(store.state(f).state != "missing" for f in files)
+
+
+def check_reader(name: str) -> None:
+    """Refuse a table whose files need an extra that is not installed.
+
+    Raises:
+        MissingExtra: it is not; the message names it.
+    """
+    check = fact(name, "check_reader", None)
+    if check is not None:
+        check()
 
 
 def table_path(name: str, store: Store) -> Path:

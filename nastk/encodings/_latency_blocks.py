@@ -1,7 +1,8 @@
 """Feature blocks of latency, for few-shot-gp's kernels and the optimal designs (A-optimal, D-optimal).
 
-If a compiling runtime would remove operations, there are two versions of every block: for the architecture as written,
-and as such a runtime executes it.
+Where a runtime would execute something else than what is written, there is a version of every block for each reading:
+the architecture as written, without the operations whose results are not used (a compiling runtime), with equal
+operations on the same input done once, and both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ Array = NDArray[np.float64]
 
 COMPILED = " compiled"
 """Suffix of the names of blocks of architectures as compiled."""
+MERGED = " merged"
+"""Suffix of the names of blocks of architectures whose equal work is done once."""
+READINGS = ("", COMPILED, MERGED, COMPILED + MERGED)
+"""Suffixes of all readings of an architecture."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Blocks:
     @property
     def compiled(self) -> NDArray[np.bool_]:
         """Mask of the blocks of architectures as compiled, ``(blocks,)``."""
-        return np.array([name.endswith(COMPILED) for name in self.names], dtype=bool)
+        return np.array([COMPILED in name for name in self.names], dtype=bool)
 
     def gram(self, other: Blocks) -> Array:
         """Inner products of each block, ``(blocks, n, m)``."""
@@ -49,7 +54,8 @@ class Blocks:
 
 
 class LatencyBlocks:
-    """Computes :class:`Blocks`: source latencies, their mean, option counts, groups' counts, statics and choices.
+    """Computes :class:`Blocks`: logarithms of source latencies and their mean, the same of the latencies themselves
+    ("raw"), option counts, groups' counts, statics and choices.
 
     Centres and scales come from a fixed random sample of the space, so that features do not depend on the query.
 
@@ -67,7 +73,9 @@ class LatencyBlocks:
         self._scales: dict[str, tuple[Array, Array]] = {}
         self._remembered: dict[bytes, Blocks] = {}
         reference = self.space.sample(min(1000, self.space.size), seed=0, unique=True)
-        self._readings = ("", COMPILED) if (self.space.compiled(reference) != reference).any() else ("",)
+        parts = {COMPILED: self.space.compiled, MERGED: self.space.merged}
+        same = [part for part, execute in parts.items() if np.array_equal(execute(reference), reference)]
+        self._readings = [reading for reading in READINGS if not any(part in reading for part in same)]
         for name, raw in self._raw(reference):
             centre, spread = raw.mean(axis=0), raw.std(axis=0)
             useful = spread > 1e-9 * np.maximum(1.0, np.abs(raw).max(axis=0))
@@ -89,15 +97,18 @@ class LatencyBlocks:
 
     def _raw(self, archs: Archs) -> Iterable[tuple[str, Array]]:
         for reading in self._readings:
-            for name, raw in self._read(self.space.compiled(archs) if reading else archs, reading):
+            executed = self.space.compiled(archs) if COMPILED in reading else archs
+            executed = self.space.merged(executed) if MERGED in reading else executed
+            for name, raw in self._read(executed, reading):
                 yield name + reading, raw
 
     def _read(self, archs: Archs, reading: str) -> Iterable[tuple[str, Array]]:
         if self.sources is not None:
-            logs = np.log(self.sources(archs))
-            yield "sources", logs
-            centre, factor = self._scales["sources" + reading]  # set: the caller has consumed "sources"
-            yield "mean", ((logs - centre) * factor).mean(axis=1, keepdims=True)
+            latencies = self.sources(archs)
+            for scale, values in (("", np.log(latencies)), ("raw ", latencies)):
+                yield scale + "sources", values
+                centre, factor = self._scales[scale + "sources" + reading]  # set: the caller has consumed the sources
+                yield scale + "mean", ((values - centre) * factor).mean(axis=1, keepdims=True)
         hot = self.space.one_hot(archs)
         for name, matrix in self._matrices.items():
             yield name, hot @ matrix

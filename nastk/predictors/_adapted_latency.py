@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings._latency_blocks import COMPILED
-from nastk.gaussian import explained_variance, left_out_residuals
+from nastk.errors import InvalidValue
+from nastk.gaussian import explained_variance, greedy_design, left_out_residuals
+from nastk.predictors._latency_prior import kernels
 from nastk.predictors.base import Prediction, Predictor, Task
-from nastk.spaces.base import Seed
+from nastk.spaces.base import Archs, Seed
 
 if TYPE_CHECKING:
     from nastk.predictors.few_shot_gp import FewShotGP
@@ -21,20 +20,28 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-COMPILED_ODDS = 1 / 9
-"""Prior odds that a runtime compiles, as pixel3, raspi4, edgegpu and edgetpu of HW-NAS-Bench do, and does not run what
-is written: nine to one for what is written (docs/latency.md)."""
 LOG_FLOOR = 0.02
 """Share of the median to which lower values are lifted before logarithms, which a few near zero would dominate; the
 tables of pixel3 and raspi4 (NAS-Bench-201) hold such values."""
-NEGLIGIBLE = 10.0
-"""Log evidence below the best at which a configuration is not tried with robust noise, of which each round inverts a
-matrix for every configuration."""
+NEGLIGIBLE = 7.0
+"""Log posterior probability below the best at which a configuration is left out (a thousandth)."""
+MOST = 300
+"""Configurations that are kept at most, the most probable: each inverts a matrix for every round of reweighting."""
 MANY = 40
-"""Measurements from which on fewer configurations are tried: one costs the cube of their number, and the more of them
-there are, the less the evidence leaves to average over."""
-FEWEST = 8
-"""Configurations of one reading that are tried however many measurements there are."""
+"""Measurements from which on fewer kernels are tried: one costs the cube of their number, and the more of them there
+are, the less the evidence leaves to average over."""
+FEWEST = 16
+"""Kernels that are tried however many measurements there are."""
+WIDER = 1.3
+"""Factor on every standard deviation: kernels that are chosen by the measurements promise too much. Learned on devices
+of other families than those it was tested on (docs/latency.md)."""
+TELLING = 8
+"""Measurements from which on the spread of the predictions tells their error: at five it does not (correlation about
+0, docs/latency.md)."""
+REFERENCE = 500
+"""Random networks over which the expected error is a median."""
+NEXT_POOL = 600
+"""Random networks among which the next measurements are chosen, as many as the designs before the first draw."""
 LEAST_SIGNAL = 1e-6
 """Floor of the signal variance, where measurements follow a configuration without any rest."""
 LEAST_MASS = 1e-4
@@ -49,58 +56,21 @@ RAW_FLOOR = 0.1
 """Share of the least measurement below which no latency is predicted: on the raw scale a Gaussian can be negative."""
 
 
-def _grid(sources: bool) -> list[dict[str, float]]:
-    """Kernel weightings that are averaged over, by block; each block has a mean squared norm of one.
-
-    A weight is a prior variance: how much of the latency is expected to come from that block. The mean of the sources,
-    what all devices share, is a block of its own; option counts (those within groups have half the weight) and statics
-    tell what no source does; the layer-wise block has the least, for with more it ranks worse from few measurements.
-
-    Args:
-        sources: whether there are source devices; without, the layer-wise block has to carry what they would.
-    """
-    if not sources:
-        alone = itertools.product((0.0, 0.3, 1.0), (0.3, 1.0), (0.02, 0.1, 0.3))
-        return [{"counts": c, "groups": c / 2, "statics": s, "choices": w} for c, s, w in alone]
-    axes = itertools.product((0.3, 1.0), (1.0, 3.0), (0.0, 0.1, 0.3, 1.0), (0.0, 0.3, 1.0), (0.0, 0.02, 0.1))
-    return [
-        {"sources": d, "mean": m, "counts": c, "groups": c / 2, "statics": s, "choices": w} for d, m, c, s, w in axes
-    ]
-
-
-def _weights(grid: list[dict[str, float]], names: Sequence[str], reading: str, limit: int) -> Array:
-    """At most `limit` weightings ``(c, blocks)`` of one reading's blocks, evenly spread over the sorted grid.
-
-    Args:
-        grid: weightings by block.
-        names: of all blocks.
-        reading: what the names of the reading's blocks end in; the others have no weight.
-        limit: of them are kept.
-    """
-    columns = [n.removesuffix(reading) if n.endswith(reading) else "" for n in names]
-    weights = np.unique([[w.get(column, 0.0) for column in columns] for w in grid], axis=0)
-    if len(weights) > limit:
-        weights = weights[np.linspace(0, len(weights) - 1, limit).round().astype(int)]
-    return weights
-
-
 @dataclass(frozen=True)
 class _Fits:
     """GPs of one scale (raw or logarithmic) and one noise model: ``c`` configurations over ``n`` measurements.
 
     Args:
         log: whether logarithms are modelled.
-        configuration: ``(c,)`` number of each configuration.
         centre, spread: of the modelled values.
         weights: ``(c, blocks)`` of the kernel.
         noise: ``(c,)`` noise variance relative to the signal's.
-        evidence: ``(c,)`` log marginal likelihood.
+        evidence: ``(c,)`` log marginal likelihood, plus the log prior probability of the configuration.
         offset, alpha, variance, inverse: ``(c,)``, ``(c, n)``, ``(c,)`` and ``(c, n, n)``: constant, kernel weights of
             the measurements, signal variance, inverse covariance.
     """
 
     log: bool
-    configuration: NDArray[np.int64]
     centre: float
     spread: float
     weights: Array
@@ -110,6 +80,38 @@ class _Fits:
     alpha: Array
     variance: Array
     inverse: Array
+
+
+def _evidence(n: int, variance: Array, log_precision: Array, total: Array) -> Array:
+    """Log marginal likelihood, the mean integrated out (Rasmussen & Williams 2006, equation 2.45), up to a constant.
+
+    Args:
+        n: measurements.
+        variance: of the signal.
+        log_precision: log determinant of the inverse covariance.
+        total: sum of the inverse covariance's elements.
+    """
+    return -0.5 * ((n - 1) * np.log(variance) - log_precision + np.log(total))
+
+
+def _widening(n: int) -> float:
+    """Factor on standard deviations: the signal's variance is estimated from n measurements (a t distribution)."""
+    from scipy.stats import norm, t
+
+    return WIDER * float(t.ppf(0.975, max(n - 1, 1)) / norm.ppf(0.975))
+
+
+class Further(NamedTuple):
+    """What to measure next.
+
+    Args:
+        archs: architectures, ``(n, d)``, the most useful first.
+        expected_error: median relative error to expect of the predictions once these are measured; NaN where the
+            present one is unknown.
+    """
+
+    archs: Archs
+    expected_error: float
 
 
 class AdaptedLatency(Predictor):
@@ -123,35 +125,52 @@ class AdaptedLatency(Predictor):
         few, n = self.few, len(task)
         self.task_ = task
         self.known_ = few.features(task.space, task.context)(task.archs)
-        names = self.known_.names
-        grid = _grid("sources" in names)
         limit = few.max_configurations
         if n > MANY:
             limit = max(FEWEST, int(limit * (MANY / n) ** 2))
-        # a runtime either runs what is written or compiles it: a configuration is of one reading, never a mix
-        readings = ("", COMPILED) if self.known_.compiled.any() else ("",)
-        weights = np.concatenate([_weights(grid, names, reading, limit) for reading in readings])
-        kernels = np.einsum("cb,bij->cij", weights, self.known_.gram(self.known_))
+        tried = kernels(self.known_.names, limit)
+        grams = np.einsum("cb,bij->cij", tried.weights, self.known_.gram(self.known_))
         # to a mean prior variance of one, so that a noise relative to the signal means the same in each configuration
-        scale = np.maximum(np.einsum("cii->c", kernels) / n, 1e-12)
-        kernels = np.repeat(kernels / scale[:, None, None], len(few.noises), axis=0)
-        weights = np.repeat(weights / scale[:, None], len(few.noises), axis=0)
-        noise = np.tile(np.asarray(few.noises, dtype=np.float64), len(scale))
+        scale = np.maximum(np.einsum("cii->c", grams) / n, 1e-12)
+        grams, weights = grams / scale[:, None, None], tried.weights / scale[:, None]
+        posterior = tried.log_odds + self._evidences(grams, tried.noises)
+        best = np.sort(posterior, axis=None)[::-1]
+        kept = posterior >= max(best[0] - NEGLIGIBLE, best[min(MOST, len(best)) - 1])
         self.fits_: list[_Fits] = []
         for log in (False, True):  # some devices' layers add up, others' multiply: evidence decides
-            self.fits_ += self._fits(log, kernels, weights, noise)
+            which, noise = np.nonzero(kept[int(log)])
+            if len(which):
+                odds = tried.log_odds[int(log), which, noise]
+                self.fits_ += self._fits(log, grams[which], weights[which], tried.noises[noise], odds)
         evidence = np.concatenate([f.evidence for f in self.fits_])
-        if few.prior_ is not None and few.prior_.shape[1] == len(noise):
-            evidence += few.prior_weight * np.concatenate([few.prior_[int(f.log), f.configuration] for f in self.fits_])
-        # every configuration of a reading has its odds: as many weightings are of either
-        compiled = [f.weights[:, self.known_.compiled].any(axis=1) for f in self.fits_]
-        evidence += np.log(COMPILED_ODDS) * np.concatenate(compiled)
-        posterior = np.exp(evidence - evidence.max())
-        self.posterior_ = np.split(posterior / posterior.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
+        share = np.exp(evidence - evidence.max())
+        self.posterior_ = np.split(share / share.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
 
-    def _fits(self, log: bool, kernels: Array, weights: Array, noise: Array) -> list[_Fits]:
-        """GPs on one scale with Gaussian noise and, for configurations that are not hopeless, with Student's t noise.
+    def _evidences(self, grams: Array, noises: Array) -> Array:
+        """Log marginal likelihoods on the raw and the logarithmic scale, ``(2, c, noises)``, of Gaussian noise.
+
+        Args:
+            grams: kernels among the measurements, ``(c, n, n)``.
+            noises: noise variances.
+        """
+        n = len(self.task_)
+        eigenvalues, vectors = np.linalg.eigh(grams)  # one decomposition serves both scales and all noises
+        precision = 1.0 / (np.maximum(eigenvalues, 0.0)[:, None, :] + noises[:, None])
+        ones = vectors.sum(axis=1)
+        total = (precision * ones[:, None, :] ** 2).sum(axis=2)
+        found = []
+        for log in (False, True):
+            z, _, _, jacobian = self._standardised(log)
+            turned = z @ vectors
+            offset = (precision * (ones * turned)[:, None, :]).sum(axis=2) / total
+            rest = turned[:, None, :] - offset[:, :, None] * ones[:, None, :]
+            variance = np.maximum((precision * rest**2).sum(axis=2) / n, LEAST_SIGNAL)
+            found.append(_evidence(n, variance, np.log(precision).sum(axis=2), total) + jacobian)
+        return np.stack(found)
+
+    def _fits(self, log: bool, grams: Array, weights: Array, noise: Array, odds: Array) -> list[_Fits]:
+        """GPs on one scale with Gaussian noise, and with Student's t noise.
 
         The latter is a Gaussian whose variance differs by measurement, with a gamma prior on the precisions (Lange,
         Little & Taylor, JASA 1989): measurements are reweighted by how far they are from what the others predict, and
@@ -159,21 +178,18 @@ class AdaptedLatency(Predictor):
 
         Args:
             log: whether logarithms are modelled.
-            kernels: of the configurations, ``(c, n, n)``.
+            grams: kernels of the configurations, ``(c, n, n)``.
             weights: of their blocks, ``(c, blocks)``.
             noise: their noise variances, ``(c,)``.
+            odds: log prior probabilities, ``(c,)``.
         """
-        values, n, few = self._targets(log), len(self.task_), self.few
-        centre, spread = float(values.mean()), float(values.std())
-        # of standardisation and logarithm, so that evidences of both scales are densities of the same milliseconds
-        jacobian = -n * np.log(spread) - (values.sum() if log else 0.0)
-        z = (values - centre) / spread
-        precision: Array = np.ones((len(kernels), n))
-        number = np.arange(len(kernels))
+        n, few = len(self.task_), self.few
+        z, centre, spread, jacobian = self._standardised(log)
+        precision: Array = np.ones((len(grams), n))
         found = []
         for turn in range(few.robust + 1):
             # the inverse itself: leaving one out, below, needs its diagonal, and draws and variances the rest
-            inverse = np.linalg.inv(kernels + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
+            inverse = np.linalg.inv(grams + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
             # constant by generalised least squares, its prior flat (Rasmussen & Williams 2006, Section 2.7): the mean
             # latency on a new device may be anything, and that of chosen architectures is not the space's
             ones = inverse.sum(axis=2)
@@ -183,12 +199,12 @@ class AdaptedLatency(Predictor):
             # signal variance in closed form, where the likelihood is largest; noise scales with it
             variance: Array = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / n, LEAST_SIGNAL)
             if turn in (0, few.robust):
-                # n - 1 and log(total): the constant integrated out (equation 2.45); then the precisions' gamma density
-                evidence = -0.5 * ((n - 1) * np.log(variance) - np.linalg.slogdet(inverse)[1] + np.log(total))
-                half = few.freedom / 2
-                evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1) + jacobian
-                solved = offset, alpha, variance, np.asarray(inverse)
-                found.append(_Fits(log, number, centre, spread, weights, noise, evidence, *solved))
+                evidence = odds + jacobian + _evidence(n, variance, np.linalg.slogdet(inverse)[1], total)
+                half = few.freedom / 2  # the precisions' gamma density
+                evidence += ((half - 1) * np.log(precision) - half * (precision - 1)).sum(axis=1)
+                widened = variance * _widening(n) ** 2
+                solved = offset, alpha, widened, np.asarray(inverse)
+                found.append(_Fits(log, centre, spread, weights, noise, evidence, *solved))
             # squared residuals of leaving one out over their variances (equation 5.12): an outlier is judged by what
             # the others say, for a flexible kernel follows it and would call it no outlier
             diagonal = np.einsum("cii->ci", inverse)
@@ -196,11 +212,15 @@ class AdaptedLatency(Predictor):
             # the expectation step of a t distribution, which only takes weight away: a measurement near its prediction
             # by chance is no better than the others
             precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
-            if turn == 0:
-                kept = evidence > evidence.max() - NEGLIGIBLE
-                kernels, weights, noise, precision = kernels[kept], weights[kept], noise[kept], precision[kept]
-                number = number[kept]
         return found
+
+    def _standardised(self, log: bool) -> tuple[Array, float, float, float]:
+        """The targets of a scale ``(n,)``, their centre and spread, and the log density of the transformation, so that
+        evidences of both scales are densities of the same milliseconds."""
+        values = self._targets(log)
+        centre, spread = float(values.mean()), float(values.std())
+        jacobian = -len(values) * np.log(spread) - (float(values.sum()) if log else 0.0)
+        return (values - centre) / spread, centre, spread, jacobian
 
     def _targets(self, log: bool) -> Array:
         """What the GPs of a scale learn: the measurements, or their logarithms, ``(n,)``."""
@@ -284,27 +304,6 @@ class AdaptedLatency(Predictor):
             draws[row] = np.maximum(value, RAW_FLOOR * low)
         return draws
 
-    def log_densities(self, archs: Any, values: Array) -> Array:
-        """Mean log predictive density of true values under each configuration with Gaussian noise, raw and log,
-        ``(2, configurations)``; one unlikely value counts for at most ten nats below the median."""
-        features = self.few.features(self.task_.space, self.task_.context)(self._checked(archs))
-        cross = features.gram(self.known_)
-        self_norm = np.stack([(b**2).sum(axis=1) for b in features.blocks])
-        found: list[Array] = []
-        for fit in self.fits_:
-            if len(found) == 1 + fit.log:
-                continue  # the robust variant
-            y = np.log(values) if fit.log else values
-            z = (y - fit.centre) / fit.spread
-            reach = np.einsum("cb,bni->cni", fit.weights, cross)
-            mean = np.einsum("cni,ci->cn", reach, fit.alpha) + fit.offset[:, None]
-            left = fit.weights @ self_norm - explained_variance(reach, fit.inverse)
-            variance = fit.variance[:, None] * (np.maximum(left, 0.0) + fit.noise[:, None])
-            density = -0.5 * (np.log(2 * np.pi * variance) + (z - mean) ** 2 / variance) - np.log(fit.spread)
-            density -= y if fit.log else 0.0
-            found.append(np.maximum(density, np.median(density) - 10.0).mean(axis=1))
-        return np.stack(found)
-
     def left_out(self) -> Array:
         """For each measured architecture its value as the others predict it, ``(n,)``, in the metric's unit.
 
@@ -322,6 +321,61 @@ class AdaptedLatency(Predictor):
             values = np.clip(values, low - room, high + room)
             total += posterior @ (np.exp(values) if fit.log else np.maximum(values, RAW_FLOOR * low))
         return total
+
+    def expected_error(self) -> float:
+        """Median relative error to expect of the predictions, over random networks of the space.
+
+        From the spread of the predictions: of a normal error half are within .6745 standard deviations. NaN with fewer
+        than :data:`TELLING` measurements, of which the spread says nothing about the error.
+        """
+        n = len(self.task_)
+        if n < TELLING:
+            return float("nan")
+        space = self.task_.space.whole
+        drawn = space.sample(min(REFERENCE, space.size), seed=0, unique=True)
+        predicted = self.predict(drawn[space.connected(drawn)])
+        return float(np.median(0.6745 * predicted.std / _widening(n) / predicted.mean))
+
+    def further(self, n: int, *, candidates: Archs | None = None, seed: Seed = 0) -> Further:
+        """What to measure next, and what it would bring.
+
+        A greedy design under the mean of the configurations' kernels: each pick lowers the predictions' mean variance
+        the most, given the measurements so far and the picks before.
+
+        Args:
+            n: how many.
+            candidates: choose among these ``(m, d)`` instead of the whole space.
+            seed: draws the pool.
+
+        Raises:
+            InvalidValue: fewer networks are left.
+        """
+        space, known = self.task_.space.whole, set(self.task_.space.keys(self.task_.archs))
+        pool = space.sample(min(NEXT_POOL, space.size), seed, unique=True) if candidates is None else candidates
+        pool = pool[space.distinct(pool)]
+        pool = pool[space.connected(pool)]
+        pool = pool[[key not in known for key in space.keys(pool)]]
+        if len(pool) < n:
+            raise InvalidValue(f"only {len(pool)} networks are left to measure, not {n}")
+        pool = pool[np.random.default_rng(seed).permutation(len(pool))[:NEXT_POOL]]
+        weights, noise = self._mean_kernel()
+        features = self.few.features(space, self.task_.context)(pool)
+        known_gram = np.tensordot(weights, self.known_.gram(self.known_), axes=1)
+        reach = np.tensordot(weights, features.gram(self.known_), axes=1)
+        precision: Array = np.asarray(np.linalg.inv(known_gram + noise * np.eye(len(known_gram))))
+        prior: Array = np.tensordot(weights, features.gram(features), axes=1)
+        covariance: Array = np.asarray(prior - reach @ precision @ reach.T)
+        chosen = greedy_design(n, covariance, noise)
+        seen = covariance[:, chosen]
+        now = covariance.diagonal() + noise
+        precision = np.asarray(np.linalg.inv(seen[chosen] + noise * np.eye(n)))
+        left = np.maximum(now - explained_variance(seen, precision), noise)
+        return Further(pool[chosen], float(self.expected_error() * np.sqrt(np.median(left) / np.median(now))))
+
+    def _mean_kernel(self) -> tuple[Array, float]:
+        """Weights of the blocks ``(blocks,)`` and noise variance, averaged over the configurations."""
+        parts = list(zip(self.posterior_, self.fits_, strict=True))
+        return np.sum([q @ fit.weights for q, fit in parts], axis=0), float(sum(q @ fit.noise for q, fit in parts))
 
     def resembles(self) -> list[tuple[str, float]]:
         """Source devices by Spearman correlation of their predicted latencies with the measurements, best first."""

@@ -35,15 +35,10 @@ class FewShotGP(FewShotPredictor):
     """Few-shot latency predictor: ``pretrain`` on source devices, ``adapt`` to a new one with a few measurements.
 
     Args:
-        noises: noise variances, relative to the signal's, that are averaged over.
         robust: rounds of reweighting by Student's t noise, for low-resolution timers and disturbed measurements; each
             configuration is tried both with and without. 0 switches it off.
         freedom: degrees of freedom of that t distribution.
-        max_configurations: average at most this many kernel weightings, evenly spread over the grid; fewer with many
-            samples.
-        prior_weight: how much the source devices, each in turn new to the others, say about the configurations before
-            the target has been measured (their mean log predictive density, times this). 0, the default: nothing; the
-            evidence of ten or twenty measurements alone was as good or better on the literature's device sets.
+        max_configurations: try at most this many kernels, the most probable ones; fewer with many samples.
 
     Example::
 
@@ -53,17 +48,8 @@ class FewShotGP(FewShotPredictor):
         >>> mine.predict(space.enumerate()).mean                # ms
     """
 
-    def __init__(
-        self,
-        noises: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3),
-        robust: int = 3,
-        freedom: float = 4.0,
-        max_configurations: int = 200,
-        prior_weight: float = 0.0,
-    ):
-        self.noises, self.robust, self.freedom, self.max_configurations = noises, robust, freedom, max_configurations
-        self.prior_weight = prior_weight
-        self.prior_: Array | None = None
+    def __init__(self, robust: int = 3, freedom: float = 4.0, max_configurations: int = 700):
+        self.robust, self.freedom, self.max_configurations = robust, freedom, max_configurations
         self._use(None)
 
     # ---- source devices
@@ -76,28 +62,7 @@ class FewShotGP(FewShotPredictor):
         """
         self._check_sources(tasks)
         self._use(SourceModels.fit(tasks))
-        if self.prior_weight:
-            self.prior_ = self._learn_prior(tasks)
         return self
-
-    def _learn_prior(self, tasks: Sequence[Task], measurements: int = 10, draws: int = 2, held_out: int = 300) -> Array:
-        """Log weights ``(2, configurations)`` of the raw and the logarithmic fits, by leaving one source device out."""
-        found = []
-        for i, task in enumerate(tasks):
-            # twins of the device (another batch size) go with it, or it would not be new to the rest
-            rest = self.without([str(task.device)], duplicates=0.95)
-            if rest.sources_ is None:
-                continue
-            for draw in range(draws):
-                rng = np.random.default_rng([i, draw])
-                chosen = {row.tobytes() for row in rest.choose(measurements, seed=rng, candidates=task.archs)}
-                measured = np.array([row.tobytes() in chosen for row in task.archs])
-                others = rng.permutation(np.flatnonzero(~measured))[:held_out]
-                mine = rest.adapt(task.subset(np.flatnonzero(measured)))
-                found.append(mine.log_densities(task.archs[others], task.values[others]))
-        if not found:
-            raise InvalidValue("a prior needs at least two source devices that differ")
-        return np.mean(found, axis=0)
 
     def without(self, devices: Iterable[str], duplicates: float | None = None) -> FewShotGP:
         """A copy without some sources: those named, and with `duplicates` also every source whose predicted latencies
@@ -118,8 +83,7 @@ class FewShotGP(FewShotPredictor):
         return self.without(set(self.devices) - set(devices))
 
     def _copy(self, sources: SourceModels | None) -> FewShotGP:
-        copy = FewShotGP(self.noises, self.robust, self.freedom, self.max_configurations, self.prior_weight)
-        copy.prior_ = self.prior_
+        copy = FewShotGP(self.robust, self.freedom, self.max_configurations)
         copy._use(sources)
         return copy
 
@@ -169,10 +133,7 @@ class FewShotGP(FewShotPredictor):
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         if self.sources_ is None:
             return {"space": None, "devices": []}, {}
-        arrays = self.sources_.state()
-        if self.prior_ is not None:
-            arrays["prior"] = self.prior_
-        return {"space": self.sources_.space.name, "devices": list(self.devices)}, arrays
+        return {"space": self.sources_.space.name, "devices": list(self.devices)}, self.sources_.state()
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
@@ -181,5 +142,4 @@ class FewShotGP(FewShotPredictor):
         if facts["devices"]:
             assert space is not None
             self._use(SourceModels.from_state(space, facts["devices"], arrays))
-            self.prior_ = arrays.get("prior")
         return self.adapt(task) if task is not None else self

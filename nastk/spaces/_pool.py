@@ -133,6 +133,9 @@ class Pool(SearchSpace):
     def compiled(self, archs: Archs) -> Archs:
         return self.space.compiled(archs)
 
+    def merged(self, archs: Archs) -> Archs:
+        return self.space.merged(archs)
+
     def connected(self, archs: Archs) -> NDArray[np.bool_]:
         return self.space.connected(archs)
 

@@ -264,6 +264,11 @@ class SearchSpace:
         """What a compiling runtime executes: architectures without the operations that do not reach the output."""
         return archs
 
+    def merged(self, archs: Archs) -> Archs:
+        """What a runtime executes that does equal work once: of equal operations without parameters on the same input,
+        only the first; the others are the space's cheapest operation that passes its input on."""
+        return archs
+
     def connected(self, archs: Archs) -> NDArray[np.bool_]:
         """Whether the network's output depends on its input, ``(n,)``."""
         return np.ones(len(archs), dtype=bool)

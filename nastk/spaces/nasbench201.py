@@ -126,6 +126,14 @@ class NASBench201(SearchSpace):
     def compiled(self, archs: Archs) -> Archs:
         return without_dead_edges(archs)
 
+    def merged(self, archs: Archs) -> Archs:
+        archs = np.array(archs)
+        for node in range(3):
+            pools = archs == POOL
+            pools[:, [source != node for source, _ in EDGES]] = False
+            archs[pools & (pools.cumsum(axis=1) > 1)] = SKIP  # its result is there already: it is only added
+        return archs
+
     def connected(self, archs: Archs) -> NDArray[np.bool_]:
         return np.asarray(live_edges(archs).any(axis=1))
 

@@ -131,6 +131,9 @@ class WithPrecision(SearchSpace):
     def compiled(self, archs: Archs) -> Archs:
         return self._through(archs, self.networks.compiled)
 
+    def merged(self, archs: Archs) -> Archs:
+        return self._through(archs, self.networks.merged)
+
     def connected(self, archs: Archs) -> NDArray[np.bool_]:
         return self.networks.connected(self.network_of(archs))
 

@@ -143,6 +143,10 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     whole = space.whole  # the compiled architecture need not be in the pool
     same = np.array([a == b for a, b in zip(whole.keys(executed), whole.keys(archs), strict=True)], dtype=bool)
     assert same[connected].all(), "compiled changes the function of a connected network"
+    executed = space.merged(archs)
+    assert executed.shape == archs.shape, f"merged returned shape {executed.shape}, must be {archs.shape}"
+    assert np.array_equal(archs, before), "merged changes its argument"
+    assert np.array_equal(space.merged(executed), executed), "merged is not idempotent"
 
 
 def _check_moves(space: SearchSpace, archs: Archs, seed: int) -> None:

@@ -725,7 +725,7 @@ def test_parquet_without_its_reader_says_what_to_install(home, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1")
-    assert "pip install 'pyarrow>=15'" in refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
+    assert "pip install 'nastk[parquet]'" in refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
     old = types.ModuleType("pyarrow")
     old.__version__ = "14.0.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyarrow", old)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from nastk.data import hw_nas_bench_360
 from nastk.data.proxies import PROXIES
 from nastk.data.tables import Block, Column, ColumnTable
 from nastk.errors import DataError, InvalidArchitecture, InvalidValue, UnknownName
@@ -301,9 +302,9 @@ def test_ties_are_kept(nasbench201):
 @pytest.mark.data
 def test_devices(nasbench201, fbnet):
     assert len(fbnet.devices()) == 27
-    assert len(nasbench201.devices()) == 29
+    assert len(set(nasbench201.devices()) - set(hw_nas_bench_360.DEVICES)) == 29  # a user may have fetched those, too
     assert set(nasbench201.devices()) >= {"edgegpu", "edgetpu", "pixel3", "titan_rtx_256"}
-    assert nasbench201.devices(metric="energy") == ["edgegpu", "eyeriss", "fpga"]
+    assert nasbench201.devices(metric="energy")[:3] == ["edgegpu", "eyeriss", "fpga"]
     for device in ("raspi4", "pixel3", "eyeriss", "fpga"):
         anywhere, cifar10 = (nasbench201.values("latency", dataset=d, device=device) for d in (None, "cifar10"))
         np.testing.assert_allclose(anywhere, cifar10, rtol=1e-7)
@@ -337,7 +338,7 @@ def test_the_seed_888_record_is_no_validation_accuracy(nasbench201):
 
 @pytest.mark.data
 def test_second_sources_and_more_tasks(nasbench201):
-    assert nasbench201.datasets()[-3:] == ["svhn", "ninapro", "scifar100"]
+    assert nasbench201.datasets()[3:6] == ["svhn", "ninapro", "scifar100"]
     for task in ("svhn", "ninapro", "scifar100"):
         names, values = Benchmark(nasbench201, task).proxies()
         assert names == PROXIES

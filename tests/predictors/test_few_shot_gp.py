@@ -10,9 +10,11 @@ import pytest
 
 import nastk
 from nastk.data.nasbench201 import SOURCE_DEVICES
+from nastk.encodings._latency_blocks import MERGED
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import spearman
 from nastk.oracles.table import benchmark
+from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.spaces.base import Archs
@@ -262,18 +264,63 @@ def test_many_source_samples_are_fitted_without_interactions(few: FewShotGP) -> 
         assert np.abs(predicted / _latency(space, fresh, d) - 1).max() < 0.01, "additive latencies exactly"
 
 
-def test_a_prior_over_configurations_comes_from_the_sources_and_is_kept() -> None:
+def test_a_runtime_that_does_equal_work_once_is_recognised_by_its_measurements(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
-    archs = space.sample(150, 0)
-    tasks = [Task(space, archs, _latency(space, archs, d), "latency", "ms", device=f"d{d}") for d in (1, 2, 3)]
-    learned = FewShotGP(prior_weight=5.0).pretrain(tasks)
-    plain = FewShotGP().pretrain(tasks)
-    assert learned.prior_.shape[0] == 2
-    target = Task(space, archs[:10], _latency(space, archs[:10], 9), "latency", "ms", device="mine")
-    with_prior, without = learned.adapt(target), plain.adapt(target)
-    assert not np.allclose(with_prior.predict(archs).mean, without.predict(archs).mean)
-    weights = [np.concatenate(m.posterior_) for m in (with_prior, without)]
-    assert weights[0].sum() == pytest.approx(1.0)
-    assert learned.without(["d1"]).prior_ is learned.prior_
-    with pytest.raises(InvalidValue, match="at least two source devices"):
-        FewShotGP(prior_weight=1.0).pretrain(tasks[:1])
+    archs = space.sample(300, 7, unique=True)
+
+    def cost(rows: np.ndarray) -> np.ndarray:
+        pools = (space.merged(rows) == 4).sum(axis=1)  # average pooling, once for each input
+        return 2.0 + 5.0 * pools + (rows == 3).sum(axis=1)
+
+    known, fresh = archs[:20], archs[20:]
+    mine = few.adapt(Task(space, known, cost(known), "latency", "ms", "min", device="mine"))
+    merged = np.array([MERGED in name for name in mine.known_.names])
+    shares = zip(mine.posterior_, mine.fits_, strict=True)
+    assert sum(float(q[fit.weights[:, merged].any(axis=1)].sum()) for q, fit in shares) > 0.9
+    assert np.median(np.abs(mine.predict(fresh).mean / cost(fresh) - 1)) < 0.02
+
+
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_additive_latencies_are_predicted_without_bias(few: FewShotGP, n: int) -> None:
+    space = nastk.space("nasbench201")
+    rng = np.random.default_rng(3)
+    costs = np.array([0.0, 0.1, 1.0, 3.0, 0.4])
+    fresh = space.sample(500, 5)
+    off = []
+    for draw in range(4):
+        known = few.choose(n, space, seed=draw)
+        values = (1.0 + costs[known].sum(axis=1)) * rng.normal(1.0, 0.005, n)
+        mine = few.adapt(Task(space, known, values, "latency", "ms", "min", device="mine"))
+        off.append(np.median(mine.predict(fresh).mean / (1.0 + costs[fresh].sum(axis=1)) - 1))
+    assert abs(np.mean(off)) < (0.05 if n == 5 else 0.01)
+
+
+def test_the_expected_error_is_unknown_from_few_and_near_the_true_one_from_more(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    archs = space.sample(300, 2, unique=True)
+    values = _latency(space, archs, 9) * np.random.default_rng(0).normal(1.0, 0.05, len(archs))
+
+    def fitted(n: int) -> AdaptedLatency:
+        return few.adapt(Task(space, archs[:n], values[:n], "latency", "ms", "min", device="mine"))
+
+    assert np.isnan(fitted(5).expected_error())
+    mine = fitted(30)
+    true = float(np.median(np.abs(mine.predict(archs[30:]).mean / values[30:] - 1)))
+    assert true / 2 < mine.expected_error() < 2 * true
+
+
+def test_further_measurements_are_new_networks_and_promise_no_more_error(few: FewShotGP) -> None:
+    space = nastk.space("nasbench201")
+    known = few.choose(10, space, seed=0)
+    mine = few.adapt(Task(space, known, _latency(space, known, 9), "latency", "ms", "min", device="mine"))
+    more = mine.further(5, seed=1)
+    assert len(set(space.keys(more.archs))) == 5
+    assert not set(space.keys(more.archs)) & set(space.keys(known))
+    assert space.connected(more.archs).all()
+    assert 0 < more.expected_error <= mine.expected_error()
+    assert np.array_equal(more.archs, mine.further(5, seed=1).archs)
+    among = space.sample(20, 3, unique=True)
+    rows = {row.tobytes() for row in among}
+    assert all(row.tobytes() in rows for row in mine.further(3, candidates=among).archs)
+    with pytest.raises(InvalidValue, match=r"only \d+ networks are left to measure, not 50"):
+        mine.further(50, candidates=among)

