@@ -694,6 +694,9 @@ def search(
     run = compose(description, objects, storage, study)
     for note in run.history.notes:
         warnings.warn(note, stacklevel=2)
+    if run.sources is not None and not run.sources.local.complete:
+        plan = run.sources.local.plan()
+        warnings.warn(f"{plan[0].upper()}{plan[1:]}; local_sources=0 leaves it out", stacklevel=2)
     try:
         run.search(progress, executor, workers)
         return run.verify(progress)
