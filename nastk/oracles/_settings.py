@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from nastk.errors import DataWarning, InvalidValue
 from nastk.oracles.base import Values
 from nastk.oracles.latency import Latency
-from nastk.runtimes._onnx_export import sharing_exports
+from nastk.runtimes._onnx_export import quick_exports, sharing_exports
 from nastk.runtimes.base import runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -99,6 +100,7 @@ class InSettings:
     Args:
         space: whose networks.
         settings: of this machine.
+        quick: export networks in a tenth of the time, to files that may differ a little from those of other oracles.
         options: further arguments of `Latency` (:data:`SHORT`), build options among them.
 
     Attributes:
@@ -108,8 +110,8 @@ class InSettings:
         NastkError: a setting that cannot be had here; see `Latency`.
     """
 
-    def __init__(self, space: SearchSpace, settings: Sequence[Setting], **options: Any):
-        self.space = space
+    def __init__(self, space: SearchSpace, settings: Sequence[Setting], quick: bool = False, **options: Any):
+        self.space, self.quick = space, quick
         self._built: dict[tuple[int, bytes], Any] = {}
         self.oracles = {setting: _Latency(space, setting, self._built, **options) for setting in settings}
 
@@ -120,7 +122,8 @@ class InSettings:
         """
         found: dict[Setting, Values] = {}
         try:
-            with sharing_exports(), warnings.catch_warnings():
+            how = quick_exports() if self.quick else contextlib.nullcontext()
+            with how, sharing_exports(), warnings.catch_warnings():
                 # outputs in int8 far from float32's matter to who runs the network in int8, and not here
                 warnings.simplefilter("ignore", DataWarning)
                 for setting, oracle in self.oracles.items():

@@ -197,7 +197,7 @@ class LocalSources:
         """Measure a family's networks, set by set, until the deadline; each set is kept at once."""
         rows = [i for i, arch in enumerate(archs) if not all(self._kept[s].knows(_text(arch)) for s in family)]
         alive, size = list(family), FIRST
-        measuring = InSettings(self.space, alive, **SHORT, **self.build_options)
+        measuring = InSettings(self.space, alive, quick=True, **SHORT, **self.build_options)
         while rows and alive:
             part, rows = archs[rows[:size]], rows[size:]
             started = time.monotonic()
@@ -208,7 +208,7 @@ class LocalSources:
             broken = [s for s in alive if not self._kept[s].ms]
             if broken:  # what runs none of the first networks is not asked for the others
                 alive = [s for s in alive if s not in broken]
-                measuring = InSettings(self.space, alive, **SHORT, **self.build_options)
+                measuring = InSettings(self.space, alive, quick=True, **SHORT, **self.build_options)
             size = self._fits(len(rows), alive, (time.monotonic() - started) / len(part), deadline)
             if not size:
                 break
