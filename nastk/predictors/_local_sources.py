@@ -28,6 +28,7 @@ from nastk.encodings.base import Context
 from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.files import write_text
 from nastk.oracles._settings import SHORT, InSettings, Setting
+from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import Predictor, Task
 from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import ENUMERABLE, Archs, SearchSpace
@@ -45,6 +46,10 @@ that export networks ONNX Runtime's files are the cheapest, and int8 is what ran
 LEAST = 30
 """Networks that a setting must have run to be a source: what is learned from fewer tells less of other devices than
 option counts do."""
+
+LEAST_QUALITY = 0.5
+"""Rank correlation of a setting's latencies with their leave-one-out predictions below which it is no source: they are
+mostly noise then, such as that of two threads on a machine whose processors others use."""
 
 FIRST = 3
 """Networks of the first set in a setting, by which the time of the others is judged: what one costs is not known
@@ -249,10 +254,18 @@ class LocalSources:
             first = next(iter(self.reasons[setting].values()), "the time was over")
             self.left_out[setting] = f"{ran}, at least {LEAST} are needed: {first}"
             return None
-        return Task(
+        task = Task(
             self.space, archs[known], np.array([kept.ms[texts[i]] for i in known]), "latency", "ms", "min",
             device=f"{PREFIX}{setting}", context=Context(build_options=self.build_options),
         )  # fmt: skip
+        quality = float(SourceModels.fit([task]).quality[0])
+        if not quality >= LEAST_QUALITY:
+            self.left_out[setting] = (
+                f"its latencies are mostly noise (rank correlation with leave-one-out predictions {quality:.2f}); "
+                "other programs may use this machine"
+            )
+            return None
+        return task
 
     # ---- what is kept on disk
 
