@@ -148,7 +148,7 @@ def test_the_whole_space_lists_each_network_once(tmp_path: Path) -> None:
     archs = space.sample_networks(6, 0)
     rows = [f'"{",".join(map(str, arch))}",{1.0 + arch.sum()}' for arch in archs]
     (tmp_path / "mine.csv").write_text("\n".join(["arch,ms", *rows]) + "\n", encoding="utf-8")
-    asked = ["--space", "nasbench-macro", "--measurements", str(tmp_path / "mine.csv")]
+    asked = ["--space", "nasbench-macro", "--measurements", str(tmp_path / "mine.csv"), "--local-sources", "0"]
     assert run(["predict", *asked, "--csv", str(tmp_path / "all.csv")]) == 0
     with (tmp_path / "all.csv").open(encoding="utf-8") as file:
         listed = space.as_archs([row["arch"] for row in csv.DictReader(file)])
