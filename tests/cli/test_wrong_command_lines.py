@@ -91,6 +91,10 @@ BASES: dict[str, list[str]] = {
     ],
     "bench workers": ["bench", "workers", "--searcher", "random", "--evaluations", "2"],
     "bench zcp": ["bench", "zcp", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
+    "bench local-sources": [
+        *("bench", "local-sources", "--space", "tiny.py:Tiny", "--networks", "10", "--sources", "30"),
+        *("--settings", "torch"),
+    ],
     "reproduce latency": ["reproduce", "latency", "--tasks", "ND", "--methods", "flops", "--seeds", "1"],
     "reproduce accuracy": ["reproduce", "accuracy", "--methods", "ridge", "--seeds", "1"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
@@ -129,6 +133,7 @@ COUNT = [
     "💥",
 ]
 NUMBER = ["", "x", "-1", "nope", "💥", "--", "1,5", "-inf", "inf", "nan"]
+TIME = ["", "soon", "0", "-5m", "5 weeks", "nan", "inf", "1e9", "m", "💥", LONG]
 LIST = ["", ",", "a,,b", ",a", "a,", "nope", "💥", LONG]
 COUNTS = ["", ",", "5,,6", "0", "-3", "1.5", "x", "²", "9" * 5000, "1" + "0" * 30, "5,x"]
 FILE_IN = ["", ".", "folder", "nowhere.csv", LONG, "binary", "empty", "deep.json", "text.txt/x", "\udcff", "💥"]
@@ -214,6 +219,12 @@ WRONG: dict[str, list[str]] = {
     "--archs-file": FILE_IN,
     "--save-measured": FILE_OUT,
     "--accelerator": ODD,
+    "--local-sources-time": TIME,
+    "--sources-time": TIME,
+    "--settings": LIST,
+    "--build": [*LIST, "channels=x", "=3", "channels=-1"],
+    "--from": FILE_IN,
+    "--keep": FILE_OUT,
 }
 """Wrong values by option; those that are whole numbers, `COUNT`, need no line here."""
 OF_COMMAND: dict[tuple[str, str], list[str]] = {
@@ -234,6 +245,7 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("data import", "--dataset"): [],
     ("data import", "--device"): ["pi5"],
     ("data forget", "--space"): SPACE,
+    ("bench local-sources", "--sources"): COUNT,
     ("bench search", "--predictor"): [*OBJECT, "gp", "=gp"],
 }
 """The same for one command; empty where any text is right."""
