@@ -23,7 +23,7 @@ from nastk.oracles._machine import ThreadClock
 from nastk.oracles._on_runtime import example
 from nastk.oracles._timing import BUSY, median_interval
 from nastk.registry import RUNTIMES
-from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
+from nastk.runtimes._agreement import LEAST_COSINE, Agreement, agreement
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes._onnx_export import sharing_exports
 from nastk.runtimes.base import Run, Runtime, first_of, make_runtime, runtime_class
@@ -350,11 +350,7 @@ def _prepare(trial: _Trial, network: Any, inputs: Any, expected: Any, file: Path
         trial.seconds = time.perf_counter() - begun
         found = agreement(expected, runtime.output(run()))
     trial.agreement = found
-    if runtime.precision == "fp32" and not found.difference <= TOLERANCE:
-        raise RuntimeError(
-            f"the output differs from PyTorch's by {found.difference:.2g} of its greatest value; "
-            f"allowed is {TOLERANCE:g}"
-        )
+    found.check(runtime.precision, runtime.label)
     if runtime.suffix:
         parts = file.parent.glob(f"{file.stem}.*")
         trial.file_mb = sum(part.stat().st_size for part in parts) / 1e6

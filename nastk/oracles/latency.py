@@ -18,7 +18,7 @@ from nastk.evaluation import reason_of
 from nastk.oracles._on_runtime import RuntimeOracle
 from nastk.oracles._rounds import Candidate, Conditions, Group, Limits, Measurement
 from nastk.oracles.base import Evaluation
-from nastk.runtimes._agreement import LEAST_COSINE, TOLERANCE, Agreement, agreement
+from nastk.runtimes._agreement import LEAST_COSINE, Agreement, agreement
 from nastk.runtimes._onnx_export import sharing_exports
 from nastk.runtimes.base import Runtime, first_of
 from nastk.spaces.base import Archs, SearchSpace
@@ -293,10 +293,7 @@ class Latency(RuntimeOracle):
             if number == 0 and not torch.isfinite(expected[0]).all():
                 return None  # the network itself answers no numbers, with these weights: nothing to agree with
         agreed = agreement(torch.cat(expected), torch.cat(found))
-        if runtime.precision == "fp32" and not agreed.difference <= TOLERANCE:
-            raise RuntimeError(
-                f"{runtime.label} answers other outputs than PyTorch: {agreed.describe()}; allowed is {TOLERANCE:g}"
-            )
+        agreed.check(runtime.precision, runtime.label)
         return agreed
 
     def _compared_on(self, runtime: Runtime, x: Any) -> list[Any]:

@@ -39,6 +39,18 @@ class Agreement:
         )
 
 
+    def check(self, precision: str, label: str) -> None:
+        """Refuse float32 outputs that are another network's; lower precisions are expected to differ.
+
+        Raises:
+            RuntimeError: they differ by more than :data:`TOLERANCE`.
+        """
+        if precision == "fp32" and not self.difference <= TOLERANCE:
+            raise RuntimeError(
+                f"{label} answers other outputs than PyTorch: {self.describe()}; allowed is {TOLERANCE:g}"
+            )
+
+
 def agreement(expected: torch.Tensor, found: torch.Tensor) -> Agreement:
     """Compare outputs ``(..., classes)`` with the expected ones.
 
