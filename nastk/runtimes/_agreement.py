@@ -38,7 +38,6 @@ class Agreement:
             f"same first class in {self.first_class:.0%} of {self.examples}"
         )
 
-
     def check(self, precision: str, label: str) -> None:
         """Refuse float32 outputs that are another network's; lower precisions are expected to differ.
 
