@@ -207,6 +207,7 @@ def run(
     choices: Sequence[str] = CHOICES,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    partial: Callable[[Rows], None] | None = None,
 ) -> Rows:
     """Adapt methods to every device, on the same measurements, and test them on other measured networks.
 
@@ -218,6 +219,7 @@ def run(
         choices: of the measurements: "chosen", "random".
         workers: number of processes, by default one per core.
         progress: called with (done, total).
+        partial: called with the rows so far if the comparison is interrupted.
 
     Returns:
         One row a device, draw, choice, number of samples and method: ``spearman``, ``median_error`` and ``bias``
@@ -241,12 +243,20 @@ def run(
             PREDICTORS.get(method)
     counts = tuple(sorted(set(samples)))
     jobs = [_Job(d, draw, c, counts, tuple(methods)) for d in targets for draw in range(draws) for c in choices]
-    found: Rows = []
-    for _, rows in each(_scores, jobs, workers, progress):
-        found += rows
     place = {_device(row): i for i, row in enumerate(map(_names, targets))}
-    found.sort(key=lambda r: (r["choice"], r["samples"], place[_device(r)], r["draw"], methods.index(r["method"])))
-    return found
+    found: Rows = []
+
+    def rank(r: dict[str, Any]) -> tuple[Any, ...]:
+        return r["choice"], r["samples"], place[_device(r)], r["draw"], methods.index(r["method"])
+
+    try:
+        for _, rows in each(_scores, jobs, workers, progress):
+            found += rows
+    except KeyboardInterrupt:
+        if partial and found:
+            partial(sorted(found, key=rank))
+        raise
+    return sorted(found, key=rank)
 
 
 def _scores(job: _Job) -> Rows:

@@ -148,8 +148,14 @@ def _unseen(
     check_outputs([json_file], [])
     for lacking in comparison.devices(wanted)[1]:
         typer.echo(f"left out: {lacking}")
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        if json_file is not None:
+            write_json(json_file, comparison.tidy(some))
+            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
+
     with bar(None, "adapting") as progress:
-        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress))
+        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress), partial=keep)
     if json_file is not None:
         write_json(json_file, comparison.tidy(rows))
     show(comparison.means(rows), title="Mean over each family's devices, with 95 % intervals over draws")
