@@ -336,6 +336,9 @@ def means(rows: Rows, by: Sequence[str] = ("family",)) -> Rows:
         line: dict[str, Any] = {**key, "devices": len({_device(row) for row in mine})}
         for metric in METRICS:
             of_draws = [np.mean([row[metric] for row in part]) for _, part in _grouped(mine, ("draw",))]
+            if not np.isfinite(of_draws).all():  # a method without intervals
+                line[metric] = np.nan
+                continue
             line[metric], half = mean_ci(of_draws)
             if metric in ("spearman", "median_error"):
                 line[f"{metric} ±"] = half
