@@ -97,6 +97,9 @@ def test_differences_are_paired_and_worse_devices_are_named() -> None:
         ("few-shot-gp", pytest.approx(0.8)),
         ("flops", pytest.approx(0.8)),
     ]
+    without = [{**row, "covered95": np.nan} if row["method"] == "flops" else row for row in rows]
+    told = [r for r in unseen_devices.tidy(without) if r["metric"] == "covered95"]
+    assert {r["method"] for r in told} == {"few-shot-gp"}, "a method without intervals has no coverage"
 
 
 def test_the_command_prints_every_part_and_writes_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
