@@ -170,6 +170,7 @@ def modules(space: nastk.SearchSpace, result: nastk.Result) -> None:
     nastk.testing.check_predictor(Nearby, space)
     assert issubclass(nastk.errors.InvalidValue, nastk.NastkError)
     print(nastk.__version__, nastk.encodings, nastk.samplers, nastk.spaces)
+    assert_type(nastk.local_sources(space, networks=30), list[nastk.Task])
     shipped = nastk.predictors.weights()
     assert_type(shipped, dict[str, dict[str, Any]])
 

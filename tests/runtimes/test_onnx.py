@@ -129,11 +129,16 @@ def test_an_interruption_waits_for_the_end_of_an_export(tmp_path: Path) -> None:
             held.append(signal.getsignal(signal.SIGINT))
             return x + 1
 
+    given = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
     before = signal.getsignal(signal.SIGINT)
-    with torch.inference_mode():
-        Onnx().prepare(Looks(), torch.ones(2, 4), tmp_path / "network.onnx")
+    try:
+        with torch.inference_mode():
+            Onnx().prepare(Looks(), torch.ones(2, 4), tmp_path / "network.onnx")
+        after = signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, given)
     first, *within = held  # the first call says what the network itself raises, and may be interrupted
     assert first is before
     assert within
     assert all(handler == Uninterrupted._note for handler in within)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert after is before
