@@ -105,6 +105,14 @@ def mean_ci(values: Any) -> tuple[float, float]:
     return float(array.mean()), float(half)
 
 
+def paired(differences: Any) -> tuple[float, float, float]:
+    """Mean of paired differences ``(n,)``, its 95 % interval as of :func:`mean_ci`, and Wilcoxon's signed-rank p."""
+    from scipy.stats import wilcoxon
+
+    mean, half = mean_ci(differences)
+    return mean, half, float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
 def regret(costs: Any, best: float) -> Array:
     """Simple regret: best of the first 1, 2, ... n costs minus the best possible, ``(n,)``.
 

@@ -88,6 +88,8 @@ METHODS: dict[str, Method] = {
 
 DEFAULT_METHODS = ("few-shot-gp", "multi-predict", "lookup-table", "flops")
 """Methods compared unless others are given."""
+SAMPLES = (3, 5, 10, 20)
+"""Numbers of measurements compared unless others are given."""
 DEFAULT_TASKS = ("ND", "FD", "FA", "F1", "F2", "F3", "F4", "NA")
 """Tasks compared unless others are given."""
 
@@ -140,7 +142,7 @@ class _Run:
 def run(
     tasks: Sequence[str] = DEFAULT_TASKS,
     methods: Sequence[str] = DEFAULT_METHODS,
-    samples: Sequence[int] = (3, 5, 10, 20),
+    samples: Sequence[int] = SAMPLES,
     seeds: int = 10,
     source_samples: Sequence[int] | None = None,
     sampler_name: str | None = None,
@@ -190,7 +192,7 @@ def run(
     jobs = []
     for task in able:
         for size in source_samples or [TASKS[task].source_samples]:
-            most = len(_table(TASKS[task].space).space.enumerate())
+            most = len(open_table(TASKS[task].space).space.enumerate())
             if size < 3 or size > most:
                 raise InvalidValue(f"source samples must be 3 to {most} for {task}; got {size}")
             for method in methods:
@@ -229,22 +231,24 @@ def find(method: str) -> Method:
 
 def missing(task: str) -> tuple[bool, list[str]]:
     """Whether a task cannot be run with the available tables, and the devices that they lack."""
-    known = set(_table(TASKS[task].space).devices())
+    known = set(open_table(TASKS[task].space).devices())
     sources, targets = ([d for d in part if d not in known] for part in (TASKS[task].sources, TASKS[task].targets))
     return bool(sources) or len(targets) == len(TASKS[task].targets), [*sources, *targets]
 
 
 @lru_cache(maxsize=4)
-def _table(space: str) -> Benchmark:
+def open_table(space: str) -> Benchmark:
+    """The fetched table of a space, on its first data set."""
     return first_dataset(space)
 
 
 @lru_cache(maxsize=64)
 def _latency(space: str, device: str) -> np.ndarray:
-    return _table(space).values("latency", device=device)
+    return open_table(space).values("latency", device=device)
 
 
-def _generator(*key: object) -> np.random.Generator:
+def generator(*key: object) -> np.random.Generator:
+    """One of its own for each key, so that what is added to a comparison changes no other draw."""
     return np.random.default_rng(zlib.crc32("/".join(map(str, key)).encode()))
 
 
@@ -264,11 +268,11 @@ class _Sources:
 def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     """Scores by (samples, draw, device)."""
     devices, method = TASKS[job.task], find(job.method)
-    table = _table(devices.space)
+    table = open_table(devices.space)
     whole = table.space.whole
     archs = table.space.enumerate()
     context = _context(table, devices, method)
-    rows = _generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)
+    rows = generator("sources", job.task, job.pretraining).choice(len(archs), job.source_samples, replace=False)
     sources = [_task(whole, archs, rows, devices.space, name, context) for name in devices.sources]
     learner = make(method, seed=job.pretraining)
     started = perf_counter()
@@ -283,7 +287,7 @@ def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     scores = {}
     for draw in job.draws:
         for k in job.samples:
-            drawn = _generator("target", job.task, k, draw)
+            drawn = generator("target", job.task, k, draw)
             if job.sampler is not None:
                 chosen = sampler(job.sampler).choose(
                     k, whole, candidates=archs, seed=drawn, sources=given, context=context

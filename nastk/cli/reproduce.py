@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nastk.cli.options import Interrupted, Json, Workers, count, integers, words
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, UnknownName
 
 app = typer.Typer(no_args_is_help=True, help="Repeat the papers' comparisons; published figures with ours.")
 
@@ -76,7 +76,7 @@ def latency(
 
     wanted = list(comparison.DEFAULT_TASKS) if tasks is None else words("--tasks", tasks)
     named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
-    counts = [3, 5, 10, 20] if samples is None else integers("--samples", samples)
+    counts = list(comparison.SAMPLES) if samples is None else integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
     check_outputs([json_file], [figures])
     between = [task for task in wanted if task in cross_space.PAIRS]
@@ -84,9 +84,7 @@ def latency(
     rows: list[dict[str, Any]] = []
 
     def keep(some: list[dict[str, Any]]) -> None:
-        if json_file is not None:
-            write_json(json_file, [*rows, *some])
-            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
+        _keep(json_file, [*rows, *some])
 
     with bar(None, "adapting") as progress:
         if within:
@@ -122,6 +120,19 @@ def latency(
         typer.echo(f"drawn: {', '.join(drawn)} in {figures}")
 
 
+def _keep(json_file: Path | None, rows: list[dict[str, Any]], what: str = "draws") -> None:
+    """Write what an interrupted comparison has finished, and say so; without a file nothing is kept.
+
+    Raises:
+        Interrupted: it was written.
+    """
+    from nastk.report.rows import write_json
+
+    if json_file is not None:
+        write_json(json_file, rows)
+        raise Interrupted(f"interrupted; the finished {what} are in {json_file}")
+
+
 def _refuse(given: dict[str, Any], why: str) -> None:
     for option, value in given.items():
         if value is not None:
@@ -143,19 +154,18 @@ def _unseen(
     from nastk.report.tables import show
 
     named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
-    counts = [5, 10, 20] if samples is None else integers("--samples", samples)
+    counts = list(comparison.SAMPLES) if samples is None else integers("--samples", samples)
     wanted = list(comparison.FAMILIES) if families is None else words("--families", families)
     check_outputs([json_file], [])
     for lacking in comparison.devices(wanted)[1]:
         typer.echo(f"left out: {lacking}")
 
     def keep(some: list[dict[str, Any]]) -> None:
-        if json_file is not None:
-            write_json(json_file, comparison.tidy(some))
-            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
+        _keep(json_file, comparison.tidy(some))
 
+    partial = None if json_file is None else keep
     with bar(None, "adapting") as progress:
-        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress), partial=keep)
+        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress), partial=partial)
     if json_file is not None:
         write_json(json_file, comparison.tidy(rows))
     show(comparison.means(rows), title="Mean over each family's devices, with 95 % intervals over draws")
@@ -201,7 +211,6 @@ def accuracy(
     """Accuracy predictors: sample efficiency, transfer between tasks, ablation of each proxy."""
     from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar, follow
-    from nastk.errors import InvalidValue, UnknownName
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
     from nastk.report.tables import show
@@ -219,9 +228,7 @@ def accuracy(
         raise InvalidValue(f"{experiment} takes one number of samples; got {samples}")
 
     def keep(some: list[dict[str, Any]]) -> None:
-        if json_file is not None:
-            write_json(json_file, some)
-            raise Interrupted(f"interrupted; the finished draws are in {json_file}")
+        _keep(json_file, some)
 
     with bar(None, "fitting") as progress:
         shared: dict[str, Any] = {"workers": workers, "progress": follow(progress)}
@@ -272,7 +279,6 @@ def modnas(
 ) -> None:
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar, follow
-    from nastk.errors import UnknownName
     from nastk.files import check_outputs
     from nastk.generators.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
@@ -294,9 +300,7 @@ def modnas(
     )
 
     def keep(some: list[dict[str, Any]]) -> None:
-        if json_file is not None:
-            write_json(json_file, some)
-            raise Interrupted(f"interrupted; the finished seeds are in {json_file}")
+        _keep(json_file, some, "seeds")
 
     with bar(None, "searching") as progress:
         found = comparison.run(asked, seeds, workers=workers, progress=follow(progress), partial=keep)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from nastk.errors import DataWarning, InvalidValue
+from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.oracles.base import Values
 from nastk.oracles.latency import Latency
 from nastk.runtimes._onnx_export import quick_exports, sharing_exports
-from nastk.runtimes.base import runtime_class
+from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
 SHORT: dict[str, Any] = {"rounds": 3, "builds": 1, "warmup": 0.002, "min_repeats": 6, "max_seconds": 0.05}
@@ -73,6 +73,28 @@ class Setting:
     def prepares(self) -> bool:
         """Whether its runtime exports a network first, which takes seconds."""
         return bool(runtime_class(self.runtime).suffix)
+
+
+def available(settings: Sequence[Setting], required: bool) -> tuple[list[Setting], dict[Setting, str]]:
+    """Those of some settings that can be had here, each once, and why the others cannot.
+
+    Args:
+        required: whether one that cannot be had is an error: the user named it.
+
+    Raises:
+        NastkError: it is.
+    """
+    found, lacking = [], {}
+    for setting in dict.fromkeys(settings):
+        try:
+            make_runtime(runtime_class(setting.runtime), "this", setting.threads, setting.precision)
+        except NastkError as error:
+            if required:
+                raise
+            lacking[setting] = str(error)
+            continue
+        found.append(setting)
+    return found, lacking
 
 
 class _Latency(Latency):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,8 @@ class Kernels:
     noises: Array
 
 
-def kernels(names: Sequence[str], limit: int | None = None) -> Kernels:
+@lru_cache(maxsize=32)  # a search fits again at every proposal
+def kernels(names: tuple[str, ...], limit: int | None = None) -> Kernels:
     """The weightings of these blocks (`Blocks.names`).
 
     Args:

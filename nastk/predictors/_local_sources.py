@@ -27,7 +27,7 @@ from nastk.devices import describe_device
 from nastk.encodings.base import Context
 from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.files import write_text
-from nastk.oracles._settings import SHORT, InSettings, Setting
+from nastk.oracles._settings import SHORT, InSettings, Setting, available
 from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import Predictor, Task
 from nastk.runtimes.base import make_runtime, runtime_class
@@ -123,32 +123,24 @@ class LocalSources:
         self.space, self.seconds, self.seed, self.build_options = space.whole, float(seconds), seed, build_options
         self.networks = min(networks, count_networks(self.space, networks))
         self.folder = default_home() / "sources" if folder is None else Path(folder)
-        self.left_out: dict[Setting, str] = {}
-        self.settings = self._available(settings, but)
+        found, self.left_out = available(self._asked(settings, but), required=settings is not None)
+        if not found:
+            raise InvalidValue("sources need at least one setting, such as torch")
+        self.settings = sorted(found, key=lambda setting: setting.prepares)  # those that need no preparation first
+        self._facts = {setting: self._facts_of(setting) for setting in self.settings}
         self.measured = 0
         self.reasons: dict[Setting, dict[str, str]] = {}
         self._kept = {setting: self._read(setting) for setting in self.settings}
 
-    def _available(self, asked: Sequence[str | Setting] | None, but: Sequence[Setting]) -> list[Setting]:
-        """The settings that can be had here, those that need no preparation first."""
+    @staticmethod
+    def _asked(asked: Sequence[str | Setting] | None, but: Sequence[Setting]) -> list[Setting]:
+        """The settings that were named, else the default ones that this machine has threads for."""
         if isinstance(asked, str):
             asked = [asked]
-        found = []
-        for one in SETTINGS if asked is None else asked:
-            setting = Setting.parse(one) if isinstance(one, str) else one
-            if asked is None and (setting in but or setting.threads > (os.cpu_count() or 1)):
-                continue
-            try:
-                make_runtime(runtime_class(setting.runtime), "this", setting.threads, setting.precision)
-            except NastkError as error:
-                if asked is not None:
-                    raise
-                self.left_out[setting] = str(error)
-                continue
-            found.append(setting)
-        if not found:
-            raise InvalidValue("sources need at least one setting, such as torch")
-        return sorted(dict.fromkeys(found), key=lambda setting: setting.prepares)
+        found = [Setting.parse(one) if isinstance(one, str) else one for one in (SETTINGS if asked is None else asked)]
+        if asked is not None:
+            return found
+        return [setting for setting in found if setting not in but and setting.threads <= (os.cpu_count() or 1)]
 
     @property
     def complete(self) -> bool:
@@ -269,7 +261,7 @@ class LocalSources:
 
     # ---- what is kept on disk
 
-    def _facts(self, setting: Setting) -> dict[str, Any]:
+    def _facts_of(self, setting: Setting) -> dict[str, Any]:
         """All that a measurement depends on: the networks and their source, the setting, the runtime, this machine."""
         code = code_of(self.space.source_code())
         runtime = make_runtime(runtime_class(setting.runtime), "this", setting.threads, setting.precision)
@@ -283,7 +275,7 @@ class LocalSources:
         }
 
     def _file(self, setting: Setting) -> Path:
-        text = json.dumps(self._facts(setting), sort_keys=True, default=repr)
+        text = json.dumps(self._facts[setting], sort_keys=True, default=repr)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
     def _read(self, setting: Setting) -> _Kept:
@@ -306,7 +298,7 @@ class LocalSources:
             return _Kept()
 
     def _write(self, setting: Setting) -> None:
-        content = {"layout": LAYOUT, **self._facts(setting), **asdict(self._kept[setting])}
+        content = {"layout": LAYOUT, **self._facts[setting], **asdict(self._kept[setting])}
         write_text(self._file(setting), json.dumps(content, default=repr) + "\n")
 
 

@@ -43,7 +43,7 @@ class _Run:
 
 def common_devices() -> list[str]:
     """Devices that both tables have."""
-    first, second = (latency._table(space).devices() for space in PAIRS["NB201-FBNet"])
+    first, second = (latency.open_table(space).devices() for space in PAIRS["NB201-FBNet"])
     return [device for device in first if device in second]
 
 
@@ -101,11 +101,11 @@ class _Score(NamedTuple):
 def _transfer(job: _Run) -> dict[int, _Score]:
     """Scores by number of samples."""
     method = latency.find(job.method)
-    tables = [latency._table(space) for space in PAIRS[job.task]]
+    tables = [latency.open_table(space) for space in PAIRS[job.task]]
     archs = [table.space.enumerate() for table in tables]
     spaces = [table.space for table in tables]
     truth = [latency._latency(space, job.device) for space in PAIRS[job.task]]
-    drawn = latency._generator("sources", job.task, job.device, job.draw)
+    drawn = latency.generator("sources", job.task, job.device, job.draw)
     rows = drawn.choice(len(archs[0]), job.source_samples, replace=False)
     contexts = []
     names = _least_alike(PAIRS[job.task][0], job.device, rows)
@@ -124,7 +124,7 @@ def _transfer(job: _Run) -> dict[int, _Score]:
         learner.pretrain([source])
     scores = {}
     for k in job.samples:
-        at = latency._generator("target", job.task, job.device, k, job.draw).choice(len(archs[1]), k, replace=False)
+        at = latency.generator("target", job.task, job.device, k, job.draw).choice(len(archs[1]), k, replace=False)
         target = Task(spaces[1], archs[1][at], truth[1][at], "latency", "ms", device=job.device, context=contexts[1])
         order = 0.0
         if np.ptp(target.values) > 0:  # else a low-resolution timer and two samples: nothing to learn
