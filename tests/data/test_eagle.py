@@ -124,7 +124,7 @@ def test_imported_devices_are_columns_and_make_their_tasks_run(
     for part in ("raw", "tables"):
         (home / part).symlink_to(Path(os.environ["NASTK_HOME"]) / part)
     monkeypatch.setenv("NASTK_HOME", str(home))
-    monkeypatch.setattr(latency, "_table", latency._table.__wrapped__)
+    monkeypatch.setattr(latency, "open_table", latency.open_table.__wrapped__)
     monkeypatch.setattr(latency, "_latency", latency._latency.__wrapped__)
     assert latency.missing("NA") == (False, list(DEVICES))
     files = [str(_write(tmp_path / f"{d}.pickle", _seconds())) for d in DEVICES]
