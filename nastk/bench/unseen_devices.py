@@ -75,7 +75,11 @@ class Device:
 
 
 def _no_sources(few: FewShotGP, task: Task) -> Predictor:
-    return few.without(few.devices).adapt(task)
+    return FewShotGP(calculated=False).adapt(task)
+
+
+def _calculated(few: FewShotGP, task: Task) -> Predictor:
+    return FewShotGP().adapt(task)
 
 
 def _closest_source(few: FewShotGP, task: Task) -> Predictor:
@@ -106,10 +110,14 @@ class _ClosestSource(Predictor):
 METHODS: dict[str, Callable[[FewShotGP, Task], Predictor]] = {
     "few-shot-gp": FewShotGP.adapt,
     "no-sources": _no_sources,
+    "calculated": _calculated,
     "closest-source": _closest_source,
 }
-"""Methods that use the sources, or would; any registered predictor that learns from the target alone can be named."""
-DEFAULT_METHODS = ("few-shot-gp", "no-sources", "lookup-table", "flops", "closest-source", "ridge", "lightgbm")
+"""Methods that use the sources, or would: those that are measured, those that are calculated, none. Any
+registered predictor that learns from the target alone can be named."""
+DEFAULT_METHODS = (
+    "few-shot-gp", "calculated", "no-sources", "lookup-table", "flops", "closest-source", "ridge", "lightgbm",
+)  # fmt: skip
 
 
 def _adapted(method: str, few: FewShotGP, task: Task) -> Predictor:

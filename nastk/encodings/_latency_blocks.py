@@ -72,7 +72,7 @@ class LatencyBlocks:
         self._matrices = {"counts": counts, **({"groups": groups} if groups.shape[1] else {})}
         self._scales: dict[str, tuple[Array, Array]] = {}
         self._remembered: dict[bytes, Blocks] = {}
-        reference = self.space.sample(min(1000, self.space.size), seed=0, unique=True)
+        reference = self.space.as_networks(self.space.sample(min(1000, self.space.size), seed=0, unique=True))
         parts = {COMPILED: self.space.compiled, MERGED: self.space.merged}
         same = [part for part, execute in parts.items() if np.array_equal(execute(reference), reference)]
         self._readings = [reading for reading in READINGS if not any(part in reading for part in same)]
@@ -84,6 +84,7 @@ class LatencyBlocks:
 
     def __call__(self, archs: Archs) -> Blocks:
         """The blocks of architectures ``(n, d)``; the last few large populations are cached."""
+        archs = self.space.as_networks(archs)  # a choice that another one switches off must not tell networks apart
         key = archs.tobytes() if len(archs) > 256 else b""
         if key in self._remembered:
             return self._remembered[key]

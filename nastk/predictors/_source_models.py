@@ -122,6 +122,7 @@ class SourceModels:
 
     def __call__(self, archs: Archs) -> Array:
         """Latencies ``(n, devices)``, positive, in each device's unit."""
+        archs = self.space.as_networks(archs)  # as those that were learned from
         hot = self.space.one_hot(archs)
         z = self.additive[:, 0] + hot @ self.additive[:, 1:].T
         d = self.space.d
@@ -220,7 +221,7 @@ def _variants(raw: Array) -> list[tuple[bool, Array, Array, Array]]:
 def _shared(space: SearchSpace, build_options: dict[str, Any]) -> Array:
     """What options have in common, ``(sum(sizes), k)``: option counts, those within groups at half the weight, and
     statics as sums over the options, each block with a mean squared norm of one over the space when centred."""
-    archs = space.sample(min(1000, space.size), seed=0, unique=True)
+    archs = space.as_networks(space.sample(min(1000, space.size), seed=0, unique=True))
     hot = space.one_hot(archs)
     blocks = [(space.count_matrix()[0], 1.0), (space.count_matrix(grouped=True)[0], 0.5)]
     statics = space.statics(archs, **build_options)

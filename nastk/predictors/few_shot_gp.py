@@ -1,10 +1,11 @@
 """few-shot-gp: a new device from ten measurements, by a Gaussian process on predicted source latencies (this package).
 
-Two stages. `SourceModels` predict each source device's latency from that device's own samples. The target's latency is
-a GP whose kernel sums the predicted source latencies, their mean, option counts, parameters and FLOPs, and a small
-layer-wise term; many weightings, noise levels, both scales (raw, log) and, in a cell with branches, both readings of it
-(as written, or without branches whose results are not used) are averaged by marginal likelihood. The sources' latencies
-are predicted, never looked up, so that a target's architectures need no measurement on any other device.
+Two stages. `SourceModels` predict each source device's latency from that device's own samples; where source devices are
+few, some join them whose latencies are calculated from the networks' operators. The target's latency is a GP whose
+kernel sums the predicted source latencies, their mean, option counts, parameters and FLOPs, and a small layer-wise
+term; many weightings, noise levels, both scales (raw, log) and, in a cell with branches, the readings of what a runtime
+executes of it are averaged by marginal likelihood. The sources' latencies are predicted, never looked up, so that a
+target's architectures need no measurement on any other device.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings._latency_blocks import LatencyBlocks
-from nastk.encodings.base import Context
+from nastk.encodings.base import Context, LatencySource
 from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors._cache import Cache
+from nastk.predictors._calculated_devices import Together, calculated_devices
 from nastk.predictors._source_models import SourceModels
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.samplers.a_optimal import AOptimal
@@ -27,6 +29,8 @@ from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
 
+ENOUGH = 10
+"""Source devices beside which calculated ones add nothing (docs/latency.md)."""
 CACHED = 4
 """Settings (space, build options) whose feature blocks one predictor keeps."""
 
@@ -39,6 +43,9 @@ class FewShotGP(FewShotPredictor):
             configuration is tried both with and without. 0 switches it off.
         freedom: degrees of freedom of that t distribution.
         max_configurations: try at most this many kernels, the most probable ones; fewer with many samples.
+        calculated: with fewer than :data:`ENOUGH` source devices, also use latencies calculated from the operators of
+            the space's networks (`nastk.predictors._calculated_devices`), where it builds any. That takes seconds, once
+            a process.
 
     Example::
 
@@ -48,8 +55,9 @@ class FewShotGP(FewShotPredictor):
         >>> mine.predict(space.enumerate()).mean                # ms
     """
 
-    def __init__(self, robust: int = 3, freedom: float = 4.0, max_configurations: int = 700):
+    def __init__(self, robust: int = 3, freedom: float = 4.0, max_configurations: int = 700, calculated: bool = True):
         self.robust, self.freedom, self.max_configurations = robust, freedom, max_configurations
+        self.calculated = calculated
         self._use(None)
 
     # ---- source devices
@@ -83,7 +91,7 @@ class FewShotGP(FewShotPredictor):
         return self.without(set(self.devices) - set(devices))
 
     def _copy(self, sources: SourceModels | None) -> FewShotGP:
-        copy = FewShotGP(self.robust, self.freedom, self.max_configurations)
+        copy = FewShotGP(self.robust, self.freedom, self.max_configurations, self.calculated)
         copy._use(sources)
         return copy
 
@@ -97,7 +105,15 @@ class FewShotGP(FewShotPredictor):
         """What turns architectures of a space into the kernel's feature blocks; kept, and shared with copies."""
         space = space.whole  # a pool's features are its space's, so that predictions do not depend on what it holds
         key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
-        return self._blocks.find(key, lambda: LatencyBlocks(space, self.sources_, context))
+        return self._blocks.find(key, lambda: LatencyBlocks(space, self._sources(space, context), context))
+
+    def _sources(self, space: SearchSpace, context: Context | None) -> LatencySource | None:
+        """The source devices, with calculated ones where they are few."""
+        if not self.calculated or len(self.devices_) >= ENOUGH:
+            return self.sources_
+        calculated = calculated_devices(space, context.build_options if context else {})
+        known = [source for source in (self.sources_, calculated) if source is not None]
+        return Together(*known) if known else None
 
     # ---- which architectures to measure
 
