@@ -3,21 +3,26 @@
 A family is the devices of one publication: its tables share protocol, runtime and often whole devices, so that a figure
 on one of them says little about a device of somebody else's. A target's sources are the shipped ones without its
 family; HELP, of which most shipped sources are, is left out device by device, with every batch size of the device and
-every source that ranks networks like it.
+every source that ranks networks like it. What was measured on this machine (``nastk bench local-sources --keep``) is a
+family of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.bench.latency import generator, open_table, order
+from nastk.bench.local_sources import OF_CANDIDATES, Latencies
+from nastk.encodings.base import Context
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
 from nastk.metrics import interval_score, mean_ci, paired
 from nastk.parallel import each
@@ -26,7 +31,8 @@ from nastk.predictors.factory import predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.flops import Flops
 from nastk.registry import PREDICTORS
-from nastk.spaces.base import Archs
+from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.factory import space as named_space
 
 Array = NDArray[np.float64]
 Rows = list[dict[str, Any]]
@@ -34,6 +40,8 @@ Rows = list[dict[str, Any]]
 HW_NAS_BENCH = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
 """Devices of HW-NAS-Bench (Li et al., ICLR 2021), four of which HELP's files repeat."""
 FAMILIES = ("HELP", "HW-NAS-Bench", "HW-NAS-Bench-360", "once-for-all", "HW-GPT-Bench")
+HERE = "this machine"
+"""Family of the settings of this machine, whose latencies are in files."""
 TABLES = {"nasbench201": True, "fbnet": True, "mobilenetv3": False, "gpt": False}
 """Spaces with tables of latencies, and whether sources for them ship."""
 ORIGINS = {
@@ -50,6 +58,9 @@ TESTED = 2000
 """Measured networks of each device on which predictions are tested: more change the third decimal of nothing."""
 WORSE, TIMES = 0.02, 1.3
 """A device is told where the first method has so much less Spearman, or so many times the error, of the best other."""
+LITTLE = 0.005
+"""Difference of median relative errors that is never told: on a simulator that a lookup table repeats exactly, any
+predictor that allows for noise has many times its error."""
 SAMPLES = (5, 10, 20)
 """Numbers of measurements that are compared unless others are given."""
 CHOICES = ("chosen", "random")
@@ -58,13 +69,14 @@ CHOICES = ("chosen", "random")
 
 @dataclass(frozen=True)
 class Device:
-    """A column of latencies, with the family that it is of."""
+    """A column of latencies, with the family that it is of; `file` holds those of this machine."""
 
     family: str
     space: str
     name: str
     dataset: str | None
     variant: str | None
+    file: str | None = None
 
     @property
     def label(self) -> str:
@@ -137,8 +149,8 @@ def devices(families: Sequence[str] = FAMILIES) -> tuple[list[Device], list[str]
         UnknownName: no such family.
     """
     for family in families:
-        if family not in FAMILIES:
-            raise UnknownName("family of devices", family, FAMILIES)
+        if family not in (*FAMILIES, HERE):
+            raise UnknownName("family of devices", family, (*FAMILIES, HERE))
     found, lacking = [], []
     for space in TABLES:
         try:
@@ -153,6 +165,41 @@ def devices(families: Sequence[str] = FAMILIES) -> tuple[list[Device], list[str]
             if origin is not None and origin in families:
                 found.append(Device(origin, space, column.device, column.dataset, column.variant))
     return found, lacking
+
+
+def measured_here(files: Sequence[str | os.PathLike[str]]) -> list[Device]:
+    """The settings of this machine that ``nastk bench local-sources --keep`` measured.
+
+    Raises:
+        DataError: a file cannot be read, or is none of these.
+    """
+    return [
+        Device(HERE, latencies.space, setting, Path(file).name, None, os.fspath(file))
+        for file in files
+        for latencies in [_read(os.fspath(file))]
+        for setting in latencies.remotes
+    ]
+
+
+@lru_cache(maxsize=8)
+def _read(file: str) -> Latencies:
+    return Latencies.read(file)
+
+
+def _latencies(device: Device) -> tuple[SearchSpace, Archs, Array, Context]:
+    """A device's space, architectures ``(n, d)`` and latencies ``(n,)``, NaN where unknown; how networks are built."""
+    if device.file is not None:
+        found = _read(device.file)
+        space = _named(device.space)
+        ms = np.array([np.nan if v is None else v for v in found.remotes[device.name]], dtype=np.float64)
+        archs = space.as_networks(space.as_archs(np.array(found.test)))[: len(ms)]
+        return space, archs, ms, Context(build_options=found.build)
+    table = open_table(device.space)
+    values = table.table.values("latency", device=device.name, dataset=device.dataset, variant=device.variant)
+    return table.space.whole, table.space.enumerate(), values, Context()
+
+
+_named = lru_cache(maxsize=8)(named_space)  # a space keeps what it has computed
 
 
 def _family(space: str, device: str, source: str) -> str | None:
@@ -170,7 +217,7 @@ def _family(space: str, device: str, source: str) -> str | None:
 @lru_cache(maxsize=64)
 def _sources(device: Device) -> FewShotGP:
     """The shipped predictor without the family of a device."""
-    if not TABLES[device.space]:
+    if not TABLES.get(device.space):
         return FewShotGP()
     few = predictor("few-shot-gp", pretrained=device.space)
     assert isinstance(few, FewShotGP)
@@ -205,6 +252,7 @@ def run(
     draws: int = 10,
     families: Sequence[str] = FAMILIES,
     choices: Sequence[str] = CHOICES,
+    measured: Sequence[str | os.PathLike[str]] = (),
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     partial: Callable[[Rows], None] | None = None,
@@ -217,6 +265,7 @@ def run(
         draws: random seeds, from 0.
         families: of devices.
         choices: of the measurements: "chosen", "random".
+        measured: files of :func:`measured_here`, whose devices are added.
         workers: number of processes, by default one per core.
         progress: called with (done, total).
         partial: called with the rows so far if the comparison is interrupted.
@@ -236,6 +285,7 @@ def run(
         if choice not in CHOICES:
             raise UnknownName("choice of measurements", choice, CHOICES)
     targets, lacking = devices(families)
+    targets += measured_here(measured)
     if not targets:
         raise NastkError("; ".join(lacking) or f"no fetched table has latencies of {', '.join(families)}")
     for method in methods:
@@ -261,18 +311,16 @@ def run(
 
 def _scores(job: _Job) -> Rows:
     device = job.device
-    table = open_table(device.space)
-    space, archs = table.space.whole, table.space.enumerate()
-    values = table.table.values("latency", device=device.name, dataset=device.dataset, variant=device.variant)
+    space, archs, values, context = _latencies(device)
     few = _sources(device)
     known = np.flatnonzero(np.isfinite(values) & (values > 0))
     known = known[space.connected(archs[known])]
-    at = _measured(job, few, archs, known)
+    at = _measured(job, few, space, archs, known, context)
     tested = np.sort(generator(repr(("tested", device))).permutation(known)[:TESTED])
     fresh = ~np.isin(tested, at)
     found: Rows = []
     for n in job.samples:
-        task = Task(space, archs[at[:n]], values[at[:n]], "latency", "ms", "min", device=device.name)
+        task = Task(space, archs[at[:n]], values[at[:n]], "latency", "ms", "min", device=device.name, context=context)
         for method in job.methods:
             mine = _adapted(method, few, task)
             predicted = mine.predict(archs[tested])  # the same rows each time: features of large populations are kept
@@ -289,14 +337,19 @@ def _scores(job: _Job) -> Rows:
     return found
 
 
-def _measured(job: _Job, few: FewShotGP, archs: Archs, known: NDArray[np.int64]) -> NDArray[np.int64]:
+def _measured(
+    job: _Job, few: FewShotGP, space: SearchSpace, archs: Archs, known: NDArray[np.int64], context: Context
+) -> NDArray[np.int64]:
     """Places of the measured networks, the most that are asked for, in their order."""
     drawn = generator(repr((job.choice, job.device, job.draw)))
     most = max(job.samples)
     if job.choice == "random":
         return drawn.permutation(known)[:most]
-    space = open_table(job.device.space).space.whole
-    chosen = few.choose(most, space, candidates=archs[known], seed=drawn)
+    if job.device.file is not None:  # a file holds few networks: draws choose among different parts of them
+        known = drawn.permutation(known)[: round(OF_CANDIDATES * len(known))]
+        if len(known) < most:
+            raise InvalidValue(f"{job.device.file}: two thirds of its networks are fewer than {most} measurements")
+    chosen = few.choose(most, space, candidates=archs[known], seed=drawn, context=context)
     place = {row.tobytes(): i for i, row in zip(known, archs[known], strict=True)}
     return np.array([place[row.tobytes()] for row in chosen])
 
@@ -362,7 +415,7 @@ def differences(rows: Rows, first: str = "few-shot-gp") -> Rows:
                 pairs = np.array([(of_device[first, n][metric], of_device[method, n][metric]) for n in names])
                 gaps = pairs[:, 0] - pairs[:, 1]
                 line[metric], line[f"{metric} ±"], line[f"{metric} p"] = paired(gaps)
-                worse = gaps < -WORSE if metric == "spearman" else pairs[:, 0] > TIMES * pairs[:, 1]
+                worse = gaps < -WORSE if metric == "spearman" else _is_worse(pairs[:, 0], pairs[:, 1])
                 line[f"{metric} worse on"] = int(worse.sum())
             found.append(line)
     return found
@@ -378,7 +431,8 @@ def worse(rows: Rows, first: str = "few-shot-gp") -> Rows:
         if not own or not others:
             continue
         best, least = max(others, key=itemgetter("spearman")), min(others, key=itemgetter("median_error"))
-        if own[0]["spearman"] < best["spearman"] - WORSE or own[0]["median_error"] > TIMES * least["median_error"]:
+        ranks_worse = own[0]["spearman"] < best["spearman"] - WORSE
+        if ranks_worse or _is_worse(own[0]["median_error"], least["median_error"]):
             found.append(
                 {
                     **key,
@@ -389,6 +443,11 @@ def worse(rows: Rows, first: str = "few-shot-gp") -> Rows:
                 }
             )
     return found
+
+
+def _is_worse(error: Any, other: Any) -> Any:
+    """Whether a median relative error is clearly worse than another one."""
+    return error > np.maximum(TIMES * other, other + LITTLE)
 
 
 def stated(rows: Rows, method: str = "few-shot-gp") -> Rows:

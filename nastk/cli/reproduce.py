@@ -53,6 +53,10 @@ def latency(
         str | None,
         typer.Option("--families", metavar="A,B,...", help="With --unseen: families of devices; by default all."),
     ] = None,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option("--measured", metavar="FILE", help="With --unseen: also what bench local-sources --keep wrote."),
+    ] = None,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
@@ -63,9 +67,9 @@ def latency(
     if unseen:
         given = {"--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures}
         _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
-        _unseen(methods, samples, seeds, families, workers, json_file)
+        _unseen(methods, samples, seeds, families, measured or [], workers, json_file)
         return
-    _refuse({"--families": families}, "is an option of --unseen")
+    _refuse({"--families": families, "--measured": measured}, "is an option of --unseen")
     from nastk.bench import latency as comparison
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
@@ -144,6 +148,7 @@ def _unseen(
     samples: str | None,
     draws: int,
     families: str | None,
+    measured: list[Path],
     workers: int | None,
     json_file: Path | None,
 ) -> None:
@@ -165,7 +170,9 @@ def _unseen(
 
     partial = None if json_file is None else keep
     with bar(None, "adapting") as progress:
-        rows = comparison.run(named, counts, draws, wanted, workers=workers, progress=follow(progress), partial=partial)
+        rows = comparison.run(
+            named, counts, draws, wanted, measured=measured, workers=workers, progress=follow(progress), partial=partial
+        )
     if json_file is not None:
         write_json(json_file, comparison.tidy(rows))
     show(comparison.means(rows), title="Mean over each family's devices, with 95 % intervals over draws")

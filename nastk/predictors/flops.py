@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue, Unsupported
+from nastk.errors import InvalidValue
 from nastk.predictors.base import Prediction, Predictor, Task
 
 
 class Flops(Predictor):
-    """``a + b FLOPs`` with ``b >= 0``, by least squares; the multiply-adds are those of `SearchSpace.statics`."""
+    """``a + b FLOPs`` with ``b >= 0``, by least squares.
+
+    The multiply-adds are those of `SearchSpace.statics`; where a space has no such closed form, they are counted in
+    each built network, which takes milliseconds.
+    """
 
     def fit(self, task: Task) -> Flops:
         if not len(task):
@@ -27,10 +31,14 @@ class Flops(Predictor):
         return self
 
     def _flops(self, archs: NDArray[np.int64]) -> NDArray[np.float64]:
-        statics = self.task_.space.statics(archs, **self.task_.context.build_options)
-        if "flops" not in statics:
-            raise Unsupported(f"{self.task_.space.whole.name} has no closed-form FLOPs; use another predictor")
-        return statics["flops"]
+        from nastk.oracles.counts import Flops as Count  # torch
+
+        count = Count(self.task_.space, **self.task_.context.build_options)
+        found = count.evaluate(archs).value
+        if not np.isfinite(found).all():
+            arch, reason = next(iter(count.reasons.items()))
+            raise InvalidValue(f"the FLOPs of {arch} cannot be counted: {reason}")
+        return found
 
     def predict(self, archs: Any) -> Prediction:
         archs = self._checked(archs)

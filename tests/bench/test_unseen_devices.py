@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nastk
 from nastk.bench import unseen_devices
+from nastk.bench.local_sources import Latencies
 from nastk.bench.unseen_devices import Device, Rows
 from nastk.cli import run as command
 from nastk.errors import InvalidValue, UnknownName
@@ -119,6 +121,7 @@ def test_the_command_prints_every_part_and_writes_rows(tmp_path: Path, capsys: p
     [
         (["--unseen", "--tasks", "ND"], "--tasks is not an option of --unseen"),
         (["--families", "HELP"], "--families is an option of --unseen"),
+        (["--measured", "here.json"], "--measured is an option of --unseen"),
         (["--unseen", "--families", "HELPS"], "unknown family of devices 'HELPS'; did you mean 'HELP'"),
         (["--unseen", "--samples", "2"], "three measurements"),
         (["--unseen", "--methods", "few-shot"], "unknown predictor 'few-shot'"),
@@ -127,6 +130,25 @@ def test_the_command_prints_every_part_and_writes_rows(tmp_path: Path, capsys: p
 def test_wrong_options_are_one_line(more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["reproduce", "latency", *more]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_was_measured_here_is_a_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Latencies of made-up settings, as `nastk bench local-sources --keep` writes them; one network failed."""
+    space = nastk.space("nasbench201")
+    test = space.sample_networks(40, 0)
+    work = space.statics(test, channels=4)["flops"] / 1e6
+    remotes = {"torch": [None, *(0.1 + work[1:]).tolist()], "onnx": (0.2 + 2 * work).tolist()}
+    file = tmp_path / "here.json"
+    Latencies("nasbench201", {"channels": 4}, test.tolist(), remotes).write(file)
+    line = "reproduce latency --unseen --methods few-shot-gp,flops --samples 10 --seeds 2 --workers 1 --measured"
+    assert command([*line.split(), str(file), "--families", "this machine", "--json", str(tmp_path / "r.json")]) == 0
+    rows = json.loads((tmp_path / "r.json").read_text())
+    of = {(r["device"], r["method"]): r for r in rows if r["metric"] == "median_error" and r["choice"] == "chosen"}
+    assert of["torch/here.json", "flops"]["mean"] < 1e-6, "built as the measured networks were"
+    assert of["onnx/here.json", "few-shot-gp"]["mean"] < 0.05
+    capsys.readouterr()
+    assert command([*line.split(), str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
 
 
 def test_nothing_to_run_is_refused() -> None:
