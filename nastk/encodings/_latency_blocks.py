@@ -63,9 +63,16 @@ class LatencyBlocks:
         space: of the architectures.
         sources: latencies of source devices; without them, the first two blocks are missing.
         context: for the build options of the network whose statics are counted.
+        trust: how much each source weighs, ``(sources,)``; by default all the same.
     """
 
-    def __init__(self, space: SearchSpace, sources: LatencySource | None = None, context: Context | None = None):
+    def __init__(
+        self,
+        space: SearchSpace,
+        sources: LatencySource | None = None,
+        context: Context | None = None,
+        trust: Array | None = None,
+    ):
         self.space = space.whole
         self.sources, self.options = sources, context.build_options if context else {}
         counts, groups = self.space.count_matrix()[0], self.space.count_matrix(grouped=True)[0]
@@ -79,7 +86,10 @@ class LatencyBlocks:
         for name, raw in self._raw(reference):
             centre, spread = raw.mean(axis=0), raw.std(axis=0)
             useful = spread > 1e-9 * np.maximum(1.0, np.abs(raw).max(axis=0))
-            factor = useful / np.where(useful, spread, 1.0) / np.sqrt(max(int(useful.sum()), 1))
+            share: Array = useful.astype(np.float64)
+            if trust is not None and name.removeprefix("raw ").startswith("sources"):
+                share *= trust
+            factor = share / np.where(useful, spread, 1.0) / max(float(np.sqrt((share**2).sum())), 1e-9)
             self._scales[name] = centre, factor
 
     def __call__(self, archs: Archs) -> Blocks:

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings.base import LatencySource
 from nastk.errors import DataWarning, Unsupported
 from nastk.evaluation import reason_of
 from nastk.predictors._local_sources import count_networks
@@ -59,7 +58,7 @@ HARDWARE = {
 """Compute-bound, memory-bound, launch-bound, and what is between."""
 
 TRACED = 64
-"""Networks that are traced: with 200 predictions on new devices were no better (docs/latency.md)."""
+"""Networks that are traced; 200 were no better."""
 LEAST = 16
 """Networks that must have been traced for anything to be learned."""
 
@@ -133,10 +132,18 @@ def _tasks(space: SearchSpace, archs: Archs, counts: Array) -> Iterator[Task]:
 
 
 class Together:
-    """Several sources of latencies as one (`LatencySource`)."""
+    """Measured and calculated devices as one source of latencies (`LatencySource`).
 
-    def __init__(self, *sources: LatencySource):
-        self.sources = sources
+    Attributes:
+        trust: how much each weighs, ``(devices,)``. What was measured on few networks, or by a noisy clock, is
+            predicted less well than what is calculated; the rank correlation of its leave-one-out predictions, squared
+            twice, says how much less.
+    """
+
+    def __init__(self, measured: SourceModels | None, calculated: SourceModels):
+        self.sources = [calculated] if measured is None else [measured, calculated]
+        trust = np.empty(0) if measured is None else np.maximum(measured.quality, 0.0) ** 4
+        self.trust: Array = np.concatenate([trust, np.ones(len(calculated.names))])
 
     @property
     def names(self) -> Sequence[str]:

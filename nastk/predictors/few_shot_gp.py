@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings._latency_blocks import LatencyBlocks
-from nastk.encodings.base import Context, LatencySource
+from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors._cache import Cache
@@ -30,7 +30,7 @@ from nastk.spaces.base import Archs, SearchSpace, Seed
 Array = NDArray[np.float64]
 
 ENOUGH = 10
-"""Source devices beside which calculated ones add nothing (docs/latency.md)."""
+"""Measured source devices beside which calculated ones add nothing."""
 CACHED = 4
 """Settings (space, build options) whose feature blocks one predictor keeps."""
 
@@ -105,15 +105,16 @@ class FewShotGP(FewShotPredictor):
         """What turns architectures of a space into the kernel's feature blocks; kept, and shared with copies."""
         space = space.whole  # a pool's features are its space's, so that predictions do not depend on what it holds
         key = f"{space.name} {sorted(context.build_options.items()) if context else []}"
-        return self._blocks.find(key, lambda: LatencyBlocks(space, self._sources(space, context), context))
+        return self._blocks.find(key, lambda: self._latency_blocks(space, context))
 
-    def _sources(self, space: SearchSpace, context: Context | None) -> LatencySource | None:
-        """The source devices, with calculated ones where they are few."""
+    def _latency_blocks(self, space: SearchSpace, context: Context | None) -> LatencyBlocks:
         if not self.calculated or len(self.devices_) >= ENOUGH:
-            return self.sources_
+            return LatencyBlocks(space, self.sources_, context)
         calculated = calculated_devices(space, context.build_options if context else {})
-        known = [source for source in (self.sources_, calculated) if source is not None]
-        return Together(*known) if known else None
+        if calculated is None:
+            return LatencyBlocks(space, self.sources_, context)
+        together = Together(self.sources_, calculated)
+        return LatencyBlocks(space, together, context, together.trust)
 
     # ---- which architectures to measure
 
