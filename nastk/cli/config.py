@@ -160,6 +160,7 @@ def _typed(file: str, key: str, kind: str, value: Any) -> Any:
     if "dict" in kind and isinstance(value, dict):
         return value
     wanted, word = (int, "an integer") if kind.startswith("int") else (str, "a text")
+    word += " or a table" * ("dict" in kind)
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise InvalidValue(f"{file}: {key} must be {word}; got {value!r}")
     return value

@@ -53,6 +53,7 @@ def call(
     out: Path | None,
     watch: Callable[[bytes], bool] | None = None,
     environment: Mapping[str, str] | None = None,
+    guarded: bool = False,
 ) -> Reply:
     """Call a command once.
 
@@ -61,7 +62,7 @@ def call(
         folder: where it runs.
         timeout: seconds.
         out: the file that it writes its answer to; None where it prints it.
-        watch, environment: see :func:`run_child`; a command that the first ended is no failure.
+        watch, environment, guarded: see :func:`run_child`; a command that the first ended is no failure.
 
     Raises:
         NastkError: there is no such program, or it cannot be executed.
@@ -69,7 +70,7 @@ def call(
     if out is not None:
         out.unlink(missing_ok=True)  # an earlier call's answer would be taken for this one's
     try:
-        ended = run_child(arguments, folder, timeout, watch, environment)
+        ended = run_child(arguments, folder, timeout, watch, environment, guarded)
     except OSError as error:
         if error.errno in START_FAILED:
             raise NastkError(

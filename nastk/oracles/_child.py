@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,19 @@ GRACE = 0.5
 
 POLL = 0.05
 """Seconds between two looks whether the program has ended, where its output stays open."""
+
+GUARD = """
+import os, signal, sys, time
+parent, group = map(int, sys.argv[1:])
+while os.getppid() == parent:
+    time.sleep(0.5)
+try:
+    os.killpg(group, signal.SIGKILL)
+except ProcessLookupError:
+    pass
+"""
+"""A process beside the program, which ends it where this process was killed and cannot: a training that nobody waits
+for would go on for hours, and write to the same files as the next one of its network."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ def run_child(
     timeout: float,
     watch: Callable[[bytes], bool] | None = None,
     environment: Mapping[str, str] | None = None,
+    guarded: bool = False,
 ) -> Ended:
     """Run a program to its end, to the end of its time, or until what it prints is enough, after which none of its
     process group is left.
@@ -61,6 +76,7 @@ def run_child(
         timeout: seconds; may be infinite.
         watch: called with each piece of its standard output; True ends the program.
         environment: variables beside those of this process.
+        guarded: end it also where this process is killed.
 
     Raises:
         OSError: it cannot be started.
@@ -72,18 +88,31 @@ def run_child(
     assert process.stdout is not None
     assert process.stderr is not None
     tails = _Tail(process.stdout, watch), _Tail(process.stderr)
-    finished = False
+    finished, guard = False, None
     try:
+        guard = _guard(process) if guarded else None
         finished = _wait(process, tails, time.monotonic() + timeout)
     finally:
         if not finished:
             _end(process)
+        if guard is not None:
+            guard.kill()
+            guard.wait()
         for tail in tails:
             tail.read_rest()
             tail.stream.close()
     status = process.returncode if finished else None
     output, errors = (tail.text() for tail in tails)
     return Ended(status, output, errors, stopped=any(tail.enough for tail in tails))
+
+
+def _guard(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Start the process that ends the program's group once this process is no more."""
+    arguments = [sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), str(process.pid)]
+    return subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def _wait(process: subprocess.Popen[bytes], tails: Sequence[_Tail], until: float) -> bool:

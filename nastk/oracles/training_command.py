@@ -233,7 +233,7 @@ class TrainingCommand(Oracle):
         ends_it = at is not None and "epochs" not in self.line.uses
         lines = _Lines(self.metric, self._read_line, Curve(at), ends_it)
         answer_file = out if "out" in self.line.uses else None
-        reply = call(arguments, self.line.folder, self.timeout, answer_file, lines.take, UNBUFFERED)
+        reply = call(arguments, self.line.folder, self.timeout, answer_file, lines.take, UNBUFFERED, guarded=True)
         lines.end()
         if lines.error is not None:
             return _Trained(reason=reason_of(lines.error))
