@@ -274,12 +274,13 @@ class Run:
             folder = default_home() / "networks" / name
         if folder is None:
             return  # a history in memory: a new folder, once the search begins
-        if not len(self.history) and folder.is_dir() and any(folder.iterdir()):
+        self._keep_networks_in(folder)
+        earlier = {Path(o.oracle.study_folder) for o in self.searcher.objectives if o.oracle.needs_folder}
+        if not len(self.history) and any(own.is_dir() and any(own.iterdir()) for own in earlier):
             self.history.notes.append(
                 f"{folder} holds what earlier trainings kept, and this history nothing: networks that are trained "
                 "again find it there; for a fresh start move it away."
             )
-        self._keep_networks_in(folder)
 
     def _keep_networks_in(self, folder: Path) -> None:
         self.networks = folder.absolute()

@@ -127,7 +127,7 @@ class Arguments:
         folder_required: whether that has no default.
         generator: whether it yields its values.
         fidelity: name of the argument that the fidelity goes to; None for its second one, whatever its name.
-        no_fidelity: whether it has none for it.
+        no_fidelity: whether it has none for it, and so only tells by its epochs what value is of which fidelity.
     """
 
     folder: bool = False
@@ -159,7 +159,7 @@ class Arguments:
             folder_required=folder is not None and folder.default is folder.empty,
             generator=generator,
             fidelity=second,
-            no_fidelity=second is None and (generator or "report" in asked),
+            no_fidelity=second is None,
         )
 
     @property

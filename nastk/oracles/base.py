@@ -330,16 +330,23 @@ class FunctionOracle(Oracle):
             answer = train(self.function, (arch, *positional), named, curve, report=self._arguments.report)
         except self.failures:
             return float("nan"), {}
+        if fidelity and self._arguments.no_fidelity:
+            answer = None  # it does not know the fidelity, at which its result is none
         if answer is None and not curve.begun:
-            raise TypeError(f"the function of {self.name} returned None, and not a number: {self._lacking()}")
+            raise TypeError(f"the function of {self.name} {self._what_is_wrong()}")
         if isinstance(answer, (bool, np.bool_, str, bytes)):
             raise TypeError(f"the function of {self.name} returned {answer!r}, and not a number")
         return curve.final(None if answer is None else float(answer)), curve.values
 
-    def _lacking(self) -> str:
+    def _what_is_wrong(self) -> str:
+        """Of a function that told no value."""
         if self._arguments.generator:
-            return "it yielded nothing"
-        return "it reported nothing" if self._arguments.report else "has it a return?"
+            return "yielded nothing"
+        if self._arguments.report:
+            return "reported nothing"
+        if self._arguments.no_fidelity and self.fidelities:
+            return "takes no `epochs`, and yields no `epoch, value`"
+        return "returned None, and not a number: has it a return?"
 
 
 def chosen_fidelity(oracle: Oracle, fidelity: float | None) -> Sequence[float]:
