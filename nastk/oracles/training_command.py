@@ -165,7 +165,6 @@ class TrainingCommand(Oracle):
 
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         at = next(iter(chosen_fidelity(self, fidelity)), None)
-        # A folder that cannot be had ends the search, and fails no network.
         folders = [self.network_folder(arch) if self.needs_folder else "" for arch in archs]
         found, attempts, seconds = [], [], []
         for arch, folder in zip(archs, folders, strict=True):
@@ -322,7 +321,7 @@ class _Lines:
         self._rest = b""
 
     def _look_at(self, line: bytes) -> None:
-        text = line.strip()
+        text = line.strip().rpartition(b"\r")[2]  # behind what a progress bar wrote over
         if self.error is not None or not (text.startswith(b"{") and text.endswith(b"}")):
             return
         try:
