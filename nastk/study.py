@@ -413,12 +413,12 @@ class Study:
             if self._is_welcome(entry, record, asked):
                 # Asked for or not, it costs no further evaluation, and so is charged only as far as the budget of its
                 # objective has room: the two count as one measurement, of which each model learns its part. A value at
-                # a lower fidelity, which the evaluation passed on its way, is never charged.
-                asked_for = record.objective in entry.missing and self._is_at(entry, record)
-                room = asked_for or self._affordable_counts().get(record.objective, 0) > 0
-                if asked_for:
+                # another fidelity, such as a lower one that the evaluation passed on its way, is never charged.
+                at_fidelity = self._is_at(entry, record)
+                room = record.objective in entry.missing or self._affordable_counts().get(record.objective, 0) > 0
+                if at_fidelity and record.objective in entry.missing:
                     entry.missing.remove(record.objective)
-                kept.append(self._account(entry, replace(record, charged=record.charged and room)))
+                kept.append(self._account(entry, replace(record, charged=at_fidelity and room)))
         if asked.status == "failed" and not self.count_failures:
             # Another network replaces this one; what else was to be evaluated of it is better spent on that, unless
             # the failure is tried again.

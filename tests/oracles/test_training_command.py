@@ -298,6 +298,18 @@ def test_a_promoted_network_is_told_what_it_knows_already(tmp_path: Path) -> Non
     assert {r.fidelity for r in charged} == {1, 3, None}
 
 
+def test_a_metric_at_another_fidelity_than_it_was_asked_for_is_not_charged(tmp_path: Path) -> None:
+    accuracy, f1 = goals(tmp_path, fidelities=(2, 5, 9))
+    asked = [Objective("accuracy", accuracy, 5), Objective("f1", f1)]
+    history = Study(RandomSearch(SPACE, asked), 2, History()).run().history
+    told = Counter((r.objective, r.fidelity, r.charged) for r in history.records())
+    assert told == {
+        ("accuracy", 5, True): 2, ("accuracy", 2, False): 2,
+        ("f1", 5, False): 2, ("f1", 2, False): 2, ("f1", None, True): 2, ("accuracy", 9, False): 2,
+    }  # fmt: skip
+    assert len((tmp_path / "calls").read_text().split()) == 4
+
+
 def test_a_metric_that_the_command_does_not_tell_fails(tmp_path: Path) -> None:
     found = goals(tmp_path, "echo '{\"accuracy\": 70}'")
     with pytest.raises(NastkError, match="all 5 evaluations of f1 failed; last: the command's answer has no f1, only"):
