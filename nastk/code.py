@@ -38,12 +38,15 @@ class Code:
 
 
 def code_of(thing: Any) -> Code | None:
-    """The source of a function or class; None where it belongs to an installed package.
+    """The source of a function or class, or a script by its path; None where it belongs to an installed package.
 
     Of a file it is the whole file: a training recipe is more than the function that runs it.
     """
-    thing = _plain_function(thing)
-    file = _file_of(thing)
+    if isinstance(thing, Path):
+        file: Path | None = thing.resolve()
+    else:
+        thing = _plain_function(thing)
+        file = _file_of(thing)
     if file is None:
         body = getattr(thing, "__code__", None)
         return None if body is None else Code(_name_of(thing), _digest(_of_bytecode(body)))

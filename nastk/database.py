@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from nastk.errors import StorageError
+from nastk.files import NETWORKS
 from nastk.parallel import Uninterrupted
 
 BUSY = 5.0
@@ -163,6 +164,13 @@ class Database:
         if self.file is None or here.startswith("file:"):
             return [temporary]
         return [self.file.with_name(f"{self.file.name}{UNSAVED}"), temporary]
+
+    @property
+    def networks(self) -> Path | None:
+        """Folder for files of its networks, beside a SQLite file; None where the database is no file."""
+        if self.file is None or str(self.file).startswith("file:"):
+            return None
+        return self.file.with_name(f"{self.file.name}{NETWORKS}")
 
     def create(self) -> None:
         """Create what is missing: tables, and the columns of a database of an earlier version."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import gc
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ import numpy as np
 from nastk.errors import NastkError
 
 if TYPE_CHECKING:
+    from nastk.oracles.base import Evaluation
     from nastk.search.base import Objective
     from nastk.spaces.base import Archs
 
@@ -189,7 +190,7 @@ def evaluate_call(
     purpose: Purpose = "search",
     retries: int = 0,
 ) -> list[Record]:
-    """Evaluate one objective of one architecture ``(d,)``, and what the same call tells of others; see
+    """Evaluate one objective of one architecture ``(d,)``, and what the same call tells besides; see
     :func:`evaluate_calls`. The function that worker processes run."""
     return evaluate_calls(objective, others, np.asarray(arch)[None], fidelity, purpose, retries)[0]
 
@@ -222,7 +223,8 @@ def evaluate_calls(
         retries: see :func:`evaluate`; none where the oracle tries again by itself.
 
     Returns:
-        For each architecture the objective's record first, then one of each of the others.
+        For each architecture the objective's record first, then one of each of the others, then those of lower
+        fidelities that the evaluation passed, which are part of it and so are not charged.
     """
     found = _try(objective, others, archs, fidelity, purpose)
     for _ in range(0 if objective.oracle.handles_retries else retries):
@@ -253,15 +255,15 @@ def _try(
         failure = error
     else:
         reasons = getattr(oracle, "reasons", {})
-        told = [(objective, answer)]
-        told += [(o, answer.others[o.oracle.name]) for o in others if o.oracle.name in answer.others]
         return [
             [
                 _record(
-                    o, arch, fidelity, purpose, of.value[i], of.std[i], of.cost[i],
+                    o, arch, at, purpose, of.value[i], of.std[i], of.cost[i],
                     reasons.get(oracle.space.format(arch), NO_VALUE), 1 if of.attempts is None else int(of.attempts[i]),
+                    charged,
                 )
-                for o, of in told
+                for o, of, at, charged in _told(objective, others, answer, fidelity)
+                if charged or np.isfinite(of.value[i])
             ]
             for i, arch in enumerate(archs)
         ]  # fmt: skip
@@ -271,6 +273,22 @@ def _try(
     if len(archs) > 1:  # one of them is to blame: evaluate each alone
         return [_try(objective, others, arch[None], fidelity, purpose)[0] for arch in archs]
     return [[_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason_of(failure))]]
+
+
+def _told(
+    objective: Objective, others: Sequence[Objective], answer: Evaluation, fidelity: float | None
+) -> Iterator[tuple[Objective, Evaluation, float | None, bool]]:
+    """What an evaluation told: objective, values, the fidelity that they are recorded under, whether they are charged.
+
+    First the objective that was asked for, then others of the same call, then all of them at lower fidelities, which
+    the evaluation passed on its way.
+    """
+    at = objective.target if fidelity is None else fidelity
+    yield objective, answer, fidelity, True
+    yield from ((o, answer.others[o.oracle.name], o.at(at), True) for o in others if o.oracle.name in answer.others)
+    for lower, of in answer.lower.items():
+        yield objective, of, objective.at(lower), False
+        yield from ((o, of.others[o.oracle.name], o.at(lower), False) for o in others if o.oracle.name in of.others)
 
 
 def _working_directory() -> str | None:
@@ -290,6 +308,7 @@ def _record(
     cost: float,
     reason: str,
     attempts: int = 1,
+    charged: bool = True,
 ) -> Record:
     ok = bool(np.isfinite(value))
     if np.isinf(value):
@@ -310,6 +329,7 @@ def _record(
         purpose,
         kind=objective.oracle.kind,
         attempts=attempts,
+        charged=charged,
     )
 
 

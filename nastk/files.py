@@ -11,6 +11,9 @@ from pathlib import Path
 
 from nastk.errors import StorageError
 
+NETWORKS = "-networks"
+"""End of the name of the folder beside a SQLite file that holds what trainings keep of their networks."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:

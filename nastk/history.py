@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nastk.errors import InvalidValue
@@ -27,6 +28,7 @@ class History:
         notes: what a user should know of the records, a sentence each: evaluations of other studies that are used,
             a function that changed since.
         place: where the records are, for messages; empty for memory.
+        networks: folder for the files that trainings keep of their networks; None where it has none of its own.
 
     Raises:
         InvalidValue: :meth:`add` is given a record that is there already.
@@ -36,6 +38,7 @@ class History:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.place = ""
+        self.networks: Path | None = None
         self._records: dict[Key, Record] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._spent: dict[str, dict[str, int]] = {}

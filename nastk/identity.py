@@ -67,3 +67,11 @@ def evaluation_identity(objective: Objective) -> Identity:
         tuple(int(size) for size in whole.sizes),
         {c.digest: str(c) for c in codes},
     )
+
+
+def files_identity(objective: Objective) -> str:
+    """Name of the folder in which an objective's oracle keeps files of networks: a hash of space and oracle."""
+    text = json.dumps(
+        [objective.oracle.space.whole.identity(), objective.oracle.files_identity()], sort_keys=True, default=repr
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

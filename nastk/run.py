@@ -6,7 +6,9 @@ gives the same records in all three, and each resumes a study that another began
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -20,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from nastk.data.device_file import METRICS, CommandDevice, UserDevices
+from nastk.data.fetch import default_home
 from nastk.devices import is_live
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
 from nastk.evaluation import evaluate_together
-from nastk.files import atomic_path
+from nastk.files import NETWORKS, atomic_path, check_outputs
 from nastk.history import History
-from nastk.identity import earlier_identity, evaluation_identity, study_identity
+from nastk.identity import earlier_identity, evaluation_identity, files_identity, study_identity
 from nastk.oracles._settings import Setting
 from nastk.oracles.base import Oracle
 from nastk.oracles.counts import COUNTED
@@ -70,8 +73,11 @@ MEASURED_HERE = ("latency", "energy", "peak_memory")
 MEASURED_ELSEWHERE = ("command", "brought")
 """Kinds of oracles whose values were measured on another machine."""
 
-ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "command", "brought", "shipped", "function")
+ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "command", "brought", "shipped", "function", "train")
 """Kinds of oracles that can be made from their description."""
+
+FILES = "nastk-networks"
+"""Folder, in the current one, for the files of the networks of a search whose history is in memory."""
 
 LEAST_ROUNDS = 10
 """Least number of batches that a budget is divided into by default: with fewer, a search would hardly learn from its
@@ -171,10 +177,13 @@ class Run:
         searcher, history: created or opened for it.
         budget: evaluations of each expensive objective.
         sources: networks of this machine that its few-shot predictors learn first; None where they need none.
+        networks: folder in which its trainings keep files of their networks; None where none does, or before a search
+            whose history is in memory begins.
         result: of the search, after :meth:`search`.
     """
 
     result: Result
+    networks: Path | None = None
 
     def __init__(
         self,
@@ -208,6 +217,8 @@ class Run:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
         self.learn_sources(progress)
         self._take_known()
+        if self._keeps_networks and self.networks is None:
+            self._keep_networks_in(_new_folder(Path(FILES)))
         study = Study(
             self.searcher, self.budget, self.history, self.batch, executor, workers, progress,
             self.description.retries, self.description.count_failures,
@@ -216,6 +227,8 @@ class Run:
         self.result.description = self.description.to_dict()
         if self.sources is not None:
             self.result.notes.append(f"{self.sources.said}.")
+        if self.networks is not None:
+            self.result.notes.append(f"What the trainings kept of their networks is in {self.networks}.")
         return self.result
 
     def learn_sources(self, progress: Progress | None = None) -> None:
@@ -245,6 +258,36 @@ class Run:
             study: its name there; by default it is found by its identity.
         """
         self.history = self._open(storage, study)
+        self._place_networks()
+
+    @property
+    def _keeps_networks(self) -> bool:
+        return any(o.oracle.needs_folder and not o.oracle.folder for o in self.searcher.objectives)
+
+    def _place_networks(self) -> None:
+        """Let the oracles keep files of networks beside the history: next to a SQLite file, else in ``NASTK_HOME``."""
+        if not self._keeps_networks:
+            return
+        folder = self.history.networks
+        if folder is None and self.history.place:
+            name = hashlib.sha256(self.history.place.encode()).hexdigest()[:16]
+            folder = default_home() / "networks" / name
+        if folder is None:
+            return  # a history in memory: a new folder, once the search begins
+        self._keep_networks_in(folder)
+        earlier = {Path(o.oracle.study_folder) for o in self.searcher.objectives if o.oracle.needs_folder}
+        if not len(self.history) and any(own.is_dir() and any(own.iterdir()) for own in earlier):
+            self.history.notes.append(
+                f"{folder} holds what earlier trainings kept, and this history nothing: networks that are trained "
+                "again find it there; for a fresh start move it away."
+            )
+
+    def _keep_networks_in(self, folder: Path) -> None:
+        self.networks = folder.absolute()
+        check_outputs([], [self.networks])
+        for o in self.searcher.objectives:
+            if o.oracle.needs_folder:
+                o.oracle.study_folder = str(self.networks / files_identity(o))
 
     def save(self, storage: str | os.PathLike[str]) -> None:
         """Copy the history into a database from which the same search can be resumed.
@@ -359,9 +402,25 @@ def compose(
     )  # fmt: skip
     limits |= searcher.budget
     composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History(), sources)
-    if storage is not None and not isinstance(storage, History):
+    if isinstance(storage, History):
+        composed._place_networks()
+    elif storage is not None:
         composed.keep_in(storage, study)
     return composed
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder of this name, or with a number behind it, that nothing has used."""
+    for i in range(10_000):
+        folder = path.with_name(f"{path.name}-{i}") if i else path
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        return folder
+    raise StorageError(f"{path} and the next 9,999 names are taken")
 
 
 def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:
@@ -454,6 +513,10 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         return Brought(space, read_measured(space, rest["file"]), **rest)
     if what == "shipped":
         return _shipped_oracle(space, str(rest["weights"]))
+    if what == "train":
+        from nastk.oracles.training_command import TrainingCommand
+
+        return TrainingCommand(space, rest.pop("command"), seed=seed, **rest)
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
@@ -716,8 +779,12 @@ def _rescue(run: Run) -> str:
     try:
         with Uninterrupted(), atomic_path(target) as temporary:
             run.save(temporary)
+        if run.networks is not None:
+            run.networks.rename(f"{target.absolute()}{NETWORKS}")
     except StorageError as error:
         return f"{count} evaluations are lost: {error}"
+    except OSError as error:
+        return f"{count} evaluations are kept in {target}, but {run.networks} could not be moved beside it: {error}"
     return f"{count} evaluations are kept; nastk.search(..., storage='sqlite:///{target}') goes on from there"
 
 
@@ -834,6 +901,7 @@ def describe(
     measured: str | None = None,
     local_sources: int | None = None,
     local_sources_time: float = SECONDS,
+    train: str | Mapping[str, Any] | None = None,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -848,16 +916,18 @@ def describe(
             latency, energy, peak_memory, params, flops, figures of a microcontroller (flash, arena, sram, npu_cycles,
             cpu_operators, of Vela's also with an accelerator: "sram:ethos-u55-64"), or a table's metric. With a table,
             "accuracy" stands for the first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`.
+            Other metrics, with their direction ("max:f1"), are those of `train`.
             A device of an objective's own, as in "latency:pi5", goes before `device`.
         constraints: such as ``latency<=10``.
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
         accuracy: a user's accuracy function, ``file.py:function``.
-        epochs: fidelities of this function, ascending; the last is the target.
+        epochs: fidelities of this function, or of `train`, ascending; the last is the target.
         devices: file of devices behind commands, by default ``devices.toml``
             (:func:`nastk.data.device_file.read_devices`). They measure latency, energy and memory.
         device_command: the command line of one such device, called `device` ("command" where that is "this").
         measured: CSV file of the latencies (of `device`) that there are: none is measured.
+        train: a command line that trains a network, or a table of :data:`TRAIN` (`nastk.oracles.TrainingCommand`).
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -865,18 +935,25 @@ def describe(
     kind = searcher_class(searcher)
     if predictors and not kind.learns:
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
-    if epochs and accuracy is None:
+    if epochs and accuracy is None and train is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
+    if accuracy is not None and train is not None:
+        raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
-    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured)
+    training = None if train is None else _training(train, retries)
+    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
     asked.refuse_unused([facts for _, _, facts in found])
-    made_by = {"devices": "command", "device-command": "command", "measured": "brought"}
-    for (option, kind_of), value in zip(made_by.items(), (devices, device_command, measured), strict=True):
+    made_by = {"devices": "command", "device-command": "command", "measured": "brought", "train": "train"}
+    given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]))
+    for (option, kind_of), value in zip(made_by.items(), given, strict=True):
         if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
             raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
+    trained = [facts for _, _, facts in found if facts["oracle"] == "train"]
+    for facts in trained:
+        facts["metrics"] = [other["metric"] for other in trained]
     names = objective_names([goal for goal, _, _ in found])
     if again := next((name for name in names if names.count(name) > 1), None):
         same = [text for text, name in zip(objectives, names, strict=True) if name == again]
@@ -916,13 +993,14 @@ class _Asked:
         epochs: Sequence[float],
         commands: UserDevices,
         brought: str | None,
+        training: Mapping[str, Any] | None,
     ):
         from nastk.spaces.factory import space as named
 
         self.name, self.space = space, named(space)  # first: all else would call an unknown space something else
         self.dataset, self.device, self.measured = dataset, device, measured
         self.accuracy, self.epochs = accuracy, tuple(epochs)
-        self.commands, self.brought = commands, brought
+        self.commands, self.brought, self.training = commands, brought, training
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
@@ -963,6 +1041,8 @@ class _Asked:
         if goal.metric == "latency":
             self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
+        if self.training is not None and goal.metric not in self.metrics:
+            return self._trained(goal)
         if (is_live(device) or command is not None) and not self.metrics:
             measured = (*MEASURED_HERE, *MICROCONTROLLER) if command is None else METRICS
             known = ", ".join(("accuracy", *measured, *COUNTED))
@@ -1035,11 +1115,26 @@ class _Asked:
         facts = {"oracle": "table", **where, **{name: value for name, value in more.items() if value is not None}}
         return goal, None, facts
 
+    def _trained(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """A metric that the user's command tells of the networks that it trains."""
+        assert self.training is not None
+        self._refuse_other_epochs(goal)
+        replace(goal, epochs=None).needs_none("max" if goal.metric == "accuracy" else None)
+        direction = {} if goal.direction is None else {"direction": goal.direction}
+        facts = {"oracle": "train", "metric": goal.metric, **direction, **self.training}
+        return goal, goal.epochs, {**facts, "fidelities": self.epochs}
+
+    def _refuse_other_epochs(self, goal: Goal) -> None:
+        if goal.epochs is not None and goal.epochs not in self.epochs:
+            raise InvalidValue(f"objective {goal}: --epochs has no {goal.epochs:g}")
+
     def _accuracy(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
-        """By the user's function, else of a table's data set, else estimated; else of a table without data sets."""
+        """By the user's command or function, else of a table's data set, else estimated; else of a table without data
+        sets."""
+        if self.training is not None:
+            return self._trained(goal)
         if self.accuracy is not None:
-            if goal.epochs is not None and goal.epochs not in self.epochs:
-                raise InvalidValue(f"objective {goal}: --epochs has no {goal.epochs:g}")
+            self._refuse_other_epochs(goal)
             replace(goal, epochs=None).needs_none("max")
             facts = {"oracle": "function", "function": self.accuracy, "epochs": self.epochs}
             return goal, goal.epochs, facts
@@ -1054,6 +1149,30 @@ class _Asked:
                 "leave accuracy out with --objective flops --objective latency and the like"
             )
         return self._column(replace(goal, metric=column or ACCURACIES[0]))
+
+
+TRAIN = ("command", "timeout", "retries")
+"""Keys of the table ``[train]``."""
+
+
+def _training(train: str | Mapping[str, Any], retries: int) -> dict[str, Any]:
+    """How a command trains, from its line or a table of :data:`TRAIN`; it is started again as often as anything is.
+
+    Raises:
+        InvalidValue: a value that cannot be used.
+        UnknownName: a key that does not exist.
+    """
+    from nastk.oracles.training_command import check_limits, command_words
+
+    table = {"command": train} if isinstance(train, str) else dict(train)
+    for key in table:
+        if key not in TRAIN:
+            raise UnknownName("key of [train]", key, TRAIN)
+    if "command" not in table:
+        raise InvalidValue('[train] needs a command, such as "python train.py --arch {arch}"')
+    limits = {"retries": retries, **table}
+    check_limits(limits.get("timeout", 1.0), limits["retries"])
+    return {**limits, "command": list(command_words(table["command"])), "working_folder": os.getcwd()}
 
 
 def shipped_weights(space: SearchSpace) -> str | None:

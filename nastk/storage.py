@@ -55,6 +55,7 @@ class DurableHistory(History):
         super().__init__()
         self._database = Database(storage)
         self.storage = self.place = self._database.shown
+        self.networks = self._database.networks
         self._identities = dict(identities)
         self._run = uuid4().hex
         self._database.create()

@@ -115,6 +115,7 @@ class Study:
         self._failures: dict[str, int] = {}  # that were not charged
         self._failed_now: dict[str, int] = {}  # in this run
         self._successes: set[str] = set()
+        self._looked_at: set[str] = set()  # objectives whose first values were looked at: are they fractions?
         self._shield = Uninterrupted()
 
     def run(self) -> Result:
@@ -411,11 +412,13 @@ class Study:
         for record in records[1:]:
             if self._is_welcome(entry, record, asked):
                 # Asked for or not, it costs no further evaluation, and so is charged only as far as the budget of its
-                # objective has room: the two count as one measurement, of which each model learns its part.
+                # objective has room: the two count as one measurement, of which each model learns its part. A value at
+                # another fidelity, such as a lower one that the evaluation passed on its way, is never charged.
+                at_fidelity = self._is_at(entry, record)
                 room = record.objective in entry.missing or self._affordable_counts().get(record.objective, 0) > 0
-                if record.objective in entry.missing:
+                if at_fidelity and record.objective in entry.missing:
                     entry.missing.remove(record.objective)
-                kept.append(self._account(entry, replace(record, charged=room)))
+                kept.append(self._account(entry, replace(record, charged=at_fidelity and room)))
         if asked.status == "failed" and not self.count_failures:
             # Another network replaces this one; what else was to be evaluated of it is better spent on that, unless
             # the failure is tried again.
@@ -433,6 +436,10 @@ class Study:
         self.searcher.tell(kept)
         for record in kept:
             self._take_note(record)
+
+    def _is_at(self, entry: _Open, record: Record) -> bool:
+        """Whether a record is of the fidelity at which the proposal wants its objective."""
+        return record.fidelity == self._fidelity(entry.proposal, record.objective)
 
     def _account(self, entry: _Open, record: Record) -> Record:
         """The record as it is charged to the budget."""
@@ -462,7 +469,9 @@ class Study:
         self._remember(record)
         self._count_failure(record)
         self._report(record.objective)
-        if self.history.counts("search").get(record.objective) == FRACTIONS:  # soon, before hours are spent
+        count = self.history.counts("search").get(record.objective, 0)
+        if count >= FRACTIONS and record.objective not in self._looked_at:  # soon, before hours are spent
+            self._looked_at.add(record.objective)
             for note in self._fraction_notes([record.objective]):
                 warnings.warn(note, DataWarning, stacklevel=2)
         if record.status == "failed" and record.objective not in self._successes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,20 @@ def test_device_by_command(tmp_path: Path) -> None:
     said = run("device_by_command.py", tmp_path).splitlines()
     assert said[:2] == ["measured on board by ./on_board.sh ..., one call", "16 values of 8 measured networks"]
     assert len(said) > 4
+
+
+@pytest.mark.long
+def test_train_command(tmp_path: Path) -> None:
+    said = run("train_command.py", tmp_path).splitlines()
+    assert said[0] == "function accuracy at 1, 3, 9"
+    values = {name: _values(tmp_path / f"by-{name}.db") for name in ("function", "command")}
+    assert values["function"] == values["command"], "the same trainings, continued from the same checkpoints"
+    assert {epochs for _, epochs, _ in values["command"]} == {"1.0", "3.0", ""}
+
+
+def _values(database: Path) -> list[tuple[str, str, float]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("select arch, fidelity, value from nastk_records order by arch, fidelity").fetchall()
 
 
 def test_the_phone_of_device_by_command_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ class RunOptions:
     Args:
         objective, constraint, predictor: its `objectives`, `constraints` and `predictors`.
         epochs: numbers with commas between, such as ``5,50``.
+        train: a command line, or the table ``[train]`` with `command`, `timeout` and `retries`.
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
         resume: go on with the history in `out`, without `storage`.
@@ -75,6 +76,7 @@ class RunOptions:
     local_sources: int | None = None
     local_sources_time: str | None = None
     accuracy: str | None = None
+    train: str | dict[str, Any] | None = None
     epochs: str | None = None
 
     @classmethod
@@ -155,7 +157,10 @@ def _typed(file: str, key: str, kind: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
         raise InvalidValue(f"{file}: {key} must be true or false; got {value!r}")
+    if "dict" in kind and isinstance(value, dict):
+        return value
     wanted, word = (int, "an integer") if kind.startswith("int") else (str, "a text")
+    word += " or a table" * ("dict" in kind)
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise InvalidValue(f"{file}: {key} must be {word}; got {value!r}")
     return value

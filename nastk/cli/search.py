@@ -107,6 +107,9 @@ def search(
     accuracy: Annotated[
         Text, option("--accuracy", "FILE.py:FUNCTION", "Your own accuracy function, of a row or a network.")
     ] = None,
+    train: Annotated[
+        Text, option("--train", "'CMD ...'", "Instead: a command that trains, with {arch}, {epochs}, {folder}, {out}.")
+    ] = None,
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
     ] = None,
@@ -190,6 +193,7 @@ def _next(options: RunOptions, table: str) -> str:
 def _history(options: RunOptions, folder: Path) -> str | Path:
     """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number."""
     from nastk.database import UNSAVED
+    from nastk.files import NETWORKS
     from nastk.report.text import printable
 
     if options.storage is not None:
@@ -199,7 +203,7 @@ def _history(options: RunOptions, folder: Path) -> str | Path:
         typer.echo(printable(f"nastk: nothing to resume in {options.out}; beginning anew"), err=True)
     if path.exists() and not options.resume:
         number = next(i for i in range(1, 1_000_000) if not (folder / f"{HISTORY}-{i}.db").exists())
-        for end in (*DATABASE_FILES, UNSAVED):
+        for end in (*DATABASE_FILES, UNSAVED, NETWORKS):
             if (old := folder / f"{HISTORY}.db{end}").exists():
                 old.rename(folder / f"{HISTORY}-{number}.db{end}")
         kept = f"{options.out}/{HISTORY}-{number}.db"

@@ -15,7 +15,6 @@ import math
 import os
 import re
 import shlex
-import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nastk.data import units
+from nastk.data.command_line import NETWORK_FILES, CommandLine
 from nastk.data.fetch import default_home
 from nastk.devices import is_live
 from nastk.errors import InvalidValue, UnknownName
@@ -35,15 +35,9 @@ Metric = Literal["latency", "energy", "memory"]
 """What a command can measure."""
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
-NETWORK_FILES = ("onnx", "torchscript", "tflite", "pt2")
-"""Placeholders that are replaced by the path of a file that holds the network."""
 PLACEHOLDERS = (*NETWORK_FILES, "arch", "arch_json", "threads", "batch", "out")
 """Everything that may stand in braces."""
-OF_THE_NETWORK = (*NETWORK_FILES, "arch", "arch_json")
-"""Placeholders that say which network is meant; a command without one would measure the same each time."""
 
-_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
-"""``{name}``, or ``{{name}}`` for the text ``{name}`` itself. Other braces stand for themselves."""
 _NAME = re.compile(r"[\w.-]+")
 """What objectives such as ``latency:phone`` can name."""
 
@@ -81,12 +75,7 @@ class CommandDevice:
             raise InvalidValue(f"{self.name!r} cannot be a device's name: use letters, digits, _, . and -")
         if is_live(self.name):
             raise InvalidValue(f"a device cannot be called {self.name!r}, which is this machine's; give another name")
-        if isinstance(self.command, str) or not isinstance(self.command, (list, tuple)):
-            raise self._wrong(f'command is a list of texts, such as ["./run.sh", "{{onnx}}"]; got {self.command!r}')
-        if not all(isinstance(word, str) and "\0" not in word for word in self.command):
-            raise self._wrong(f"command is a list of texts; got {self.command!r}")
-        if not self.command or not self.command[0].strip():
-            raise self._wrong("command is empty")
+        CommandLine.check(self.command, f"device {self.name}")
         for name, value, least in (("repeats", self.repeats, 1), ("retries", self.retries, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise self._wrong(f"{name} is a whole number of at least {least}; got {value!r}")
@@ -95,8 +84,7 @@ class CommandDevice:
             raise self._wrong(f"timeout is a number of seconds above 0; got {self.timeout!r}")
         object.__setattr__(self, "command", tuple(self.command))
         object.__setattr__(self, "folder", os.path.abspath(self.folder))
-        self._check_placeholders()
-        _ = self.units
+        _ = self.line, self.units
 
     def __hash__(self) -> int:  # the dataclass's own would need a unit that is no dictionary
         return hash((self.name, self.command, self.folder))
@@ -104,25 +92,15 @@ class CommandDevice:
     def _wrong(self, what: str) -> InvalidValue:
         return InvalidValue(f"device {self.name}: {what}")
 
-    def _check_placeholders(self) -> None:
-        for name in self._named:
-            if name not in PLACEHOLDERS:
-                unknown = UnknownName(f"placeholder of device {self.name}:", f"{{{name}}}", _braced(PLACEHOLDERS))
-                raise InvalidValue(f"{unknown}; the text {{{name}}} itself is written {{{{{name}}}}}")
-        if _PLACEHOLDER.search(self.command[0]):
-            raise self._wrong(f"the program {self.command[0]!r} holds a placeholder; only its arguments can")
-        if not self.uses & set(OF_THE_NETWORK):
-            known = ", ".join(_braced(OF_THE_NETWORK))
-            raise self._wrong(f"the command does not say which network it measures; it needs one of {known}")
+    @cached_property
+    def line(self) -> CommandLine:
+        """The command."""
+        return CommandLine(self.command, self.folder, f"device {self.name}", "measures", PLACEHOLDERS)
 
     @property
-    def _named(self) -> list[str]:
-        return [match[2] for word in self.command for match in _PLACEHOLDER.finditer(word) if match[2]]
-
-    @cached_property
     def uses(self) -> frozenset[str]:
         """The placeholders of the command."""
-        return frozenset(self._named)
+        return self.line.uses
 
     @cached_property
     def units(self) -> dict[Metric, str]:
@@ -149,11 +127,7 @@ class CommandDevice:
 
     def words(self, values: Mapping[str, str]) -> list[str]:
         """The arguments of the command, program excluded, with placeholders replaced by `values`."""
-
-        def put(match: re.Match[str]) -> str:
-            return f"{{{match[1]}}}" if match[1] else values[match[2]]
-
-        return [_PLACEHOLDER.sub(put, word) for word in self.command[1:]]
+        return self.line.arguments(values)
 
     def program(self) -> str:
         """The program's path.
@@ -161,31 +135,12 @@ class CommandDevice:
         Raises:
             InvalidValue: there is no such program, or it cannot be executed.
         """
-        name = os.path.expanduser(self.command[0])
-        if os.path.dirname(name):
-            path = Path(self.folder, name)
-            if not path.is_file():
-                raise self._wrong(f"there is no program {path}")
-            if not os.access(path, os.X_OK):
-                raise self._wrong(
-                    f"{path} cannot be executed: chmod +x it, or begin the command with its interpreter (python, sh)"
-                )
-            return str(path)
-        if (found := shutil.which(name)) is None:
-            cure = f"; for the file of that name write ./{name}" if Path(self.folder, name).is_file() else ""
-            raise self._wrong(f"there is no program {name!r} on the PATH{cure}")
-        return os.path.abspath(found)
+        return self.line.program()
 
     def identity(self) -> dict[str, Any]:
-        """What tells its values from another device's, JSON-able: command, units and repeats, not the name.
-
-        The folder belongs to it where the command names a file by a relative path: ``./measure.sh`` of another folder
-        is another program.
-        """
-        words = self.command[1:] if not os.path.dirname(self.command[0]) else self.command
-        relative = any(not os.path.isabs(word) and word and Path(self.folder, word).is_file() for word in words)
-        place = {"folder": self.folder} if relative else {}
-        return {"command": list(self.command), "unit": dict(self.units), "repeats": self.repeats, **place}
+        """What tells its values from another device's, JSON-able: command (:meth:`CommandLine.identity`), units and
+        repeats, not the name."""
+        return {**self.line.identity(), "unit": dict(self.units), "repeats": self.repeats}
 
     def to_dict(self) -> dict[str, Any]:
         """Its arguments, JSON-able."""
@@ -199,16 +154,7 @@ class CommandDevice:
         Raises:
             InvalidValue: a quote is not closed, or see :class:`CommandDevice`.
         """
-        try:
-            return cls(name, tuple(shlex.split(line)))
-        except ValueError as error:
-            if isinstance(error, InvalidValue):
-                raise
-            raise InvalidValue(f"--device-command {line!r}: {str(error).lower()}") from None
-
-
-def _braced(names: tuple[str, ...]) -> list[str]:
-    return [f"{{{name}}}" for name in names]
+        return cls(name, CommandLine.split(line, "--device-command"))
 
 
 def read_devices(file: str | os.PathLike[str] | None = None) -> dict[str, CommandDevice]:

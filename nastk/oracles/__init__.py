@@ -23,6 +23,8 @@ _PUBLIC = {
     "PeakMemory": "memory",
     "Predicted": "predicted",
     "Training": "training",
+    "TrainingCommand": "training_command",
+    "TrainingStopped": "_intermediate",
     "ZeroCost": "zerocost",
 }
 
@@ -43,6 +45,8 @@ __all__ = [
     "PeakMemory",
     "Predicted",
     "Training",
+    "TrainingCommand",
+    "TrainingStopped",
     "ZeroCost",
     "count_network",
 ]
@@ -58,6 +62,7 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 if TYPE_CHECKING:
     from nastk.data.device_file import CommandDevice
+    from nastk.oracles._intermediate import TrainingStopped
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network
@@ -68,4 +73,5 @@ if TYPE_CHECKING:
     from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
     from nastk.oracles.training import Training
+    from nastk.oracles.training_command import TrainingCommand
     from nastk.oracles.zerocost import ZeroCost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from nastk.code import identify
 from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import Failure, Kind, reason_of
+from nastk.oracles._intermediate import Arguments, Curve, train
 from nastk.spaces.base import Archs, SearchSpace
 
 Direction = Literal["min", "max"]
@@ -31,6 +34,8 @@ class Evaluation:
         cost: seconds that the evaluation took, shape ``(n,)``; 0 for free oracles, NaN where unknown.
         attempts: how often each was tried, shape ``(n,)``; None for once.
         others: what the same evaluation told of other metrics, by the names of their oracles; see :attr:`Oracle.call`.
+        lower: what the same evaluation told of lower fidelities that it passed, by fidelity: a training of 50 epochs
+            knows its accuracy after 5. NaN where it told nothing.
     """
 
     value: Values
@@ -38,6 +43,7 @@ class Evaluation:
     cost: Values
     attempts: NDArray[np.int64] | None = None
     others: Mapping[str, Evaluation] = field(default_factory=dict)
+    lower: Mapping[float, Evaluation] = field(default_factory=dict)
 
 
 class Oracle(ABC):
@@ -65,6 +71,10 @@ class Oracle(ABC):
         closed: whether it knows the values of some architectures and can get no others, such as measurements that were
             brought as a file: a study takes :attr:`known` and evaluates nothing.
         known: those architectures, ``(m, d)``.
+        needs_folder: whether it keeps files of each network, such as the checkpoint that a longer training continues.
+        folder: where, as the user says: each network has a folder of its own in it (:meth:`network_folder`). Where it
+            is empty, :attr:`study_folder` takes its place.
+        study_folder: a folder beside the history of a search, which sets it before it evaluates.
     """
 
     space: SearchSpace
@@ -82,6 +92,9 @@ class Oracle(ABC):
     few_shot: bool = False
     handles_retries: bool = False
     closed: bool = False
+    needs_folder: bool = False
+    folder: str = ""
+    study_folder: str = ""
 
     @property
     def call(self) -> Any:
@@ -117,6 +130,10 @@ class Oracle(ABC):
             "dataset": self.dataset, "device": self.device, "build": repr(getattr(self, "build_options", {})),
         }  # fmt: skip
 
+    def files_identity(self) -> dict[str, Any]:
+        """What tells the files that it keeps of networks from another oracle's, JSON-able; by default its identity."""
+        return self.identity()
+
     def source_code(self) -> Any:
         """The class or function whose source evaluates."""
         return type(self)
@@ -129,6 +146,24 @@ class Oracle(ABC):
         """One hashable for each architecture, equal where one evaluation tells the values of both; see
         :attr:`per_network`."""
         return self.space.keys(archs)
+
+    def network_folder(self, arch: Archs) -> str:
+        """The folder of the network of an architecture ``(d,)``, an absolute path; the same at every fidelity.
+
+        It is made where it is missing, and nothing in it is ever removed. Isomorphic encodings of one network share it,
+        where they are built from the same operations.
+
+        Raises:
+            InvalidValue: neither the user nor a search has said where.
+        """
+        if not (self.folder or self.study_folder):
+            raise InvalidValue(
+                f"{self.name} keeps files of networks: evaluate it in a search, or say where, such as folder='runs'"
+            )
+        row = np.asarray(arch, dtype=np.int64)
+        if self.per_network:
+            row = self.space.as_networks(row[None])[0]
+        return make_network_folder(self.folder or self.study_folder, row)
 
     def search_proxies(self) -> Any:
         """Zero-cost proxies that a search for this metric may look up (``Context(proxies=...)``), or None."""
@@ -185,19 +220,43 @@ def exact(values: Any, cost: float = 0.0) -> Evaluation:
     return Evaluation(value, np.where(np.isnan(value), np.nan, 0.0), np.full(value.shape, cost))
 
 
+LONGEST_NAME = 60
+"""Characters of the longest name of a network's folder: integers of a long row are replaced by their hash."""
+
+
+def make_network_folder(folder: str, row: Archs) -> str:
+    """Make the folder of one network ``(d,)`` in that of an oracle, named by its integers; an absolute path."""
+    name = "-".join(str(int(v)) for v in row)
+    if len(name) > LONGEST_NAME:
+        name = hashlib.sha256(name.encode()).hexdigest()[:16]
+    path = os.path.abspath(os.path.join(folder, name))
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
 class FunctionOracle(Oracle):
     """A user's function as an oracle.
+
+    With ``one_by_one`` the function may also tell values on its way: it yields ``epoch, value``, or has an argument
+    called ``report`` and calls ``report(epoch, value)``. An evaluation at a fidelity ends at the epoch of that number:
+    the generator is closed, or ``report`` raises :class:`TrainingStopped`, which the function lets pass. Values at
+    lower fidelities that it passed are kept (:attr:`Evaluation.lower`). Without fidelities the last value counts.
+
+    An argument called ``folder`` gets :meth:`Oracle.network_folder`, in which a checkpoint can be kept: the folder is
+    the same at every fidelity, so that a training of 50 epochs continues that of 5.
 
     Args:
         space: the space of its architectures.
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
-            returns one number. Where there are fidelities, its second argument is one of them.
+            returns one number. Where there are fidelities, its argument ``epochs``, or else its second, is one of them;
+            one that tells values on its way may do without.
         name, unit, direction, expensive, per_network: see :class:`Oracle`.
         one_by_one: call the function once per architecture; an exception gives NaN for that architecture only if
             it is one of `failures`.
         failures: exception types that mean "this architecture failed" (NaN) instead of a programming error.
         fidelities: such as epochs, ascending; the last is the objective, the others are for multi-fidelity searchers.
         paid: deprecated, the old name of `expensive`.
+        folder: see :class:`Oracle`; for evaluations outside of a search.
 
     Raises:
         InvalidValue: fidelities that are not ascending.
@@ -216,15 +275,18 @@ class FunctionOracle(Oracle):
         per_network: bool = False,
         fidelities: Sequence[float] = (),
         paid: bool | None = None,
+        folder: str | os.PathLike[str] = "",
     ):
         if paid is not None:
             _renamed("paid")
             expensive = paid
-        if list(fidelities) != sorted(set(fidelities)):
-            raise InvalidValue(f"fidelities must ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
+        check_ascending(fidelities)
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
         self.expensive, self.one_by_one, self.failures, self.per_network = expensive, one_by_one, failures, per_network
         self.fidelities = tuple(fidelities)
+        self.folder = os.path.abspath(folder) if folder else ""
+        self._arguments = Arguments.of(function) if one_by_one else Arguments()
+        self.needs_folder = self._arguments.folder
         at = f" at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
         self.source = f"function {getattr(function, '__name__', type(function).__name__)}{at}"
 
@@ -238,40 +300,97 @@ class FunctionOracle(Oracle):
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         import time
 
-        at = self._second(fidelity)
+        at = chosen_fidelity(self, fidelity)
+        # An argument with a default keeps it outside of a search.
+        has_folder = bool(self.folder or self.study_folder) or self._arguments.folder_required
+        folders = [self.network_folder(arch) if self.needs_folder and has_folder else "" for arch in archs]
         started = time.perf_counter()
         try:
             if self.one_by_one:
-                values = np.array([self._one(a, *at) for a in archs], dtype=np.float64)
+                told = [self._one(arch, folder, *at) for arch, folder in zip(archs, folders, strict=True)]
+                values = np.array([value for value, _ in told], dtype=np.float64)
             else:
+                told = []
                 values = np.asarray(self.function(archs, *at), dtype=np.float64)
         except NastkError as error:  # a user's function that uses nastk
             raise Failure(reason_of(error)) from error
         if values.shape != (len(archs),):
             raise InvalidValue(f"{self.name}: the function gave shape {values.shape} for {len(archs)} architectures")
         seconds = (time.perf_counter() - started) / max(len(archs), 1)
-        return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds))
+        lower = lower_values(self.fidelities, at[0] if at else None, [on_the_way for _, on_the_way in told])
+        return Evaluation(values, np.full(values.shape, np.nan), np.full(values.shape, seconds), lower=lower)
 
-    def _second(self, fidelity: float | None) -> Sequence[float]:
-        """The function's second argument, if any, in the type in which it was declared: whole epochs stay integers."""
-        if not self.fidelities:
-            if fidelity is not None:
-                raise InvalidValue(f"{self.name} has no fidelities")
-            return ()
-        if fidelity is None:
-            return self.fidelities[-1:]
-        if fidelity not in self.fidelities:
-            known = ", ".join(f"{f:g}" for f in self.fidelities)
-            raise InvalidValue(f"{self.name} has fidelities {known}; got {fidelity:g}")
-        return [f for f in self.fidelities if f == fidelity]
-
-    def _one(self, arch: Archs, *fidelity: float) -> float:
+    def _one(self, arch: Archs, folder: str, *fidelity: float) -> tuple[float, Mapping[float, float]]:
+        """The value of one architecture, and those that it told on its way, by epoch."""
+        curve: Curve[float] = Curve(fidelity[0] if fidelity else None)
+        positional, named = self._arguments.given(fidelity)
+        if folder:
+            named["folder"] = folder
         try:
-            answer = self.function(arch, *fidelity)
+            answer = train(self.function, (arch, *positional), named, curve, report=self._arguments.report)
         except self.failures:
-            return float("nan")
-        if answer is None:
-            raise TypeError(f"the function of {self.name} returned None, and not a number: has it a return?")
+            return float("nan"), {}
+        if fidelity and self._arguments.no_fidelity:
+            answer = None  # it does not know the fidelity, at which its result is none
+        if answer is None and not curve.begun:
+            raise TypeError(f"the function of {self.name} {self._what_is_wrong()}")
         if isinstance(answer, (bool, np.bool_, str, bytes)):
             raise TypeError(f"the function of {self.name} returned {answer!r}, and not a number")
-        return float(answer)
+        return curve.final(None if answer is None else float(answer)), curve.values
+
+    def _what_is_wrong(self) -> str:
+        """Of a function that told no value."""
+        if self._arguments.generator:
+            return "yielded nothing"
+        if self._arguments.report:
+            return "reported nothing"
+        if self._arguments.no_fidelity and self.fidelities:
+            return "takes no `epochs`, and yields no `epoch, value`"
+        return "returned None, and not a number: has it a return?"
+
+
+def chosen_fidelity(oracle: Oracle, fidelity: float | None) -> Sequence[float]:
+    """The fidelity of an evaluation, the highest by default, in the type in which the oracle has it, so that whole
+    epochs stay integers; empty where it has none.
+
+    Raises:
+        InvalidValue: the oracle has no such fidelity.
+    """
+    if not oracle.fidelities:
+        if fidelity is not None:
+            raise InvalidValue(f"{oracle.name} has no fidelities")
+        return ()
+    if fidelity is None:
+        return oracle.fidelities[-1:]
+    if fidelity not in oracle.fidelities:
+        known = ", ".join(f"{f:g}" for f in oracle.fidelities)
+        raise InvalidValue(f"{oracle.name} has fidelities {known}; got {fidelity:g}")
+    return [f for f in oracle.fidelities if f == fidelity]
+
+
+def check_ascending(fidelities: Sequence[float]) -> None:
+    """Refuse fidelities that do not ascend.
+
+    Raises:
+        InvalidValue: they do not.
+    """
+    if list(fidelities) != sorted(set(fidelities)):
+        raise InvalidValue(f"fidelities must ascend, such as 5, 50; got {', '.join(f'{f:g}' for f in fidelities)}")
+
+
+def lower_values(
+    fidelities: Sequence[float], at: float | None, told: Sequence[Mapping[float, float]]
+) -> dict[float, Evaluation]:
+    """Values at fidelities below `at` that evaluations passed on their way, at no cost of their own.
+
+    Args:
+        told: of each architecture, values by epoch.
+    """
+    passed = [f for f in fidelities if at is not None and f < at and any(f in values for values in told)]
+    return {f: _of_training([values.get(f, np.nan) for values in told]) for f in passed}
+
+
+def _of_training(values: Any) -> Evaluation:
+    """Values of a training, whose spread is unknown, at no cost."""
+    value = np.array(values, dtype=np.float64)
+    return Evaluation(value, np.full(value.shape, np.nan), np.zeros(value.shape))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import math
 import os
 import re
-import shlex
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +15,20 @@ from typing import Any
 import numpy as np
 
 from nastk.data import units
+from nastk.data.command_line import shown
 from nastk.data.device_file import METRICS, NETWORK_FILES, CommandDevice, Metric, read_devices
 from nastk.errors import InvalidValue, NastkError, UnknownName
-from nastk.evaluation import LONGEST_REASON, reason_of
-from nastk.oracles._child import KEPT, Ended, run_child
+from nastk.evaluation import reason_of
+from nastk.oracles._answers import (
+    NUMBER,
+    call,
+    last_line,
+    last_number,
+    last_object,
+    reason,
+    to_float,
+    write_arch_json,
+)  # fmt: skip
 from nastk.oracles._network_files import NetworkFiles
 from nastk.oracles.base import Evaluation, Oracle, Values
 from nastk.spaces.base import Archs, SearchSpace
@@ -30,17 +36,8 @@ from nastk.spaces.base import Archs, SearchSpace
 FEW_SHOT = ("latency", "energy")
 """Metrics that few-shot latency predictors learn: energy is nearly latency times a constant power."""
 
-_NUMBER = re.compile(
-    r"(?<![\w.,])([-+]?(?:\d+(?:,\d+)*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?!\.?\d)|[-+]?(?:nan|inf(?:inity)?)\b)", re.IGNORECASE
-)
-"""A number as programs print it; not the 8 of ``int8``, nor part of ``1.2.3``."""
-_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-"""Control sequences of a terminal, which hold numbers."""
 _UNIT = re.compile(r"\s*([a-zA-Zµμ]+)\b")
 """What may be a unit behind a number."""
-
-START_FAILED = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
-"""Why a program cannot be started that never could: no evaluation would go better. Else the system may be busy."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,7 @@ class Command(Oracle):
         asked = [f"batch {batch}"] if batch != 1 else []
         asked += [f"{threads} threads"] if threads != 1 else []
         calls = f"median of {device.repeats} calls" if device.repeats > 1 else "one call"
-        self.source = f"measured on {device.name} by {' '.join([shlex.quote(device.command[0]), '...'])}, " + ", ".join(
-            [calls, *asked]
-        )
+        self.source = f"measured on {device.name} by {shown(device.command)}, " + ", ".join([calls, *asked])
 
     def describe(self) -> dict[str, Any]:
         how = {"threads": self.threads, "batch": self.batch, **self.build_options}
@@ -219,9 +214,7 @@ class Command(Oracle):
         values = {name: str(file) for name, file in self._files.write(arch, folder, "network").items()}
         values |= {"arch": self.space.format(arch), "threads": str(self.threads), "batch": str(self.batch)}
         if "arch_json" in self.spec.uses:
-            file = folder / "arch.json"
-            file.write_text(json.dumps(self._arch_facts(arch)) + "\n", encoding="utf-8")
-            values["arch_json"] = str(file)
+            values["arch_json"] = write_arch_json(self.space, arch, folder)
         out = folder / "out"
         arguments = [self._program, *self.spec.words({**values, "out": str(out)})]
         told: dict[Metric, list[float]] = {}
@@ -241,41 +234,18 @@ class Command(Oracle):
                 told.setdefault(metric, []).append(value)
         return Answer({m: v for m, v in told.items() if m not in lacking}, lacking, retried)
 
-    def _arch_facts(self, arch: Archs) -> dict[str, Any]:
-        chosen = {c.name: str(c.options[int(v)]) for c, v in zip(self.space.choices, arch, strict=True)}
-        row = [int(v) for v in arch]
-        return {"space": self.space.name, "arch": self.space.format(arch), "row": row, "choices": chosen}
-
     def _call(self, arguments: list[str], out: Path) -> tuple[dict[Metric, float], dict[Metric, str]]:
         """One call: values in nastk's units, and for each metric without one the reason."""
-        out.unlink(missing_ok=True)  # an earlier call's answer would be taken for this one's
-        try:
-            ended = run_child(arguments, self.spec.folder, self.spec.timeout)
-        except OSError as error:
-            if error.errno in START_FAILED:
-                raise NastkError(
-                    f"{arguments[0]} cannot be started: {error.strerror}{_cure(error, arguments[0])}"
-                ) from error
-            return {}, self._all(f"the command could not be started: {error.strerror or error}", "")
-        if ended.status != 0:
-            return {}, self._all(_how(ended, self.spec.timeout), _last_line(ended.output) or _last_line(ended.errors))
-        if "out" not in self.spec.uses:
-            text = _COLOURS.sub("", ended.output)
-        elif (found := _read_end(out)) is not None:
-            text = found
-        else:
-            said = _last_line(ended.output) or _last_line(ended.errors)
-            return {}, self._all("the command wrote nothing to {out}", said)
-        answer, reasons = self._read(text)
-        said = _last_line(text) or _last_line(ended.output) or _last_line(ended.errors)
-        return answer, {metric: _reason(why, said) for metric, why in reasons.items()}
-
-    def _all(self, why: str, said: str) -> dict[Metric, str]:
-        return dict.fromkeys(self.spec.units, _reason(why, said))
+        reply = call(arguments, self.spec.folder, self.spec.timeout, out if "out" in self.spec.uses else None)
+        said = reply.output or reply.errors
+        if reply.text is None:
+            return {}, dict.fromkeys(self.spec.units, reason(reply.why, said))
+        answer, reasons = self._read(reply.text)
+        return answer, {metric: reason(why, last_line(reply.text) or said) for metric, why in reasons.items()}
 
     def _read(self, text: str) -> tuple[dict[Metric, float], dict[Metric, str]]:
         """Values of what a successful call told, and why a metric has none."""
-        content = _last_object(text)
+        content = last_object(text)
         values: dict[Metric, float] = {}
         reasons: dict[Metric, str] = {}
         if content is None and text.rstrip().endswith("}"):  # the last number in it may be anything
@@ -302,22 +272,6 @@ def _named_device(name: str, file: str | os.PathLike[str] | None) -> CommandDevi
 # ---- what a command answers
 
 
-def _last_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text ends with, whatever was printed before it on other lines."""
-    lines = text.rstrip().splitlines()
-    if not lines or not lines[-1].endswith("}"):
-        return None
-    for start in range(len(lines) - 1, -1, -1):
-        if lines[start].lstrip().startswith("{"):
-            try:
-                found = json.loads("\n".join(lines[start:]))
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(found, dict):
-                return found
-    return None
-
-
 def _last_number(metric: Metric, unit: str, text: str, metrics: int) -> float:
     """The last number in a text, or on its line the last with the device's unit: "8.3 ms (30 runs)" is 8.3.
 
@@ -326,24 +280,19 @@ def _last_number(metric: Metric, unit: str, text: str, metrics: int) -> float:
     """
     if metrics > 1:
         raise ValueError(f"the command printed no JSON object with {metric}")
-    found = list(_NUMBER.finditer(text))
-    if not found:
-        raise ValueError("the command printed no number")
-    match = found[-1]
+    match = last_number(text)
     start = max(text.rfind(end, 0, match.start()) for end in "\n\r") + 1
-    for number in (m for m in found if m.start() >= start):
+    for number in NUMBER.finditer(text, start):
         behind = _UNIT.match(text, number.end())
         said = None if behind is None else units.factor(metric, behind[1])
         if behind is None or said is None:
             continue
         if said != units.factor(metric, unit):
-            line = _last_line(text[start:].splitlines()[0])
-            where = "" if line == _last_line(text) else f", in the line {line!r}"
+            line = last_line(text[start:].splitlines()[0])
+            where = "" if line == last_line(text) else f", in the line {line!r}"
             raise ValueError(f"the command printed {number[1]} {behind[1]}, and the device's unit is {unit}{where}")
         match = number
-    if "," in match[1]:
-        raise ValueError(f"the command printed {match[1]}, whose comma may be of thousands or of decimals")
-    return float(match[1])
+    return to_float(match)
 
 
 def _value(metric: Metric, unit: str, number: Any) -> float:
@@ -363,49 +312,3 @@ def _value(metric: Metric, unit: str, number: Any) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"the command's {metric} is {str(number)[:60]}, which no {metric} can be")
     return value
-
-
-def _read_end(file: Path) -> str | None:
-    """The end of a file that the command may have written."""
-    try:
-        with open(file, "rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(size - KEPT, 0))
-            return stream.read(KEPT).decode("utf-8", errors="replace") if size else None
-    except OSError:
-        return None
-
-
-# ---- why a call failed
-
-
-def _how(ended: Ended, timeout: float) -> str:
-    if ended.status is None:
-        return f"the command gave no answer within {timeout:g} s"
-    if ended.status < 0:
-        try:
-            name = signal.Signals(-ended.status).name
-        except ValueError:
-            name = f"signal {-ended.status}"
-        return f"the command was ended by {name}"
-    return f"the command failed with exit status {ended.status}"
-
-
-def _cure(error: OSError, program: str) -> str:
-    if error.errno == errno.ENOEXEC:
-        return "; has it a first line such as #!/bin/sh?"
-    if error.errno == errno.ENOENT and os.path.exists(program):
-        return "; is the interpreter that its first line names installed?"
-    return ""
-
-
-def _last_line(text: str) -> str:
-    """The last line that is not blank, without control characters."""
-    line = next((line for line in reversed(_COLOURS.sub("", text).splitlines()) if line.strip()), "")
-    return " ".join("".join(c if c.isprintable() else " " for c in line).split())
-
-
-def _reason(why: str, said: str) -> str:
-    """Why a call failed and the command's last line, at most :data:`LONGEST_REASON` characters."""
-    text = f"{why}: {said}" if said else f"{why}; it printed nothing"
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

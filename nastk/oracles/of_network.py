@@ -31,8 +31,21 @@ class OfNetwork(Oracle):
         self.per_network = True  # of one network all precisions have the same value, which is evaluated once
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.dataset, self.device = oracle.dataset, oracle.device
+        self.needs_folder, self.handles_retries = oracle.needs_folder, oracle.handles_retries
         exact = oracle.kind == "computed"
         self.source = oracle.source if exact else f"{oracle.source}, of float32 whatever the precision"
+
+    @property
+    def study_folder(self) -> str:  # of the networks, which have no precision
+        return self.oracle.study_folder
+
+    @study_folder.setter
+    def study_folder(self, folder: str) -> None:
+        self.oracle.study_folder = folder
+
+    @property
+    def call(self) -> Any:
+        return self.oracle.call
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -53,6 +66,9 @@ class OfNetwork(Oracle):
 
     def identity(self) -> dict[str, Any]:
         return self.oracle.identity()
+
+    def files_identity(self) -> dict[str, Any]:
+        return self.oracle.files_identity()
 
     def source_code(self) -> Any:
         return self.oracle.source_code()

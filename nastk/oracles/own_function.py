@@ -7,6 +7,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from nastk.errors import InvalidValue
+from nastk.oracles._intermediate import Arguments
 from nastk.oracles.base import FunctionOracle
 from nastk.registry import load_object
 from nastk.spaces.base import Archs, SearchSpace
@@ -18,11 +19,14 @@ NETWORK_ARGUMENTS = ("network", "model")
 def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], seed: int) -> FunctionOracle:
     """The accuracy (in %, maximised) that a user's function gives an architecture's integers or its built network.
 
+    It may also yield ``epoch, accuracy``, and have arguments called ``report`` and ``folder``; see
+    :class:`FunctionOracle`.
+
     Args:
         space: whose architectures it takes.
         path: ``file.py:function``. Where its first argument has one of the names in :data:`NETWORK_ARGUMENTS`, it is
             given the built network.
-        epochs: that it is given as its second argument, ascending; the last is what counts.
+        epochs: that it is given as ``epochs``, or at which it is ended, ascending; the last is what counts.
         seed: random seed of the network's weights and of what the function draws.
 
     Raises:
@@ -33,10 +37,14 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
     if not callable(function):
         raise InvalidValue(f"--accuracy {path} is a {type(function).__name__}, not a function")
     arguments = _arguments(function)
-    second = arguments[1] if len(arguments) > 1 and arguments[1].name == "epochs" else None
-    if epochs and second is None:
-        raise InvalidValue(f"--epochs: {path} does not take `epochs` as its second argument")
-    if not epochs and second is not None and second.default is second.empty:
+    asked = Arguments.of(function)
+    takes = _takes_epochs(arguments, asked)
+    if epochs and takes is None and not asked.told:
+        raise InvalidValue(
+            f"--epochs: {path} does not take `epochs` as its second argument, yields no `epoch, accuracy`, and has no "
+            "argument `report`"
+        )
+    if not epochs and takes is not None and takes.default is takes.empty:
         raise InvalidValue(f"{path} takes `epochs`: say for how many, such as --epochs 5,50")
     own: Callable[..., Any] = function
     if arguments and arguments[0].name in NETWORK_ARGUMENTS:
@@ -45,6 +53,12 @@ def accuracy_function(space: SearchSpace, path: str, epochs: Sequence[float], se
     return FunctionOracle(
         space, own, "accuracy", "%", "max", one_by_one=True, per_network=True, fidelities=tuple(epochs)
     )
+
+
+def _takes_epochs(arguments: list[Parameter], asked: Arguments) -> Parameter | None:
+    """The argument `epochs` of a function: its second, or anywhere behind its first beside what it is given by name."""
+    named = asked.folder or asked.told
+    return next((p for p in (arguments[1:] if named else arguments[1:2]) if p.name == "epochs"), None)
 
 
 def _arguments(function: Any) -> list[Parameter]:
@@ -66,10 +80,10 @@ class _OfNetwork:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__wrapped__ = function  # whose file and name identify it
 
-    def __call__(self, arch: Archs, *epochs: float) -> Any:
+    def __call__(self, arch: Archs, *epochs: float, **named: Any) -> Any:
         import torch
 
         from nastk.oracles._networks import build_network
 
         torch.manual_seed(self.seed)
-        return self.function(build_network(self.space, arch), *epochs)
+        return self.function(build_network(self.space, arch), *epochs, **named)

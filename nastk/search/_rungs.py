@@ -80,7 +80,8 @@ class RungSearch(Searcher):
     """Evaluates many architectures at a low fidelity and the best of them at the next, up to the target.
 
     Expensive objectives without fidelities (a latency) are evaluated once, with the first evaluation of an
-    architecture. Each evaluation is a training from scratch: none continues from a lower fidelity's checkpoint.
+    architecture. An evaluation costs the same whether its training begins from scratch or continues from a checkpoint
+    that a lower fidelity left in the network's folder (:meth:`Oracle.network_folder`).
 
     Args:
         budget: evaluations of each expensive objective, those of all fidelities together.

@@ -39,7 +39,8 @@ class MultiFidelitySearch(PredictorSearch):
     known then; before one reaches the top, the :data:`AHEAD` next best must have started. Where the predictors have no
     prior, :data:`START` architectures that are spread over the space start, and the best of them are promoted.
     Objectives without fidelities (a latency) are evaluated together with the full training, those with a few-shot
-    predictor as in `predictor`. Each evaluation is a training from scratch.
+    predictor as in `predictor`. An evaluation costs the same whether its training begins from scratch or continues from
+    a checkpoint that a lower fidelity left in the network's folder (:meth:`Oracle.network_folder`).
 
     Args:
         budget: evaluations of each expensive objective, those of all fidelities together.

@@ -38,7 +38,13 @@ def check_oracle(oracle: Oracle, archs: Any, repeatable: bool = True) -> None:
     _refuses(InvalidValue, lambda: oracle.evaluate(archs[:1], fidelity=-1.0), "an unknown fidelity")
     assert list(oracle.fidelities) == sorted(set(oracle.fidelities)), "fidelities are not ascending"
     for fidelity in oracle.fidelities:
-        _check_form(oracle.evaluate(archs[:1], fidelity), 1)
+        at = oracle.evaluate(archs[:1], fidelity)
+        _check_form(at, 1)
+        for lower in at.lower:
+            assert lower in oracle.fidelities, f"an evaluation tells values at {lower:g}, which is no fidelity"
+            assert lower < fidelity, (
+                f"an evaluation at {fidelity:g} tells values at {lower:g}, which is no lower fidelity"
+            )
     if repeatable:
         _check_values(oracle, archs, whole)
 
@@ -57,7 +63,7 @@ def _check_form(evaluation: Evaluation, n: int) -> None:
         assert evaluation.attempts.shape == (n,), (
             f"attempts has shape {evaluation.attempts.shape} for {n} architectures"
         )
-    for other in evaluation.others.values():
+    for other in (*evaluation.others.values(), *evaluation.lower.values()):
         _check_form(other, n)
     failed = np.isnan(evaluation.value)
     assert np.isnan(evaluation.std[failed]).all(), "a value that is NaN has a standard deviation"

@@ -234,6 +234,7 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("reproduce supernet", "--devices"): [*LIST, "torch:1", "torch:x:1", "torch:0:1", "torch:1:1,torch:1:1"],
     ("reproduce supernet", "--device"): DEVICE,
     ("search", "--study"): [""],
+    ("search", "--train"): ["", " ", "nowhere/to-be-found {arch}", '"unclosed', "sh {arhc}", "sh {arch}", LONG],
     **{(name, "--devices"): FILE_IN for name in ("search", "measure", "predict", "device list")},
     ("mcu", "--out"): FILE_OUT,
     ("study show", "--study"): ODD,
