@@ -9,6 +9,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,15 +38,28 @@ RACES = 5
 """How often to look again where other processes create the same tables or study at the same moment, and win."""
 
 PASSING = re.compile(
-    r"locked|busy|disk is full|disk full|disk I/O|unable to open|connect|timeout|terminat|recovery|closed"
+    r"locked|busy|disk is full|disk full|disk I/O|unable to open|connect|timeout|terminat|recovery|closed|starting up",
+    re.IGNORECASE,
 )
 """What a database says of troubles that may pass."""
 
 UNSAVED = ".unsaved.jsonl"
 """End of the name of the file for records that a database could not take."""
 
-PATIENT = {"postgresql": {"connect_timeout": 10}}
-"""Arguments of a connection by kind of database: one that does not answer is reported within seconds."""
+PATIENT = {
+    "postgresql": {
+        "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    }
+}  # fmt: skip
+"""Arguments of a connection by kind of database: one that does not answer is reported within seconds, and one to a
+machine that vanished within a minute; by default the system would wait for a quarter of an hour."""
+
+POSTGRES = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
+"""Drivers that a plain URL ``postgresql://`` gets, by the package that must be there, in order of preference."""
+
+CREATION = 5_063_277
+"""PostgreSQL's number for the lock of those that create tables: ``IF NOT EXISTS`` does not keep two of them apart."""
 
 Answer = TypeVar("Answer")
 
@@ -57,9 +72,46 @@ STUDIES = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.String(200), nullable=False, unique=True),
     sa.Column("config", sa.Text, nullable=False),
-    sa.Column("state", sa.Text),
+    sa.Column("state", sa.Text),  # of a database of an earlier version; now in STATES
+    sa.Column("about", sa.Text),
 )
-"""One row per study: its identity (`config`) and the latest state of its searcher, both JSON."""
+"""One row per study: its identity (`config`), and what those that look at it should know (`about`), both JSON."""
+
+STATES = sa.Table(
+    "nastk_states",
+    SCHEMA,
+    sa.Column("study", sa.ForeignKey(STUDIES.c.id), primary_key=True),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.Text, nullable=False),
+)
+"""The latest state of a study and its searcher, one value (JSON) a name, so that only what changed is written.
+
+A list that grows is several lists, to be joined, so that only what is new is written."""
+
+LEASES = sa.Table(
+    "nastk_leases",
+    SCHEMA,
+    sa.Column("study", sa.ForeignKey(STUDIES.c.id), primary_key=True, autoincrement=False),
+    sa.Column("run", sa.String(40), nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.Integer, nullable=False),
+    sa.Column("machine", sa.String(400), nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("beat", sa.Double, nullable=False),
+)
+"""Which process runs a study; see `nastk.lease`. Times are seconds since 1970 by the clock of the database."""
+
+COMPUTED = sa.Table(
+    "nastk_computed",
+    SCHEMA,
+    sa.Column("study", sa.ForeignKey(STUDIES.c.id), primary_key=True),
+    sa.Column("arch", sa.String(2000), primary_key=True),
+    sa.Column("objective", sa.String(200), primary_key=True),
+    sa.Column("value", sa.Float),
+)
+"""Values of objectives that are computed and so have no records, of the architectures that have some: for those that
+look at a study without its space and oracles."""
 
 KEY = ("study", "arch", "objective", "fidelity", "purpose")
 """The columns that identify an evaluation."""
@@ -96,6 +148,7 @@ RECORDS = sa.Table(
     sa.Column("resolved", sa.String(40), nullable=False, server_default=""),  # Identity.resolved
     sa.Column("version", sa.String(80), nullable=False, server_default=""),  # Identity.version
     sa.UniqueConstraint(*KEY),
+    sa.Index("nastk_records_in_order", "study", "id"),
 )
 """One row per :class:`Record`. The unique constraint makes the second of two concurrent runs of one study fail."""
 
@@ -122,6 +175,7 @@ class Database:
 
     Attributes:
         shown: the URL without its password.
+        url: with its password and its driver, as SQLAlchemy takes it.
 
     Raises:
         StorageError: no URL, a database in memory, or one whose driver is not installed.
@@ -129,13 +183,17 @@ class Database:
 
     def __init__(self, storage: str | os.PathLike[str]):
         text = os.fspath(storage)
-        if isinstance(storage, os.PathLike) or ("://" not in text and Path(text).is_file()):
-            text = sqlite_url(text)
+        is_path = isinstance(storage, os.PathLike) or ("://" not in text and Path(text).is_file())
         try:
-            url = sa.make_url(text)
+            url = sa.URL.create("sqlite", database=text) if is_path else sa.make_url(text)
             self.shown = without_password(url.render_as_string(hide_password=True))
             if url.get_backend_name() == "sqlite":
                 url = self._on_disk(url)
+            if "@" in (url.host or ""):
+                raise StorageError(f"storage {self.shown}: write an @ in a user name or password as %40")
+            if url.drivername == "postgresql":
+                url = url.set(drivername=_postgres_driver(self.shown))
+            self.url = url.render_as_string(hide_password=False)
             self._engine = sa.create_engine(url, connect_args=PATIENT.get(url.get_backend_name(), {}))
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise StorageError(
@@ -175,33 +233,65 @@ class Database:
     def create(self) -> None:
         """Create what is missing: tables, and the columns of a database of an earlier version."""
 
+        def is_complete(connection: sa.Connection) -> bool:
+            found = sa.inspect(connection)
+            there = set(found.get_table_names())
+            return all(table.name in there and not _lacking(found, table) for table in SCHEMA.sorted_tables)
+
         def make(connection: sa.Connection) -> None:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION)))
             for table in SCHEMA.sorted_tables:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            have = {column["name"] for column in sa.inspect(connection).get_columns(RECORDS.name)}
-            for column in RECORDS.columns:
-                if column.name not in have:
+                for index in table.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+            found = sa.inspect(connection)
+            for table in SCHEMA.sorted_tables:
+                for column in _lacking(found, table):
+                    if not column.nullable and column.server_default is None:  # no version of nastk was without it
+                        raise StorageError(f"cannot use {self.shown}: its table {table.name} has no {column.name}")
                     made = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
-                    connection.execute(sa.text(f"ALTER TABLE {RECORDS.name} ADD COLUMN {made}"))
+                    connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {made}"))
 
-        self.within(make, races=RACES)
+        if not self.read(is_complete):
+            self.within(make, races=RACES)
 
-    def within(self, work: Callable[[sa.Connection], Answer], outage: float | None = None, races: int = 0) -> Answer:
+    def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        """Read in one transaction, which makes no other process wait; errors as of :meth:`within`."""
+        return self._do(work, None, 0, {"nastk_reads": True})
+
+    def within(
+        self,
+        work: Callable[[sa.Connection], Answer],
+        outage: float | None = None,
+        races: int = 0,
+        flushed: bool = True,
+    ) -> Answer:
         """Do some work in one transaction, all or nothing.
 
+        `work` is called anew where a connection was lost, and then has to see for itself whether it was done: what is
+        lost may be the database's answer alone.
+
         Args:
-            races: do it anew, this often, where another process created the same at the same moment.
             outage: go on trying for this many seconds where the database is locked, full or out of reach. By default
                 only a lock is waited for, and no longer than another process needs to open the database.
+            races: do it anew, this often, where another process created the same at the same moment.
+            flushed: wait until the disk has it. Otherwise SQLite leaves that to the system, which takes a thousandth
+                of the time: a process that is killed loses nothing, a machine that loses its power the last seconds.
 
         Raises:
             StorageError: the database cannot be used; the message says why.
             IntegrityError: a row is there already.
         """
+        return self._do(work, outage, races, {"nastk_flushed": flushed})
+
+    def _do(
+        self, work: Callable[[sa.Connection], Answer], outage: float | None, races: int, options: dict[str, Any]
+    ) -> Answer:
         begun, wait, told = time.monotonic(), 0.05, False
         while True:
             try:
-                with self._engine.begin() as connection:
+                with self._engine.connect().execution_options(**options) as connection, connection.begin():
                     return work(connection)
             except IntegrityError:
                 if not races:
@@ -210,13 +300,14 @@ class Database:
                 continue
             except (SQLAlchemyError, ImportError) as error:
                 failure = self._translated(error)
-                passing = bool(PASSING.search(str(failure))) if outage is not None else "locked" in str(failure)
+                lost = getattr(error, "connection_invalidated", False)
+                passing = bool(lost or PASSING.search(str(failure))) if outage is not None else "locked" in str(failure)
                 left = (OPENING if outage is None else outage) - (time.monotonic() - begun)
                 if not passing or left <= 0 or Uninterrupted.is_asked_to_end():
                     raise failure from error
             if outage is not None and not told:
                 told = True
-                warnings.warn(f"{failure}; trying again for {outage:.0f} s", stacklevel=2)
+                warnings.warn(f"{failure}; trying again for {outage:.0f} s", stacklevel=3)
             until = time.monotonic() + min(wait, left)
             while time.monotonic() < until and not Uninterrupted.is_asked_to_end():
                 time.sleep(min(STEP, wait))
@@ -227,6 +318,8 @@ class Database:
             return StorageError(f"{self.shown} needs a driver that is not installed: {error.name}")
         if isinstance(error, DatabaseError):
             reason = (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
+            if password := self._engine.url.password:
+                reason = reason.replace(str(password), "***")
             return StorageError(
                 f"cannot use {self.shown}: {reason}{'; another process holds it' if 'locked' in reason else ''}"
             )
@@ -243,19 +336,40 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     try:
         cursor.execute(f"PRAGMA busy_timeout={int(1000 * BUSY)}")
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
     finally:
         cursor.close()
 
 
 def _begin_at_once(connection: sa.Connection) -> None:
     """Take the write lock at the beginning: two that read first and write then would be refused, not made to wait."""
+    options = connection.get_execution_options()
+    if options.get("nastk_reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('nastk_flushed', True) else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def sqlite_url(path: str | os.PathLike[str]) -> str:
-    """The URL of a SQLite file, whatever characters are in its path."""
-    return sa.URL.create("sqlite", database=os.fspath(path)).render_as_string()
+def _lacking(found: sa.Inspector, table: sa.Table) -> list[sa.Column[Any]]:
+    """Columns that a table does not have yet."""
+    have = {column["name"] for column in found.get_columns(table.name)}
+    return [column for column in table.columns if column.name not in have]
+
+
+def _postgres_driver(shown: str) -> str:
+    for package, name in POSTGRES.items():
+        if find_spec(package) is not None:
+            return name
+    raise StorageError(f"storage {shown} needs the package psycopg: pip install 'nastk[postgres]'")
+
+
+def seconds_of(connection: sa.Connection) -> float:
+    """The time by the clock of the database, seconds since 1970: that of the server, of SQLite this machine's.
+
+    Two machines never compare their own clocks, which need not agree.
+    """
+    now: datetime = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one()
+    return (now.replace(tzinfo=UTC) if now.tzinfo is None else now).timestamp()
 
 
 def without_password(text: str) -> str:

@@ -35,6 +35,10 @@ class StorageError(NastkError):
     """A file or database could not be read or written."""
 
 
+class StudyHeld(StorageError):
+    """Another process runs the study."""
+
+
 class UnknownName(NastkError, LookupError):
     """No such space, oracle, predictor, searcher, device, data set ...
 

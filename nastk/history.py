@@ -21,8 +21,8 @@ class History:
 
     There is one record for each architecture, objective, fidelity and purpose. A storage backend of your own is a
     subclass that fills itself by `_keep` when it is opened and overrides `_store` (and `begin` and `abandon`, where it
-    is to notice evaluations that kill their process); give an instance as ``storage`` to :func:`nastk.search`. One
-    history is written to by one study: nothing here locks.
+    is to notice evaluations that kill their process, and `flush`, where records wait to be written together); give an
+    instance as ``storage`` to :func:`nastk.search`. One history is written to by one study: nothing here locks.
 
     Attributes:
         notes: what a user should know of the records, a sentence each: evaluations of other studies that are used,
@@ -98,6 +98,13 @@ class History:
     def abandon(self) -> None:
         """Note that evaluations in progress are given up without a fault of theirs, as after Ctrl-C."""
 
+    def flush(self) -> None:
+        """Write what waits to be written with others; nothing waits in memory.
+
+        Raises:
+            StorageError: the database could not take it.
+        """
+
     def is_suspect(self, evaluation: Key) -> bool:
         """Whether a process ended during this evaluation before; it is evaluated alone then, to know what to blame."""
         return False
@@ -118,7 +125,7 @@ class History:
         return pd.DataFrame(rows, columns=list(Record.__dataclass_fields__))
 
     def close(self) -> None:
-        """Let go of the database; a history in memory stays as it is."""
+        """Write what waits, and let go of the database; a history in memory stays as it is."""
 
     def __len__(self) -> int:
         return len(self._records)

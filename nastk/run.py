@@ -17,7 +17,7 @@ from functools import cached_property
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,9 +44,12 @@ from nastk.registry import SEARCHERS
 from nastk.result import Result
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.search.models import Predictors
-from nastk.spaces.base import SearchSpace
+from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision, in_precisions, read_precisions
 from nastk.study import Progress, Study, budget_by_objective
+
+if TYPE_CHECKING:
+    from nastk.storage import Computed
 
 ACCURACY_DATASET = "cifar10"
 """Data set of the shipped accuracy estimates where none is named."""
@@ -256,6 +259,9 @@ class Run:
         Args:
             storage: SQLAlchemy URL, or the path of a SQLite file.
             study: its name there; by default it is found by its identity.
+
+        Raises:
+            StudyHeld: another process runs this study.
         """
         self.history = self._open(storage, study)
         self._place_networks()
@@ -304,7 +310,31 @@ class Run:
 
         identities = {o.name: evaluation_identity(o) for o in self.searcher.objectives}
         earlier = earlier_identity(self.description, self.searcher)
-        return open_history(storage, study, self.identity, identities, earlier)
+        return open_history(storage, study, self.identity, identities, earlier, self._about(), self._computed())
+
+    def _about(self) -> dict[str, Any]:
+        """What those that look at the study in its database should know; see `nastk.studies.Goal`."""
+        goals = [
+            {
+                "name": o.name, "unit": o.unit, "direction": o.direction, "source": o.oracle.source,
+                "expensive": o.expensive, "kind": o.oracle.kind,
+                "target": None if o.target is None else float(o.target),
+            }
+            for o in self.searcher.objectives
+        ]  # fmt: skip
+        return {"goals": goals, "budget": {name: int(count) for name, count in self.budget.items()}}
+
+    def _computed(self) -> Computed | None:
+        """Values of the free objectives, of architectures that the searcher knows."""
+        free = {o.name: j for j, o in enumerate(self.searcher.objectives) if not o.expensive}
+        if not free:
+            return None
+
+        def computed(archs: Archs) -> dict[str, list[float]]:
+            values = self.searcher.values_of(archs)
+            return {name: values[:, j].tolist() for name, j in free.items()}
+
+        return computed
 
     def close(self) -> None:
         """Let go of the database."""

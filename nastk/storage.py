@@ -8,40 +8,63 @@ database evaluated on the same space with the same oracle is taken over, and cou
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
+import sys
+import threading
+import time
+import warnings
+import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from nastk import database
-from nastk.database import BEGUN, KEY, RECORDS, STUDIES, Database
-from nastk.errors import InvalidValue, StorageError, UnknownName
-from nastk.evaluation import Identity, Key, Kind, Record
-from nastk.files import is_mine, is_running, write_text
+from nastk.database import BEGUN, COMPUTED, KEY, RECORDS, STATES, STUDIES, Database
+from nastk.errors import InvalidValue, StorageError
+from nastk.evaluation import Identity, Key, Record
+from nastk.files import is_mine, write_text
 from nastk.history import History
+from nastk.lease import OLD, Holder, Lease
 
 STUDY = "nastk"
 """Name of a study that is given none; a further one is called ``nastk-2``, and so on."""
 
-HOST = socket.gethostname()
-"""This machine, on which one can see whether a process is still there."""
-
 DEATHS = 2
 """An evaluation during which its process ended this often is failed: once may be a machine that went down."""
 
+SOON = 0.5
+"""Seconds within which values that were looked up or computed are written; those of one such time, in one step."""
+
+MOST_WAITING = 1000
+"""Most records that wait to be written."""
+
+EXPENSIVE = 1.0
+"""Seconds of an evaluation whose record must survive even a power cut. Waiting for the disk takes milliseconds, longer
+than many a cheap evaluation."""
+
+Computed = Callable[[NDArray[np.int64]], Mapping[str, Sequence[float]]]
+"""Values of objectives that have no records, by name, of architectures ``(n, d)`` that were told; NaN where unknown."""
+
+
+END = sa.delete(BEGUN).where(*(BEGUN.c[name] == sa.bindparam(f"of_{name}") for name in KEY))
+"""What has begun is recorded. (Statements are made once: making one takes longer than SQLite takes to run it.)"""
+
 
 class DurableHistory(History):
-    """A history whose records are committed to a database before `add` returns.
+    """A history whose records are committed to a database, of which this process runs one study.
 
-    See :func:`open_history` for arguments and errors.
+    What was measured or trained is committed before `add` returns; values that cost nothing (looked up in a table,
+    computed) wait for others for up to :data:`SOON` seconds. See :func:`open_history` for arguments and errors.
     """
 
     def __init__(
@@ -51,18 +74,55 @@ class DurableHistory(History):
         config: dict[str, Any],
         identities: Mapping[str, Identity],
         earlier: dict[str, Any] | None,
+        about: dict[str, Any] | None = None,
+        computed: Computed | None = None,
     ):
         super().__init__()
         self._database = Database(storage)
         self.storage = self.place = self._database.shown
         self.networks = self._database.networks
-        self._identities = dict(identities)
-        self._run = uuid4().hex
+        self._identities, self._computed = dict(identities), computed
+        self._deaths: dict[Key, int] = {}
+        self._begun: dict[Key, float] = {}
+        self._lock = threading.Lock()  # of what waits to be written, which the lease's thread writes too
+        self._waiting: list[dict[str, Any]] = []
+        self._waiting_since = 0.0
+        self._state_texts: dict[str, str] | None = None
+        self._stored_state: dict[str, StoredValue] = {}
+        self._told: dict[tuple[int, ...], None] = {}  # architectures whose computed values are not stored
+        self._untold: dict[tuple[int, ...], None] = {}  # the same, of the latest records, which nobody has seen yet
+        self._valued: set[tuple[int, ...]] = set()  # those whose computed values are stored
         self._database.create()
         self._id, self.study = self._database.within(
             lambda c: self._open(c, study, config, earlier), races=database.RACES
         )
-        self._deaths: dict[Key, int] = {}
+        self._closed = False
+        before = self._take_lease()
+        try:
+            self._begin_run(before, config, about)
+        except BaseException:
+            self._lease.release()
+            raise
+        self._lease.keep(_weakly(self))
+
+    def _take_lease(self) -> Holder | None:
+        """Run the study from now on; the process that did before and is gone."""
+        self._lease = Lease(self._database, self._id, f"study {self.study!r} in {self.storage}")
+        before = self._lease.take()
+        self._forget = weakref.finalize(self, self._lease.forget)
+        return before
+
+    def _reopen(self) -> None:
+        """Run the study once more, after `close`, as for a result that is verified later."""
+        if self._closed and self._lease.ended:
+            self._take_lease()
+            self._lease.keep(_weakly(self))
+
+    def _begin_run(self, before: Holder | None, config: dict[str, Any], about: dict[str, Any] | None) -> None:
+        """Read what there is, and bring it up to date; the lease is held."""
+        if before is not None and before.age > OLD:
+            self.notes.append(f"Took over study {self.study!r} from {before}.")
+        self._database.within(lambda c: self._bring_up_to_date(c, config, about))
         self._take_in()
         self._database.within(self._take_over)
         self._load()
@@ -87,8 +147,6 @@ class DurableHistory(History):
                 f"({_differences(json.loads(found.config), config)}); use those, or another study name"
             )
         if found is not None:
-            if json.loads(found.config) != config:
-                self._adopt(connection, found, config)
             return int(found.id), name
         made = connection.execute(sa.insert(STUDIES).values(name=name, config=json.dumps(config, sort_keys=True)))
         key = made.inserted_primary_key
@@ -100,6 +158,18 @@ class DurableHistory(History):
                 f"{_differences(json.loads(last.config), config)}."
             )
         return int(key[0]), name
+
+    def _bring_up_to_date(
+        self, connection: sa.Connection, config: dict[str, Any], about: dict[str, Any] | None
+    ) -> None:
+        self._lease.check(connection)
+        found = connection.execute(sa.select(STUDIES).where(STUDIES.c.id == self._id)).one()
+        if json.loads(found.config) != config:
+            self._adopt(connection, found, config)
+        text = None if about is None else json.dumps(about)
+        if text is not None and text != found.about:
+            connection.execute(sa.update(STUDIES).where(STUDIES.c.id == self._id).values(about=text))
+        move_state(connection, found)
 
     def _adopt(self, connection: sa.Connection, found: Any, config: dict[str, Any]) -> None:
         """Bring a study of an earlier version, which did not store the choices of its space, up to date."""
@@ -127,9 +197,9 @@ class DurableHistory(History):
 
         Failures are left out: here they may succeed.
         """
-        have = {_row_key(row) for row in connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id))}
-        taken: Counter[tuple[str, str]] = Counter()
-        edited: Counter[tuple[str, str]] = Counter()
+        self._lease.check(connection)
+        have: set[tuple[str, str, str, str]] | None = None
+        new = []
         for name, identity in self._identities.items():
             others = (
                 sa.select(RECORDS, STUDIES.c.name.label("evaluated_by"))
@@ -139,27 +209,37 @@ class DurableHistory(History):
                 .order_by(RECORDS.c.id)
             )
             for row in connection.execute(others).all():
-                at = _number_or_none(row.resolved)
+                at = number_or_none(row.resolved)
                 if not identity.has(at):
                     continue
+                if have is None:
+                    have = {_row_key(r) for r in connection.execute(_keys_of(self._id))}
                 values = {c.name: getattr(row, c.name) for c in RECORDS.columns if c.name != "id"}
                 values |= {"study": self._id, "objective": name, "fidelity": _fidelity_text(identity.recorded(at))}
                 values |= {"purpose": "search", "charged": 0, "origin": row.evaluated_by}
                 key = values["arch"], name, values["fidelity"], "search"
                 if key not in have:
                     have.add(key)
-                    connection.execute(sa.insert(RECORDS).values(**values))
-        rows = connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id)).all()
+                    new.append(values)
+        if new:
+            connection.execute(sa.insert(RECORDS), new)
+        taken: Counter[tuple[str, str]] = Counter()
+        edited: Counter[tuple[str, str]] = Counter()
+        kinds = (RECORDS.c.objective, RECORDS.c.version, RECORDS.c.origin, RECORDS.c.status)
+        mine = (RECORDS.c.study == self._id) & ((RECORDS.c.origin != "") | (RECORDS.c.version != ""))
+        counted = sa.select(*kinds, sa.func.count()).where(mine).group_by(*kinds).order_by(sa.func.min(RECORDS.c.id))
         mended = 0
-        for row in rows:
-            of = self._identities.get(row.objective)
-            changes = of.edited_since(row.version) if of is not None else []
-            if changes and row.status == "failed":  # perhaps it was edited to mend this
-                connection.execute(sa.delete(RECORDS).where(RECORDS.c.id == row.id))
-                mended += 1
+        for name, version, origin, status, count in connection.execute(counted).all():
+            of = self._identities.get(name)
+            changes = of.edited_since(version) if of is not None else []
+            if changes and status == "failed":  # perhaps it was edited to mend this
+                such = (RECORDS.c.objective == name) & (RECORDS.c.version == version) & (RECORDS.c.status == status)
+                connection.execute(sa.delete(RECORDS).where(mine & such & (RECORDS.c.origin == origin)))
+                mended += count
                 continue
-            taken[row.objective, row.origin] += bool(row.origin)
-            edited.update((row.objective, said) for said in changes)
+            taken[name, origin] += count if origin else 0
+            for said in changes:
+                edited[name, said] += count
         if mended:
             self.notes.append(
                 f"{mended} evaluation{'s' * (mended > 1)} that failed before the code was edited no longer count."
@@ -176,29 +256,23 @@ class DurableHistory(History):
             )
 
     def _load(self) -> None:
-        def read(connection: sa.Connection) -> tuple[str | None, Sequence[Any], Sequence[Any]]:
-            state = connection.execute(sa.select(STUDIES.c.state).where(STUDIES.c.id == self._id)).scalar_one()
-            rows = connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id).order_by(RECORDS.c.id))
-            found = rows.all()
+        def read(connection: sa.Connection) -> tuple[list[Record], Sequence[Any], list[str]]:
+            self._lease.check(connection)
+            self._stored_state = stored_state(connection, self._id)
+            # What a process began that does not run the study any more ended it, or was ended with it.
+            dead = (BEGUN.c.study == self._id) & (BEGUN.c.running == 1) & (BEGUN.c.run != self._lease.run)
+            connection.execute(sa.update(BEGUN).where(dead).values(running=0, deaths=BEGUN.c.deaths + 1))
             begun = connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
-            # What was begun by a process that is no more ended it, or was ended with it.
-            # A container gives every process the same number, and one process may open a study again.
-            dead = [
-                row.id
-                for row in begun
-                if row.running
-                and not (row.host == HOST and row.process != os.getpid() and is_running(row.process))
-                and row.run != self._run
-            ]
-            if dead:
-                died = sa.update(BEGUN).where(BEGUN.c.id.in_(dead))
-                connection.execute(died.values(running=0, deaths=BEGUN.c.deaths + 1))
-            return state, found, connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
+            known = sa.select(COMPUTED.c.arch).where(COMPUTED.c.study == self._id).distinct()
+            return records_of(connection, self._id), begun, list(connection.execute(known).scalars())
 
-        state, rows, begun = self._database.within(read)
-        self._state = json.loads(state) if state else None
-        self._keep(_record(row) for row in rows)
+        records, begun, computed = self._database.within(read)
+        self._state = {name: value.content for name, value in self._stored_state.items()} or None
+        self._keep(records)
         self._deaths = {_key(row): row.deaths for row in begun}
+        if self._computed is not None:
+            self._valued = {arch_of(text) for text in computed}
+            self._see_computed(records)
 
     def _bury(self) -> None:
         """Fail what ended its process again and again; its record has no value, and the reason."""
@@ -215,55 +289,175 @@ class DurableHistory(History):
     # ---- writing
 
     def begin(self, evaluations: Sequence[Key]) -> None:
-        by = {"running": 1, "host": HOST, "process": os.getpid(), "run": self._run}
+        self._reopen()
+        by = {"running": 1, "host": socket.gethostname(), "process": os.getpid(), "run": self._lease.run}
+        tries = 0
 
         def note(connection: sa.Connection) -> None:
+            nonlocal tries
+            tries += 1
+            self._lease.check(connection)
             for key in evaluations:
-                known = connection.execute(sa.update(BEGUN).where(*self._is_begun(key)).values(**by))
-                if not known.rowcount:
-                    connection.execute(sa.insert(BEGUN).values(**self._columns(key), **by, deaths=0))
+                fresh = key not in self._begun and key not in self._deaths and tries == 1
+                if not fresh:
+                    known = connection.execute(sa.update(BEGUN).where(*self._is_begun(key)).values(**by))
+                    fresh = not known.rowcount
+                if fresh:
+                    connection.execute(sa.insert(BEGUN), [{**self._columns(key), **by, "deaths": 0}])
 
-        self._database.within(note, outage=database.OUTAGE)
+        # A power cut may take this note along: no evaluation is to blame for that.
+        self._database.within(note, outage=database.OUTAGE, flushed=False)
+        self._begun |= dict.fromkeys(evaluations, time.monotonic())
 
     def abandon(self) -> None:
-        mine = (BEGUN.c.study == self._id) & (BEGUN.c.running == 1)
+        mine = (BEGUN.c.study == self._id) & (BEGUN.c.running == 1) & (BEGUN.c.run == self._lease.run)
 
         def give_up(connection: sa.Connection) -> None:
             connection.execute(sa.delete(BEGUN).where(mine, BEGUN.c.deaths == 0))
             connection.execute(sa.update(BEGUN).where(mine).values(running=0))
 
-        with suppress(StorageError):  # the run is ending; at worst one death too many is counted
+        try:
+            self.flush()
+        except StorageError as error:  # the run is ending with an error of its own
+            warnings.warn(str(error), stacklevel=2)
+        with suppress(StorageError):  # at worst one death too many is counted
             self._database.within(give_up)
+        self._begun.clear()
+        self._close_again()
 
     def is_suspect(self, evaluation: Key) -> bool:
         return self._deaths.get(evaluation, 0) > 0
 
+    def running(self) -> dict[Key, float]:
+        """Evaluations that this process began and has not recorded, and for how many seconds they have been going on.
+
+        Of values that are measured or trained; what is looked up or computed is not noted.
+        """
+        now = time.monotonic()
+        return {key: now - since for key, since in list(self._begun.items())}
+
     def _store(self, records: Sequence[Record], state: dict[str, Any] | None) -> None:
+        self._reopen()
+        # As a text: what a searcher hands over it may change before it is written.
+        texts = None if state is None else {name: json.dumps(value) for name, value in state.items()}
         rows = [self._row(record) for record in records]
+        now = time.monotonic()
+        with self._lock:
+            self._see_computed(records)
+            self._waiting_since = self._waiting_since if self._waiting else now
+            self._waiting += rows
+            self._state_texts = self._state_texts if texts is None else texts
+            cheap = all(record.kind != "measured" for record in records)
+            if cheap and len(self._waiting) < MOST_WAITING and now - self._waiting_since < SOON:
+                self._lease.wake()
+            else:
+                took = [now - self._begun.get(record.key, -math.inf) for record in records]
+                self._write(database.OUTAGE, flushed=not cheap and max(took, default=0.0) > EXPENSIVE)
+        for record in records:
+            self._begun.pop(record.key, None)
+        self._close_again()
+
+    def _close_again(self) -> None:
+        if self._closed and not self._begun:
+            self.close()
+
+    def flush(self) -> None:
+        with self._lock:
+            self._see_computed(())
+            self._write(database.OUTAGE)
+
+    def _flush_soon(self) -> float | None:
+        """Of the lease's thread: write what has waited long enough; seconds until the rest will have."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            left = self._waiting_since + SOON - time.monotonic()
+            if left > 0:
+                return left
+            with suppress(StorageError):  # the next record, or the end, meets the same and says it
+                self._write(None, flushed=False)
+            return SOON if self._waiting else None
+
+    def _write(self, outage: float | None, flushed: bool = True) -> None:
+        """Write what waits, all or none.
+
+        Args:
+            outage, flushed: as of :meth:`Database.within`; without an outage to wait for, what cannot be written waits
+                on, else it is kept in a file.
+        """
+        rows, texts = list(self._waiting), self._state_texts
+        if not rows and texts is None and not self._told:
+            return
+        computed = self._computed_rows() if outage is not None else []
+        stored: dict[str, StoredValue] = {}
+        tries = 0
 
         def write(connection: sa.Connection) -> None:
-            for record, row in zip(records, rows, strict=True):
-                connection.execute(sa.insert(RECORDS).values(study=self._id, **row))
-                connection.execute(sa.delete(BEGUN).where(*self._is_begun(record.key)))
-            if state is not None:
-                connection.execute(sa.update(STUDIES).where(STUDIES.c.id == self._id).values(state=json.dumps(state)))
+            nonlocal stored, tries
+            tries += 1
+            self._lease.check(connection)
+            stored = self._stored_state
+            if tries > 1:  # a connection was lost, perhaps with no more than the answer that all is done
+                stored = stored_state(connection, self._id)
+                if rows and connection.execute(_keys_of(self._id, rows[0])).first() is not None:
+                    return
+                mine = COMPUTED.c.study == self._id
+                for row in computed:
+                    connection.execute(sa.delete(COMPUTED).where(mine, COMPUTED.c.arch == row["arch"]))
+            if rows:
+                connection.execute(sa.insert(RECORDS), rows)
+            ended = [row for row in rows if (key := _key_of(row)) in self._begun or key in self._deaths]
+            if ended:
+                connection.execute(END, [{f"of_{name}": row[name] for name in KEY} for row in ended])
+            if texts is not None:
+                stored = write_state(connection, self._id, stored, texts)
+            if computed:
+                connection.execute(sa.insert(COMPUTED), computed)
 
         try:
-            self._database.within(write, outage=database.OUTAGE)
+            self._database.within(write, outage=outage, flushed=flushed)
         except IntegrityError as error:
             raise StorageError(
-                f"another run is writing to study {self.study!r} in {self.storage}; wait for it or use another name"
+                f"another program is writing to study {self.study!r} in {self.storage}; stop it, or use another name"
             ) from error
         except StorageError as error:
+            if outage is None:
+                raise
+            self._waiting, self._state_texts = [], None
+            if not rows:
+                raise
             where = self._spill(rows)
-            raise StorageError(
+            raise type(error)(
                 f"{error}; {len(rows)} finished evaluation{'s' * (len(rows) > 1)} kept in {where}, which the next "
                 "start takes in"
             ) from error
+        self._waiting, self._state_texts, self._stored_state = [], None, stored
+        if outage is not None:
+            self._valued |= {arch_of(row["arch"]) for row in computed}
+            self._told = {}
+
+    def _see_computed(self, records: Sequence[Record]) -> None:
+        """Architectures of earlier records are known to the searcher by now, and their computed values with them."""
+        if self._computed is not None:
+            self._told |= self._untold
+            self._untold = {record.arch: None for record in records if record.arch not in self._valued}
+
+    def _computed_rows(self) -> list[dict[str, Any]]:
+        if self._computed is None or not self._told:
+            return []
+        archs = list(self._told)
+        columns = self._computed(np.array(archs, dtype=np.int64))
+        return [
+            {"study": self._id, "arch": _arch_text(arch), "objective": name, "value": _null(float(value))}
+            for name, values in columns.items()
+            for arch, value in zip(archs, values, strict=True)
+            if math.isfinite(value)
+        ]
 
     def _row(self, record: Record) -> dict[str, Any]:
         identity = self._identities.get(record.objective, Identity(""))
         return {
+            "study": self._id,
             "arch": _arch_text(record.arch),
             "objective": record.objective,
             "fidelity": _fidelity_text(record.fidelity),
@@ -296,7 +490,7 @@ class DurableHistory(History):
 
     def _spill(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Keep rows in a file beside the database, or in the folder for temporary files where that is full too."""
-        lines = "".join(json.dumps({"study": self.study, **row}) + "\n" for row in rows)
+        lines = "".join(json.dumps({**row, "study": self.study}) + "\n" for row in rows)
         for path in self._database.spill_files:
             try:
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -321,12 +515,12 @@ class DurableHistory(History):
                 continue
 
             def insert(connection: sa.Connection, mine: list[dict[str, Any]] = mine) -> int:
-                have = connection.execute(sa.select(RECORDS).where(RECORDS.c.study == self._id)).all()
-                keys = {_row_key(row) for row in have}
+                self._lease.check(connection)
+                keys = {_row_key(row) for row in connection.execute(_keys_of(self._id))}
                 fresh = [r for r in mine if (r["arch"], r["objective"], r["fidelity"], r["purpose"]) not in keys]
                 for row in fresh:
-                    connection.execute(sa.insert(RECORDS).values(**row))
-                    connection.execute(sa.delete(BEGUN).where(*(BEGUN.c[name] == row[name] for name in KEY)))
+                    connection.execute(sa.insert(RECORDS), [row])
+                    connection.execute(END, [{f"of_{name}": row[name] for name in KEY}])
                 return len(fresh)
 
             count = self._database.within(insert)
@@ -342,108 +536,105 @@ class DurableHistory(History):
         return row["evaluation"] == ("" if identity is None else identity.digest)
 
     def close(self) -> None:
-        self._database.close()
+        if os.getpid() != self._lease.process:  # a process that a user's function forked off: all this is its parent's
+            return
+        self._closed = True
+        if self._lease.ended:
+            return
+        try:
+            self.flush()
+        finally:
+            self._lease.release()
+            self._database.close()
 
 
-# ---- the studies of a database
+def _weakly(history: DurableHistory) -> Callable[[], float | None]:
+    """Its `_flush_soon` for the lease's thread, which is not to keep it from being collected."""
+    found = weakref.ref(history)
+
+    def soon() -> float | None:
+        history = found()
+        return None if history is None else history._flush_soon()
+
+    return soon
 
 
-class StudyFacts(NamedTuple):
-    """One study of a database.
+# ---- the state of a study
+
+
+class StoredValue(NamedTuple):
+    """One value of a study's state as the database has it.
 
     Args:
-        name: of the study.
-        identity: see `nastk.identity`.
-        evaluations: by objective, its own, failures included.
-        failures: by objective and reason.
+        parts: rows that it takes; more than one where it is a list that grew.
+        text: the whole, JSON.
     """
 
-    name: str
-    identity: dict[str, Any]
-    evaluations: dict[str, int]
-    failures: dict[tuple[str, str], int]
+    parts: int
+    text: str
+
+    @property
+    def content(self) -> Any:
+        return json.loads(self.text)
 
 
-def studies(storage: str | os.PathLike[str]) -> list[StudyFacts]:
-    """The studies of a database, in the order in which they were begun.
-
-    Raises:
-        StorageError: no such database, or it cannot be read.
-    """
-    found = _existing(storage)
-
-    def read(connection: sa.Connection) -> list[StudyFacts]:
-        facts = []
-        for row in connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all():
-            mine = (RECORDS.c.study == row.id) & (RECORDS.c.origin == "")
-            records = connection.execute(sa.select(RECORDS).where(mine)).all()
-            failures = Counter((r.objective, r.reason) for r in records if r.status == "failed")
-            counts = Counter(r.objective for r in records if r.purpose == "search")
-            facts.append(StudyFacts(row.name, json.loads(row.config), dict(counts), dict(failures)))
-        return facts
-
-    try:
-        return found.within(read)
-    finally:
-        found.close()
+OF_STATE = (STATES.c.study == sa.bindparam("of_study"), STATES.c.name == sa.bindparam("of_name"))
+REPLACE = sa.update(STATES).where(*OF_STATE).values(value=sa.bindparam("value"))
 
 
-def find_study(storage: str | os.PathLike[str], study: str) -> StudyFacts:
-    """One study of a database; errors as of :func:`studies`.
+def stored_state(connection: sa.Connection, study: int) -> dict[str, StoredValue]:
+    """The state of a study by name, as it was last written."""
+    query = sa.select(STATES).where(STATES.c.study == study).order_by(STATES.c.name, STATES.c.part)
+    parts: dict[str, list[str]] = {}
+    for row in connection.execute(query).all():
+        parts.setdefault(row.name, []).append(row.value)
+    return {
+        name: StoredValue(len(texts), texts[0] if len(texts) == 1 else f"[{', '.join(t[1:-1] for t in texts)}]")
+        for name, texts in parts.items()
+    }
 
-    Raises:
-        UnknownName: no such study.
-    """
-    found = {facts.name: facts for facts in studies(storage)}
-    if study not in found:
-        raise UnknownName("study", study, found)
-    return found[study]
 
+def write_state(
+    connection: sa.Connection, study: int, stored: Mapping[str, StoredValue], texts: Mapping[str, str]
+) -> dict[str, StoredValue]:
+    """Write what differs from what is stored; of a list that grew, only what is new.
 
-def retry(storage: str | os.PathLike[str], study: str) -> int:
-    """Forget the failed evaluations of a study, and propose them again at its next run.
+    Args:
+        texts: the state, JSON by name.
 
     Returns:
-        How many there were.
-
-    Raises:
-        UnknownName: no such study.
-        StorageError: no such database, or it cannot be used.
+        What is stored now.
     """
-    found = _existing(storage)
-
-    def forget(connection: sa.Connection) -> int:
-        names = {row.name: row for row in connection.execute(sa.select(STUDIES)).all()}
-        if study not in names:
-            raise UnknownName("study", study, names)
-        row = names[study]
-        failed = (RECORDS.c.study == row.id) & (RECORDS.c.status == "failed")
-        records = connection.execute(sa.select(RECORDS).where(failed).order_by(RECORDS.c.id)).all()
-        state = json.loads(row.state) if row.state else {}
-        skipped = {tuple(arch): names for arch, names in state.pop("skipped", [])}
-        again = []
-        for r in records:
-            if r.purpose == "search":
-                arch = [int(v) for v in r.arch.split(",")]
-                again.append([arch, [r.objective, *skipped.get(tuple(arch), ())], _number_or_none(r.fidelity)])
-        state["retry"] = again + state.get("retry", [])
-        connection.execute(sa.delete(RECORDS).where(failed))
-        connection.execute(sa.delete(BEGUN).where(BEGUN.c.study == row.id))
-        connection.execute(sa.update(STUDIES).where(STUDIES.c.id == row.id).values(state=json.dumps(state)))
-        return len(records)
-
-    try:
-        return found.within(forget)
-    finally:
-        found.close()
+    now = {}
+    for name, text in texts.items():
+        before = stored.get(name)
+        of = {"of_study": study, "of_name": name}
+        row = {"study": study, "name": name}
+        if before is None:
+            connection.execute(sa.insert(STATES), [{**row, "part": 0, "value": text}])
+            now[name] = StoredValue(1, text)
+        elif before.text == text:
+            now[name] = before
+        elif before.text.startswith("[") and before.text != "[]" and text.startswith(f"{before.text[:-1]}, "):
+            fresh = f"[{text[len(before.text) + 1 :]}"
+            connection.execute(sa.insert(STATES), [{**row, "part": before.parts, "value": fresh}])
+            now[name] = StoredValue(before.parts + 1, text)
+        else:
+            if before.parts > 1:
+                connection.execute(sa.delete(STATES).where(*OF_STATE, STATES.c.part > 0), of)
+            connection.execute(REPLACE, [{**of, "value": text}])
+            now[name] = StoredValue(1, text)
+    for name in stored.keys() - texts.keys():
+        connection.execute(sa.delete(STATES).where(*OF_STATE), {"of_study": study, "of_name": name})
+    return now
 
 
-def _existing(storage: str | os.PathLike[str]) -> Database:
-    found = Database(storage)
-    if found.file is not None and not found.file.is_file():
-        raise StorageError(f"no database {found.shown}")
-    found.create()
-    return found
+def move_state(connection: sa.Connection, found: Any) -> None:
+    """Bring the state of a study (its row) that an earlier version wrote to where it is now."""
+    if found.state:
+        texts = {name: json.dumps(value) for name, value in json.loads(found.state).items()}
+        write_state(connection, found.id, stored_state(connection, found.id), texts)
+        connection.execute(sa.update(STUDIES).where(STUDIES.c.id == found.id).values(state=None))
 
 
 # ---- texts and rows
@@ -517,16 +708,51 @@ def _read_spilled(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+FIELDS = (
+    "arch", "objective", "value", "std", "cost", "fidelity", "source", "status", "reason", "purpose", "time", "kind",
+    "attempts", "charged", "origin",
+)  # fmt: skip
+"""Columns of a record, in the order of :class:`Record`'s fields."""
+
+
+def records_of(connection: sa.Connection, study: int) -> list[Record]:
+    """The records of a study, oldest first."""
+    query = sa.select(*(RECORDS.c[name] for name in FIELDS)).where(RECORDS.c.study == study).order_by(RECORDS.c.id)
+    return [_record(row) for row in connection.execute(query)]
+
+
 def _record(row: Any) -> Record:
+    """A record from the columns :data:`FIELDS`; equal texts are one object, of which a long history has many."""
+    arch, objective, value, std, cost, fidelity, source, status, reason, purpose, when, kind, attempts, charged, by = (
+        row
+    )
+    # The kind as recorded; in databases older than the column, by the source.
+    kind = kind or ("table" if source.startswith("table") else "measured")
+    one: Callable[[Any], Any] = sys.intern
     return Record(
-        tuple(int(v) for v in row.arch.split(",")), row.objective, _number(row.value), _number(row.std),
-        _number(row.cost), _number_or_none(row.fidelity), row.source, row.status, row.reason, row.purpose, row.time,
-        _kind(row), row.attempts, bool(row.charged), row.origin,
+        arch_of(arch), one(objective), _number(value), _number(std), _number(cost), number_or_none(fidelity),
+        one(source), one(status), one(reason), one(purpose), when, one(kind), attempts, bool(charged), one(by),
     )  # fmt: skip
 
 
+def arch_of(text: str) -> tuple[int, ...]:
+    """An architecture as the database has it."""
+    return tuple(map(int, text.split(",")))
+
+
 def _key(row: Any) -> Key:
-    return tuple(int(v) for v in row.arch.split(",")), row.objective, _number_or_none(row.fidelity), row.purpose
+    return arch_of(row.arch), row.objective, number_or_none(row.fidelity), row.purpose
+
+
+def _key_of(row: Mapping[str, Any]) -> Key:
+    """The key of a row that is going to be inserted."""
+    return arch_of(row["arch"]), row["objective"], number_or_none(row["fidelity"]), row["purpose"]
+
+
+def _keys_of(study: int, row: Mapping[str, Any] | None = None) -> sa.Select[Any]:
+    """Keys of the records of a study, or the one of this row."""
+    found = sa.select(*(RECORDS.c[name] for name in KEY[1:])).where(RECORDS.c.study == study)
+    return found if row is None else found.where(*(RECORDS.c[name] == row[name] for name in KEY[1:]))
 
 
 def _row_key(row: Any) -> tuple[str, str, str, str]:
@@ -534,24 +760,24 @@ def _row_key(row: Any) -> tuple[str, str, str, str]:
 
 
 def _arch_text(arch: Sequence[int]) -> str:
-    return ",".join(str(v) for v in arch)
+    return ",".join(map(str, arch))
 
 
 def _fidelity_text(fidelity: float | None) -> str:
     return "" if fidelity is None else repr(float(fidelity))
 
 
-def _number_or_none(text: str) -> float | None:
+def number_or_none(text: str) -> float | None:
+    """A fidelity as the database has it."""
     return float(text) if text else None
 
 
-def _kind(row: Any) -> Kind:
-    """The kind as recorded; in databases older than the column, by the source."""
-    return row.kind or ("table" if row.source.startswith("table") else "measured")
-
-
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return NAN if value is None else value
+
+
+NAN = float("nan")
+"""One object for all values that are unknown."""
 
 
 def _null(value: float) -> float | None:
@@ -564,8 +790,11 @@ def open_history(
     config: dict[str, Any] | None = None,
     identities: Mapping[str, Identity] | None = None,
     earlier: dict[str, Any] | None = None,
+    about: dict[str, Any] | None = None,
+    computed: Computed | None = None,
 ) -> History:
-    """A history in memory (no `storage`), or durable in a database.
+    """A history in memory (no `storage`), or durable in a database, where this process alone runs the study from now on
+    until the history is closed.
 
     Args:
         storage: SQLAlchemy URL, such as ``sqlite:///run.db``, or the path of a SQLite file.
@@ -574,16 +803,22 @@ def open_history(
             the same one. The budget is no part of it.
         identities: of the evaluations of each objective; what other studies evaluated with an equal one is taken over.
         earlier: the identity by which a study is known that an earlier version of nastk began.
+        about: what those that look at the study should know of it, JSON-able: its objectives (`nastk.studies.Goal`) as
+            "goals", and its "budget".
+        computed: values of the objectives that have no records, which are kept for those that look at the study.
 
     Raises:
         InvalidValue: the named study exists with another configuration, or the configuration is no JSON.
+        StudyHeld: another process runs the study.
         StorageError: the database cannot be opened, read or written.
     """
     if storage is None:
         return History()
+    if study is not None and not study.isprintable():
+        raise InvalidValue(f"a study cannot be called {study!r}: the name has characters that are not printed")
     try:
         plain = json.loads(json.dumps(config or {}, sort_keys=True))
     except (TypeError, ValueError) as error:
         raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
     before = None if earlier is None else json.loads(json.dumps(earlier))
-    return DurableHistory(storage, study, plain, identities or {}, before)
+    return DurableHistory(storage, study, plain, identities or {}, before, about, computed)

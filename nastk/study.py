@@ -133,6 +133,7 @@ class Study:
                     self._run_inline()
                 else:
                     self._run_parallel(self.executor)
+                self.history.flush()
             except BaseException as error:
                 if not isinstance(error.__cause__, BrokenExecutor):  # a worker's end is its evaluation's doing
                     self.history.abandon()

@@ -26,6 +26,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker, which the librar
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from postgres import Server, programs
 
 from nastk.data import tables
 from nastk.data.fetch import Store
@@ -101,6 +102,30 @@ def _state() -> dict[str, object]:
             "torch deterministic": torch.are_deterministic_algorithms_enabled(),
         }
     return state
+
+
+# ---- databases
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server, where its programs and the driver are installed."""
+    pytest.importorskip("psycopg", reason="needs the extra postgres")
+    bin = programs()
+    if bin is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    server = Server(bin)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of each kind that is supported."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/run.db"
+    server: Server = request.getfixturevalue("postgres")
+    return server.fresh()
 
 
 # ---- the real tables

@@ -17,22 +17,27 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from effort import HANGS
+from postgres import Server
 from toy import Toy
 
-from nastk.database import without_password
-from nastk.errors import InvalidValue, StorageError, UnknownName
+from nastk.database import _postgres_driver, without_password
+from nastk.errors import InvalidValue, StorageError, StudyHeld, UnknownName
 from nastk.evaluation import Identity, Record
 from nastk.history import History
 from nastk.parallel import Uninterrupted
-from nastk.storage import open_history, retry, studies
+from nastk.storage import open_history
+from nastk.studies import retry, studies
 
 FULL = Record((0, 1, 2, 0), "latency", 3.25, 0.125, 1.5, 108.0, "measured on x", time=5.0)
 FAILED = Record((1, 1, 2, 0), "latency", math.nan, status="failed", reason="no GPU", time=6.0)
 VERIFIED = Record((0, 1, 2, 0), "latency", 3.5, fidelity=108.0, purpose="verify", time=7.0)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    if request.param == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        return server.fresh()
     return None if request.param == "memory" else f"sqlite:///{tmp_path}/run.db"
 
 
@@ -85,6 +90,7 @@ def test_nothing_is_recorded_twice_and_a_batch_is_all_or_none(storage: str | Non
         history.add([FAILED, FAILED])
     assert len(history) == 1
     assert history.state() == {"asks": 1}
+    history.close()
     if storage is not None:
         assert len(open_history(storage)) == 1
 
@@ -101,17 +107,17 @@ def test_the_frame_has_texts_for_architectures(storage: str | None) -> None:
 # ---- databases
 
 
-def test_one_database_holds_many_studies(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
+def test_one_database_holds_many_studies(url: str) -> None:
     first, second = open_history(url, "first", {"seed": 0}), open_history(url, "second", {"seed": 1})
     first.add([FULL])
     second.add([FULL, FAILED])
+    first.close()
+    second.close()
     assert len(open_history(url, "first", {"seed": 0})) == 1
     assert len(open_history(url, "second", {"seed": 1})) == 2
 
 
-def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
+def test_another_configuration_is_refused_with_what_differs(url: str) -> None:
     open_history(url, config={"seed": 0, "space": "toy", "goals": (1, 2)})
     open_history(url, config={"space": "toy", "goals": [1, 2], "seed": 0})
     with pytest.raises(InvalidValue) as raised:
@@ -125,16 +131,6 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> N
 def test_a_configuration_that_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="JSON"):
         open_history(f"sqlite:///{tmp_path}/run.db", config={"space": Toy()})
-
-
-def test_two_writers_of_one_study_do_not_pay_twice(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
-    one, other = open_history(url), open_history(url)
-    one.add([FULL])
-    with pytest.raises(StorageError, match="another run is writing") as raised:
-        other.add([FULL])
-    one_line(raised)
-    assert len(other) == 0
 
 
 @pytest.mark.parametrize("url", ["run.db", "", "sqlite:run.db", "nosuch:///x", "://", "sqlite3:///x.db"])
@@ -191,6 +187,7 @@ def test_a_locked_database_is_one_line_and_loses_nothing(tmp_path: Path, monkeyp
     assert len(history) == 0
     other.execute("ROLLBACK")
     other.close()
+    history.close()
     again = open_history(f"sqlite:///{tmp_path}/run.db")
     assert [r.key for r in again.records()] == [FULL.key]
     assert again.notes == [f"Took in 1 evaluation from {tmp_path}/run.db.unsaved.jsonl."]
@@ -216,21 +213,22 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_evaluated(tmp_path: Path, mo
     with pytest.raises(StorageError, match="full") as raised:
         fill()
     one_line(raised)
+    history.close()
     again = open_history(url)
     assert len(again) == len(history) + 1, "the evaluation that the disk had no room for is taken in"
     assert again.state() == history.state()
 
 
-def test_a_kill_right_after_add_loses_nothing(tmp_path: Path) -> None:
+def test_a_kill_right_after_add_loses_nothing(url: str) -> None:
     code = (
         "import os, signal\nfrom nastk.evaluation import Record\nfrom nastk.storage import open_history\n"
-        f"history = open_history('sqlite:///{tmp_path}/run.db')\n"
+        f"history = open_history({url!r})\n"
         "for i in range(5):\n    history.add([Record((i,), 'latency', 1.0)], {'asks': i})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), timeout=HANGS, check=False)
     assert done.returncode == -9
-    history = open_history(f"sqlite:///{tmp_path}/run.db")
+    history = open_history(url)
     assert [r.arch for r in history.records()] == [(i,) for i in range(5)]
     assert history.state() == {"asks": 4}
 
@@ -249,6 +247,7 @@ def test_a_short_outage_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
         history.add([FULL])
     release.join()
     other.close()
+    history.close()
     assert [r.key for r in open_history(f"sqlite:///{tmp_path}/run.db").records()] == [FULL.key]
 
 
@@ -275,6 +274,7 @@ def test_ctrl_c_ends_the_wait_and_keeps_the_record(tmp_path: Path, monkeypatch: 
     with pytest.warns(UserWarning, match="trying again"), pytest.raises(KeyboardInterrupt):
         record()
     other.close()
+    history.close()
     assert [r.key for r in open_history(f"sqlite:///{tmp_path}/run.db").records()] == [FULL.key]
 
 
@@ -291,6 +291,8 @@ def test_records_of_an_outage_are_taken_in_once_and_by_their_study_alone(
         with pytest.raises(StorageError, match=r"1 finished evaluation kept in .*run\.db\.unsaved\.jsonl"):
             history.add([FULL])
     other.close()
+    one.close()
+    two.close()
     assert len(open_history(url, "one")) == 1
     assert (tmp_path / "run.db.unsaved.jsonl").exists(), "the other study's record is still there"
     assert len(open_history(url, "two")) == 1
@@ -311,13 +313,12 @@ def test_a_damaged_file_of_unsaved_records_is_one_line_and_stays(tmp_path: Path,
 # ---- evaluations that end their process
 
 
-def dying(tmp_path: Path, keys: list[Any]) -> History:
+def dying(url: str, keys: list[Any]) -> History:
     """What a study finds after a process that began these evaluations was killed."""
     code = (
         "import os, sys\nfrom nastk.storage import open_history\n"
         "open_history(sys.argv[1]).begin(eval(sys.argv[2]))\nos._exit(137)\n"
     )
-    url = f"sqlite:///{tmp_path}/run.db"
     done = subprocess.run([sys.executable, "-c", code, url, repr(keys)], timeout=HANGS, check=False)
     assert done.returncode == 137
     return open_history(url)
@@ -327,40 +328,41 @@ KEY = ((0, 1), "accuracy", None, "search")
 OTHER = ((1, 1), "accuracy", None, "search")
 
 
-def test_the_second_death_during_an_evaluation_fails_it(tmp_path: Path) -> None:
-    once = dying(tmp_path, [KEY, OTHER])
+def test_the_second_death_during_an_evaluation_fails_it(url: str) -> None:
+    once = dying(url, [KEY, OTHER])
     assert once.is_suspect(KEY)
     assert once.is_suspect(OTHER)
     once.add([Record(OTHER[0], "accuracy", 1.0)])
-    twice = dying(tmp_path, [KEY])
+    once.close()
+    twice = dying(url, [KEY])
     (record,) = [r for r in twice.records() if r.status == "failed"]
     assert record.key == KEY
     assert record.reason == "the process ended 2 times during this evaluation (out of memory? killed?)"
     assert not record.charged
-    again = open_history(f"sqlite:///{tmp_path}/run.db")
+    twice.close()
+    again = open_history(url)
     assert not again.is_suspect(OTHER)
     assert len(again) == 2
 
 
-def test_an_evaluation_of_a_process_that_is_still_there_is_no_suspect(tmp_path: Path) -> None:
+def test_an_evaluation_of_a_process_is_a_suspect_only_when_that_is_gone(url: str) -> None:
     code = (
         "import sys\nfrom nastk.storage import open_history\n"
         "open_history(sys.argv[1]).begin(eval(sys.argv[2]))\nprint('begun', flush=True)\nsys.stdin.read()\n"
     )
-    url = f"sqlite:///{tmp_path}/run.db"
     with subprocess.Popen(
         [sys.executable, "-c", code, url, repr([KEY])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        assert not open_history(url).is_suspect(KEY)
+        with pytest.raises(StudyHeld, match=f"is being run by process {process.pid} on "):
+            open_history(url)
         process.kill()
     assert open_history(url).is_suspect(KEY)
 
 
-def test_a_process_number_that_comes_again_is_another_process(tmp_path: Path) -> None:
+def test_a_process_number_that_comes_again_is_another_process(url: str) -> None:
     """As in a container, where every run has the number 1, and where a worker ended and the process goes on."""
-    url = f"sqlite:///{tmp_path}/run.db"
     open_history(url).begin([KEY])
     assert open_history(url).is_suspect(KEY)
 
@@ -382,11 +384,12 @@ def test_unsaved_records_of_another_study_of_the_same_name_are_left_alone(
     assert (tmp_path / "run.db.unsaved.jsonl").exists()
 
 
-def test_an_abandoned_evaluation_is_no_suspect(tmp_path: Path) -> None:
-    history = open_history(f"sqlite:///{tmp_path}/run.db")
+def test_an_abandoned_evaluation_is_no_suspect(url: str) -> None:
+    history = open_history(url)
     history.begin([KEY])
     history.abandon()
-    assert not open_history(f"sqlite:///{tmp_path}/run.db").is_suspect(KEY)
+    history.close()
+    assert not open_history(url).is_suspect(KEY)
 
 
 # ---- opening
@@ -429,6 +432,30 @@ def test_no_message_has_a_password(tmp_path: Path) -> None:
         assert without_password(f"nastk --storage {url} --seed 1").endswith("--seed 1")
 
 
+@pytest.mark.parametrize(
+    ("installed", "driver"),
+    [({"psycopg"}, "psycopg"), ({"psycopg2"}, "psycopg2"), ({"psycopg", "psycopg2"}, "psycopg")],
+)
+def test_a_plain_url_of_postgresql_takes_the_driver_that_is_there(
+    installed: set[str], driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nastk.database.find_spec", lambda name: object() if name in installed else None)
+    assert _postgres_driver("postgresql://x") == f"postgresql+{driver}"
+
+
+def test_without_a_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nastk.database.find_spec", lambda name: None)
+    with pytest.raises(StorageError, match=r"needs the package psycopg: pip install 'nastk\[postgres\]'") as raised:
+        open_history("postgresql://me:secret@localhost:1/db")
+    assert "secret" not in one_line(raised)
+
+
+def test_a_name_that_cannot_be_printed_is_no_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="not printed"):
+        open_history(tmp_path / "run.db", "\udcff")
+    assert not list(tmp_path.iterdir())
+
+
 OPEN = """
 import sys
 from nastk.storage import open_history
@@ -442,8 +469,7 @@ for i in range(10):
 """
 
 
-def test_studies_that_are_opened_at_once_in_a_fresh_file_do_not_disturb_each_other(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
+def test_studies_that_are_opened_at_once_in_a_fresh_database_do_not_disturb_each_other(url: str) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", OPEN, url, f"study {i}"],
@@ -464,21 +490,33 @@ def test_studies_that_are_opened_at_once_in_a_fresh_file_do_not_disturb_each_oth
     assert [len(open_history(url, f"study {i}", {"seed": 0})) for i in range(4)] == [10] * 4
 
 
-def test_one_study_opened_at_once_is_one_study(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
+def test_one_study_opened_at_once_is_one_study(url: str) -> None:
+
+    def opened(_: int) -> str:
+        try:
+            history = open_history(url, None, {"seed": 0})
+        except StudyHeld as error:
+            return str(error)
+        histories.append(history)
+        return "opened"
+
+    histories: list[History] = []
     with ThreadPoolExecutor(4) as pool:
-        histories = list(pool.map(lambda _: open_history(url, None, {"seed": 0}), range(4)))
-    assert {h.study for h in histories} == {"nastk"}  # type: ignore[attr-defined]
-    assert len(studies(url)) == 1
+        said = list(pool.map(opened, range(4)))
+    assert said.count("opened") == 1, said
+    assert all("study 'nastk'" in text and "is being run by process" in text for text in said if text != "opened")
+    assert [facts.name for facts in studies(url)] == ["nastk"]
 
 
 # ---- the studies of a storage
 
 
-def test_failed_evaluations_are_forgotten_and_proposed_again(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/run.db"
+def test_failed_evaluations_are_forgotten_and_proposed_again(url: str) -> None:
     history = open_history(url)
     history.add([FULL, FAILED], {"asks": 3, "open": [[[0, 1, 2, 2], ["latency"], None]]})
+    with pytest.raises(StudyHeld, match="cannot change study 'nastk': it is being run by process"):
+        retry(url, "nastk")
+    history.close()
     assert [(f.name, f.evaluations, sum(f.failures.values())) for f in studies(url)] == [("nastk", {"latency": 2}, 1)]
     assert retry(url, "nastk") == 1
     again = open_history(url)
@@ -488,6 +526,7 @@ def test_failed_evaluations_are_forgotten_and_proposed_again(tmp_path: Path) -> 
     assert state["retry"] == [[list(FAILED.arch), ["latency"], FAILED.fidelity]]
     assert state["open"] == [[[0, 1, 2, 2], ["latency"], None]]
     assert state["asks"] == 3
+    again.close()
     assert retry(url, "nastk") == 0
     with pytest.raises(UnknownName, match="nastk"):
         retry(url, "nastq")

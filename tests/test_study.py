@@ -692,7 +692,7 @@ def test_failures_are_replaced_in_parallel_too() -> None:
 
 
 def test_what_was_skipped_after_a_failure_is_evaluated_when_it_is_tried_again(tmp_path: Path) -> None:
-    from nastk.storage import retry
+    from nastk.studies import retry
 
     def sometimes(archs: Archs) -> Any:
         if (tmp_path / "no GPU").exists() and archs[0, 0] == 0:

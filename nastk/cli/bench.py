@@ -179,6 +179,43 @@ def workers(
     show(shown, title=title)
 
 
+@app.command("storage")
+def storage(
+    records: Annotated[int, count("--records", "Of the study.")] = 100_000,
+    url: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="A database for them; by default a new file, removed again."),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """What a history in a database costs: processor time to write and to open it, and memory."""
+    from nastk.bench.storage import WAYS, run
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    check_outputs([json_file])
+    with bar(len(WAYS), "writing") as progress:
+        rows = run(records, url, follow(progress))
+    if json_file is not None:
+        write_json(json_file, rows)
+    values = {(r["method"], r["metric"]): r["mean"] for r in rows}
+    shown = [
+        {
+            "records are written": name,
+            "as of values that are": said,
+            "write: s of processor": values[name, "write_cpu_seconds"],
+            "write: s": values[name, "write_seconds"],
+            "open: s of processor": values[name, "open_cpu_seconds"],
+            "open: s": values[name, "open_seconds"],
+            "memory: MB": values[name, "memory_mb"],
+        }
+        for name, said, _ in WAYS
+    ]
+    show(shown, title=f"{records:,} records in {rows[0]['database']}")
+
+
 @app.command("local-sources")
 def local_sources(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Space, or file.py:Class.")] = "nasbench201",

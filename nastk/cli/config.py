@@ -45,6 +45,7 @@ class RunOptions:
         resume: go on with the history in `out`, without `storage`.
         out: folder of the results.
         json: file for tidy rows.
+        live: show the search on the terminal while it runs.
     """
 
     space: str | None = None
@@ -71,6 +72,7 @@ class RunOptions:
     precision: str | None = None
     calibration: str | None = None
     resume: bool | None = None
+    live: bool | None = None
     retries: int | None = None
     count_failures: bool | None = None
     local_sources: int | None = None
@@ -114,7 +116,7 @@ class RunOptions:
         from nastk import run
 
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        for name in ("out", "json", "storage", "study", "resume"):
+        for name in ("out", "json", "storage", "study", "resume", "live"):
             given.pop(name, None)
         for one in ("objective", "constraint", "predictor"):
             if one in given:

@@ -85,6 +85,10 @@ def search(
     out: Annotated[Text, option("--out", "DIR", "Folder of the results.  [nastk-out]")] = None,
     seed: Annotated[Number, option("--seed", "N", "Random seed.  [0]")] = None,
     json_file: Annotated[Text, option("--json", "FILE", "Also write tidy rows to this file.")] = None,
+    live: Annotated[
+        bool | None,
+        typer.Option("--live", help="On a terminal: the front so far, what is running, failures, the time left."),
+    ] = None,
     threads: Annotated[Number, option("--threads", "N", "CPU threads when measuring here.  [1]")] = None,
     batch: Annotated[Number, option("--batch", "N", "Inputs per forward pass when measuring here.  [1]")] = None,
     runtime: Annotated[
@@ -121,6 +125,7 @@ def search(
     """
     given = {name: value for name, value in locals().items() if name not in ("config", "json_file")}
     from nastk.cli.config import RunOptions
+    from nastk.cli.live import following
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs, locked_folder
 
@@ -147,8 +152,8 @@ def search(
                 with bar(None, "measuring here") as progress:
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
-            with bar(sum(search.budget.values()), "evaluating") as progress:
-                search.search(follow(progress))
+            with following(search, bool(options.live)) as progress:
+                search.search(progress)
             with bar(None, "verifying the front") as progress:
                 result = search.verify(follow(progress))
             seconds = time.perf_counter() - started

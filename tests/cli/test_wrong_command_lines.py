@@ -91,6 +91,7 @@ BASES: dict[str, list[str]] = {
     ],
     "bench workers": ["bench", "workers", "--searcher", "random", "--evaluations", "2"],
     "bench zcp": ["bench", "zcp", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
+    "bench storage": ["bench", "storage", "--records", "10"],
     "bench local-sources": [
         *("bench", "local-sources", "--space", "tiny.py:Tiny", "--networks", "10", "--sources", "30"),
         *("--settings", "torch"),
@@ -102,6 +103,9 @@ BASES: dict[str, list[str]] = {
     "study list": ["study", "list", "--storage", "sqlite:///study.db"],
     "study show": ["study", "show", "--storage", "sqlite:///study.db"],
     "study retry": ["study", "retry", "--storage", "sqlite:///study.db"],
+    "study serve": ["study", "serve", "--storage", "sqlite:///study.db", "--port", "0"],
+    "study export": ["study", "export", "--storage", "sqlite:///study.db", "--optuna", "sqlite:///optuna.db"],
+    "study delete": ["study", "delete", "--storage", "sqlite:///study.db", "--study", "nastk", "--yes"],
     "data list": ["data", "list"],
     "data fetch": ["data", "fetch", "fbnet"],
     "data import": ["data", "import", "acc.csv", "--space", "tiny.py:Tiny", "--column", "acc:val_accuracy"],
@@ -239,9 +243,13 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("mcu", "--out"): FILE_OUT,
     ("study show", "--study"): ODD,
     ("study retry", "--study"): ODD,
-    ("study list", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
-    ("study show", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
-    ("study retry", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
+    **{(f"study {name}", "--study"): ODD for name in ("serve", "export", "delete")},
+    ("study export", "--name"): [""],
+    ("study export", "--optuna"): [*STORAGE, "", "sqlite:///text.txt", "sqlite://"],
+    **{
+        (f"study {name}", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"]
+        for name in ("list", "show", "retry", "serve", "export", "delete")
+    },
     ("search", "--predictor"): [*PREDICTOR, "gp"],
     ("data import", "--dataset"): [],
     ("data import", "--device"): ["pi5"],
@@ -435,7 +443,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (here / name).write_text(text, encoding="utf-8")
     (here / "binary").write_bytes(bytes(range(256)))
     imported.bring("csv", [Path("acc.csv")], space="tiny.py:Tiny", columns=["acc:test_accuracy"])
-    open_history("sqlite:///study.db", "nastk", {"space": "tiny", "objectives": []}).close()
+    config = {"space": "tiny", "objectives": [{"name": "accuracy", "direction": "max"}]}
+    open_history("sqlite:///study.db", "nastk", config).close()
     return here
 
 
@@ -451,6 +460,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each", "nastk.bench.accuracy.each",
         "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
+        "nastk.bench.storage.each", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each", "nastk.reproduce.modnas.each",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
     ):  # fmt: skip

@@ -1,0 +1,124 @@
+"""What a study's database shows of it, while it runs or later: its front so far, and where it stands.
+
+Only what was evaluated or computed is shown: predictions are the searcher's, which this does not run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nastk.evaluation import Kind
+from nastk.metrics import nondominated
+from nastk.registry import SPACES
+from nastk.report.chart import Axis, Chart, Point, Value
+from nastk.search.base import Constraint
+from nastk.studies import StoredStudy
+
+REASONS = 5
+"""Name at most this many reasons of failures."""
+
+
+def chart_of_stored(found: StoredStudy, notes: list[str] | None = None) -> Chart:
+    """The chart of a stored study: its front so far, and the other architectures that were evaluated.
+
+    In the front are those of which every objective is known; where none keeps the constraints, the one that violates
+    them least.
+    """
+    names = [goal.name for goal in found.goals]
+    signs = np.array([1.0 if goal.direction == "min" else -1.0 for goal in found.goals])
+    archs = [arch for arch in found.archs if len(found.values(arch)) == len(names)]
+    values = np.array([[found.values(arch)[name] for name in names] for arch in archs]).reshape(-1, len(names))
+    violation = sum((abs(c.violation(values[:, names.index(c.objective)])) / max(abs(c.bound), 1e-12)
+                     for c in map(Constraint.parse, found.constraints)), np.zeros(len(archs)))  # fmt: skip
+    feasible = np.flatnonzero(violation <= 0)
+    if len(feasible):
+        best = [archs[i] for i in feasible[nondominated(values[feasible] * signs)]]
+    else:
+        best = [archs[int(np.argmin(violation))]] if archs else []
+    kinds = {(r.arch, r.objective): r.kind for r in found.records}
+    text = text_of(found.facts.identity)
+
+    def point(arch: tuple[int, ...]) -> Point:
+        shown = {}
+        for goal in found.goals:
+            value = found.values(arch).get(goal.name)
+            if value is not None:
+                kind: Kind = kinds.get((arch, goal.name), goal.kind)
+                shown[goal.name] = Value(value, kind)
+        return Point(text(arch), shown)
+
+    front = sorted(map(point, best), key=lambda p: p.shown[names[0]].value)
+    others = [point(arch) for arch in found.archs if arch not in set(best)]
+    return Chart(
+        title=f"{found.facts.name}: {', '.join(name.replace('_', ' ') for name in names)} of "
+        f"{found.facts.identity.get('space', 'a space')}",
+        axes=[Axis(goal.name, goal.unit, goal.direction, goal.source) for goal in found.goals],
+        front=front,
+        evaluated=[p for p in others if p.shown],
+        notes=[*standing(found), *(notes or [])],
+        feasible=bool(len(feasible)) or not found.constraints,
+    )
+
+
+def standing(found: StoredStudy, now: float | None = None) -> list[str]:
+    """Where a study stands, a sentence each: progress, who runs it, the last evaluation, failures.
+
+    Args:
+        now: the time, seconds since 1970; by default that of this machine.
+    """
+    facts, now = found.facts, time.time() if now is None else now
+    said = []
+    if facts.evaluations or found.budget:
+        names = dict.fromkeys([*found.budget, *facts.evaluations])
+        of = {name: f" of {found.budget[name]}" if name in found.budget else "" for name in names}
+        counts = ", ".join(f"{facts.evaluations.get(name, 0)}{of[name]} of {name}" for name in names)
+        said.append(f"Evaluations: {counts}.")
+    said.append(f"Run by {facts.holder}." if facts.holder is not None else "No process runs it now.")
+    if facts.last is None:
+        said.append("Nothing has been evaluated yet.")
+    else:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts.last))
+        said.append(f"The last evaluation came at {when}, {duration(now - facts.last)} ago.")
+    if found.running and facts.holder is not None:
+        text = text_of(facts.identity)
+        running = [f"{name} of {text(arch)}" for arch, name, *_ in found.running[:REASONS]]
+        more = f" and {len(found.running) - REASONS} more" if len(found.running) > REASONS else ""
+        said.append(f"Evaluating: {', '.join(running)}{more}.")
+    reasons: Counter[str] = Counter()
+    for (name, reason), count in facts.failures.items():
+        reasons[f"{name}: {reason}"] += count
+    if reasons:
+        named = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(REASONS))
+        said.append(f"Failed: {sum(reasons.values())} ({named}{'; ...' if len(reasons) > REASONS else ''}).")
+    return said
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it: ``8 s``, ``12 min``, ``3.5 h``, ``2 d``."""
+    seconds = max(seconds, 0.0)
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.1f} {unit}" if unit == "h" else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.1f} d"
+
+
+def text_of(identity: dict[str, Any]) -> Callable[[tuple[int, ...]], str]:
+    """How architectures of a study's space are written: as the space does where it is one of nastk's, else their
+    options. The code of a user's own space, which a database only names, is not run."""
+    name, choices = str(identity.get("space", "")), identity.get("choices", [])
+    if name in SPACES.names():
+        space = SPACES.create(name)
+        if space.identity() == {key: identity.get(key) for key in space.identity()}:
+            return space.format
+
+    def text(arch: tuple[int, ...]) -> str:
+        if len(choices) != len(arch):
+            return ",".join(map(str, arch))
+        return "_".join(options[1 + value] for options, value in zip(choices, arch, strict=True))
+
+    return text
