@@ -28,7 +28,7 @@ GENERATION = 100
 
 WAYS: tuple[tuple[str, str, Kind], ...] = (
     ("together", "looked up in a table, one at a time: written with others", "table"),
-    ("one by one", "measured in a moment: each committed, flushed to the disk later", "measured"),
+    ("one by one", "measured in a moment: a commit to begin, one to record", "measured"),
 )
 """How records are written: name, what it stands for, kind of the records."""
 
