@@ -193,6 +193,7 @@ def test_a_heartbeat_renews_the_lease(url: str, monkeypatch: pytest.MonkeyPatch)
         (f"{machine_of(os.getpid()).split(' ')[0]} 5", os.getppid(), "x", True),  # the number has come again
         (f"{machine_of(os.getpid()).split(' ')[0]}/other 5", os.getppid(), "x", False),  # in another container
     ],
+    ids=["this process", "its parent", "number again", "another container"],  # the same in each worker of pytest
 )
 def test_whether_a_process_is_gone(machine: str, process: int, run: str, gone: bool) -> None:
     assert Holder(run, "here", process, machine, 0.0, 1.0).is_gone is gone
