@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,6 +117,24 @@ def search(
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
     ] = None,
+    workers: Annotated[
+        Number, option("--workers", "N", "Evaluate in N processes here, each on a GPU where there are any.")
+    ] = None,
+    dask: Annotated[
+        Text, option("--dask", "ADDRESS", "Evaluate on a Dask cluster: tcp://HOST:PORT, or local:N to start one.")
+    ] = None,
+    timeout: Annotated[
+        Text, option("--timeout", "TIME", "End an evaluation after this time, such as 90s or 2h: it has failed.")
+    ] = None,
+    memory_limit: Annotated[
+        Text, option("--memory-limit", "SIZE", "End an evaluation that uses more memory, such as 4GB: it has failed.")
+    ] = None,
+    time: Annotated[
+        Text, option("--time", "TIME", "Begin no evaluation after this time, such as 8h; running ones are finished.")
+    ] = None,
+    cost: Annotated[
+        Text, option("--cost", "TIME", "Begin no evaluation when all of the study's took this time together.")
+    ] = None,
 ) -> None:
     """Search a space for the front of accuracy against latency, or other objectives.
 
@@ -130,7 +148,7 @@ def search(
     from nastk.files import check_outputs, locked_folder
 
     options = RunOptions.gather({**given, "json": json_file}, config)
-    description = options.describe()
+    description, how = options.describe(), options.how()
     with locked_folder(options.out) as folder:
         from nastk import run
         from nastk.report.summary import FILES, NEXT, Summary, show_chart
@@ -145,7 +163,7 @@ def search(
         search.keep_in(place, options.study)
         for note in search.history.notes:
             typer.echo(printable(f"nastk: {note}"), err=True)
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             if search.sources is not None:
                 typer.echo(printable(f"nastk: {search.sources.local.plan()}{LEAVE_OUT}"), err=True)
@@ -153,10 +171,10 @@ def search(
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
             with following(search, bool(options.live)) as progress:
-                search.search(progress)
+                search.search(progress, logs=folder / "workers", **how)
             with bar(None, "verifying the front") as progress:
                 result = search.verify(follow(progress))
-            seconds = time.perf_counter() - started
+            seconds = perf_counter() - started
             summary = Summary(result, search.description.seed)
             summary.write(folder, rows)
             to_measure = summary.write_next(folder)
