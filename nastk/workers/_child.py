@@ -70,18 +70,22 @@ def evaluate(digest: str, archs: Any, fidelity: float | None, purpose: Any) -> t
     """The first of these objectives on architectures ``(n, d)``, and what the same calls tell of the others.
 
     Returns:
-        The records, and warnings of nastk's own: where this process prints is not where the user looks.
+        The records, or an error that ends the run; and warnings of nastk's own: where this process prints is not where
+        the user looks.
     """
     import gc
     import warnings
 
-    from nastk.errors import DataWarning
+    from nastk.errors import DataWarning, NastkError
     from nastk.evaluation import evaluate_calls, failed_record
 
     objective, *others = _objectives[digest]
+    found: Any
     with warnings.catch_warnings(record=True) as caught:
         try:
             found = evaluate_calls(objective, others, archs, fidelity, purpose)
+        except NastkError as error:
+            found = error
         except KeyboardInterrupt:  # the function's own: nobody can press Ctrl-C here
             found = [[failed_record(objective, arch, fidelity, purpose, "KeyboardInterrupt")] for arch in archs]
     told = []
@@ -90,6 +94,6 @@ def evaluate(digest: str, archs: Any, fidelity: float | None, purpose: Any) -> t
             told.append((warning.category, str(warning.message)))
         else:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-    if any(record.status == "failed" for records in found for record in records):
+    if isinstance(found, NastkError) or any(record.status == "failed" for records in found for record in records):
         gc.collect()  # tensors that the failed attempt left behind may be why there was no memory
     return found, told

@@ -130,7 +130,9 @@ class Child:
             raise Ended(f"{how}{self._last_output(printed)}", seconds_since(begun)) from None
         if warned:
             tell(warned)
-        return found
+        if isinstance(found, NastkError):
+            raise found
+        return found  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End the process: by itself where it is idle, at once where it is not."""
@@ -162,9 +164,9 @@ class Child:
                     self._has.add(sent.digest)
                 return
             except BrokenProcessPool:
-                how = self._how_it_ended()
+                code, how = self._status(), self._how_it_ended()
                 self._end()
-                if self._closed or not left:
+                if self._closed or not left or (code is not None and code >= 0):  # one that was killed may work next
                     raise NastkError(
                         f"a worker process cannot be started: {how}{self._last_output(printed)}. A script that "
                         "searches with workers needs its search under: if __name__ == '__main__':"
@@ -225,11 +227,15 @@ class Child:
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _how_it_ended(self) -> str:
+    def _status(self) -> int | None:
+        """The exit status of the process that has ended, minus the number of the signal that ended it."""
         process, until = self._process, time.monotonic() + GRACE
         while process is not None and process.exitcode is None and time.monotonic() < until:
             time.sleep(0.01)  # the pool has seen its end, and its status comes in a moment
-        code = None if process is None else process.exitcode
+        return None if process is None else process.exitcode
+
+    def _how_it_ended(self) -> str:
+        code = self._status()
         if code is None:
             return "its process ended"
         if code < 0:
