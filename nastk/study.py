@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -319,11 +319,9 @@ class Study:
                 if not running:
                     return
                 with self._shield.lifted():
-                    done = workers.wait(running)
-                    if done:
-                        # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask
-                        # for several proposals is cheaper than one each, and the searcher then knows all these results.
-                        done = wait(running, timeout=PATIENCE * self._asking).done
+                    # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask for
+                    # several proposals is cheaper than one each, and the searcher then knows all these results.
+                    done = workers.wait(running, PATIENCE * self._asking)
                 for answer in done:
                     answers = answer.result()
                     job = running.pop(answer)

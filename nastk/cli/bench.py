@@ -65,6 +65,9 @@ def search(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of finished runs (not repeated), curves, page."),
     ] = None,
+    in_flight: Annotated[
+        int, count("--in-flight", "Evaluations at a time, as by N workers; on a virtual clock, none takes longer.")
+    ] = 1,
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
@@ -102,6 +105,7 @@ def search(
             workers=workers,
             progress=follow(progress),
             journal=None if out is None else out / "runs.jsonl",
+            in_flight=in_flight,
         )
     rows = found.rows(counts)
     if json_file is not None:

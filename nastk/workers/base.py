@@ -227,9 +227,14 @@ class Workers(ABC):
         """Evaluate, and wait for it."""
         return self.submit(call).result()
 
-    def wait(self, running: Collection[Future[Answers]]) -> set[Future[Answers]]:
-        """Wait until one of these is done, and return those that are; none where something else may be begun."""
-        return wait(running, return_when=FIRST_COMPLETED).done
+    def wait(self, running: Collection[Future[Answers]], patience: float = 0.0) -> set[Future[Answers]]:
+        """Wait until one of these is done, and then `patience` seconds for more of them.
+
+        Returns:
+            Those that are done; none where something else may be begun.
+        """
+        done = wait(running, return_when=FIRST_COMPLETED).done
+        return wait(running, timeout=patience).done if patience else done
 
     def wait_for_all(self, running: Collection[Future[Answers]]) -> None:
         """After Ctrl-C: wait for evaluations that cannot be stopped."""

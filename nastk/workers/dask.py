@@ -159,11 +159,13 @@ class OnDask(Workers):
             self._place()
         return job.answer
 
-    def wait(self, running: Collection[Future[Answers]]) -> set[Future[Answers]]:
+    def wait(self, running: Collection[Future[Answers]], patience: float = 0.0) -> set[Future[Answers]]:
         before = self.count
         while True:
             done = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done
-            if done or self.count > before:
+            if done:
+                return wait(running, timeout=patience).done if patience else done
+            if self.count > before:
                 return done
 
     def local(self) -> Workers:

@@ -132,7 +132,7 @@ class Child:
             tell(warned)
         if isinstance(found, NastkError):
             raise found
-        return found  # type: ignore[no-any-return]
+        return found
 
     def close(self) -> None:
         """End the process: by itself where it is idle, at once where it is not."""

@@ -143,5 +143,5 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nastk.workers.dask.CONNECT", 0.5)
-    with pytest.raises(NastkError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+    with pytest.raises(NastkError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         nastk.search(Toy(), objectives(), searcher="random", budget=2, dask="tcp://127.0.0.1:1")
