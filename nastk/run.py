@@ -220,28 +220,37 @@ class Run:
             return 1
         return min(max(1, most // LEAST_ROUNDS), LARGEST_BATCH)
 
-    def search(
+    def evaluate_by(
         self,
-        progress: Progress | None = None,
         executor: Executor | Workers | None = None,
         workers: int | None = None,
         dask: Any = None,
         timeout: float | None = None,
         memory_limit: str | float | None = None,
-        time: float | None = None,
-        cost: float | None = None,
         logs: str | os.PathLike[str] | None = None,
-    ) -> Result:
-        """Spend the remaining budget; arguments as of :func:`search`, errors as of :class:`nastk.Study`.
+    ) -> None:
+        """Who evaluates, before the search begins; arguments as of :func:`search`.
 
         Args:
             logs: folder for what worker processes print; by default a temporary one.
         """
+        self._workers = make_workers(executor, workers, dask, timeout, memory_limit, logs)
+
+    def search(
+        self,
+        progress: Progress | None = None,
+        executor: Executor | Workers | None = None,
+        workers: int = 1,
+        time: float | None = None,
+        cost: float | None = None,
+    ) -> Result:
+        """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
+        if executor is not None:
+            self.evaluate_by(executor, workers)
         self._study = Study(
-            self.searcher, self.budget, self.history, self.batch, None, 1, progress, self.description.retries,
+            self.searcher, self.budget, self.history, self.batch, self._workers, 1, progress, self.description.retries,
             self.description.count_failures, time, cost,
         )  # fmt: skip
-        self._study.workers = self._workers = make_workers(executor, workers, dask, timeout, memory_limit, logs)
         self.learn_sources(progress)
         self._take_known()
         if self._keeps_networks and self.networks is None:
@@ -835,7 +844,8 @@ def search(
         plan = run.sources.local.plan()
         warnings.warn(f"{plan[0].upper()}{plan[1:]}; local_sources=0 leaves it out", stacklevel=2)
     try:
-        run.search(progress, executor, workers, dask, timeout, memory_limit, time, cost)
+        run.evaluate_by(executor, workers, dask, timeout, memory_limit)
+        run.search(progress, time=time, cost=cost)
         return run.verify(progress)
     except BaseException as error:
         if storage is None and len(run.history):

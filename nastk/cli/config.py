@@ -31,8 +31,11 @@ MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORK
 """Their greatest values."""
 
 
-HOW = ("workers", "dask", "timeout", "memory_limit", "time", "cost")
-"""Options of how a search evaluates, which are no part of what it searches."""
+BY = ("workers", "dask", "timeout", "memory_limit")
+"""Options of who evaluates, and within which limits."""
+
+UNTIL = ("time", "cost")
+"""Options of when a search ends. Neither is a part of what it searches."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class RunOptions:
         from nastk import run
 
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        for name in ("out", "json", "storage", "study", "resume", "live", *HOW):
+        for name in ("out", "json", "storage", "study", "resume", "live", *BY, *UNTIL):
             given.pop(name, None)
         for one in ("objective", "constraint", "predictor"):
             if one in given:
@@ -138,15 +141,22 @@ class RunOptions:
             given["epochs"] = integers("--epochs", given["epochs"])
         return run.describe(**given)
 
-    def how(self) -> dict[str, Any]:
-        """By what, and within which limits, it evaluates: arguments of `nastk.run.Run.search`.
+    def by(self) -> dict[str, Any]:
+        """Who evaluates: arguments of `nastk.run.Run.evaluate_by`.
 
         Raises:
             InvalidValue: a time that cannot be read.
         """
-        given = {name: getattr(self, name) for name in HOW}
+        return self._in_seconds(BY)
+
+    def until(self) -> dict[str, Any]:
+        """When the search ends: arguments of `nastk.run.Run.search`; errors as of :meth:`by`."""
+        return self._in_seconds(UNTIL)
+
+    def _in_seconds(self, names: tuple[str, ...]) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in names}
         for name in ("timeout", "time", "cost"):
-            if given[name] is not None:
+            if given.get(name) is not None:
                 given[name] = seconds(f"--{name}", given[name])
         return given
 

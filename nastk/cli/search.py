@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,8 +149,8 @@ def search(
     from nastk.files import check_outputs, locked_folder
 
     options = RunOptions.gather({**given, "json": json_file}, config)
-    description, how = options.describe(), options.how()
-    with locked_folder(options.out) as folder:
+    description, by, until = options.describe(), options.by(), options.until()
+    with locked_folder(options.out) as folder, ExitStack() as stack:
         from nastk import run
         from nastk.report.summary import FILES, NEXT, Summary, show_chart
         from nastk.report.text import printable
@@ -158,6 +159,8 @@ def search(
         rows = None if options.json is None else Path(options.json).absolute()
         check_outputs([*(folder / name for name in (*FILES, NEXT)), rows])
         search = run.compose(description)
+        stack.callback(search.close)
+        search.evaluate_by(**by, logs=folder / "workers")  # a cluster that does not answer moves no earlier history
         place, process = _history(options, folder), os.getpid()
         mine = not (folder / f"{HISTORY}.db").exists()
         search.keep_in(place, options.study)
@@ -171,7 +174,7 @@ def search(
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
             with following(search, bool(options.live)) as progress:
-                search.search(progress, logs=folder / "workers", **how)
+                search.search(progress, **until)
             with bar(None, "verifying the front") as progress:
                 result = search.verify(follow(progress))
             seconds = perf_counter() - started
