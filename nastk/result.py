@@ -44,7 +44,8 @@ class Result:
         searcher: the searcher, with its space, objectives and constraints.
         history: every record.
         retries: how often a transient failure is tried again when it is verified.
-        workers: that verify, each evaluation in a process of its own; None, or others, for this process.
+        workers: that verify, each evaluation in a process of its own; None, or others, for this process. A search that
+            has ended has let go of its own.
 
     Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
@@ -62,7 +63,7 @@ class Result:
 
     def __init__(self, searcher: Searcher, history: History, retries: int = 1, workers: Workers | None = None):
         self.searcher, self.history, self.retries = searcher, history, retries
-        self._workers = workers if workers is not None and workers.isolated else InProcess()
+        self.workers = workers
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
@@ -296,7 +297,8 @@ class Result:
             groups: the others and the architectures of each.
             report: called with their number when a group is recorded.
         """
-        workers = self._workers if objective.oracle.exclusive is None else self._workers.local()
+        workers = self.workers if self.workers is not None and self.workers.isolated else InProcess()
+        workers = workers if objective.oracle.exclusive is None else workers.local()
         waiting, running = deque(groups), {}  # type: ignore[var-annotated]
         with Uninterrupted() as shield:
             try:

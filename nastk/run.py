@@ -375,6 +375,8 @@ class Run:
         try:
             if self._workers is not None:
                 self._workers.close()
+            if hasattr(self, "result"):
+                self.result.workers = None
         finally:
             self.history.close()
 

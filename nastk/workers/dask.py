@@ -93,6 +93,7 @@ class OnDask(Workers):
         self._mine = not hasattr(cluster, "submit")
         self._client = self._connect(cluster) if self._mine else cluster
         self._gpus: list[str] = visible_gpus() if self._started is not None else []
+        self._addresses = {address.address for found in psutil.net_if_addrs().values() for address in found}
         self._lock = threading.RLock()
         self._there: dict[str, dict[str, Any]] = {}
         self._running: list[_Job] = []
@@ -143,9 +144,8 @@ class OnDask(Workers):
         """Whether one of the workers is on this machine."""
         if self._started is not None:
             return True
-        mine = {address.address for found in psutil.net_if_addrs().values() for address in found}
         with self._lock:
-            return any(facts["host"] in mine for facts in self._there.values())
+            return any(facts["host"] in self._addresses for facts in self._there.values())
 
     def submit(self, call: Call) -> Future[Answers]:
         objectives = (call.objective, *call.others)

@@ -113,9 +113,9 @@ class Child:
             Ended: the process ended, or was ended.
             NastkError: it cannot be started, or what nastk raises on purpose.
         """
-        self._prepare(sent)
-        begun, printed = time.monotonic(), self._printed()
-        answer = self._submit(_child.evaluate, sent.digest, call.archs, call.fidelity, call.purpose)
+        printed = self._printed()
+        answer = self._begin(call, sent)
+        begun = time.monotonic()
         timeout = None if self.limits.timeout is None else self.limits.timeout * len(call.archs)
         while not answer.done():
             over = self._watch(answer, begun, timeout, is_wanted)
@@ -151,6 +151,17 @@ class Child:
         self._end()
 
     # ---- starting
+
+    def _begin(self, call: Call, sent: Sent) -> Future[Any]:
+        """Begin an evaluation; in another process, where the one that was there was killed while it did nothing."""
+        what = sent.digest, call.archs, call.fidelity, call.purpose
+        self._prepare(sent)
+        try:
+            return self._submit(_child.evaluate, *what)
+        except BrokenProcessPool:
+            self._end()
+        self._prepare(sent)
+        return self._submit(_child.evaluate, *what)
 
     def _prepare(self, sent: Sent) -> None:
         """A process that has these objectives; its start is no part of an evaluation's time."""
