@@ -221,20 +221,19 @@ class OnDask(Workers):
 
     def _take(self, job: _Job, task: Any) -> None:
         """Take the answer of a task that is over."""
+        found: Any = None
+        error: BaseException | None = None
+        try:  # of a worker that ended before it handed its answer over there is none
+            if task.status == "finished":
+                found = task.result(timeout=CONNECT)
+            elif task.status == "error":
+                error = task.exception(timeout=CONNECT)
+        except Exception:
+            found = None
         with self._lock:
             if job not in self._running or task is not job.task:  # given up meanwhile
                 return
-            status = task.status
-            found: Any = None
-            error: BaseException | None = None
-            if status == "finished":
-                try:
-                    found = task.result(timeout=CONNECT)
-                except Exception as why:  # of the connection: the worker ended before it handed the answer over
-                    status, error = "lost", why
-            elif status == "error":
-                error = task.exception(timeout=CONNECT)
-            if status not in ("finished", "error") or type(error).__name__ == "KilledWorker":
+            if (found is None and error is None) or type(error).__name__ == "KilledWorker":
                 self._lose(job)
                 return
             self._running.remove(job)

@@ -252,7 +252,7 @@ def test_what_evaluations_print_is_kept_in_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("searcher", ["random", "predictor"])
 def test_isolation_alone_does_not_change_a_search(searcher: str) -> None:
     def found(**options: Any) -> list[Any]:
-        result = nastk.search(Toy(), objectives(), searcher=searcher, budget=12, verify=3, **options)
+        result = nastk.search(Toy(), objectives(), searcher=searcher, budget=8, verify=2, **options)
         return [(r.arch, r.objective, r.value, r.purpose) for r in result.history.records()]
 
     assert found(timeout=float(HANGS)) == found()
@@ -361,6 +361,9 @@ def test_sizes_and_times_are_read_and_said() -> None:
 
 
 def test_a_result_can_be_verified_when_the_workers_are_gone() -> None:
-    result = nastk.search(Toy(), objectives(), searcher="predictor", budget=8, workers=2, verify=0)
-    table = result.verify()
-    assert np.isfinite(table["measured"]).all()
+    result = nastk.search(
+        Toy(), objectives(), searcher="predictor", predictor="ridge", budget=6, workers=2, verify=0
+    )  # fmt: skip
+    table = result.verify(Toy().sample(10, 0))
+    assert len(table)
+    assert np.isfinite(table["measured"].astype(float)).all()

@@ -17,7 +17,6 @@ from toy import Toy, accuracy, latency, objectives, oracle
 import nastk
 from nastk.errors import InvalidValue
 from nastk.oracles.base import THIS_MACHINE, Evaluation, Oracle
-from nastk.oracles.latency import Latency
 from nastk.search.random import RandomSearch
 from nastk.study import Study
 from nastk.workers.isolated import Isolated
@@ -97,6 +96,8 @@ def test_a_device_does_one_thing_at_a_time_beside_trainings(tmp_path: Path, kind
 
 
 def test_what_is_measured_here_says_so() -> None:
+    from nastk.oracles.latency import Latency  # here, since worker processes import this file, and it imports PyTorch
+
     assert Latency.exclusive == THIS_MACHINE
     assert oracle("latency").exclusive is None
 
