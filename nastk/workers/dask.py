@@ -66,6 +66,7 @@ class _Job:
     answer: Future[Answers]
     address: str = ""
     task: Any = None
+    lost: bool = False
     deaths: int = 0
 
 
@@ -156,7 +157,7 @@ class OnDask(Workers):
         job.answer.set_running_or_notify_cancel()
         with self._lock:
             self._waiting.append(job)
-            self._place()
+            self._place_if_it_answers()
         return job.answer
 
     def wait(self, running: Collection[Future[Answers]], patience: float = 0.0) -> set[Future[Answers]]:
@@ -192,14 +193,18 @@ class OnDask(Workers):
 
     # ---- which worker evaluates what
 
+    def _place_if_it_answers(self) -> None:
+        """What cannot be given to a worker now, since there is no connection, waits for the next look."""
+        with suppress(Exception):
+            self._place()
+
     def _place(self) -> None:
         """Give what is waiting to workers with a free thread."""
         for job in list(self._waiting):
             free = [a for a, facts in self._there.items() if self._load(a) < int(facts["nthreads"])]
             if not free:
                 return
-            self._waiting.remove(job)
-            job.address = min(free, key=self._load)
+            job.address, job.lost = min(free, key=self._load), False
             where = _Place(
                 self._session, self.limits, gpu_of(self._gpus, self._number(job.address)),
                 [path or os.getcwd() for path in sys.path], os.getcwd(),
@@ -209,6 +214,7 @@ class OnDask(Workers):
                 _evaluate_there, where, job.sent.digest, job.sent.content, call.archs, call.fidelity, call.purpose,
                 call.retries, workers=[job.address], allow_other_workers=False, pure=False, key=f"nastk-{uuid4().hex}",
             )  # fmt: skip
+            self._waiting.remove(job)
             self._running.append(job)
             job.task.add_done_callback(partial(self._take, job))
 
@@ -234,10 +240,10 @@ class OnDask(Workers):
             if job not in self._running or task is not job.task:  # given up meanwhile
                 return
             if (found is None and error is None) or type(error).__name__ == "KilledWorker":
-                self._lose(job)
+                job.lost = True  # with its worker, or with the scheduler: that is seen at the next look
                 return
             self._running.remove(job)
-            self._place()
+            self._place_if_it_answers()
         if error is None:
             answers, warned = found
             say(warned)
@@ -255,17 +261,19 @@ class OnDask(Workers):
             job.task.cancel()
         if job.deaths < DEATHS:
             self._waiting.insert(0, job)
-            self._place()
+            self._place_if_it_answers()
             return
         reason = f"its Dask worker ended {job.deaths} times during this evaluation; the last was {job.address}"
         job.answer.set_result(job.call.failed(reason, attempts=job.deaths))
 
     def _look(self) -> None:
-        there = self._client.scheduler_info(n_workers=-1)["workers"]
+        there = self._client.scheduler_info(n_workers=-1).get("workers")
+        if there is None:
+            raise ConnectionError("there is no connection")
         with self._lock:
             self._there = {a: facts for a, facts in there.items() if facts.get("status", "running") == "running"}
             for job in list(self._running):
-                if job.address not in there:
+                if job.lost or job.address not in there:
                     self._lose(job)
             self._place()
 
@@ -284,7 +292,7 @@ class OnDask(Workers):
         with self._lock:
             jobs, self._running, self._waiting = [*self._running, *self._waiting], [], []
         for job in jobs:
-            job.answer.set_exception(NastkError(f"the Dask scheduler answers no more: {reason_of(error)}"))
+            job.answer.set_exception(NastkError(f"the Dask scheduler answers no more: {error}"))
 
 
 def _within(seconds: float, action: Any, *arguments: Any) -> None:
