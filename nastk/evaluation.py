@@ -182,19 +182,6 @@ def evaluate(
     return evaluate_together(objective, np.asarray(arch)[None], fidelity, purpose, retries)[0]
 
 
-def evaluate_call(
-    objective: Objective,
-    others: Sequence[Objective],
-    arch: Archs,
-    fidelity: float | None,
-    purpose: Purpose = "search",
-    retries: int = 0,
-) -> list[Record]:
-    """Evaluate one objective of one architecture ``(d,)``, and what the same call tells besides; see
-    :func:`evaluate_calls`. The function that worker processes run."""
-    return evaluate_calls(objective, others, np.asarray(arch)[None], fidelity, purpose, retries)[0]
-
-
 def evaluate_together(
     objective: Objective, archs: Archs, fidelity: float | None, purpose: Purpose = "search", retries: int = 0
 ) -> list[Record]:
@@ -216,7 +203,8 @@ def evaluate_calls(
     purpose: Purpose = "search",
     retries: int = 0,
 ) -> list[list[Record]]:
-    """Evaluate one objective of several architectures ``(n, d)``, and record what the same calls tell of others.
+    """Evaluate one objective of several architectures ``(n, d)``, and record what the same calls tell of others. The
+    function that an executor's workers run.
 
     Args:
         others: objectives that an evaluation of this one may give as well (:func:`of_one_call`).
@@ -272,7 +260,7 @@ def _try(
             os.chdir(folder)  # a function that changes the working directory must not move what is written later
     if len(archs) > 1:  # one of them is to blame: evaluate each alone
         return [_try(objective, others, arch[None], fidelity, purpose)[0] for arch in archs]
-    return [[_record(objective, archs[0], fidelity, purpose, np.nan, np.nan, np.nan, reason_of(failure))]]
+    return [[failed_record(objective, archs[0], fidelity, purpose, reason_of(failure))]]
 
 
 def _told(
@@ -331,6 +319,19 @@ def _record(
         attempts=attempts,
         charged=charged,
     )
+
+
+def failed_record(
+    objective: Objective,
+    arch: Any,
+    fidelity: float | None,
+    purpose: Purpose,
+    reason: str,
+    cost: float = float("nan"),
+    attempts: int = 1,
+) -> Record:
+    """The record of an evaluation that failed for a reason that its oracle could not tell, after `cost` seconds."""
+    return _record(objective, arch, fidelity, purpose, np.nan, np.nan, cost, reason, attempts)
 
 
 def of_isomorphic(record: Record, arch: Sequence[int]) -> Record:

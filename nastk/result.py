@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import NO_VALUE, Purpose, Record, evaluate_calls, key_of, of_one_call
+from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
 from nastk.parallel import Uninterrupted
 from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs
+from nastk.workers.base import Call, InProcess, Workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,8 @@ class Result:
         searcher: the searcher, with its space, objectives and constraints.
         history: every record.
         retries: how often a transient failure is tried again when it is verified.
+        workers: that verify, each evaluation in a process of its own; None, or others, for this process. A search that
+            has ended has let go of its own.
 
     Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
@@ -58,8 +61,9 @@ class Result:
         StorageError: a file or the database cannot be written.
     """
 
-    def __init__(self, searcher: Searcher, history: History, retries: int = 1):
+    def __init__(self, searcher: Searcher, history: History, retries: int = 1, workers: Workers | None = None):
         self.searcher, self.history, self.retries = searcher, history, retries
+        self.workers = workers
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
@@ -234,14 +238,19 @@ class Result:
             mine = [i for i, of in jobs if of is o]
             known = self.find(archs, o, "verify")
             missing = [i for i in mine if known[i] is None]
+            groups = []
             for start in range(0, len(missing), o.oracle.together):
                 some = missing[start : start + o.oracle.together]
-                group = archs[some]
                 others = of_one_call(o, [other for other in self.objectives if all((i, other) in jobs for i in some)])
-                self._evaluate(o, others, group)
-                done += len(group)
+                groups.append((others, archs[some]))
+
+            def report(count: int, name: str = o.name) -> None:
+                nonlocal done
+                done += count
                 if progress is not None:
-                    progress(done, len(jobs), o.name)
+                    progress(done, len(jobs), name)
+
+            self._evaluate(o, groups, report)
         rows = []
         checked = {o.name: self.find(archs, o, "verify") for o in self.objectives}
         for i, objective in jobs:
@@ -274,16 +283,41 @@ class Result:
                     found[o.name] = archs[unknown]
         return found
 
-    def _evaluate(self, objective: Objective, others: Sequence[Objective], archs: Archs) -> None:
-        """Evaluate a group beyond the budget, and record it, with what the same calls tell of others."""
-        keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
+    def _evaluate(
+        self,
+        objective: Objective,
+        groups: Sequence[tuple[Sequence[Objective], Archs]],
+        report: Callable[[int], None],
+    ) -> None:
+        """Evaluate groups of architectures beyond the budget, and record them, with what the same calls tell of others.
+
+        As many at a time as there are workers, but one after another where an evaluation has something to itself.
+
+        Args:
+            groups: the others and the architectures of each.
+            report: called with their number when a group is recorded.
+        """
+        workers = self.workers if self.workers is not None and self.workers.isolated else InProcess()
+        workers = workers if objective.oracle.exclusive is None else workers.local()
+        waiting, running = deque(groups), {}  # type: ignore[var-annotated]
         with Uninterrupted() as shield:
             try:
-                if objective.oracle.kind == "measured":
-                    self.history.begin(keys)
-                with shield.lifted():
-                    made = evaluate_calls(objective, others, archs, objective.fidelity, "verify", self.retries)
-                self.history.add([r for mine, *also in made for r in (mine, *also) if r is mine or self._is_new(r)])
+                while waiting or running:
+                    while waiting and len(running) < workers.count:
+                        others, archs = waiting.popleft()
+                        if objective.oracle.kind == "measured":
+                            keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
+                            self.history.begin(keys)
+                        call = Call(objective, others, archs, objective.fidelity, "verify", self.retries)
+                        with shield.lifted():
+                            running[workers.submit(call)] = len(archs)
+                    with shield.lifted():
+                        over = workers.wait(running)
+                    for answer in over:
+                        made, count = answer.result(), running.pop(answer)
+                        new = [r for mine, *also in made for r in (mine, *also) if r is mine or self._is_new(r)]
+                        self.history.add(new)
+                        report(count)
             except BaseException:
                 self.history.abandon()
                 raise

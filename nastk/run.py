@@ -47,6 +47,8 @@ from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision, in_precisions, read_precisions
 from nastk.study import Progress, Study, budget_by_objective
+from nastk.workers.base import Workers
+from nastk.workers.factory import make_workers
 
 if TYPE_CHECKING:
     from nastk.storage import Computed
@@ -198,6 +200,8 @@ class Run:
     ):
         self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
         self.sources = sources
+        self._study: Study | None = None
+        self._workers: Workers | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -216,17 +220,42 @@ class Run:
             return 1
         return min(max(1, most // LEAST_ROUNDS), LARGEST_BATCH)
 
-    def search(self, progress: Progress | None = None, executor: Executor | None = None, workers: int = 1) -> Result:
+    def evaluate_by(
+        self,
+        executor: Executor | Workers | None = None,
+        workers: int | None = None,
+        dask: Any = None,
+        timeout: float | None = None,
+        memory_limit: str | float | None = None,
+        logs: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Who evaluates, before the search begins; arguments as of :func:`search`.
+
+        Args:
+            logs: folder for what worker processes print; by default a temporary one.
+        """
+        self._workers = make_workers(executor, workers, dask, timeout, memory_limit, logs)
+
+    def search(
+        self,
+        progress: Progress | None = None,
+        executor: Executor | Workers | None = None,
+        workers: int = 1,
+        time: float | None = None,
+        cost: float | None = None,
+    ) -> Result:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
+        if executor is not None:
+            self.evaluate_by(executor, workers)
+        self._study = Study(
+            self.searcher, self.budget, self.history, self.batch, self._workers, 1, progress, self.description.retries,
+            self.description.count_failures, time, cost,
+        )  # fmt: skip
         self.learn_sources(progress)
         self._take_known()
         if self._keeps_networks and self.networks is None:
             self._keep_networks_in(_new_folder(Path(FILES)))
-        study = Study(
-            self.searcher, self.budget, self.history, self.batch, executor, workers, progress,
-            self.description.retries, self.description.count_failures,
-        )  # fmt: skip
-        self.result = study.run()
+        self.result = self._study.run()
         self.result.description = self.description.to_dict()
         if self.sources is not None:
             self.result.notes.append(f"{self.sources.said}.")
@@ -248,8 +277,13 @@ class Run:
                 self.history.add([replace(record, charged=False) for record in records])
 
     def verify(self, progress: Progress | None = None) -> Result:
-        """Evaluate values of the proposed front that are only predicted; see :meth:`nastk.Result.settle`."""
-        if self.description.verify:
+        """Evaluate values of the proposed front that are only predicted; see :meth:`nastk.Result.settle`.
+
+        Nothing is evaluated where the time of the search is up.
+        """
+        if self.description.verify and self._study is not None and self._study.is_time_up:
+            self.result.notes.append("The front was not verified: time was up.")
+        elif self.description.verify:
             self.result.settle(self.description.verify, progress)
         return self.result
 
@@ -337,8 +371,14 @@ class Run:
         return computed
 
     def close(self) -> None:
-        """Let go of the database."""
-        self.history.close()
+        """Let go of the database, and of the workers."""
+        try:
+            if self._workers is not None:
+                self._workers.close()
+            if hasattr(self, "result"):
+                self.result.workers = None
+        finally:
+            self.history.close()
 
 
 class SourcesToLearn:
@@ -710,13 +750,18 @@ def search(
     study: str | None = None,
     batch: int | None = None,
     verify: int = 12,
-    executor: Executor | None = None,
-    workers: int = 1,
+    executor: Executor | Workers | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
     retries: int = 1,
     count_failures: bool = False,
     local_sources: int | None = None,
     local_sources_time: float = SECONDS,
+    dask: Any = None,
+    timeout: float | None = None,
+    memory_limit: str | float | None = None,
+    time: float | None = None,
+    cost: float | None = None,
     **options: Any,
 ) -> Result:
     """Search a space for the front of some objectives: ``nastk.search``.
@@ -743,14 +788,23 @@ def search(
         study: name of the study in that database; by default it is found by what the search is.
         batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
-        executor: evaluates in parallel where given; results are told in the order in which they come in.
-        workers: concurrent evaluations with an executor.
+        executor: evaluates in parallel where given, one of Python's; results are told in the order in which they come
+            in.
+        workers: evaluate in this many processes here, each evaluation for itself: whatever it does to its process (a
+            segmentation fault, ``os._exit``) is its failure, and the search goes on. With `executor`, concurrent
+            evaluations. By default this process evaluates.
         progress: called with (done, total, objective) after every evaluation.
         retries: how often an evaluation that failed for a transient reason (out of memory, a lost connection) is tried
             again.
         count_failures: count failed evaluations against the budget; by default others replace them.
         local_sources, local_sources_time: networks to measure on this machine first, as source devices, and the time
             limit in seconds; see :class:`SearchDescription`.
+        dask: evaluate on the workers of a Dask cluster, in processes as with `workers`: the address of a scheduler
+            (``tcp://host:8786``), ``local:4`` to start a cluster here, or a client or cluster object.
+        timeout: seconds of an evaluation after which it is ended, and failed; alone, one process evaluates.
+        memory_limit: bytes, or a text such as "4GB", that an evaluation and what it starts may use; likewise.
+        time: seconds after which no evaluation begins; those in progress are finished.
+        cost: seconds of all evaluations together, of earlier runs of the study too, after which none begins.
         options: further arguments of the searcher.
 
     Returns:
@@ -758,6 +812,7 @@ def search(
 
     Raises:
         UnknownName: no such space, searcher or predictor.
+        MissingExtra: Dask is not installed.
         InvalidValue: an argument that cannot be used; a predictor that learned from the device that is searched for;
             a named study that was begun with other settings.
         StorageError: the database cannot be used.
@@ -791,7 +846,8 @@ def search(
         plan = run.sources.local.plan()
         warnings.warn(f"{plan[0].upper()}{plan[1:]}; local_sources=0 leaves it out", stacklevel=2)
     try:
-        run.search(progress, executor, workers)
+        run.evaluate_by(executor, workers, dask, timeout, memory_limit)
+        run.search(progress, time=time, cost=cost)
         return run.verify(progress)
     except BaseException as error:
         if storage is None and len(run.history):

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pickle import PicklingError
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
 
 from nastk.errors import DataWarning, InvalidValue, NastkError
-from nastk.evaluation import Key, Record, evaluate_call, evaluate_calls, key_of, of_isomorphic, of_one_call
+from nastk.evaluation import Key, Record, key_of, of_isomorphic, of_one_call
 from nastk.history import History
+from nastk.oracles.base import THIS_MACHINE
 from nastk.parallel import Uninterrupted, one_thread
 from nastk.result import Result
 from nastk.search.base import Objective, Proposal, Searcher
 from nastk.spaces.base import Archs
+from nastk.workers.base import Answers, Call, OnExecutor, Workers, time_in_words
 
 Progress = Callable[[float, float, str], None]
 """Called with (done, total, objective)."""
@@ -44,6 +47,11 @@ PATIENCE = 1.0
 ask for several proposals that know of all these results costs no more than two asks one after the other."""
 
 
+MEASURED_TOGETHER = 2
+"""Measurements on this machine that wait, for each worker, until no training begins any more and they can be made.
+Workers stand still meanwhile; with more, a search chooses for longer without knowing their results."""
+
+
 @dataclass(eq=False)
 class _Open:
     """A proposal and those of its objectives that have no record yet."""
@@ -52,6 +60,32 @@ class _Open:
     missing: list[str]
     again: bool = False
     """Whether it failed in an earlier run and is tried again: that is no part of the budget, which others have used."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """An evaluation that runs: one objective of some proposals.
+
+    Args:
+        workers: that evaluate it; None for this process.
+        alone: whether nothing runs beside it, to see what it does to its process.
+    """
+
+    entries: list[_Open]
+    objective: Objective
+    fidelity: float | None
+    workers: Workers | None
+    alone: bool = False
+
+    @property
+    def place(self) -> str | None:
+        """What it has to itself; see `Oracle.exclusive`."""
+        return self.objective.oracle.exclusive
+
+    @property
+    def here(self) -> bool:
+        """Whether it works on this machine."""
+        return self.workers is None or self.workers.here
 
 
 class Study:
@@ -71,17 +105,22 @@ class Study:
             architectures.
         history: keeps the records; in memory by default. One that holds records is resumed.
         batch: proposals asked for at a time.
-        executor: evaluates in parallel where given; results are told in the order in which they come in.
-        workers: concurrent evaluations with an executor.
+        executor: evaluates in parallel where given, one of Python's or `nastk.workers`; results are told in the order
+            in which they come in. What is measured on this machine is measured while nothing else runs here.
+        workers: concurrent evaluations with an executor of Python's.
         progress: called with (done, total, objective) after every evaluation, as the searcher's
             :meth:`~Searcher.progress` counts, or in evaluations.
         retries: try an evaluation that failed for a transient reason (out of memory, a lost connection: see
             :func:`nastk.evaluation.is_transient`) again, at most this often.
         count_failures: count failed evaluations against the budget. Otherwise others replace them; a run ends when
             there are as many failures as its budget.
+        time: seconds of this run after which no evaluation begins; those in progress are finished. None for no limit.
+        cost: seconds that the evaluations of the study, those of earlier runs too, may take together: when they are
+            used up no evaluation begins. One whose time is unknown, such as a failed one, counts as nothing. None for
+            no limit.
 
     Raises:
-        InvalidValue: a budget, batch, or number of workers or retries that cannot be used.
+        InvalidValue: a budget, batch, time, cost, or number of workers or retries that cannot be used.
     """
 
     def __init__(
@@ -90,17 +129,21 @@ class Study:
         budget: int | Mapping[str, int] | None = None,
         history: History | None = None,
         batch: int = 1,
-        executor: Executor | None = None,
+        executor: Executor | Workers | None = None,
         workers: int = 1,
         progress: Progress | None = None,
         retries: int = 1,
         count_failures: bool = False,
+        time: float | None = None,
+        cost: float | None = None,
     ):
         self.searcher, self.space = searcher, searcher.space
         self.history = history if history is not None else History()
-        self.batch, self.executor, self.workers, self.progress = batch, executor, workers, progress
+        self.batch, self.progress = batch, progress
         if batch < 1 or workers < 1:
             raise InvalidValue(f"batch and workers must be at least 1; got {batch} and {workers}")
+        self.workers = OnExecutor(executor, workers) if isinstance(executor, Executor) else executor
+        self.time, self.cost = limit_of("time", time), limit_of("cost", cost)
         if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
             raise InvalidValue(f"retries is a whole number, 0 or more; got {retries!r}")
         self.retries, self.count_failures = retries, count_failures
@@ -116,6 +159,10 @@ class Study:
         self._failed_now: dict[str, int] = {}  # in this run
         self._successes: set[str] = set()
         self._looked_at: set[str] = set()  # objectives whose first values were looked at: are they fractions?
+        self._seconds = 0.0  # that evaluations took so far
+        self._until = math.inf
+        self._ended_by = ""
+        self._asking = 0.0  # seconds that the last ask took
         self._shield = Uninterrupted()
 
     def run(self) -> Result:
@@ -125,14 +172,16 @@ class Study:
             NastkError: nothing can be evaluated; earlier evaluations are in the history.
             KeyboardInterrupt: passed on; earlier evaluations are in the history, from which the same study resumes.
         """
+        self._until = math.inf if self.time is None else monotonic() + self.time
+        self._ended_by = ""
         with self._shield:
             try:
                 self._resume()
                 self._report("")
-                if self.executor is None:
+                if self.workers is None or self.workers.sequential:
                     self._run_inline()
                 else:
-                    self._run_parallel(self.executor)
+                    self._run_parallel(self.workers)
                 self.history.flush()
             except BaseException as error:
                 if not isinstance(error.__cause__, BrokenExecutor):  # a worker's end is its evaluation's doing
@@ -141,9 +190,9 @@ class Study:
         for name in self._evaluable:
             if name not in self._successes and self.history.counts("search").get(name):
                 raise self._all_failed(name)
-        result = Result(self.searcher, self.history, self.retries)
+        result = Result(self.searcher, self.history, self.retries, self.workers)
         exhausted = [self._exhausted_note(name) for name in self._evaluable if self._is_exhausted(name)]
-        result.notes += [*self.history.notes, *exhausted, *self._unspent_notes()]
+        result.notes += [*self.history.notes, *exhausted, *self._limit_notes(), *self._unspent_notes()]
         result.notes += self._fraction_notes(self.searcher.expensive)
         return result
 
@@ -152,6 +201,27 @@ class Study:
         spent = self.history.spent("search")
         left = {name: max(limit - spent.get(name, 0), 0) for name, limit in self.budget.items()}
         return {name: 0 if self._is_exhausted(name) else count for name, count in left.items()}
+
+    def _may_begin(self) -> bool:
+        """Whether another evaluation may begin: neither the time nor the cost is used up."""
+        if self.is_time_up:
+            self._ended_by = f"Time was up ({time_in_words(self.time or 0.0)})"
+        elif self.cost is not None and self._seconds >= self.cost:
+            self._ended_by = f"The evaluations took {time_in_words(self._seconds)} together, their limit"
+        return not self._ended_by
+
+    @property
+    def is_time_up(self) -> bool:
+        """Whether the time of the run is over."""
+        return monotonic() >= self._until
+
+    def _limit_notes(self) -> list[str]:
+        """That time or cost ended the run, and how much of the budget is left for another one."""
+        if not self._ended_by or not (self._open or any(self.remaining().values())):
+            return []
+        spent = self.history.spent("search")
+        left = [f"{spent.get(name, 0)} of {self.budget[name]} evaluations of {name}" for name in self.budget]
+        return [f"{self._ended_by} after {' and '.join(left)}; the same search, begun again, goes on."]
 
     def _is_exhausted(self, name: str) -> bool:
         """Whether so many evaluations failed without being charged that the run ends."""
@@ -166,7 +236,7 @@ class Study:
 
     def _unspent_notes(self) -> list[str]:
         """What is left of the budget where nothing else was proposed: the space, or another budget, is used up."""
-        if self.searcher.progress() is not None:
+        if self.searcher.progress() is not None or self._ended_by:
             return []
         spent = self.history.spent("search")
         return [
@@ -196,6 +266,7 @@ class Study:
         for record in records:
             self._remember(record)
             self._count_failure(record)
+        self._seconds = self.history.cost("search")
         state = dict(self.history.state() or {})
         proposed = state.pop("open", [])
         again = state.pop("retry", [])
@@ -212,66 +283,52 @@ class Study:
         while True:
             if not self._open:
                 self._open = self._ask(self.batch)
-            if not self._open:
+            if not self._open or not self._may_begin():
                 return
             name = self._open[0].missing[0]
-            objective, fidelity = self._objectives[name], self._fidelity(self._open[0].proposal, name)
-            group = [e for e in self._open if e.missing[0] == name and self._fidelity(e.proposal, name) == fidelity]
-            group = self._blameable(group[: objective.oracle.together], name, fidelity)
-            archs = np.array([entry.proposal.arch for entry in group])
-            for entry, records in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
-                self._record(entry, records)
+            group = self._alike(self._open, name, self._fidelity(self._open[0].proposal, name), first=True)
+            self._evaluate_together(group, self._objectives[name])
+
+    def _alike(self, entries: Iterable[_Open], name: str, fidelity: float | None, first: bool) -> list[_Open]:
+        """Those that are evaluated together: where the objective is missing, or the first that is, at this fidelity."""
+        group = [
+            e
+            for e in entries
+            if name in e.missing[: 1 if first else None] and self._fidelity(e.proposal, name) == fidelity
+        ]
+        return self._blameable(group[: self._objectives[name].oracle.together], name, fidelity)
+
+    def _evaluate_together(self, group: list[_Open], objective: Objective) -> None:
+        """Evaluate an objective of some proposals, wait for it, and record it."""
+        fidelity = self._fidelity(group[0].proposal, objective.name)
+        archs = np.array([entry.proposal.arch for entry in group])
+        for entry, records in zip(group, self._evaluate(objective, archs, fidelity), strict=True):
+            self._record(entry, records)
 
     def _blameable(self, group: list[_Open], name: str, fidelity: float | None) -> list[_Open]:
         """The first of a group alone where a process ended during one of them: the next end then has one cause."""
         suspect = any(self.history.is_suspect(key_of(e.proposal.arch, name, fidelity, "search")) for e in group)
         return group[:1] if suspect else group
 
-    def _run_parallel(self, executor: Executor) -> None:
-        running: dict[Future[list[Record]], _Open] = {}
-        asking, alone = 0.0, False
+    def _run_parallel(self, workers: Workers) -> None:
+        running: dict[Future[Answers], _Job] = {}
         queue = deque(self._open)
         try:
             while True:
-                while len(running) < self.workers:
-                    if not queue:
-                        begun = perf_counter()
-                        fresh = self._ask(self.workers - len(running))
-                        self._open += fresh
-                        queue.extend(fresh)
-                        asking = perf_counter() - begun
-                    if not queue:
-                        break
-                    entry, name = queue[0], queue[0].missing[0]
-                    arch, fidelity = entry.proposal.arch, self._fidelity(entry.proposal, name)
-                    key = key_of(arch, name, fidelity, "search")
-                    suspect = self.history.is_suspect(key)  # a process ended during it before: see what it does alone
-                    if running and (suspect or alone):
-                        break
-                    queue.popleft()
-                    alone = suspect
-                    known = self._find_isomorphic(self._objectives[name], arch, fidelity)
-                    if known is not None:
-                        self._record(entry, [known])
-                        self._requeue(queue, entry)
-                        continue
-                    self._begin(self._objectives[name], [key])
-                    objective = self._objectives[name]
-                    others = of_one_call(objective, self.searcher.objectives)
-                    job = executor.submit(evaluate_call, objective, others, arch, fidelity, "search", self.retries)
-                    running[job] = entry
+                self._fill(workers, queue, running)
                 if not running:
                     return
                 with self._shield.lifted():
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
                     # Wait a little for evaluations that are about to end, a fraction of what an ask takes: one ask for
                     # several proposals is cheaper than one each, and the searcher then knows all these results.
-                    done, _ = wait(running, timeout=PATIENCE * asking)
-                for job in done:
-                    records = job.result()
-                    entry = running.pop(job)
-                    self._record(entry, records)
-                    self._requeue(queue, entry)
+                    done = workers.wait(running, PATIENCE * self._asking)
+                for answer in done:
+                    answers = answer.result()
+                    job = running.pop(answer)
+                    for entry, records in zip(job.entries, answers, strict=True):
+                        self._record(entry, records)
+                    for entry in reversed(job.entries):
+                        self._requeue(queue, entry)
         except BrokenExecutor as error:
             raise NastkError(f"a worker ended without an answer: {error}") from error
         except (PicklingError, AttributeError) as error:  # CPython 3.11 raises either for a local function
@@ -282,16 +339,108 @@ class Study:
                 "module, or give an executor of threads"
             ) from error
         finally:
-            for job in running:
-                job.cancel()
-            if isinstance(sys.exc_info()[1], KeyboardInterrupt):
-                # The executor waits for what is running anyway; a second Ctrl-C gives it up.
+            for answer in running:
+                answer.cancel()
+            if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # a second Ctrl-C gives up what cannot be stopped
                 with suppress(KeyboardInterrupt), self._shield.lifted():
-                    wait(running)
-            for job, entry in running.items():  # keep every finished evaluation, whatever else went wrong
-                if job.done() and not job.cancelled() and job.exception() is None:
+                    workers.wait_for_all(running)
+            for answer, job in running.items():  # keep every finished evaluation, whatever else went wrong
+                if answer.done() and not answer.cancelled() and answer.exception() is None:
                     with suppress(NastkError):
-                        self._record(entry, job.result())
+                        for entry, records in zip(job.entries, answer.result(), strict=True):
+                            self._record(entry, records)
+
+    def _fill(self, workers: Workers, queue: deque[_Open], running: dict[Future[Answers], _Job]) -> None:
+        """Begin what can be begun, and ask for more as long as there is a free worker."""
+        while self._may_begin():
+            job = self._next(workers, queue, running)
+            if job is None:
+                free = workers.count - sum(of.workers is workers for of in running.values())
+                if free <= 0 or not self._may_ask(workers, queue, running):
+                    return
+                begun = perf_counter()
+                fresh = self._ask(free)
+                self._asking = perf_counter() - begun
+                self._open += fresh
+                queue.extend(fresh)
+                if not fresh:
+                    return
+                continue
+            for entry in job.entries:
+                queue.remove(entry)
+            if job.workers is None:
+                self._evaluate_together(job.entries, job.objective)
+                for entry in reversed(job.entries):
+                    self._requeue(queue, entry)
+            elif (started := self._start(job, queue)) is not None:
+                running[started] = job
+
+    def _next(self, workers: Workers, queue: deque[_Open], running: Mapping[Any, _Job]) -> _Job | None:
+        """The first evaluation that waits, and for which there is a place.
+
+        There are queues of their own for what the workers evaluate, for each device that is measured, one evaluation
+        after another, and for this machine, which is measured while nothing else runs on it.
+        """
+        jobs = list(running.values())
+        here = any(job.here for job in jobs)
+        if any(job.alone for job in jobs):
+            return None
+        first = next(iter(self._waiting_for(queue, THIS_MACHINE)), None)
+        if first is not None and not here:
+            name = next(n for n in first.missing if self._objectives[n].oracle.exclusive == THIS_MACHINE)
+            fidelity = self._fidelity(first.proposal, name)
+            group = self._alike(queue, name, fidelity, first=False)
+            return _Job(group, self._objectives[name], fidelity, workers.local() if workers.isolated else None)
+        quiet = self._is_quiet(workers, queue, running)
+        taken = {job.place for job in jobs}
+        for entry in queue:
+            for name in entry.missing:
+                objective, fidelity = self._objectives[name], self._fidelity(entry.proposal, name)
+                place = objective.oracle.exclusive
+                by = workers.local() if place is not None and workers.isolated else workers
+                full = by is workers and sum(job.workers is workers for job in jobs) >= workers.count
+                if place == THIS_MACHINE or (place is not None and place in taken) or full or (by.here and quiet):
+                    continue
+                # a process ended during it before: see what it does alone, where the process is the executor's
+                key = key_of(entry.proposal.arch, name, fidelity, "search")
+                alone = not workers.isolated and self.history.is_suspect(key)
+                if alone and jobs:
+                    return None
+                return _Job([entry], objective, fidelity, by, alone)
+        return None
+
+    def _waiting_for(self, queue: Iterable[_Open], place: str) -> list[_Open]:
+        return [e for e in queue if any(self._objectives[name].oracle.exclusive == place for name in e.missing)]
+
+    def _is_quiet(self, workers: Workers, queue: Iterable[_Open], running: Mapping[Any, _Job]) -> bool:
+        """Whether nothing else is to begin on this machine: it is measured, or will be when what runs has ended."""
+        if any(job.place == THIS_MACHINE for job in running.values()):
+            return True
+        return len(self._waiting_for(queue, THIS_MACHINE)) >= MEASURED_TOGETHER * workers.count
+
+    def _may_ask(self, workers: Workers, queue: deque[_Open], running: Mapping[Any, _Job]) -> bool:
+        """Whether to ask for more. Not beside a measurement on this machine, for which it is to be quiet; nor where as
+        much already waits for a place of its own, which more would only join."""
+        return not self._is_quiet(workers, queue, running) and len(queue) < MEASURED_TOGETHER * workers.count
+
+    def _start(self, job: _Job, queue: deque[_Open]) -> Future[Answers] | None:
+        """Begin a job; those of its proposals that an isomorphic architecture answers are recorded at once."""
+        fresh = []
+        for entry in job.entries:
+            known = self._find_isomorphic(job.objective, entry.proposal.arch, job.fidelity)
+            if known is None:
+                fresh.append(entry)
+            else:
+                self._record(entry, [known])
+                self._requeue(queue, entry)
+        job.entries[:] = fresh
+        if not fresh:
+            return None
+        archs = np.array([entry.proposal.arch for entry in fresh])
+        self._begin(job.objective, [key_of(arch, job.objective.name, job.fidelity, "search") for arch in archs])
+        others = of_one_call(job.objective, self.searcher.objectives)
+        assert job.workers is not None
+        return job.workers.submit(Call(job.objective, others, archs, job.fidelity, "search", self.retries))
 
     def _requeue(self, queue: deque[_Open], entry: _Open) -> None:
         """The other objectives of a proposal come next, one after another: they are not evaluated where one failed."""
@@ -307,8 +456,10 @@ class Study:
         if len(fresh):
             self._begin(objective, [key_of(arch, objective.name, fidelity, "search") for arch in fresh])
             others = of_one_call(objective, self.searcher.objectives)
+            call = Call(objective, others, fresh, fidelity, "search", self.retries)
+            isolated = self.workers is not None and self.workers.isolated
             with self._shield.lifted():
-                made = evaluate_calls(objective, others, fresh, fidelity, "search", self.retries)
+                made = self.workers.evaluate(call) if self.workers is not None and isolated else call.here()
             answers = iter(made)
         return [next(answers) if record is None else [record] for record in found]
 
@@ -469,6 +620,8 @@ class Study:
         """Count a record that was kept, and see whether there is something to say or nothing more to hope for."""
         self._remember(record)
         self._count_failure(record)
+        if record.cost == record.cost:
+            self._seconds += record.cost
         self._report(record.objective)
         count = self.history.counts("search").get(record.objective, 0)
         if count >= FRACTIONS and record.objective not in self._looked_at:  # soon, before hours are spent
@@ -504,6 +657,18 @@ class Study:
         failed = [r for r in self.history.records("search") if r.objective == name]
         every = f"all {len(failed)} evaluations" if len(failed) > 1 else "the evaluation"
         return NastkError(f"{every} of {name} failed; last: {failed[-1].reason}")
+
+
+def limit_of(name: str, seconds: float | None) -> float | None:
+    """A number of seconds that something may take, or None.
+
+    Raises:
+        InvalidValue: it is no number of more than 0.
+    """
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < seconds < math.inf):
+        raise InvalidValue(f"{name} is a number of seconds of more than 0; got {seconds!r}")
+    return seconds
 
 
 def budget_by_objective(budget: int | Mapping[str, int], evaluable: Sequence[str]) -> dict[str, int]:

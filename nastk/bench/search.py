@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk import run
+from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
 from nastk.errors import InvalidValue, StorageError, UnknownName
 from nastk.metrics import mean_ci
@@ -53,6 +54,7 @@ class _Run:
     batch: int
     predictor: str
     brought: str = ""
+    in_flight: int = 1
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def compare(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    in_flight: int = 1,
 ) -> Comparison:
     """Run every searcher on every problem with every seed.
 
@@ -125,12 +128,14 @@ def compare(
         workers: processes, by default one a core.
         progress: called with (done, total) after each run.
         journal: a file that keeps every finished run; runs that it holds are not repeated.
+        in_flight: evaluations at a time, as by so many workers, whose lengths are drawn (on a virtual clock: nothing
+            takes longer). With more than 1, `batch` is not used: each that ends is followed by a proposal.
 
     Raises:
         UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
     """
-    if not searchers or budget < 1 or seeds < 1:
-        raise InvalidValue("a benchmark needs at least one searcher, one budget and one seed")
+    if not searchers or budget < 1 or seeds < 1 or in_flight < 1:
+        raise InvalidValue("a benchmark needs at least one searcher, one budget, one seed and one evaluation in flight")
     asked = problems(space, dataset, objectives, devices, report, with_proxies)
     kinds = [searcher_class(name) for name in searchers]
     if predictor:
@@ -154,7 +159,19 @@ def compare(
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
     brought = _brought(table)
     jobs = [
-        _Run(problem, searcher, seed, budget, used, source_samples, measurements, batch, predictor or "", brought)
+        _Run(
+            problem,
+            searcher,
+            seed,
+            budget,
+            used,
+            source_samples,
+            measurements,
+            batch,
+            predictor or "",
+            brought,
+            in_flight,
+        )
         for seed in range(seeds)
         for searcher in searchers
         for problem in asked
@@ -198,7 +215,8 @@ def _search(job: _Run) -> Trace:
     clock = _Clock()
     for spy in spies:
         clock.leave_out(spy)
-    history = search.search(progress=clock).history
+    virtual = VirtualWorkers(job.in_flight, job.seed) if job.in_flight > 1 else None
+    history = search.search(progress=clock, executor=virtual).history
     counts = history.counts()
     for goal, spy in zip(goals, spies, strict=True):
         if goal.expensive and spy.count != counts.get(goal.name, 0):
@@ -326,7 +344,8 @@ class _Journal:
 
 def _key(job: _Run) -> str:
     facts = asdict(job)
-    return json.dumps(facts if job.brought else {k: v for k, v in facts.items() if k != "brought"}, sort_keys=True)
+    later = {"brought": "", "in_flight": 1}  # a run of an earlier version does not say them
+    return json.dumps({k: v for k, v in facts.items() if k not in later or v != later[k]}, sort_keys=True)
 
 
 def _brought(table: Table) -> str:

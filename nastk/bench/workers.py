@@ -1,4 +1,4 @@
-"""What workers save: the same search inline, in threads and in worker processes, with evaluations of a given length."""
+"""What workers save: the same search inline and by workers of each sort, with evaluations of a given length."""
 
 from __future__ import annotations
 
@@ -6,19 +6,29 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import Any
 
 from nastk import run
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.oracles.goals import Goal
 from nastk.oracles.table import benchmark
 from nastk.search.base import Objective
 from nastk.spaces.base import Archs
+from nastk.workers.base import Call, Workers
+from nastk.workers.isolated import Isolated
 
-HOW = ("inline", "threads", "processes")
+HOW = ("inline", "threads", "processes", "isolated")
+"""This process; executors of Python's; processes of nastk's own, which may end as they like (``--workers``)."""
+
+METRICS = ("test_accuracy", "latency:pixel3")
+"""Objectives of the search where nothing else is said."""
+
+DASK = "dask"
+"""The same on a Dask cluster of this machine, where Dask is installed."""
 
 
 class Slow(Oracle):
@@ -51,7 +61,7 @@ class Slow(Oracle):
 def compare(
     space: str = "nasbench201",
     dataset: str | None = "cifar10",
-    metrics: Sequence[str] = ("test_accuracy", "latency:pixel3"),
+    metrics: Sequence[str] = METRICS,
     searcher: str = "predictor",
     evaluations: int = 24,
     seconds: float = 0.2,
@@ -59,10 +69,12 @@ def compare(
     batch: int | None = 1,
     repeats: int = 3,
     progress: Callable[[int, int], None] | None = None,
+    ways: Sequence[str] = HOW,
+    after: int = 0,
 ) -> list[dict[str, Any]]:
     """Wall-clock times of one search, by how its evaluations are run.
 
-    Pools of workers are started before the clock: a search of any length starts them once.
+    Workers are started before the clock: a search of any length starts them once.
 
     Args:
         space, dataset: of a fetched table.
@@ -75,16 +87,27 @@ def compare(
             the default of `nastk.search`. Workers ask for as many as are free.
         repeats: random seeds 0 to ``repeats - 1``.
         progress: called with (done, total) after each search.
+        ways: of :data:`HOW` and :data:`DASK`; inline is always among them.
+        after: evaluations, over all objectives, that are left out: the clock begins when so many are recorded.
 
     Returns:
-        Tidy rows: seconds of each way, and their ratio to the inline time, with 95 % intervals; ``samples`` are
-        evaluations of an objective that is not learned from few, ``evaluations`` those of all objectives.
+        Tidy rows: seconds of each way, their ratio to the inline time, and how many times as fast it was (speedup),
+        with 95 % intervals; ``samples`` are evaluations of an objective that is not learned from few, ``evaluations``
+        those of all objectives.
 
     Raises:
-        InvalidValue: no evaluation, worker or repeat, or a negative time.
+        InvalidValue: no evaluation, worker or repeat, a negative time, or nothing left after `after`.
+        UnknownName: no such way.
+        MissingExtra: Dask is asked for, and not installed.
     """
     if min(evaluations, workers, repeats) < 1 or not 0 <= seconds < math.inf:
         raise InvalidValue("there must be at least one evaluation, worker and repeat, of 0 seconds or more")
+    if not 0 <= after < evaluations:
+        raise InvalidValue(f"after leaves out fewer than the {evaluations} evaluations; got {after}")
+    for way in ways:
+        if way not in (*HOW, DASK):
+            raise UnknownName("way to evaluate", way, (*HOW, DASK))
+    ways = tuple(dict.fromkeys(["inline", *ways]))
     table = benchmark(space, dataset=dataset)
 
     def composed(seed: int) -> run.Run:
@@ -94,34 +117,38 @@ def compare(
         )
         return run.compose(*described)
 
-    def search(seed: int, executor: Executor | None) -> float:
+    def search(seed: int, executor: Executor | Workers | None) -> float:
         search = composed(seed)
-        begun = time.perf_counter()
-        result = search.search(executor=executor, workers=workers)
-        seconds_taken = time.perf_counter() - begun
+        begun = [time.perf_counter()]
+
+        def left_out(done: float, total: float, objective: str) -> None:
+            if objective and done == after:
+                begun[0] = time.perf_counter()
+
+        result = search.search(left_out, executor, workers)
+        seconds_taken = time.perf_counter() - begun[0]
         paid.append(sum(result.history.counts().values()))
         return seconds_taken
 
-    composed(0)  # names that do not exist are refused before any process is started
+    goals = composed(0).searcher.objectives  # names that do not exist are refused before any process is started
 
-    taken: dict[str, list[float]] = {name: [] for name in HOW}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
     paid: list[int] = []
-    with (
-        ThreadPoolExecutor(workers) as threads,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes,
-    ):
-        list(processes.map(_warm_up, [seconds] * workers))
-        pools: dict[str, Executor | None] = {"inline": None, "threads": threads, "processes": processes}
+    with ExitStack() as stack:
+        pools: dict[str, Executor | Workers | None] = {"inline": None}
+        for name in ways[1:]:
+            pools[name] = _started(name, workers, goals, max(seconds, 0.2), stack)
         search(0, None)  # what a process computes once is no part of any of them
         for seed in range(repeats):
-            for name in HOW:
+            for name in ways:
                 taken[name].append(search(seed, pools[name]))
                 if progress:
-                    progress(sum(map(len, taken.values())), repeats * len(HOW))
+                    progress(sum(map(len, taken.values())), repeats * len(ways))
     rows = []
-    for name in HOW:
+    for name in ways:
         ratios = [t / inline for t, inline in zip(taken[name], taken["inline"], strict=True)]
-        for metric, values in (("seconds", taken[name]), ("ratio_to_inline", ratios)):
+        speedups = [1.0 / ratio for ratio in ratios]
+        for metric, values in (("seconds", taken[name]), ("ratio_to_inline", ratios), ("speedup", speedups)):
             mean, half = mean_ci(values)
             rows.append(
                 {
@@ -132,6 +159,30 @@ def compare(
                 }
             )  # fmt: skip
     return rows
+
+
+def _started(
+    name: str, workers: int, goals: Sequence[Objective], seconds: float, stack: ExitStack
+) -> Executor | Workers:
+    """Workers of one sort, each of which has done something."""
+    if name == "threads":
+        return stack.enter_context(ThreadPoolExecutor(workers))
+    if name == "processes":
+        pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+        list(pool.map(_warm_up, [seconds] * workers))
+        return pool
+    own: Workers = Isolated(workers)
+    if name == DASK:
+        from nastk.workers.dask import OnDask
+
+        own = OnDask(f"local:{workers}")
+    stack.callback(own.close)
+    for goal in goals:
+        if goal.expensive:  # as many at a time as there are workers, each of which then has opened the table
+            some = goal.oracle.space.sample(workers, 0)
+            for answer in [own.submit(Call(goal, (), arch[None], None)) for arch in some]:
+                answer.result()
+    return own
 
 
 def _warm_up(seconds: float) -> None:

@@ -65,6 +65,9 @@ def search(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of finished runs (not repeated), curves, page."),
     ] = None,
+    in_flight: Annotated[
+        int, count("--in-flight", "Evaluations at a time, as by N workers; on a virtual clock, none takes longer.")
+    ] = 1,
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
@@ -102,6 +105,7 @@ def search(
             workers=workers,
             progress=follow(progress),
             journal=None if out is None else out / "runs.jsonl",
+            in_flight=in_flight,
         )
     rows = found.rows(counts)
     if json_file is not None:
@@ -146,10 +150,19 @@ def workers(
     ] = 4,
     batch: Annotated[int, count("--batch", "Proposals at a time of the inline search.")] = 1,
     repeats: Annotated[int, count("--repeats", "Random seeds 0 to N - 1.")] = 3,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option("--objective", metavar="O", help="METRIC[:DEVICE], repeated; by default accuracy and a latency."),
+    ] = None,
+    ways: Annotated[
+        str,
+        typer.Option("--ways", metavar="A,B,...", help="Of threads, processes, isolated (--workers) and dask."),
+    ] = "threads,processes,isolated",
+    after: Annotated[int, count("--after", "Leave out the first N evaluations.", least=0)] = 0,
     json_file: Json = None,
 ) -> None:
-    """How much time workers save: one search inline, in threads and in worker processes."""
-    from nastk.bench.workers import compare
+    """How much time workers save: one search inline, and by workers of each sort."""
+    from nastk.bench.workers import METRICS, compare
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
@@ -165,13 +178,18 @@ def workers(
             batch=batch,
             repeats=repeats,
             progress=follow(progress),
+            ways=words("--ways", ways),
+            after=after,
+            metrics=objectives or METRICS,
         )
     if json_file is not None:
         write_json(json_file, rows)
-    ratios = {r["method"]: r for r in rows if r["metric"] == "ratio_to_inline"}
+    ratios, speedups = (
+        {r["method"]: r for r in rows if r["metric"] == metric} for metric in ("ratio_to_inline", "speedup")
+    )
     shown = [
         {"method": r["method"], "seconds": r["mean"], "of inline": ratios[r["method"]]["mean"]}
-        | {"ci95": ratios[r["method"]]["ci95"]}
+        | {"ci95": ratios[r["method"]]["ci95"], "times as fast": speedups[r["method"]]["mean"]}
         for r in rows
         if r["metric"] == "seconds"
     ]

@@ -24,10 +24,18 @@ LEAST = {
     "retries": 0,
     "seed": 0,
     "local_sources": 0,
+    "workers": 1,
 }
 """Numbers that have a least value."""
-MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS}
+MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS, "workers": MOST_WORKERS}
 """Their greatest values."""
+
+
+BY = ("workers", "dask", "timeout", "memory_limit")
+"""Options of who evaluates, and within which limits."""
+
+UNTIL = ("time", "cost")
+"""Options of when a search ends. Neither is a part of what it searches."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,12 @@ class RunOptions:
     accuracy: str | None = None
     train: str | dict[str, Any] | None = None
     epochs: str | None = None
+    workers: int | None = None
+    dask: str | None = None
+    timeout: str | None = None
+    memory_limit: str | None = None
+    time: str | None = None
+    cost: str | None = None
 
     @classmethod
     def gather(cls, command_line: Mapping[str, Any], config: Path | None = None) -> RunOptions:
@@ -116,7 +130,7 @@ class RunOptions:
         from nastk import run
 
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        for name in ("out", "json", "storage", "study", "resume", "live"):
+        for name in ("out", "json", "storage", "study", "resume", "live", *BY, *UNTIL):
             given.pop(name, None)
         for one in ("objective", "constraint", "predictor"):
             if one in given:
@@ -126,6 +140,25 @@ class RunOptions:
         if "epochs" in given:
             given["epochs"] = integers("--epochs", given["epochs"])
         return run.describe(**given)
+
+    def by(self) -> dict[str, Any]:
+        """Who evaluates: arguments of `nastk.run.Run.evaluate_by`.
+
+        Raises:
+            InvalidValue: a time that cannot be read.
+        """
+        return self._in_seconds(BY)
+
+    def until(self) -> dict[str, Any]:
+        """When the search ends: arguments of `nastk.run.Run.search`; errors as of :meth:`by`."""
+        return self._in_seconds(UNTIL)
+
+    def _in_seconds(self, names: tuple[str, ...]) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in names}
+        for name in ("timeout", "time", "cost"):
+            if given.get(name) is not None:
+                given[name] = seconds(f"--{name}", given[name])
+        return given
 
 
 def read_config(path: Path) -> dict[str, Any]:

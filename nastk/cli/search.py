@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,6 +118,24 @@ def search(
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
     ] = None,
+    workers: Annotated[
+        Number, option("--workers", "N", "Evaluate in N processes here, each on a GPU where there are any.")
+    ] = None,
+    dask: Annotated[
+        Text, option("--dask", "ADDRESS", "Evaluate on a Dask cluster: tcp://HOST:PORT, or local:N to start one.")
+    ] = None,
+    timeout: Annotated[
+        Text, option("--timeout", "TIME", "End an evaluation after this time, such as 90s or 2h: it has failed.")
+    ] = None,
+    memory_limit: Annotated[
+        Text, option("--memory-limit", "SIZE", "End an evaluation that uses more memory, such as 4GB: it has failed.")
+    ] = None,
+    time: Annotated[
+        Text, option("--time", "TIME", "Begin no evaluation after this time, such as 8h; running ones are finished.")
+    ] = None,
+    cost: Annotated[
+        Text, option("--cost", "TIME", "Begin no evaluation when all of the study's took this time together.")
+    ] = None,
 ) -> None:
     """Search a space for the front of accuracy against latency, or other objectives.
 
@@ -130,8 +149,8 @@ def search(
     from nastk.files import check_outputs, locked_folder
 
     options = RunOptions.gather({**given, "json": json_file}, config)
-    description = options.describe()
-    with locked_folder(options.out) as folder:
+    description, by, until = options.describe(), options.by(), options.until()
+    with locked_folder(options.out) as folder, ExitStack() as stack:
         from nastk import run
         from nastk.report.summary import FILES, NEXT, Summary, show_chart
         from nastk.report.text import printable
@@ -140,12 +159,14 @@ def search(
         rows = None if options.json is None else Path(options.json).absolute()
         check_outputs([*(folder / name for name in (*FILES, NEXT)), rows])
         search = run.compose(description)
+        stack.callback(search.close)
+        search.evaluate_by(**by, logs=folder / "workers")  # a cluster that does not answer moves no earlier history
         place, process = _history(options, folder), os.getpid()
         mine = not (folder / f"{HISTORY}.db").exists()
         search.keep_in(place, options.study)
         for note in search.history.notes:
             typer.echo(printable(f"nastk: {note}"), err=True)
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             if search.sources is not None:
                 typer.echo(printable(f"nastk: {search.sources.local.plan()}{LEAVE_OUT}"), err=True)
@@ -153,10 +174,10 @@ def search(
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
             with following(search, bool(options.live)) as progress:
-                search.search(progress)
+                search.search(progress, **until)
             with bar(None, "verifying the front") as progress:
                 result = search.verify(follow(progress))
-            seconds = time.perf_counter() - started
+            seconds = perf_counter() - started
             summary = Summary(result, search.description.seed)
             summary.write(folder, rows)
             to_measure = summary.write_next(folder)

@@ -8,7 +8,7 @@ from typing import Any
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue
 from nastk.oracles._networks import build_network, set_statistics
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import THIS_MACHINE, Oracle
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes.base import Runtime, make_runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
@@ -30,6 +30,7 @@ class RuntimeOracle(Oracle):
     """
 
     chooses_precision: bool = False
+    exclusive: str | None = THIS_MACHINE
 
     def __init__(
         self,

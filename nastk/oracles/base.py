@@ -20,6 +20,9 @@ from nastk.oracles._intermediate import Arguments, Curve, train
 from nastk.spaces.base import Archs, SearchSpace
 
 Direction = Literal["min", "max"]
+
+THIS_MACHINE = "this machine"
+"""What an evaluation has to itself (`Oracle.exclusive`) that other work on this machine would spoil."""
 Values = NDArray[np.float64]
 
 
@@ -68,6 +71,9 @@ class Oracle(ABC):
         call: what an evaluation depends on, where it answers several metrics at once: one evaluation of oracles with an
             equal `call` gives all their values (`Evaluation.others`). None: it answers its own metric alone.
         handles_retries: whether it tries failures again by itself, so that a study does not.
+        exclusive: what an evaluation has to itself, where a study evaluates several at a time: :data:`THIS_MACHINE` for
+            one that is spoiled by whatever else runs here, such as a latency that is measured here; the name of a
+            device that does one thing at a time, beside which other work goes on. None for nothing, as of trainings.
         closed: whether it knows the values of some architectures and can get no others, such as measurements that were
             brought as a file: a study takes :attr:`known` and evaluates nothing.
         known: those architectures, ``(m, d)``.
@@ -91,6 +97,7 @@ class Oracle(ABC):
     device: str | None = None
     few_shot: bool = False
     handles_retries: bool = False
+    exclusive: str | None = None
     closed: bool = False
     needs_folder: bool = False
     folder: str = ""

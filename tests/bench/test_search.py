@@ -12,11 +12,13 @@ import pytest
 from nastk.bench import figures as search_figures
 from nastk.bench import problems as search_problems
 from nastk.bench import search as search_bench
+from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import problems
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol
 from nastk.oracles.goals import Goal
 from nastk.oracles.table import benchmark
+from nastk.workers.base import Call
 
 pytestmark = pytest.mark.data
 
@@ -194,3 +196,47 @@ def test_bad_input_is_refused_before_any_run(nastk_home: object) -> None:
 @pytest.mark.parametrize("text", ["latency:pixel3", "val_accuracy@12", "max:params", "min:energy:edgegpu"])
 def test_an_objective_is_written_as_it_is_read(text: str) -> None:
     assert str(Goal.parse(text)) == text
+
+
+# ---- evaluations in flight
+
+
+def test_evaluations_on_a_virtual_clock_end_in_the_order_of_their_lengths() -> None:
+    class Immediate(Call):
+        def here(self) -> Any:
+            return [[]]
+
+    workers = VirtualWorkers(3, seed=0)
+    now, ends = [], []
+    running = {workers.submit(Immediate(None, (), np.zeros((1, 1)), None)) for _ in range(3)}  # type: ignore[arg-type]
+    for _ in range(20):
+        lengths = {answer: end for answer, (end, _) in workers._ends.items()}
+        (done,) = workers.wait(running)
+        assert lengths[done] == min(lengths.values())
+        ends.append(workers._now)
+        now.append(done.result())
+        running.remove(done)
+        running.add(workers.submit(Immediate(None, (), np.zeros((1, 1)), None)))  # type: ignore[arg-type]
+    assert ends == sorted(ends)
+    assert now == [[[]]] * 20
+
+
+def test_overlapping_evaluations_spend_the_same_and_are_another_run(nastk_home: object, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"budget": 8, "seeds": 1, "workers": 1, "devices": ["fpga"], "objectives": TEST}
+    journal = tmp_path / "runs.jsonl"
+    found = [
+        search_bench.compare(searchers=["pareto-local-search"], in_flight=n, journal=journal, **settings)
+        for n in (1, 4, 4)
+    ]
+    assert len(journal.read_text().splitlines()) == 2, "a finished run is not repeated, nor taken for the other"
+    traces = [next(iter(comparison.traces.values())) for comparison in found]
+    assert [len(trace.rows) for trace in traces] == [8, 8, 8]
+    assert [max(trace.evaluations) for trace in traces] == [16, 16, 16]
+    assert not np.array_equal(traces[0].rows, traces[1].rows), "proposals that know fewer results are others"
+    assert np.array_equal(traces[1].rows, traces[2].rows)
+    assert "in_flight" not in journal.read_text().splitlines()[0], "earlier journals stay valid"
+
+
+def test_there_is_at_least_one_evaluation_in_flight() -> None:
+    with pytest.raises(InvalidValue, match="one evaluation in flight"):
+        search_bench.compare(in_flight=0)

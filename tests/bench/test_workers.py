@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from nastk.bench.workers import HOW, Slow, compare
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.table import benchmark
+
+METRICS = ("seconds", "ratio_to_inline", "speedup")
 
 
 @pytest.mark.data
 def test_each_way_is_timed_and_compared_with_inline(nastk_home: Path) -> None:
     rows = compare(searcher="random", evaluations=2, seconds=0.0, workers=2, repeats=2)
-    assert [(r["method"], r["metric"]) for r in rows] == [(h, m) for h in HOW for m in ("seconds", "ratio_to_inline")]
+    assert [(r["method"], r["metric"]) for r in rows] == [(h, m) for h in HOW for m in METRICS]
     ratios = {r["method"]: r["mean"] for r in rows if r["metric"] == "ratio_to_inline"}
     assert ratios["inline"] == 1.0
     assert all(r["mean"] > 0 and r["seeds"] == 2 for r in rows)
@@ -34,3 +36,7 @@ def test_a_slow_column_is_sent_as_its_name(nastk_home: Path) -> None:
 def test_numbers_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(InvalidValue, match="at least one"):
         compare(workers=0)
+    with pytest.raises(InvalidValue, match="fewer than the 5 evaluations"):
+        compare(evaluations=5, after=5)
+    with pytest.raises(UnknownName, match="isolated"):
+        compare(ways=["isolate"])

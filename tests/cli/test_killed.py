@@ -1,7 +1,8 @@
 """``nastk search`` that is killed, asked to end or interrupted twice, with and without ``--storage``: nothing is lost.
 
 Each run stops at a random moment and is started again. An evaluation is finished when the user's function returns;
-every finished one must be in the history, once.
+every finished one must be in the history, once. With workers they, the search's own process (the coordinator) or both
+are killed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from effort import HANGS
 
@@ -129,3 +132,77 @@ def test_nothing_is_lost(tmp_path: Path, how: str, times: int, stored: bool) -> 
 @pytest.mark.parametrize(("how", "times"), [(KILLED, 3), (ENDED, 1), (TWICE, 1)])
 def test_nothing_is_lost_by_a_few(tmp_path: Path, how: str, times: int) -> None:
     survives(tmp_path, how, times, stored=False)
+
+
+# ---- with workers
+
+WORKER, COORDINATOR, BOTH = "a worker", "the coordinator", "both"
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The worker processes of a search, which evaluate."""
+    try:
+        children = psutil.Process(process.pid).children()
+        return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def begin_and_kill(folder: Path, process: subprocess.Popen[str], how: str, chance: random.Random) -> bool:
+    """Wait for a few evaluations, and for a random moment; then kill. Whether there was anything to kill."""
+    enough, deadline = len(finished(folder)) + chance.randint(1, 3), time.monotonic() + HANGS
+    while len(finished(folder)) < enough and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.03))
+    victims = workers_of(process)
+    if how != COORDINATOR and victims:
+        with suppress(psutil.Error):
+            chance.choice(victims).kill()
+    if how != WORKER:
+        process.kill()
+    return bool(victims) or how != WORKER
+
+
+def survives_with_workers(folder: Path, how: str, times: int) -> None:
+    """A search of a whole space, so that its front is that of an uninterrupted one, whatever the order."""
+    choices = 3 if times < 10 else 4
+    space = SPACE.replace("range(5)", f"range({choices})").replace("sleep(0.02)", "sleep(0.1)")
+    (folder / "lots.py").write_text(space)
+    database, size = folder / "run.db", 4**choices
+    arguments = ["--budget", str(size), "--storage", "sqlite:///run.db", "--workers", "2"]
+    chance = random.Random(how)
+    process = run(folder, arguments, stop=100_000)
+    killed = 0
+    for _ in range(times):
+        killed += begin_and_kill(folder, process, how, chance)
+        if how != WORKER:
+            process.communicate(timeout=HANGS)
+            kept = recorded(database)
+            assert len(kept) == len(set(kept)), "an evaluation was recorded twice"
+            process = run(folder, arguments, stop=100_000)
+    _, error = process.communicate(timeout=HANGS)
+    assert process.returncode == 0, error
+    assert "Traceback" not in error
+    assert killed > times // 2
+    kept, done = recorded(database), finished(folder)
+    assert len(kept) == len(set(kept)) == size
+    assert set(done) <= set(kept), "a finished evaluation was lost"
+    assert max(done.count(arch) for arch in done) <= 2, "what was in flight was repeated more than once"
+    with sqlite3.connect(database) as connection:
+        found = dict(connection.execute("SELECT arch, value FROM nastk_records WHERE status = 'ok'").fetchall())
+        reasons = [reason for (reason,) in connection.execute("SELECT reason FROM nastk_records WHERE reason <> ''")]
+    connection.close()
+    assert all("SIGKILL" in reason or "the process ended 2 times" in reason for reason in reasons), reasons
+    assert len(reasons) <= times // 3, "being killed twice is bad luck"
+    assert all(value == 50.0 + sum(map(int, arch.split(","))) for arch, value in found.items())
+
+
+@pytest.mark.parametrize("how", [WORKER, BOTH])
+def test_a_few_kills_of_workers_and_coordinators_lose_nothing(tmp_path: Path, how: str) -> None:
+    survives_with_workers(tmp_path, how, 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [WORKER, COORDINATOR, BOTH])
+def test_kills_of_workers_and_coordinators_lose_nothing(tmp_path: Path, how: str) -> None:
+    survives_with_workers(tmp_path, how, 30)
