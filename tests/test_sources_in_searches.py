@@ -147,7 +147,7 @@ def test_where_nothing_runs_here_the_search_goes_on_without(made: list[str], mon
     space = nastk.space("net.py:Net")
     with pytest.warns(nastk.errors.DataWarning, match="no source device is torch: .*boom"):
         result = nastk.search(space, [phone(space)], measurements=4, verify=0)
-    assert calls() == 4
+    assert 2 <= calls() <= 4, "fewer where the fastest is known before"
     assert "no networks could be measured here as sources." in result.notes
 
 

@@ -93,6 +93,8 @@ def test_a_choice_that_is_switched_off_tells_no_networks_apart(space: SearchSpac
     archs[:, names.index("kernel 3")] = [0, 1, 2]
     for block in LatencyBlocks(space, calculated_devices(space, {}))(archs).blocks:
         assert block == pytest.approx(np.repeat(block[:1], 3, axis=0), abs=1e-12)
+    traced = nastk.encoding("traced").fit(space).transform(archs)
+    assert (traced == traced[0]).all()
 
 
 class Unbuilt(SearchSpace):
