@@ -107,10 +107,10 @@ def test_differences_are_paired_and_worse_devices_are_named() -> None:
 def test_the_command_prints_every_part_and_writes_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark("gpt")
     file = tmp_path / "rows.json"
-    line = "reproduce latency --unseen --families HW-GPT-Bench --methods few-shot-gp,flops --samples 10 --seeds 1"
+    line = "reproduce latency --unseen --families HW-GPT-Bench --methods no-sources,flops --samples 10 --seeds 1"
     assert command([*line.split(), "--workers", "1", "--json", str(file)]) == 0
     said = capsys.readouterr().out
-    for part in ("Mean over each family's devices", "paired by device", "few-shot-gp expects"):
+    for part in ("Mean over each family's devices", "paired by device", "no-sources expects"):
         assert part in said
     rows = json.loads(file.read_text())
     assert {r["device"] for r in rows if r["family"] == "HW-GPT-Bench"} > {"v100", "*"}
