@@ -9,6 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -198,9 +199,7 @@ def retry(storage: str | os.PathLike[str], study: str) -> int:
         StorageError: no such database, or it cannot be used.
     """
 
-    def forget(connection: sa.Connection) -> int:
-        row = _row(connection, study)
-        refuse_held(connection, row.id, study, "change")
+    def forget(connection: sa.Connection, row: Any) -> int:
         move_state(connection, row)
         failed = (RECORDS.c.study == row.id) & (RECORDS.c.status == "failed")
         records = connection.execute(sa.select(RECORDS).where(failed).order_by(RECORDS.c.id)).all()
@@ -218,7 +217,7 @@ def retry(storage: str | os.PathLike[str], study: str) -> int:
         connection.execute(sa.delete(BEGUN).where(BEGUN.c.study == row.id))
         return len(records)
 
-    return _changing(storage, forget)
+    return _changing(storage, study, "change", forget)
 
 
 def delete(storage: str | os.PathLike[str], study: str) -> int:
@@ -233,9 +232,7 @@ def delete(storage: str | os.PathLike[str], study: str) -> int:
         StorageError: no such database, or it cannot be used.
     """
 
-    def remove(connection: sa.Connection) -> int:
-        row = _row(connection, study)
-        refuse_held(connection, row.id, study, "delete")
+    def remove(connection: sa.Connection, row: Any) -> int:
         own = (RECORDS.c.study == row.id) & (RECORDS.c.origin == "")
         count = connection.execute(sa.select(sa.func.count()).select_from(RECORDS).where(own)).scalar_one()
         for table in (RECORDS, BEGUN, STATES, COMPUTED, LEASES):
@@ -243,7 +240,7 @@ def delete(storage: str | os.PathLike[str], study: str) -> int:
         connection.execute(sa.delete(STUDIES).where(STUDIES.c.id == row.id))
         return int(count)
 
-    return _changing(storage, remove)
+    return _changing(storage, study, "delete", remove)
 
 
 def _row(connection: sa.Connection, study: str) -> Any:
@@ -254,19 +251,22 @@ def _row(connection: sa.Connection, study: str) -> Any:
 
 
 def _reading(storage: str | os.PathLike[str], work: Callable[[sa.Connection], Answer]) -> Answer:
-    found = _existing(storage)
-    try:
+    with closing(_existing(storage)) as found:
         return found.read(work)
-    finally:
-        found.close()
 
 
-def _changing(storage: str | os.PathLike[str], work: Callable[[sa.Connection], Answer]) -> Answer:
-    found = _existing(storage)
-    try:
-        return found.within(work)
-    finally:
-        found.close()
+def _changing(
+    storage: str | os.PathLike[str], study: str, what: str, work: Callable[[sa.Connection, Any], Answer]
+) -> Answer:
+    """Do something with the row of a study that no process runs."""
+
+    def change(connection: sa.Connection) -> Answer:
+        row = _row(connection, study)
+        refuse_held(connection, row.id, study, what)
+        return work(connection, row)
+
+    with closing(_existing(storage)) as found:
+        return found.within(change)
 
 
 def _existing(storage: str | os.PathLike[str]) -> Database:

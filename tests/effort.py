@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 HANGS = 600
 """Seconds after which what a test waits for counts as hanging; what works comes nowhere near, however slow."""
+
+
+def until(happens: Callable[[], Any]) -> None:
+    """Wait until something has happened elsewhere."""
+    deadline = time.monotonic() + HANGS
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def calls(action: Callable[[], Any]) -> int:

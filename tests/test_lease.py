@@ -6,14 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from effort import HANGS
+from effort import until
 from toy import Toy, accuracy, objectives, oracle
 
 import nastk
@@ -72,13 +70,6 @@ def elsewhere(url: str, age: float = 0.0) -> None:
 
     found.within(hold)
     found.close()
-
-
-def until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + HANGS
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # ---- refused, or not

@@ -14,6 +14,21 @@ from nastk.oracles.base import Direction, Evaluation, FunctionOracle, Oracle, ex
 from nastk.search.base import Objective, Proposal
 from nastk.spaces.base import Archs, Choice, SearchSpace
 
+TINY_SPACE = """
+import nastk
+
+class Tiny(nastk.SearchSpace):
+    name = "tiny"
+    choices = tuple(nastk.Choice(n, ("1", "2", "4")) for n in ("depth", "width", "kernel"))
+
+    def build(self, arch, **options):
+        raise NotImplementedError
+
+    def statics(self, archs, **options):
+        return {"params": 10.0 * (archs + 1).prod(axis=1), "flops": (archs**2).sum(axis=1) + 1.0}
+"""
+"""A user's file with a space of 27 networks; tests of the command line write functions of their own behind it."""
+
 
 class Toy(SearchSpace):
     """Four choices of three options; the second choice does not matter where the first is "a"."""

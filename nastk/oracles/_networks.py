@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from nastk.errors import Unsupported
+from nastk.errors import NastkError, Unsupported
 from nastk.spaces.base import Archs, SearchSpace
+
+Answer = TypeVar("Answer")
 
 
 def build_network(space: SearchSpace, arch: Archs, **options: Any) -> nn.Module:
@@ -23,12 +26,35 @@ def build_network(space: SearchSpace, arch: Archs, **options: Any) -> nn.Module:
     network = space.build(arch, **options)
     if is_lazy(network):
         try:
-            shape = space.input_shape(**options)
+            inputs = blank_inputs(space, 2, **options)
         except Unsupported:
             return network  # its first input gives it its shapes
-        kind = torch.float32 if space.vocabulary(**options) is None else torch.long
-        initialise(network, torch.zeros((2, *shape), dtype=kind))
+        initialise(network, inputs)
     return network
+
+
+def blank_inputs(space: SearchSpace, batch: int, **options: Any) -> Tensor:
+    """A batch ``(batch, ...)`` of zeros as the networks of a space take them: numbers, or tokens.
+
+    Raises:
+        Unsupported: the space does not say what they take.
+    """
+    kind = torch.float32 if space.vocabulary(**options) is None else torch.long
+    return torch.zeros((batch, *space.input_shape(**options)), dtype=kind)
+
+
+def without_memory(work: Callable[[], Answer]) -> Answer:
+    """Do something with networks on the meta device, where weights take no memory and nothing is computed.
+
+    A network that depends on values, which meta tensors lack, is then built and run; one that fails does so again.
+    """
+    try:
+        with torch.device("meta"):
+            return work()
+    except NastkError:
+        raise
+    except Exception:
+        return work()
 
 
 def is_lazy(network: nn.Module) -> bool:

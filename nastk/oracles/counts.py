@@ -62,16 +62,10 @@ class Count(Oracle):
         return exact(np.array([self._count(arch) for arch in archs], dtype=np.float64))
 
     def _count(self, arch: Archs) -> float:
-        import torch
+        from nastk.oracles._networks import without_memory
 
         try:
-            try:
-                with torch.device("meta"):
-                    return self._counted(arch)
-            except NastkError:
-                raise
-            except Exception:  # the network depends on values, which meta tensors lack; or fails, and does so again
-                return self._counted(arch)
+            return without_memory(lambda: self._counted(arch))
         except NastkError:
             raise
         except (Exception, SystemExit) as error:

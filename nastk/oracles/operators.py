@@ -17,8 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nastk.errors import NastkError
-from nastk.oracles._networks import build_network
+from nastk.oracles._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
 KINDS = (
@@ -131,19 +130,12 @@ def operators(space: SearchSpace, arch: Archs, **build_options: Any) -> NDArray[
         Unsupported: the space builds no networks, or does not say what they take as input.
         Exception: whatever the network raises.
     """
-    try:
-        with torch.device("meta"):
-            return _counted(space, arch, build_options)
-    except NastkError:
-        raise
-    except Exception:  # the network depends on values, which meta tensors lack; or fails, and does so again
-        return _counted(space, arch, build_options)
+    return without_memory(lambda: _counted(space, arch, build_options))
 
 
 def _counted(space: SearchSpace, arch: Archs, build_options: dict[str, Any]) -> NDArray[np.float64]:
     network = build_network(space, arch, **build_options).eval()
-    shape, vocabulary = space.input_shape(**build_options), space.vocabulary(**build_options)
-    inputs = torch.zeros((1, *shape), dtype=torch.float32 if vocabulary is None else torch.long)
+    inputs = blank_inputs(space, 1, **build_options)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Operators() as traced:  # other attention is one opaque call
         network(inputs)
     return traced.counts

@@ -108,9 +108,9 @@ class FewShotGP(FewShotPredictor):
         return self._blocks.find(key, lambda: self._latency_blocks(space, context))
 
     def _latency_blocks(self, space: SearchSpace, context: Context | None) -> LatencyBlocks:
-        if not self.calculated or len(self.devices_) >= ENOUGH:
-            return LatencyBlocks(space, self.sources_, context)
-        calculated = calculated_devices(space, context.build_options if context else {})
+        calculated = None
+        if self.calculated and len(self.devices_) < ENOUGH:
+            calculated = calculated_devices(space, context.build_options if context else {})
         if calculated is None:
             return LatencyBlocks(space, self.sources_, context)
         together = Together(self.sources_, calculated)

@@ -16,24 +16,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from effort import HANGS
+from toy import TINY_SPACE
 
 from nastk.cli import run
 
 TINY = '''
 """A space of 27 networks and an accuracy that keeps a log of what it was asked."""
 import os, time
-import nastk
-
-class Tiny(nastk.SearchSpace):
-    name = "tiny"
-    choices = tuple(nastk.Choice(n, ("1", "2", "4")) for n in ("depth", "width", "kernel"))
-
-    def build(self, arch, **options):
-        raise NotImplementedError
-
-    def statics(self, archs, **options):
-        return {"params": 10.0 * (archs + 1).prod(axis=1), "flops": (archs**2).sum(axis=1) + 1.0}
-
+'''
+TINY += TINY_SPACE
+TINY += """
 def accuracy(arch):
     before = len(open(os.environ["TINY_LOG"]).readlines()) if os.path.exists(os.environ["TINY_LOG"]) else 0
     if before >= int(os.environ.get("TINY_STOPS_AFTER", "1000")):
@@ -46,7 +38,7 @@ def train(arch, epochs):
     with open(os.environ["TINY_LOG"], "a") as log:
         log.write(f"{','.join(map(str, arch))}@{epochs!r}\\n")
     return 50.0 + 3.0 * float(arch.sum()) - 10.0 / epochs
-'''
+"""
 FILES = ["front.csv", "front.html", "front.png", "history.db", "result.json"]
 
 

@@ -13,24 +13,14 @@ from pathlib import Path
 
 import pytest
 from effort import HANGS
+from toy import TINY_SPACE
 
 from nastk.cli import run
 from nastk.files import write_text
 
-MINE = """
-import os
-import nastk
-
-class Tiny(nastk.SearchSpace):
-    name = "tiny"
-    choices = tuple(nastk.Choice(n, ("1", "2", "4")) for n in ("depth", "width", "kernel"))
-
-    def build(self, arch, **options):
-        raise NotImplementedError
-
-    def statics(self, archs, **options):
-        return {"params": 10.0 * (archs + 1).prod(axis=1), "flops": (archs**2).sum(axis=1) + 1.0}
-
+MINE = "import os\n"
+MINE += TINY_SPACE
+MINE += """
 def accuracy(arch):
     if arch[0] == 2 and not os.path.exists("mended"):
         raise RuntimeError("CUDA out of memory")

@@ -18,7 +18,7 @@ from typing import Any
 import optuna
 import pytest
 from effort import HANGS
-from toy import Epochs, Toy, oracle
+from toy import TINY_SPACE, Epochs, Toy, oracle
 
 import nastk
 from nastk.cli import run
@@ -302,19 +302,8 @@ def test_a_picture_has_front_running_failures_and_time(here: Path) -> None:
 
 LIVE = ["search", "--space", "tiny.py:Tiny", "--objective", "accuracy", "--objective", "params", "--searcher", "random"]
 LIVE += ["--accuracy", "tiny.py:accuracy", "--budget", "6", "--live"]
-TINY = """
-import nastk
-
-class Tiny(nastk.SearchSpace):
-    name = "tiny"
-    choices = tuple(nastk.Choice(n, ("1", "2", "4")) for n in ("depth", "width", "kernel"))
-
-    def build(self, arch, **options):
-        raise NotImplementedError
-
-    def statics(self, archs, **options):
-        return {"params": 10.0 * (archs + 1).prod(axis=1), "flops": (archs**2).sum(axis=1) + 1.0}
-
+TINY = TINY_SPACE
+TINY += """
 def accuracy(arch):
     return 50.0 + 3.0 * float(arch.sum())
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from effort import HANGS
+from effort import HANGS, until
 from toy import Toy, objectives
 
 import nastk
@@ -35,13 +35,6 @@ def arch(number: int) -> Any:
 def call(function: Callable[[Any], float], number: int = 0, retries: int = 0) -> Call:
     oracle = FunctionOracle(Toy(), function, "accuracy", "%", "max", one_by_one=True)
     return Call(Objective.of(oracle), (), arch(number), None, "search", retries)
-
-
-def until(true: Callable[[], Any]) -> None:
-    stop = time.monotonic() + HANGS
-    while not true():
-        assert time.monotonic() < stop
-        time.sleep(0.02)
 
 
 def test_two_of_four_workers_that_are_killed_cost_nothing(tmp_path: Path) -> None:
