@@ -1,0 +1,371 @@
+"""From names, as ``nastk search`` has them, to the description of a search."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from nastk.data.device_file import METRICS, CommandDevice, UserDevices
+from nastk.devices import is_live
+from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.oracles.counts import COUNTED
+from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
+from nastk.predictors._local_sources import SECONDS
+from nastk.run.description import MEASURED, MEASURED_HERE, SearchDescription
+from nastk.search.base import Constraint, searcher_class
+from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import read_precisions
+
+ACCURACY_DATASET = "cifar10"
+"""Data set of the shipped accuracy estimates where none is named."""
+
+ACCURACIES = ("test_accuracy", "accuracy", "val_accuracy")
+"""A table's metrics that the objective "accuracy" stands for, in order of preference."""
+
+TRAIN = ("command", "timeout", "retries")
+"""Keys of the table ``[train]``."""
+
+
+def describe(
+    space: str = "nasbench201",
+    dataset: str | None = None,
+    device: str = "this",
+    objectives: Sequence[str] = ("accuracy", "latency"),
+    constraints: Sequence[str] = (),
+    searcher: str = "predictor",
+    predictors: Sequence[str] = (),
+    budget: int = 50,
+    measurements: int = 10,
+    verify: int = 12,
+    seed: int = 0,
+    threads: int = 1,
+    batch: int = 1,
+    runtime: str = "torch",
+    precision: str = "fp32",
+    calibration: str | None = None,
+    accuracy: str | None = None,
+    epochs: Sequence[float] = (),
+    retries: int = 1,
+    count_failures: bool = False,
+    devices: str | None = None,
+    device_command: str | None = None,
+    measured: str | None = None,
+    local_sources: int | None = None,
+    local_sources_time: float = SECONDS,
+    train: str | Mapping[str, Any] | None = None,
+) -> SearchDescription:
+    """The description of a search that is given as names, as ``nastk search`` has them.
+
+    Args:
+        space, searcher, budget, measurements, verify, seed, retries, count_failures, local_sources,
+            local_sources_time: see :class:`SearchDescription`.
+        dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
+            accuracies of a table where no estimates ship.
+        device: "this" and other devices of this machine are measured, and those of `devices`; another name is a device
+            of a fetched table.
+        objectives: ``[max:|min:]METRIC[:DEVICE][@EPOCHS]``, as :class:`nastk.oracles.goals.Goal` reads them: accuracy,
+            latency, energy, peak_memory, params, flops, figures of a microcontroller (flash, arena, sram, npu_cycles,
+            cpu_operators, of Vela's also with an accelerator: "sram:ethos-u55-64"), or a table's metric. With a table,
+            "accuracy" stands for the first that it has of :data:`ACCURACIES`, also in `constraints` and `predictors`.
+            Other metrics, with their direction ("max:f1"), are those of `train`.
+            A device of an objective's own, as in "latency:pi5", goes before `device`.
+        constraints: such as ``latency<=10``.
+        predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
+        threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
+        accuracy: a user's accuracy function, ``file.py:function``.
+        epochs: fidelities of this function, or of `train`, ascending; the last is the target.
+        devices: file of devices behind commands, by default ``devices.toml``
+            (:func:`nastk.data.device_file.read_devices`). They measure latency, energy and memory.
+        device_command: the command line of one such device, called `device` ("command" where that is "this").
+        measured: CSV file of the latencies (of `device`) that there are: none is measured.
+        train: a command line that trains a network, or a table of :data:`TRAIN` (`nastk.oracles.TrainingCommand`).
+
+    Raises:
+        NastkError: an objective that does not exist with these names; the message says what is missing.
+    """
+    kind = searcher_class(searcher)
+    if predictors and not kind.learns:
+        raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
+    if epochs and accuracy is None and train is None:
+        raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
+    if accuracy is not None and train is not None:
+        raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
+    how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
+    commands, device = UserDevices.asked(device, devices, device_command)
+    training = None if train is None else _training(train, retries)
+    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training)
+    goals = [Goal.parse(text) for text in objectives]
+    found = [asked.objective(goal) for goal in goals]
+    asked.refuse_unused([facts for _, _, facts in found])
+    made_by = {"devices": "command", "device-command": "command", "measured": "brought", "train": "train"}
+    given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]))
+    for (option, kind_of), value in zip(made_by.items(), given, strict=True):
+        if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
+            raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
+    trained = [facts for _, _, facts in found if facts["oracle"] == "train"]
+    for facts in trained:
+        facts["metrics"] = [other["metric"] for other in trained]
+    names = objective_names([goal for goal, _, _ in found])
+    if again := next((name for name in names if names.count(name) > 1), None):
+        same = [text for text, name in zip(objectives, names, strict=True) if name == again]
+        raise InvalidValue(f"the objectives {' and '.join(same)} are the same; leave one out")
+    called = _as_called(objectives, goals, names)
+    bounds = [
+        str(replace(c, objective=called[c.objective])) for c in (Constraint.parse(text, called) for text in constraints)
+    ]
+    entries = tuple(
+        {"name": name, "fidelity": fidelity, "oracle": facts}
+        for name, (_, fidelity, facts) in zip(names, found, strict=True)
+    )
+    description = SearchDescription(
+        space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
+        count_failures, local_sources, local_sources_time,
+    )  # fmt: skip
+    return replace(description, predictors=_named_predictors(predictors, description, called))
+
+
+def _as_called(texts: Sequence[str], goals: Sequence[Goal], names: Sequence[str]) -> dict[str, str]:
+    """Names of objectives by what constraints may call them: the text, the name, or a metric that only one has."""
+    metrics = [goal.metric for goal in goals]
+    called = {metric: name for metric, name in zip(metrics, names, strict=True) if metrics.count(metric) == 1}
+    return called | dict(zip(texts, names, strict=True)) | {name: name for name in names}
+
+
+class _Asked:
+    """Where the objectives of a search that is given as names come from; arguments as of :func:`describe`."""
+
+    def __init__(
+        self,
+        space: str,
+        dataset: str | None,
+        device: str,
+        measured: Mapping[str, Any],
+        accuracy: str | None,
+        epochs: Sequence[float],
+        commands: UserDevices,
+        brought: str | None,
+        training: Mapping[str, Any] | None,
+    ):
+        from nastk.spaces.factory import space as named
+
+        self.name, self.space = space, named(space)  # first: all else would call an unknown space something else
+        self.dataset, self.device, self.measured = dataset, device, measured
+        self.accuracy, self.epochs = accuracy, tuple(epochs)
+        self.commands, self.brought, self.training = commands, brought, training
+
+    @cached_property
+    def metrics(self) -> dict[str, bool]:
+        """Metrics of the space's table, and whether each depends on the device; empty where there is no table."""
+        from nastk.oracles.table import benchmark, has_table
+
+        if self.dataset is None and not has_table(self.space):
+            return {}
+        table = benchmark(self.name, dataset=self.dataset).table
+        return {metric: bool(table.devices(metric=metric)) for metric in table.metrics()}
+
+    def objective(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """The objective as its oracle calls it, the fidelity to evaluate, and the description of the oracle."""
+        device = goal.device or self.device
+        if goal.metric == "accuracy":
+            return self._accuracy(goal)
+        if goal.metric == "latency" and goal.device is None and self.brought is not None:
+            goal.needs_no_epochs("min")
+            if self.commands.find(device) is not None:
+                raise InvalidValue(
+                    f"--measured {self.brought} has the latencies, and device {device} has a command that would "
+                    "measure them; leave one out, or give the device of the file a name without a command"
+                )
+            named = None if device == "this" else device
+            return goal, None, {"oracle": "brought", "file": self.brought, "device": named}
+        command = self.commands.find(device)
+        if goal.metric in METRICS and command is not None:
+            return self._by_command(goal, command)
+        if goal.metric in MEASURED_HERE and is_live(device):
+            goal.needs_no_epochs("min")
+            return replace(goal, device=device), None, {"oracle": goal.metric, "device": device, **self._how()}
+        if goal.metric in MICROCONTROLLER and goal.metric not in self.metrics:
+            return self._microcontroller(goal)
+        if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
+            goal.needs_none()
+            direction = {} if goal.direction is None else {"direction": goal.direction}
+            return goal, None, {"oracle": "count", "metric": goal.metric, **direction}
+        if goal.metric == "latency":
+            self._refuse_unknown(device)
+            return self._column(replace(goal, device=device))
+        if self.training is not None and goal.metric not in self.metrics:
+            return self._trained(goal)
+        if (is_live(device) or command is not None) and not self.metrics:
+            measured = (*MEASURED_HERE, *MICROCONTROLLER) if command is None else METRICS
+            known = ", ".join(("accuracy", *measured, *COUNTED))
+            raise InvalidValue(
+                f"objective {goal.metric!r}: without --dataset or --device of a fetched table there are {known}"
+            )
+        if goal.device is None and not is_live(device) and self.metrics.get(goal.metric, False):
+            goal = replace(goal, device=device)
+        return self._column(goal)
+
+    def _refuse_unknown(self, device: str) -> None:
+        """Refuse a device that neither the user nor the table has, where the user has some: a table knows not these."""
+        own = self.commands.names()
+        if own and self.metrics:
+            from nastk.oracles.table import benchmark
+
+            known = benchmark(self.name, dataset=self.dataset).table.devices(metric="latency")
+            if device not in known:
+                raise UnknownName("device", device, [*own, *known])
+
+    def _by_command(self, goal: Goal, command: CommandDevice) -> tuple[Goal, None, dict[str, Any]]:
+        from nastk.oracles.on_device import describe_command
+
+        goal.needs_no_epochs("min")
+        return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
+
+    def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
+        goal.needs_no_epochs("min")
+        facts = {"oracle": "microcontroller", "metric": goal.metric}
+        if goal.metric in BY_VELA:
+            check_accelerator(goal.device or ACCELERATOR)
+            return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
+        goal.needs_none("min")
+        return goal, None, facts
+
+    def _how(self) -> dict[str, Any]:
+        """How networks are run here; precision and calibration only where they are not the default."""
+        later = ("precision", "calibration")
+        return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]}
+
+    def refuse_unused(self, oracles: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse what was asked for and is part of no objective, which would otherwise be left out without a word.
+
+        Args:
+            oracles: descriptions of those of all objectives.
+
+        Raises:
+            InvalidValue: such as a device where nothing depends on one.
+        """
+        kinds = {facts["oracle"] for facts in oracles}
+        if self.dataset is not None and "table" not in kinds:
+            raise InvalidValue(f"--dataset {self.dataset} is of a table, and no objective is a table's; leave it out")
+        if self.device != "this" and self.device not in {facts.get("device") for facts in oracles}:
+            raise InvalidValue(f"--device {self.device}: no objective depends on it; leave it out")
+        found = [facts for facts in oracles if facts["oracle"] == "command"]
+        commands = {facts["device"]: CommandDevice(**facts["command"]) for facts in found}
+        if commands and kinds.isdisjoint(MEASURED_HERE):
+            from nastk.oracles.on_device import refuse_unused
+
+            refuse_unused(list(commands.values()), self.measured, MEASURED)
+        elif kinds.isdisjoint(MEASURED_HERE):
+            for option, default in MEASURED.items():
+                if self.measured[option] != default:
+                    raise InvalidValue(f"--{option} {self.measured[option]}: nothing is measured here; leave it out")
+
+    def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}
+        more = {"fidelity": goal.epochs, "direction": goal.direction}
+        facts = {"oracle": "table", **where, **{name: value for name, value in more.items() if value is not None}}
+        return goal, None, facts
+
+    def _trained(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """A metric that the user's command tells of the networks that it trains."""
+        assert self.training is not None
+        self._refuse_other_epochs(goal)
+        replace(goal, epochs=None).needs_none("max" if goal.metric == "accuracy" else None)
+        direction = {} if goal.direction is None else {"direction": goal.direction}
+        facts = {"oracle": "train", "metric": goal.metric, **direction, **self.training}
+        return goal, goal.epochs, {**facts, "fidelities": self.epochs}
+
+    def _refuse_other_epochs(self, goal: Goal) -> None:
+        if goal.epochs is not None and goal.epochs not in self.epochs:
+            raise InvalidValue(f"objective {goal}: --epochs has no {goal.epochs:g}")
+
+    def _accuracy(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
+        """By the user's command or function, else of a table's data set, else estimated; else of a table without data
+        sets."""
+        if self.training is not None:
+            return self._trained(goal)
+        if self.accuracy is not None:
+            self._refuse_other_epochs(goal)
+            replace(goal, epochs=None).needs_none("max")
+            facts = {"oracle": "function", "function": self.accuracy, "epochs": self.epochs}
+            return goal, goal.epochs, facts
+        weights = shipped_weights(self.space) if self.dataset is None else None
+        if weights is not None:
+            goal.needs_none("max")
+            return goal, None, {"oracle": "shipped", "weights": weights}
+        column = next((name for name in ACCURACIES if name in self.metrics), None)
+        if column is None and self.dataset is None:
+            raise Unsupported(
+                f"no accuracy predictor ships for {self.space.whole.name}; bring --accuracy my_file.py:evaluate, or "
+                "leave accuracy out with --objective flops --objective latency and the like"
+            )
+        return self._column(replace(goal, metric=column or ACCURACIES[0]))
+
+
+def _training(train: str | Mapping[str, Any], retries: int) -> dict[str, Any]:
+    """How a command trains, from its line or a table of :data:`TRAIN`; it is started again as often as anything is.
+
+    Raises:
+        InvalidValue: a value that cannot be used.
+        UnknownName: a key that does not exist.
+    """
+    from nastk.oracles.training_command import check_limits, command_words
+
+    table = {"command": train} if isinstance(train, str) else dict(train)
+    for key in table:
+        if key not in TRAIN:
+            raise UnknownName("key of [train]", key, TRAIN)
+    if "command" not in table:
+        raise InvalidValue('[train] needs a command, such as "python train.py --arch {arch}"')
+    limits = {"retries": retries, **table}
+    check_limits(limits.get("timeout", 1.0), limits["retries"])
+    return {**limits, "command": list(command_words(table["command"])), "working_folder": os.getcwd()}
+
+
+def shipped_weights(space: SearchSpace) -> str | None:
+    """Name of the accuracy estimates that ship for a space, if any do."""
+    from nastk.predictors.factory import weights
+
+    for stem, notes in weights().items():
+        about = notes.get("space"), notes.get("dataset")
+        if about == (space.whole.name, ACCURACY_DATASET) and "accuracy" in notes["metric"]:
+            return stem
+    return None
+
+
+def _named_predictors(
+    texts: Sequence[str], description: SearchDescription, called: Mapping[str, str]
+) -> dict[str, str]:
+    """Names by expensive objective, from ``NAME`` and ``OBJECTIVE=NAME``; each must exist."""
+    from nastk.predictors.factory import predictor
+
+    if not texts:
+        return {}
+    expensive = [str(e["name"]) for e in description.objectives if _is_expensive(e["oracle"])]
+    chosen: dict[str, str] = {}
+    for text in texts:
+        before, equals, after = text.partition("=")
+        objective, name = (called.get(before, before), after) if equals else ("", text)
+        if equals and objective not in expensive:
+            have = ", ".join(expensive) or "none"
+            raise InvalidValue(
+                f"--predictor {text}: {before} is not an expensive objective of this search (expensive: {have})"
+            )
+        predictor(name)
+        chosen |= dict.fromkeys([objective] if equals else expensive, name)
+    return chosen
+
+
+def _is_expensive(facts: Mapping[str, Any]) -> bool:
+    """Whether the oracle of a description is expensive; of a table, as its column says."""
+    if facts["oracle"] != "table":
+        return facts["oracle"] not in ("count", "shipped")
+    from nastk.oracles.table import benchmark
+
+    table = benchmark(facts["table"]).table
+    return table.find(facts["metric"], dataset=facts["dataset"], device=facts["device"])[1].expensive
