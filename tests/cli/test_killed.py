@@ -193,13 +193,12 @@ def survives_with_workers(folder: Path, how: str, times: int) -> None:
         reasons = [reason for (reason,) in connection.execute("SELECT reason FROM nastk_records WHERE reason <> ''")]
     connection.close()
     assert all("SIGKILL" in reason or "the process ended 2 times" in reason for reason in reasons), reasons
-    assert len(reasons) <= times // 3, "being killed twice is bad luck"
+    assert len(reasons) <= max(times // 3, 1), "being killed twice is bad luck"
     assert all(value == 50.0 + sum(map(int, arch.split(","))) for arch, value in found.items())
 
 
-@pytest.mark.parametrize("how", [WORKER, BOTH])
-def test_a_few_kills_of_workers_and_coordinators_lose_nothing(tmp_path: Path, how: str) -> None:
-    survives_with_workers(tmp_path, how, 3)
+def test_a_few_kills_of_workers_and_coordinators_lose_nothing(tmp_path: Path) -> None:
+    survives_with_workers(tmp_path, BOTH, 2)
 
 
 @pytest.mark.long

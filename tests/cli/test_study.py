@@ -31,7 +31,7 @@ def leaves(arch):
     sys.exit(0)
 
 def kills(arch):
-    if arch[0] == 2 and arch[1] == 0:
+    if tuple(arch) == (2, 0, 1):
         os._exit(137)
     return accuracy(arch)
 """
@@ -194,8 +194,8 @@ def test_an_architecture_that_kills_its_process_does_not_block_the_study(mine: P
         statuses.append(process.returncode)
         if process.returncode == 0:
             break
-    assert statuses == [137, 137] * 3 + [0], "three architectures, each of which may kill two processes"
-    assert "3 x the process ended 2 times during this evaluation" in out
+    assert statuses == [137, 137, 0], "an architecture may kill two processes"
+    assert "1 x the process ended 2 times during this evaluation" in out
     assert "Evaluations: 27 of accuracy." in out
 
 
