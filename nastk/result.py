@@ -375,6 +375,7 @@ class Result:
                     "unit": o.unit,
                     "direction": o.direction,
                     "expensive": o.expensive,
+                    "kind": o.oracle.kind,
                     "source": o.oracle.source,
                 }
                 for o in self.objectives

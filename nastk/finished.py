@@ -1,0 +1,277 @@
+"""A search that has ended, read from the folder that it wrote: its front, its space, and how it was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
+from nastk.evaluation import Kind
+from nastk.run import ACCURACIES, SearchDescription, _precisions, _space
+from nastk.search.base import Constraint
+from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.precisions import in_precisions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nastk.result import Result
+
+FILE = "result.json"
+"""What :func:`read_search` reads in the folder of a search."""
+
+KINDS: tuple[Kind, ...] = ("measured", "table", "estimate", "computed")
+
+
+@dataclass(frozen=True)
+class FinishedObjective:
+    """One objective of a search.
+
+    Args:
+        name: of its columns in the front.
+        unit, direction, source: of its oracle.
+        kind: of the values of its oracle; those of single architectures may be estimates (column ``<name>_source``).
+        networks: folder in which its trainings kept files of their networks, each in a folder of its own; None where
+            none did.
+    """
+
+    name: str
+    unit: str
+    direction: str
+    kind: Kind
+    source: str = ""
+    networks: Path | None = None
+
+
+class FinishedSearch:
+    """What a search left: its front, and all that makes its networks again.
+
+    Args:
+        content: of its ``result.json``, checked.
+        path: of that file; None where the search has just ended and is still in memory.
+        space: name or ``file.py:Class`` of the space, where it is no longer what the search called it; or the space.
+
+    Attributes:
+        path, content: as given.
+        description: how the search was asked for.
+        objectives: in their order.
+        front: one row an architecture, with the columns of :attr:`nastk.Result.front`.
+        networks: folder in which its trainings kept files of their networks; None where none did.
+    """
+
+    def __init__(self, content: Mapping[str, Any], path: Path | None = None, space: str | SearchSpace | None = None):
+        self.path, self.content = path, dict(content)
+        self._given = space
+        self.description = self._read_description()
+        self.objectives = tuple(self._read_objective(entry) for entry in self._list("objectives"))
+        if not self.objectives:
+            raise DataError(f"{self.called} has no objectives")
+        self.front = self._read_front()
+
+    @classmethod
+    def of(cls, result: Result) -> FinishedSearch:
+        """A search that has just ended, with its own space."""
+        from nastk.report.rows import without_nan
+
+        return cls(without_nan(result.to_dict()), None, result.space)
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return "the result" if self.path is None else str(self.path)
+
+    # ---- reading
+
+    def _list(self, key: str) -> list[Mapping[str, Any]]:
+        found = self.content.get(key)
+        if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
+            raise DataError(f"{self.called} is damaged or not of nastk search: {key!r} is no list of objects")
+        return found
+
+    def _read_description(self) -> SearchDescription:
+        asked = self.content.get("search")
+        if not isinstance(asked, Mapping):
+            raise DataError(f"{self.called} does not say what was searched ('search'); was it written by nastk search?")
+        try:
+            found = SearchDescription.from_dict(asked)
+        except (NastkError, TypeError, ValueError) as error:
+            raise DataError(f"{self.called} is damaged: {error}") from error
+        entries = [*found.objectives]
+        if not isinstance(found.space, str) or not all(
+            isinstance(e, Mapping) and isinstance(e.get("oracle"), Mapping) for e in entries
+        ):
+            raise DataError(f"{self.called} is damaged: its search has no space or objectives that can be read")
+        return found
+
+    def _read_objective(self, entry: Mapping[str, Any]) -> FinishedObjective:
+        name, direction = entry.get("name"), entry.get("direction")
+        if not isinstance(name, str) or direction not in ("min", "max"):
+            raise DataError(f"{self.called} is damaged: an objective has no name or no direction")
+        kind = entry.get("kind", "measured" if entry.get("expensive") else "computed")
+        if kind not in KINDS:
+            raise DataError(f"{self.called} is damaged: the objective {name} is {kind!r}")
+        place = entry.get("networks")
+        return FinishedObjective(
+            name,
+            str(entry.get("unit") or ""),
+            direction,
+            kind,
+            str(entry.get("source") or ""),
+            self._place(place) if isinstance(place, str) and place else None,
+        )
+
+    def _place(self, folder: str) -> Path:
+        """A folder that is written relative to the file, so that both can be moved together."""
+        base = Path.cwd() if self.path is None else self.path.parent
+        return Path(os.path.abspath(base / folder))
+
+    def _read_front(self) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = self._list("front")
+        table = pd.DataFrame(rows)
+        if rows and "arch" not in table:
+            raise DataError(f"{self.called} is damaged: its front has no architectures")
+        for objective in self.objectives:
+            if rows and objective.name not in table:
+                raise DataError(f"{self.called} is damaged: its front has no {objective.name}")
+            if rows:
+                try:
+                    table[objective.name] = table[objective.name].astype(float)
+                except (TypeError, ValueError):
+                    raise DataError(f"{self.called} is damaged: {objective.name} of its front is no number") from None
+        return table
+
+    @property
+    def networks(self) -> Path | None:
+        return next((o.networks for o in self.objectives if o.networks is not None), None)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was searched, as the search made it.
+
+        Raises:
+            NastkError: it cannot be made, such as one whose file is not here any more.
+        """
+        if isinstance(self._given, SearchSpace):
+            return self._given
+        description = self.description
+        if self._given is not None:
+            from dataclasses import replace
+
+            description = replace(description, space=self._given)
+        try:
+            return in_precisions(_space(description, {}), _precisions(description))
+        except UnknownName as error:
+            raise InvalidValue(
+                f"{self.called} is of the space {description.space!r}, which is no name here ({error}); say where it "
+                "is: --space my_file.py:Class"
+            ) from error
+        except InvalidValue as error:
+            raise InvalidValue(
+                f"the space of {self.called} cannot be made: {error}; relative paths begin where the search ran: go "
+                "there, or say where it is now: --space my_file.py:Class"
+            ) from error
+
+    # ---- choosing
+
+    def arch(self, text: str | int | Sequence[int] | Archs) -> Archs:
+        """One architecture ``(d,)`` of the space: its text form, index, or integers, as ``nastk measure`` reads them.
+
+        Raises:
+            InvalidArchitecture: no architecture of the space.
+        """
+        if isinstance(text, str) and text.strip().isascii() and text.strip().isdigit() and self.space.d > 1:
+            text = int(text)
+        return self.space.as_archs(text)[0]
+
+    def pick(self, text: str) -> pd.Series:
+        """The row of the front that is the best by an objective, among those that keep some limits.
+
+        Args:
+            text: names of objectives and limits, separated by commas: ``"accuracy, latency<=8"``. Of rows that are
+                equal by the first objective, the best by the next one.
+
+        Raises:
+            InvalidValue: no objective, or nothing of the front keeps the limits; the message says what there is.
+            UnknownName: no such objective.
+        """
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        limits = [Constraint.parse(part) for part in parts if "<" in part or ">" in part]
+        wanted = [self.objective(part) for part in parts if "<" not in part and ">" not in part]
+        if not wanted:
+            raise InvalidValue(
+                f"pick {text!r}: say what is to be the best, such as {self.objectives[0].name!r} or "
+                f"'{self.objectives[0].name}, {self.objectives[-1].name}<=8'"
+            )
+        front = self.front
+        if not len(front):
+            raise InvalidValue(f"{self.called} has an empty front: there is nothing to pick")
+        for limit in limits:
+            of = self.objective(limit.objective)
+            kept = front[limit.violation(front[of.name]) <= 0]  # not of an unknown value
+            if not len(kept):
+                have = front[of.name].min(), front[of.name].max()
+                among = "" if limit is limits[0] else " that keeps the other limits"
+                unit = f" {of.unit}" if of.unit else ""
+                raise InvalidValue(
+                    f"pick {text!r}: nothing of the front{among} keeps {limit}; {of.name} is {have[0]:.4g} to "
+                    f"{have[1]:.4g}{unit} there"
+                )
+            front = kept
+        known = front[front[wanted[0].name].notna()]
+        if not len(known):
+            raise InvalidValue(f"pick {text!r}: {wanted[0].name} of these architectures is not known")
+        order = known.sort_values(
+            [o.name for o in wanted], ascending=[o.direction == "min" for o in wanted], kind="stable"
+        )
+        return order.iloc[0]
+
+    def objective(self, name: str) -> FinishedObjective:
+        """The objective of this name; "accuracy" and "latency" also stand for the only one of their kind.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        names = {o.name: o for o in self.objectives}
+        if name in names:
+            return names[name]
+        alike = [o for o in self.objectives if o.name.startswith(f"{name}-")]
+        if name == "accuracy":
+            alike += [o for o in self.objectives if o.name in ACCURACIES]
+        if len(alike) == 1:
+            return alike[0]
+        raise UnknownName("objective", name, names)
+
+
+def read_search(path: str | os.PathLike[str], space: str | SearchSpace | None = None) -> FinishedSearch:
+    """The search whose folder (``nastk-out``), or ``result.json``, this is.
+
+    Args:
+        path: of the folder or the file.
+        space: see :class:`FinishedSearch`.
+
+    Raises:
+        DataError: there is no such file, or it is not of ``nastk search``.
+    """
+    file = Path(path)
+    if file.is_dir():
+        if not (file / FILE).exists():
+            raise DataError(f"the folder {file} holds no {FILE}, which nastk search writes")
+        file = file / FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        if file.suffix.lower() != ".json":  # another of the files that a search writes
+            raise DataError(f"{file} is not a result; give the path of {FILE}, or of its folder") from error
+        raise DataError(f"{file} is damaged or not a result: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file} is not a result of nastk search; give the path of {FILE}, or of its folder")
+    return FinishedSearch(content, Path(os.path.abspath(file)), space)
