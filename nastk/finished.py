@@ -126,9 +126,11 @@ class FinishedSearch:
         )
 
     def _place(self, folder: str) -> Path:
-        """A folder that is written relative to the file, so that both can be moved together."""
-        base = Path.cwd() if self.path is None else self.path.parent
-        return Path(os.path.abspath(base / folder))
+        """A folder of networks, which may have been moved together with the file."""
+        written = Path(folder)
+        if self.path is None or written.is_dir():
+            return written
+        return self.path.parent.joinpath(*written.parts[-2:])  # history.db-networks/<objective>
 
     def _read_front(self) -> pd.DataFrame:
         import pandas as pd

@@ -377,6 +377,7 @@ class Result:
                     "expensive": o.expensive,
                     "kind": o.oracle.kind,
                     "source": o.oracle.source,
+                    **_kept_networks(o),
                 }
                 for o in self.objectives
             ],
@@ -422,6 +423,13 @@ class Result:
     def __repr__(self) -> str:
         goals = ", ".join(o.name for o in self.objectives)
         return f"<result: {len(self.front_archs)} architectures of {self.space.name} for {goals}>"
+
+
+def _kept_networks(objective: Objective) -> dict[str, str]:
+    """The folder in which the trainings of an objective kept files of their networks, where they did."""
+    oracle = objective.oracle
+    folder = oracle.folder or oracle.study_folder
+    return {"networks": os.path.abspath(folder)} if oracle.needs_folder and os.path.isdir(folder) else {}
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

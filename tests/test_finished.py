@@ -53,7 +53,7 @@ def test_reads_the_folder_or_its_file(tmp_path, finished):
 
 def test_folders_of_networks_move_with_the_file(tmp_path):
     made = content()
-    made["objectives"][0]["networks"] = "history.db-networks/0123"
+    made["objectives"][0]["networks"] = "/gone/nastk-out/history.db-networks/0123"
     (tmp_path / "result.json").write_text(json.dumps(made))
     assert read_search(tmp_path).networks == tmp_path / "history.db-networks/0123"
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.code import identify
-from nastk.errors import InvalidValue, NastkError
+from nastk.errors import DataWarning, InvalidValue, NastkError, StorageError
 from nastk.evaluation import Failure, Kind, reason_of
 from nastk.oracles._intermediate import Arguments, Curve, train
+from nastk.oracles._weights import read_weights, stamps, state_of, write_weights
 from nastk.spaces.base import Archs, SearchSpace
 
 Direction = Literal["min", "max"]
@@ -233,12 +234,15 @@ LONGEST_NAME = 60
 
 def make_network_folder(folder: str, row: Archs) -> str:
     """Make the folder of one network ``(d,)`` in that of an oracle, named by its integers; an absolute path."""
-    name = "-".join(str(int(v)) for v in row)
-    if len(name) > LONGEST_NAME:
-        name = hashlib.sha256(name.encode()).hexdigest()[:16]
-    path = os.path.abspath(os.path.join(folder, name))
+    path = os.path.abspath(os.path.join(folder, network_folder_name(row)))
     os.makedirs(path, exist_ok=True)
     return path
+
+
+def network_folder_name(row: Archs) -> str:
+    """Name of the folder of one network ``(d,)``."""
+    name = "-".join(str(int(v)) for v in row)
+    return hashlib.sha256(name.encode()).hexdigest()[:16] if len(name) > LONGEST_NAME else name
 
 
 class FunctionOracle(Oracle):
@@ -252,6 +256,9 @@ class FunctionOracle(Oracle):
     An argument called ``folder`` gets :meth:`Oracle.network_folder`, in which a checkpoint can be kept: the folder is
     the same at every fidelity, so that a training of 50 epochs continues that of 5.
 
+    With ``weights`` the function may return ``value, weights``, the trained network or its state dict: they are kept in
+    that folder as ``weights.safetensors``, unless the function has written this file, or ``weights.pt``, itself.
+
     Args:
         space: the space of its architectures.
         function: takes ``(n, d)`` integers and returns ``(n,)`` numbers; with ``one_by_one`` it takes one row and
@@ -264,6 +271,7 @@ class FunctionOracle(Oracle):
         fidelities: such as epochs, ascending; the last is the objective, the others are for multi-fidelity searchers.
         paid: deprecated, the old name of `expensive`.
         folder: see :class:`Oracle`; for evaluations outside of a search.
+        weights: keep the weights that a function returns behind its value; for `one_by_one`.
 
     Raises:
         InvalidValue: fidelities that are not ascending.
@@ -283,6 +291,7 @@ class FunctionOracle(Oracle):
         fidelities: Sequence[float] = (),
         paid: bool | None = None,
         folder: str | os.PathLike[str] = "",
+        weights: bool = False,
     ):
         if paid is not None:
             _renamed("paid")
@@ -293,7 +302,8 @@ class FunctionOracle(Oracle):
         self.fidelities = tuple(fidelities)
         self.folder = os.path.abspath(folder) if folder else ""
         self._arguments = Arguments.of(function) if one_by_one else Arguments()
-        self.needs_folder = self._arguments.folder
+        self.weights = weights and one_by_one
+        self.needs_folder = self._arguments.folder or self.weights
         at = f" at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
         self.source = f"function {getattr(function, '__name__', type(function).__name__)}{at}"
 
@@ -309,8 +319,8 @@ class FunctionOracle(Oracle):
 
         at = chosen_fidelity(self, fidelity)
         # An argument with a default keeps it outside of a search.
-        has_folder = bool(self.folder or self.study_folder) or self._arguments.folder_required
-        folders = [self.network_folder(arch) if self.needs_folder and has_folder else "" for arch in archs]
+        has_folder = self._arguments.folder and (self._has_place or self._arguments.folder_required)
+        folders = [self.network_folder(arch) if has_folder else "" for arch in archs]
         started = time.perf_counter()
         try:
             if self.one_by_one:
@@ -333,17 +343,70 @@ class FunctionOracle(Oracle):
         positional, named = self._arguments.given(fidelity)
         if folder:
             named["folder"] = folder
+        before = stamps(folder) if folder else {}
         try:
-            answer = train(self.function, (arch, *positional), named, curve, report=self._arguments.report)
+            answer, weights = self._trained(arch, positional, named, curve)
         except self.failures:
             return float("nan"), {}
+        if self.weights and isinstance(answer, tuple) and len(answer) == 2:
+            answer, weights = answer[0], state_of(answer[1])
         if fidelity and self._arguments.no_fidelity:
             answer = None  # it does not know the fidelity, at which its result is none
         if answer is None and not curve.begun:
             raise TypeError(f"the function of {self.name} {self._what_is_wrong()}")
         if isinstance(answer, (bool, np.bool_, str, bytes)):
             raise TypeError(f"the function of {self.name} returned {answer!r}, and not a number")
-        return curve.final(None if answer is None else float(answer)), curve.values
+        if isinstance(answer, tuple):
+            raise TypeError(
+                f"the function of {self.name} returned a tuple of {len(answer)}, and not a number"
+                + ("" if self.weights else "; FunctionOracle(weights=True) keeps the weights of (value, network)")
+            )
+        value = curve.final(None if answer is None else float(answer))
+        if weights is not None and self.weights and self._has_place:
+            self._keep(arch, weights, value, fidelity, before)
+        return value, curve.values
+
+    def _trained(
+        self, arch: Archs, positional: Sequence[Any], named: Mapping[str, Any], curve: Curve[float]
+    ) -> tuple[Any, Any]:
+        """What the function returned, and the network that it trained in place, where it was given one."""
+        return train(self.function, (arch, *positional), named, curve, report=self._arguments.report), None
+
+    @property
+    def _has_place(self) -> bool:
+        """Whether it is known where files of networks are kept."""
+        return bool(self.folder or self.study_folder)
+
+    def _keep(
+        self, arch: Archs, weights: Any, value: float, fidelity: Sequence[float], before: Mapping[str, Any]
+    ) -> None:
+        """Keep the weights of a training, unless it has itself, or those of a longer one are there.
+
+        A training is not lost for a full disk: its value stands, and the user is warned.
+
+        Args:
+            before: :func:`stamps` of the folder before the training; empty where the function did not know it.
+        """
+        try:
+            folder = self.network_folder(arch)
+            if self._arguments.folder and stamps(folder) != before:
+                return
+            if fidelity and any(f > fidelity[0] for f in _trained_for(folder)):
+                return
+            write_weights(folder, weights, {**self._facts(arch), "value": value, "epochs": list(fidelity)})
+        except (OSError, StorageError) as error:
+            warnings.warn(
+                f"the weights of {self.space.format(arch)} are not kept: {reason_of(error)}", DataWarning, stacklevel=2
+            )
+
+    def _facts(self, arch: Archs) -> dict[str, Any]:
+        """What is written beside the weights of a network, to know it by."""
+        identity = identify(self.function)
+        name = identity.get("file") or identity.get("module")
+        return {
+            "space": self.space.whole.name, "arch": self.space.format(arch), "metric": self.name, "unit": self.unit,
+            "function": f"{name}:{identity['function']}",
+        }  # fmt: skip
 
     def _what_is_wrong(self) -> str:
         """Of a function that told no value."""
@@ -354,6 +417,15 @@ class FunctionOracle(Oracle):
         if self._arguments.no_fidelity and self.fidelities:
             return "takes no `epochs`, and yields no `epoch, value`"
         return "returned None, and not a number: has it a return?"
+
+
+def _trained_for(folder: str) -> list[float]:
+    """The epochs of the weights in a network's folder, as nastk wrote them; empty where it does not say."""
+    try:
+        found = read_weights(folder)
+    except NastkError:
+        return []
+    return [] if found is None else [e for e in found.facts.get("epochs", ()) if isinstance(e, (int, float))]
 
 
 def chosen_fidelity(oracle: Oracle, fidelity: float | None) -> Sequence[float]:

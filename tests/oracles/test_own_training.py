@@ -254,7 +254,8 @@ def test_functions_of_a_network_may_yield_and_have_a_folder(tmp_path: Path) -> N
     second.folder = str(tmp_path / "runs")
     assert first.evaluate(7).value == second.evaluate(7).value
     assert first.evaluate(7).lower[2].value == second.evaluate(7, 2).value, "the same weights from the random seed"
-    assert not first.needs_folder
+    assert first.needs_folder, "for its weights"
+    assert not accuracy_function(space, f"{file}:network_yields", (2, 5), 3, weights=False).needs_folder
     assert second.needs_folder
 
 
