@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
 from nastk.evaluation import Kind
-from nastk.run import ACCURACIES, SearchDescription, _precisions, _space
+from nastk.run import SearchDescription, space_of_search
+from nastk.run.names import ACCURACIES
 from nastk.search.base import Constraint
 from nastk.spaces.base import Archs, SearchSpace
-from nastk.spaces.precisions import in_precisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,7 @@ class FinishedSearch:
 
             description = replace(description, space=self._given)
         try:
-            return in_precisions(_space(description, {}), _precisions(description))
+            return space_of_search(description)
         except UnknownName as error:
             raise InvalidValue(
                 f"{self.called} is of the space {description.space!r}, which is no name here ({error}); say where it "

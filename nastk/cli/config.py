@@ -88,6 +88,7 @@ class RunOptions:
     accuracy: str | None = None
     train: str | dict[str, Any] | None = None
     epochs: str | None = None
+    weights: bool | None = None
     workers: int | None = None
     dask: str | None = None
     timeout: str | None = None

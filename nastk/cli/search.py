@@ -118,6 +118,10 @@ def search(
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
     ] = None,
+    weights: Annotated[
+        bool | None,
+        typer.Option("--weights/--no-weights", help="Keep the weights of the networks that --accuracy trains.  [kept]"),
+    ] = None,
     workers: Annotated[
         Number, option("--workers", "N", "Evaluate in N processes here, each on a GPU where there are any.")
     ] = None,

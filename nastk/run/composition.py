@@ -74,8 +74,7 @@ def compose(
     for text in description.constraints:
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
-    space = objects.space or _space(description, tables)
-    space = in_precisions(space, _precisions(description))
+    space = in_precisions(objects.space or _space(description, tables), _precisions(description))
     goals = [
         Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
@@ -119,6 +118,15 @@ def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:
     if what == "object":
         raise InvalidValue(f"the objective {name!r} is an object that its description cannot make again")
     raise UnknownName(f"kind of oracle of the objective {name!r}:", str(what), ORACLES)
+
+
+def space_of_search(description: SearchDescription) -> SearchSpace:
+    """The space that a search of this description is of, with its choice of precisions.
+
+    Raises:
+        NastkError: there is no such space, or no table of it.
+    """
+    return in_precisions(_space(description, {}), _precisions(description))
 
 
 def _space(description: SearchDescription, tables: dict[str, Any]) -> SearchSpace:
@@ -205,7 +213,9 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         return TrainingCommand(space, rest.pop("command"), seed=seed, **rest)
     from nastk.oracles.own_function import accuracy_function
 
-    return accuracy_function(space, str(rest["function"]), rest.get("epochs", ()), seed)
+    return accuracy_function(
+        space, str(rest["function"]), rest.get("epochs", ()), seed, weights=rest.get("weights", True)
+    )
 
 
 def _measured_oracle(metric: str, space: SearchSpace, how: dict[str, Any]) -> Oracle:

@@ -58,6 +58,7 @@ def describe(
     local_sources: int | None = None,
     local_sources_time: float = SECONDS,
     train: str | Mapping[str, Any] | None = None,
+    weights: bool = True,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -84,6 +85,7 @@ def describe(
         device_command: the command line of one such device, called `device` ("command" where that is "this").
         measured: CSV file of the latencies (of `device`) that there are: none is measured.
         train: a command line that trains a network, or a table of :data:`TRAIN` (`nastk.oracles.TrainingCommand`).
+        weights: keep the weights of the networks that `accuracy` trains.
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -93,6 +95,8 @@ def describe(
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
     if epochs and accuracy is None and train is None:
         raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
+    if not weights and accuracy is None:
+        raise InvalidValue("--no-weights is of your own function, --accuracy; leave it out")
     if accuracy is not None and train is not None:
         raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
@@ -107,6 +111,9 @@ def describe(
     for (option, kind_of), value in zip(made_by.items(), given, strict=True):
         if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
             raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
+    for _, _, facts in found:
+        if facts["oracle"] == "function" and not weights:
+            facts["weights"] = False
     trained = [facts for _, _, facts in found if facts["oracle"] == "train"]
     for facts in trained:
         facts["metrics"] = [other["metric"] for other in trained]

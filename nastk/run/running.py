@@ -128,7 +128,7 @@ class Run:
         self.result.description = self.description.to_dict()
         if self.sources is not None:
             self.result.notes.append(f"{self.sources.said}.")
-        if self.networks is not None:
+        if self.networks is not None and self.networks.is_dir():
             self.result.notes.append(f"What the trainings kept of their networks is in {self.networks}.")
         return self.result
 
