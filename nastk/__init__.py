@@ -18,6 +18,7 @@ _PUBLIC = {
     "Context": "nastk.encodings.base",
     "Encoding": "nastk.encodings.base",
     "encoding": "nastk.encodings.base",
+    "export": "nastk.deploy.write",
     "Evaluation": "nastk.oracles.base",
     "FewShotPredictor": "nastk.predictors.base",
     "FunctionOracle": "nastk.oracles.base",
@@ -76,6 +77,7 @@ __all__ = [
     "encoding",
     "encodings",
     "errors",
+    "export",
     "generators",
     "local_sources",
     "metrics",
@@ -140,6 +142,7 @@ if TYPE_CHECKING:
         spaces,
         testing,
     )
+    from nastk.deploy.write import export
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
     from nastk.evaluation import Record

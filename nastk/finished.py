@@ -153,6 +153,12 @@ class FinishedSearch:
     def networks(self) -> Path | None:
         return next((o.networks for o in self.objectives if o.networks is not None), None)
 
+    @property
+    def build(self) -> dict[str, Any]:
+        """Options with which the trainings built the networks (:meth:`nastk.SearchSpace.build`), such as classes."""
+        entries = (entry["oracle"].get("build") for entry in self.description.objectives)
+        return next((dict(found) for found in entries if isinstance(found, Mapping)), {})
+
     @cached_property
     def space(self) -> SearchSpace:
         """The space that was searched, as the search made it.

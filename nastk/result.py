@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -52,6 +53,7 @@ class Result:
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
+        command: the command line that searched; None where none did.
         notes: what a reader should know of how it came about, a sentence each: evaluations known from another study, an
             edited function, a search that stopped early.
 
@@ -68,6 +70,7 @@ class Result:
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
         self.description: dict[str, Any] | None = None
+        self.command: str | None = None
         self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
         self.notes: list[str] = []
 
@@ -368,6 +371,8 @@ class Result:
         """Space, objectives, front and records, for JSON; NaN is None."""
         return {
             "search": self.description,
+            "command": self.command,
+            "versions": _versions(),
             "space": self.space.name,
             "objectives": [
                 {
@@ -423,6 +428,15 @@ class Result:
     def __repr__(self) -> str:
         goals = ", ".join(o.name for o in self.objectives)
         return f"<result: {len(self.front_archs)} architectures of {self.space.name} for {goals}>"
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what computes the values."""
+    from importlib.metadata import version
+
+    from nastk import __version__
+
+    return {"nastk": __version__, "torch": version("torch").partition("+")[0], "python": platform.python_version()}
 
 
 def _kept_networks(objective: Objective) -> dict[str, str]:

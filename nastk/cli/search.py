@@ -156,6 +156,7 @@ def search(
     description, by, until = options.describe(), options.by(), options.until()
     with locked_folder(options.out) as folder, ExitStack() as stack:
         from nastk import run
+        from nastk.database import without_password
         from nastk.report.summary import FILES, NEXT, Summary, show_chart
         from nastk.report.text import printable
 
@@ -182,6 +183,7 @@ def search(
             with bar(None, "verifying the front") as progress:
                 result = search.verify(follow(progress))
             seconds = perf_counter() - started
+            result.command = without_password(shlex.join(["nastk", *sys.argv[1:]]))
             summary = Summary(result, search.description.seed)
             summary.write(folder, rows)
             to_measure = summary.write_next(folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles._on_runtime import example
+from nastk.runtimes._torch_files import export_pt2, export_torchscript
 from nastk.runtimes.base import Runtime, runtime_class
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -80,9 +80,4 @@ class NetworkFiles:
             with runtime.running(), torch.inference_mode():
                 runtime.export(network, inputs, file)
             return
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer: nothing of an export reaches the terminal
-            if name == "pt2":
-                torch.export.save(torch.export.export(network, (inputs,)), file)
-            else:
-                torch.jit.trace(network, (inputs,), check_trace=False).save(str(file))
+        (export_pt2 if name == "pt2" else export_torchscript)(network, inputs, file)

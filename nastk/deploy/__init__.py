@@ -1,0 +1,1 @@
+"""From a chosen network to files that ship: formats, their check, the model card."""
