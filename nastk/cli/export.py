@@ -35,7 +35,9 @@ def export(
     precision: Annotated[
         str | None,
         typer.Option(
-            "--precision", metavar="P", help="fp32, fp16, bf16 or int8.  [the architecture's, else fp32]",
+            "--precision",
+            metavar="P",
+            help="fp32, fp16, bf16 or int8.  [the architecture's, else fp32]",
             show_default=False,
         ),
     ] = None,

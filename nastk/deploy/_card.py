@@ -89,7 +89,8 @@ def _objective(objective: FinishedObjective, row: Mapping[str, Any], finished: F
         ends = [] if value is None or not std else [value - NORMAL * std, value + NORMAL * std]
     return {
         "name": name, "value": value, "unit": objective.unit, "direction": objective.direction,
-        "kind": kind if isinstance(kind, str) else None, "interval": ends or None, "source": objective.source, "how": how,
+        "kind": kind if isinstance(kind, str) else None, "interval": ends or None,
+        "source": objective.source, "how": how,
         **{key: value for key, value in more.items() if value is not None and key != "unit"},
     }  # fmt: skip
 

@@ -125,7 +125,7 @@ def _module(
         f'"""{_quoted(network.space.name)} {_quoted(network.space.format(network.arch))}\n\n'
         f"One network of a search, written by nastk {__version__} (MIT licence), which it does not need.\n\n"
         + (f"Its choices:\n\n{_quoted(chosen)}\n\n" if chosen else "")
-        +         f'``{free}()`` gives it the weights of {stem}{WEIGHTS}, which lies beside this file.\n"""'
+        + f'``{free}()`` gives it the weights of {stem}{WEIGHTS}, which lies beside this file.\n"""'
     )
     loader = f'''def {free}(weights=None):
     """The network with its weights, in evaluation mode.
