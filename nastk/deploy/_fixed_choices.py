@@ -63,11 +63,11 @@ class FixedChoices:
         }
         return {name: literal(tables[name], self.into.imports) for name in (VALUES, NUMBERS) if name in self._needs}
 
-    def _edits(self, source: Source) -> list[Edit]:
-        """What takes the place of each choice in a file."""
+    def _edits(self, source: Source, statement: ast.stmt) -> list[Edit]:
+        """What takes the place of each choice in a statement of a file."""
         modules, functions = _names_of_nastk(source.tree)
         found: list[Edit] = []
-        for node in ast.walk(source.tree):
+        for node in ast.walk(statement):
             if not isinstance(node, ast.Call):
                 continue
             called = node.func

@@ -41,6 +41,20 @@ class ModuleTree:
         self._known: dict[tuple[str, str], str] = {}
         into.imports.add("from torch import nn")
 
+    def root(self, module: nn.Module) -> str:
+        """As :meth:`expression`, for the whole network: a plain sequence of layers gets a class of its own too."""
+        from torch import nn
+
+        made = self.expression(module)
+        names = list(module._modules)
+        numbered = names == [str(i) for i in range(len(names))]
+        if not isinstance(module, nn.Sequential) or not made.startswith("nn.") or not numbered:
+            return made
+        children = _runs([self.expression(child, WIDTH - 12) for child in module])
+        body = textwrap.indent(on_lines("super().__init__(", children, ")", WIDTH - 8), "    ")
+        text = "\n\n".join([*_summary(type(module)), "def __init__(self):\n" + body])
+        return f"{self._named('Network', 'nn.Sequential', text)}()"
+
     def expression(self, module: nn.Module, room: int = WIDTH) -> str:
         """The expression that makes a module.
 
@@ -199,8 +213,8 @@ def _own_methods(kind: type) -> dict[str, tuple[ModuleType, Source, Any]]:
             continue
         if not any(inspect.isfunction(v) or isinstance(v, property) for v in vars(cls).values()):
             continue
-        place = importlib.import_module(cls.__module__)
         source = Source.of(cls)
+        place = importlib.import_module(cls.__module__)
         classes = [n for n in ast.walk(source.tree) if isinstance(n, ast.ClassDef) and n.name == cls.__name__]
         if len(classes) != 1:
             raise Unsupported(f"the source of the class {cls.__name__} was not found in {source.where}")
@@ -213,6 +227,8 @@ def _own_methods(kind: type) -> dict[str, tuple[ModuleType, Source, Any]]:
 def _summary(kind: type) -> list[str]:
     """The first paragraph of a class's docstring, as one; nothing of a class without."""
     text = (vars(kind).get("__doc__") or "").strip().partition("\n\n")[0].replace("\\", "\\\\")
+    if kind.__module__.startswith("torch."):
+        return []
     lines = [line.strip() for line in text.replace('"""', "'''").splitlines()]
     return ['"""' + "\n".join(lines) + '"""'] if lines else []
 

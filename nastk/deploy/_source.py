@@ -152,8 +152,7 @@ class _Chunk:
     """What is taken of one module."""
 
     source: Source
-    module: ModuleType
-    edits: list[Edit]
+    edits: list[Edit] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
 
 
@@ -161,10 +160,10 @@ class Standalone:
     """The text of a module that imports installed packages alone: what is asked for, and all that it needs.
 
     Args:
-        edit: pieces to replace in a file; by default none.
+        edit: pieces to replace in a statement of a file that is taken; by default none.
     """
 
-    def __init__(self, edit: Callable[[Source], list[Edit]] = lambda source: []):
+    def __init__(self, edit: Callable[[Source, ast.stmt], list[Edit]] = lambda source, statement: []):
         self._edit = edit
         self._chunks: dict[str, _Chunk] = {}
         self.imports: set[str] = set()
@@ -200,6 +199,7 @@ class Standalone:
             if number in chunk.taken:
                 continue
             chunk.taken.add(number)
+            chunk.edits += self._edit(chunk.source, statement)
             for other in bound(statement) - {name}:
                 self._own(other, module.__name__)
             self.require_used(module, statement)
@@ -224,8 +224,7 @@ class Standalone:
 
     def _chunk(self, module: ModuleType) -> _Chunk:
         if module.__name__ not in self._chunks:
-            source = Source.of(module)
-            self._chunks[module.__name__] = _Chunk(source, module, self._edit(source))
+            self._chunks[module.__name__] = _Chunk(Source.of(module))
         return self._chunks[module.__name__]
 
     def _import(self, module: ModuleType, name: str, statement: ast.stmt) -> None:

@@ -62,7 +62,7 @@ class PythonModule(Format):
         into = Standalone()
         tree = ModuleTree(into)
         try:
-            made = tree.expression(network.module)
+            made = tree.root(network.module)
         except Unsupported as error:
             both = f"{reason}; and {error}" if reason else str(error)
             raise Unsupported(f"this network cannot be written as Python: {both}") from error

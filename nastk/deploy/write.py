@@ -169,8 +169,6 @@ def export(
             entries.append(_written(one, made, file, batches, expected, subject.text))
         card = make_card(made, subject.text, subject.finished, about, entries, checked_on, command)
         names = sorted(path.name for path in here.iterdir() if path.is_file())
-        for entry in entries:
-            entry["beside"] = [n for n in names if n.startswith(Path(entry["file"]).stem + ".bin")]
         card["files"] = sorted([*entries, *earlier_files(target / f"{stem}.json", card)], key=lambda e: str(e["file"]))
         with Uninterrupted():  # all of them, or none
             umask = os.umask(0)
@@ -461,6 +459,7 @@ def _written(
     """Write a file and compare what it answers; its entry in the card."""
     import torch
 
+    before = set(file.parent.iterdir())
     try:
         one.write(network, file)
         answers = [answer.clone() for answer in one.outputs(network, file, batches)]
@@ -477,12 +476,14 @@ def _written(
             f"{file.name}: outputs in {one.precision} are far from those in fp32: {agreed.describe()}", DataWarning,
             stacklevel=2,
         )  # fmt: skip
+    beside = sorted(set(file.parent.iterdir()) - {*before, file})
     return {
         "file": file.name,
+        "beside": [path.name for path in beside],
         "format": one.name if not isinstance(one, RuntimeFile) else one.runtime.name,
         "precision": one.precision,
         "run_by": one.label,
-        "bytes": file.stat().st_size,
+        "bytes": sum(path.stat().st_size for path in (file, *beside)),
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "agreement": _facts(agreed),
         "notes": list(one.notes),
