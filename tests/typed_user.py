@@ -44,6 +44,7 @@ def search_a_table() -> None:
     assert_type(result, nastk.Result)
     print(result.front)
     result.report("front.html")
+    assert_type(nastk.export(result, pick="test_accuracy", format="onnx", untrained=True).files, list[Path])
     result.to_csv(Path("front.csv"))
     assert_type(result.front_archs, Ints)
     assert_type(result.hypervolume([50.0, 20.0]), float)

@@ -13,6 +13,9 @@ from nastk.runtimes.base import Runtime, make_runtime, runtime_class
 if TYPE_CHECKING:
     import torch
 
+TAKEN = (".pt2", ".pt", ".py", ".safetensors", ".json", ".md")
+"""Ends of names that are of other formats, or of the card."""
+
 
 class RuntimeFile(Format):
     """A runtime's own file, as ``nastk device test`` measures it.
@@ -47,7 +50,8 @@ class RuntimeFile(Format):
         return self.runtime.label
 
     def ending(self) -> str:
-        end = self.runtime.suffix
+        suffix = self.runtime.suffix
+        end = f".{self.runtime.name}{suffix}" if suffix in TAKEN else suffix
         return end if self.precision == "fp32" else f".{self.precision}{end}"
 
     def write(self, network: Network, file: Path) -> None:

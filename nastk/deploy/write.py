@@ -226,8 +226,11 @@ def choices_of(space: SearchSpace, arch: Archs) -> dict[str, str]:
 def _stem(subject: _Subject, name: str | None) -> str:
     """Name of the files: as the user says, else of space and architecture."""
     if name is not None:
-        if not re.fullmatch(r"[\w][\w .+-]*", name):
-            raise InvalidValue(f"name {name!r}: write letters, digits, blanks and . _ + - only")
+        if not re.fullmatch(r"\w[\w .+-]*", name) or len(name) > 2 * LONGEST_STEM:
+            raise InvalidValue(
+                f"name {name[: 2 * LONGEST_STEM]!r}: write letters, digits, blanks and . _ + - only, at most "
+                f"{2 * LONGEST_STEM}"
+            )
         return name
     slug = re.sub(r"\W+", "-", f"{subject.space.whole.name} {subject.text}", flags=re.ASCII).strip("-_")
     if len(slug) > LONGEST_STEM:

@@ -402,7 +402,10 @@ class FunctionOracle(Oracle):
     def _facts(self, arch: Archs) -> dict[str, Any]:
         """What is written beside the weights of a network, to know it by."""
         identity = identify(self.function)
-        name = identity.get("file") or identity.get("module")
+        name = identity.get("module")
+        if "file" in identity:  # as short as it is from here
+            name = os.path.relpath(identity["file"])
+            name = identity["file"] if name.startswith(os.pardir) else name
         return {
             "space": self.space.whole.name, "arch": self.space.format(arch), "metric": self.name, "unit": self.unit,
             "function": f"{name}:{identity['function']}",

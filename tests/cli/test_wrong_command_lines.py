@@ -62,6 +62,14 @@ RESULT: dict[str, Any] = {
     "true_front": {},
     "notes": [],
 }
+SEARCHED: dict[str, Any] = {
+    "search": {
+        "space": "tiny.py:Tiny",
+        "objectives": [{"name": "params", "fidelity": None, "oracle": {"oracle": "count", "metric": "params"}}],
+    },
+    "objectives": [{"name": "params", "direction": "min", "expensive": False}],
+    "front": [{"arch": "1_1_1", "params": 490.0}],
+}
 
 
 class WorkBegan(BaseException):
@@ -80,6 +88,10 @@ BASES: dict[str, list[str]] = {
     "device list": ["device", "list"],
     "device test": [
         *("device", "test", "1_1_1", "--space", "tiny.py:Tiny", "--runtime", "torch", "--precision", "fp32"),
+    ],
+    "export": [
+        *("export", "searched.json", "--arch", "1_1_1", "--untrained", "--format", "safetensors"),
+        *("--out", "new/made"),
     ],
     "mcu": ["mcu", "1_1_1", "--space", "tiny.py:Tiny"],
     "zcp": ["zcp", "1_1_1", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
@@ -241,6 +253,11 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("search", "--train"): ["", " ", "nowhere/to-be-found {arch}", '"unclosed', "sh {arhc}", "sh {arch}", LONG],
     **{(name, "--devices"): FILE_IN for name in ("search", "measure", "predict", "device list")},
     ("mcu", "--out"): FILE_OUT,
+    ("export", "--arch"): ARCH,
+    ("export", "--pick"): ["", "params", "params<=1", ",", "💥", LONG],
+    ("export", "--weights"): FILE_IN,
+    ("export", "--inputs"): FILE_IN,
+    ("export", "--name"): ["", "../x", ".hidden", "a/b", LONG, "💥"],
     ("study show", "--study"): ODD,
     ("study retry", "--study"): ODD,
     **{(f"study {name}", "--study"): ODD for name in ("serve", "export", "delete")},
@@ -266,6 +283,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
     ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
+    ("export", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("data fetch", "names"): ODD,
     ("data import", "paths"): [*FILE_IN, "csv", "nope acc.csv", "nasbench201-pth"],
     ("data forget", "names"): ODD,
@@ -316,6 +334,12 @@ CONTRADICTIONS = [
     "data import acc.csv --space tiny.py:Tiny --column acc:val_accuracy --column acc:val_accuracy",
     "data import acc.csv --space tiny.py:Tiny --column acc:val_accuracy --device pi5",
     "data forget acc --space tiny.py:Bare",
+    "export searched.json --arch 1_1_1 --format safetensors",
+    "export searched.json --arch 1_1_1 --untrained",
+    "export searched.json --arch 1_1_1 --pick params --untrained --format safetensors",
+    "export searched.json --untrained --format python --precision int8",
+    "export --space tiny.py:Bare --arch 1_1_1 --untrained --format pt2",
+    "export --format python",
 ]
 
 
@@ -425,6 +449,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "nul.toml": 'json = "a\\u0000b"\n',
         "deep.json": "[" * 100_000,
         "result.json": json.dumps({"chart": RESULT}),
+        "searched.json": json.dumps(SEARCHED),
         "other.json": '{"chart": {}}',
         "list.json": "[1]",
     }
