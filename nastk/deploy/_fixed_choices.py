@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from nastk.deploy._source import Edit, Source, Standalone, literal
+from nastk.deploy._source import Edit, Source, Standalone, literal, module_of, used
 from nastk.errors import Unsupported
 from nastk.spaces._placeholders import DerivedSpace
 from nastk.spaces.base import Archs
@@ -47,7 +46,10 @@ class FixedChoices:
         network = space.network
         if not hasattr(network, "__qualname__") or "." in network.__qualname__:
             raise Unsupported(f"{space.name} is not defined at the top of a file")
-        self.into.require(importlib.import_module(network.__module__), network.__name__)
+        self.into.require(module_of(network), network.__name__)
+        for text in self.into.definitions():
+            if "nastk" in used(ast.parse(text)) or _names_of_nastk(ast.parse(text)) != (set(), set()):
+                raise Unsupported(f"{space.name} needs nastk for more than its choices")
 
     def call(self, options: Mapping[str, Any]) -> str:
         """The expression that makes the network."""

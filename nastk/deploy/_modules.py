@@ -7,7 +7,6 @@ that it reads.
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import itertools
 import textwrap
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from nastk.deploy._source import WIDTH, Source, Standalone, literal, on_lines
+from nastk.deploy._source import WIDTH, Source, Standalone, literal, module_of, on_lines
 from nastk.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ def _own_methods(kind: type) -> dict[str, tuple[ModuleType, Source, Any]]:
         if not any(inspect.isfunction(v) or isinstance(v, property) for v in vars(cls).values()):
             continue
         source = Source.of(cls)
-        place = importlib.import_module(cls.__module__)
+        place = module_of(cls)
         classes = [n for n in ast.walk(source.tree) if isinstance(n, ast.ClassDef) and n.name == cls.__name__]
         if len(classes) != 1:
             raise Unsupported(f"the source of the class {cls.__name__} was not found in {source.where}")

@@ -8,7 +8,6 @@ import importlib
 import inspect
 import math
 import sys
-import sysconfig
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -132,6 +131,22 @@ def _is_main(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and "__name__" in used(node.test)
 
 
+def module_of(thing: Any) -> ModuleType:
+    """The module in which a class or function is defined.
+
+    Raises:
+        Unsupported: it is another one by now, such as another file of the same name.
+    """
+    name, _, inner = thing.__qualname__.partition(".")
+    try:
+        found = importlib.import_module(thing.__module__)
+    except ImportError as error:
+        raise Unsupported(f"the module of {thing.__qualname__} cannot be found: {error}") from error
+    if not inner and getattr(found, name, None) is not thing:
+        raise Unsupported(f"{name} is not in the module {thing.__module__}, of which there is another one")
+    return found
+
+
 def is_installed(module: str) -> bool:
     """Whether a module is of Python or of an installed package other than nastk, so that an export may import it."""
     top = module.partition(".")[0]
@@ -143,8 +158,7 @@ def is_installed(module: str) -> bool:
     file = getattr(found, "__file__", None) or next(iter(getattr(found, "__path__", [])), None)
     if file is None:
         return False
-    places = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]
-    return any(Path(file).resolve().is_relative_to(place) for place in places)
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).resolve().parts)
 
 
 @dataclass
@@ -246,7 +260,7 @@ class Standalone:
         if inspect.isclass(value) or inspect.isfunction(value):
             if value.__name__ != name:
                 raise Unsupported(f"{module.__name__} imports {value.__name__} by another name")
-            self.require(importlib.import_module(value.__module__), name)
+            self.require(module_of(value), name)
             return
         self._own(name, f"constant of {origin}")
         self.constants[name] = literal(value, self.imports)
