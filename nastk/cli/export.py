@@ -111,4 +111,6 @@ def export(
     typer.echo(printable(f"{card['weights']['origin']}."))
     for note in dict.fromkeys(n for f in card["files"] if f["file"] in written for n in f["notes"]):
         typer.echo(printable(note))
-    typer.echo(printable(f"Written to {out}: {', '.join(sorted([*written, made.markdown.name, made.json.name]))}"))
+    stem = made.markdown.stem
+    ends = sorted(name.removeprefix(stem) for name in (*written, made.markdown.name, made.json.name))
+    typer.echo(printable(f"Written to {out}/{stem}: {', '.join(ends)}"))

@@ -232,10 +232,11 @@ def _stem(subject: _Subject, name: str | None) -> str:
                 f"{2 * LONGEST_STEM}"
             )
         return name
-    slug = re.sub(r"\W+", "-", f"{subject.space.whole.name} {subject.text}", flags=re.ASCII).strip("-_")
+    # words of letters, digits and _, so that a Python module can be imported by this name
+    slug = re.sub(r"\W+", "_", f"{subject.space.whole.name} {subject.text}", flags=re.ASCII).strip("_")
     if len(slug) > LONGEST_STEM:
         digest = hashlib.sha256(subject.text.encode()).hexdigest()[:10]
-        slug = f"{slug[: LONGEST_STEM - 11].rstrip('-_')}-{digest}"
+        slug = f"{slug[: LONGEST_STEM - 11].rstrip('_')}_{digest}"
     return slug
 
 

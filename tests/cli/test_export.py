@@ -65,7 +65,7 @@ def test_from_a_search_to_files(own: Path, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert "The weights were trained by" in said.out
     assert "PyTorch has deprecated TorchScript: prefer pt2." in said.out
-    assert "net.safetensors" in said.out
+    assert "Written to nastk-export/net: .json, .md, .pt, .py, .safetensors\n" in said.out
     assert not said.err
     card = json.loads(Path("nastk-export/net.json").read_text())
     assert card["weights"]["trained"]
