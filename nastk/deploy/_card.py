@@ -85,6 +85,9 @@ def _objective(objective: FinishedObjective, row: Mapping[str, Any], finished: F
     if not row:
         found = _evaluated(finished, text, name)
         value, std, kind = _number(found.get("value")), _number(found.get("std")), found.get("kind")
+    again = _measured_again(finished, text, name)
+    if None in ends:
+        ends = [_number(again.get(end)) for end in ("low", "high")]
     if None in ends:
         ends = [] if value is None or not std else [value - NORMAL * std, value + NORMAL * std]
     return {
@@ -92,7 +95,22 @@ def _objective(objective: FinishedObjective, row: Mapping[str, Any], finished: F
         "kind": kind if isinstance(kind, str) else None, "interval": ends or None,
         "source": objective.source, "how": how,
         **{key: value for key, value in more.items() if value is not None and key != "unit"},
+        **({"measurement": again} if again else {}),
     }  # fmt: skip
+
+
+def _measured_again(finished: FinishedSearch, text: str, name: str) -> Card:
+    """What the measurement at the end of the search says of an architecture, and under what it was made."""
+    found = finished.content.get("measurement")
+    if not isinstance(found, Mapping):
+        return {}
+    rows = found.get("front")
+    listed = rows if isinstance(rows, list) else []
+    row = next((r for r in listed if isinstance(r, Mapping) and r.get("arch") == text), {})
+    conditions = found.get("objectives")
+    under = conditions.get(name) if isinstance(conditions, Mapping) else None
+    values = row.get(name)
+    return {**values, **({"conditions": under} if under else {})} if isinstance(values, Mapping) else {}
 
 
 def _evaluated(finished: FinishedSearch, text: str, name: str) -> Mapping[str, Any]:
@@ -166,7 +184,7 @@ def as_markdown(card: Card) -> str:
         "## Choices\n\n" + _table(("choice", "option"), card["choices"].items()),
     ]
     if card["objectives"]:
-        rows = [(o["name"], _value(o), _interval(o), o["kind"] or "not known", o["source"]) for o in card["objectives"]]
+        rows = [(o["name"], _value(o), _interval(o), o["kind"] or "not known", o["source"] + _spread(o)) for o in card["objectives"]]
         parts.append("## Objectives\n\n" + _table(("objective", "value", "95 % interval", "kind", "source"), rows))
     shape = ", ".join(map(str, card["input"]["shape"]))
     files = [
@@ -212,6 +230,15 @@ def _code(text: str) -> str:
 def _value(objective: Card) -> str:
     value = objective["value"]
     return "not known" if value is None else f"{value:.6g} {objective['unit']}".strip()
+
+
+def _spread(objective: Card) -> str:
+    """What the measurement at the end told beside the value."""
+    told = objective.get("measurement", {})
+    found = [f"{key} {told[key]:.4g}" for key in ("p50", "p90") if isinstance(told.get(key), (int, float))]
+    trusted = told.get("conditions", {}).get("trusted") if isinstance(told.get("conditions"), Mapping) else None
+    found += [] if trusted is None else ["trusted" if trusted else "not to be trusted: the machine was not quiet"]
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _interval(objective: Card) -> str:
