@@ -184,7 +184,10 @@ def as_markdown(card: Card) -> str:
         "## Choices\n\n" + _table(("choice", "option"), card["choices"].items()),
     ]
     if card["objectives"]:
-        rows = [(o["name"], _value(o), _interval(o), o["kind"] or "not known", o["source"] + _spread(o)) for o in card["objectives"]]
+        rows = [
+            (o["name"], _value(o), _interval(o), o["kind"] or "not known", o["source"] + _spread(o))
+            for o in card["objectives"]
+        ]
         parts.append("## Objectives\n\n" + _table(("objective", "value", "95 % interval", "kind", "source"), rows))
     shape = ", ".join(map(str, card["input"]["shape"]))
     files = [
