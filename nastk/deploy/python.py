@@ -121,9 +121,10 @@ def _module(
     if "\n" in made:
         made = textwrap.indent(made, "    ").lstrip()
     chosen = "\n".join(f"    {name}: {option}" for name, option in network.choices.items())
+    licence = " Its classes are those of nastk (MIT licence)." if _is_of_nastk(network.module) else ""
     head = (
         f'"""{_quoted(network.space.name)} {_quoted(network.space.format(network.arch))}\n\n'
-        f"One network of a search, written by nastk {__version__} (MIT licence), which it does not need.\n\n"
+        f"One network of a search, written by nastk {__version__}, which it does not need.{licence}\n\n"
         + (f"Its choices:\n\n{_quoted(chosen)}\n\n" if chosen else "")
         + f'``{free}()`` gives it the weights of {stem}{WEIGHTS}, which lies beside this file.\n"""'
     )
@@ -147,6 +148,10 @@ def _module(
     top = "\n\n".join([head, future, "\n".join(others)])
     parts = [top, "\n".join(constants), *into.definitions(), *classes, loader, main]
     return "\n\n\n".join(part for part in parts if part) + "\n"
+
+
+def _is_of_nastk(module: torch.nn.Module) -> bool:
+    return any(type(m).__module__.startswith("nastk.") for m in module.modules())
 
 
 def _import_order(line: str) -> tuple[bool, bool, str]:
