@@ -13,7 +13,7 @@ import typer
 def export(
     result: Annotated[
         Path | None,
-        typer.Argument(metavar="[RESULT]", help="Folder of a search, such as nastk-out.", show_default=False),
+        typer.Argument(metavar="RESULT", help="Folder of a search, such as nastk-out.", show_default=False),
     ] = None,
     arch: Annotated[
         str | None, typer.Option("--arch", metavar="A", help="The architecture: text form, index, or integers.")
@@ -37,7 +37,7 @@ def export(
         typer.Option(
             "--precision",
             metavar="P",
-            help="fp32, fp16, bf16 or int8.  [the architecture's, else fp32]",
+            help="fp32, fp16, bf16 or int8; by default the architecture's, else fp32.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def export(
         typer.Option("--space", metavar="S", help="A space without a result; or where the result's space is now."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the files.  [of the architecture]")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the files; by default the architecture's.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the files.")] = Path("nastk-export"),
 ) -> None:

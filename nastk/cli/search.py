@@ -120,7 +120,7 @@ def search(
     ] = None,
     weights: Annotated[
         bool | None,
-        typer.Option("--weights/--no-weights", help="Keep the weights of the networks that --accuracy trains.  [kept]"),
+        typer.Option("--weights/--no-weights", help="Keep the weights that --accuracy trains, as it does by default."),
     ] = None,
     workers: Annotated[
         Number, option("--workers", "N", "Evaluate in N processes here, each on a GPU where there are any.")
