@@ -128,10 +128,10 @@ def load_images(path: str | os.PathLike[str] | None) -> tuple[Array, NDArray[np.
         InvalidValue: the file cannot be read, or has other content.
     """
     if path is None:
-        from sklearn.datasets import load_digits
+        from nastk.data._image_sources import digits
 
-        digits = load_digits()
-        return digits.images[:, None].astype(np.float64), digits.target.astype(np.int64)
+        pictures, labels = digits()
+        return pictures[:, None].astype(np.float64), labels
     from nastk.oracles.zerocost._batch import read_batch
 
     pictures, labels = (part.numpy() for part in read_batch(Path(path)))
