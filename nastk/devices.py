@@ -49,6 +49,13 @@ def torch_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def training_device() -> str:
+    """Where networks are trained here: on a GPU, if PyTorch has one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def local_devices() -> list[str]:
     """Names of the devices that can be measured here."""
     import torch

@@ -22,6 +22,7 @@ _PUBLIC = {
     "Params": "counts",
     "PeakMemory": "memory",
     "Predicted": "predicted",
+    "Recipe": "_trainer",
     "Training": "training",
     "TrainingCommand": "training_command",
     "TrainingStopped": "_intermediate",
@@ -44,6 +45,7 @@ __all__ = [
     "Params",
     "PeakMemory",
     "Predicted",
+    "Recipe",
     "Training",
     "TrainingCommand",
     "TrainingStopped",
@@ -63,6 +65,7 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 if TYPE_CHECKING:
     from nastk.data.device_file import CommandDevice
     from nastk.oracles._intermediate import TrainingStopped
+    from nastk.oracles._trainer import Recipe
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.command import Command
     from nastk.oracles.counts import Count, Flops, Params, count_network

@@ -1,0 +1,92 @@
+"""Whether the networks of a space take the images of some data, and the options with which they do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from nastk.data.images import ImageData
+from nastk.errors import InvalidValue, NastkError, Unsupported
+from nastk.oracles._networks import blank_inputs, build_network, without_memory
+from nastk.oracles._outputs import Logits, class_count
+from nastk.spaces._placeholders import DerivedSpace
+from nastk.spaces.base import SearchSpace
+
+
+def options_for(space: SearchSpace, data: ImageData) -> dict[str, Any]:
+    """Options of `SearchSpace.build` with which the networks take these images and tell these classes.
+
+    They are `num_classes`, `in_channels` and `input_size` (the side, or height and width), as far as the space has
+    them, and they are not what it does without.
+
+    Raises:
+        InvalidValue: its networks take inputs of another shape, or tell another number of classes.
+        Unsupported: the space builds no networks.
+    """
+    space.need_networks("accuracy on images")
+    channels, height, width = data.shape
+    wanted = {
+        "num_classes": len(data.classes),
+        "in_channels": channels,
+        "input_size": height if height == width else (height, width),
+    }
+    taken = _options(space)
+    options = {name: value for name, value in wanted.items() if name in taken and taken[name] != value}
+    check_fit(space, data, options)
+    return options
+
+
+def check_fit(space: SearchSpace, data: ImageData, options: Mapping[str, Any]) -> None:
+    """Refuse networks that do not fit the images; errors as of :func:`options_for`."""
+    if space.vocabulary(**options) is not None:
+        raise InvalidValue(f"the networks of {space.whole.name} take tokens, and {data.name} are images")
+    try:
+        shape = tuple(space.input_shape(**options))
+    except Unsupported:
+        return  # the networks themselves will tell
+    if shape != data.shape:
+        raise InvalidValue(
+            f"the networks of {space.whole.name} take inputs of {_text(shape)}, and the images of {data.name} have "
+            f"{_text(data.shape)} (channels, height, width){_cure(shape, data.shape)}"
+        )
+    told = _classes(space, options)
+    if told is not None and told != len(data.classes):
+        raise InvalidValue(
+            f"the networks of {space.whole.name} tell {told} classes, and {data.name} has {len(data.classes)}; give "
+            f"their constructor an argument num_classes, or {len(data.classes)} outputs"
+        )
+
+
+def _cure(shape: tuple[int, ...], found: tuple[int, int, int]) -> str:
+    if len(shape) == 3 and shape[0] == found[0] and shape[1] == shape[2]:
+        return f"; --image-size {shape[1]} resizes them"
+    return ""
+
+
+def _options(space: SearchSpace) -> dict[str, Any]:
+    """Options of a space's networks by name, and what each is by default."""
+    space = space.whole
+    networks = getattr(space, "networks", space)  # of a space that chooses precisions, too
+    made = networks.network if isinstance(networks, DerivedSpace) else networks.build
+    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
+
+
+def _classes(space: SearchSpace, options: Mapping[str, Any]) -> int | None:
+    """How many classes a network of the space tells; None where that cannot be seen in one."""
+
+    def outputs() -> Any:
+        network = build_network(space, space.sample(1, 0)[0], **options).eval()
+        return Logits(options.get("num_classes"), dimensions=2).choose(network(blank_inputs(space, 2, **options)))[1]
+
+    import torch
+
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return class_count(without_memory(outputs))
+    except (NastkError, Exception, SystemExit):  # one that fails is a record with its reason, not the end
+        return None
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
