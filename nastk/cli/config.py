@@ -25,6 +25,7 @@ LEAST = {
     "seed": 0,
     "local_sources": 0,
     "workers": 1,
+    "image_size": 1,
 }
 """Numbers that have a least value."""
 MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS, "workers": MOST_WORKERS}
@@ -87,6 +88,8 @@ class RunOptions:
     local_sources_time: str | None = None
     accuracy: str | None = None
     train: str | dict[str, Any] | None = None
+    data: str | None = None
+    image_size: int | None = None
     epochs: str | None = None
     weights: bool | None = None
     workers: int | None = None

@@ -115,8 +115,12 @@ def search(
     train: Annotated[
         Text, option("--train", "'CMD ...'", "Instead: a command that trains, with {arch}, {epochs}, {folder}, {out}.")
     ] = None,
+    data: Annotated[
+        Text, option("--data", "D", "Instead: nastk trains on digits, a .npz, a folder of images, or file.py:dataset.")
+    ] = None,
+    image_size: Annotated[Number, option("--image-size", "N", "Resize these images to N x N pixels.")] = None,
     epochs: Annotated[
-        Text, option("--epochs", "N,M,...", "What it gets as `epochs`; all but the last are short trainings.")
+        Text, option("--epochs", "N,M,...", "Of these trainings; all but the last are short trainings.  [30]")
     ] = None,
     weights: Annotated[
         bool | None,

@@ -4,7 +4,7 @@
 gives the same records in all three, and each resumes a study that another began.
 """
 
-from nastk.run.composition import compose, space_of_search
+from nastk.run.composition import compose, oracle_of, space_of_search
 from nastk.run.description import MEASURED, Objects, SearchDescription
 from nastk.run.names import describe, shipped_weights
 from nastk.run.objects import describe_objects, search
@@ -19,6 +19,7 @@ __all__ = [
     "compose",
     "describe",
     "describe_objects",
+    "oracle_of",
     "search",
     "shipped_weights",
     "space_of_search",

@@ -32,7 +32,18 @@ LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0, "l
 MEASURED_ELSEWHERE = ("command", "brought")
 """Kinds of oracles whose values were measured on another machine."""
 
-ORACLES = ("table", "count", *MEASURED_HERE, "microcontroller", "command", "brought", "shipped", "function", "train")
+ORACLES = (
+    "table",
+    "count",
+    *MEASURED_HERE,
+    "microcontroller",
+    "command",
+    "brought",
+    "shipped",
+    "function",
+    "train",
+    "training",
+)
 """Kinds of oracles that can be made from their description."""
 
 
@@ -118,6 +129,20 @@ def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:
     if what == "object":
         raise InvalidValue(f"the objective {name!r} is an object that its description cannot make again")
     raise UnknownName(f"kind of oracle of the objective {name!r}:", str(what), ORACLES)
+
+
+def oracle_of(facts: Mapping[str, Any], space: SearchSpace, seed: int) -> Oracle:
+    """The oracle of an objective of a search, with another seed.
+
+    Args:
+        facts: its description in :class:`SearchDescription`.
+        space: that was searched.
+        seed: of its trainings.
+
+    Raises:
+        NastkError: it cannot be made, such as a user's own function that is not there any more.
+    """
+    return _oracle_in(space, {"name": "", "oracle": facts}, Objects(), {}, seed)
 
 
 def space_of_search(description: SearchDescription) -> SearchSpace:
@@ -211,6 +236,8 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         from nastk.oracles.training_command import TrainingCommand
 
         return TrainingCommand(space, rest.pop("command"), seed=seed, **rest)
+    if what == "training":
+        return _training_oracle(space, rest, seed)
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(
@@ -223,6 +250,18 @@ def _measured_oracle(metric: str, space: SearchSpace, how: dict[str, Any]) -> Or
 
     found: Oracle = {"latency": Latency, "energy": Energy, "peak_memory": PeakMemory}[metric](space, **how)
     return found
+
+
+def _training_oracle(space: SearchSpace, facts: Mapping[str, Any], seed: int) -> Oracle:
+    from nastk.data.images import read_again
+    from nastk.devices import training_device
+    from nastk.oracles.training import Recipe, Training
+
+    data = read_again(facts["data"], facts.get("image_size"), facts.get("hash"))
+    return Training(
+        space, data, seed=seed, device=training_device(), fidelities=facts.get("epochs", ()),
+        recipe=Recipe.from_dict(facts["recipe"]), **facts.get("build", {}),
+    )  # fmt: skip
 
 
 def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:

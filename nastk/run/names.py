@@ -59,6 +59,8 @@ def describe(
     local_sources_time: float = SECONDS,
     train: str | Mapping[str, Any] | None = None,
     weights: bool = True,
+    data: str | None = None,
+    image_size: int | None = None,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -79,13 +81,16 @@ def describe(
         predictors: ``NAME`` for all expensive objectives, or ``OBJECTIVE=NAME``.
         threads, batch, runtime, precision, calibration: how latency is measured here, as of `nastk.oracles.Latency`.
         accuracy: a user's accuracy function, ``file.py:function``.
-        epochs: fidelities of this function, or of `train`, ascending; the last is the target.
+        epochs: fidelities of this function, of `train`, or of trainings on `data`, ascending; the last is the target.
         devices: file of devices behind commands, by default ``devices.toml``
             (:func:`nastk.data.device_file.read_devices`). They measure latency, energy and memory.
         device_command: the command line of one such device, called `device` ("command" where that is "this").
         measured: CSV file of the latencies (of `device`) that there are: none is measured.
         train: a command line that trains a network, or a table of :data:`TRAIN` (`nastk.oracles.TrainingCommand`).
         weights: keep the weights of the networks that `accuracy` trains.
+        data: images to train the networks on (:func:`nastk.data.images.read_images`): the accuracy is that on their
+            validation part.
+        image_size: side to which these images are resized.
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -93,21 +98,33 @@ def describe(
     kind = searcher_class(searcher)
     if predictors and not kind.learns:
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
-    if epochs and accuracy is None and train is None:
-        raise InvalidValue("--epochs are of your own function; leave it out, or bring --accuracy my_file.py:train")
+    if epochs and accuracy is None and train is None and data is None:
+        raise InvalidValue(
+            "--epochs are of trainings; leave it out, or bring --accuracy my_file.py:train or images, such as --data "
+            "digits"
+        )
     if not weights and accuracy is None:
         raise InvalidValue("--no-weights is of your own function, --accuracy; leave it out")
     if accuracy is not None and train is not None:
         raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
+    if data is not None and (accuracy is not None or train is not None):
+        own = "--accuracy" if train is None else "--train"
+        raise InvalidValue(f"with --data nastk trains, with {own} you do; leave one out")
+    if data is not None and dataset is not None:
+        raise InvalidValue(f"--data {data} is to be trained on, --dataset {dataset} is of a table; leave one out")
+    if image_size is not None and data is None:
+        raise InvalidValue("--image-size is of --data; leave it out")
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
     training = None if train is None else _training(train, retries)
-    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training)
+    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training, data, image_size)
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
     asked.refuse_unused([facts for _, _, facts in found])
-    made_by = {"devices": "command", "device-command": "command", "measured": "brought", "train": "train"}
-    given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]))
+    made_by = {
+        "devices": "command", "device-command": "command", "measured": "brought", "train": "train", "data": "training",
+    }  # fmt: skip
+    given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]), data)
     for (option, kind_of), value in zip(made_by.items(), given, strict=True):
         if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
             raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
@@ -157,6 +174,8 @@ class _Asked:
         commands: UserDevices,
         brought: str | None,
         training: Mapping[str, Any] | None,
+        data: str | None,
+        image_size: int | None,
     ):
         from nastk.spaces.factory import space as named
 
@@ -164,6 +183,18 @@ class _Asked:
         self.dataset, self.device, self.measured = dataset, device, measured
         self.accuracy, self.epochs = accuracy, tuple(epochs)
         self.commands, self.brought, self.training = commands, brought, training
+        self.images: dict[str, Any] | None = None
+        self.build: dict[str, Any] = {}
+        if data is not None:
+            self._take_images(data, image_size)
+
+    def _take_images(self, data: str, image_size: int | None) -> None:
+        """The images to train on, and the options with which the networks of all objectives are built for them."""
+        from nastk.data.images import read_images
+        from nastk.oracles._fitting import options_for
+
+        images = read_images(data, image_size)
+        self.images, self.build = images.asked(), options_for(self.space, images)
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
@@ -200,7 +231,7 @@ class _Asked:
         if goal.metric in COUNTED and (self.space.has_networks or goal.metric not in self.metrics):
             goal.needs_none()
             direction = {} if goal.direction is None else {"direction": goal.direction}
-            return goal, None, {"oracle": "count", "metric": goal.metric, **direction}
+            return goal, None, {"oracle": "count", "metric": goal.metric, **direction, **self.build}
         if goal.metric == "latency":
             self._refuse_unknown(device)
             return self._column(replace(goal, device=device))
@@ -230,12 +261,13 @@ class _Asked:
         from nastk.oracles.on_device import describe_command
 
         goal.needs_no_epochs("min")
-        return replace(goal, device=command.name), None, describe_command(goal.metric, command, self.measured)
+        facts = describe_command(goal.metric, command, self.measured)
+        return replace(goal, device=command.name), None, {**facts, **self.build}
 
     def _microcontroller(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
         """A figure of the int8 file; those of Vela are of the accelerator that the objective names."""
         goal.needs_no_epochs("min")
-        facts = {"oracle": "microcontroller", "metric": goal.metric}
+        facts = {"oracle": "microcontroller", "metric": goal.metric, **self.build}
         if goal.metric in BY_VELA:
             check_accelerator(goal.device or ACCELERATOR)
             return goal, None, {**facts, "accelerator": goal.device or ACCELERATOR}
@@ -245,7 +277,7 @@ class _Asked:
     def _how(self) -> dict[str, Any]:
         """How networks are run here; precision and calibration only where they are not the default."""
         later = ("precision", "calibration")
-        return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]}
+        return {k: v for k, v in self.measured.items() if k not in later or v != MEASURED[k]} | self.build
 
     def refuse_unused(self, oracles: Sequence[Mapping[str, Any]]) -> None:
         """Refuse what was asked for and is part of no objective, which would otherwise be left out without a word.
@@ -273,6 +305,12 @@ class _Asked:
                     raise InvalidValue(f"--{option} {self.measured[option]}: nothing is measured here; leave it out")
 
     def _column(self, goal: Goal) -> tuple[Goal, None, dict[str, Any]]:
+        if self.images is not None and self.build:
+            build = ", ".join(f"{name}={value}" for name, value in self.build.items())
+            raise InvalidValue(
+                f"objective {goal.metric}: a table's values are of its own networks, and --data {self.images['data']} "
+                f"needs others ({build}); leave one out, or measure here"
+            )
         where = {"table": self.name, "metric": goal.metric, "dataset": self.dataset, "device": goal.device}
         more = {"fidelity": goal.epochs, "direction": goal.direction}
         facts = {"oracle": "table", **where, **{name: value for name, value in more.items() if value is not None}}
@@ -287,6 +325,13 @@ class _Asked:
         facts = {"oracle": "train", "metric": goal.metric, **direction, **self.training}
         return goal, goal.epochs, {**facts, "fidelities": self.epochs}
 
+    def _by_images(self, images: Mapping[str, Any]) -> dict[str, Any]:
+        from nastk.oracles.training import Recipe
+
+        epochs = [int(epoch) for epoch in self.epochs]
+        recipe = Recipe(epochs[-1]) if epochs else Recipe()
+        return {"oracle": "training", **images, "epochs": epochs, "recipe": recipe.to_dict(), "build": self.build}
+
     def _refuse_other_epochs(self, goal: Goal) -> None:
         if goal.epochs is not None and goal.epochs not in self.epochs:
             raise InvalidValue(f"objective {goal}: --epochs has no {goal.epochs:g}")
@@ -296,6 +341,10 @@ class _Asked:
         sets."""
         if self.training is not None:
             return self._trained(goal)
+        if self.images is not None:
+            self._refuse_other_epochs(goal)
+            replace(goal, epochs=None).needs_none("max")
+            return goal, goal.epochs, self._by_images(self.images)
         if self.accuracy is not None:
             self._refuse_other_epochs(goal)
             replace(goal, epochs=None).needs_none("max")
