@@ -22,6 +22,15 @@ def zcp(
         str,
         typer.Option("--batch", metavar="digits|random|F.npz", help="Images; a file with arrays images and labels."),
     ] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="D", help="Instead: of its training part, and networks that fit it; see nastk train."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize these images to N x N pixels.")
+    ] = None,
     batch_size: Annotated[int, count("--batch-size", "How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",
     initialisations: Annotated[int, count("--initialisations", "Random initialisations to average over.")] = 1,
@@ -46,6 +55,7 @@ def zcp(
     from nastk.cli.inputs import read_archs
     from nastk.cli.options import words
     from nastk.cli.progress import bar, follow
+    from nastk.data.images import read_images
     from nastk.errors import InvalidValue, NastkError
     from nastk.files import check_outputs
     from nastk.oracles.zerocost import SeveralOutputs, ZeroCost
@@ -60,11 +70,16 @@ def zcp(
     if not texts and not random:
         raise InvalidValue("give architectures as arguments, or --random N")
     asked = np.concatenate([read_archs(space, texts), space.sample_networks(random, seed)])
+    if image_size is not None and data is None:
+        raise InvalidValue("--image-size is of --data; leave it out")
+    if data is not None and batch != "digits":
+        raise InvalidValue("--data and --batch are both the images; leave one out")
     check_outputs([csv_file, json_file])
+    of_file = read_batch(batch) if batch.endswith(".npz") else batch
     scores = ZeroCost(
         space,
         None if proxies is None else words("--proxies", proxies),
-        read_batch(batch) if batch.endswith(".npz") else batch,
+        of_file if data is None else read_images(data, image_size),
         batch_size,
         init=init,
         initialisations=initialisations,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nastk.data.images import ImageData
 from nastk.errors import InvalidValue
 
 KINDS = ("digits", "random")
@@ -66,6 +67,13 @@ def _digits(size: int, shape: tuple[int, ...], classes: int, rng: np.random.Gene
     images = torch.nn.functional.interpolate(images, shape[1:], mode="bilinear", align_corners=False)
     images = (images - images.mean()) / images.std()
     return images.expand(-1, shape[0], -1, -1).clone(), torch.tensor(data.target[rows] % classes)
+
+
+def draw(data: ImageData, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Different images of the training part, normalised, and their labels; all of them where it has no more."""
+    rows = np.random.default_rng(seed).permutation(len(data.training))[:size]
+    images, labels = data.training.batch(torch.as_tensor(rows))
+    return images.float(), labels
 
 
 def read_batch(path: str | Path) -> tuple[Tensor, Tensor]:

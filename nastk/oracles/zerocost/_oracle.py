@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nastk.data.fetch import Store
+from nastk.data.images import ImageData
 from nastk.devices import torch_device
 from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.files import write_text
+from nastk.oracles._fitting import options_for
 from nastk.oracles._networks import build_network
 from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
-from nastk.oracles.zerocost._batch import describe, make_batch
+from nastk.oracles.zerocost._batch import describe, draw, make_batch
 from nastk.oracles.zerocost._pass import Loss
 from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
 from nastk.parallel import each
@@ -54,8 +56,9 @@ class ZeroCost:
     Args:
         space: whose networks.
         proxies: names; by default all.
-        batch: "digits", "random", or images and labels.
-        batch_size: of "digits" and "random".
+        batch: "digits", "random", or images and labels; or `nastk.data.images.ImageData`, of whose training part some
+            are drawn: the networks are built to fit it then, unless there are `build_options`.
+        batch_size: of "digits", "random" and `ImageData`.
         loss: of logits and labels; cross-entropy by default.
         init: "default" (the weights that the network is built with) or "kaiming" (normal, by fan-in).
         initialisations: number of initialisations to average over.
@@ -104,10 +107,16 @@ class ZeroCost:
         torch_device(device)
         space.need_networks("a zero-cost proxy")
         self.space = space.whole
+        named = batch if isinstance(batch, ImageData) else None
+        if named is not None:
+            build_options = build_options or options_for(self.space, named)
+            batch = draw(named, batch_size, seed)
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}
         self.workers, self.build_options = workers, build_options
         self.data = describe(batch, batch_size)
+        if named is not None:
+            self.data = f"{len(batch[0])} images of {named.name} ({named.identity})"
         self.source = f"zero-cost on {self.data}, {initialisations} initialisation{'s' * (initialisations > 1)}"
         if output is not None:
             self.source += f", logits {output}"
