@@ -45,6 +45,7 @@ _PUBLIC = {
     "space_of": "nastk.spaces._placeholders",
     "Study": "nastk.study",
     "Task": "nastk.predictors.base",
+    "train": "nastk.full_training",
     "zcp": "nastk.oracles.zerocost",
 }
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "space_of",
     "spaces",
     "testing",
+    "train",
     "zcp",
 ]
 
@@ -146,6 +148,7 @@ if TYPE_CHECKING:
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError
     from nastk.evaluation import Record
+    from nastk.full_training import train
     from nastk.history import History
     from nastk.oracles.base import Evaluation, FunctionOracle, Oracle
     from nastk.oracles.table import benchmark

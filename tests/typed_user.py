@@ -176,6 +176,12 @@ def modules(space: nastk.SearchSpace, result: nastk.Result) -> None:
     assert_type(shipped, dict[str, dict[str, Any]])
 
 
+def ships(result: nastk.Result) -> None:
+    found = nastk.train(result, "digits", top=3, epochs=2, recipe={"ema": 0.99}, export=["onnx"])
+    assert_type(found.rows(), list[dict[str, Any]])
+    print(found.optimism(found.networks[0]), found.notes)
+
+
 def generators(space: nastk.SearchSpace, accuracy: nastk.Predictor) -> None:
     generator = nastk.generators.ParetoGenerator(space, {"accuracy": accuracy, "latency": None})
     assert_type(generator.fit([Device("pixel2", {"latency": Nearby()})]), ParetoGenerator)

@@ -18,7 +18,22 @@ from typing import Annotated
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, device, export, listing, mcu, measure, predict, report, reproduce, search, study, zcp
+from nastk.cli import (
+    bench,
+    data,
+    device,
+    export,
+    listing,
+    mcu,
+    measure,
+    predict,
+    report,
+    reproduce,
+    search,
+    study,
+    train,
+    zcp,
+)
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import DataWarning, InvalidValue, NastkError
@@ -31,6 +46,7 @@ app = typer.Typer(
     help="Find accurate, fast neural architectures with very few trainings and very few latency measurements.",
 )
 app.command("search")(search.search)
+app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("measure")(measure.measure)
 app.command("predict")(predict.predict)
