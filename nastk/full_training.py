@@ -14,6 +14,7 @@ import numpy as np
 
 from nastk.code import code_of
 from nastk.data.images import ImageData, read_again, read_images
+from nastk.deploy._format import format_class
 from nastk.devices import torch_device, training_device
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName, Unsupported
 from nastk.evaluation import reason_of
@@ -206,6 +207,8 @@ def train(
     """
     if seeds < 1 or seeds > 1000:
         raise InvalidValue(f"seeds is a number of trainings from 1 to 1000; got {seeds}")
+    for form in export:
+        format_class(form)
     finished = _finished(search, space)
     chosen = _chosen(finished, pick, archs, top)
     place = Path(out).absolute()
@@ -220,10 +223,15 @@ def train(
         networks, trainer.metrics, trainer.unit, trainer.direction, trainer.how, trainer.on, trainer.comparable
     )
     found.notes.extend(_notes(found, trainer))
-    if export:
+    _write(found, place)
+    if export:  # later: what it cannot write loses no trainings
         _export(finished, trainer, found, export, place)
-    write_text(place / TRAINED, json.dumps(without_nan(found.to_dict()), indent=1) + "\n")
+        _write(found, place)
     return found
+
+
+def _write(found: FullTraining, place: Path) -> None:
+    write_text(place / TRAINED, json.dumps(without_nan(found.to_dict()), indent=1) + "\n")
 
 
 # ---- what is trained

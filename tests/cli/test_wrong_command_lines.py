@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -93,6 +94,7 @@ BASES: dict[str, list[str]] = {
         *("export", "searched.json", "--arch", "1_1_1", "--untrained", "--format", "safetensors"),
         *("--out", "new/made"),
     ],
+    "train": ["train", "searched.json", "--arch", "1_1_1", "--data", "images.npz", "--out", "new/trained"],
     "mcu": ["mcu", "1_1_1", "--space", "tiny.py:Tiny"],
     "zcp": ["zcp", "1_1_1", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
     "list": ["list", "predictors"],
@@ -238,6 +240,10 @@ WRONG: dict[str, list[str]] = {
     "--local-sources-time": TIME,
     "--sources-time": TIME,
     "--settings": LIST,
+    "--data": [*FILE_IN, "nope", "text.npz", "tiny.py:Nope", "tiny.py:number", "nowhere.py:X"],
+    "--optimizer": ODD,
+    "--augment": LIST,
+    **{option: [*NUMBER, "-0.1"] for option in ("--rate", "--decay", "--warmup", "--smoothing", "--ema")},
     "--build": [*LIST, "channels=x", "=3", "channels=-1"],
     "--from": FILE_IN,
     "--keep": FILE_OUT,
@@ -253,7 +259,11 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("search", "--train"): ["", " ", "nowhere/to-be-found {arch}", '"unclosed', "sh {arhc}", "sh {arch}", LONG],
     **{(name, "--devices"): FILE_IN for name in ("search", "measure", "predict", "device list")},
     ("mcu", "--out"): FILE_OUT,
-    ("export", "--arch"): ARCH,
+    **{(name, "--arch"): ARCH for name in ("export", "train")},
+    ("train", "--pick"): ["", "params", "params<=1", ",", "💥", LONG],
+    ("train", "--device"): DEVICE,
+    ("train", "--epochs"): COUNT,
+    ("train", "--export"): LIST,
     ("export", "--pick"): ["", "params", "params<=1", ",", "💥", LONG],
     ("export", "--weights"): FILE_IN,
     ("export", "--inputs"): FILE_IN,
@@ -283,6 +293,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
     ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
+    ("train", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("export", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("data fetch", "names"): ODD,
     ("data import", "paths"): [*FILE_IN, "csv", "nope acc.csv", "nasbench201-pth"],
@@ -318,6 +329,16 @@ CONTRADICTIONS = [
     "predict --measured ms.csv --space tiny.py:Tiny --pretrained",
     "predict --measured ms.csv --space fbnet",
     "zcp --space tiny.py:Tiny",
+    "zcp --space tiny.py:Tiny 1_1_1 --image-size 4",
+    "zcp --space tiny.py:Tiny 1_1_1 --data images.npz --batch random",
+    "search --space tiny.py:Tiny --data images.npz --accuracy tiny.py:accuracy --objective accuracy",
+    "search --space tiny.py:Tiny --data images.npz --objective params",
+    "search --space tiny.py:Tiny --data digits --objective accuracy",
+    "search --space tiny.py:Bare --data images.npz --objective accuracy",
+    "train searched.json --data images.npz",
+    "train searched.json --top 1",
+    "train searched.json --top 1 --arch 1_1_1 --data images.npz",
+    "train searched.json --top 1 --data digits",
     "zcp --space tiny.py:Bare 1_1_1",
     "zcp --space tiny.py:Tiny --random 28",
     "bench search --space tiny.py:Bare",
@@ -466,6 +487,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts |= {f"bad{i}.json": json.dumps({"chart": RESULT | change}) for i, change in enumerate(bad)}
     for name, text in texts.items():
         (here / name).write_text(text, encoding="utf-8")
+    labels = np.arange(60) % 10
+    np.savez(here / "images.npz", images=np.random.default_rng(0).normal(size=(60, 3, 4, 4)), labels=labels)
     (here / "binary").write_bytes(bytes(range(256)))
     imported.bring("csv", [Path("acc.csv")], space="tiny.py:Tiny", columns=["acc:test_accuracy"])
     config = {"space": "tiny", "objectives": [{"name": "accuracy", "direction": "max"}]}
@@ -481,7 +504,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         raise WorkBegan
 
     for where in (
-        "nastk.study.Study.run", "nastk.oracles.latency.Latency.measure_many",
+        "nastk.study.Study.run", "nastk.full_training._train_all", "nastk.oracles.latency.Latency.measure_many",
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each", "nastk.bench.accuracy.each",
         "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
