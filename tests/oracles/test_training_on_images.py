@@ -266,3 +266,14 @@ def test_a_training_in_two_processes_is_that_of_one(tmp_path: Path) -> None:
     assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
     with pytest.raises(InvalidValue, match="too small for 20 processes"):
         train_in_processes(two.job(arch, (3,)), 20)
+
+
+def test_proxies_take_their_batch_from_the_training_part() -> None:
+    proxies = nastk.oracles.ZeroCost(SPACE, ["params", "epe_nas"], batch=images(classes=5), batch_size=20)
+    assert proxies.source.startswith("zero-cost on 20 images of arrays (")
+    assert np.isfinite(proxies(SPACE.as_archs(["4"]))).all()
+    assert proxies(["4"])[0, 0] == sum(
+        p.numel() for p in SPACE.build(SPACE.as_archs("4")[0], num_classes=5).parameters()
+    )
+    with pytest.raises(InvalidValue, match="have 1 x 8 x 8"):
+        nastk.oracles.ZeroCost(SPACE, ["params"], batch=images(side=8))
