@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.code import code_of
-from nastk.data.images import ImageData, read_again, read_images
+from nastk.data.images import ImageData, Part, read_again, read_images
 from nastk.deploy._format import format_class
 from nastk.devices import torch_device, training_device
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName, Unsupported
@@ -44,6 +44,9 @@ OWN = ("function", "train")
 
 COMPARED = 64
 """Validation images on which exported files are compared with the network."""
+
+CALIBRATED = 128
+"""Training images that int8 files take their ranges from."""
 
 VALIDATION, TEST = "validation_accuracy", "test_accuracy"
 
@@ -320,8 +323,6 @@ class _OnImages:
         place: Path,
         asked: Mapping[str, Any] | None,
     ):
-        import torch
-
         self.finished, self.data, self.recipe, self.device, self.place = finished, data, recipe, device, place
         self.gpus = gpus
         self.how, self.on = str(recipe), data.description
@@ -338,7 +339,8 @@ class _OnImages:
                 f"The search trained otherwise ({searched}): its accuracies differ from these by more than chance."
             )
         self.build: Mapping[str, Any] = self.oracle(finished.description.seed).build_options
-        self.inputs = data.validation.batch(torch.arange(min(len(data.validation), COMPARED)))[0].float()
+        self.inputs: Any = _some(data.validation, COMPARED)
+        self.calibration: Any = _some(data.training, CALIBRATED)
         self._write_splits()
 
     def _write_splits(self) -> None:
@@ -380,6 +382,13 @@ class _OnImages:
         return {VALIDATION: 100.0 - found["validation"], TEST: 100.0 - found["test"]}
 
 
+def _some(part: Part, count: int) -> Any:
+    """Normalised images of a part, evenly spread over it, as it may be ordered by class."""
+    import torch
+
+    return part.batch(torch.linspace(0, len(part) - 1, min(len(part), count)).long())[0].float()
+
+
 class _ByUser:
     """Trainings by the function or command that the search had.
 
@@ -408,7 +417,7 @@ class _ByUser:
         others = [metric for metric in getattr(example, "metrics", ()) if metric != getattr(example, "metric", None)]
         self.metrics = (name, *others)
         self.how, self.on, self.total = example.source, "", 1
-        self.inputs: Any = None
+        self.inputs = self.calibration = None
         self.build: Mapping[str, Any] = finished.build
 
     def oracle(self, seed: int) -> Oracle:
@@ -554,10 +563,11 @@ def _notes(found: FullTraining, trainer: _Trainer) -> list[str]:
             if len(known) == 1
             else (f"these {len(known)} networks: {np.mean([n.believed for n in known]):.2f}")
         )
+        alone = " (by one training, without an interval)" if math.isnan(half) else ""
         verdict = "too good by" if mean >= 0 else "not too good, but too bad by"
         notes.append(
             f"The search believed of {few}{unit}; trained again with other seeds it was {verdict} "
-            f"{_with_interval(abs(mean), half)}{points}. The best of many noisy values is too good on average."
+            f"{_with_interval(abs(mean), half)}{points}{alone}. The best of many noisy values is too good on average."
         )
     elif any(n.believed is not None for n in found.networks):
         notes.append(trainer.why_not)
@@ -609,6 +619,12 @@ def best_network(finished: FinishedSearch, network: TrainedNetwork, metric: str,
     return made.eval()
 
 
+def _is_int8(finished: FinishedSearch, network: TrainedNetwork) -> bool:
+    """Whether the architecture chose int8, whose files are calibrated."""
+    space = finished.space
+    return isinstance(space, WithPrecision) and space.precisions[network.row[-1]] == "int8"
+
+
 def _origin(trainer: _Trainer, found: FullTraining, network: TrainedNetwork) -> str:
     """Where the weights of a network come from, and what it takes, for its model card."""
     told = [
@@ -635,5 +651,6 @@ def _export(
         written = export(
             finished, arch=network.arch, network=made, format=tuple(formats), folder=place / "export",
             origin=_origin(trainer, found, network), inputs=trainer.inputs,
+            calibration=trainer.calibration if _is_int8(finished, network) else None,
         )  # fmt: skip
         found.exported[network.arch] = [str(file) for file in written.files]
