@@ -18,7 +18,23 @@ from typing import Annotated
 import typer
 
 from nastk import __version__
-from nastk.cli import bench, data, device, export, listing, mcu, measure, predict, report, reproduce, search, study, zcp
+from nastk.cli import (
+    bench,
+    choices,
+    data,
+    device,
+    export,
+    front,
+    listing,
+    mcu,
+    measure,
+    predict,
+    report,
+    reproduce,
+    search,
+    study,
+    zcp,
+)
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import DataWarning, InvalidValue, NastkError
@@ -38,6 +54,8 @@ app.command("zcp")(zcp.zcp)
 app.command("mcu")(mcu.mcu)
 app.command("list")(listing.list_)
 app.command("report")(report.report)
+app.command("front")(front.front)
+app.command("choices")(choices.choices)
 app.add_typer(device.app, name="device")
 app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")
