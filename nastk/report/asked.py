@@ -14,7 +14,7 @@ from nastk.evaluation import Record
 from nastk.report.chart import Chart, Point, Value
 from nastk.report.front import interval
 from nastk.report.front_table import ADDED, headings, options_of
-from nastk.report.stored import chart_of_stored, front_of_stored, space_of, text_of
+from nastk.report.stored import chart_of_stored, choices_of_identity, front_of_stored, space_of, text_of
 from nastk.search.base import Constraint
 from nastk.studies import Goal, StoredStudy, read_study, studies
 
@@ -189,7 +189,7 @@ def _table(
             f"{goal.name}_high": [v.high for v in values],
             f"{goal.name}_unit": [goal.unit] * len(values),
         }
-    space, choices = space_of(identity), identity.get("choices", [])
+    space, choices = space_of(identity), choices_of_identity(identity)
     taken = {"arch", "index", "violation"}
     taken |= {f"{goal.name}{end}" for goal in found.goals for end in ("", "_std", "_source", *ADDED)}
     if space is not None:

@@ -18,6 +18,7 @@ from nastk.registry import SPACES
 from nastk.report.chart import Axis, Chart, Point, Value
 from nastk.search.base import Constraint
 from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import MARK, in_precisions
 from nastk.studies import Goal, StoredStudy
 
 REASONS = 5
@@ -128,14 +129,15 @@ def duration(seconds: float) -> str:
 def text_of(identity: dict[str, Any]) -> Callable[[tuple[int, ...]], str]:
     """How architectures of a study's space are written: as the space does where it is one of nastk's, else their
     options. The code of a user's own space, which a database only names, is not run."""
-    space, choices = space_of(identity), identity.get("choices", [])
+    space, choices = space_of(identity), choices_of_identity(identity)
     if space is not None:
         return space.format  # type: ignore[return-value]
 
     def text(arch: tuple[int, ...]) -> str:
         if len(choices) != len(arch):
             return ",".join(map(str, arch))
-        return "_".join(options[1 + value] for options, value in zip(choices, arch, strict=True))
+        labels = [options[1 + value] for options, value in zip(choices, arch, strict=True)]
+        return f"{'_'.join(labels[:-1])}{MARK}{labels[-1]}" if identity.get("precisions") else "_".join(labels)
 
     return text
 
@@ -146,4 +148,12 @@ def space_of(identity: dict[str, Any]) -> SearchSpace | None:
     if name not in SPACES.names():
         return None
     space: SearchSpace = SPACES.create(name)
-    return space if space.identity() == {key: identity.get(key) for key in space.identity()} else None
+    if space.identity() != {key: identity.get(key) for key in space.identity()}:
+        return None
+    return in_precisions(space, ",".join(identity.get("precisions", [])))
+
+
+def choices_of_identity(identity: dict[str, Any]) -> list[list[str]]:
+    """Name and options of each choice of a study's architectures; the precision, where it was chosen, is last."""
+    precisions = identity.get("precisions")
+    return [*identity.get("choices", []), *([["precision", *precisions]] if precisions else [])]
