@@ -21,6 +21,7 @@ _PUBLIC = {
     "export": "nastk.deploy.write",
     "Evaluation": "nastk.oracles.base",
     "FewShotPredictor": "nastk.predictors.base",
+    "front": "nastk.run",
     "FunctionOracle": "nastk.oracles.base",
     "History": "nastk.history",
     "local_sources": "nastk.predictors._local_sources",
@@ -79,6 +80,7 @@ __all__ = [
     "encodings",
     "errors",
     "export",
+    "front",
     "generators",
     "local_sources",
     "metrics",
@@ -157,7 +159,7 @@ if TYPE_CHECKING:
     from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
     from nastk.predictors.factory import predictor
     from nastk.result import Result
-    from nastk.run import search
+    from nastk.run import front, search
     from nastk.samplers.base import Sampler, sampler
     from nastk.search.base import Constraint, Objective, Proposal, Searcher
     from nastk.spaces._choices import choice

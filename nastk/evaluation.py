@@ -56,7 +56,8 @@ class Record:
         kind: of the value, see :data:`Kind`.
         attempts: how often it was tried; more than once where a transient failure was tried again.
         charged: whether it counts against the budget of its study.
-        study: the study of the same storage that evaluated it, where that was another one; it is not charged then.
+        study: the study of the same storage that evaluated it, where that was another one; it is not charged then,
+            unless the search was asked to reuse what others paid for.
     """
 
     arch: tuple[int, ...]

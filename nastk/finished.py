@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
 from nastk.evaluation import Kind
+from nastk.result import check_schema
 from nastk.run import SearchDescription, space_of_search
 from nastk.run.names import ACCURACIES
 from nastk.search.base import Constraint
@@ -282,4 +283,5 @@ def read_search(path: str | os.PathLike[str], space: str | SearchSpace | None = 
         raise DataError(f"{file} is damaged or not a result: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{file} is not a result of nastk search; give the path of {FILE}, or of its folder")
+    check_schema(content, file)
     return FinishedSearch(content, Path(os.path.abspath(file)), space)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import Unsupported
+from nastk.errors import DataError, Unsupported
 from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call
 from nastk.files import write_text
 from nastk.history import History
@@ -28,6 +28,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nastk.report.chart import Chart
+    from nastk.search.choice_effects import ChoiceEffects
+
+
+SCHEMA = 1
+"""Version of ``result.json``; a file without one was written before there were versions. It grows where a reader of the
+earlier version would misread a file; a new field alone is no new version."""
+
+
+def check_schema(content: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse a result that a later version of nastk wrote.
+
+    Args:
+        content: the JSON of the file.
+        path: of the file, for the message.
+
+    Raises:
+        DataError: of another version, or something else than a result of a search.
+    """
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a result of nastk search")
+    version = content.get("schema", 0)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+        raise DataError(f"{path}: its schema is {version!r}, must be a whole number")
+    if version > SCHEMA:
+        raise DataError(
+            f"{path} was written by a newer version of nastk (schema {version}; this one reads up to {SCHEMA}): pip "
+            "install --upgrade nastk"
+        )
 
 
 SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "computed": "computed"}
@@ -365,11 +393,38 @@ class Result:
         fine = np.flatnonzero(violation <= 0)
         return archs[fine[nondominated(values[fine] * self.searcher.signs)]] if len(fine) else archs
 
+    # ---- what choices do
+
+    def choice_effects(
+        self,
+        samples: int | None = None,
+        refits: int | None = None,
+        seed: int = 0,
+        progress: Callable[[float, float, str], None] | None = None,
+    ) -> ChoiceEffects:
+        """How the objectives change with each choice: main effects and the strongest interactions of pairs, as far as
+        the searcher's predictors know; see :func:`nastk.search.choice_effects.choice_effects` for arguments and errors.
+
+        Example::
+
+            >>> effects = result.choice_effects()
+            >>> effects.options[["choice", "option", "accuracy_effect", "latency_effect"]]
+            >>> nastk.report.write_choices(effects, "choices.png")
+        """
+        from nastk.search.choice_effects import REFITS, SAMPLES, choice_effects
+
+        return choice_effects(
+            self.searcher, SAMPLES if samples is None else samples, REFITS if refits is None else refits, seed, progress
+        )
+
     # ---- files
 
     def to_dict(self) -> dict[str, Any]:
-        """Space, objectives, front and records, for JSON; NaN is None."""
+        """Space, objectives, front and records, for JSON; NaN is None. `docs/result-json.md` has every field."""
+        from nastk.report.front_table import front_rows
+
         return {
+            "schema": SCHEMA,
             "search": self.description,
             "command": self.command,
             "versions": _versions(),
@@ -388,12 +443,12 @@ class Result:
             ],
             "constraints": [str(c) for c in self.constraints],
             "feasible": self.feasible,
-            "front": _rows(self.front),
-            "verification": None if self.verification is None else _rows(self.verification),
+            "front": front_rows(self),
+            "verification": None if self.verification is None else rows_of(self.verification),
             "evaluations": self.history.counts(),
             "failures": self.failures,
             "notes": self.notes,
-            "history": _rows(self.history.frame(self.space)),
+            "history": rows_of(self.history.frame(self.space)),
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
@@ -404,8 +459,11 @@ class Result:
         write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the front as CSV, whole or not at all."""
-        write_text(path, self.front.to_csv(index=False))
+        """Write the front as CSV, whole or not at all: values with kind, interval and unit, and one column a choice
+        (:func:`nastk.report.front_table.front_table`)."""
+        from nastk.report.front_table import front_table
+
+        write_text(path, front_table(self).to_csv(index=False))
 
     def chart(self, notes: Sequence[str] = ()) -> Chart:
         """The chart that pictures show: the front, other evaluated architectures, and predictions of the rest."""
@@ -446,7 +504,8 @@ def _kept_networks(objective: Objective) -> dict[str, str]:
     return {"networks": os.path.abspath(folder)} if oracle.needs_folder and os.path.isdir(folder) else {}
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table for JSON; NaN is None."""
     clean = table.astype(object).where(table.notna(), None)
     return [
         {str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()}

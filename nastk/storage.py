@@ -20,6 +20,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,8 +77,10 @@ class DurableHistory(History):
         earlier: dict[str, Any] | None,
         about: dict[str, Any] | None = None,
         computed: Computed | None = None,
+        reuse: bool = False,
     ):
         super().__init__()
+        self._reuse = reuse
         self._database = Database(storage)
         self.storage = self.place = self._database.shown
         self.networks = self._database.networks
@@ -244,16 +247,52 @@ class DurableHistory(History):
             self.notes.append(
                 f"{mended} evaluation{'s' * (mended > 1)} that failed before the code was edited no longer count."
             )
-        for (name, origin), count in (+taken).items():
-            self.notes.append(
-                f"{count} evaluation{'s' * (count > 1)} of {name} known from study {origin!r} in {self.storage}, "
-                "beyond the budget."
-            )
+        self._note_taken(+taken)
         for (name, code), count in edited.items():
             self.notes.append(
                 f"The code that evaluates {name} was edited: {code}. {count} of its evaluations were made before, and "
                 "are used all the same; for a fresh start use another storage."
             )
+
+    def _note_taken(self, taken: Mapping[tuple[str, str], int]) -> None:
+        """Say what is known from other studies, by objective and study, and whether it counts against the budget."""
+        if not self._reuse:
+            self.notes += [
+                f"{count} evaluation{'s' * (count > 1)} of {name} known from study {origin!r} in {self.storage}, "
+                "beyond the budget (--reuse counts them against it; reuse=True in Python)."
+                for (name, origin), count in taken.items()
+            ]
+            return
+        by_study: dict[str, list[str]] = {}
+        for (name, origin), count in taken.items():
+            by_study.setdefault(origin, []).append(f"{count} of {name}")
+        said = "; ".join(f"{' and '.join(counts)} from study {origin!r}" for origin, counts in by_study.items())
+        where = f"in {self.storage}"
+        self.notes.append(
+            f"Reused evaluations {where}, which count against the budget: {said}."
+            if said
+            else f"No evaluation of another study {where} is one that this search needs: nothing is reused."
+        )
+
+    def _as_own(self, connection: sa.Connection, records: list[Record]) -> list[Record]:
+        """Records of which those that other studies paid for count against this study's budget, too.
+
+        What its own study was not charged for, such as a lower fidelity that a training passed, is not charged here.
+        """
+        digests = [identity.digest for identity in self._identities.values()]
+        what = (RECORDS.c.evaluation, RECORDS.c.arch, RECORDS.c.resolved)
+        of_others = (RECORDS.c.evaluation.in_(digests), RECORDS.c.origin == "", RECORDS.c.study != self._id)
+        most = sa.select(*what, sa.func.max(RECORDS.c.charged)).where(*of_others).group_by(*what)
+        free = {(e, arch, at) for e, arch, at, charged in connection.execute(most).all() if not charged}
+
+        def paid(record: Record) -> bool:
+            identity = self._identities.get(record.objective)
+            if identity is None or not record.study:
+                return record.charged
+            at = _fidelity_text(identity.resolved(record.fidelity))
+            return (identity.digest, _arch_text(record.arch), at) not in free
+
+        return [replace(record, charged=paid(record)) if record.study else record for record in records]
 
     def _load(self) -> None:
         def read(connection: sa.Connection) -> tuple[list[Record], Sequence[Any], list[str]]:
@@ -264,7 +303,9 @@ class DurableHistory(History):
             connection.execute(sa.update(BEGUN).where(dead).values(running=0, deaths=BEGUN.c.deaths + 1))
             begun = connection.execute(sa.select(BEGUN).where(BEGUN.c.study == self._id)).all()
             known = sa.select(COMPUTED.c.arch).where(COMPUTED.c.study == self._id).distinct()
-            return records_of(connection, self._id), begun, list(connection.execute(known).scalars())
+            records = records_of(connection, self._id)
+            records = self._as_own(connection, records) if self._reuse else records
+            return records, begun, list(connection.execute(known).scalars())
 
         records, begun, computed = self._database.within(read)
         self._state = {name: value.content for name, value in self._stored_state.items()} or None
@@ -439,7 +480,8 @@ class DurableHistory(History):
     def _see_computed(self, records: Sequence[Record]) -> None:
         """Architectures of earlier records are known to the searcher by now, and their computed values with them."""
         if self._computed is not None:
-            self._told |= self._untold
+            # An architecture whose objectives come one after another may have been written meanwhile.
+            self._told |= {arch: None for arch in self._untold if arch not in self._valued}
             self._untold = {record.arch: None for record in records if record.arch not in self._valued}
 
     def _computed_rows(self) -> list[dict[str, Any]]:
@@ -792,6 +834,7 @@ def open_history(
     earlier: dict[str, Any] | None = None,
     about: dict[str, Any] | None = None,
     computed: Computed | None = None,
+    reuse: bool = False,
 ) -> History:
     """A history in memory (no `storage`), or durable in a database, where this process alone runs the study from now on
     until the history is closed.
@@ -806,6 +849,7 @@ def open_history(
         about: what those that look at the study should know of it, JSON-able: its objectives (`nastk.studies.Goal`) as
             "goals", and its "budget".
         computed: values of the objectives that have no records, which are kept for those that look at the study.
+        reuse: whether what other studies evaluated counts against the budget of this one, as its own evaluations do.
 
     Raises:
         InvalidValue: the named study exists with another configuration, or the configuration is no JSON.
@@ -821,4 +865,4 @@ def open_history(
     except (TypeError, ValueError) as error:
         raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
     before = None if earlier is None else json.loads(json.dumps(earlier))
-    return DurableHistory(storage, study, plain, identities or {}, before, about, computed)
+    return DurableHistory(storage, study, plain, identities or {}, before, about, computed, reuse)

@@ -77,6 +77,7 @@ class StoredStudy:
         records: oldest first.
         computed: values by architecture and objective of those that have no records.
         running: evaluations that have begun and are not recorded.
+        about: what else the search said of itself: "search" is its description (`nastk.run.SearchDescription`).
     """
 
     facts: StudyFacts
@@ -86,6 +87,7 @@ class StoredStudy:
     records: list[Record]
     computed: dict[tuple[int, ...], dict[str, float]]
     running: list[Key] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def values(self, arch: tuple[int, ...]) -> dict[str, float]:
         """Known values of an architecture at the objectives' targets, by name; a later measurement replaces one."""
@@ -171,6 +173,7 @@ def read_study(storage: str | os.PathLike[str], study: str) -> StoredStudy:
             records_of(connection, row.id),
             computed,
             [(arch_of(b.arch), b.objective, number_or_none(b.fidelity), b.purpose) for b in begun if b.run == run],
+            about,
         )
 
     return _reading(storage, read)

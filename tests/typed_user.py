@@ -46,6 +46,8 @@ def search_a_table() -> None:
     result.report("front.html")
     assert_type(nastk.export(result, pick="test_accuracy", format="onnx", untrained=True).files, list[Path])
     result.to_csv(Path("front.csv"))
+    nastk.front("sqlite:///runs.db", constraints="latency<=5", objectives=["test_accuracy"]).to_csv("again.csv")
+    assert_type(result.choice_effects(samples=500).explained, dict[str, float])
     assert_type(result.front_archs, Ints)
     assert_type(result.hypervolume([50.0, 20.0]), float)
 

@@ -20,9 +20,11 @@ import typer
 from nastk import __version__
 from nastk.cli import (
     bench,
+    choices,
     data,
     device,
     export,
+    front,
     listing,
     mcu,
     measure,
@@ -54,6 +56,8 @@ app.command("zcp")(zcp.zcp)
 app.command("mcu")(mcu.mcu)
 app.command("list")(listing.list_)
 app.command("report")(report.report)
+app.command("front")(front.front)
+app.command("choices")(choices.choices)
 app.add_typer(device.app, name="device")
 app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")

@@ -52,6 +52,8 @@ class RunOptions:
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
         resume: go on with the history in `out`, without `storage`.
+        reuse: count what other studies of the storage (without `storage`, of the history in `out`) evaluated against
+            the budget.
         out: folder of the results.
         json: file for tidy rows.
         live: show the search on the terminal while it runs.
@@ -81,6 +83,7 @@ class RunOptions:
     precision: str | None = None
     calibration: str | None = None
     resume: bool | None = None
+    reuse: bool | None = None
     live: bool | None = None
     retries: int | None = None
     count_failures: bool | None = None
@@ -134,7 +137,7 @@ class RunOptions:
         from nastk import run
 
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        for name in ("out", "json", "storage", "study", "resume", "live", *BY, *UNTIL):
+        for name in ("out", "json", "storage", "study", "resume", "reuse", "live", *BY, *UNTIL):
             given.pop(name, None)
         for one in ("objective", "constraint", "predictor"):
             if one in given:

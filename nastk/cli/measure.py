@@ -11,6 +11,7 @@ import typer
 
 from nastk.cli.options import (
     Archs,
+    ArchsFile,
     ArchsOption,
     Batch,
     Calibration,
@@ -38,9 +39,7 @@ def measure(
     more_archs: ArchsOption = None,
     space_name: Space = "nasbench201",
     random: RandomArchs = 0,
-    archs_file: Annotated[
-        Path | None, typer.Option("--archs-file", metavar="FILE", help="Also the architectures of a CSV file.")
-    ] = None,
+    archs_file: ArchsFile = None,
     device: Annotated[
         str, typer.Option("--device", metavar="DEV", help="this, cpu, cuda, or a device of devices.toml.")
     ] = "this",

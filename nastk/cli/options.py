@@ -91,6 +91,11 @@ ArchsOption = Annotated[
     list[str] | None, typer.Option("--archs", metavar="ARCH...", help="The same as giving them as arguments.")
 ]
 
+ArchsFile = Annotated[
+    Path | None,
+    typer.Option("--archs-file", metavar="FILE", help="Also the architectures of a CSV file, such as a front.csv."),
+]
+
 
 class Interrupted(Exception):
     """Ctrl-C, or another request to end, during a command that knows what it kept and how to go on.

@@ -11,6 +11,7 @@ import typer
 from nastk.cli.options import (
     LEAVE_OUT,
     Archs,
+    ArchsFile,
     ArchsOption,
     Batch,
     Calibration,
@@ -42,6 +43,7 @@ ALIKE = 0.5
 def predict(
     archs: Archs = None,
     more_archs: ArchsOption = None,
+    archs_file: ArchsFile = None,
     measured: Annotated[
         Path | None,
         typer.Option("--measured", metavar="FILE", help="Your measurements: a CSV file with columns arch, ms."),
@@ -88,8 +90,11 @@ def predict(
 
     The measurements are those of a file, or are made on a device: this machine's, or one behind a command.
     """
+    import numpy as np
+
     from nastk.cli.inputs import read_archs
     from nastk.data.device_file import UserDevices
+    from nastk.data.measured import read_archs as read_archs_file
     from nastk.devices import is_live
     from nastk.errors import InvalidValue
     from nastk.files import check_outputs
@@ -117,7 +122,8 @@ def predict(
     if file is not None:
         _refuse_device(device, devices, device_command, save_measured, how)
     space = named(space_name)
-    wanted = [*(archs or []), *(more_archs or [])]
+    texts = [*(archs or []), *(more_archs or [])]
+    wanted = bool(texts) or archs_file is not None
     if wanted and everything:
         raise InvalidValue("give architectures as arguments or --all, not both")
     if not wanted and not space.enumerable:
@@ -128,7 +134,9 @@ def predict(
     check_outputs([csv_file, json_file, save_measured])
     learner = named_predictor(predictor) if pretrained is False else latency_predictor(space, name=predictor)
     # all that can be wrong is read before anything is measured
-    asked = read_archs(space, wanted) if wanted else None
+    asked = read_archs(space, texts) if wanted else None
+    if archs_file is not None:
+        asked = np.concatenate([asked, read_archs_file(archs_file, space)])
     if file is not None:
         found, where, elsewhere = read_measured(space, file), str(file), True
     else:

@@ -23,6 +23,7 @@ def report(
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
     from nastk.report.summary import show_chart
+    from nastk.result import check_schema
 
     _check_ending("--html", html_file, "an HTML page", (".html", ".htm"))
     _check_ending("--png", png_file, "a PNG picture", (".png",))
@@ -38,7 +39,8 @@ def report(
         if result.suffix.lower() != ".json":  # another of the files that a search writes
             raise DataError(f"{result} is not a result; give the path of result.json, or of its folder") from error
         raise DataError(f"{result} is damaged or not a result: {error}") from error
-    if not isinstance(content, dict) or "chart" not in content:
+    check_schema(content, result)
+    if "chart" not in content:
         raise DataError(f"{result} is not a result of nastk search; give the path of result.json, or of its folder")
     try:
         chart = Chart.from_dict(content["chart"])

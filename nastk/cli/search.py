@@ -80,6 +80,10 @@ def search(
         bool | None, typer.Option("--resume", help="Without --storage: go on with the history in --out.")
     ] = None,
     study: Annotated[Text, option("--study", "NAME", "Name of the study in that storage.  [nastk]")] = None,
+    reuse: Annotated[
+        bool | None,
+        typer.Option("--reuse", help="Count what other studies of the storage evaluated against the budget."),
+    ] = None,
     config: Annotated[
         Path | None, option("--config", "FILE", "TOML file with these options by their long names.")
     ] = None,
@@ -172,7 +176,7 @@ def search(
         search.evaluate_by(**by, logs=folder / "workers")  # a cluster that does not answer moves no earlier history
         place, process = _history(options, folder), os.getpid()
         mine = not (folder / f"{HISTORY}.db").exists()
-        search.keep_in(place, options.study)
+        search.keep_in(place, options.study, bool(options.reuse))
         for note in search.history.notes:
             typer.echo(printable(f"nastk: {note}"), err=True)
         started = perf_counter()
@@ -227,7 +231,8 @@ def _next(options: RunOptions, table: str) -> str:
 
 
 def _history(options: RunOptions, folder: Path) -> str | Path:
-    """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number."""
+    """Where the history is kept; without --storage a file in the folder, where an earlier one gets a number unless its
+    evaluations are used."""
     from nastk.database import UNSAVED
     from nastk.files import NETWORKS
     from nastk.report.text import printable
@@ -235,9 +240,10 @@ def _history(options: RunOptions, folder: Path) -> str | Path:
     if options.storage is not None:
         return options.storage
     path = folder / f"{HISTORY}.db"
-    if options.resume and not path.exists():
-        typer.echo(printable(f"nastk: nothing to resume in {options.out}; beginning anew"), err=True)
-    if path.exists() and not options.resume:
+    if (options.resume or options.reuse) and not path.exists():
+        what = "resume" if options.resume else "reuse"
+        typer.echo(printable(f"nastk: nothing to {what} in {options.out}; beginning anew"), err=True)
+    if path.exists() and not options.resume and not options.reuse:
         number = next(i for i in range(1, 1_000_000) if not (folder / f"{HISTORY}-{i}.db").exists())
         for end in (*DATABASE_FILES, UNSAVED, NETWORKS):
             if (old := folder / f"{HISTORY}.db{end}").exists():

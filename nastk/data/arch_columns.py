@@ -147,9 +147,13 @@ def _names(space: SearchSpace) -> list[str]:
 
 
 def _columns_of_choices(columns: Sequence[str], space: SearchSpace) -> list[str] | None:
-    """The columns that are named like the choices, or numbered in one run of as many; None without such."""
+    """The columns that are named like the choices, or numbered in one run of as many; None without such.
+
+    A column "choice NAME" goes before one that is called NAME, as in a ``front.csv`` whose value has that name.
+    """
     plain = {_plain(column): column for column in columns}
-    wanted = [_plain(name) for name in _names(space)]
+    names = [_plain(name) for name in _names(space)]
+    wanted = [marked if (marked := f"choice {name}") in plain else name for name in names]
     if len(set(wanted)) == len(wanted) and all(name in plain for name in wanted):
         return [plain[name] for name in wanted]
     runs: dict[str, list[tuple[int, str]]] = {}
@@ -171,31 +175,47 @@ def _whole(run: list[tuple[int, str]], d: int) -> bool:
 
 
 def _of_choices(table: Cells, columns: Sequence[str], space: SearchSpace) -> Archs:
-    """Rows of options by their labels or, where not every entry is one, by their numbers from 0."""
+    """Rows of options by their labels or, where not every entry is one, by their numbers from 0.
+
+    An entry may be empty where the choice makes no difference (:meth:`SearchSpace.active`).
+    """
     by_label, by_number = (np.full((len(table), space.d), -1, dtype=np.int64) for _ in range(2))
+    empty = np.zeros(by_label.shape, dtype=bool)
     for place, (column, choice) in enumerate(zip(columns, space.choices, strict=True)):
         labels = {label: number for number, label in enumerate(choice.options)}
         for row, entry in enumerate(table.entries(column)):
-            text = str(entry)
+            text = "" if entry is None else str(entry)
+            empty[row, place] = text == "" and "" not in labels
             by_label[row, place] = labels.get(text, -1)
             if _is_index(text) and int(text) < len(choice):
                 by_number[row, place] = int(text)
+    by_label[empty] = by_number[empty] = 0
     archs = by_label if (by_label >= 0).all() else by_number
     wrong = archs < 0
     if wrong.any():
         neither = (by_label < 0) & (by_number < 0)
         row, place = np.argwhere(neither if neither.any() else by_label < 0)[0]
-        choice = space.choices[place]
-        entry = next(e for number, e in enumerate(table.entries(columns[place])) if number == row)
-        raise DataError(
-            f"{table.where(int(row), columns[place])}: {str(entry)[:60]!r} is no option of {choice.name}, which has "
-            f"{_some(choice.options)} (or, in every column, numbers from 0)"
-        )
+        entry = repr(str(next(e for number, e in enumerate(table.entries(columns[place])) if number == row))[:60])
+        raise _no_option(table, space, columns, int(row), int(place), entry)
     valid = space.is_valid(archs)
     if not valid.all():
         row = int(np.argmin(valid))
         raise DataError(f"{table.where(row, columns[0])}: not a member of {space.name}: {space.format(archs[row])}")
+    if empty.any():
+        some = np.flatnonzero(empty.any(axis=1))
+        needed = empty[some] & space.active(archs[some])
+        if needed.any():
+            row, place = np.argwhere(needed)[0]
+            raise _no_option(table, space, columns, int(some[row]), int(place), "an empty cell")
     return archs
+
+
+def _no_option(table: Cells, space: SearchSpace, columns: Sequence[str], row: int, place: int, entry: str) -> DataError:
+    choice = space.choices[place]
+    return DataError(
+        f"{table.where(row, columns[place])}: {entry} is no option of {choice.name}, which has "
+        f"{_some(choice.options)} (or, in every column, numbers from 0)"
+    )
 
 
 def _some(names: Sequence[str]) -> str:

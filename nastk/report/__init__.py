@@ -36,6 +36,21 @@ def write_png(result: Any, path: str | os.PathLike[str]) -> None:
     write(_chart(result), path)
 
 
+def write_choices(effects: Any, path: str | os.PathLike[str]) -> None:
+    """Draw what each choice does to the objectives as PNG.
+
+    Args:
+        effects: of :meth:`nastk.Result.choice_effects`.
+        path: of the PNG file, written whole or not at all; its folder is created where it is missing.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from nastk.report.choices import write_png as write
+
+    write(effects, path)
+
+
 def _chart(result: Any) -> Any:
     from nastk.report.chart import Chart
 

@@ -167,10 +167,17 @@ def _predicted_kind(objective: Objective) -> Kind:
 
 
 def _value(value: float, std: float, kind: Kind) -> Value:
+    ends = interval(value, std)
+    return Value(value, kind) if ends is None else Value(value, kind, *ends)
+
+
+def interval(value: float, std: float) -> tuple[float, float] | None:
+    """Both ends of a value's 95 % interval, from its standard deviation; None where that is unknown or 0. What is not
+    negative stays so."""
     if not std > 0:
-        return Value(value, kind)
+        return None
     low = value - Z95 * std
-    return Value(value, kind, max(low, 0.0) if value >= 0 else low, value + Z95 * std)
+    return max(low, 0.0) if value >= 0 else low, value + Z95 * std
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:

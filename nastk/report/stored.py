@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from nastk.metrics import nondominated
 from nastk.registry import SPACES
 from nastk.report.chart import Axis, Chart, Point, Value
 from nastk.search.base import Constraint
-from nastk.studies import StoredStudy
+from nastk.spaces.base import SearchSpace
+from nastk.spaces.precisions import MARK, in_precisions
+from nastk.studies import Goal, StoredStudy
 
 REASONS = 5
 """Name at most this many reasons of failures."""
@@ -30,16 +32,7 @@ def chart_of_stored(found: StoredStudy, notes: list[str] | None = None) -> Chart
     them least.
     """
     names = [goal.name for goal in found.goals]
-    signs = np.array([1.0 if goal.direction == "min" else -1.0 for goal in found.goals])
-    archs = [arch for arch in found.archs if len(found.values(arch)) == len(names)]
-    values = np.array([[found.values(arch)[name] for name in names] for arch in archs]).reshape(-1, len(names))
-    violation = sum((abs(c.violation(values[:, names.index(c.objective)])) / max(abs(c.bound), 1e-12)
-                     for c in map(Constraint.parse, found.constraints)), np.zeros(len(archs)))  # fmt: skip
-    feasible = np.flatnonzero(violation <= 0)
-    if len(feasible):
-        best = [archs[i] for i in feasible[nondominated(values[feasible] * signs)]]
-    else:
-        best = [archs[int(np.argmin(violation))]] if archs else []
+    best, feasible = front_of_stored(found, found.goals, list(map(Constraint.parse, found.constraints)))
     kinds = {(r.arch, r.objective): r.kind for r in found.records}
     text = text_of(found.facts.identity)
 
@@ -61,8 +54,34 @@ def chart_of_stored(found: StoredStudy, notes: list[str] | None = None) -> Chart
         front=front,
         evaluated=[p for p in others if p.shown],
         notes=[*standing(found), *(notes or [])],
-        feasible=bool(len(feasible)) or not found.constraints,
+        feasible=feasible or not found.constraints,
     )
+
+
+def front_of_stored(
+    found: StoredStudy, goals: Sequence[Goal], constraints: Sequence[Constraint]
+) -> tuple[list[tuple[int, ...]], bool]:
+    """The non-dominated architectures, in some objectives, of those that keep some constraints, and whether any does;
+    where none does, the one that violates them least.
+
+    Architectures of which one of these objectives is unknown are left out. Of equal networks, the first one stands for
+    all where the space is one of nastk's.
+    """
+    names = [goal.name for goal in goals]
+    needed = list(dict.fromkeys([*names, *(c.objective for c in constraints)]))
+    archs = [arch for arch in found.archs if set(needed) <= found.values(arch).keys()]
+    space = space_of(found.facts.identity)
+    if space is not None and archs:
+        archs = [archs[i] for i in space.distinct(np.array(archs, dtype=np.int64))]
+    values = np.array([[found.values(arch)[name] for name in needed] for arch in archs]).reshape(-1, len(needed))
+    violation = np.zeros(len(archs))
+    for c in constraints:
+        violation += c.violation(values[:, needed.index(c.objective)]) / max(abs(c.bound), 1e-12)
+    feasible = np.flatnonzero(violation <= 0)
+    if not len(feasible):
+        return ([archs[int(np.argmin(violation))]] if archs else []), False
+    signs = np.array([1.0 if goal.direction == "min" else -1.0 for goal in goals])
+    return [archs[i] for i in feasible[nondominated(values[feasible][:, : len(names)] * signs)]], True
 
 
 def standing(found: StoredStudy, now: float | None = None) -> list[str]:
@@ -110,15 +129,31 @@ def duration(seconds: float) -> str:
 def text_of(identity: dict[str, Any]) -> Callable[[tuple[int, ...]], str]:
     """How architectures of a study's space are written: as the space does where it is one of nastk's, else their
     options. The code of a user's own space, which a database only names, is not run."""
-    name, choices = str(identity.get("space", "")), identity.get("choices", [])
-    if name in SPACES.names():
-        space = SPACES.create(name)
-        if space.identity() == {key: identity.get(key) for key in space.identity()}:
-            return space.format
+    space, choices = space_of(identity), choices_of_identity(identity)
+    if space is not None:
+        return space.format  # type: ignore[return-value]
 
     def text(arch: tuple[int, ...]) -> str:
         if len(choices) != len(arch):
             return ",".join(map(str, arch))
-        return "_".join(options[1 + value] for options, value in zip(choices, arch, strict=True))
+        labels = [options[1 + value] for options, value in zip(choices, arch, strict=True)]
+        return f"{'_'.join(labels[:-1])}{MARK}{labels[-1]}" if identity.get("precisions") else "_".join(labels)
 
     return text
+
+
+def space_of(identity: dict[str, Any]) -> SearchSpace | None:
+    """The space of a study where it is one of nastk's, with the same choices; else None."""
+    name = str(identity.get("space", ""))
+    if name not in SPACES.names():
+        return None
+    space: SearchSpace = SPACES.create(name)
+    if space.identity() != {key: identity.get(key) for key in space.identity()}:
+        return None
+    return in_precisions(space, ",".join(identity.get("precisions", [])))
+
+
+def choices_of_identity(identity: dict[str, Any]) -> list[list[str]]:
+    """Name and options of each choice of a study's architectures; the precision, where it was chosen, is last."""
+    precisions = identity.get("precisions")
+    return [*identity.get("choices", []), *([["precision", *precisions]] if precisions else [])]

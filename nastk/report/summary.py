@@ -19,6 +19,7 @@ from nastk.files import write_text
 from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
 from nastk.report.front import agreement, chart_of
+from nastk.report.front_table import heading_notes
 from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
 from nastk.report.text import printable
@@ -56,6 +57,7 @@ class Summary:
             self._evaluations(),
             *self._unmeasured(),
             *self._failures(),
+            *heading_notes(self.result),
             *self.result.notes,
         ]
         return chart_of(self.result, self.result.proposed, notes=notes, true_front=self._true_front, seed=self.seed)

@@ -52,6 +52,7 @@ def compose(
     objects: Objects | None = None,
     storage: str | os.PathLike[str] | History | None = None,
     study: str | None = None,
+    reuse: bool = False,
 ) -> Run:
     """Everything up to the first evaluation: names resolved, defaults decided, the history opened.
 
@@ -64,11 +65,14 @@ def compose(
         objects: those that it names but cannot create.
         storage: keep the history in this database (SQLAlchemy URL, or path of a SQLite file), or in this history.
         study: its name there; by default it is found by its identity.
+        reuse: whether what other studies there evaluated counts against the budget.
 
     Raises:
         NastkError: a name that does not exist, or an argument that cannot be used.
     """
     objects = objects or Objects()
+    if reuse and (storage is None or isinstance(storage, History)):
+        raise InvalidValue("reuse is of what other studies of a database evaluated: give its URL as storage")
     if isinstance(description.seed, int) and description.seed > LARGEST_SEED:
         raise InvalidValue(f"seed is a whole number of at most {LARGEST_SEED}; got {description.seed}")
     for name, least in LEAST.items():
@@ -115,7 +119,7 @@ def compose(
     if isinstance(storage, History):
         composed._place_networks()
     elif storage is not None:
-        composed.keep_in(storage, study)
+        composed.keep_in(storage, study, reuse)
     return composed
 
 

@@ -55,6 +55,7 @@ def search(
     memory_limit: str | float | None = None,
     time: float | None = None,
     cost: float | None = None,
+    reuse: bool = False,
     **options: Any,
 ) -> Result:
     """Search a space for the front of some objectives: ``nastk.search``.
@@ -76,8 +77,8 @@ def search(
         seed: random seed.
         storage: SQLAlchemy URL of the database (or path of the SQLite file) that keeps the history and from which the
             search is resumed, or a history of your own. What other studies in it evaluated on the same space with the
-            same oracles is used, and counts against no budget. Without it, evaluations are kept in memory, and in a
-            file of the current folder if the search ends with an error.
+            same oracles is used, and counts against no budget, unless `reuse` says so. Without it, evaluations are kept
+            in memory, and in a file of the current folder if the search ends with an error.
         study: name of the study in that database; by default it is found by what the search is.
         batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
         verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
@@ -98,6 +99,8 @@ def search(
         memory_limit: bytes, or a text such as "4GB", that an evaluation and what it starts may use; likewise.
         time: seconds after which no evaluation begins; those in progress are finished.
         cost: seconds of all evaluations together, of earlier runs of the study too, after which none begins.
+        reuse: count what other studies of the storage evaluated against the budget, as if this one had: another limit,
+            objective or device then evaluates only what is missing.
         options: further arguments of the searcher.
 
     Returns:
@@ -132,7 +135,7 @@ def search(
     )  # fmt: skip
     if isinstance(space, str):
         description = replace(description, space=space)  # a path says more than the class's name
-    run = compose(description, objects, storage, study)
+    run = compose(description, objects, storage, study, reuse)
     for note in run.history.notes:
         warnings.warn(note, stacklevel=2)
     if run.sources is not None and not run.sources.local.complete:

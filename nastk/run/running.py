@@ -156,17 +156,18 @@ class Run:
             self.result.settle(self.description.verify, progress)
         return self.result
 
-    def keep_in(self, storage: str | os.PathLike[str], study: str | None = None) -> None:
+    def keep_in(self, storage: str | os.PathLike[str], study: str | None = None, reuse: bool = False) -> None:
         """Keep the history in a database, and go on with what it has of this search; before the search begins.
 
         Args:
             storage: SQLAlchemy URL, or the path of a SQLite file.
             study: its name there; by default it is found by its identity.
+            reuse: whether what other studies there evaluated counts against the budget.
 
         Raises:
             StudyHeld: another process runs this study.
         """
-        self.history = self._open(storage, study)
+        self.history = self._open(storage, study, reuse)
         self._place_networks()
 
     @property
@@ -208,12 +209,13 @@ class Run:
         saved.add(self.history.records(), self.history.state())
         saved.close()
 
-    def _open(self, storage: str | os.PathLike[str], study: str | None) -> History:
+    def _open(self, storage: str | os.PathLike[str], study: str | None, reuse: bool = False) -> History:
         from nastk.storage import open_history
 
         identities = {o.name: evaluation_identity(o) for o in self.searcher.objectives}
         earlier = earlier_identity(self.description, self.searcher)
-        return open_history(storage, study, self.identity, identities, earlier, self._about(), self._computed())
+        about, computed = self._about(), self._computed()
+        return open_history(storage, study, self.identity, identities, earlier, about, computed, reuse)
 
     def _about(self) -> dict[str, Any]:
         """What those that look at the study in its database should know; see `nastk.studies.Goal`."""
@@ -225,7 +227,8 @@ class Run:
             }
             for o in self.searcher.objectives
         ]  # fmt: skip
-        return {"goals": goals, "budget": {name: int(count) for name, count in self.budget.items()}}
+        budget = {name: int(count) for name, count in self.budget.items()}
+        return {"goals": goals, "budget": budget, "search": self.description.to_dict()}
 
     def _computed(self) -> Computed | None:
         """Values of the free objectives, of architectures that the searcher knows."""

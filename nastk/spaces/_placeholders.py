@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
@@ -190,6 +191,10 @@ class DerivedSpace(SearchSpace):
     def canonical(self, archs: Archs) -> Archs:
         """Sets choices that an architecture does not make to their first option."""
         return self._explored.used(archs)[1]
+
+    def active(self, archs: Archs) -> NDArray[np.bool_]:
+        """Which choices each architecture makes, ``(n, d)``."""
+        return self._explored.used(np.asarray(archs, dtype=np.int64).reshape(-1, self.d))[0]
 
     def format(self, arch: Archs) -> str:
         """Labels joined by ``_``, or by ``|`` where a label has a ``_``."""

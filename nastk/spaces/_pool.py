@@ -130,6 +130,9 @@ class Pool(SearchSpace):
         """The first isomorphic member."""
         return self.members[self._canonical_places[self.index(archs)]]
 
+    def active(self, archs: Archs) -> NDArray[np.bool_]:
+        return self.space.active(archs)
+
     def compiled(self, archs: Archs) -> Archs:
         return self.space.compiled(archs)
 

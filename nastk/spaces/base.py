@@ -285,6 +285,34 @@ class SearchSpace:
         """
         return archs if self.forms_differ else self.canonical(archs)
 
+    def active(self, archs: Archs) -> NDArray[np.bool_]:
+        """Which choices of each architecture make a difference to its network, ``(n, d)``.
+
+        A choice does not where its every other option has the same canonical form, as the kernel of a layer that the
+        depth leaves out; such choices may all be set to their first option at once. Where isomorphic encodings are
+        built from different operations (:attr:`forms_differ`) every choice counts.
+        """
+        archs = np.asarray(archs, dtype=np.int64).reshape(-1, self.d)
+        active = np.ones(archs.shape, dtype=bool)
+        if self.forms_differ or not len(archs):
+            return active
+        own = self.canonical(archs)
+        for j, size in enumerate(self.sizes.tolist()):
+            same, others = np.ones(len(archs), dtype=bool), np.zeros(len(archs), dtype=bool)
+            for shift in range(1, size):
+                changed = archs.copy()
+                changed[:, j] = (archs[:, j] + shift) % size
+                valid = self.is_valid(changed)
+                others |= valid
+                if (here := valid & same).any():
+                    same[here] = (self.canonical(changed[here]) == own[here]).all(axis=1)
+            active[:, j] = ~(same & others)
+        first = np.where(active, archs, 0)
+        alike = self.is_valid(first)
+        alike[alike] = (self.canonical(first[alike]) == own[alike]).all(axis=1)
+        active[~alike] = True
+        return active
+
     def distinct(self, archs: Archs) -> NDArray[np.int64]:
         """Indices of the first architecture of each network (:meth:`as_networks`), ascending, ``(m,)``."""
         _, first = np.unique(self.as_networks(archs), axis=0, return_index=True)

@@ -128,6 +128,10 @@ class WithPrecision(SearchSpace):
     def canonical(self, archs: Archs) -> Archs:
         return self._through(archs, self.networks.canonical)
 
+    def active(self, archs: Archs) -> NDArray[np.bool_]:
+        of_network = self.networks.active(self.network_of(archs))
+        return np.concatenate([of_network, np.ones((len(of_network), 1), dtype=bool)], axis=1)
+
     def compiled(self, archs: Archs) -> Archs:
         return self._through(archs, self.networks.compiled)
 

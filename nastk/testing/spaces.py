@@ -134,6 +134,11 @@ def _check_canonical(space: SearchSpace, archs: Archs) -> None:
     assert len(keys) == len(archs), "keys must return one key per architecture"
     assert len(set(keys)) == _distinct(canonical), "keys must be equal exactly where canonical forms are"
     assert space.keys(canonical) == keys, "an architecture and its canonical form have different keys"
+    active = space.active(archs)
+    assert active.shape == archs.shape, f"active returned shape {active.shape}, must be {archs.shape}"
+    assert np.array_equal(archs, before), "active changes its argument"
+    first = np.where(active, archs, 0)
+    assert space.whole.keys(first) == space.whole.keys(archs), "a choice that is not active changes the network"
     connected = space.connected(archs)
     assert connected.shape == (len(archs),), f"connected returned shape {connected.shape} for {len(archs)} rows"
     executed = space.compiled(archs)

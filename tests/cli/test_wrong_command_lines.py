@@ -73,6 +73,29 @@ SEARCHED: dict[str, Any] = {
 }
 
 
+SEARCHED: dict[str, Any] = {
+    "schema": 1,
+    "search": {
+        "space": "tiny.py:Tiny",
+        "objectives": [
+            {"name": "accuracy", "oracle": {"oracle": "function", "function": "tiny.py:accuracy", "epochs": []}},
+            {"name": "params", "oracle": {"oracle": "count", "metric": "params"}},
+        ],
+        "predictors": {"accuracy": "ridge"},
+    },
+    "objectives": [
+        {"name": name, "unit": "", "direction": direction, "expensive": name == "accuracy", "source": ""}
+        for name, direction in (("accuracy", "max"), ("params", "min"))
+    ],
+    "front": [],
+    "history": [
+        {"arch": arch, "objective": "accuracy", "value": value}
+        for arch, value in (("1_1_1", 50.0), ("1_2_1", 60.0), ("4_4_4", 70.0))
+    ],
+}
+"""A result of a search, as far as it is needed to open it again."""
+
+
 class WorkBegan(BaseException):
     """Instead of what takes long."""
 
@@ -99,6 +122,8 @@ BASES: dict[str, list[str]] = {
     "zcp": ["zcp", "1_1_1", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
     "list": ["list", "predictors"],
     "report": ["report", "result.json"],
+    "front": ["front", "--storage", "sqlite:///study.db"],
+    "choices": ["choices", "searched.json", "--refits", "2", "--samples", "50", "--out", "new/choices"],
     "bench search": [
         *("bench", "search", "--space", "tiny.py:Tiny", "--objective", "test_accuracy", "--searchers", "random"),
         *("--budgets", "2", "--seeds", "1"),
@@ -278,6 +303,11 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
         for name in ("list", "show", "retry", "serve", "export", "delete")
     },
     ("search", "--predictor"): [*PREDICTOR, "gp"],
+    ("front", "--storage"): [*STORAGE, "", "sqlite:///text.txt", "sqlite:///nowhere.db"],
+    ("front", "--study"): ODD,
+    ("front", "--objective"): [*ODD, ":", "latency", "acc"],
+    ("front", "--constraint"): [text for text in CONSTRAINT if text != "accuracy<=1e999"],
+    ("front", "--space"): ["tiny.py:Tiny", ""],
     ("data import", "--dataset"): [],
     ("data import", "--device"): ["pi5"],
     ("data forget", "--space"): SPACE,
@@ -292,6 +322,8 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("predict", "archs"): ARCH,
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
+    ("front", "result"): [*FILE_IN, "nastk-out"],
+    ("choices", "result"): [*FILE_IN, "other.json", "list.json", "result.json"],
     ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("train", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
     ("export", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
