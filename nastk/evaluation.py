@@ -57,6 +57,8 @@ class Record:
         attempts: how often it was tried; more than once where a transient failure was tried again.
         charged: whether it counts against the budget of its study.
         study: the study of the same storage that evaluated it, where that was another one; it is not charged then.
+        details: what else the oracle tells of the value, such as a latency's 90th percentile and how steady the machine
+            was (`nastk.oracles.Latency`); JSON-able.
     """
 
     arch: tuple[int, ...]
@@ -74,6 +76,7 @@ class Record:
     attempts: int = 1
     charged: bool = True
     study: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -248,7 +251,7 @@ def _try(
                 _record(
                     o, arch, at, purpose, of.value[i], of.std[i], of.cost[i],
                     reasons.get(oracle.space.format(arch), NO_VALUE), 1 if of.attempts is None else int(of.attempts[i]),
-                    charged,
+                    charged, {} if of.details is None else of.details[i],
                 )
                 for o, of, at, charged in _told(objective, others, answer, fidelity)
                 if charged or np.isfinite(of.value[i])
@@ -297,6 +300,7 @@ def _record(
     reason: str,
     attempts: int = 1,
     charged: bool = True,
+    details: Mapping[str, Any] | None = None,
 ) -> Record:
     ok = bool(np.isfinite(value))
     if np.isinf(value):
@@ -318,6 +322,7 @@ def _record(
         kind=objective.oracle.kind,
         attempts=attempts,
         charged=charged,
+        details=dict(details or {}) if ok else {},
     )
 
 

@@ -39,6 +39,8 @@ class Evaluation:
         others: what the same evaluation told of other metrics, by the names of their oracles; see :attr:`Oracle.call`.
         lower: what the same evaluation told of lower fidelities that it passed, by fidelity: a training of 50 epochs
             knows its accuracy after 5. NaN where it told nothing.
+        details: what else is known of each value, JSON-able numbers and texts by name, one mapping an architecture, kept
+            in `nastk.Record.details`; None for nothing.
     """
 
     value: Values
@@ -47,6 +49,7 @@ class Evaluation:
     attempts: NDArray[np.int64] | None = None
     others: Mapping[str, Evaluation] = field(default_factory=dict)
     lower: Mapping[float, Evaluation] = field(default_factory=dict)
+    details: Sequence[Mapping[str, Any]] | None = None
 
 
 class Oracle(ABC):
@@ -74,6 +77,8 @@ class Oracle(ABC):
         exclusive: what an evaluation has to itself, where a study evaluates several at a time: :data:`THIS_MACHINE` for
             one that is spoiled by whatever else runs here, such as a latency that is measured here; the name of a
             device that does one thing at a time, beside which other work goes on. None for nothing, as of trainings.
+        noisy: whether the same network has another value at another time, as a latency has: what a search delivers is
+            measured again at its end (:meth:`nastk.Result.settle`).
         closed: whether it knows the values of some architectures and can get no others, such as measurements that were
             brought as a file: a study takes :attr:`known` and evaluates nothing.
         known: those architectures, ``(m, d)``.
@@ -98,6 +103,7 @@ class Oracle(ABC):
     few_shot: bool = False
     handles_retries: bool = False
     exclusive: str | None = None
+    noisy: bool = False
     closed: bool = False
     needs_folder: bool = False
     folder: str = ""

@@ -32,7 +32,7 @@ class OfNetwork(Oracle):
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.dataset, self.device = oracle.dataset, oracle.device
         self.needs_folder, self.handles_retries = oracle.needs_folder, oracle.handles_retries
-        self.exclusive = oracle.exclusive
+        self.exclusive, self.noisy = oracle.exclusive, oracle.noisy
         exact = oracle.kind == "computed"
         self.source = oracle.source if exact else f"{oracle.source}, of float32 whatever the precision"
 

@@ -333,6 +333,15 @@ class Searcher(ABC):
         archs, costs = archs[feasible], costs[feasible]
         return self.one_of_each(archs[nondominated(costs)])
 
+    @property
+    def optimised(self) -> int:
+        """How many of the objectives, the first ones, its front is about; the others are only constrained."""
+        return len(self.objectives)
+
+    def alternatives(self) -> Archs:
+        """The architectures among which :meth:`recommend` chooses, ``(m, d)``: here those told complete."""
+        return self.complete()[0]
+
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
         return {}

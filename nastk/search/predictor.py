@@ -576,11 +576,9 @@ class PredictorSearch(Searcher):
         """
         if not self.models.can_learn(self.expensive):
             return super().recommend()
-        predicted = not self.evaluated
-        pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
+        predicted, pool = not self.evaluated, self.alternatives()
         if not len(pool):
             return pool
-        pool = self.one_of_each(pool)
         values = self.models.complete(pool)
         known = np.isfinite(values).all(axis=1)  # a free objective has no value where its network cannot be built
         pool, values = pool[known], values[known]
@@ -594,3 +592,10 @@ class PredictorSearch(Searcher):
         if predicted and len(keep) > self.front_size:
             keep = keep[self._volume.subset(costs[keep], self.front_size)]
         return pool[keep]
+
+    def alternatives(self) -> Archs:
+        """What was evaluated; where few-shot predictors learn all expensive objectives, the whole space or a pool."""
+        if not self.models.can_learn(self.expensive):
+            return super().alternatives()
+        pool = self._evaluated_archs() if self.evaluated else self._pool(np.random.default_rng([self.seed, 3]))
+        return self.one_of_each(pool) if len(pool) else pool
