@@ -60,6 +60,7 @@ class Result:
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
         promise: how far what is delivered keeps the limits, after :meth:`settle` measured it again; None before, and
             where nothing is measured.
+        delivery: what chose the networks that :meth:`settle` measured again, with their values; None likewise.
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
         notes: what a reader should know of how it came about, a sentence each: evaluations known from another study, an
@@ -78,6 +79,7 @@ class Result:
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
         self.promise: Promise | None = None
+        self.delivery: Delivery | None = None
         self.description: dict[str, Any] | None = None
         self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
         self.notes: list[str] = []
@@ -393,6 +395,7 @@ class Result:
         """Measure the proposed front again, repair it, and choose what is delivered."""
         assert self.proposed is not None
         delivery = Delivery(self.searcher, self.proposed, n, self._measured_again, self._measured_last(), repair)
+        self.delivery = delivery
         while len(rows := delivery.next()):
             self.verify(delivery.archs[rows], progress, again=True)
             delivery.take(rows)

@@ -39,8 +39,8 @@ class Evaluation:
         others: what the same evaluation told of other metrics, by the names of their oracles; see :attr:`Oracle.call`.
         lower: what the same evaluation told of lower fidelities that it passed, by fidelity: a training of 50 epochs
             knows its accuracy after 5. NaN where it told nothing.
-        details: what else is known of each value, JSON-able numbers and texts by name, one mapping an architecture, kept
-            in `nastk.Record.details`; None for nothing.
+        details: what else is known of each value, JSON-able numbers and texts by name, one mapping an architecture
+            (`nastk.Record.details`); None for nothing.
     """
 
     value: Values

@@ -199,7 +199,7 @@ class Delivery:
             return self.first[:0]
         kept = self.keeps()
         open_ = int((~kept[self.first]).sum()) - int((kept & self._extra).sum())
-        chosen, gains = self._promising(min(left, max(open_, TOGETHER)), kept)
+        chosen, gains = self.promising(min(left, max(open_, TOGETHER)))
         if open_ <= 0 and not (len(gains) and gains[0] >= WORTH):
             return chosen[:0]
         return chosen
@@ -211,8 +211,9 @@ class Delivery:
         extra[self.first] = False
         return extra
 
-    def _promising(self, count: int, kept: NDArray[np.bool_]) -> tuple[Rows, list[float]]:
-        """The `count` best others, and the share of the hypervolume that each is expected to add."""
+    def promising(self, count: int) -> tuple[Rows, list[float]]:
+        """The `count` best that were not measured, as rows of :attr:`archs`, and the share of the hypervolume that each
+        is expected to add."""
         values, likely = self._expected()
         fresh = ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
         for threshold in LIKELY:
@@ -225,7 +226,7 @@ class Delivery:
         costs = values[:, : self.searcher.optimised] * self.searcher.signs[: self.searcher.optimised]
         found: list[int] = []
         gains: list[float] = []
-        front = costs[kept]
+        front = costs[self.keeps()]
         while len(found) < count:
             rows = self._candidates(costs, likely, fresh, found)
             if not len(rows):
