@@ -26,6 +26,7 @@ from nastk.metrics import hypervolume, mean_ci, nondominated
 from nastk.oracles.latency import Latency
 from nastk.result import Result
 from nastk.search.base import Objective
+from nastk.search.delivery import Delivery
 from nastk.spaces.base import Archs, SearchSpace
 
 Values = NDArray[np.float64]
@@ -236,7 +237,7 @@ def _search(setting: Setting, limit: float, seed: int) -> Searched:
     texts = list(dict.fromkeys(text for each in delivered.values() for text in each))
     told = [r for r in result.history.records() if r.objective == "latency" and r.status == "ok"]
     measured = {space.format(np.array(r.arch)): r.value for r in sorted(told, key=lambda r: r.time)}
-    rows, _ = delivery.promising(PROMISING)
+    rows = _promising(delivery)
     ended = time.time()
     conditions = (result.measurement or {})["objectives"].get("latency", {})
     return Searched(
@@ -244,6 +245,18 @@ def _search(setting: Setting, limit: float, seed: int) -> Searched:
         space.format_all(delivery.archs[rows]) if len(rows) else [], promise.repairs, str(conditions.get("said", "")),
         ended,
     )  # fmt: skip
+
+
+def _promising(delivery: Delivery) -> NDArray[np.int64]:
+    """Rows of networks that were not measured and are expected on the feasible front, the nearest to the limit first.
+
+    By predictions as they are after the last measurements; those that are as likely as not to keep the limit count.
+    """
+    values, likely = delivery.expected()
+    rows = np.flatnonzero((likely >= 0.5) & np.isfinite(values).all(axis=1))
+    rows = rows[nondominated(values[rows] * delivery.searcher.signs)]
+    rows = rows[~delivery.tried[rows]]
+    return rows[np.argsort(likely[rows], kind="stable")][:PROMISING]
 
 
 def _as_proposed(result: Result) -> Archs:

@@ -11,7 +11,7 @@ Here is what decides; `nastk.Result.settle` evaluates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from nastk.metrics import hypervolume, nondominated
+from nastk.metrics import nondominated
 from nastk.search.base import Constraint, Searcher
 from nastk.spaces.base import Archs
 
@@ -42,12 +42,12 @@ TOGETHER = 5
 told from theirs (`nastk.oracles._timing.ADJUSTED`)."""
 
 LIKELY = (0.5, 0.8, 0.95)
-"""Probabilities of keeping the limits; the fronts of what is at least as likely are compared for the next
-measurements. High ones alone would leave the room up to the limit unused."""
+"""Probabilities of keeping the limits; the next to measure are of the fronts of what is at least as likely. High ones
+alone would leave the room up to the limit unused."""
 
-WORTH = 0.02
-"""Share of the hypervolume that a network is expected to add, from which on it is measured although nothing broke a
-limit: what the search predicted too high was left out of its proposal."""
+REACH = 0.1
+"""Distance, as a share of the front's range, at which a replacement is worth 1 / e as much as one in the same place:
+smaller insists on the place, larger on what is most likely to keep the limit."""
 
 SCATTER = 0.05
 """Relative standard deviation of shifted predictions, where fewer than three measurements tell it."""
@@ -198,11 +198,11 @@ class Delivery:
         if not (self.repair and self._limited) or left <= 0:
             return self.first[:0]
         kept = self.keeps()
-        open_ = int((~kept[self.first]).sum()) - int((kept & self._extra).sum())
-        chosen, gains = self.promising(min(left, max(open_, TOGETHER)))
-        if open_ <= 0 and not (len(gains) and gains[0] >= WORTH):
-            return chosen[:0]
-        return chosen
+        missing = int((~kept[self.first]).sum()) - int((kept & self._extra).sum())
+        values, likely = self.expected()
+        if missing > 0:
+            return self._replacements(min(left, max(missing, TOGETHER)), kept, values, likely)
+        return self._in_room(min(left, TOGETHER), kept, values, likely)
 
     @property
     def _extra(self) -> NDArray[np.bool_]:
@@ -211,50 +211,61 @@ class Delivery:
         extra[self.first] = False
         return extra
 
-    def promising(self, count: int) -> tuple[Rows, list[float]]:
-        """The `count` best that were not measured, as rows of :attr:`archs`, and the share of the hypervolume that each
-        is expected to add."""
-        values, likely = self._expected()
-        fresh = ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
-        for threshold in LIKELY:
-            if (fresh & (likely >= threshold)).any():
-                break
-        else:  # nothing is likely to keep the limits: what comes nearest
-            rows = np.flatnonzero(fresh)
-            nearest = np.lexsort((self.searcher.violation(values[rows]), -likely[rows].round(3)))
-            return rows[nearest[:count]], [1.0] * min(count, len(rows))
-        costs = values[:, : self.searcher.optimised] * self.searcher.signs[: self.searcher.optimised]
+    def _replacements(self, count: int, kept: NDArray[np.bool_], values: Array, likely: Array) -> Rows:
+        """For each proposal that broke a limit, in turn, what is likely to keep it and is nearest to it by the
+        objectives; where nothing is likely to, what comes nearest to the limits."""
+        costs = self._scaled(values)
+        broken = self.first[~kept[self.first] & np.isfinite(costs[self.first]).all(axis=1)]
+        free = self._fresh(values, likely)
+        if not len(broken) or not (free & (likely >= LIKELY[0])).any():
+            rows = np.flatnonzero(free)
+            order = np.lexsort((self.searcher.violation(values[rows]), -likely[rows].round(3)))
+            return rows[order[:count]]
         found: list[int] = []
-        gains: list[float] = []
-        front = costs[self.keeps()]
         while len(found) < count:
-            rows = self._candidates(costs, likely, fresh, found)
+            free[found] = False
+            rows = self._fronts(costs, likely, free, kept)
             if not len(rows):
                 break
-            gain = likely[rows] * self._gains(costs, front, rows)
-            best = int(np.argmax(gain))
-            found.append(int(rows[best]))
-            gains.append(float(gain[best]))
-            front = np.concatenate([front, costs[rows[[best]]]])
-        return np.array(found, dtype=np.int64), gains
+            target = costs[broken[len(found) % len(broken)]]
+            away = np.linalg.norm(costs[rows] - target, axis=1)
+            found.append(int(rows[np.argmax(likely[rows] * np.exp(-away / REACH))]))
+        return np.array(found, dtype=np.int64)
 
-    def _candidates(self, costs: Array, likely: Array, fresh: NDArray[np.bool_], taken: Sequence[int]) -> Rows:
-        """The fronts of what keeps the limits with each of :data:`LIKELY`, without those taken."""
-        free = fresh.copy()
-        free[list(taken)] = False
-        fronts = [np.flatnonzero(free & (likely >= p)) for p in LIKELY]
-        return np.unique(np.concatenate([rows[nondominated(costs[rows])] for rows in fronts]))
+    def _in_room(self, count: int, kept: NDArray[np.bool_], values: Array, likely: Array) -> Rows:
+        """What is likely to keep the limits in the room that the front leaves unused below one: the search predicted it
+        too slow. The nearest to the limit first."""
+        costs = self._scaled(values)
+        rows = self._fronts(costs, likely, self._fresh(values, likely), kept)
+        rows = rows[likely[rows] >= LIKELY[1]]
+        found: list[int] = []
+        for j, limit in self.limits:
+            if j not in self.measured or not kept.any():
+                continue
+            side = 1.0 if limit.relation == "<=" else -1.0
+            best = float((side * values[kept, j]).max())
+            beyond = rows[side * values[rows, j] > best + NEAR * abs(limit.bound)]
+            found += beyond[np.argsort(-side * values[beyond, j], kind="stable")].tolist()
+        return np.array(list(dict.fromkeys(found))[:count], dtype=np.int64)
 
-    def _gains(self, costs: Array, front: Array, rows: Rows) -> Array:
-        """By how much each candidate would enlarge the hypervolume of a front, as a share of it."""
-        everything = np.concatenate([front, costs[rows]])
-        low, high = everything.min(axis=0), everything.max(axis=0)
-        scale = np.where(high > low, high - low, 1.0)
-        reference = np.full(costs.shape[1], 1.1)
-        scaled, points = (front - low) / scale, (costs[rows] - low) / scale
-        before = hypervolume(scaled, reference) if len(scaled) else 0.0
-        after = [hypervolume(np.concatenate([scaled, point[None]]), reference) for point in points]
-        return (np.array(after) - before) / max(before, 1e-9) if before else np.array(after)
+    def _fresh(self, values: Array, likely: Array) -> NDArray[np.bool_]:
+        return ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
+
+    def _scaled(self, values: Array) -> Array:
+        """Costs of what the front is about, in units of their range over what was proposed."""
+        costs = (values * self.searcher.signs)[:, : self.searcher.optimised]
+        known = costs[self.proposed][np.isfinite(costs[self.proposed]).all(axis=1)]
+        spread = np.ptp(known, axis=0) if len(known) else np.ones(costs.shape[1])
+        return np.asarray(costs / np.where(spread > 0, spread, np.maximum(np.abs(costs[self.proposed[0]]), 1e-12)))
+
+    def _fronts(self, costs: Array, likely: Array, free: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Rows:
+        """What nothing dominates that was kept or is as likely to keep the limits, for each of :data:`LIKELY`."""
+        found = []
+        for p in LIKELY:
+            rows = np.flatnonzero(kept | (free & (likely >= p)))
+            rows = rows[nondominated(costs[rows])]
+            found.append(rows[free[rows]])
+        return np.unique(np.concatenate(found))
 
     # ---- what keeps the limits
 
@@ -299,7 +310,7 @@ class Delivery:
 
     # ---- predictions, by what was measured
 
-    def _expected(self) -> tuple[Array, Array]:
+    def expected(self) -> tuple[Array, Array]:
         """Of each architecture the expected measurement ``(n, k)``, and the probability that it keeps all limits."""
         values, likely, scatter = self.believed.copy(), np.ones(len(self.archs)), {}
         for j in self.measured:
@@ -375,7 +386,7 @@ class Delivery:
         """Proposals without a final measurement: which are far enough from every limit, and which are not."""
         safe, near = np.zeros(len(self.archs), dtype=bool), []
         if self._limited:
-            _, likely = self._expected()
+            _, likely = self.expected()
             for row in self.proposed[~self.tried[self.proposed]]:
                 safe[row] = likely[row] >= CONFIDENCE
                 if not safe[row]:
