@@ -342,6 +342,10 @@ class Searcher(ABC):
         """The architectures among which :meth:`recommend` chooses, ``(m, d)``: here those told complete."""
         return self.complete()[0]
 
+    def computed(self, archs: Archs) -> dict[str, NDArray[np.float64]]:
+        """Values ``(n,)`` of the free objectives, by name."""
+        return {o.name: o.oracle.evaluate(archs, o.fidelity).value for o in self.objectives if not o.expensive}
+
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
         return {}

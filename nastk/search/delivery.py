@@ -147,9 +147,12 @@ class Delivery:
         self.limits = [(names.index(c.objective), c) for c in searcher.constraints]
         self._limited = any(j in self.measured for j, _ in self.limits)
         others = searcher.alternatives() if self._limited and repair else proposed[:0]
-        archs = np.concatenate([known, proposed, others])
-        self.archs = archs = archs[searcher.space.distinct(archs)]
-        self.believed, self.spread, self.told = self._believe(archs)
+        parts = [np.concatenate([known, proposed]), others]
+        archs = np.concatenate(parts)
+        believed = [np.concatenate(of) for of in zip(*map(self._believe, parts), strict=True)]
+        distinct = searcher.space.distinct(archs)
+        self.archs = archs = archs[distinct]
+        self.believed, self.spread, self.told = (of[distinct] for of in believed)
         rows = {network.tobytes(): i for i, network in enumerate(searcher.space.as_networks(archs))}
         self.proposed = np.array([rows[a.tobytes()] for a in searcher.space.as_networks(proposed)], dtype=np.int64)
         complete = self.proposed[np.isfinite(self.believed[self.proposed]).all(axis=1)]
@@ -165,10 +168,12 @@ class Delivery:
         told = self.searcher.values_of(archs)
         known = np.isfinite(told)
         values, spread = told.copy(), np.zeros_like(told)
-        predictions = self.searcher.estimate(archs) if len(archs) else {}
+        if not len(archs):
+            return values, spread, known
+        predictions, computed = self.searcher.estimate(archs), self.searcher.computed(archs)
         for j, o in enumerate(self.objectives):
             if not o.expensive:
-                values[:, j] = np.where(known[:, j], told[:, j], o.oracle.evaluate(archs, o.fidelity).value)
+                values[:, j] = np.where(known[:, j], told[:, j], computed[o.name])
             elif o.name in predictions:
                 found = predictions[o.name]
                 values[:, j] = np.where(known[:, j], told[:, j], found.mean)

@@ -211,10 +211,13 @@ class PredictorSearch(Searcher):
 
     # ---- predictions
 
+    def computed(self, archs: Archs) -> dict[str, Array]:
+        return self.models.compute(archs)
+
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
         enough = [name for name in self.expensive if self.models.can_learn([name])]
-        return {name: self.models.fitted(name).predict(archs) for name in enough}
+        return {name: self.models.predict(name, archs) for name in enough}
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         names = [o.name for o in self.objectives]
