@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from nastk.search.base import Objective
     from nastk.spaces.base import Archs
 
-Purpose = Literal["search", "verify"]
-"""Why a value was evaluated: within the budget of a search, or to verify its front."""
+Purpose = str
+"""Why a value was evaluated: "search", within the budget; "verify", beyond it, to verify the front; "verify 1", "verify
+2" ... (:func:`of_seed`), beyond it, a training of the front with another seed."""
 
 Key = tuple[tuple[int, ...], str, float | None, str]
 """What identifies an evaluation within a study: architecture, objective, fidelity and purpose."""
@@ -125,6 +126,11 @@ class Identity:
     def has(self, resolved: float | None) -> bool:
         """Whether the objective has values of this fidelity."""
         return resolved == self.target or resolved in self.fidelities
+
+
+def of_seed(number: int) -> Purpose:
+    """The purpose of the training with the `number`-th other seed, from 1."""
+    return f"verify {number}"
 
 
 def key_of(arch: Iterable[int], objective: str, fidelity: float | None, purpose: Purpose) -> Key:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import Unsupported
-from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call
+from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call, of_seed
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
 from nastk.parallel import Uninterrupted
 from nastk.search.base import Objective, Searcher
 from nastk.search.delivery import Delivery, Measured, Promise
+from nastk.search.retrained import Retrained
 from nastk.spaces.base import Archs
 from nastk.workers.base import Call, InProcess, Workers
 
@@ -60,6 +61,7 @@ class Result:
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
         promise: how far what is delivered keeps the limits, after :meth:`settle` measured it again; None before, and
             where nothing is measured.
+        seeds: with how many other seeds the front was trained, by :meth:`train_again`.
         delivery: what chose the networks that :meth:`settle` measured again, with their values; None likewise.
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
@@ -80,6 +82,7 @@ class Result:
         self.proposed: Archs | None = None
         self.promise: Promise | None = None
         self.delivery: Delivery | None = None
+        self.seeds = 0
         self.description: dict[str, Any] | None = None
         self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
         self.notes: list[str] = []
@@ -314,6 +317,7 @@ class Result:
         objective: Objective,
         groups: Sequence[tuple[Sequence[Objective], Archs]],
         report: Callable[[int], None],
+        purpose: Purpose = "verify",
     ) -> None:
         """Evaluate groups of architectures beyond the budget, and record them, with what the same calls tell of others.
 
@@ -322,6 +326,7 @@ class Result:
         Args:
             groups: the others and the architectures of each.
             report: called with their number when a group is recorded.
+            purpose: of the records.
         """
         workers = self.workers if self.workers is not None and self.workers.isolated else InProcess()
         workers = workers if objective.oracle.exclusive is None else workers.local()
@@ -332,9 +337,9 @@ class Result:
                     while waiting and len(running) < workers.count:
                         others, archs = waiting.popleft()
                         if objective.oracle.kind == "measured":
-                            keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
+                            keys = [key_of(arch, objective.name, objective.fidelity, purpose) for arch in archs]
                             self.history.begin(keys)
-                        call = Call(objective, others, archs, objective.fidelity, "verify", self.retries)
+                        call = Call(objective, others, archs, objective.fidelity, purpose, self.retries)
                         with shield.lifted():
                             running[workers.submit(call)] = len(archs)
                     with shield.lifted():
@@ -352,6 +357,47 @@ class Result:
         """Whether a record that came with another one is a value, and not known yet."""
         known = self.history.find(record.arch, record.objective, record.fidelity, record.purpose)
         return record.status == "ok" and known is None
+
+    def train_again(
+        self,
+        objectives: Mapping[int, Sequence[Objective]],
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        """Train the front again with other seeds, beyond the budget; see :attr:`retrained`.
+
+        Trainings that an earlier run made are not repeated.
+
+        Args:
+            objectives: those that are trained, with an oracle of each seed, by the seed's number from 1.
+            progress: called with (done, total, objective).
+        """
+        jobs = []
+        for number, trained in objectives.items():
+            for o in trained:
+                known = self.find(self.front_archs, o, of_seed(number))
+                jobs += [(number, o, self.front_archs[[i]]) for i, record in enumerate(known) if record is None]
+        for done, (number, o, arch) in enumerate(jobs, 1):
+            self._evaluate(o, [((), arch)], lambda count: None, of_seed(number))
+            if progress is not None:
+                progress(done, len(jobs), o.name)
+        self.seeds = max(objectives, default=0)
+
+    @property
+    def retrained(self) -> dict[str, Retrained]:
+        """What trainings of the front with other seeds say of the search's values, by objective; empty before
+        :meth:`train_again`."""
+        found = {}
+        for o in self.objectives if self.seeds else ():
+            told = self.find(self.front_archs, o)
+            again = [self.find(self.front_archs, o, of_seed(number)) for number in range(1, self.seeds + 1)]
+            rows = [
+                (self.space.format(arch), record.value, [r.value for r in others if r is not None and r.status == "ok"])
+                for arch, record, *others in zip(self.front_archs, told, *again, strict=True)
+                if record is not None and record.status == "ok"
+            ]
+            if any(values for _, _, values in rows):
+                found[o.name] = Retrained.of_rows(rows, o.sign, self.history.counts().get(o.name, 0))
+        return found
 
     def settle(
         self,
@@ -461,6 +507,7 @@ class Result:
             "front": _rows(self.front),
             "verification": None if self.verification is None else _rows(self.verification),
             "measurement": self.measurement,
+            "retrained": {name: asdict(found) for name, found in self.retrained.items()},
             "evaluations": self.history.counts(),
             "failures": self.failures,
             "notes": self.notes,

@@ -205,7 +205,7 @@ class DurableHistory(History):
                 sa.select(RECORDS, STUDIES.c.name.label("evaluated_by"))
                 .join(STUDIES, STUDIES.c.id == RECORDS.c.study)
                 .where(RECORDS.c.evaluation == identity.digest, RECORDS.c.study != self._id)
-                .where(RECORDS.c.origin == "", RECORDS.c.status == "ok")
+                .where(RECORDS.c.origin == "", RECORDS.c.status == "ok", RECORDS.c.purpose.in_(("search", "verify")))
                 .order_by(RECORDS.c.id)
             )
             for row in connection.execute(others).all():
@@ -281,7 +281,7 @@ class DurableHistory(History):
                 continue
             arch, objective, fidelity, purpose = key
             self.add([Record(
-                arch, objective, float("nan"), fidelity=fidelity, status="failed", purpose=purpose,  # type: ignore[arg-type]
+                arch, objective, float("nan"), fidelity=fidelity, status="failed", purpose=purpose,
                 attempts=deaths, charged=False,
                 reason=f"the process ended {deaths} times during this evaluation (out of memory? killed?)",
             )])  # fmt: skip

@@ -12,12 +12,14 @@ import pytest
 from toy import Toy, oracle
 
 import nastk
+from nastk.cli import run
 from nastk.oracles.base import Evaluation, FunctionOracle
 from nastk.report.summary import Summary
 from nastk.result import Result
 from nastk.search.base import Searcher
-from nastk.search.delivery import Measured, first_to_measure
+from nastk.search.delivery import ANCHORS, Measured, first_to_measure
 from nastk.search.random import RandomSearch
+from nastk.search.retrained import Retrained
 from nastk.spaces.base import Archs, Choice
 
 
@@ -229,7 +231,7 @@ def test_proposals_that_are_not_measured_and_near_a_limit_are_left_out() -> None
     assert result.promise is not None
     assert result.proposed is not None
     assert len(result.proposed) > 4
-    assert result.promise.measured == 4
+    assert 4 <= result.promise.measured <= 4 + ANCHORS
     predicted = result.front[result.front["latency_source"] == "predicted"]
     assert (predicted["latency"] < 9.0 * 0.97).all()
 
@@ -240,3 +242,97 @@ def test_measured_has_one_row_an_architecture() -> None:
     assert isinstance(found, Measured)
     assert found.value.shape == (len(result.front_archs), 2)
     assert found.tried.all()
+
+
+# ---- trainings with other seeds
+
+LUCKY = """
+import torch
+import nastk
+
+
+class Net(torch.nn.Module):
+    input_shape = (4,)
+
+    def __init__(self):
+        super().__init__()
+        choices = [nastk.choice(f"width {i}", [1, 2, 3, 4]) for i in range(3)]
+        self.size, self.number = sum(choices), 100 * choices[0] + 10 * choices[1] + choices[2]
+        self.layer = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def accuracy(network):
+    return 70.0 + 0.1 * network.size + 2.0 * float(torch.randn(network.number)[-1])
+
+
+def of_row(row):
+    return 70.0
+"""
+"""Accuracies that are mostly luck: two points a training, other ones with each seed and of each network."""
+
+
+def lucky(folder: Path, *more: str) -> dict[str, Any]:
+    """The result of a search for the best of 40 accuracies."""
+    (folder / "lucky.py").write_text(LUCKY, encoding="utf-8")
+    words = ["search", "--space", f"{folder}/lucky.py:Net", "--accuracy", f"{folder}/lucky.py:accuracy"]
+    words += ["--objective", "accuracy", "--searcher", "random", "--budget", "40", "--out", str(folder / "out")]
+    assert run([*words, *more]) == 0
+    content: dict[str, Any] = json.loads((folder / "out" / "result.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_the_best_of_many_noisy_accuracies_is_too_good_by_what_other_seeds_say(tmp_path: Path) -> None:
+    found = lucky(tmp_path, "--verify-seeds", "8")
+    of = found["retrained"]["accuracy"]
+    (row,) = of["rows"]
+    size = sum(int(option) for option in row["arch"].split("_"))
+    truth = 70.0 + 0.1 * size
+    error = 2.0 / np.sqrt(8)
+    assert len(row["values"]) == len(set(row["values"])) == 8
+    assert row["search"] == found["front"][0]["accuracy"]
+    assert of["too_good"] > 1.0, "the best of 40"
+    assert abs(of["too_good"] - (row["search"] - truth)) < 3 * error
+    assert abs(row["mean"] - truth) < 3 * error
+    assert 0.7 < of["spread"] < 3.5
+    assert of["of"] == 40
+    (note,) = [note for note in found["chart"]["notes"] if "other seeds" in note]
+    assert note.startswith("accuracy: the front trained again with 8 other seeds: the search's values were on average ")
+    assert "points too good" in note
+    more = lucky(tmp_path, "--verify-seeds", "9", "--resume")
+    (again,) = more["retrained"]["accuracy"]["rows"]
+    assert again["values"][:8] == row["values"], "what was trained is not trained again"
+    assert more["evaluations"] == {"accuracy": 40}, "other seeds are beyond the budget"
+
+
+def test_without_other_seeds_the_result_says_that_the_best_is_too_good(tmp_path: Path) -> None:
+    found = lucky(tmp_path)
+    assert found["retrained"] == {}
+    assert any("the best of 40: such values are too good on average" in note for note in found["chart"]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--accuracy", "{}/lucky.py:of_row", "--objective", "accuracy"], "is given no seed"),
+        (["--objective", "params"], "no objective is trained"),
+        (["--train", "echo 70 {{arch}}", "--objective", "accuracy"], "is given no seed"),
+    ],
+)
+def test_other_seeds_are_refused_where_there_are_none(
+    words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lucky.py").write_text(LUCKY, encoding="utf-8")
+    given = [word.format(tmp_path) for word in words]
+    common = ["search", "--space", f"{tmp_path}/lucky.py:Net", "--searcher", "random", "--verify-seeds", "2"]
+    assert run([*common, *given, "--out", str(tmp_path / "out")]) == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
+def test_spread_and_bias_of_several_networks() -> None:
+    found = Retrained.of_rows([("a", 80.0, [78.0, 79.0]), ("b", 90.0, [89.0, 89.0]), ("c", 70.0, [])], -1.0, 50)
+    assert found.too_good == pytest.approx((1.5 + 1.0) / 2)
+    assert found.spread == pytest.approx(np.sqrt(0.5 / 2))
+    assert [row["mean"] for row in found.rows] == [78.5, 89.0, None]

@@ -120,6 +120,11 @@ class Oracle(ABC):
         return np.empty((0, self.space.d), dtype=np.int64)
 
     @property
+    def seeded(self) -> bool:
+        """Whether its values are of a random seed that it is given."""
+        return hasattr(self, "seed")
+
+    @property
     def kind(self) -> Kind:
         """What sort of value it answers."""
         return "measured" if self.expensive else "computed"
@@ -306,6 +311,10 @@ class FunctionOracle(Oracle):
     def identity(self) -> dict[str, Any]:
         # What it is called is up to the search; what it evaluates is up to the function.
         return {"oracle": "function", **identify(self.function)}
+
+    @property
+    def seeded(self) -> bool:
+        return hasattr(self.function, "seed")
 
     def source_code(self) -> Any:
         return self.function

@@ -45,6 +45,10 @@ class OfNetwork(Oracle):
         self.oracle.study_folder = folder
 
     @property
+    def seeded(self) -> bool:
+        return self.oracle.seeded
+
+    @property
     def call(self) -> Any:
         return self.oracle.call
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nastk.report.tables import number
 from nastk.result import Result
+from nastk.search.base import Objective
+from nastk.search.retrained import Retrained
 
 
 def promise_notes(result: Result) -> list[str]:
@@ -30,6 +32,35 @@ def promise_notes(result: Result) -> list[str]:
             "are left out. A larger --verify measures them."
         )
     return notes
+
+
+def seed_notes(result: Result) -> list[str]:
+    """How far values of trainings are to be believed of which a search chose the best; none where nothing is trained
+    with a seed."""
+    notes = []
+    for o in result.objectives:
+        if not (o.expensive and o.oracle.kind == "measured" and o.oracle.seeded):
+            continue
+        found, count = result.retrained.get(o.name), result.history.counts().get(o.name, 0)
+        if found is not None:
+            notes.append(_retrained(o, found, result.seeds))
+        elif count > 1:
+            notes.append(
+                f"{o.name}: one training each, and the best of {count}: such values are too good on average. By how "
+                "much, other seeds tell: --verify-seeds 2."
+            )
+    return notes
+
+
+def _retrained(objective: Objective, found: Retrained, seeds: int) -> str:
+    unit = {"%": " points", "": ""}.get(objective.unit, f" {objective.unit}")
+    side = "good" if found.too_good >= 0 else "bad"
+    said = f"the search's values were on average {number(abs(found.too_good))}{unit} too {side}"
+    if found.interval is not None:
+        said += f" (95 % interval: {number(found.interval)} to either side)"
+    if found.spread is not None:
+        said += f"; one training varies by {number(found.spread)}{unit} (standard deviation)"
+    return f"{objective.name}: the front trained again with {seeds} other seed{'s' * (seeds > 1)}: {said}."
 
 
 def _measured(name: str, found: dict[str, object]) -> str:

@@ -19,7 +19,7 @@ from nastk.files import write_text
 from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
 from nastk.report.front import agreement, chart_of
-from nastk.report.promise import promise_notes
+from nastk.report.promise import promise_notes, seed_notes
 from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
 from nastk.report.text import printable
@@ -55,6 +55,7 @@ class Summary:
             *self._hypervolume_notes(),
             *self._front_notes(),
             *promise_notes(self.result),
+            *seed_notes(self.result),
             self._evaluations(),
             *self._unmeasured(),
             *self._failures(),

@@ -46,6 +46,8 @@ class SearchDescription:
             (:func:`nastk.local_sources`); 0 for none. None: as many as `nastk.predictors._local_sources.NETWORKS` where
             a device that is not this machine is learned and no latency weights ship for the space, else none.
         local_sources_time: time limit of these measurements, seconds.
+        verify_seeds: how often the networks of the front are trained again in the end, each time with another seed
+            (`seed` + 1, `seed` + 2 ...), beyond the budget.
     """
 
     space: str
@@ -63,6 +65,7 @@ class SearchDescription:
     count_failures: bool = False
     local_sources: int | None = None
     local_sources_time: float = SECONDS
+    verify_seeds: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON."""

@@ -350,6 +350,11 @@ class Searcher(ABC):
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
         return {}
 
+    def relearned(self, name: str, archs: Archs, values: NDArray[np.float64], of: Archs) -> Prediction | None:
+        """Predictions of an objective for the architectures `of`, by its model fitted to these values ``(n,)`` instead
+        of those told; None where the searcher has no model, or they are too few."""
+        return None
+
     # ---- what was told
 
     @property

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from nastk.metrics import nondominated
+from nastk.metrics import hypervolume, nondominated
 from nastk.search.base import Constraint, Searcher
 from nastk.spaces.base import Archs
 
@@ -44,6 +44,14 @@ told from theirs (`nastk.oracles._timing.ADJUSTED`)."""
 LIKELY = (0.5, 0.8, 0.95)
 """Probabilities of keeping the limits; the next to measure are of the fronts of what is at least as likely. High ones
 alone would leave the room up to the limit unused."""
+
+ANCHORS = 2
+"""Networks that the search measured and that are measured again, where there is a limit: they tell how far the machine
+moved since, for the margin and for the predictions. More tell it better, and are no part of the front."""
+
+WORTH = 0.02
+"""Share of the front's hypervolume that a network is expected to add, from which on it is measured although nothing
+broke a limit. Lower measures more, for less."""
 
 REACH = 0.1
 """Distance, as a share of the front's range, at which a replacement is worth 1 / e as much as one in the same place:
@@ -127,6 +135,17 @@ def _distance(searcher: Searcher, values: Array, std: Array) -> Array:
     return found
 
 
+def _gains(front: Array, candidates: Array) -> Array:
+    """By which share of its hypervolume each candidate would enlarge a front; up to a tenth of the range beyond the
+    worst of both."""
+    everything = np.concatenate([front, candidates])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    reference = high + 0.1 * np.where(high > low, high - low, 1.0)
+    before = hypervolume(front, reference)
+    after = [hypervolume(np.concatenate([front, point[None]]), reference) for point in candidates]
+    return np.asarray(after) / before - 1.0
+
+
 class Delivery:
     """Which networks to measure at the end of a search, and which of them to deliver.
 
@@ -147,7 +166,8 @@ class Delivery:
         self.limits = [(names.index(c.objective), c) for c in searcher.constraints]
         self._limited = any(j in self.measured for j, _ in self.limits)
         others = searcher.alternatives() if self._limited and repair else proposed[:0]
-        parts = [np.concatenate([known, proposed]), others]
+        measured_before = searcher.archs_[np.isfinite(searcher.values_[:, self.measured]).all(axis=1)]
+        parts = [np.concatenate([known, proposed, measured_before if self._limited else known[:0]]), others]
         archs = np.concatenate(parts)
         believed = [np.concatenate(of) for of in zip(*map(self._believe, parts), strict=True)]
         distinct = searcher.space.distinct(archs)
@@ -157,6 +177,7 @@ class Delivery:
         self.proposed = np.array([rows[a.tobytes()] for a in searcher.space.as_networks(proposed)], dtype=np.int64)
         complete = self.proposed[np.isfinite(self.believed[self.proposed]).all(axis=1)]
         self.first = complete[first_to_measure(searcher, self.believed[complete], self.spread[complete], n)]
+        self.anchors = self._choose_anchors()
         self.value, self.std = np.full(self.believed.shape, np.nan), np.full(self.believed.shape, np.nan)
         self.tried = np.zeros(len(archs), dtype=bool)
         self.moved: dict[int, float] = {}
@@ -184,8 +205,22 @@ class Delivery:
 
     def next(self) -> Rows:
         """Rows of :attr:`archs` to measure next; none where nothing more is to be measured."""
-        waiting = self.first[~self.tried[self.first]]
+        waiting = np.concatenate([self.first, self.anchors])
+        waiting = waiting[~self.tried[waiting]]
         return waiting if len(waiting) else self._repairs()
+
+    def _choose_anchors(self) -> Rows:
+        """Networks that the search measured, so that at least :data:`ANCHORS` are measured again: the nearest to a
+        limit, whose values matter most."""
+        told: NDArray[np.bool_] = np.asarray(self.told[:, self.measured].all(axis=1))
+        lacking = ANCHORS - int(told[self.first].sum())
+        if not self._limited or lacking <= 0:
+            return self.first[:0]
+        told[self.first] = False
+        told &= np.isfinite(self.believed).all(axis=1)
+        rows = np.flatnonzero(told)
+        distance = _distance(self.searcher, self.believed[rows], self.spread[rows])
+        return rows[np.argsort(distance, kind="stable")[:lacking]]
 
     def take(self, rows: Rows) -> None:
         """Take the final measurements of these rows."""
@@ -207,13 +242,13 @@ class Delivery:
         values, likely = self.expected()
         if missing > 0:
             return self._replacements(min(left, max(missing, TOGETHER)), kept, values, likely)
-        return self._in_room(min(left, TOGETHER), kept, values, likely)
+        return self._improvements(left, kept, values, likely)
 
     @property
     def _extra(self) -> NDArray[np.bool_]:
         """What was measured without having been chosen of the proposal."""
         extra = self.tried.copy()
-        extra[self.first] = False
+        extra[self.first] = extra[self.anchors] = False
         return extra
 
     def _replacements(self, count: int, kept: NDArray[np.bool_], values: Array, likely: Array) -> Rows:
@@ -237,21 +272,28 @@ class Delivery:
             found.append(int(rows[np.argmax(likely[rows] * np.exp(-away / REACH))]))
         return np.array(found, dtype=np.int64)
 
-    def _in_room(self, count: int, kept: NDArray[np.bool_], values: Array, likely: Array) -> Rows:
-        """What is likely to keep the limits in the room that the front leaves unused below one: the search predicted it
-        too slow. The nearest to the limit first."""
-        costs = self._scaled(values)
-        rows = self._fronts(costs, likely, self._fresh(values, likely), kept)
-        rows = rows[likely[rows] >= LIKELY[1]]
+    def _improvements(self, count: int, kept: NDArray[np.bool_], values: Array, likely: Array) -> Rows:
+        """What is likely to keep the limits and expected to enlarge the front's hypervolume by :data:`WORTH` at least:
+        the search predicted it too slow, or the front worse than it is."""
+        costs, free = self._scaled(values), self._fresh(values, likely)
+        known = np.zeros(len(self.archs), dtype=bool)  # delivered as the search measured them
+        known[self.proposed] = self.told[self.proposed][:, self.measured].all(axis=1)
+        known &= ~self.tried & (likely >= CONFIDENCE)
+        free &= ~known
         found: list[int] = []
-        for j, limit in self.limits:
-            if j not in self.measured or not kept.any():
-                continue
-            side = 1.0 if limit.relation == "<=" else -1.0
-            best = float((side * values[kept, j]).max())
-            beyond = rows[side * values[rows, j] > best + NEAR * abs(limit.bound)]
-            found += beyond[np.argsort(-side * values[beyond, j], kind="stable")].tolist()
-        return np.array(list(dict.fromkeys(found))[:count], dtype=np.int64)
+        front = costs[kept | known]
+        while len(found) < count and len(front):
+            free[found] = False
+            rows = self._fronts(costs, likely, free, kept)
+            if not len(rows):
+                break
+            gain = likely[rows] * _gains(front, costs[rows])
+            best = int(np.argmax(gain))
+            if gain[best] < WORTH:
+                break
+            found.append(int(rows[best]))
+            front = np.concatenate([front, costs[rows[[best]]]])
+        return np.array(found, dtype=np.int64)
 
     def _fresh(self, values: Array, likely: Array) -> NDArray[np.bool_]:
         return ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
@@ -317,10 +359,11 @@ class Delivery:
 
     def expected(self) -> tuple[Array, Array]:
         """Of each architecture the expected measurement ``(n, k)``, and the probability that it keeps all limits."""
-        values, likely, scatter = self.believed.copy(), np.ones(len(self.archs)), {}
+        values, likely = self.believed.copy(), np.ones(len(self.archs))
+        scatter: dict[int, Array] = {}
         for j in self.measured:
-            shift, scatter[j] = self._shift(j)
-            values[:, j] = np.where(np.isfinite(self.value[:, j]), self.value[:, j], values[:, j] * np.exp(shift))
+            now, scatter[j] = self._predicted(j)
+            values[:, j] = np.where(np.isfinite(self.value[:, j]), self.value[:, j], now)
         for j, limit in self.limits:
             if j not in self.measured:
                 likely *= limit.violation(values[:, j]) <= 0
@@ -331,6 +374,22 @@ class Delivery:
             sd = np.abs(values[:, j]) * np.hypot(scatter[j], own)
             likely *= norm.cdf(side * (needed - values[:, j]) / np.maximum(sd, 1e-12))
         return values, likely
+
+    def _predicted(self, j: int) -> tuple[Array, Array]:
+        """Of each architecture the value of an objective at the speed of now, and the relative standard deviation of
+        that, both ``(n,)``: by the searcher's predictor fitted once more to all that was measured, where it has one."""
+        shift, scatter = self._shift(j)
+        values, spread = self.believed[:, j] * np.exp(shift), np.full(len(self.archs), scatter)
+        done = self.tried & np.isfinite(self.value[:, j])
+        known = done | self.told[:, j]
+        if done.any():
+            told = np.where(done, self.value[:, j], self.believed[:, j] * np.exp(self.moved.get(j, 0.0)))
+            found = self.searcher.relearned(self.objectives[j].name, self.archs[known], told[known], self.archs)
+            if found is not None:
+                relative = np.nan_to_num(found.std / np.maximum(np.abs(found.mean), 1e-12), nan=scatter)
+                values = np.where(self.told[:, j], values, found.mean)
+                spread = np.where(self.told[:, j], scatter, np.maximum(relative, 0.01))
+        return values, spread
 
     def _shift(self, j: int) -> tuple[Array, float]:
         """Logarithms by which the values told and predicted of an objective are to be shifted ``(n,)``, and the scatter

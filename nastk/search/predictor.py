@@ -211,6 +211,11 @@ class PredictorSearch(Searcher):
 
     # ---- predictions
 
+    def relearned(self, name: str, archs: Archs, values: Array, of: Archs) -> Prediction | None:
+        if len(archs) < 2 or np.ptp(values) == 0:
+            return None
+        return self.models.learn(name, archs, values).predict(of)
+
     def computed(self, archs: Archs) -> dict[str, Array]:
         return self.models.compute(archs)
 
