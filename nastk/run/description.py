@@ -38,7 +38,8 @@ class SearchDescription:
             precision, where the search chooses one. None: no objective is learned so by default.
         batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
             several.
-        verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
+        verify: number of front members whose predicted values are evaluated in the end, beyond the budget; measured
+            ones are measured again, and as many others at most where a limit is broken (`nastk.Result.settle`).
         seed: random seed.
         retries: how often an evaluation that failed for a transient reason is tried again.
         count_failures: whether failed evaluations count against the budget.
