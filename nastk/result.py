@@ -235,6 +235,7 @@ class Result:
         archs: Archs | None = None,
         progress: Callable[[int, int, str], None] | None = None,
         again: bool = False,
+        wholly: NDArray[np.bool_] | None = None,
     ) -> pd.DataFrame:
         """Evaluate the values of the front, or of `archs`, that are only predicted, beyond the budget, and compare.
 
@@ -243,6 +244,8 @@ class Result:
         Args:
             again: also measure again what the search has measured, where such a value differs from time to time
                 (`Oracle.noisy`).
+            wholly: of which of `archs` other values that are only predicted are evaluated too, ``(n,)``; by default of
+                all.
 
         Returns:
             One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
@@ -258,7 +261,8 @@ class Result:
             for i in range(len(archs))
             for o in self.objectives
             if o.expensive and not o.oracle.closed
-            if (o.name in believed and told[o.name][i] is None) or (again and o.oracle.noisy)
+            if (again and o.oracle.noisy)
+            or (o.name in believed and told[o.name][i] is None and (wholly is None or wholly[i]))
         ]
         done = 0
         for o in self.objectives:
@@ -443,10 +447,11 @@ class Result:
         delivery = Delivery(self.searcher, self.proposed, n, self._measured_again, self._measured_last(), repair)
         self.delivery = delivery
         while len(rows := delivery.next()):
-            self.verify(delivery.archs[rows], progress, again=True)
+            self.verify(delivery.archs[rows], progress, True, delivery.eligible[rows])
             delivery.take(rows)
         archs, promise = delivery.deliver()
-        self.verify(delivery.archs[delivery.tried], again=True)  # the table of all that was measured
+        done = delivery.tried
+        self.verify(delivery.archs[done], None, True, delivery.eligible[done])  # the table of all that was measured
         return self._sort_by_last(archs), promise
 
     def _measured_last(self) -> Archs:

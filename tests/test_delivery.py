@@ -336,3 +336,20 @@ def test_spread_and_bias_of_several_networks() -> None:
     assert found.too_good == pytest.approx((1.5 + 1.0) / 2)
     assert found.spread == pytest.approx(np.sqrt(0.5 / 2))
     assert [row["mean"] for row in found.rows] == [78.5, 89.0, None]
+
+
+def test_what_tells_the_speed_alone_is_neither_trained_nor_delivered() -> None:
+    trained: list[tuple[int, ...]] = []
+
+    def train(archs: Archs) -> Any:
+        trained.extend(tuple(a) for a in archs.tolist())
+        return quality(archs)
+
+    accuracy = FunctionOracle(Wide(), train, "accuracy", "%", "max")
+    machine = Machine(levels=(1.0, 1.0, 1.0, 1.0, 1.2))
+    result = nastk.search(Wide(), [accuracy, machine], constraints=["latency<=9"], budget=12, measurements=6, verify=6)
+    assert len(trained) == len(set(trained)) == 12, "the budget, and nothing more"
+    assert result.promise is not None
+    assert all(tuple(a) in set(trained) for a in result.front_archs.tolist())
+    assert not result.history.counts("verify").get("accuracy")
+    assert result.promise.measured > 0

@@ -175,6 +175,9 @@ class Delivery:
         self.believed, self.spread, self.told = (of[distinct] for of in believed)
         rows = {network.tobytes(): i for i, network in enumerate(searcher.space.as_networks(archs))}
         self.proposed = np.array([rows[a.tobytes()] for a in searcher.space.as_networks(proposed)], dtype=np.int64)
+        self.eligible = np.zeros(len(archs), dtype=bool)  # others tell the machine's speed alone
+        self.eligible[self.proposed] = True
+        self.eligible[[rows[a.tobytes()] for a in searcher.space.as_networks(others)]] = True
         complete = self.proposed[np.isfinite(self.believed[self.proposed]).all(axis=1)]
         self.first = complete[first_to_measure(searcher, self.believed[complete], self.spread[complete], n)]
         self.anchors = self._choose_anchors()
@@ -296,7 +299,7 @@ class Delivery:
         return np.array(found, dtype=np.int64)
 
     def _fresh(self, values: Array, likely: Array) -> NDArray[np.bool_]:
-        return ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
+        return self.eligible & ~self.tried & np.isfinite(values).all(axis=1) & np.isfinite(likely)
 
     def _scaled(self, values: Array) -> Array:
         """Costs of what the front is about, in units of their range over what was proposed."""
@@ -337,7 +340,7 @@ class Delivery:
 
     def keeps(self) -> NDArray[np.bool_]:
         """Which architectures were measured, and keep every limit with :data:`CONFIDENCE`, ``(n,)``."""
-        fine = self.tried & np.isfinite(self.value[:, self.measured]).all(axis=1)
+        fine = self.eligible & self.tried & np.isfinite(self.value[:, self.measured]).all(axis=1)
         fine &= np.isfinite(self._values()).all(axis=1)
         for j, limit in self.limits:
             fine &= self._excess_of(j, limit) <= 0
@@ -459,7 +462,7 @@ class Delivery:
 
     def _nearest(self, values: Array) -> tuple[Rows, list[str]]:
         """What breaks the limits least of all that was measured, and for each limit that it breaks a sentence."""
-        done = np.flatnonzero(self.tried & np.isfinite(self.value[:, self.measured]).all(axis=1))
+        done = np.flatnonzero(self.eligible & self.tried & np.isfinite(self.value[:, self.measured]).all(axis=1))
         if not len(done):
             unmeasured = self.proposed[:1]
             return unmeasured, ["Nothing of the proposed front could be measured again."] if len(unmeasured) else []
