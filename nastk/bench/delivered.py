@@ -130,7 +130,7 @@ def compare(
     again: float = 600.0,
     out: Path | None = None,
     progress: Progress | None = None,
-    wait: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], None] | None = time.sleep,
 ) -> list[dict[str, Any]]:
     """Search, measure what was delivered, and again at the end.
 
@@ -139,10 +139,11 @@ def compare(
         again: seconds after the end of the last search before everything is measured again.
         out: folder of finished searches, which are not repeated, and of the last measurement.
         progress: called with (done, total, what).
-        wait: waits some seconds.
+        wait: waits some seconds; None to leave the last measurement to a later call, where its time has not come.
 
     Returns:
-        Tidy rows: for each method the shares within the limit, hypervolumes, deliveries.
+        Tidy rows: for each method the shares within the limit, hypervolumes, deliveries. None at all where the last
+        measurement is left to a later call.
 
     Raises:
         InvalidValue: the folder holds another benchmark, or the objective is not free.
@@ -165,9 +166,13 @@ def compare(
             found.append(Searched(**content))
             say(1 + len(found), total, f"seed {seed}, limit {limit:g} ms")
 
+    left = max(s.ended for s in found) + again - time.time()
+    if wait is None and left > 0 and not folder.has("last.json"):
+        return []
+
     def measure_last() -> dict[str, float]:
-        left = max(s.ended for s in found) + again - time.time()
-        while left > 0:
+        nonlocal left
+        while left > 0 and wait is not None:
             say(total - 1, total, f"waiting {left:.0f} s")
             wait(min(left, 5.0))
             left -= 5.0
@@ -186,6 +191,10 @@ class _Folder:
         said = json.loads(json.dumps(asdict(setting)))
         if self.kept("setting.json", lambda: said) != said:
             raise InvalidValue(f"{path} holds another benchmark (see its setting.json); take another folder")
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return self.path is not None and (self.path / name).exists()
 
     def kept(self, name: str, make: Callable[[], Any]) -> Any:
         """The content of a file, or what is made and written to it."""

@@ -349,12 +349,17 @@ def delivered(
     again: Annotated[
         str, typer.Option("--again", metavar="TIME", help="After the last search: when all is measured again.")
     ] = "10m",
+    later: Annotated[
+        bool, typer.Option("--later", help="Do not wait for that: with --out the same command goes on.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished searches, which are not repeated.")
     ] = None,
     json_file: Json = None,
 ) -> None:
     """How much of what searches deliver keeps their latency limit, measured again at once and minutes later."""
+    from time import sleep
+
     from nastk.bench import delivered as bench
     from nastk.cli.progress import bar, follow
     from nastk.errors import InvalidValue
@@ -366,12 +371,18 @@ def delivered(
     percentiles = integers("--limits", limits)
     if not all(0 < p < 100 for p in percentiles):
         raise InvalidValue(f"--limits {limits}: percentiles are from 1 to 99")
+    if later and out is None:
+        raise InvalidValue("--later goes on with what --out keeps; name a folder")
     setting = bench.Setting(
         space, objective, seeds, tuple(p / 100 for p in percentiles), sample, measurements, verify, measuring, runtime,
         precision, threads,
     )  # fmt: skip
     with bar(None, "searching") as progress:
-        rows = bench.compare(setting, seconds("--again", again), out, follow(progress))
+        wait = None if later else sleep
+        rows = bench.compare(setting, seconds("--again", again), out, follow(progress), wait)
+    if not rows:
+        typer.echo(f"The searches are in {out}; the same command, {again} after the last, measures what they delivered")
+        return
     if json_file is not None:
         write_json(json_file, rows)
     shown = [{k: row.get(k) for k in ("method", "metric", "mean", "ci95", "least", "n", "reference")} for row in rows]

@@ -100,6 +100,17 @@ def test_one_tiny_network_has_no_hypervolume(setting: Any) -> None:
     assert np.isnan(bench._volume_share(objective, found, [], {"e_e_e": 13.0}))
 
 
+def test_the_last_measurement_can_be_left_to_a_later_call(setting: Any, tmp_path: Path) -> None:
+    assert bench.compare(setting, 600.0, tmp_path / "out", wait=None) == []
+    before = len(setting.calls)
+    rows = bench.compare(setting, 0.0, tmp_path / "out", wait=None)
+    assert rows
+    assert len(setting.calls) == before + 1
+    assert len(setting.searches) == 2
+    again = bench.compare(setting, 600.0, tmp_path / "out", wait=None)
+    assert [repr(row) for row in again] == [repr(row) for row in rows], "it is measured once"
+
+
 def test_a_benchmark_is_resumed_and_is_the_same(setting: Any, tmp_path: Path) -> None:
     first = bench.compare(setting, 0.0, tmp_path / "out")
     done = len(setting.searches), len(setting.calls)
