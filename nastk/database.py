@@ -147,6 +147,7 @@ RECORDS = sa.Table(
     sa.Column("evaluation", sa.String(64), nullable=False, server_default=""),  # Identity.digest
     sa.Column("resolved", sa.String(40), nullable=False, server_default=""),  # Identity.resolved
     sa.Column("version", sa.String(80), nullable=False, server_default=""),  # Identity.version
+    sa.Column("details", sa.Text, nullable=False, server_default=""),  # JSON, empty for none
     sa.UniqueConstraint(*KEY),
     sa.Index("nastk_records_in_order", "study", "id"),
 )

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from nastk.search.base import Objective
     from nastk.spaces.base import Archs
 
-Purpose = Literal["search", "verify"]
-"""Why a value was evaluated: within the budget of a search, or to verify its front."""
+Purpose = str
+"""Why a value was evaluated: "search", within the budget; "verify", beyond it, to verify the front; "verify 1", "verify
+2" ... (:func:`of_seed`), beyond it, a training of the front with another seed."""
 
 Key = tuple[tuple[int, ...], str, float | None, str]
 """What identifies an evaluation within a study: architecture, objective, fidelity and purpose."""
@@ -58,6 +59,8 @@ class Record:
         charged: whether it counts against the budget of its study.
         study: the study of the same storage that evaluated it, where that was another one; it is not charged then,
             unless the search was asked to reuse what others paid for.
+        details: what else the oracle tells of the value, such as a latency's 90th percentile and how steady the machine
+            was (`nastk.oracles.Latency`); JSON-able.
     """
 
     arch: tuple[int, ...]
@@ -75,6 +78,7 @@ class Record:
     attempts: int = 1
     charged: bool = True
     study: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -123,6 +127,11 @@ class Identity:
     def has(self, resolved: float | None) -> bool:
         """Whether the objective has values of this fidelity."""
         return resolved == self.target or resolved in self.fidelities
+
+
+def of_seed(number: int) -> Purpose:
+    """The purpose of the training with the `number`-th other seed, from 1."""
+    return f"verify {number}"
 
 
 def key_of(arch: Iterable[int], objective: str, fidelity: float | None, purpose: Purpose) -> Key:
@@ -249,7 +258,7 @@ def _try(
                 _record(
                     o, arch, at, purpose, of.value[i], of.std[i], of.cost[i],
                     reasons.get(oracle.space.format(arch), NO_VALUE), 1 if of.attempts is None else int(of.attempts[i]),
-                    charged,
+                    charged, {} if of.details is None else of.details[i],
                 )
                 for o, of, at, charged in _told(objective, others, answer, fidelity)
                 if charged or np.isfinite(of.value[i])
@@ -298,6 +307,7 @@ def _record(
     reason: str,
     attempts: int = 1,
     charged: bool = True,
+    details: Mapping[str, Any] | None = None,
 ) -> Record:
     ok = bool(np.isfinite(value))
     if np.isinf(value):
@@ -319,6 +329,7 @@ def _record(
         kind=objective.oracle.kind,
         attempts=attempts,
         charged=charged,
+        details=dict(details or {}) if ok else {},
     )
 
 

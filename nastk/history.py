@@ -122,7 +122,10 @@ class History:
         import pandas as pd
 
         rows = [{**asdict(r), "arch": space.format(r.arch)} for r in self._records.values()]  # type: ignore[arg-type]
-        return pd.DataFrame(rows, columns=list(Record.__dataclass_fields__))
+        columns = [name for name in Record.__dataclass_fields__ if name != "details"]
+        if any(r.details for r in self._records.values()):
+            columns.append("details")
+        return pd.DataFrame(rows, columns=columns)
 
     def close(self) -> None:
         """Write what waits, and let go of the database; a history in memory stays as it is."""

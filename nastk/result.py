@@ -7,7 +7,8 @@ import json
 import os
 import platform
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import DataError, Unsupported
-from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call
+from nastk.evaluation import NO_VALUE, Purpose, Record, key_of, of_one_call, of_seed
 from nastk.files import write_text
 from nastk.history import History
 from nastk.metrics import hypervolume, nondominated
 from nastk.parallel import Uninterrupted
 from nastk.search.base import Objective, Searcher
+from nastk.search.delivery import Delivery, Measured, Promise
+from nastk.search.retrained import Retrained
 from nastk.spaces.base import Archs
 from nastk.workers.base import Call, InProcess, Workers
 
@@ -62,6 +65,12 @@ SOURCES = {"estimate": "predicted", "table": "table", "measured": "measured", "c
 """Kinds of values as the columns ``<name>_source`` call them: those of records, but "predicted" for an estimate."""
 
 
+Z95 = 1.96
+"""Standard normal quantile at 97.5 %: half the width of a 95 % interval in standard deviations."""
+
+OF_ONE_NETWORK = ("p50", "p90", "repeats")
+"""Details of a measurement that are of one network, and not of the machine."""
+
 PURPOSES: tuple[Purpose, Purpose] = ("verify", "search")
 """Where a value is looked for, in this order: a later measurement says more."""
 
@@ -79,6 +88,10 @@ class Result:
     Attributes:
         verification: predicted against measured, after :meth:`verify`; None before.
         proposed: the front as the searcher proposed it, ``(n, d)``, after :meth:`settle`; None before.
+        promise: how far what is delivered keeps the limits, after :meth:`settle` measured it again; None before, and
+            where nothing is measured.
+        seeds: with how many other seeds the front was trained, by :meth:`train_again`.
+        delivery: what chose the networks that :meth:`settle` measured again, with their values; None likewise.
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
         command: the command line that searched; None where none did.
@@ -97,6 +110,9 @@ class Result:
         self.space, self.objectives, self.constraints = searcher.space, searcher.objectives, searcher.constraints
         self.verification: pd.DataFrame | None = None
         self.proposed: Archs | None = None
+        self.promise: Promise | None = None
+        self.delivery: Delivery | None = None
+        self.seeds = 0
         self.description: dict[str, Any] | None = None
         self.command: str | None = None
         self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
@@ -121,7 +137,10 @@ class Result:
 
     @property
     def feasible(self) -> bool:
-        """Whether the front is feasible, by known and predicted values."""
+        """Whether the front is feasible, by known and predicted values; where it was measured again, with the
+        confidence that :meth:`settle` asks for."""
+        if self.promise is not None and not self.promise.kept:
+            return False
         table = self.front
         return bool(len(table)) and bool((table["violation"] <= 0).all()) if "violation" in table else bool(len(table))
 
@@ -243,11 +262,21 @@ class Result:
     # ---- verification
 
     def verify(
-        self, archs: Archs | None = None, progress: Callable[[int, int, str], None] | None = None
+        self,
+        archs: Archs | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
+        again: bool = False,
+        wholly: NDArray[np.bool_] | None = None,
     ) -> pd.DataFrame:
         """Evaluate the values of the front, or of `archs`, that are only predicted, beyond the budget, and compare.
 
         Values that an earlier call, or the resumed run, verified are compared without another evaluation.
+
+        Args:
+            again: also measure again what the search has measured, where such a value differs from time to time
+                (`Oracle.noisy`).
+            wholly: of which of `archs` other values that are only predicted are evaluated too, ``(n,)``; by default of
+                all.
 
         Returns:
             One row an architecture and objective: ``arch``, ``objective``, ``predicted``, ``predicted_std``,
@@ -262,7 +291,9 @@ class Result:
             (i, o)
             for i in range(len(archs))
             for o in self.objectives
-            if o.name in believed and told[o.name][i] is None and not o.oracle.closed
+            if o.expensive and not o.oracle.closed
+            if (again and o.oracle.noisy)
+            or (o.name in believed and told[o.name][i] is None and (wholly is None or wholly[i]))
         ]
         done = 0
         for o in self.objectives:
@@ -287,6 +318,8 @@ class Result:
         for i, objective in jobs:
             record = checked[objective.name][i]
             assert record is not None
+            if objective.name not in believed or told[objective.name][i] is not None:
+                continue  # nothing was predicted of it
             mean, std = (float(v[i]) for v in (believed[objective.name].mean, believed[objective.name].std))
             rows.append(
                 {
@@ -319,6 +352,7 @@ class Result:
         objective: Objective,
         groups: Sequence[tuple[Sequence[Objective], Archs]],
         report: Callable[[int], None],
+        purpose: Purpose = "verify",
     ) -> None:
         """Evaluate groups of architectures beyond the budget, and record them, with what the same calls tell of others.
 
@@ -327,6 +361,7 @@ class Result:
         Args:
             groups: the others and the architectures of each.
             report: called with their number when a group is recorded.
+            purpose: of the records.
         """
         workers = self.workers if self.workers is not None and self.workers.isolated else InProcess()
         workers = workers if objective.oracle.exclusive is None else workers.local()
@@ -337,9 +372,9 @@ class Result:
                     while waiting and len(running) < workers.count:
                         others, archs = waiting.popleft()
                         if objective.oracle.kind == "measured":
-                            keys = [key_of(arch, objective.name, objective.fidelity, "verify") for arch in archs]
+                            keys = [key_of(arch, objective.name, objective.fidelity, purpose) for arch in archs]
                             self.history.begin(keys)
-                        call = Call(objective, others, archs, objective.fidelity, "verify", self.retries)
+                        call = Call(objective, others, archs, objective.fidelity, purpose, self.retries)
                         with shield.lifted():
                             running[workers.submit(call)] = len(archs)
                     with shield.lifted():
@@ -358,24 +393,117 @@ class Result:
         known = self.history.find(record.arch, record.objective, record.fidelity, record.purpose)
         return record.status == "ok" and known is None
 
-    def settle(self, n: int, progress: Callable[[int, int, str], None] | None = None) -> Archs:
-        """Verify the proposed front, and leave out architectures that prove dominated or infeasible.
+    def train_again(
+        self,
+        objectives: Mapping[int, Sequence[Objective]],
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        """Train the front again with other seeds, beyond the budget; see :attr:`retrained`.
+
+        Trainings that an earlier run made are not repeated.
 
         Args:
-            n: verify at most this many of the front, evenly along its last objective.
+            objectives: those that are trained, with an oracle of each seed, by the seed's number from 1.
             progress: called with (done, total, objective).
+        """
+        jobs = []
+        for number, trained in objectives.items():
+            for o in trained:
+                known = self.find(self.front_archs, o, of_seed(number))
+                jobs += [(number, o, self.front_archs[[i]]) for i, record in enumerate(known) if record is None]
+        for done, (number, o, arch) in enumerate(jobs, 1):
+            self._evaluate(o, [((), arch)], lambda count: None, of_seed(number))
+            if progress is not None:
+                progress(done, len(jobs), o.name)
+        self.seeds = max(objectives, default=0)
+
+    @property
+    def retrained(self) -> dict[str, Retrained]:
+        """What trainings of the front with other seeds say of the search's values, by objective; empty before
+        :meth:`train_again`."""
+        found = {}
+        for o in self.objectives if self.seeds else ():
+            told = self.find(self.front_archs, o)
+            again = [self.find(self.front_archs, o, of_seed(number)) for number in range(1, self.seeds + 1)]
+            rows = [
+                (self.space.format(arch), record.value, [r.value for r in others if r is not None and r.status == "ok"])
+                for arch, record, *others in zip(self.front_archs, told, *again, strict=True)
+                if record is not None and record.status == "ok"
+            ]
+            if any(values for _, _, values in rows):
+                found[o.name] = Retrained.of_rows(rows, o.sign, self.history.counts().get(o.name, 0))
+        return found
+
+    def settle(
+        self,
+        n: int,
+        progress: Callable[[int, int, str], None] | None = None,
+        again: bool = True,
+        repair: bool = True,
+    ) -> Archs:
+        """Verify the proposed front, and leave out architectures that prove dominated or infeasible.
+
+        Where an objective is measured and differs from time to time (`Oracle.noisy`: a latency, an energy), at most `n`
+        of the front are measured again, together: those near a limit first, its ends and its knee, then evenly. A
+        network keeps a limit where its true value is within it with 95 % confidence; for those that break one others
+        are measured, at most `n` more, by the predictions as they look after what was measured
+        (`nastk.search.delivery`). Where nothing keeps the limits, :attr:`promise` says what comes nearest.
+
+        Args:
+            n: verify at most this many of the front; without measured objectives evenly along its last objective.
+            progress: called with (done, total, objective).
+            again: measure again what the search has measured. Without, only predicted values are evaluated, and each
+                counts as it is.
+            repair: measure others for those that break a limit.
 
         Returns:
             The front, ``(m, d)``, now :attr:`front_archs`; never empty where the searcher proposed one, which is now
             :attr:`proposed`.
         """
         self.proposed = self._sort_by_last(self.front_archs)
+        measured = [o for o in self.objectives if o.expensive and o.oracle.noisy and not o.oracle.closed]
+        if again and n and measured and len(self.proposed):
+            self.front_archs, self.promise = self._deliver(n, progress, repair)
+            return self.front_archs
         some = self.proposed
         if len(some) > n:
             some = some[np.unique(np.linspace(0, len(some) - 1, n).round().astype(int))] if n else some[:0]
         self.verify(some, progress)
         self.front_archs = self._drop_dominated(self.proposed)
         return self.front_archs
+
+    def _deliver(self, n: int, progress: Callable[[int, int, str], None] | None, repair: bool) -> tuple[Archs, Promise]:
+        """Measure the proposed front again, repair it, and choose what is delivered."""
+        assert self.proposed is not None
+        delivery = Delivery(self.searcher, self.proposed, n, self._measured_again, self._measured_last(), repair)
+        self.delivery = delivery
+        while len(rows := delivery.next()):
+            self.verify(delivery.archs[rows], progress, True, delivery.eligible[rows])
+            delivery.take(rows)
+        archs, promise = delivery.deliver()
+        done = delivery.tried
+        self.verify(delivery.archs[done], None, True, delivery.eligible[done])  # the table of all that was measured
+        return self._sort_by_last(archs), promise
+
+    def _measured_last(self) -> Archs:
+        """Architectures that were measured since the search evaluated anything: by an interrupted verification."""
+        ended = max((r.time for r in self.history.records("search")), default=0.0)
+        since = [r for r in self.history.records("verify") if r.time >= ended]
+        noisy = {o.name for o in self.objectives if o.oracle.noisy}
+        return np.array(list(dict.fromkeys(r.arch for r in since if r.objective in noisy)), dtype=np.int64).reshape(
+            -1, self.space.d
+        )
+
+    def _measured_again(self, archs: Archs) -> Measured:
+        """What the verification measured of architectures ``(n, d)``."""
+        shape = len(archs), len(self.objectives)
+        value, std, tried = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(len(archs), dtype=bool)
+        for j, o in enumerate(self.objectives):
+            for i, record in enumerate(self.find(archs, o, "verify") if o.expensive else []):
+                if record is not None:
+                    value[i, j], std[i, j] = record.value, record.std
+                    tried[i] |= o.oracle.noisy
+        return Measured(value, std, tried)
 
     def _sort_by_last(self, archs: Archs) -> Archs:
         """Architectures in the order of the last objective, by known or predicted values."""
@@ -445,11 +573,45 @@ class Result:
             "feasible": self.feasible,
             "front": front_rows(self),
             "verification": None if self.verification is None else rows_of(self.verification),
+            "measurement": self.measurement,
+            "retrained": {name: asdict(found) for name, found in self.retrained.items()},
             "evaluations": self.history.counts(),
             "failures": self.failures,
             "notes": self.notes,
             "history": rows_of(self.history.frame(self.space)),
         }
+
+    @property
+    def measurement(self) -> dict[str, Any] | None:
+        """What the measurements at the end say beside the values, JSON-able; None where nothing was measured again.
+
+        ``kept``, ``measured``, ``repairs``, ``broken``, ``left_out``, ``missed`` and ``moved`` as of
+        `nastk.search.delivery.Promise`. ``objectives``: by name, under what the front was measured
+        (`nastk.oracles._rounds.Conditions.facts`; where it took several sets of networks, the last, and ``trusted``
+        only where all are). ``front``: by architecture and objective, ``value``, ``std``, ``low`` and ``high`` (95 %
+        interval), ``p50``, ``p90``, ``repeats`` where they are known, ``search`` (the search's own measurement), and
+        ``source``: "measured" again, from the "search", or "predicted".
+        """
+        if self.promise is None:
+            return None
+        said = asdict(self.promise)
+        noisy = [o for o in self.objectives if o.expensive and o.oracle.noisy]
+        archs = self._sort_by_last(self.front_archs)
+        rows: list[dict[str, Any]] = [{"arch": self.space.format(arch)} for arch in archs]
+        for o in noisy:
+            pairs = zip(rows, self.find(archs, o, "verify"), self.find(archs, o), strict=True)
+            for row, last, earlier in pairs:
+                row[o.name] = _of_measurement(last, earlier)
+        said["objectives"] = {o.name: conditions for o in noisy if (conditions := self._conditions(o))}
+        return {**said, "front": rows}
+
+    def _conditions(self, objective: Objective) -> dict[str, Any]:
+        """Under what an objective was measured at the end; empty where its oracle does not tell."""
+        records = [r for r in self.history.records("verify") if r.objective == objective.name and r.details]
+        if not records:
+            return {}
+        facts = {k: v for k, v in records[-1].details.items() if k not in OF_ONE_NETWORK}
+        return {**facts, "trusted": all(r.details.get("trusted", False) for r in records)}
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_dict` and the chart, which ``nastk report`` draws again, whole or not at all."""
@@ -486,6 +648,22 @@ class Result:
     def __repr__(self) -> str:
         goals = ", ".join(o.name for o in self.objectives)
         return f"<result: {len(self.front_archs)} architectures of {self.space.name} for {goals}>"
+
+
+def _of_measurement(last: Record | None, earlier: Record | None) -> dict[str, Any]:
+    """One network's measurement at the end, or where there is none that of the search, as of
+    :attr:`Result.measurement`."""
+    record, source = (last, "measured") if last is not None and last.status == "ok" else (earlier, "search")
+    if record is None or record.status != "ok":
+        return {"source": "predicted"}
+    found: dict[str, Any] = {"value": record.value, "source": source}
+    if record.std > 0:
+        half = Z95 * record.std
+        found |= {"std": record.std, "low": record.value - half, "high": record.value + half}
+    found |= {name: record.details[name] for name in OF_ONE_NETWORK if name in record.details}
+    if source == "measured" and earlier is not None and earlier.status == "ok":
+        found["search"] = earlier.value
+    return found
 
 
 def _versions() -> dict[str, str]:

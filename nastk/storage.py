@@ -208,7 +208,7 @@ class DurableHistory(History):
                 sa.select(RECORDS, STUDIES.c.name.label("evaluated_by"))
                 .join(STUDIES, STUDIES.c.id == RECORDS.c.study)
                 .where(RECORDS.c.evaluation == identity.digest, RECORDS.c.study != self._id)
-                .where(RECORDS.c.origin == "", RECORDS.c.status == "ok")
+                .where(RECORDS.c.origin == "", RECORDS.c.status == "ok", RECORDS.c.purpose.in_(("search", "verify")))
                 .order_by(RECORDS.c.id)
             )
             for row in connection.execute(others).all():
@@ -322,7 +322,7 @@ class DurableHistory(History):
                 continue
             arch, objective, fidelity, purpose = key
             self.add([Record(
-                arch, objective, float("nan"), fidelity=fidelity, status="failed", purpose=purpose,  # type: ignore[arg-type]
+                arch, objective, float("nan"), fidelity=fidelity, status="failed", purpose=purpose,
                 attempts=deaths, charged=False,
                 reason=f"the process ended {deaths} times during this evaluation (out of memory? killed?)",
             )])  # fmt: skip
@@ -518,6 +518,7 @@ class DurableHistory(History):
             "evaluation": identity.digest,
             "resolved": _fidelity_text(identity.resolved(record.fidelity)),
             "version": identity.version,
+            "details": json.dumps(dict(record.details)) if record.details else "",
         }
 
     def _columns(self, key: Key) -> dict[str, Any]:
@@ -742,6 +743,8 @@ def _read_spilled(path: Path) -> list[dict[str, Any]]:
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             row = json.loads(line)
+            if isinstance(row, dict):
+                row.setdefault("details", "")  # of an earlier version
             if not isinstance(row, dict) or set(row) != names:
                 raise ValueError(f"line {number} is no record")
             rows.append(row)
@@ -752,7 +755,7 @@ def _read_spilled(path: Path) -> list[dict[str, Any]]:
 
 FIELDS = (
     "arch", "objective", "value", "std", "cost", "fidelity", "source", "status", "reason", "purpose", "time", "kind",
-    "attempts", "charged", "origin",
+    "attempts", "charged", "origin", "details",
 )  # fmt: skip
 """Columns of a record, in the order of :class:`Record`'s fields."""
 
@@ -765,15 +768,17 @@ def records_of(connection: sa.Connection, study: int) -> list[Record]:
 
 def _record(row: Any) -> Record:
     """A record from the columns :data:`FIELDS`; equal texts are one object, of which a long history has many."""
-    arch, objective, value, std, cost, fidelity, source, status, reason, purpose, when, kind, attempts, charged, by = (
-        row
-    )
+    (
+        arch, objective, value, std, cost, fidelity, source, status, reason, purpose, when, kind, attempts, charged, by,
+        details,
+    ) = row  # fmt: skip
     # The kind as recorded; in databases older than the column, by the source.
     kind = kind or ("table" if source.startswith("table") else "measured")
     one: Callable[[Any], Any] = sys.intern
     return Record(
         arch_of(arch), one(objective), _number(value), _number(std), _number(cost), number_or_none(fidelity),
         one(source), one(status), one(reason), one(purpose), when, one(kind), attempts, bool(charged), one(by),
+        json.loads(details) if details else {},
     )  # fmt: skip
 
 

@@ -103,7 +103,8 @@ class StoredStudy:
         if "_found" not in self.__dict__:
             targets = {goal.name: goal.target for goal in self.goals}
             found: dict[tuple[int, ...], dict[str, float]] = {}
-            for r in sorted(self.records, key=lambda r: r.purpose == "verify"):
+            known = [r for r in self.records if r.purpose in ("search", "verify")]  # and not of another seed
+            for r in sorted(known, key=lambda r: r.purpose == "verify"):
                 if r.objective in targets and r.status == "ok" and r.fidelity in (None, targets[r.objective]):
                     found.setdefault(r.arch, {})[r.objective] = r.value
             self.__dict__["_found"] = found

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from nastk.cli.options import MOST_WORKERS, Json, Seed, Workers, count, integers, seconds, words
+from nastk.cli.options import (
+    MOST_WORKERS,
+    Json,
+    Precision,
+    Runtime,
+    Seed,
+    Threads,
+    Workers,
+    count,
+    integers,
+    seconds,
+    words,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Measure sample efficiency on real tables, over many seeds.")
 
@@ -313,6 +325,68 @@ def build_options(text: str | None) -> dict[str, int]:
             raise InvalidValue(f"--build {text!r}: write options and whole numbers, such as channels=8,input_size=16")
         found[name] = int(number)
     return found
+
+
+@app.command("delivered")
+def delivered(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Space, or file.py:Class.")] = "nasbench201",
+    objective: Annotated[
+        str, typer.Option("--objective", metavar="O", help="Beside latency, free: accuracy (estimates), max:params ...")
+    ] = "accuracy",
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
+    limits: Annotated[
+        str, typer.Option("--limits", metavar="P,Q,...", help="Limits: percentiles of random networks' latencies.")
+    ] = "20,40,60",
+    sample: Annotated[int, count("--sample", "Random networks that tell them.", least=5)] = 24,
+    measurements: Annotated[int, count("--measurements", "Latencies of each search.", least=2, metavar="K")] = 10,
+    verify: Annotated[int, count("--verify", "Front members that each measures again.")] = 12,
+    measuring: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.05, help="Processor time of each network's measurement.")
+    ] = 0.6,
+    runtime: Runtime = "torch",
+    precision: Precision = "fp32",
+    threads: Threads = 1,
+    again: Annotated[
+        str, typer.Option("--again", metavar="TIME", help="After the last search: when all is measured again.")
+    ] = "10m",
+    later: Annotated[
+        bool, typer.Option("--later", help="Do not wait for that: with --out the same command goes on.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished searches, which are not repeated.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """How much of what searches deliver keeps their latency limit, measured again at once and minutes later."""
+    from time import sleep
+
+    from nastk.bench import delivered as bench
+    from nastk.cli.progress import bar, follow
+    from nastk.errors import InvalidValue
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    check_outputs([json_file], [out])
+    percentiles = integers("--limits", limits)
+    if not all(0 < p < 100 for p in percentiles):
+        raise InvalidValue(f"--limits {limits}: percentiles are from 1 to 99")
+    if later and out is None:
+        raise InvalidValue("--later goes on with what --out keeps; name a folder")
+    setting = bench.Setting(
+        space, objective, seeds, tuple(p / 100 for p in percentiles), sample, measurements, verify, measuring, runtime,
+        precision, threads,
+    )  # fmt: skip
+    with bar(None, "searching") as progress:
+        wait = None if later else sleep
+        rows = bench.compare(setting, seconds("--again", again), out, follow(progress), wait)
+    if not rows:
+        typer.echo(f"The searches are in {out}; the same command, {again} after the last, measures what they delivered")
+        return
+    if json_file is not None:
+        write_json(json_file, rows)
+    shown = [{k: row.get(k) for k in ("method", "metric", "mean", "ci95", "least", "n", "reference")} for row in rows]
+    show(shown, title=f"{space}: {rows[0]['searches']} searches for {objective} x latency with a latency limit")
 
 
 @app.command("zcp")

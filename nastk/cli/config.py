@@ -19,6 +19,7 @@ LEAST = {
     "budget": 1,
     "measurements": 2,
     "verify": 0,
+    "verify_seeds": 0,
     "threads": 1,
     "batch": 1,
     "retries": 0,
@@ -72,6 +73,7 @@ class RunOptions:
     budget: int | None = None
     measurements: int | None = None
     verify: int | None = None
+    verify_seeds: int | None = None
     storage: str | None = None
     study: str | None = None
     out: str = "nastk-out"

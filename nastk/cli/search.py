@@ -72,7 +72,12 @@ def search(
     measurements: Annotated[
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
     ] = None,
-    verify: Annotated[Number, option("--verify", "N", "Number of front members to measure in the end.  [12]")] = None,
+    verify: Annotated[
+        Number, option("--verify", "N", "Front members to measure in the end, and others for a broken limit.  [12]")
+    ] = None,
+    verify_seeds: Annotated[
+        Number, option("--verify-seeds", "K", "Train the front again with K other seeds: how lucky was it?  [0]")
+    ] = None,
     storage: Annotated[
         Text, option("--storage", "URL", "Keep the history there and resume from it.  [history.db in --out]")
     ] = None,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class Measurement:
         wall_low, wall_high: 95 % interval of `wall` within this measurement (order statistics of the visits' medians).
         processor: median processor time of the runs, ms; NaN where it is not known (several threads, other devices).
         agreement: of the outputs with PyTorch's in eager mode and float32; None for PyTorch itself.
+        conditions: under which it was measured; None where it failed.
     """
 
     median: float
@@ -69,6 +71,14 @@ class Measurement:
     wall_high: float = float("nan")
     processor: float = float("nan")
     agreement: Agreement | None = None
+    conditions: Conditions | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a record keeps beside the value: what was seen by the wall clock, and :attr:`Conditions.facts`."""
+        if self.conditions is None:
+            return {}
+        return {"p50": self.wall, "p90": self.p90, "repeats": self.repeats, **self.conditions.facts}
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,21 @@ class Conditions:
     def steady(self) -> bool:
         """Whether nothing is known to have disturbed the measurement."""
         return self.clock == "wall" and self.unsteady < UNSTEADY and not self.occupied >= BUSY
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-able: how steady the machine was, and :meth:`describe`; what the system does not tell is left out.
+
+        ``trusted`` (:attr:`steady`), ``clock``, ``drift`` and ``unsteady`` (shares), ``occupied``, ``others``
+        (processors that other processes kept busy), ``stolen`` (share), ``together`` (networks), ``said``.
+        """
+        numbers = {
+            "drift": self.drift, "unsteady": self.unsteady, "occupied": self.occupied, "others": self.load.others,
+            "stolen": self.load.stolen,
+        }  # fmt: skip
+        known = {name: float(f"{value:.6g}") for name, value in numbers.items() if value == value}
+        plain = {"trusted": self.steady, "clock": self.clock, "together": self.networks, "said": self.describe()}
+        return {**plain, **known}
 
     def describe(self) -> str:
         """One line: how far the measurement is to be trusted, and why."""
@@ -344,5 +369,5 @@ class Group:
                 len(wall), candidate.peak_memory, candidate.seconds,
                 float(np.median(wall)), float(np.percentile(wall, 90)),
                 *median_interval(np.array([np.median(v.wall) for v in mine])),
-                float(np.median(processor)), candidate.agreement,
+                float(np.median(processor)), candidate.agreement, self.conditions,
             )  # fmt: skip

@@ -40,6 +40,8 @@ class Evaluation:
         others: what the same evaluation told of other metrics, by the names of their oracles; see :attr:`Oracle.call`.
         lower: what the same evaluation told of lower fidelities that it passed, by fidelity: a training of 50 epochs
             knows its accuracy after 5. NaN where it told nothing.
+        details: what else is known of each value, JSON-able numbers and texts by name, one mapping an architecture
+            (`nastk.Record.details`); None for nothing.
     """
 
     value: Values
@@ -48,6 +50,7 @@ class Evaluation:
     attempts: NDArray[np.int64] | None = None
     others: Mapping[str, Evaluation] = field(default_factory=dict)
     lower: Mapping[float, Evaluation] = field(default_factory=dict)
+    details: Sequence[Mapping[str, Any]] | None = None
 
 
 class Oracle(ABC):
@@ -75,6 +78,8 @@ class Oracle(ABC):
         exclusive: what an evaluation has to itself, where a study evaluates several at a time: :data:`THIS_MACHINE` for
             one that is spoiled by whatever else runs here, such as a latency that is measured here; the name of a
             device that does one thing at a time, beside which other work goes on. None for nothing, as of trainings.
+        noisy: whether the same network has another value at another time, as a latency has: what a search delivers is
+            measured again at its end (:meth:`nastk.Result.settle`).
         closed: whether it knows the values of some architectures and can get no others, such as measurements that were
             brought as a file: a study takes :attr:`known` and evaluates nothing.
         known: those architectures, ``(m, d)``.
@@ -99,6 +104,7 @@ class Oracle(ABC):
     few_shot: bool = False
     handles_retries: bool = False
     exclusive: str | None = None
+    noisy: bool = False
     closed: bool = False
     needs_folder: bool = False
     folder: str = ""
@@ -113,6 +119,11 @@ class Oracle(ABC):
     def known(self) -> Archs:
         """Architectures whose values a closed oracle has, ``(m, d)``."""
         return np.empty((0, self.space.d), dtype=np.int64)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its values are of a random seed that it is given."""
+        return hasattr(self, "seed")
 
     @property
     def kind(self) -> Kind:
@@ -310,6 +321,10 @@ class FunctionOracle(Oracle):
     def identity(self) -> dict[str, Any]:
         # What it is called is up to the search; what it evaluates is up to the function.
         return {"oracle": "function", **identify(self.function)}
+
+    @property
+    def seeded(self) -> bool:
+        return hasattr(self.function, "seed")
 
     def source_code(self) -> Any:
         return self.function

@@ -136,7 +136,7 @@ class Command(Oracle):
         if batch != 1 and not device.uses & {*NETWORK_FILES, "batch"}:
             raise InvalidValue(f"the command of {device.name} uses neither {{batch}} nor a file of the network")
         self.space, self.spec, self.device, self.name = space, device, device.name, metric
-        self.exclusive = device.name
+        self.exclusive, self.noisy = device.name, metric != "memory"
         self.metric, self.unit, self.few_shot = metric, units.USUAL[metric], metric in FEW_SHOT
         self.threads, self.batch, self.progress, self.build_options = threads, batch, progress, build_options
         self._program, self._of_device = device.program(), device.identity()

@@ -52,6 +52,7 @@ class Energy(RuntimeOracle):
     name = "energy"
     unit = "mJ"
     few_shot = True
+    noisy = True
 
     def __init__(
         self,

@@ -92,6 +92,7 @@ class Latency(RuntimeOracle):
     name = "latency"
     unit = "ms"
     few_shot = True
+    noisy = True
     chooses_precision = True
 
     def __init__(
@@ -150,6 +151,7 @@ class Latency(RuntimeOracle):
             # of the value: half the interval is for the difference of two runs
             np.array([(m.high - m.low) / 3.92 / np.sqrt(2) for m in found], dtype=np.float64),
             np.array([m.seconds for m in found], dtype=np.float64),
+            details=[m.details for m in found],
         )
 
     def measure(self, arch: Any) -> Measurement:

@@ -32,7 +32,7 @@ class OfNetwork(Oracle):
         self.fidelities, self.fidelity = oracle.fidelities, oracle.fidelity
         self.dataset, self.device = oracle.dataset, oracle.device
         self.needs_folder, self.handles_retries = oracle.needs_folder, oracle.handles_retries
-        self.exclusive = oracle.exclusive
+        self.exclusive, self.noisy = oracle.exclusive, oracle.noisy
         exact = oracle.kind == "computed"
         self.source = oracle.source if exact else f"{oracle.source}, of float32 whatever the precision"
 
@@ -43,6 +43,10 @@ class OfNetwork(Oracle):
     @study_folder.setter
     def study_folder(self, folder: str) -> None:
         self.oracle.study_folder = folder
+
+    @property
+    def seeded(self) -> bool:
+        return self.oracle.seeded
 
     @property
     def call(self) -> Any:

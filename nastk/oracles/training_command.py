@@ -140,6 +140,10 @@ class TrainingCommand(Oracle):
         at = f", at {', '.join(f'{f:g}' for f in fidelities)}" if fidelities else ""
         self.source = f"trained by {_shown(words)}{at}"
 
+    @property
+    def seeded(self) -> bool:
+        return "seed" in self.line.uses
+
     def describe(self) -> dict[str, Any]:
         limit = {} if math.isinf(self.timeout) else {"timeout": self.timeout}
         return {

@@ -22,7 +22,7 @@ CLOUD = 5_000
 """Draw at most this many predicted architectures in grey; more make the page slow and show nothing else."""
 
 PURPOSES: tuple[Purpose, Purpose] = ("search", "verify")
-"""Where a value is looked for, in this order."""
+"""Where a value is looked for; a later measurement says more."""
 
 Z95 = 1.96
 """Standard normal quantile at 97.5 %: half the width of a 95 % interval in standard deviations."""
@@ -136,12 +136,13 @@ def _points(result: Result, archs: Archs) -> list[Point]:
         for objective in searcher.objectives:
             name = objective.name
             prediction = _prediction_of(objective, predictions[name], i) if name in predictions else None
-            if (value := told[name][i]) is not None:
+            before = told[name][i]
+            if (value := verified[name][i]) is not None:
                 shown[name] = value
-            elif (value := verified[name][i]) is not None:
-                shown[name] = value
-                if prediction is not None:
+                if prediction is not None and before is None:
                     predicted[name] = prediction
+            elif before is not None:
+                shown[name] = before
             elif prediction is not None:
                 shown[name] = prediction
         points.append(Point(searcher.space.format(arch), shown, predicted))

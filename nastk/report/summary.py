@@ -20,6 +20,7 @@ from nastk.metrics import ModnasProtocol, nondominated
 from nastk.report.chart import KINDS, Chart
 from nastk.report.front import agreement, chart_of
 from nastk.report.front_table import heading_notes
+from nastk.report.promise import promise_notes, seed_notes
 from nastk.report.rows import without_nan, write_json
 from nastk.report.tables import number, show
 from nastk.report.text import printable
@@ -54,6 +55,8 @@ class Summary:
         notes = [
             *self._hypervolume_notes(),
             *self._front_notes(),
+            *promise_notes(self.result),
+            *seed_notes(self.result),
             self._evaluations(),
             *self._unmeasured(),
             *self._failures(),
@@ -148,12 +151,15 @@ class Summary:
     def _front_notes(self) -> list[str]:
         notes = []
         proposed, front = self.result.proposed, self.result.front_archs
-        if proposed is not None and len(proposed) > len(front):
-            notes.append(
-                f"{len(proposed) - len(front)} of the {len(proposed)} proposed architectures left the front when they "
-                "were measured."
-            )
-        if self.searcher.constraints and not self.result.feasible:
+        if proposed is not None:
+            there = {network.tobytes() for network in self.space.as_networks(front)}
+            gone = sum(network.tobytes() not in there for network in self.space.as_networks(proposed))
+            if gone:
+                notes.append(
+                    f"{gone} of the {len(proposed)} proposed architectures left the front when they were measured."
+                )
+        missed = self.result.promise is not None and bool(self.result.promise.missed)
+        if self.searcher.constraints and not self.result.feasible and not missed:
             bounds = ", ".join(map(str, self.searcher.constraints))
             notes.append(f"Nothing that keeps {bounds} was found; showing the least-violating architecture.")
         return notes

@@ -26,7 +26,12 @@ from nastk.study import budget_by_objective
 LARGEST_SEED = 2**32 - 1
 """Largest random seed that every library takes, pymoo's and Optuna's NumPy generators included."""
 
-LEAST = {"measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0, "local_sources": 0}
+TRAINED = ("function", "train", "training")
+"""Kinds of oracles that train, with a seed."""
+
+LEAST = {
+    "measurements": 2, "batch": 1, "verify": 0, "seed": 0, "retries": 0, "local_sources": 0, "verify_seeds": 0,
+}  # fmt: skip
 """Least values of numbers in a description. A predictor cannot be fitted to fewer than two measurements."""
 
 MEASURED_ELSEWHERE = ("command", "brought")
@@ -115,12 +120,45 @@ def compose(
         budget=limits, **options,
     )  # fmt: skip
     limits |= searcher.budget
+    other_seeds = _other_seeds(description, objects, space, goals)
     composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History(), sources)
+    composed.other_seeds = other_seeds
     if isinstance(storage, History):
         composed._place_networks()
     elif storage is not None:
         composed.keep_in(storage, study, reuse)
     return composed
+
+
+def _other_seeds(
+    description: SearchDescription, objects: Objects, space: SearchSpace, goals: Sequence[Objective]
+) -> dict[int, list[Objective]]:
+    """The objectives that are trained, with each of the other seeds with which the front is trained again, by number.
+
+    Raises:
+        InvalidValue: there are none, or one cannot be given another seed.
+    """
+    if not description.verify_seeds:
+        return {}
+    entries = {str(entry["name"]): entry for entry in description.objectives}
+    own = [o for o in goals if o.expensive and o.oracle.kind == "measured" and not o.oracle.noisy]
+    trained = [o for o in own if o.name in objects.oracles or entries[o.name]["oracle"]["oracle"] in TRAINED]
+    if not trained:
+        raise InvalidValue("--verify-seeds trains again, and no objective is trained; leave it out")
+    for o in trained:
+        if o.name in objects.oracles:
+            raise InvalidValue(f"verify_seeds: {o.name} is an object, which cannot be made again with another seed")
+        if not o.oracle.seeded:
+            raise InvalidValue(
+                f"--verify-seeds: the evaluation of {o.name} is given no seed; let its function take the built network "
+                "as `network`, or its command {seed}"
+            )
+
+    def with_seed(o: Objective, seed: int) -> Objective:
+        return Objective(o.name, _oracle_in(space, entries[o.name], objects, {}, seed), o.fidelity)
+
+    numbers = range(1, description.verify_seeds + 1)
+    return {number: [with_seed(o, description.seed + number) for o in trained] for number in numbers}
 
 
 def _check_entry(entry: Mapping[str, Any], objects: Objects) -> None:

@@ -38,7 +38,8 @@ class SearchDescription:
             precision, where the search chooses one. None: no objective is learned so by default.
         batch: proposals to ask for at a time; by default 1 for one objective, and up to :data:`LARGEST_BATCH` for
             several.
-        verify: number of front members whose predicted values are evaluated in the end, beyond the budget.
+        verify: number of front members whose predicted values are evaluated in the end, beyond the budget; measured
+            ones are measured again, and as many others at most where a limit is broken (`nastk.Result.settle`).
         seed: random seed.
         retries: how often an evaluation that failed for a transient reason is tried again.
         count_failures: whether failed evaluations count against the budget.
@@ -46,6 +47,8 @@ class SearchDescription:
             (:func:`nastk.local_sources`); 0 for none. None: as many as `nastk.predictors._local_sources.NETWORKS` where
             a device that is not this machine is learned and no latency weights ship for the space, else none.
         local_sources_time: time limit of these measurements, seconds.
+        verify_seeds: how often the networks of the front are trained again in the end, each time with another seed
+            (`seed` + 1, `seed` + 2 ...), beyond the budget.
     """
 
     space: str
@@ -63,6 +66,7 @@ class SearchDescription:
     count_failures: bool = False
     local_sources: int | None = None
     local_sources_time: float = SECONDS
+    verify_seeds: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON."""

@@ -61,12 +61,13 @@ def describe(
     weights: bool = True,
     data: str | None = None,
     image_size: int | None = None,
+    verify_seeds: int = 0,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
     Args:
         space, searcher, budget, measurements, verify, seed, retries, count_failures, local_sources,
-            local_sources_time: see :class:`SearchDescription`.
+            local_sources_time, verify_seeds: see :class:`SearchDescription`.
         dataset: data set of a fetched table, whose accuracies are evaluated; None for shipped estimates, or for the
             accuracies of a table where no estimates ship.
         device: "this" and other devices of this machine are measured, and those of `devices`; another name is a device
@@ -148,7 +149,7 @@ def describe(
     )
     description = SearchDescription(
         space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
-        count_failures, local_sources, local_sources_time,
+        count_failures, local_sources, local_sources_time, verify_seeds,
     )  # fmt: skip
     return replace(description, predictors=_named_predictors(predictors, description, called))
 

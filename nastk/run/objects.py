@@ -81,7 +81,9 @@ def search(
             in memory, and in a file of the current folder if the search ends with an error.
         study: name of the study in that database; by default it is found by what the search is.
         batch: proposals to ask for at a time; by default 1 for one objective, at most 5 for several.
-        verify: number of front members whose predicted values are evaluated in the end, beyond the budget; 0 for none.
+        verify: number of front members whose predicted values are evaluated in the end, beyond the budget; measured
+            ones are measured again, and as many others at most where a limit is broken
+            (:meth:`nastk.Result.settle`); 0 for none.
         executor: evaluates in parallel where given, one of Python's; results are told in the order in which they come
             in.
         workers: evaluate in this many processes here, each evaluation for itself: whatever it does to its process (a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from nastk.identity import earlier_identity, evaluation_identity, files_identity
 from nastk.predictors._local_sources import LocalSources, pretrain
 from nastk.predictors.base import Predictor
 from nastk.result import Result
-from nastk.search.base import Searcher
+from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs
 from nastk.study import Progress, Study
 from nastk.workers.base import Workers
@@ -53,11 +53,13 @@ class Run:
         sources: networks of this machine that its few-shot predictors learn first; None where they need none.
         networks: folder in which its trainings keep files of their networks; None where none does, or before a search
             whose history is in memory begins.
+        other_seeds: what is trained of the front again, with each of some other seeds, by their number.
         result: of the search, after :meth:`search`.
     """
 
     result: Result
     networks: Path | None = None
+    other_seeds: Mapping[int, Sequence[Objective]]
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class Run:
         sources: SourcesToLearn | None = None,
     ):
         self.description, self.searcher, self.budget, self.history = description, searcher, budget, history
-        self.sources = sources
+        self.sources, self.other_seeds = sources, {}
         self._study: Study | None = None
         self._workers: Workers | None = None
 
@@ -146,7 +148,7 @@ class Run:
                 self.history.add([replace(record, charged=False) for record in records])
 
     def verify(self, progress: Progress | None = None) -> Result:
-        """Evaluate values of the proposed front that are only predicted; see :meth:`nastk.Result.settle`.
+        """Measure the proposed front, see :meth:`nastk.Result.settle`, and train it with other seeds where asked for.
 
         Nothing is evaluated where the time of the search is up.
         """
@@ -154,7 +156,20 @@ class Run:
             self.result.notes.append("The front was not verified: time was up.")
         elif self.description.verify:
             self.result.settle(self.description.verify, progress)
+        if self.other_seeds and not (self._study is not None and self._study.is_time_up):
+            for number, objectives in self.other_seeds.items():
+                for o in objectives:
+                    self._place_seed(o, number)
+            self.result.train_again(self.other_seeds, progress)
         return self.result
+
+    def _place_seed(self, objective: Objective, number: int) -> None:
+        """Keep files of a training with another seed apart, so that none continues one of the search."""
+        if objective.oracle.needs_folder:
+            own = next(o for o in self.searcher.objectives if o.name == objective.name)
+            folder = own.oracle.folder or own.oracle.study_folder
+            objective.oracle.folder = ""
+            objective.oracle.study_folder = f"{folder}-seed-{self.description.seed + number}"
 
     def keep_in(self, storage: str | os.PathLike[str], study: str | None = None, reuse: bool = False) -> None:
         """Keep the history in a database, and go on with what it has of this search; before the search begins.

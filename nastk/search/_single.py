@@ -37,6 +37,10 @@ class SingleObjective(Searcher):
                     f"constraint, such as {objective.name}<=10, or take a searcher of several objectives"
                 )
 
+    @property
+    def optimised(self) -> int:
+        return 1
+
     def recommend(self) -> Archs:
         """The best feasible architecture by the first objective, or else the least-violating one, ``(1, d)``."""
         archs, _, _ = self.ranked()

@@ -333,9 +333,27 @@ class Searcher(ABC):
         archs, costs = archs[feasible], costs[feasible]
         return self.one_of_each(archs[nondominated(costs)])
 
+    @property
+    def optimised(self) -> int:
+        """How many of the objectives, the first ones, its front is about; the others are only constrained."""
+        return len(self.objectives)
+
+    def alternatives(self) -> Archs:
+        """The architectures among which :meth:`recommend` chooses, ``(m, d)``: here those told complete."""
+        return self.complete()[0]
+
+    def computed(self, archs: Archs) -> dict[str, NDArray[np.float64]]:
+        """Values ``(n,)`` of the free objectives, by name."""
+        return {o.name: o.oracle.evaluate(archs, o.fidelity).value for o in self.objectives if not o.expensive}
+
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
         return {}
+
+    def relearned(self, name: str, archs: Archs, values: NDArray[np.float64], of: Archs) -> Prediction | None:
+        """Predictions of an objective for the architectures `of`, by its model fitted to these values ``(n,)`` instead
+        of those told; None where the searcher has no model, or they are too few."""
+        return None
 
     # ---- what was told
 

@@ -211,10 +211,18 @@ class PredictorSearch(Searcher):
 
     # ---- predictions
 
+    def relearned(self, name: str, archs: Archs, values: Array, of: Archs) -> Prediction | None:
+        if len(archs) < 2 or np.ptp(values) == 0:
+            return None
+        return self.models.learn(name, archs, values).predict(of)
+
+    def computed(self, archs: Archs) -> dict[str, Array]:
+        return self.models.compute(archs)
+
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
         enough = [name for name in self.expensive if self.models.can_learn([name])]
-        return {name: self.models.fitted(name).predict(archs) for name in enough}
+        return {name: self.models.predict(name, archs) for name in enough}
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         names = [o.name for o in self.objectives]
@@ -576,11 +584,9 @@ class PredictorSearch(Searcher):
         """
         if not self.models.can_learn(self.expensive):
             return super().recommend()
-        predicted = not self.evaluated
-        pool = self._pool(np.random.default_rng([self.seed, 3])) if predicted else self._evaluated_archs()
+        predicted, pool = not self.evaluated, self.alternatives()
         if not len(pool):
             return pool
-        pool = self.one_of_each(pool)
         values = self.models.complete(pool)
         known = np.isfinite(values).all(axis=1)  # a free objective has no value where its network cannot be built
         pool, values = pool[known], values[known]
@@ -594,3 +600,10 @@ class PredictorSearch(Searcher):
         if predicted and len(keep) > self.front_size:
             keep = keep[self._volume.subset(costs[keep], self.front_size)]
         return pool[keep]
+
+    def alternatives(self) -> Archs:
+        """What was evaluated; where few-shot predictors learn all expensive objectives, the whole space or a pool."""
+        if not self.models.can_learn(self.expensive):
+            return super().alternatives()
+        pool = self._evaluated_archs() if self.evaluated else self._pool(np.random.default_rng([self.seed, 3]))
+        return self.one_of_each(pool) if len(pool) else pool

@@ -527,7 +527,7 @@ def test_two_devices_of_one_name_with_other_commands_are_not_mixed_up(tmp_path: 
     Study(Scripted([((0, 0, 0, 0), ("latency", "energy"))], [first, second]), 1, history).run()
     assert len(calls(tmp_path)) == len(calls(tmp_path / "b")) == 1
     storage = f"sqlite:///{tmp_path / 'a.db'}"
-    common = {"searcher": "random", "budget": 3, "measurements": None, "storage": storage}
+    common = {"searcher": "random", "budget": 3, "measurements": None, "storage": storage, "verify": 0}
     nastk.search(SPACE, [goals(tmp_path)[0]], **common)
     before = len(calls(tmp_path))
     again = nastk.search(SPACE, [goals(tmp_path)[0]], **common)

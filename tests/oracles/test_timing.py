@@ -148,4 +148,5 @@ def test_load_is_said_in_words_where_there_is_some():
     assert "kept 1.2 of" in said
     assert "5% of the processors' time went to other virtual machines" in said
     assert "between 1200 and 3000 MHz" in said
-    assert LoadMeter().read().others >= 0 or np.isnan(LoadMeter().read().others)
+    others = LoadMeter().read().others
+    assert others >= 0 or np.isnan(others)
