@@ -619,12 +619,6 @@ def best_network(finished: FinishedSearch, network: TrainedNetwork, metric: str,
     return made.eval()
 
 
-def _is_int8(finished: FinishedSearch, network: TrainedNetwork) -> bool:
-    """Whether the architecture chose int8, whose files are calibrated."""
-    space = finished.space
-    return isinstance(space, WithPrecision) and space.precisions[network.row[-1]] == "int8"
-
-
 def _origin(trainer: _Trainer, found: FullTraining, network: TrainedNetwork) -> str:
     """Where the weights of a network come from, and what it takes, for its model card."""
     told = [
@@ -643,7 +637,7 @@ def _origin(trainer: _Trainer, found: FullTraining, network: TrainedNetwork) -> 
 def _export(
     finished: FinishedSearch, trainer: _Trainer, found: FullTraining, formats: Sequence[str], place: Path
 ) -> None:
-    from nastk.deploy.write import export
+    from nastk.deploy.write import export, is_int8
 
     sign = 1.0 if found.direction == "max" else -1.0
     for network in found.networks:
@@ -651,6 +645,6 @@ def _export(
         written = export(
             finished, arch=network.arch, network=made, format=tuple(formats), folder=place / "export",
             origin=_origin(trainer, found, network), inputs=trainer.inputs,
-            calibration=trainer.calibration if _is_int8(finished, network) else None,
+            calibration=trainer.calibration if is_int8(finished, network.arch, formats) else None,
         )  # fmt: skip
         found.exported[network.arch] = [str(file) for file in written.files]

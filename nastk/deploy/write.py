@@ -120,7 +120,8 @@ def export(
         pick: "accuracy, latency<=8", see :meth:`nastk.finished.FinishedSearch.pick`.
         format: names of :data:`nastk.deploy._format.FORMATS`.
         runtime: runtimes whose own files are written ("openvino").
-        precision: of the files; by default the one that the architecture chose, else float32.
+        precision: of the files; by default the one that the architecture chose or, of the runtime that the search
+            measured, the one that it measured; else float32.
         weights: a file of a state dict, or one; by default those that the search's training kept.
         untrained: take random weights (seed 0) where none are known.
         network: the network itself with its weights, such as one that was trained further.
@@ -378,16 +379,29 @@ def _formats(
     precision: str | None,
     calibration: Any,
 ) -> list[Format]:
-    """The formats that are asked for; those of the search's own runtime where none is."""
+    """The formats that are asked for; those of the search's own runtime where none is.
+
+    Files of that runtime are in the precision that the search measured, where no other is asked for: it is they that
+    have the latency which was found.
+    """
     names, runtimes = _names(format), _names(runtime)
-    chosen = precision or subject.precision
     if not names and not runtimes:
-        runtimes, chosen = _of_search(subject, precision)
-    if calibration is not None and chosen != "int8":
-        raise InvalidValue(f"calibration is of int8, and the precision is {chosen}; leave it out")
-    given = calibration if chosen == "int8" else None
-    made: list[Format] = [format_class(name)(chosen, given) for name in names]
-    made += [RuntimeFile(name, chosen, given) for name in runtimes]
+        measured, _ = _of_search(subject)
+        if measured is None:
+            raise InvalidValue(
+                "say what to write: --format onnx, pt2, torchscript (deprecated), python or safetensors, or the file "
+                "of a --runtime: openvino, mnn, litert"
+            )
+        runtimes = [measured]
+
+    chosen = {name: precision or _precision(subject, name) for name in (*names, *runtimes)}
+    found = set(chosen.values())
+    if calibration is not None and "int8" not in found:
+        raise InvalidValue(f"calibration is of int8, and the precision is {' and '.join(sorted(found))}; leave it out")
+
+    given = {name: calibration if of == "int8" else None for name, of in chosen.items()}
+    made: list[Format] = [format_class(name)(chosen[name], given[name]) for name in names]
+    made += [RuntimeFile(name, chosen[name], given[name]) for name in runtimes]
     if any(one.name == "python" for one in made):  # which reads them, so that they come first
         made.insert(0, format_class("safetensors")())
     return list({one.ending(): one for one in made}.values())
@@ -398,8 +412,20 @@ def _names(given: str | Sequence[str]) -> list[str]:
     return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
 
 
-def _of_search(subject: _Subject, precision: str | None) -> tuple[list[str], str]:
-    """The runtime that the search measured, where it has files of its own."""
+def is_int8(finished: FinishedSearch, arch: Any, formats: Sequence[str]) -> bool:
+    """Whether one of these formats is written in int8 where no precision is asked for, and so calibrated."""
+    subject = _subject(finished, arch, None)
+    return any(_precision(subject, name) == "int8" for name in formats)
+
+
+def _precision(subject: _Subject, name: str) -> str:
+    """The precision of a format's or runtime's file where none is asked for."""
+    measured, own = _of_search(subject)
+    return own if name == measured else subject.precision
+
+
+def _of_search(subject: _Subject) -> tuple[str | None, str]:
+    """The runtime that the search measured, where it has files of its own, and the precision."""
     from nastk.runtimes.base import runtime_class
 
     entries = [] if subject.finished is None else subject.finished.description.objectives
@@ -408,11 +434,8 @@ def _of_search(subject: _Subject, precision: str | None) -> tuple[list[str], str
         name = oracle.get("runtime")
         if isinstance(name, str) and runtime_class(name).suffix:
             own = str(oracle.get("precision", "fp32"))
-            return [name], precision or (subject.precision if "," in own else own)
-    raise InvalidValue(
-        "say what to write: --format onnx, pt2, torchscript (deprecated), python or safetensors, or the file of a "
-        "--runtime: openvino, mnn, litert"
-    )
+            return name, subject.precision if "," in own else own
+    return None, subject.precision
 
 
 def _inputs(network: Network, given: Any, batch: int) -> tuple[list[torch.Tensor], str]:
