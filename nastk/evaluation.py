@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import gc
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import time
@@ -132,6 +133,11 @@ class Identity:
 def of_seed(number: int) -> Purpose:
     """The purpose of the training with the `number`-th other seed, from 1."""
     return f"verify {number}"
+
+
+def is_purpose(text: object) -> bool:
+    """Whether a text is a purpose of evaluations."""
+    return isinstance(text, str) and bool(re.fullmatch(r"search|verify( [1-9][0-9]*)?", text))
 
 
 def key_of(arch: Iterable[int], objective: str, fidelity: float | None, purpose: Purpose) -> Key:

@@ -148,6 +148,7 @@ def _latest(found: StoredStudy) -> dict[tuple[tuple[int, ...], str], Record]:
     return {
         (r.arch, r.objective): r
         for r in sorted(found.records, key=lambda r: r.purpose == "verify")
+        if r.purpose in ("search", "verify")  # and not of another seed
         if r.objective in targets and r.status == "ok" and r.fidelity in (None, targets[r.objective])
     }
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from nastk.errors import DataError, InvalidValue, NastkError
-from nastk.evaluation import Record
+from nastk.evaluation import Record, is_purpose
 from nastk.history import History
 from nastk.result import Result
 from nastk.run.composition import compose
@@ -107,7 +107,7 @@ def _record(row: Mapping[str, Any], space: SearchSpace, where: str) -> Record:
         record = Record(**fields)
     except (NastkError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: {json.dumps(dict(row), default=str)[:120]} is no record: {error}") from error
-    if record.status not in ("ok", "failed") or record.purpose not in ("search", "verify"):
+    if record.status not in ("ok", "failed") or not is_purpose(record.purpose):
         raise DataError(f"{where}: status {record.status!r} or purpose {record.purpose!r} is none of a record's")
     if not isinstance(record.objective, str):
         raise DataError(f"{where}: its objective is no text")
