@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -125,6 +127,27 @@ def test_train_command(tmp_path: Path) -> None:
     values = {name: _values(tmp_path / f"by-{name}.db") for name in ("function", "command")}
     assert values["function"] == values["command"], "the same trainings, continued from the same checkpoints"
     assert {epochs for _, epochs, _ in values["command"]} == {"1.0", "3.0", ""}
+
+
+@pytest.mark.long
+def test_ship_own_network(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnx runs the networks")
+    folder = EXAMPLES / "ship_own_network"
+    shutil.copy(folder / "network.py", tmp_path)
+    program = tmp_path / "bin" / "nastk"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nastk.cli "$@"\n')
+    program.chmod(0o755)
+    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["sh", str(folder / "ship.sh"), "1"], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trained = json.loads((tmp_path / "nastk-trained" / "trained.json").read_text())
+    assert len(trained["networks"]) == 3
+    exported = {file.suffix for file in (tmp_path / "nastk-trained" / "export").iterdir()}
+    assert {".onnx", ".py", ".safetensors", ".md", ".json"} <= exported
 
 
 def _values(database: Path) -> list[tuple[str, str, float]]:
