@@ -85,6 +85,28 @@ class Inverted(Pickled):
     share = -1.0
 
 
+class Owned:
+    """A run whose result is its own memory, which is gone with it."""
+
+    def __init__(self, network, inputs):
+        self.network, self.inputs, self.memory = network, inputs, None
+
+    def __call__(self):
+        self.memory = self.network(self.inputs)
+        return self.memory
+
+    def __del__(self):
+        if self.memory is not None:
+            self.memory.fill_(7.0)
+
+
+class Owning(Pickled):
+    name = "owning"
+
+    def _prepare(self, source, inputs):
+        return Owned(torch.load(source, weights_only=False), inputs)
+
+
 class Failing(Pickled):
     name = "failing"
 
@@ -302,6 +324,11 @@ def test_a_file_that_is_wrong_is_an_error_and_leaves_nothing(own: Any, runtime: 
     with pytest.raises(NastkError, match=says):
         export(own, 0, format="safetensors", runtime=f"shipped.py:{runtime}", untrained=True, folder="made/here")
     assert not Path("made").exists()
+
+
+def test_results_that_belong_to_their_run_are_copied_while_it_lives(own: Any) -> None:
+    made = export(own, 0, runtime="shipped.py:Owning", untrained=True)
+    assert made.card["files"][0]["agreement"]["difference"] == 0
 
 
 def test_an_interrupt_leaves_nothing(own: Any) -> None:
