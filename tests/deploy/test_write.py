@@ -86,8 +86,7 @@ class Inverted(Pickled):
 
 
 class Owned:
-    """A run whose result is its own memory, which is gone with it."""
-
+    # a run whose result is its own memory, which is gone with it
     def __init__(self, network, inputs):
         self.network, self.inputs, self.memory = network, inputs, None
 
