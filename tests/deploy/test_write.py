@@ -96,7 +96,7 @@ class Owned:
 
     def __del__(self):
         if self.memory is not None:
-            self.memory.fill_(7.0)
+            self.memory.numpy()[:] = 7.0
 
 
 class Owning(Pickled):
