@@ -68,5 +68,6 @@ class RuntimeFile(Format):
         found = []
         with self.runtime.running(), torch.inference_mode():
             for batch in batches:
-                found.append(self.runtime.output(self.runtime.prepare(None, batch, file)()))
+                run = self.runtime.prepare(None, batch, file)  # held until its result is copied, which it owns
+                found.append(self.runtime.output(run()).clone())
         return found
