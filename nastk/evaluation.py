@@ -235,7 +235,8 @@ def evaluate_calls(
         failed = [i for i, (r, *_) in enumerate(found) if r.status == "failed" and is_transient(r.reason)]
         if not failed:
             break
-        gc.collect()  # tensors that the failed attempt left behind may be why there was no memory
+        if any("memory" in found[i][0].reason.lower() for i in failed):
+            gc.collect()  # tensors that the failed attempt left behind may be why there was none
         for i in failed:
             again = _try(objective, others, archs[i : i + 1], fidelity, purpose)[0]
             found[i] = [replace(record, attempts=found[i][0].attempts + 1) for record in again]

@@ -8,6 +8,7 @@ add entries through entry points (group ``nastk.predictors`` and so on), users b
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -177,26 +178,27 @@ _LOADED: dict[Path, int] = {}
 def _load_file(file: Path) -> ModuleType:
     """The module in a file, executed again only after the file has changed.
 
-    It can import modules in its folder, and its objects can be pickled to worker processes.
+    It can import modules in its folder, and its objects can be pickled to worker processes. Where another module has
+    its name, it gets one of its own, so that what its objects' source is read from is this file.
     """
     changed = file.stat().st_mtime_ns
-    known = sys.modules.get(file.stem)
-    ours = known is None or getattr(known, "__file__", None) == str(file)
-    if known is not None and ours and _LOADED.get(file, changed) == changed:
+    name = file.stem
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(file):
+        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    known = sys.modules.get(name)
+    if known is not None and _LOADED.get(file, changed) == changed:
         return known
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
-    if ours:
-        sys.modules[file.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if ours:
-            del sys.modules[file.stem]
+        del sys.modules[name]
         raise
     _LOADED[file] = changed
     return module
@@ -208,7 +210,9 @@ ENCODINGS = Registry("encoding", "nastk.encodings", "nastk.encodings.base.Encodi
 PREDICTORS = Registry("predictor", "nastk.predictors", "nastk.predictors.base.Predictor")
 SEARCHERS = Registry(
     "searcher", "nastk.search", "nastk.search.base.Searcher",
-    shared=("acquisition", "candidates", "defaults", "first_designs", "models"),
+    shared=(
+        "acquisition", "candidates", "choice_effects", "defaults", "delivery", "first_designs", "models", "retrained",
+    ),
 )  # fmt: skip
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
 RUNTIMES = Registry("runtime", "nastk.runtimes", "nastk.runtimes.base.Runtime")

@@ -103,7 +103,8 @@ def test_a_search_on_a_device_of_the_file_calls_it_once_a_network(
     of = Counter((r["objective"], r["purpose"]) for r in made)
     assert of["latency", "search"] == of["energy", "search"] == 6
     assert calls(folder) == 6 + of["latency", "verify"]
-    assert of["latency", "verify"] == of["energy", "verify"] <= 2
+    # two of the front, as many others where these break the limit, and two that show how far the device moved
+    assert of["latency", "verify"] == of["energy", "verify"] <= 6
     assert {r["kind"] for r in made} == {"measured"}
     tidy = json.loads((folder / "rows.json").read_text())
     assert {row["measurements"] for row in tidy} == {6}, "latency and energy of one call are one measurement"

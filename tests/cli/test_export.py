@@ -56,7 +56,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_from_a_search_to_files(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SEARCH, "--accuracy", "own.py:train", "--searcher", "random"]) == 0
     found = json.loads(Path("nastk-out/result.json").read_text())
-    assert found["command"].startswith("nastk ")
+    assert found["command"].startswith("nastk")
     assert {"nastk", "torch", "python"} <= found["versions"].keys()
     Path("nastk-out").rename("moved")  # its networks move with it
     capsys.readouterr()

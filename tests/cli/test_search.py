@@ -94,7 +94,7 @@ def test_a_searcher_without_short_trainings_pays_for_full_ones(tiny: Path, capsy
         ([*TRAIN, "--epochs", "2,x"], "--epochs '2,x': write positive integers"),
         ([*TRAIN, "--epochs", "20", "--searcher", "multi-fidelity"], "accuracy has 20"),
         ([*ARGUMENTS, "--epochs", "2,20"], "tiny.py:accuracy does not take `epochs`"),
-        (["search", "--epochs", "2,20"], "--epochs are of your own function"),
+        (["search", "--epochs", "2,20"], "--epochs are of trainings"),
     ],
 )
 def test_epochs_that_do_not_fit_are_one_line(

@@ -129,6 +129,18 @@ BASES: dict[str, list[str]] = {
         *("--budgets", "2", "--seeds", "1"),
     ],
     "bench workers": ["bench", "workers", "--searcher", "random", "--evaluations", "2"],
+    "bench delivered": [
+        "bench",
+        "delivered",
+        "--space",
+        "tiny.py:Tiny",
+        "--objective",
+        "params",
+        "--seeds",
+        "1",
+        "--sample",
+        "5",
+    ],
     "bench zcp": ["bench", "zcp", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
     "bench storage": ["bench", "storage", "--records", "10"],
     "bench local-sources": [
