@@ -217,6 +217,7 @@ SEARCHERS = Registry(
 SAMPLERS = Registry("sampler", "nastk.samplers", "nastk.samplers.base.Sampler")
 RUNTIMES = Registry("runtime", "nastk.runtimes", "nastk.runtimes.base.Runtime")
 PROXIES = Registry("proxy", "nastk.oracles.zerocost", "nastk.oracles.zerocost.base.Proxy")
+SUPERNETS = Registry("supernet", "nastk.supernets", "nastk.supernets.base.Supernet", shared=("knapsack",))
 REGISTRIES = {
     "spaces": SPACES,
     "encodings": ENCODINGS,
@@ -225,5 +226,6 @@ REGISTRIES = {
     "samplers": SAMPLERS,
     "searchers": SEARCHERS,
     "runtimes": RUNTIMES,
+    "supernets": SUPERNETS,
 }
 """All registries by the plural of their kind."""

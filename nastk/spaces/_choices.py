@@ -12,15 +12,17 @@ from nastk.spaces._exploration import Answers, differing
 
 
 class Build:
-    """One build of a network: the answers to its choices, and the choices it made."""
+    """One build of a network: the answers to its choices, and the choices it made (`calls`: one after another)."""
 
     def __init__(self, what: str, answers: Answers, known: Mapping[str, tuple[str, ...]] | None):
         self._what, self._answers, self._known = what, answers, known
         self.labels: dict[str, tuple[str, ...]] = {}
         self.values: dict[str, Any] = {}
+        self.calls: list[str] = []
 
     def answer(self, name: str, options: Mapping[str, Any]) -> Any:
         labels = tuple(options)
+        self.calls.append(name)
         if self._known is not None and name not in self._known:
             raise InvalidArchitecture(
                 f"{self._what}: the choice {name!r} was not found when the space was derived; give nastk.space_of a "
