@@ -66,9 +66,14 @@ class Part:
     def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised images ``(b, channels, height, width)``, float32, at these places of the part, and their
         labels ``(b,)``."""
+        import torch
+
         images = self.source.read(self.rows[places.cpu().numpy()])
         if self.mean is not None and self.std is not None:
             images = (images.float() - self.mean[:, None, None]) / self.std[:, None, None]
+        # images of one channel may have the strides of "channels last", with which PyTorch 2.13's gradients of a 1 x 1
+        # convolution of stride 2 overwrite memory
+        images = images.clone(memory_format=torch.contiguous_format)
         return images, self.labels[places.to(self.labels.device)]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:

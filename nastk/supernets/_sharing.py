@@ -250,9 +250,8 @@ class SharedWeights(nn.Module):
             self.grown(shared, False)
 
     def _positions(self, network: nn.Module) -> dict[str, int]:
-        """Of each linear layer, how many of its inputs belong to one channel of the map that was flattened."""
-        if not any(isinstance(m, nn.Linear) for m in network.modules()):
-            return {}
+        """Of each linear layer, how many of its inputs belong to one channel of the map that was flattened; by running the
+        network, so that one which cannot be run fails here."""
         found: dict[str, int] = {}
         last: list[int] = [0]
         names = {module: name for name, module in network.named_modules()}

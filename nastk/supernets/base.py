@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 CALIBRATED_ON = 4
 """Batches of training images whose statistics a network gets before it is judged."""
 
+MOST_TRIES = 100
+"""Networks in a row that may fail before a space is given up."""
+
 JUDGED_ON = 500
 """Images of a batch when networks are judged."""
 
@@ -172,7 +175,7 @@ class PathSupernet(Supernet):
     def _fit(self) -> None:
         self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
         self._generator = np.random.default_rng(self.seed)
-        self.shared.network(self.space.sample(1, self._generator)[0])  # an optimiser needs a parameter to begin with
+        self._sample(1)  # an optimiser needs a parameter to begin with
         self._begin()
         optimiser = torch.optim.AdamW(list(self.shared.weights), self.rate, weight_decay=self.decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
@@ -199,6 +202,30 @@ class PathSupernet(Supernet):
     @abstractmethod
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         """Add the gradients of one step to the shared weights."""
+
+    def _sample(self, count: int) -> Archs:
+        """Random architectures, ``(count, d)``, whose networks can be run; of the others the reason is kept.
+
+        Raises:
+            NastkError: there is hardly one.
+        """
+        found: list[Archs] = []
+        for _ in range(MOST_TRIES + count):
+            if len(found) == count:
+                break
+            arch = self.space.sample(1, self._generator)[0]
+            try:
+                self.shared.network(arch)
+            except (Exception, SystemExit) as error:
+                self.reasons[self.space.format(arch)] = reason_of(error)
+            else:
+                found.append(arch)
+        if len(found) < count:
+            raise NastkError(
+                f"none of {MOST_TRIES} networks of {self.space.name} in a row could be run; the last: "
+                f"{list(self.reasons.values())[-1]}"
+            )
+        return np.array(found, dtype=np.int64).reshape(count, self.space.d)
 
     def _logits(self, images: Tensor, arch: Archs) -> Tensor:
         """A network in training mode on images."""

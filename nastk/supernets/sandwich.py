@@ -44,8 +44,7 @@ class Sandwich(PathSupernet):
         logits = self._logits(images, self.largest)
         functional.cross_entropy(logits, labels).backward()
         taught = logits.detach().softmax(1)
-        others = [self.smallest, *self.space.sample(self.random, self._generator)] if self.random else [self.smallest]
-        for arch in others:
+        for arch in (self.smallest, *self._sample(self.random)):
             mine = self._logits(images, arch)
             functional.cross_entropy(mine, taught if self.distil else labels).backward()
 
@@ -64,7 +63,7 @@ def extreme(supernet: PathSupernet, sign: int) -> Archs:
             return -np.inf
         return sign * sum(p.numel() for p in network.parameters())
 
-    at = space.sample(1, 0)[0]
+    at = supernet._sample(1)[0]
     best, changed = size(at), True
     while changed:
         changed = False

@@ -31,7 +31,7 @@ class SinglePath(PathSupernet):
         self.fair = fair
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
-        paths = self._fair_paths() if self.fair else self.space.sample(1, self._generator)
+        paths = self._fair_paths() if self.fair else self._sample(1)
         for arch in paths:
             (functional.cross_entropy(self._logits(images, arch), labels) / len(paths)).backward()
 
@@ -43,5 +43,5 @@ class SinglePath(PathSupernet):
             repeats = [self._generator.permutation(size) for _ in range(-(-most // size))]
             columns.append(np.concatenate(repeats)[:most])
         archs = np.stack(columns, axis=1).astype(np.int64)
-        valid = self.space.is_valid(archs)
-        return archs[valid] if valid.any() else self.space.sample(1, self._generator)
+        valid = archs[self.space.is_valid(archs)]
+        return valid if len(valid) else self._sample(1)
