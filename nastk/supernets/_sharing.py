@@ -250,7 +250,7 @@ class SharedWeights(nn.Module):
             self.grown(shared, False)
 
     def _positions(self, network: nn.Module) -> dict[str, int]:
-        """Of each linear layer, how many of its inputs belong to one channel of the map that was flattened; by running the
+        """Of each linear layer, how many inputs belong to one channel of the map that was flattened; by running the
         network, so that one which cannot be run fails here."""
         found: dict[str, int] = {}
         last: list[int] = [0]
