@@ -45,7 +45,7 @@ def test_search_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 def test_search_table(nastk_home: Path, tmp_path: Path) -> None:
     lines = run("search_table.py", tmp_path).splitlines()
     volumes = {line.split()[0]: float(line.split()[-1]) for line in lines}

@@ -145,3 +145,18 @@ def test_families_take_what_follows_the_colon():
     families = [e for r in (PREDICTORS, SEARCHERS, ENCODINGS) for e in r.entries.values() if e.family]
     for entry in families:
         assert ":" in entry.name
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """What an object's source is, such as for the identity of its evaluations, is read from its own file."""
+    import inspect
+
+    files = [tmp_path / folder / "alike_named.py" for folder in ("one", "other")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(f"class Net:\n    here = {file.parent.name!r}\n")
+    loaded = [load_object(f"{file}:Net") for file in files]
+    assert [net.here for net in loaded] == ["one", "other"]
+    assert [net.__module__ == "alike_named" for net in loaded] == [True, False]
+    assert ["one" in inspect.getsource(net) for net in loaded] == [True, False]
+    assert load_object(f"{files[1]}:Net") is loaded[1]

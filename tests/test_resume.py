@@ -79,8 +79,8 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, url: str, 
     survives(tmp_path, url, searcher, kills=30, budget=45)
 
 
-def test_three_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, url: str) -> None:
-    survives(tmp_path, url, "pymoo:nsga2", kills=3, budget=20)
+def test_two_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, url: str) -> None:
+    survives(tmp_path, url, "pymoo:nsga2", kills=2, budget=20)
 
 
 def survives(tmp_path: Path, url: str, searcher: str, kills: int, budget: int) -> None:

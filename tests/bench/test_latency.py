@@ -141,6 +141,7 @@ def test_adding_a_method_changes_no_others_result(nastk_home: object) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.long
 def test_few_shot_gp_beats_the_best_published_on_the_hardest_sets(nastk_home: object) -> None:
     rows = latency.run(["FA", "F3"], ["few-shot-gp"], [20], seeds=2, workers=2)
     for task, bar in (("FA", 0.70), ("F3", 0.87)):

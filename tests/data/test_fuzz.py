@@ -29,7 +29,7 @@ def _check(count: int, megabytes: int, folder: Path, *names: str) -> list[dict[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.long)])
 def test_damaged_and_hostile_files_are_read_or_refused(tmp_path, count):
     for found in _check(count, 0, tmp_path):
         assert not found["problems"], found

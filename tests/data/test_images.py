@@ -40,6 +40,7 @@ def test_digits_are_split_by_class_and_normalised_by_the_training_part() -> None
     assert data.classes == tuple("0123456789")
     x, y = data.training.tensors()
     assert x.dtype == torch.float32
+    assert data.training.batch(torch.arange(5))[0].stride() == (64, 64, 8, 1), "channels first"
     assert float(x.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(x.std()) == pytest.approx(1.0, abs=1e-3)
     counts = {part: torch.bincount(getattr(data, part).labels, minlength=10) for part in module.PARTS}
