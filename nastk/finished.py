@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName
 from nastk.evaluation import Kind
-from nastk.result import check_schema
+from nastk.result import FILE, check_schema, read_content
 from nastk.run import SearchDescription, space_of_search
 from nastk.run.names import ACCURACIES
 from nastk.search.base import Constraint
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nastk.result import Result
-
-FILE = "result.json"
-"""What :func:`read_search` reads in the folder of a search."""
 
 KINDS: tuple[Kind, ...] = ("measured", "table", "estimate", "computed")
 
@@ -268,19 +264,7 @@ def read_search(path: str | os.PathLike[str], space: str | SearchSpace | None = 
     Raises:
         DataError: there is no such file, or it is not of ``nastk search``.
     """
-    file = Path(path)
-    if file.is_dir():
-        if not (file / FILE).exists():
-            raise DataError(f"the folder {file} holds no {FILE}, which nastk search writes")
-        file = file / FILE
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        if file.suffix.lower() != ".json":  # another of the files that a search writes
-            raise DataError(f"{file} is not a result; give the path of {FILE}, or of its folder") from error
-        raise DataError(f"{file} is damaged or not a result: {error}") from error
+    file, content = read_content(path)
     if not isinstance(content, dict):
         raise DataError(f"{file} is not a result of nastk search; give the path of {FILE}, or of its folder")
     check_schema(content, file)

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,31 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of ``result.json``; a file without one was written before there were versions. It grows where a reader of the
 earlier version would misread a file; a new field alone is no new version."""
+
+
+FILE = "result.json"
+"""What a search writes its result to, in the folder of its results."""
+
+
+def read_content(path: str | os.PathLike[str]) -> tuple[Path, Any]:
+    """The ``result.json`` of a search, from its own path or that of its folder, and the JSON in it, not checked.
+
+    Raises:
+        DataError: there is no such file, or it is no JSON.
+    """
+    file = Path(path)
+    if file.is_dir():
+        if not (file / FILE).exists():
+            raise DataError(f"the folder {file} holds no {FILE}, which nastk search writes")
+        file = file / FILE
+    try:
+        return file, json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        if file.suffix.lower() != ".json":  # another of the files that a search writes
+            raise DataError(f"{file} is not a result; give the path of {FILE}, or of its folder") from error
+        raise DataError(f"{file} is damaged or not a result: {error}") from error
 
 
 def check_schema(content: Any, path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -23,22 +22,11 @@ def report(
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
     from nastk.report.summary import show_chart
-    from nastk.result import check_schema
+    from nastk.result import check_schema, read_content
 
     _check_ending("--html", html_file, "an HTML page", (".html", ".htm"))
     _check_ending("--png", png_file, "a PNG picture", (".png",))
-    if result.is_dir():
-        if not (result / "result.json").exists():
-            raise DataError(f"the folder {result} holds no result.json, which nastk search writes")
-        result = result / "result.json"
-    try:
-        content = json.loads(result.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {result}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        if result.suffix.lower() != ".json":  # another of the files that a search writes
-            raise DataError(f"{result} is not a result; give the path of result.json, or of its folder") from error
-        raise DataError(f"{result} is damaged or not a result: {error}") from error
+    result, content = read_content(result)
     check_schema(content, result)
     if "chart" not in content:
         raise DataError(f"{result} is not a result of nastk search; give the path of result.json, or of its folder")
