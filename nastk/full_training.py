@@ -606,7 +606,7 @@ def best_network(finished: FinishedSearch, network: TrainedNetwork, metric: str,
     Raises:
         DataError: no weights of it are kept.
     """
-    from nastk.oracles._networks import build_network
+    from nastk.spaces._networks import build_network
 
     values = np.array([sign * v if math.isfinite(v) else -math.inf for v in network.values[metric]])
     folder = network.folders[int(values.argmax())]

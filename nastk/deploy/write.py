@@ -26,7 +26,6 @@ from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.files import locked_folder, write_text
 from nastk.finished import FinishedSearch, read_search
-from nastk.oracles._networks import build_network
 from nastk.oracles._on_runtime import example, example_inputs
 from nastk.oracles._weights import Weights, load_weights, read_weights
 from nastk.parallel import Uninterrupted
@@ -34,6 +33,7 @@ from nastk.result import Result
 from nastk.runtimes._agreement import LEAST_COSINE, Agreement, agreement
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes._onnx_export import sharing_exports
+from nastk.spaces._networks import build_network
 from nastk.spaces._placeholders import DerivedSpace
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision

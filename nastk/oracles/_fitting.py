@@ -8,8 +8,8 @@ from typing import Any
 
 from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, NastkError, Unsupported
-from nastk.oracles._networks import blank_inputs, build_network, without_memory
 from nastk.oracles._outputs import Logits, class_count
+from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces._placeholders import DerivedSpace
 from nastk.spaces.base import SearchSpace
 

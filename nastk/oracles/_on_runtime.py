@@ -7,10 +7,10 @@ from typing import Any
 
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue
-from nastk.oracles._networks import build_network, set_statistics
 from nastk.oracles.base import THIS_MACHINE, Oracle
 from nastk.runtimes._calibration import read_calibration
 from nastk.runtimes.base import Runtime, make_runtime, runtime_class
+from nastk.spaces._networks import build_network, set_statistics
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
 

@@ -270,7 +270,7 @@ class Fit:
     def __init__(self, job: Job):
         import torch
 
-        from nastk.oracles._networks import build_network, initialise, is_lazy
+        from nastk.spaces._networks import build_network, initialise, is_lazy
 
         self.job, self.recipe = job, job.recipe
         self.device = torch.device(job.device)

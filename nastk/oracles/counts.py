@@ -62,7 +62,7 @@ class Count(Oracle):
         return exact(np.array([self._count(arch) for arch in archs], dtype=np.float64))
 
     def _count(self, arch: Archs) -> float:
-        from nastk.oracles._networks import without_memory
+        from nastk.spaces._networks import without_memory
 
         try:
             return without_memory(lambda: self._counted(arch))
@@ -73,7 +73,7 @@ class Count(Oracle):
             return float("nan")
 
     def _counted(self, arch: Archs) -> int:
-        from nastk.oracles._networks import build_network
+        from nastk.spaces._networks import build_network
 
         network = build_network(self.space, arch, **self.build_options)
         return count_network(network, self.space.input_shape(**self.build_options))[self.name]

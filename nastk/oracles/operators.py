@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nastk.oracles._networks import blank_inputs, build_network, without_memory
+from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
 KINDS = (

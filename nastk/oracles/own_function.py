@@ -93,7 +93,7 @@ class _OfNetwork:
         """The network of an architecture ``(d,)`` as the function gets it; PyTorch draws on from its seed."""
         import torch
 
-        from nastk.oracles._networks import build_network
+        from nastk.spaces._networks import build_network
 
         torch.manual_seed(self.seed)
         return build_network(self.space, arch)

@@ -1,4 +1,4 @@
-"""Networks as oracles build them: with the weights of lazy modules."""
+"""Networks as oracles, supernets and exports build them: with the weights of lazy modules."""
 
 from __future__ import annotations
 

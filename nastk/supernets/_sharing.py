@@ -29,6 +29,7 @@ from torch.func import functional_call
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from nastk.spaces._choices import building
+from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
 Key = tuple[str, str]
@@ -148,11 +149,7 @@ class SharedWeights(nn.Module):
     def outline(self, arch: Archs) -> nn.Module:
         """A network without weights where it can be built so, to be looked at: nothing is registered of it."""
         with torch.random.fork_rng(devices=[]):
-            try:
-                with torch.device("meta"):
-                    return self.space.build(arch, **self.build_options)
-            except Exception:  # a constructor that reads values; what fails anyway fails again
-                return self.space.build(arch, **self.build_options)
+            return without_memory(lambda: self.space.build(arch, **self.build_options))
 
     def forward(self, x: Tensor, arch: Archs) -> Any:
         network, where = self._look_up(arch)
@@ -187,7 +184,7 @@ class SharedWeights(nn.Module):
         """A network, and what its parameters are called among the shared ones."""
         with torch.random.fork_rng(devices=[]), _Names() as names:
             torch.manual_seed(self.seed)
-            network = self.space.build(arch, **self.build_options)
+            network = build_network(self.space, arch, **self.build_options)
             called = {path: names.of(path, parameter) for path, parameter in network.named_parameters()}
         return network.to(self.device), called
 
@@ -271,17 +268,12 @@ class SharedWeights(nn.Module):
         try:
             network.eval()
             with torch.no_grad():
-                network(self._blank())
+                network(blank_inputs(self.space, 1, **self.build_options).to(self.device))
         finally:
             network.train(mode)
             for handle in handles:
                 handle.remove()
         return found
-
-    def _blank(self) -> Tensor:
-        shape = (1, *self.space.input_shape(**self.build_options))
-        tokens = self.space.vocabulary(**self.build_options)
-        return torch.zeros(shape, dtype=torch.float32 if tokens is None else torch.long, device=self.device)
 
     @property
     def unshared(self) -> list[str]:

@@ -154,7 +154,7 @@ class Supernet(ABC):
             images = padded[..., down : down + images.shape[-2], right : right + images.shape[-1]]
         return images, labels
 
-    def _calibration(self) -> list[Tensor]:
+    def _calibration_batches(self) -> list[Tensor]:
         """The same training images for every network."""
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(self._training), generator=generator)[: CALIBRATED_ON * self.batch]
@@ -173,6 +173,7 @@ class PathSupernet(Supernet):
     shared: SharedWeights
 
     def _fit(self) -> None:
+        self._calibration = self._calibration_batches()
         self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
         self._generator = np.random.default_rng(self.seed)
         self._sample(1)  # an optimiser needs a parameter to begin with
@@ -236,7 +237,7 @@ class PathSupernet(Supernet):
     def network_of(self, arch: Archs) -> nn.Module:
         """The network of an architecture with its shared weights, recalibrated, in evaluation mode."""
         network = self.shared.materialise(arch)
-        recalibrate(network, self._calibration())
+        recalibrate(network, self._calibration)
         return network
 
     def _judge(self, arch: Archs) -> tuple[float, float]:
@@ -251,7 +252,5 @@ class PathSupernet(Supernet):
         return loss / count, 100.0 * right / count
 
     def weights_of(self, arch: Archs) -> dict[str, Tensor]:
-        return {
-            name: value.detach().cpu()
-            for name, value in self.network_of(self.space.as_archs(arch)[0]).state_dict().items()
-        }
+        network = self.network_of(self.space.as_archs(arch)[0])
+        return {name: value.detach().cpu() for name, value in network.state_dict().items()}

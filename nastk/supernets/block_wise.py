@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -139,28 +139,25 @@ class BlockWise(Supernet):
 
     def _train_stage(self, i: int, teacher: nn.Module, tick: Callable[[], None]) -> None:
         stage, adapter = self.stages[i], self._adapters[i]
-        for path in range(len(stage.paths)):  # all weights are there before the optimiser is
-            self.shared.network(self._arch({i: path}))
-        mine = [*adapter.parameters()]
-        seen = {id(p) for p in mine}
-        for path in range(len(stage.paths)):
-            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items():
-                if (name.startswith(f"stages.{i}.") or (i == 0 and name.startswith("stem."))) and id(
-                    parameter
-                ) not in seen:
-                    seen.add(id(parameter))
-                    mine.append(parameter)
+        prefixes = (f"stages.{i}.", "stem.") if i == 0 else (f"stages.{i}.",)
+        found = [
+            parameter
+            for path in range(len(stage.paths))  # all of them: their weights are there before the optimiser is
+            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items()
+            if name.startswith(prefixes)
+        ]
+        mine = list(dict.fromkeys([*adapter.parameters(), *found]))
         optimiser = torch.optim.Adam(mine, self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
         generator = np.random.default_rng([self.seed, i])
         for _ in range(self.steps):
             images, _ = self._draw()
             with torch.no_grad():
-                features = teacher_features(teacher, images)
-            wanted = features[i + 1]
+                features = teacher_features(teacher, images, i + 1)
+                scale = deviation(features[i + 1])
             optimiser.zero_grad()
-            found = self._run(i, int(generator.integers(len(stage.paths))), images, features[i])
-            functional.mse_loss(found / deviation(wanted), wanted / deviation(wanted)).backward()
+            answer = self._run(i, int(generator.integers(len(stage.paths))), images, features[i])
+            functional.mse_loss(answer / scale, features[i + 1] / scale).backward()
             self._step(optimiser, mine)
             schedule.step()
             tick()
@@ -196,17 +193,13 @@ class BlockWise(Supernet):
         return arch
 
     def _judge(self, arch: Archs) -> tuple[float, float]:
-        return float(
-            sum(stage.losses[place] for stage, place in zip(self.stages, self.paths_of(arch), strict=True))
-        ), np.nan
+        taken = zip(self.stages, self.paths_of(arch), strict=True)
+        return float(sum(stage.losses[place] for stage, place in taken)), np.nan
 
     def paths_of(self, arch: Archs) -> list[int]:
         """The path of each stage that an architecture ``(d,)`` takes."""
-        found = []
-        for stage in self.stages:
-            same = (stage.paths == self.space.canonical(arch[None])[0][list(stage.choices)]).all(axis=1)
-            found.append(int(np.argmax(same)))
-        return found
+        row = self.space.canonical(arch[None])[0]
+        return [int(np.argmax((s.paths == row[list(s.choices)]).all(axis=1))) for s in self.stages]
 
     def archs_of(self, paths: Archs) -> Archs:
         """The architectures ``(n, d)`` of paths of the stages ``(n, stages)``, such as those of a knapsack's front."""
@@ -218,10 +211,10 @@ class BlockWise(Supernet):
         return {name: value.detach().cpu().clone() for name, value in self.shared.own_weights(row).items()}
 
 
-def teacher_features(teacher: nn.Module, images: Tensor) -> list[Tensor]:
-    """Outputs of the teacher's stem and of each of its stages."""
+def teacher_features(teacher: nn.Module, images: Tensor, stages: int | None = None) -> list[Tensor]:
+    """Outputs of the teacher's stem and of each of its first stages; of all by default."""
     features = [teacher.stem(images)]  # type: ignore[operator]
-    for stage in teacher.stages:  # type: ignore[union-attr]
+    for stage in islice(teacher.stages, stages):  # type: ignore[arg-type]
         features.append(stage(features[-1]))
     return features
 
@@ -241,7 +234,7 @@ def find_stages(shared: SharedWeights, base: Archs) -> tuple[list[Stage], tuple[
         Unsupported: networks have no `stem` and `stages`; a choice changes several stages; too many paths.
     """
     space = shared.space
-    count = len(_stages_of(shared.outline(base), space.name))
+    own = _forms(shared, base)
     owners: dict[int, set[int]] = {}
     for choice, options in enumerate(space.sizes):
         for option in range(options):
@@ -249,8 +242,8 @@ def find_stages(shared: SharedWeights, base: Archs) -> tuple[list[Stage], tuple[
             other[choice] = option
             if not space.is_valid(other[None])[0]:
                 continue
-            for i in range(count):
-                if _form(shared, base, i) != _form(shared, other, i):
+            for i, (before, after) in enumerate(zip(own, _forms(shared, other), strict=True)):
+                if before != after:
                     owners.setdefault(choice, set()).add(i)
     for choice, of in owners.items():
         if len(of) > 1:
@@ -259,7 +252,7 @@ def find_stages(shared: SharedWeights, base: Archs) -> tuple[list[Stage], tuple[
                 f"stages {' and '.join(str(i + 1) for i in sorted(of))}"
             )
     stages = []
-    for i in range(count):
+    for i in range(len(own)):
         mine = tuple(choice for choice, of in sorted(owners.items()) if of == {i})
         number = int(np.prod([space.sizes[c] for c in mine]))
         if number > MOST_PATHS:
@@ -283,5 +276,6 @@ def _stages_of(network: nn.Module, called: str) -> Sequence[nn.Module]:
     return list(stages)
 
 
-def _form(shared: SharedWeights, arch: Archs, stage: int) -> str:
-    return repr(shared.outline(arch).stages[stage])  # type: ignore[index]
+def _forms(shared: SharedWeights, arch: Archs) -> list[str]:
+    """What each stage of a network is, in words."""
+    return [repr(stage) for stage in _stages_of(shared.outline(arch), shared.space.name)]

@@ -13,8 +13,8 @@ import nastk
 from nastk.devices import describe_device
 from nastk.errors import InvalidValue, MissingExtra, NastkError, Unsupported
 from nastk.oracles import Latency
-from nastk.oracles._networks import set_statistics
 from nastk.oracles._on_runtime import example
+from nastk.spaces._networks import set_statistics
 from nastk.testing import check_oracle
 
 SPACE = nastk.space("nasbench201")

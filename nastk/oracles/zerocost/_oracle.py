@@ -24,13 +24,13 @@ from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.files import write_text
 from nastk.oracles._fitting import options_for
-from nastk.oracles._networks import build_network
 from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.oracles.zerocost._batch import describe, draw, make_batch
 from nastk.oracles.zerocost._pass import Loss
 from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
 from nastk.parallel import each
+from nastk.spaces._networks import build_network
 from nastk.spaces.base import Archs, SearchSpace
 
 VERSION = 3

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.evaluation import reason_of
-from nastk.oracles._networks import initialise, is_lazy
 from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.zerocost._pass import Loss, Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
 from nastk.registry import PROXIES
+from nastk.spaces._networks import initialise, is_lazy
 
 
 @dataclass(frozen=True)
