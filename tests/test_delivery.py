@@ -139,6 +139,31 @@ def test_near_the_limit_the_interval_decides() -> None:
     assert rough.front["latency"].max() <= margin, "what is measured just within it may be more at another time"
 
 
+def test_a_machine_that_became_slower_leaves_no_wider_margin() -> None:
+    slower, faster = (search(Machine(levels=(1.0, 1.0, level))) for level in (1.3, 1 / 1.3))
+    assert slower.front["latency"].max() > 9.0 * 0.96, "its own deviation of 1 % alone"
+    assert faster.front["latency"].max() < 9.0 * 0.9, "it may be as slow again"
+
+
+def test_what_was_measured_leads_to_others_in_a_space_too_large_to_be_looked_at_whole() -> None:
+    result = search(Machine(), verify=0, candidates=100)
+    searcher, archs = result.searcher, Wide().sample(30, np.random.default_rng(0), unique=True)
+    before = searcher.estimate(archs)["latency"].mean
+
+    def otherwise(archs: Archs) -> Any:
+        return ms_of(archs[:, ::-1])
+
+    def best(archs: Archs) -> float:
+        return float(quality(archs[otherwise(archs) <= 6.0]).max())
+
+    found = searcher.further({"latency": (archs, otherwise(archs))})
+    assert best(found) == best(Wide().enumerate()) > best(searcher.alternatives())
+    assert len(searcher.further({})) == 0
+    assert (searcher.estimate(archs)["latency"].mean == before).all(), "what the search knows stays"
+    whole = search(Machine(), verify=0).searcher
+    assert len(whole.further({"latency": (archs, otherwise(archs))})) == 0, "all of the space is there already"
+
+
 def test_where_nothing_keeps_the_limit_it_says_what_comes_nearest(tmp_path: Path) -> None:
     result = search(Machine(), limit=0.5)
     assert result.promise is not None

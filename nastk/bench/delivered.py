@@ -3,7 +3,8 @@
 Searches with a limit on a latency that is measured here, over several seeds and limits. What each delivers is measured
 by fresh builds at its end. When all have ended and a time has passed, everything that any of them delivered, measured
 near the front or thought promising is measured together. The best feasible front is that of this set, by these last
-values, so that a search cannot keep its limit by delivering one tiny network.
+values, so that a search cannot keep its limit by delivering one tiny network: each search is compared with what all of
+them together found, and beside that with the best of what it measured itself.
 """
 
 from __future__ import annotations
@@ -316,9 +317,11 @@ def _rows(
                 ms = np.array([latencies.get(text, np.inf) for text in s.delivered[method]])
                 shares.setdefault(f"within_limit_{when}", []).extend(ms <= s.limit)
                 shares.setdefault(f"within_3_percent_{when}", []).extend(ms <= (1 + TOLERANCE) * s.limit)
-        volumes = [_volume_share(objective, s, s.delivered[method], last) for s in found]
         singles = {
-            "hypervolume_of_best_feasible": volumes,
+            "hypervolume_of_best_feasible": [_volume_share(objective, s, s.delivered[method], last) for s in found],
+            "hypervolume_of_best_of_its_own": [
+                _volume_share(objective, s, s.delivered[method], _own(s, last)) for s in found
+            ],
             "delivered_nothing": [float(not s.delivered[method]) for s in found],
             "networks_delivered": [float(len(s.delivered[method])) for s in found],
         }
@@ -327,16 +330,24 @@ def _rows(
         for name, values in (shares | singles).items():
             known = [float(v) for v in values if np.isfinite(v)]
             mean, half = mean_ci(known) if known else (float("nan"), float("nan"))
-            bar = {"reference": BAR} if name.startswith(("within_3", "hypervolume")) else {}
+            bar = {"reference": BAR} if name.startswith("within_3") or name == "hypervolume_of_best_feasible" else {}
             row = {"method": method, "metric": name, "mean": mean, "ci95": half, "least": min(known, default=None)}
             rows.append({**common, **row, "n": len(known), **bar})
     return rows
 
 
+def _own(searched: Searched, last: dict[str, float]) -> dict[str, float]:
+    """The last measurements of what one search measured or delivered itself."""
+    mine = {*searched.measured, *(text for each in searched.delivered.values() for text in each)}
+    return {text: ms for text, ms in last.items() if text in mine}
+
+
 def _volume_share(objective: Objective, searched: Searched, texts: Sequence[str], last: dict[str, float]) -> float:
-    """Hypervolume of a delivery over that of the best feasible front of all that was measured last, up to the limit in
+    """Hypervolume of a delivery over that of the best feasible front of what was measured last, up to the limit in
     latency and the worst value of the other objective on that front. NaN where nothing is feasible."""
     everything = list(last)
+    if not everything:
+        return float("nan")
     costs = dict(zip(everything, objective.sign * np.asarray(objective.oracle(everything)), strict=True))
     feasible = np.array([(costs[t], last[t]) for t in everything if last[t] <= searched.limit]).reshape(-1, 2)
     front = feasible[nondominated(feasible)]

@@ -357,7 +357,11 @@ def delivered(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """How much of what searches deliver keeps their latency limit, measured again at once and minutes later."""
+    """How much of what searches deliver keeps their latency limit, measured again at once and minutes later.
+
+    hypervolume_of_best_feasible compares each delivery with the best front of what all the searches measured together;
+    hypervolume_of_best_of_its_own with the best of what that search measured.
+    """
     from time import sleep
 
     from nastk.bench import delivered as bench

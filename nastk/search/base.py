@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -354,6 +354,11 @@ class Searcher(ABC):
         """Predictions of an objective for the architectures `of`, by its model fitted to these values ``(n,)`` instead
         of those told; None where the searcher has no model, or they are too few."""
         return None
+
+    def further(self, told: Mapping[str, tuple[Archs, NDArray[np.float64]]]) -> Archs:
+        """Architectures ``(m, d)`` besides :meth:`alternatives` that the search would come to if it had been told these
+        architectures and values, by objective; here none."""
+        return self.alternatives()[:0]
 
     # ---- what was told
 

@@ -3,7 +3,7 @@
 A latency that was measured early in a search was measured at another speed of the machine than one at its end, and one
 that was predicted near a limit breaks it about every other time. So the proposed front is measured again, together.
 A network keeps a limit where its true value is within it with 95 % confidence, by the measurement's own standard
-deviation and by how far the machine moved since the search. For those that break one, the predictions are shifted by
+deviation and by how much slower the machine was in the search. For those that break one, the predictions are shifted by
 what was measured, and the next best are measured.
 
 Here is what decides; `nastk.Result.settle` evaluates.
@@ -49,7 +49,7 @@ ANCHORS = 2
 """Networks that the search measured and that are measured again, where there is a limit: they tell how far the machine
 moved since, for the margin and for the predictions. More tell it better, and are no part of the front."""
 
-WORTH = 0.02
+WORTH = 0.001
 """Share of the front's hypervolume that a network is expected to add, from which on it is measured although nothing
 broke a limit. Lower measures more, for less."""
 
@@ -240,12 +240,32 @@ class Delivery:
         left = self.n - int(self._extra.sum())
         if not (self.repair and self._limited) or left <= 0:
             return self.first[:0]
+        self._look_further()
         kept = self.keeps()
         missing = int((~kept[self.first]).sum()) - int((kept & self._extra).sum())
         values, likely = self.expected()
         if missing > 0:
             return self._replacements(min(left, max(missing, TOGETHER)), kept, values, likely)
-        return self._improvements(left, kept, values, likely)
+        return self._improvements(min(left, TOGETHER), kept, values, likely)
+
+    def _look_further(self) -> None:
+        """Add what the predictions, as they are after what was measured, lead to."""
+        told = {self.objectives[j].name: found for j in self.measured if (found := self._told_now(j)) is not None}
+        archs = self.searcher.further(told)
+        if len(archs):
+            known = {network.tobytes() for network in self.searcher.space.as_networks(self.archs)}
+            networks = self.searcher.space.as_networks(archs)
+            archs = archs[[network.tobytes() not in known for network in networks]]
+        if not len(archs):
+            return
+        believed, spread, of_search = self._believe(archs)
+        blank = np.full(believed.shape, np.nan)
+        self.archs = np.concatenate([self.archs, archs])
+        self.believed, self.spread = np.concatenate([self.believed, believed]), np.concatenate([self.spread, spread])
+        self.told = np.concatenate([self.told, of_search])
+        self.value, self.std = np.concatenate([self.value, blank]), np.concatenate([self.std, blank])
+        self.tried = np.concatenate([self.tried, np.zeros(len(archs), dtype=bool)])
+        self.eligible = np.concatenate([self.eligible, np.ones(len(archs), dtype=bool)])
 
     @property
     def _extra(self) -> NDArray[np.bool_]:
@@ -319,24 +339,26 @@ class Delivery:
 
     # ---- what keeps the limits
 
-    def _relative(self, j: int) -> float:
+    def _relative(self, j: int, limit: Constraint) -> float:
         """Relative standard deviation of a measured objective: the median of what its measurements tell."""
         known = self.tried & np.isfinite(self.value[:, j]) & np.isfinite(self.std[:, j]) & (self.std[:, j] > 0)
         own = float(np.median(self.std[known, j] / np.abs(self.value[known, j]))) if known.any() else 0.0
-        return float(self._pooled(own, j))
+        return float(self._pooled(own, j, limit))
 
-    def _pooled(self, own: Any, j: int) -> Any:
-        """Relative standard deviations with what the machine moved between the search and now."""
-        if j not in self.moved:
-            return own
-        return np.sqrt((FREEDOM * own**2 + self.moved[j] ** 2 / 2) / (FREEDOM + 1))
+    def _pooled(self, own: Any, j: int, limit: Constraint) -> Any:
+        """Relative standard deviations with what the machine moved between the search and now, as far as that speaks
+        against a limit: on a machine that is slower now than it was, the values are too high already."""
+        moved = self.moved.get(j, 0.0)
+        against = max(-moved if limit.relation == "<=" else moved, 0.0)
+        return np.maximum(own, np.sqrt((FREEDOM * own**2 + against**2 / 2) / (FREEDOM + 1)))
 
-    def deviation(self, j: int) -> Array:
+    def _deviation(self, j: int, limit: Constraint) -> Array:
         """Standard deviation of each measured value ``(n,)``, what the machine moves included; NaN where there is no
         value."""
         size = np.maximum(np.abs(self.value[:, j]), 1e-12)
         own = np.where(self.std[:, j] > 0, self.std[:, j], np.nan) / size
-        return np.asarray(size * np.where(np.isnan(own), self._relative(j), self._pooled(own, j)))
+        known = ~np.isnan(own)
+        return np.asarray(size * np.where(known, self._pooled(own, j, limit), self._relative(j, limit)))
 
     def keeps(self) -> NDArray[np.bool_]:
         """Which architectures were measured, and keep every limit with :data:`CONFIDENCE`, ``(n,)``."""
@@ -351,7 +373,7 @@ class Delivery:
         worst = self._values()[:, j]
         if j in self.measured:
             side = 1.0 if limit.relation == "<=" else -1.0
-            worst = worst + side * norm.ppf(CONFIDENCE) * self.deviation(j)
+            worst = worst + side * norm.ppf(CONFIDENCE) * self._deviation(j, limit)
         return np.where(np.isfinite(worst), limit.violation(np.nan_to_num(worst)), np.inf)
 
     def _values(self) -> Array:
@@ -371,7 +393,7 @@ class Delivery:
             if j not in self.measured:
                 likely *= limit.violation(values[:, j]) <= 0
                 continue
-            own = self._relative(j)
+            own = self._relative(j, limit)
             side = 1.0 if limit.relation == "<=" else -1.0
             needed = limit.bound / (1.0 + side * norm.ppf(CONFIDENCE) * own)
             sd = np.abs(values[:, j]) * np.hypot(scatter[j], own)
@@ -383,16 +405,24 @@ class Delivery:
         that, both ``(n,)``: by the searcher's predictor fitted once more to all that was measured, where it has one."""
         shift, scatter = self._shift(j)
         values, spread = self.believed[:, j] * np.exp(shift), np.full(len(self.archs), scatter)
-        done = self.tried & np.isfinite(self.value[:, j])
-        known = done | self.told[:, j]
-        if done.any():
-            told = np.where(done, self.value[:, j], self.believed[:, j] * np.exp(self.moved.get(j, 0.0)))
-            found = self.searcher.relearned(self.objectives[j].name, self.archs[known], told[known], self.archs)
+        told = self._told_now(j)
+        if told is not None:
+            found = self.searcher.relearned(self.objectives[j].name, *told, self.archs)
             if found is not None:
                 relative = np.nan_to_num(found.std / np.maximum(np.abs(found.mean), 1e-12), nan=scatter)
                 values = np.where(self.told[:, j], values, found.mean)
                 spread = np.where(self.told[:, j], scatter, np.maximum(relative, 0.01))
         return values, spread
+
+    def _told_now(self, j: int) -> tuple[Archs, Array] | None:
+        """What is known of an objective at the speed of now: architectures and values, measured last or told in the
+        search; None before anything was measured last."""
+        done = self.tried & np.isfinite(self.value[:, j])
+        if not done.any():
+            return None
+        known = done | self.told[:, j]
+        told = np.where(done, self.value[:, j], self.believed[:, j] * np.exp(self.moved.get(j, 0.0)))
+        return self.archs[known], told[known]
 
     def _shift(self, j: int) -> tuple[Array, float]:
         """Logarithms by which the values told and predicted of an objective are to be shifted ``(n,)``, and the scatter
@@ -483,5 +513,5 @@ class Delivery:
         if limit.violation(value) > 0:
             return f"{asked}."
         side = 1.0 if limit.relation == "<=" else -1.0
-        reach = value + side * norm.ppf(CONFIDENCE) * self.deviation(j)[row]
+        reach = value + side * norm.ppf(CONFIDENCE) * self._deviation(j, limit)[row]
         return f"{asked}, which may be {reach:.3g}{unit} at another time: it is not certain to keep the limit."

@@ -7,7 +7,8 @@ is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,18 @@ class Models:
     def learn(self, name: str, archs: Archs, values: Array) -> Predictor:
         """The predictor of an objective fitted to these values, which need not be what was told; not kept."""
         return self._fit(name, replace(self.task(name, archs, values), lower=self._lower_of(name)))
+
+    @contextmanager
+    def believing(self, told: Mapping[str, tuple[Archs, Array]]) -> Iterator[None]:
+        """For a while, predict these objectives by predictors fitted to these values instead of those told."""
+        fits, answers = self._fits, self._answers
+        learned = {name: self.learn(name, archs, values) for name, (archs, values) in told.items()}
+        now = {name: (len(self.known(name)[1]), self._lower_of(name), model) for name, model in learned.items()}
+        self._fits, self._answers = {**fits, **now}, {}
+        try:
+            yield
+        finally:
+            self._fits, self._answers = fits, answers
 
     def _lower_of(self, name: str) -> Predictor | None:
         return self._lower(name) if self._lower else None

@@ -607,3 +607,13 @@ class PredictorSearch(Searcher):
             return super().alternatives()
         pool = self._evaluated_archs() if self.evaluated else self._pool(np.random.default_rng([self.seed, 3]))
         return self.one_of_each(pool) if len(pool) else pool
+
+    def further(self, told: Mapping[str, tuple[Archs, Array]]) -> Archs:
+        """Where a space is too large to be looked at whole, a pool evolved on predictions that learned from these."""
+        known = {name: of for name, of in told.items() if len(of[0]) >= 2 and np.ptp(of[1]) > 0}
+        whole = candidates.whole_space(self.space, self.candidates) is not None
+        if self.evaluated or whole or not known or not self.models.can_learn(self.expensive):
+            return np.empty((0, self.space.d), dtype=np.int64)
+        with self.models.believing(known):
+            pool = self._pool(np.random.default_rng([self.seed, 6, sum(len(of[0]) for of in known.values())]))
+        return self.one_of_each(pool) if len(pool) else pool
