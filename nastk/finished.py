@@ -20,6 +20,7 @@ from nastk.spaces.base import Archs, SearchSpace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nastk.data.images import ImageData
     from nastk.result import Result
 
 KINDS: tuple[Kind, ...] = ("measured", "table", "estimate", "computed")
@@ -155,6 +156,30 @@ class FinishedSearch:
         """Options with which the trainings built the networks (:meth:`nastk.SearchSpace.build`), such as classes."""
         entries = (entry["oracle"].get("build") for entry in self.description.objectives)
         return next((dict(found) for found in entries if isinstance(found, Mapping)), {})
+
+    @property
+    def training(self) -> Mapping[str, Any] | None:
+        """Facts of the oracle that trained on images (:class:`nastk.oracles.Training`); None where none did.
+
+        Raises:
+            DataError: they do not say on which, or how.
+        """
+        entries = (entry["oracle"] for entry in self.description.objectives)
+        found = next((facts for facts in entries if facts.get("oracle") == "training"), None)
+        if found is not None and not (isinstance(found.get("data"), str) and isinstance(found.get("recipe"), Mapping)):
+            raise DataError(f"{self.called} is damaged: its trainings have no data or no recipe")
+        return found
+
+    def images(self) -> ImageData | None:
+        """The images that the search trained on, read again; None where it trained on none.
+
+        Raises:
+            NastkError: they cannot be read, or are others now.
+        """
+        from nastk.data.images import read_again
+
+        facts = self.training
+        return None if facts is None else read_again(facts["data"], facts.get("image_size"), facts.get("hash"))
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.code import code_of
-from nastk.data.images import ImageData, Part, read_again, read_images
+from nastk.data.images import ImageData, read_images
 from nastk.deploy._format import format_class
 from nastk.devices import torch_device, training_device
 from nastk.errors import DataError, InvalidValue, NastkError, UnknownName, Unsupported
@@ -41,12 +41,6 @@ TRAINED, SPLITS, VALUES = "trained.json", "splits.json", "values.json"
 
 OWN = ("function", "train")
 """Kinds of oracles that are a user's own training."""
-
-COMPARED = 64
-"""Validation images on which exported files are compared with the network."""
-
-CALIBRATED = 128
-"""Training images that int8 files take their ranges from."""
 
 VALIDATION, TEST = "validation_accuracy", "test_accuracy"
 
@@ -339,8 +333,7 @@ class _OnImages:
                 f"The search trained otherwise ({searched}): its accuracies differ from these by more than chance."
             )
         self.build: Mapping[str, Any] = self.oracle(finished.description.seed).build_options
-        self.inputs: Any = _some(data.validation, COMPARED)
-        self.calibration: Any = _some(data.training, CALIBRATED)
+        self.images: ImageData | None = data
         self._write_splits()
 
     def _write_splits(self) -> None:
@@ -382,13 +375,6 @@ class _OnImages:
         return {VALIDATION: 100.0 - found["validation"], TEST: 100.0 - found["test"]}
 
 
-def _some(part: Part, count: int) -> Any:
-    """Normalised images of a part, evenly spread over it, as it may be ordered by class."""
-    import torch
-
-    return part.batch(torch.linspace(0, len(part) - 1, min(len(part), count)).long())[0].float()
-
-
 class _ByUser:
     """Trainings by the function or command that the search had.
 
@@ -417,7 +403,7 @@ class _ByUser:
         others = [metric for metric in getattr(example, "metrics", ()) if metric != getattr(example, "metric", None)]
         self.metrics = (name, *others)
         self.how, self.on, self.total = example.source, "", 1
-        self.inputs = self.calibration = None
+        self.images: ImageData | None = None
         self.build: Mapping[str, Any] = finished.build
 
     def oracle(self, seed: int) -> Oracle:
@@ -475,9 +461,7 @@ def _trainer(
     if epochs is not None and epochs < 1:
         raise InvalidValue(f"epochs is 1 or more; got {epochs}")
     entries = {str(entry["name"]): entry["oracle"] for entry in finished.description.objectives}
-    asked = next((facts for facts in entries.values() if facts.get("oracle") == "training"), None)
-    if asked is not None and not (isinstance(asked.get("data"), str) and isinstance(asked.get("recipe"), Mapping)):
-        raise DataError(f"{finished.called} is damaged: its trainings have no data or no recipe")
+    asked = finished.training
     if data is None and asked is None:
         own = next((name for name, facts in entries.items() if facts.get("oracle") in OWN), None)
         if own is None:
@@ -492,13 +476,10 @@ def _trainer(
             if value:
                 raise InvalidValue(f"{name}: that is of trainings on --data, and here a training of your own trains")
         return _ByUser(finished, own, entries[own], epochs, place)
-    if data is not None:
-        images = read_images(data, image_size)
-    else:
-        assert asked is not None
-        if image_size is not None:
-            raise InvalidValue("--image-size is of --data; the search's images are as they were")
-        images = read_again(asked["data"], asked.get("image_size"), asked.get("hash"))
+    if data is None and image_size is not None:
+        raise InvalidValue("--image-size is of --data; the search's images are as they were")
+    images = finished.images() if data is None else read_images(data, image_size)
+    assert images is not None
     searched = {} if asked is None else dict(asked["recipe"])
     wanted = {**searched, **(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     chosen = device or training_device()
@@ -637,14 +618,13 @@ def _origin(trainer: _Trainer, found: FullTraining, network: TrainedNetwork) -> 
 def _export(
     finished: FinishedSearch, trainer: _Trainer, found: FullTraining, formats: Sequence[str], place: Path
 ) -> None:
-    from nastk.deploy.write import export, is_int8
+    from nastk.deploy.write import export
 
     sign = 1.0 if found.direction == "max" else -1.0
     for network in found.networks:
         made = best_network(finished, network, found.metrics[0], sign, trainer.build)
         written = export(
             finished, arch=network.arch, network=made, format=tuple(formats), folder=place / "export",
-            origin=_origin(trainer, found, network), inputs=trainer.inputs,
-            calibration=trainer.calibration if is_int8(finished, network.arch, formats) else None,
+            origin=_origin(trainer, found, network), images=trainer.images,
         )  # fmt: skip
         found.exported[network.arch] = [str(file) for file in written.files]

@@ -43,7 +43,11 @@ def export(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", metavar="FILE.npy", help="Inputs that int8 is calibrated on; else random ones."),
+        typer.Option(
+            "--calibration",
+            metavar="FILE.npy",
+            help="Inputs that int8 is calibrated on; else training images of a search on --data, or random ones.",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,

@@ -76,6 +76,13 @@ class Part:
         images = images.clone(memory_format=torch.contiguous_format)
         return images, self.labels[places.to(self.labels.device)]
 
+    def some(self, count: int) -> Tensor:
+        """At most `count` normalised images ``(n, channels, height, width)``, evenly spread over the part, as it may be
+        ordered by class."""
+        import torch
+
+        return self.batch(torch.linspace(0, len(self) - 1, min(len(self), count)).long())[0].float()
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time; the last may be fewer."""
         import torch

@@ -41,11 +41,19 @@ from nastk.spaces.precisions import WithPrecision
 if TYPE_CHECKING:
     import torch
 
+    from nastk.data.images import ImageData
+
 FOLDER = "nastk-export"
 """Where files are written unless the user says."""
 
 RANDOM = 4
 """Random inputs that outputs are compared on, at least, where the user gives none."""
+
+COMPARED = 64
+"""Validation images that outputs are compared on, where the search trained on images."""
+
+CALIBRATED = 128
+"""Training images that int8 files take their ranges from."""
 
 LONGEST_STEM = 60
 """Characters of the longest name of a file that is made from an architecture."""
@@ -102,6 +110,7 @@ def export(
     origin: str = "",
     inputs: Any = None,
     calibration: Any = None,
+    images: ImageData | None = None,
     batch: int = 1,
     folder: str | os.PathLike[str] = FOLDER,
     name: str | None = None,
@@ -126,8 +135,10 @@ def export(
         untrained: take random weights (seed 0) where none are known.
         network: the network itself with its weights, such as one that was trained further.
         origin: where the weights of `network` come from, a sentence without its stop.
-        inputs: ``(n, ...)``, an array or .npy file, on which outputs are compared; by default random ones.
-        calibration: inputs that int8 takes its ranges from; by default random ones.
+        inputs: ``(n, ...)``, an array or .npy file, on which outputs are compared; by default validation images of
+            `images`, or random ones.
+        calibration: inputs that int8 takes its ranges from; by default training images of `images`, or random ones.
+        images: by default those that the search trained on.
         batch: inputs of a run, for which the files are made.
         folder: to write into.
         name: of the files, without their endings; by default made from space and architecture.
@@ -153,10 +164,27 @@ def export(
         raise InvalidValue(f"batch is {batch}, must be at least 1")
     subject = _subject(result, arch, pick)
     subject.space.need_networks("an export")
-    formats = _formats(subject, format, runtime, precision, read_calibration(calibration))
+    names, runtimes = _asked(subject, format, runtime)
+    # files of the runtime that the search measured are in its precision: they have the latency which was found
+    precisions = {name: precision or _precision(subject, name) for name in (*names, *runtimes)}
+    ranges = read_calibration(calibration)
+    if ranges is not None and "int8" not in precisions.values():
+        found = " and ".join(sorted({*precisions.values()}))
+        raise InvalidValue(f"calibration is of int8, and the precision is {found}; leave it out")
+    to_calibrate = ranges is None and "int8" in precisions.values()
+    if images is None and (inputs is None or to_calibrate):
+        images = _images_of(subject, to_calibrate)
+    if to_calibrate and images is not None:
+        ranges = images.training.some(CALIBRATED)
+    elif to_calibrate and not untrained:
+        warnings.warn(
+            "int8 takes its ranges from random inputs, which may cost accuracy; give some of your own: --calibration "
+            "inputs.npy", DataWarning, stacklevel=2,
+        )  # fmt: skip
+    formats = _formats(names, runtimes, precisions, ranges)
     made, about = _network(subject, network, origin, weights, untrained, batch)
     stem = _stem(subject, name)
-    batches, checked_on = _inputs(made, inputs, batch)
+    batches, checked_on = _inputs(made, inputs, batch, images)
     with torch.no_grad():
         try:
             expected = torch.cat([_first(made.module(x)) for x in batches])
@@ -372,18 +400,24 @@ def _fingerprint(module: torch.nn.Module) -> str:
 # ---- formats and inputs
 
 
-def _formats(
-    subject: _Subject,
-    format: str | Sequence[str],
-    runtime: str | Sequence[str],
-    precision: str | None,
-    calibration: Any,
-) -> list[Format]:
-    """The formats that are asked for; those of the search's own runtime where none is.
+def _images_of(subject: _Subject, needed: bool) -> ImageData | None:
+    """The images that the search trained on; None where there are none, or they are not here and not needed."""
+    if subject.finished is None:
+        return None
+    try:
+        return subject.finished.images()
+    except NastkError as error:
+        if needed:
+            raise InvalidValue(
+                f"int8 takes its ranges from the images of the search, and they cannot be read: {error}; give inputs: "
+                "--calibration inputs.npy"
+            ) from error
+        warnings.warn(f"outputs are compared on random inputs, not on images: {error}", DataWarning, stacklevel=3)
+        return None
 
-    Files of that runtime are in the precision that the search measured, where no other is asked for: it is they that
-    have the latency which was found.
-    """
+
+def _asked(subject: _Subject, format: str | Sequence[str], runtime: str | Sequence[str]) -> tuple[list[str], list[str]]:
+    """The formats and the runtimes that are asked for; the search's own runtime where none is."""
     names, runtimes = _names(format), _names(runtime)
     if not names and not runtimes:
         measured, _ = _of_search(subject)
@@ -393,15 +427,13 @@ def _formats(
                 "of a --runtime: openvino, mnn, litert"
             )
         runtimes = [measured]
+    return names, runtimes
 
-    chosen = {name: precision or _precision(subject, name) for name in (*names, *runtimes)}
-    found = set(chosen.values())
-    if calibration is not None and "int8" not in found:
-        raise InvalidValue(f"calibration is of int8, and the precision is {' and '.join(sorted(found))}; leave it out")
 
-    given = {name: calibration if of == "int8" else None for name, of in chosen.items()}
-    made: list[Format] = [format_class(name)(chosen[name], given[name]) for name in names]
-    made += [RuntimeFile(name, chosen[name], given[name]) for name in runtimes]
+def _formats(names: list[str], runtimes: list[str], precisions: dict[str, str], calibration: Any) -> list[Format]:
+    given = {name: calibration if of == "int8" else None for name, of in precisions.items()}
+    made: list[Format] = [format_class(name)(precisions[name], given[name]) for name in names]
+    made += [RuntimeFile(name, precisions[name], given[name]) for name in runtimes]
     if any(one.name == "python" for one in made):  # which reads them, so that they come first
         made.insert(0, format_class("safetensors")())
     return list({one.ending(): one for one in made}.values())
@@ -410,12 +442,6 @@ def _formats(
 def _names(given: str | Sequence[str]) -> list[str]:
     texts = [given] if isinstance(given, str) else list(given)
     return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
-
-
-def is_int8(finished: FinishedSearch, arch: Any, formats: Sequence[str]) -> bool:
-    """Whether one of these formats is written in int8 where no precision is asked for, and so calibrated."""
-    subject = _subject(finished, arch, None)
-    return any(_precision(subject, name) == "int8" for name in formats)
 
 
 def _precision(subject: _Subject, name: str) -> str:
@@ -438,9 +464,13 @@ def _of_search(subject: _Subject) -> tuple[str | None, str]:
     return None, subject.precision
 
 
-def _inputs(network: Network, given: Any, batch: int) -> tuple[list[torch.Tensor], str]:
+def _inputs(network: Network, given: Any, batch: int, images: ImageData | None) -> tuple[list[torch.Tensor], str]:
     """Batches to compare outputs on, and what they are in words."""
     shape = tuple(network.inputs.shape[1:])
+    if given is None and images is not None and len(images.validation) >= batch:
+        some = images.validation.some(max(COMPARED, batch))
+        made = [part.contiguous() for part in some.split(batch) if len(part) == batch]
+        return made, f"{len(made) * batch} validation images of {images.name}"
     if given is None:
         count = -(-RANDOM // batch)
         made = [example_inputs(network.space, batch, seed=i, **network.build) for i in range(count)]

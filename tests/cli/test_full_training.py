@@ -120,6 +120,25 @@ def test_a_search_on_images_and_its_best_networks_trained_fully(
     assert report() == first
 
 
+def test_files_of_the_searchs_networks_are_calibrated_and_compared_on_its_images(
+    searched: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    export = ["export", "nastk-out", "--pick", "accuracy", "--format", "onnx"]
+    assert run([*export, "--precision", "int8", "--out", "eight"]) == 0
+    card = json.loads(next(Path("eight").glob("*.json")).read_text(encoding="utf-8"))
+    assert card["checked_on"].endswith("validation images of data.npz")
+    assert "given inputs" in card["files"][0]["run_by"]
+
+    Path("data.npz").unlink()
+    said = refused(capsys, *export, "--precision", "int8", "--out", "gone")
+    assert "there is no data.npz" in said
+    assert "--calibration inputs.npy" in said
+    assert not Path("gone").exists()
+    assert run([*export, "--out", "compared"]) == 0
+    assert "outputs are compared on random inputs" in capsys.readouterr().err
+
+
 def test_what_the_search_trained_otherwise_is_not_compared(searched: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "nastk-out", "--pick", "accuracy, params<=130", "--epochs", "3", "--seeds", "1"]) == 0
     assert "The search trained otherwise" in capsys.readouterr().out
