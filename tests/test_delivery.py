@@ -139,6 +139,24 @@ def test_near_the_limit_the_interval_decides() -> None:
     assert rough.front["latency"].max() <= margin, "what is measured just within it may be more at another time"
 
 
+def test_a_network_whose_measurement_failed_is_not_delivered_with_a_predicted_value() -> None:
+    broken: set[tuple[int, ...]] = set()
+
+    def ms(archs: Archs) -> Any:
+        return np.where([tuple(a) in broken for a in archs.tolist()], np.nan, ms_of(archs))
+
+    def front() -> set[tuple[int, ...]]:
+        latency = FunctionOracle(Wide(), ms, "latency", "ms", "min")
+        latency.few_shot = True
+        result = nastk.search(Wide(), [ACCURACY, latency], budget=16, measurements=16, verify=0)
+        measured = {tuple(r.arch) for r in result.history.records()}
+        return {tuple(a) for a in result.front_archs.tolist()} & measured
+
+    broken |= front()
+    assert broken, "some of the front were measured"
+    assert not front() & broken
+
+
 def test_a_machine_that_became_slower_leaves_no_wider_margin() -> None:
     slower, faster = (search(Machine(levels=(1.0, 1.0, level))) for level in (1.3, 1 / 1.3))
     assert slower.front["latency"].max() > 9.0 * 0.96, "its own deviation of 1 % alone"

@@ -606,7 +606,7 @@ class PredictorSearch(Searcher):
         if not self.models.can_learn(self.expensive):
             return super().alternatives()
         pool = self._evaluated_archs() if self.evaluated else self._pool(np.random.default_rng([self.seed, 3]))
-        return self.one_of_each(pool) if len(pool) else pool
+        return self._working(pool)
 
     def further(self, told: Mapping[str, tuple[Archs, Array]]) -> Archs:
         """Where a space is too large to be looked at whole, a pool evolved on predictions that learned from these."""
@@ -616,4 +616,14 @@ class PredictorSearch(Searcher):
             return np.empty((0, self.space.d), dtype=np.int64)
         with self.models.believing(known):
             pool = self._pool(np.random.default_rng([self.seed, 6, sum(len(of[0]) for of in known.values())]))
-        return self.one_of_each(pool) if len(pool) else pool
+        return self._working(pool)
+
+    def _working(self, pool: Archs) -> Archs:
+        """One architecture for each network, without those that failed: a prediction is no value of a network that
+        cannot be run."""
+        pool = self.one_of_each(pool) if len(pool) else pool
+        failed = [a for a in self.archs_ if a.tobytes() in self._failed]
+        if not failed or not len(pool):
+            return pool
+        gone = {network.tobytes() for network in self.space.as_networks(np.array(failed, dtype=np.int64))}
+        return pool[[network.tobytes() not in gone for network in self.space.as_networks(pool)]]
