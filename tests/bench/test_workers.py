@@ -16,11 +16,11 @@ METRICS = ("seconds", "ratio_to_inline", "speedup")
 
 @pytest.mark.data
 def test_each_way_is_timed_and_compared_with_inline(nastk_home: Path) -> None:
-    rows = compare(searcher="random", evaluations=2, seconds=0.0, workers=2, repeats=2)
+    rows = compare(searcher="random", evaluations=2, seconds=0.0, workers=2, repeats=1)
     assert [(r["method"], r["metric"]) for r in rows] == [(h, m) for h in HOW for m in METRICS]
     ratios = {r["method"]: r["mean"] for r in rows if r["metric"] == "ratio_to_inline"}
     assert ratios["inline"] == 1.0
-    assert all(r["mean"] > 0 and r["seeds"] == 2 for r in rows)
+    assert all(r["mean"] > 0 and r["seeds"] == 1 for r in rows)
     assert {(r["samples"], r["evaluations"]) for r in rows} == {(2, 4)}, "two accuracies and two latencies"
 
 
