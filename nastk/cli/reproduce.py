@@ -187,10 +187,17 @@ def _unseen(
     show(comparison.stated(rows, first), title=f"The error that {first} expects, and the true one")
 
 
+EXPERIMENTS = ("sample-efficiency", "transfer", "proxy-removal", "proxies-in-order")
+"""Of ``nastk reproduce accuracy``."""
+
+
 @app.command("accuracy")
 def accuracy(
     experiment: Annotated[
-        str, typer.Option("--experiment", metavar="E", help="sample-efficiency, transfer or proxy-removal.")
+        str,
+        typer.Option(
+            "--experiment", metavar="E", help="sample-efficiency, transfer, proxy-removal or proxies-in-order."
+        ),
     ] = "sample-efficiency",
     space: Annotated[
         str, typer.Option("--space", metavar="S", help="Sample efficiency: space of the data sets.")
@@ -215,7 +222,7 @@ def accuracy(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Accuracy predictors: sample efficiency, transfer between tasks, ablation of each proxy."""
+    """Accuracy predictors: sample efficiency, transfer between tasks, ablation of proxies, one each or in order."""
     from nastk.bench import accuracy as comparison
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
@@ -223,9 +230,8 @@ def accuracy(
     from nastk.report.tables import show
     from nastk.reproduce import accuracy_figures, accuracy_transfer
 
-    known = ("sample-efficiency", "transfer", "proxy-removal")
-    if experiment not in known:
-        raise UnknownName("experiment", experiment, known)
+    if experiment not in EXPERIMENTS:
+        raise UnknownName("experiment", experiment, EXPERIMENTS)
     check_outputs([json_file], [figures])
     named = None if methods is None else words("--methods", methods)
     counts = None if samples is None else integers("--samples", samples)
@@ -251,8 +257,15 @@ def accuracy(
         elif experiment == "transfer":
             ours = named or list(accuracy_transfer.BASELINES)
             rows = accuracy_transfer.run(ours, of, to, (counts or [10])[0], seeds or 3, **shared)
-        else:
+        elif experiment == "proxy-removal":
             rows = accuracy_transfer.run_removal(of, to, (counts or [10])[0], seeds or 3, **shared)
+        else:
+            if of is not None:
+                raise InvalidValue("--sources: proxies-in-order learns nothing before; give one task as --targets")
+            if to is not None and len(to) > 1:
+                raise InvalidValue(f"proxies-in-order takes one task, such as nasbench201/cifar10; got {targets}")
+            one = to[0] if to else accuracy_transfer.IN_ORDER_ON
+            rows = accuracy_transfer.run_in_order(one, (counts or [50])[0], seeds or 10, **shared)
     if json_file is not None:
         write_json(json_file, rows)
     for title, lines in accuracy_figures.tables(rows):

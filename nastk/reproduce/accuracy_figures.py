@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from nastk.report.bars import Bar, write_bars
 from nastk.report.curves import Curve, Panel, write_curves
 from nastk.report.heatmap import write_heatmap
 
 Row = dict[str, Any]
+
+AGAINST = {
+    "pairs_won": ("improvement", "its choices (vec)"),
+    "pairs_won_over_scratch": ("improvement_over_scratch", "the same proxies (zcp)"),
+}
+"""What is said of pairs won: of which improvement, over what of the target alone."""
 
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -35,24 +42,36 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     if "transfer" in kinds:
         lines = []
         for row in rows:
-            if row["metric"] == "pairs_won":
-                mine = [r for r in rows if r["method"] == row["method"] and r["task"] != "*"]
-                lines.append(
-                    {
-                        "method": row["method"],
-                        "pairs": len([r for r in mine if r["metric"] == "improvement"]),
-                        "won": row["mean"],
-                        "spearman": _mean(mine, "spearman"),
-                        "improvement": _mean(mine, "improvement"),
-                    }
-                )
-        found.append(("transfer: pairs of tasks in which it beats learning from scratch on vec", lines))
+            if row["metric"] not in AGAINST:
+                continue
+            mine = [r for r in rows if r["method"] == row["method"] and r["task"] != "*"]
+            metric, other = AGAINST[row["metric"]]
+            lines.append(
+                {
+                    "method": row["method"],
+                    "against": other,
+                    "pairs": len([r for r in mine if r["metric"] == metric]),
+                    "won": row["mean"],
+                    "spearman": _mean(mine, "spearman"),
+                    "improvement": _mean(mine, metric),
+                }
+            )
+        found.append(("transfer: pairs of tasks in which it beats learning from scratch", lines))
     if "proxy-removal" in kinds:
         whole = next(row["mean"] for row in rows if row["removed"] == "nothing")
         lines = [
             {"removed": row["removed"], "spearman": _with_interval(row), "change": row["mean"] - whole} for row in rows
         ]
         found.append(("transfer-mlp without one proxy, mean over the pairs", lines))
+    if "proxies-in-order" in kinds:
+        lines = []
+        for left in sorted({row["left"] for row in rows}, reverse=True):
+            line = {"proxies left": left}
+            for row in (r for r in rows if r["left"] == left):
+                line |= {f"{row['order']}: removed": row["removed"], row["order"]: _with_interval(row)}
+            lines.append(line)
+        title = f"{rows[0]['task']}, {rows[0]['samples']} accuracies: proxies removed one after another, Spearman"
+        found.append((title, lines))
     return found
 
 
@@ -79,6 +98,23 @@ def draw(rows: Sequence[Row], folder: Path) -> list[str]:
         title = f"{method}: gain over learning from scratch on vec"
         write_heatmap(values, folder / name, "source task", "target task", title)
         names.append(name)
+    alone = [row for row in rows if row["experiment"] == "proxy-removal"]
+    if alone:
+        whole = next(row for row in alone if row["removed"] == "nothing")
+        others = [row for row in alone if row is not whole]
+        bars = [Bar(row["removed"], row["mean"], row["ci95"]) for row in sorted(others, key=lambda row: row["mean"])]
+        write_bars(bars, folder / "proxy-removal.png", "Spearman without it", (whole["mean"], "with all"))
+        names.append("proxy-removal.png")
+    ordered = [row for row in rows if row["experiment"] == "proxies-in-order"]
+    if ordered:
+        curves = [
+            Curve(order, [r["left"] for r in mine], [r["mean"] for r in mine], [np.nan_to_num(r["ci95"]) for r in mine])
+            for order in dict.fromkeys(row["order"] for row in ordered)
+            if (mine := sorted((r for r in ordered if r["order"] == order), key=lambda r: r["left"]))
+        ]
+        panel = Panel(f"{ordered[0]['task']}, {ordered[0]['samples']} accuracies", curves)
+        write_curves([panel], folder / "proxies-in-order.png", "proxies left", "Spearman", top=None)
+        names.append("proxies-in-order.png")
     return names
 
 

@@ -26,12 +26,22 @@ SHARE = 0.15
 METHODS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "transfer-mlp": ("transfer-mlp", {}, True),
     "transfer-mlp-vec": ("transfer-mlp", {"encoding": "vec"}, False),
+    "transfer-mlp-zcp": ("transfer-mlp", {}, False),
     "gp-bma": ("gp-bma", {}, True),
     "gp-bma-vec": ("gp-bma", {"encoding": "vec"}, False),
 }
 """Predictor, its options, and whether it is pretrained on the source."""
 BASELINES = {"transfer-mlp": "transfer-mlp-vec", "gp-bma": "gp-bma-vec"}
-"""Baseline of each method that transfers."""
+"""Baseline of each method that transfers: the target's choices only."""
+FROM_SCRATCH = {"transfer-mlp": "transfer-mlp-zcp"}
+"""The same method on the same proxies without the source, where there is one."""
+
+
+IN_ORDER = ("best first", "worst first")
+"""Orders in which proxies are removed one after another."""
+
+IN_ORDER_ON = "nasbench201/cifar10"
+"""Task on which they are, as in the paper (Figure 15)."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,10 @@ def run(
         seeds: number of random seeds, from 0, of source and target samples.
 
     Returns:
-        Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline; ``pairs_won`` is
-        the fraction of pairs with a positive mean improvement. ``source_accuracies`` are those of the source task from
-        which was learned before.
+        Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline, and over itself
+        from scratch on the same proxies (``improvement_over_scratch``, where :data:`FROM_SCRATCH` has one);
+        ``pairs_won`` and ``pairs_won_over_scratch`` are the fractions of pairs with a positive mean improvement.
+        ``source_accuracies`` are those of the source task from which was learned before.
     """
     for method in methods:
         if method not in BASELINES:
@@ -100,7 +111,8 @@ def run(
             for source in dict.fromkeys(source for source, _ in wanted):
                 mine = tuple(t for t in ends if (source, t) in set(wanted))
                 jobs.append(_Run(method, source, mine, draw, samples))
-            jobs.append(_Run(BASELINES[method], "", ends, draw, samples))
+            others = [BASELINES[method], *([FROM_SCRATCH[method]] if method in FROM_SCRATCH else [])]
+            jobs += [_Run(other, "", ends, draw, samples) for other in others]
     found = dict(each(_scores, jobs, workers, progress))
     return _rows(found, methods, wanted, seeds, samples)
 
@@ -142,6 +154,70 @@ def run_removal(
         row = _row("*", "*", "transfer-mlp", samples, learned, "spearman", np.array(values), "proxy-removal")
         rows.append({**row, "removed": removed[0] if removed else "nothing"})
     return rows
+
+
+def run_in_order(
+    target: str = IN_ORDER_ON,
+    samples: int = 50,
+    seeds: int = 10,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Proxies removed one after another, the best or the worst first, until one is left (Figure 15).
+
+    Predictors learn from scratch, from `samples` accuracies of the task. How good a proxy is is told by its own
+    Spearman correlation with all accuracies of the task, in size: hindsight, which no predictor has.
+
+    Args:
+        target: one task.
+        samples: accuracies that predictors learn from; the paper does not say how many it took.
+
+    Returns:
+        Tidy rows; ``order`` is one of :data:`IN_ORDER`, ``left`` the number of proxies left, ``removed`` the last one
+        removed.
+
+    Raises:
+        UnknownName: no such task.
+        InvalidValue: `target` is several tasks.
+    """
+    ends = _expand([target])
+    if len(ends) > 1 or samples < 2 or seeds < 1:
+        raise InvalidValue(
+            f"removal in order needs one task, such as nasbench201/cifar10, at least 2 samples and a seed; got {target}"
+        )
+    task = sources_and_targets()[ends[0]]
+    ranked = _ranked_proxies(task)
+    removals = {order: ranked if order == IN_ORDER[0] else ranked[::-1] for order in IN_ORDER}
+    jobs = [
+        _Run("transfer-mlp-zcp", "", (ends[0],), draw, samples, tuple(names[:count]))
+        for draw in range(seeds)
+        for names in removals.values()
+        for count in range(len(ranked))
+    ]
+    found = dict(each(_scores, list(dict.fromkeys(jobs)), workers, progress))
+    rows = []
+    for order, names in removals.items():
+        for count in range(len(ranked)):
+            gone = tuple(names[:count])
+            values = [found[_Run("transfer-mlp-zcp", "", (ends[0],), d, samples, gone)] for d in range(seeds)]
+            scores = np.array([outcome.spearman[ends[0]] for outcome in values])
+            row = _row("", ends[0], "transfer-mlp-zcp", samples, 0, "spearman", scores, "proxies-in-order")
+            rows.append(
+                {**row, "order": order, "left": len(ranked) - count, "removed": gone[-1] if gone else "nothing"}
+            )
+    return rows
+
+
+def _ranked_proxies(task: Task) -> list[str]:
+    """Names of a task's proxies by the size of their rank correlation with its accuracies, the greatest first."""
+    proxies = task.context.proxies
+    assert proxies is not None
+    values = proxies(task.archs)
+    sizes = {}
+    for column, name in zip(values.T, proxies.names, strict=True):
+        known = np.isfinite(column)
+        sizes[name] = abs(spearman(column[known], task.values[known]))
+    return sorted(sizes, key=lambda name: -sizes[name])
 
 
 class _Outcome(NamedTuple):
@@ -187,21 +263,24 @@ def _rows(
     rows = []
     for method in methods:
         mine = {(j.source, j.draw): o.spearman for j, o in found.items() if j.method == method}
-        base = {j.draw: o.spearman for j, o in found.items() if j.method == BASELINES[method]}
         learned = {j.source: o.source_accuracies for j, o in found.items() if j.method == method}
-        gains = []
         for source, target in wanted:
             values = np.array([mine[source, draw][target] for draw in range(seeds)])
-            gain = values - np.array([base[draw][target] for draw in range(seeds)])
             rows.append(_row(source, target, method, samples, learned[source], "spearman", values))
-            rows.append(_row(source, target, method, samples, learned[source], "improvement", gain))
-            gains.append(gain.mean())
-        for target in dict.fromkeys(target for _, target in wanted):
-            values = np.array([base[draw][target] for draw in range(seeds)])
-            rows.append(_row("", target, BASELINES[method], samples, 0, "spearman", values))
-        better = np.array([float(np.mean(np.array(gains) > 0))])
-        won = _row("*", "*", method, samples, max(learned.values()), "pairs_won", better)
-        rows.append({**won, "seeds": seeds})
+        against = {"": BASELINES[method]} | ({"_over_scratch": FROM_SCRATCH[method]} if method in FROM_SCRATCH else {})
+        for suffix, other in against.items():
+            base = {j.draw: o.spearman for j, o in found.items() if j.method == other}
+            gains = []
+            for source, target in wanted:
+                gain = np.array([mine[source, draw][target] - base[draw][target] for draw in range(seeds)])
+                rows.append(_row(source, target, method, samples, learned[source], f"improvement{suffix}", gain))
+                gains.append(gain.mean())
+            for target in dict.fromkeys(target for _, target in wanted):
+                values = np.array([base[draw][target] for draw in range(seeds)])
+                rows.append(_row("", target, other, samples, 0, "spearman", values))
+            better = np.array([float(np.mean(np.array(gains) > 0))])
+            won = _row("*", "*", method, samples, max(learned.values()), f"pairs_won{suffix}", better)
+            rows.append({**won, "seeds": seeds})
     return rows
 
 

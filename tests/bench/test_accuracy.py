@@ -137,12 +137,28 @@ def test_transfer_is_compared_on_the_same_samples(suite_home: Path, tmp_path: Pa
     assert (tmp_path / "transfer-gp-bma.png").stat().st_size > 10_000
 
 
-def test_each_proxy_is_removed_in_turn(suite_home: Path) -> None:
+def test_each_proxy_is_removed_in_turn(suite_home: Path, tmp_path: Path) -> None:
     rows = accuracy_transfer.run_removal(["nasbench301/svhn"], ["nasbench201/svhn"], seeds=1, workers=1)
     assert [row["removed"] for row in rows] == ["nothing", *suite_zero.COMMON]
     assert len({row["mean"] for row in rows}) > 1
     ((_, lines),) = accuracy_figures.tables(rows)
     assert lines[0]["change"] == 0
+    assert accuracy_figures.draw(rows, tmp_path) == ["proxy-removal.png"]
+    assert (tmp_path / "proxy-removal.png").stat().st_size > 5_000
+
+
+def test_proxies_are_removed_one_after_another(suite_home: Path, tmp_path: Path) -> None:
+    rows = accuracy_transfer.run_in_order("nasbench201/svhn", samples=20, seeds=1, workers=1)
+    best, worst = ([r for r in rows if r["order"] == order] for order in accuracy_transfer.IN_ORDER)
+    proxies = len(best)
+    assert [r["left"] for r in best] == list(range(proxies, 0, -1))
+    assert best[0]["mean"] == worst[0]["mean"], "nothing is removed yet"
+    assert best[1]["removed"] not in {r["removed"] for r in worst}, "the best is left at the end"
+    ((_, lines),) = accuracy_figures.tables(rows)
+    assert len(lines) == proxies
+    assert accuracy_figures.draw(rows, tmp_path) == ["proxies-in-order.png"]
+    with pytest.raises(InvalidValue, match="one task"):
+        accuracy_transfer.run_in_order("nasbench201")
 
 
 def test_command(suite_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
