@@ -274,6 +274,30 @@ def accuracy(
         typer.echo(f"drawn: {', '.join(accuracy_figures.draw(rows, figures))} in {figures}")
 
 
+@app.command("correlations")
+def correlations(
+    space: Annotated[str, typer.Option("--space", metavar="S", help="Whose fetched table.")] = "nasbench201",
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw heat maps into this folder (PNG).")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """How alike devices and zero-cost proxies rank: maps, each device's closest, the task distance of known sets."""
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce import correlations as study
+
+    check_outputs([json_file], [figures])
+    rows = study.run(space)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in study.tables(rows):
+        show(lines, title=title)
+    if figures is not None:
+        typer.echo(f"drawn: {', '.join(study.draw(rows, figures))} in {figures}")
+
+
 @app.command("modnas")
 def modnas(
     space: Annotated[str, typer.Option("--space", metavar="S", help="nasbench201, gpt or fbnet.")] = "nasbench201",

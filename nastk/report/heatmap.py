@@ -17,6 +17,8 @@ def write_heatmap(
     rows: str,
     columns: str,
     title: str,
+    label: str = "difference in Spearman",
+    by_space: bool = True,
     dpi: int = 150,
 ) -> None:
     """Draw values by row and column name; pairs without a value stay grey. The file is written whole or not at all.
@@ -25,6 +27,8 @@ def write_heatmap(
         values: by (row, column).
         rows, columns: what the axes show.
         title: above.
+        label: of the colours.
+        by_space: lines between names of different spaces ("space/task").
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,15 +51,16 @@ def write_heatmap(
     axes.set_xlabel(drawable(columns))
     axes.set_ylabel(drawable(rows))
     axes.set_title(drawable(title), loc="left", fontsize=10, fontweight="bold")
-    lines: Sequence[int] = [i for i in range(1, len(across)) if _space(across[i]) != _space(across[i - 1])]
-    for line in lines:
-        axes.axvline(line - 0.5, color="#3a3f47", lw=0.7)
-    for line in [i for i in range(1, len(down)) if _space(down[i]) != _space(down[i - 1])]:
-        axes.axhline(line - 0.5, color="#3a3f47", lw=0.7)
-    figure.colorbar(image, ax=axes, shrink=0.6, label="difference in Spearman")
+    if by_space:
+        for line in _borders(across):
+            axes.axvline(line - 0.5, color="#3a3f47", lw=0.7)
+        for line in _borders(down):
+            axes.axhline(line - 0.5, color="#3a3f47", lw=0.7)
+    figure.colorbar(image, ax=axes, shrink=0.6, label=label)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def _space(name: str) -> str:
-    return name.partition("/")[0]
+def _borders(names: Sequence[str]) -> list[int]:
+    spaces = [name.partition("/")[0] for name in names]
+    return [i for i in range(1, len(names)) if spaces[i] != spaces[i - 1]]
