@@ -131,6 +131,7 @@ class _Run:
     """One pretraining with all its draws, numbers of samples and devices."""
 
     task: str
+    devices: DeviceSet
     method: str
     pretraining: int
     draws: tuple[int, ...]
@@ -149,11 +150,12 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
+    sets: Mapping[str, DeviceSet] | None = None,
 ) -> list[dict[str, Any]]:
     """Compare methods on device sets.
 
     Args:
-        tasks: keys of `nastk.bench.latency_tasks.TASKS`.
+        tasks: keys of `nastk.bench.latency_tasks.TASKS`, or of `sets`.
         methods: keys of :data:`METHODS`, or names of predictors.
         samples: numbers of measurements of the target device.
         seeds: number of random seeds, from 0. Methods that are slow to pretrain share a pretraining among four draws,
@@ -163,6 +165,7 @@ def run(
         workers: number of processes, by default one per core.
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
+        sets: further device sets by name (:mod:`nastk.bench.device_sets`), none of which is a name of the literature's.
 
     Returns:
         Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
@@ -176,23 +179,22 @@ def run(
     """
     if not tasks or not methods or not samples or seeds < 1:
         raise InvalidValue("a comparison needs at least one task, one method, one number of samples and one seed")
-    for task in tasks:
-        if task not in TASKS:
-            raise UnknownName("task", task, TASKS)
+    known = {task: device_set_of(task, sets or {}) for task in tasks}
     for method in methods:
         find(method)
     if sampler_name is not None:
         SAMPLERS.get(sampler_name)
     if min(samples) < 2:
         raise InvalidValue(f"adapting to a device needs at least 2 samples; got {min(samples)}")
-    able = [task for task in tasks if not missing(task)[0]]
+    able = [task for task in tasks if not missing(known[task])[0]]
     if not able:
-        lacking = ", ".join(dict.fromkeys(d for task in tasks for d in missing(task)[1]))
+        lacking = ", ".join(dict.fromkeys(d for task in tasks for d in missing(known[task])[1]))
         raise InvalidValue(f"no device of {', '.join(tasks)} can be run: the tables lack {lacking}; {CURE}")
     jobs = []
     for task in able:
-        for size in source_samples or [TASKS[task].source_samples]:
-            most = len(open_table(TASKS[task].space).space.enumerate())
+        devices = known[task]
+        for size in source_samples or [devices.source_samples]:
+            most = len(open_table(devices.space).space.enumerate())
             if size < 3 or size > most:
                 raise InvalidValue(f"source samples must be 3 to {most} for {task}; got {size}")
             for method in methods:
@@ -201,7 +203,7 @@ def run(
                 for number in range(-(-seeds // each_draw)):
                     draws = tuple(range(number * each_draw, (number + 1) * each_draw))
                     if enough:
-                        jobs.append(_Run(task, method, number, draws, enough, size, sampler_name))
+                        jobs.append(_Run(task, devices, method, number, draws, enough, size, sampler_name))
     jobs.sort(key=lambda job: not find(job.method).slow)  # longest jobs first, so that no core idles at the end
     found: dict[_Run, dict[tuple[int, int, str], Score]] = {}
     try:
@@ -229,11 +231,23 @@ def find(method: str) -> Method:
     return Method(method)
 
 
-def missing(task: str) -> tuple[bool, list[str]]:
-    """Whether a task cannot be run with the available tables, and the devices that they lack."""
-    known = set(open_table(TASKS[task].space).devices())
-    sources, targets = ([d for d in part if d not in known] for part in (TASKS[task].sources, TASKS[task].targets))
-    return bool(sources) or len(targets) == len(TASKS[task].targets), [*sources, *targets]
+def device_set_of(task: str, sets: Mapping[str, DeviceSet]) -> DeviceSet:
+    """The devices of a task of the literature, or of one of `sets`.
+
+    Raises:
+        UnknownName: no such task.
+    """
+    known = {**sets, **TASKS}
+    if task not in known:
+        raise UnknownName("task", task, known)
+    return known[task]
+
+
+def missing(devices: DeviceSet) -> tuple[bool, list[str]]:
+    """Whether a device set cannot be run with the available tables, and the devices that they lack."""
+    known = set(open_table(devices.space).devices())
+    sources, targets = ([d for d in part if d not in known] for part in (devices.sources, devices.targets))
+    return bool(sources) or len(targets) == len(devices.targets), [*sources, *targets]
 
 
 @lru_cache(maxsize=4)
@@ -267,7 +281,7 @@ class _Sources:
 
 def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
     """Scores by (samples, draw, device)."""
-    devices, method = TASKS[job.task], find(job.method)
+    devices, method = job.devices, find(job.method)
     table = open_table(devices.space)
     whole = table.space.whole
     archs = table.space.enumerate()
@@ -402,11 +416,12 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
     """Tidy rows of finished runs."""
     grouped: dict[tuple[str, str, int], dict[tuple[int, int, str], Score]] = {}
     pretrainings: dict[tuple[str, str, int], int] = {}
+    sets = {job.task: job.devices for job in found}
     for job, scores in found.items():
         key = (job.task, job.method, job.source_samples)
         grouped.setdefault(key, {}).update(scores)
         pretrainings[key] = pretrainings.get(key, 0) + 1
-    order = {task: i for i, task in enumerate(TASKS)}
+    order = {task: i for i, task in enumerate([*TASKS, *sorted(set(sets) - set(TASKS))])}
     out = []
     for task, method, size in sorted(grouped, key=lambda g: (order[g[0]], list(methods).index(g[1]), g[2])):
         scores = grouped[task, method, size]
@@ -424,7 +439,7 @@ def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Se
                     out.append(
                         {
                             "experiment": "latency",
-                            "space": TASKS[task].space,
+                            "space": sets[task].space,
                             "task": task,
                             "method": method,
                             "samples": k,
@@ -454,7 +469,7 @@ def _reference(
 ) -> dict[str, Any]:
     """The published figure of the same method, or else the best one of any method, for the same task and samples."""
     nothing: dict[str, Any] = {"reference": None, "reference_source": None}
-    if metric != "spearman" or (device == "*" and devices < len(TASKS[task].targets)):
+    if task not in TASKS or metric != "spearman" or (device == "*" and devices < len(TASKS[task].targets)):
         return nothing
     same = [
         f

@@ -45,6 +45,22 @@ def latency(
     sampler: Annotated[
         str | None, typer.Option("--sampler", metavar="S", help="Sampler of the measurements, for all methods.")
     ] = None,
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="Of --sources and --targets, or --random-sets.")
+    ] = "nasbench201",
+    sources: Annotated[
+        str | None, typer.Option("--sources", metavar="A,B,...", help="Source devices of a set of your own.")
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option("--targets", metavar="C,D,...", help="Target devices of a set of your own.")
+    ] = None,
+    random_sets: Annotated[
+        int | None, typer.Option("--random-sets", metavar="N", min=1, help="N random sets of 5 sources and 5 targets.")
+    ] = None,
+    max_correlation: Annotated[
+        float | None,
+        typer.Option("--max-correlation", metavar="RHO", help="Only sources that rank no closer to the target."),
+    ] = None,
     unseen: Annotated[
         bool,
         typer.Option("--unseen", help="Instead: every device of all fetched tables, from sources of other families."),
@@ -65,12 +81,17 @@ def latency(
 ) -> None:
     """Few-shot latency predictors on the literature's device sets: Spearman correlation, published and ours."""
     if unseen:
-        given = {"--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures}
+        given = {
+            "--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures,
+            "--sources": sources, "--targets": targets, "--random-sets": random_sets,
+            "--max-correlation": max_correlation,
+        }  # fmt: skip
         _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
         _unseen(methods, samples, seeds, families, measured or [], workers, json_file)
         return
     _refuse({"--families": families, "--measured": measured}, "is an option of --unseen")
     from nastk.bench import latency as comparison
+    from nastk.bench.device_sets import far_sets
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.curves import write_curves
@@ -78,11 +99,22 @@ def latency(
     from nastk.report.tables import show
     from nastk.reproduce import cross_space, latency_tables
 
-    wanted = list(comparison.DEFAULT_TASKS) if tasks is None else words("--tasks", tasks)
+    own = sources is not None or targets is not None or random_sets is not None
+    wanted = [] if tasks is None and own else list(comparison.DEFAULT_TASKS)
+    wanted = wanted if tasks is None else words("--tasks", tasks)
     named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
     counts = list(comparison.SAMPLES) if samples is None else integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
     check_outputs([json_file], [figures])
+    sets = _device_sets(space, sources, targets, random_sets)
+    wanted = [*wanted, *sets]
+    if max_correlation is not None:
+        sets = {
+            name: devices
+            for task in wanted
+            for name, devices in far_sets(task, comparison.device_set_of(task, sets), max_correlation).items()
+        }
+        wanted = list(sets)
     between = [task for task in wanted if task in cross_space.PAIRS]
     within = [task for task in wanted if task not in between]
     rows: list[dict[str, Any]] = []
@@ -93,14 +125,15 @@ def latency(
     with bar(None, "adapting") as progress:
         if within:
             rows += comparison.run(
-                within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep
-            )
+                within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep,
+                sets=sets,
+            )  # fmt: skip
         if between:
             rows += cross_space.run(between, named, counts, seeds, sizes, workers=workers, progress=follow(progress))
     if json_file is not None:
         write_json(json_file, rows)
     for task in within:
-        whole, lacking = comparison.missing(task)
+        whole, lacking = comparison.missing(comparison.device_set_of(task, sets))
         if lacking:
             what = "is not run" if whole else "is run without them"
             typer.echo(f"{task}: no table has {', '.join(lacking)}; it {what} ({comparison.CURE})")
@@ -122,6 +155,18 @@ def latency(
                 write_curves(panels, figures / f"{task}.png", "measurements of the target device", "Spearman")
                 drawn.append(f"{task}.png")
         typer.echo(f"drawn: {', '.join(drawn)} in {figures}")
+
+
+def _device_sets(space: str, sources: str | None, targets: str | None, count: int | None) -> dict[str, Any]:
+    """The device sets of these options, by name."""
+    from nastk.bench.device_sets import device_set, random_sets
+
+    if (sources is None) != (targets is None):
+        raise InvalidValue("--sources and --targets belong together: devices to learn from, and to predict")
+    found: dict[str, Any] = {}
+    if sources is not None and targets is not None:
+        found["own"] = device_set(space, words("--sources", sources), words("--targets", targets))
+    return found if count is None else {**found, **random_sets(space, count)}
 
 
 def _keep(json_file: Path | None, rows: list[dict[str, Any]], what: str = "draws") -> None:

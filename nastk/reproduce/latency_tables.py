@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,9 @@ def tables(rows: Rows) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _cell(published: float | None, row: dict[str, Any] | None) -> str:
     theirs = "-" if published is None else f"{published:.3f}".rstrip("0").ljust(4, "0")
-    mine = "-" if row is None else f"{row['mean']:.3f} ±{row['ci95']:.3f}"
+    mine = "-" if row is None else f"{row['mean']:.3f}"
+    if row is not None and not math.isnan(row["ci95"]):  # of one draw there is no interval
+        mine += f" ±{row['ci95']:.3f}"
     return f"{theirs} / {mine}"
 
 
@@ -142,19 +145,39 @@ def devices(rows: Rows, task: str) -> list[Panel]:
 
 
 def means(rows: Rows) -> list[dict[str, Any]]:
-    """One row per task, method and number of samples: mean Spearman, the same without the fastest and slowest tenth,
-    median relative error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table."""
+    """One row per task, method and number of samples.
+
+    Mean Spearman over the devices, their geometric mean, the mean without the fastest and slowest tenth, median relative
+    error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table.
+    """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    single: dict[tuple[Any, ...], list[float]] = {}
     for r in rows:
-        if r["device"] != "*":
-            continue
         key = (r["task"], r["method"], r["source_samples"], r["samples"])
-        columns = ("measurements", "spearman", "ci95", "best known", "trimmed", "error", "covered", "s", "draws")
+        if r["device"] != "*":
+            if r["metric"] == "spearman":
+                single.setdefault(key, []).append(r["mean"])
+            continue
+        columns = (
+            "measurements",
+            "spearman",
+            "ci95",
+            "geometric",
+            "best known",
+            "trimmed",
+            "error",
+            "covered",
+            "s",
+            "draws",
+        )
         start = {"task": r["task"], "method": r["method"], "samples": r["samples"], **dict.fromkeys(columns)}
         line = found.setdefault(key, start)
         if r["metric"] == "spearman":
             line |= {"measurements": r["measurements"], "spearman": r["mean"], "ci95": r["ci95"]}
             line |= {"best known": r["reference"], "draws": r["seeds"]}
+            devices = single.get(key, [])
+            if devices and min(devices) > 0:
+                line["geometric"] = math.exp(sum(map(math.log, devices)) / len(devices))
         elif r["metric"] == "spearman_trimmed":
             line["trimmed"] = r["mean"]
         elif r["metric"] == "median_error":

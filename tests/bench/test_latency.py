@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from nastk.bench import latency
+from nastk.bench import device_sets, latency
 from nastk.bench.latency_tasks import PUBLISHED, TASKS
 from nastk.cli import run as command
 from nastk.errors import InvalidValue, UnknownName
+from nastk.metrics import spearman
 from nastk.oracles.table import benchmark
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.reproduce import cross_space, latency_tables
@@ -220,3 +221,32 @@ def test_curves_have_a_line_a_method_and_the_published_figures() -> None:
     assert [c.label for c in panel.curves] == ["help", "few-shot-gp"]
     assert list(panel.curves[0].x) == [10, 20]
     assert ("nasflat", 20.0, 0.961) in panel.published
+
+
+@pytest.mark.data
+def test_sets_of_ones_own_random_and_far_ones(nastk_home: object, capsys: pytest.CaptureFixture[str]) -> None:
+    own = device_sets.device_set("fbnet", ["pixel3", "gold_6226"], ["fpga", "eyeriss"])
+    far = device_sets.far_sets("own", own, 0.9)
+    ms = {name: latency.open_table("fbnet").values("latency", device=name) for name in ("fpga", *own.sources)}
+    rho = {d: spearman(ms[d], ms["fpga"]) for d in own.sources}
+    assert far["own<0.9/fpga"].sources == tuple(d for d in own.sources if rho[d] <= 0.9) == ("gold_6226",)
+    with pytest.raises(InvalidValue, match=r"ranks closer than -0\.9"):
+        device_sets.far_sets("own", own, -0.9)
+    first, again = (device_sets.random_sets("fbnet", 2) for _ in range(2))
+    assert first == again
+    assert first["R1"] != first["R2"]
+    assert not set(first["R1"].sources) & set(first["R1"].targets)
+    rows = latency.run(["own", *far], ["flops"], [5], seeds=1, workers=1, sets={"own": own, **far})
+    mine = {(r["task"], r["device"]): r["mean"] for r in rows if r["metric"] == "spearman"}
+    assert {"own", "own<0.9/fpga"} <= {task for task, _ in mine}
+    (line,) = [line for line in latency_tables.means(rows) if line["task"] == "own"]
+    assert line["geometric"] == pytest.approx((mine["own", "fpga"] * mine["own", "eyeriss"]) ** 0.5)
+    for options, said in (
+        (["--sources", "pixel3"], "belong together"),
+        (["--space", "fbnet", "--sources", "pixel3", "--targets", "pixel3"], "a target must not be a source too"),
+        (["--space", "fbnet", "--sources", "pixel", "--targets", "pixel3"], "unknown device of fbnet 'pixel'"),
+        (["--tasks", "ND", "--max-correlation", "2"], "between -1 and 1"),
+        (["--tasks", "NX", "--max-correlation", "0.5"], "unknown task 'NX'"),
+    ):
+        assert command(["reproduce", "latency", *options]) == 2
+        assert said in capsys.readouterr().err
