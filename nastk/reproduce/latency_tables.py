@@ -147,8 +147,8 @@ def devices(rows: Rows, task: str) -> list[Panel]:
 def means(rows: Rows) -> list[dict[str, Any]]:
     """One row per task, method and number of samples.
 
-    Mean Spearman over the devices, their geometric mean, the mean without the fastest and slowest tenth, median relative
-    error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table.
+    Mean Spearman over the devices, their geometric mean, the mean without the fastest and slowest tenth, median
+    relative error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     single: dict[tuple[Any, ...], list[float]] = {}
