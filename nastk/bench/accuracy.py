@@ -24,7 +24,7 @@ from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import kendall, mean_ci, spearman
-from nastk.oracles.table import Benchmark, benchmark
+from nastk.oracles.table import Benchmark, benchmark, first_dataset
 from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
@@ -84,12 +84,14 @@ class Used(NamedTuple):
         proxies: architectures whose zero-cost proxies were looked up.
         source_tasks: tasks of other spaces, whose accuracies were all seen.
         beside: the same in words, but for the samples.
+        latencies: of architectures on devices that were looked up.
     """
 
     accuracies: int
     proxies: int = 0
     source_tasks: int = 0
     beside: str = ""
+    latencies: int = 0
 
 
 @dataclass(frozen=True)
@@ -241,8 +243,8 @@ def _scores(job: _Run) -> _Scores:
             for n in job.samples:
                 found[dataset, n] = _score(ranking.values, task, order[:n], 0.0), ranking.used
             continue
-        proxies = lookups(task.context.proxies)
-        task = replace(task, context=replace(task.context, proxies=proxies))
+        proxies, latencies = lookups(task.context.proxies), _latencies(job.space, method)
+        task = replace(task, context=replace(task.context, proxies=proxies, latencies=latencies))
         random = "seed" in vars(seeded(method.predictor, method.options, None))
         base = _pretrained(job.space, job.method, job.draw if random else None)
         if method.chooses:
@@ -256,16 +258,28 @@ def _scores(job: _Run) -> _Scores:
             start = perf_counter()
             predicted = base.adapt(task.subset(order[:n])).predict(task.archs).mean
             score = _score(predicted, task, order[:n], perf_counter() - start)
-            found[dataset, n] = score, _used(n, proxies, len(sources(job.space)) if method.prior else 0)
+            found[dataset, n] = score, _used(n, proxies, latencies, len(sources(job.space)) if method.prior else 0)
     return found
 
 
-def _used(n: int, proxies: Lookups | None, tasks: int) -> Used:
+def _latencies(space: str, method: Method) -> Lookups | None:
+    """Latencies of the table's devices that predictors learn from, where the method's encoding looks them up."""
+    if "hwl" not in str(method.options.get("encoding", "")).split("+"):
+        return None
+    table = first_dataset(space)
+    if "latency" not in table.table.metrics():
+        raise InvalidValue(f"hwl: the table of {space} has no latencies")
+    return Lookups(table.latency_source(table.table.source_devices or table.devices()))
+
+
+def _used(n: int, proxies: Lookups | None, latencies: Lookups | None, tasks: int) -> Used:
     """What a predictor used beside `n` accuracies."""
     count = 0 if proxies is None else proxies.count
+    measured = 0 if latencies is None else int(latencies.asked()[1].sum())
     said = [f"zero-cost proxies of {count:,} architectures"] * bool(count)
+    said += [f"{measured:,} latencies"] * bool(measured)
     said += [f"all accuracies of {tasks} tasks of other spaces"] * bool(tasks)
-    return Used(n, count, tasks, "; ".join(said))
+    return Used(n, count, tasks, "; ".join(said), measured)
 
 
 @dataclass(frozen=True)

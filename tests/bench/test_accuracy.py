@@ -18,6 +18,7 @@ from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.metrics import spearman
+from nastk.oracles.table import first_dataset
 from nastk.predictors import load
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.reproduce import accuracy_figures, accuracy_transfer
@@ -135,6 +136,18 @@ def test_transfer_is_compared_on_the_same_samples(suite_home: Path, tmp_path: Pa
     assert cell["*", "*", "gp-bma", "pairs_won"] in (0.0, 0.5, 1.0)
     assert accuracy_figures.draw(rows, tmp_path) == ["transfer-gp-bma.png"]
     assert (tmp_path / "transfer-gp-bma.png").stat().st_size > 10_000
+
+
+def test_latencies_that_an_encoding_looks_up_are_counted(suite_home: Path) -> None:
+    rows = accuracy.run("nasbench201", ["bayes-linear@hwl", "bayes-linear@vec"], [20], seeds=1, workers=1)
+    used = {row["method"]: (row["latencies"], row["beside"]) for row in rows}
+    networks = len(accuracy.targets("nasbench201")["cifar10"])
+    devices = len(first_dataset("nasbench201").table.source_devices)
+    assert used["bayes-linear@hwl"][0] == networks * devices
+    assert used["bayes-linear@hwl"][1] == f"{networks * devices:,} latencies"
+    assert used["bayes-linear@vec"] == (0, "")
+    with pytest.raises(InvalidValue, match="nasbench301 has no latencies"):
+        accuracy.run("nasbench301", ["mlp@hwl"], [20], seeds=1, workers=1)
 
 
 def test_each_proxy_is_removed_in_turn(suite_home: Path, tmp_path: Path) -> None:
