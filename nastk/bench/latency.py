@@ -7,9 +7,10 @@ task's. The random seed determines the source and target samples; both are the s
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -17,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.bench._journal import Journal, each_once
 from nastk.bench._lookups import Lookups
 from nastk.bench.latency_tasks import PUBLISHED, TASKS, DeviceSet, Figure
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci, spearman
 from nastk.oracles.table import Benchmark, first_dataset
-from nastk.parallel import each
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.registry import PREDICTORS, SAMPLERS
 from nastk.samplers.base import sampler
@@ -126,6 +127,10 @@ USED = ("measurements", "source_measurements", "looked_up", "proxies")
 """Fields of a score, and columns of the rows, that say what was used."""
 
 
+_Scores = dict[tuple[int, int, str], Score]
+"""By (samples, draw, device)."""
+
+
 @dataclass(frozen=True)
 class _Run:
     """One pretraining with all its draws, numbers of samples and devices."""
@@ -151,6 +156,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
     sets: Mapping[str, DeviceSet] | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Compare methods on device sets.
 
@@ -166,6 +172,7 @@ def run(
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
         sets: further device sets by name (:mod:`nastk.bench.device_sets`), none of which is a name of the literature's.
+        journal: a file that keeps every finished run; runs that it holds are not repeated.
 
     Returns:
         Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
@@ -205,15 +212,23 @@ def run(
                     if enough:
                         jobs.append(_Run(task, devices, method, number, draws, enough, size, sampler_name))
     jobs.sort(key=lambda job: not find(job.method).slow)  # longest jobs first, so that no core idles at the end
-    found: dict[_Run, dict[tuple[int, int, str], Score]] = {}
+    kept, found = Journal(journal, _written, _read), {}
     try:
-        for job, scores in each(_pretrain_and_adapt, jobs, workers, progress):
+        for job, scores in each_once(_pretrain_and_adapt, jobs, kept, asdict, workers, progress):
             found[job] = scores
     except KeyboardInterrupt:
         if partial and found:
             partial(rows(found, methods))
         raise
     return rows(found, methods)
+
+
+def _written(scores: _Scores) -> dict[str, Any]:
+    return {"scores": [[*key, *score] for key, score in scores.items()]}
+
+
+def _read(entry: Mapping[str, Any]) -> _Scores:
+    return {(int(n), int(draw), str(device)): Score(*score) for n, draw, device, *score in entry["scores"]}
 
 
 CURE = "import EAGLE's files with: nastk data import eagle PATH"
@@ -279,7 +294,7 @@ class _Sources:
         return self._models(archs)
 
 
-def _pretrain_and_adapt(job: _Run) -> dict[tuple[int, int, str], Score]:
+def _pretrain_and_adapt(job: _Run) -> _Scores:
     """Scores by (samples, draw, device)."""
     devices, method = job.devices, find(job.method)
     table = open_table(devices.space)
@@ -412,9 +427,9 @@ METRICS = {
 """Metrics of the rows, and the fields of :class:`Score`."""
 
 
-def rows(found: Mapping[_Run, Mapping[tuple[int, int, str], Score]], methods: Sequence[str]) -> list[dict[str, Any]]:
+def rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[str, Any]]:
     """Tidy rows of finished runs."""
-    grouped: dict[tuple[str, str, int], dict[tuple[int, int, str], Score]] = {}
+    grouped: dict[tuple[str, str, int], _Scores] = {}
     pretrainings: dict[tuple[str, str, int], int] = {}
     sets = {job.task: job.devices for job in found}
     for job, scores in found.items():

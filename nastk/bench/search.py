@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -17,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk import run
+from nastk.bench._journal import Journal, each_once
 from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
-from nastk.errors import InvalidValue, StorageError, UnknownName
+from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci
 from nastk.oracles.goals import objective_names
 from nastk.oracles.table import CountingOracle, Table, benchmark
-from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor as named_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
@@ -176,16 +175,9 @@ def compare(
         for searcher in searchers
         for problem in asked
     ]
-    kept = _Journal(journal)
-    left = [job for job in jobs if job not in kept]
-
-    def follow(done: int, total: int) -> None:
-        if progress:
-            progress(len(jobs) - total + done, len(jobs))
-
-    for job, trace in each(_search, left, workers, follow):
-        kept.add(job, trace)
-    traces = {(job.problem, job.searcher, job.seed): kept[job] for job in jobs}
+    kept = Journal(journal, _written, _read)
+    done = dict(each_once(_search, jobs, kept, _settings, workers, progress))
+    traces = {(job.problem, job.searcher, job.seed): done[job] for job in jobs}
     return Comparison(tuple(asked), tuple(dict.fromkeys(searchers)), seeds, budget, traces)
 
 
@@ -297,55 +289,20 @@ def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples
 # ---- runs on disk
 
 
-class _Journal:
-    """Finished runs by their settings, one JSON object per line; a truncated line is ignored, and so is one of an
-    earlier version, which does not say what was paid."""
-
-    def __init__(self, path: str | os.PathLike[str] | None):
-        self.path = None if path is None else Path(path)
-        self._found: dict[str, Trace] = {}
-        if self.path is None or not self.path.exists():
-            return
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):
-                with open(self.path, "a", encoding="utf-8") as file:
-                    file.write("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StorageError(f"cannot use {self.path}: {error}") from error
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-                columns = {k: np.array(entry[k]) for k in ("rows", "evaluations", "measurements", "seconds", "cost")}
-                trace = Trace(**columns, source_measurements=int(entry["source_measurements"]))
-                self._found[json.dumps(entry["run"], sort_keys=True)] = trace
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-
-    def __contains__(self, job: _Run) -> bool:
-        return _key(job) in self._found
-
-    def __getitem__(self, job: _Run) -> Trace:
-        return self._found[_key(job)]
-
-    def add(self, job: _Run, trace: Trace) -> None:
-        """Keep a run, on disk at once."""
-        self._found[_key(job)] = trace
-        if self.path is None:
-            return
-        entry = {"run": json.loads(_key(job)), **{k: np.asarray(v).tolist() for k, v in asdict(trace).items()}}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+def _written(trace: Trace) -> dict[str, Any]:
+    return {k: np.asarray(v).tolist() for k, v in asdict(trace).items()}
 
 
-def _key(job: _Run) -> str:
+def _read(entry: Mapping[str, Any]) -> Trace:
+    """A trace; KeyError for one of an earlier version, which does not say what was paid."""
+    columns = {k: np.array(entry[k]) for k in ("rows", "evaluations", "measurements", "seconds", "cost")}
+    return Trace(**columns, source_measurements=int(entry["source_measurements"]))
+
+
+def _settings(job: _Run) -> dict[str, Any]:
     facts = asdict(job)
     later = {"brought": "", "in_flight": 1}  # a run of an earlier version does not say them
-    return json.dumps({k: v for k, v in facts.items() if k not in later or v != later[k]}, sort_keys=True)
+    return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
 def _brought(table: Table) -> str:

@@ -73,6 +73,10 @@ def latency(
         list[Path] | None,
         typer.Option("--measured", metavar="FILE", help="With --unseen: also what bench local-sources --keep wrote."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of finished runs, which are not repeated, and of the rows."),
+    ] = None,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
@@ -84,7 +88,7 @@ def latency(
         given = {
             "--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures,
             "--sources": sources, "--targets": targets, "--random-sets": random_sets,
-            "--max-correlation": max_correlation,
+            "--max-correlation": max_correlation, "--out": out,
         }  # fmt: skip
         _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
         _unseen(methods, samples, seeds, families, measured or [], workers, json_file)
@@ -105,7 +109,8 @@ def latency(
     named = list(comparison.DEFAULT_METHODS) if methods is None else words("--methods", methods)
     counts = list(comparison.SAMPLES) if samples is None else integers("--samples", samples)
     sizes = None if source_samples is None else integers("--source-samples", source_samples)
-    check_outputs([json_file], [figures])
+    check_outputs([json_file], [figures, out])
+    journal = None if out is None else out / "runs.jsonl"
     sets = _device_sets(space, sources, targets, random_sets)
     wanted = [*wanted, *sets]
     if max_correlation is not None:
@@ -120,18 +125,23 @@ def latency(
     rows: list[dict[str, Any]] = []
 
     def keep(some: list[dict[str, Any]]) -> None:
+        if out is not None:
+            raise Interrupted(f"interrupted; the finished runs are in {out}, and the same command goes on")
         _keep(json_file, [*rows, *some])
 
     with bar(None, "adapting") as progress:
         if within:
             rows += comparison.run(
                 within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep,
-                sets=sets,
+                sets=sets, journal=journal,
             )  # fmt: skip
         if between:
-            rows += cross_space.run(between, named, counts, seeds, sizes, workers=workers, progress=follow(progress))
-    if json_file is not None:
-        write_json(json_file, rows)
+            rows += cross_space.run(
+                between, named, counts, seeds, sizes, workers=workers, progress=follow(progress), journal=journal
+            )
+    for file in [json_file, None if out is None else out / "rows.json"]:
+        if file is not None:
+            write_json(file, rows)
     for task in within:
         whole, lacking = comparison.missing(comparison.device_set_of(task, sets))
         if lacking:

@@ -8,18 +8,19 @@ baseline is the same network trained only on the few samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nastk.bench import latency
+from nastk.bench._journal import Journal, each_once
 from nastk.bench._lookups import Lookups
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci, spearman
-from nastk.parallel import each
 from nastk.predictors.base import Task
 
 PAIRS = {"NB201-FBNet": ("nasbench201", "fbnet"), "FBNet-NB201": ("fbnet", "nasbench201")}
@@ -55,8 +56,9 @@ def run(
     source_samples: Sequence[int] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Compare methods across spaces; tidy rows like those of `nastk.bench.latency.run`.
+    """Compare methods across spaces; tidy rows like those of `nastk.bench.latency.run`, arguments as there.
 
     Raises:
         InvalidValue: a method whose encoding belongs to one space.
@@ -78,8 +80,17 @@ def run(
         for draw in range(seeds)
         for device in common_devices()
     ]
-    found: dict[_Run, dict[int, _Score]] = dict(each(_transfer, jobs, workers, progress))
+    kept = Journal(journal, _written, _read)
+    found = dict(each_once(_transfer, jobs, kept, asdict, workers, progress))
     return _rows(found, seeds)
+
+
+def _written(scores: dict[int, _Score]) -> dict[str, Any]:
+    return {"transferred": [[n, *score] for n, score in scores.items()]}
+
+
+def _read(entry: Mapping[str, Any]) -> dict[int, _Score]:
+    return {int(n): _Score(*score) for n, *score in entry["transferred"]}
 
 
 def movable(method: str) -> bool:

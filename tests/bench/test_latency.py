@@ -250,3 +250,20 @@ def test_sets_of_ones_own_random_and_far_ones(nastk_home: object, capsys: pytest
     ):
         assert command(["reproduce", "latency", *options]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_finished_runs_are_kept_and_not_repeated(
+    nastk_home: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(seeds: int) -> list[dict[str, Any]]:
+        return latency.run(["FD"], ["flops"], [5], seeds=seeds, workers=1, journal=tmp_path / "runs.jsonl")
+
+    first = compare(1)
+    run = latency._pretrain_and_adapt
+    done = []
+    monkeypatch.setattr(latency, "_pretrain_and_adapt", lambda job: done.append(job) or run(job))
+    assert compare(1) == first
+    assert not done
+    compare(2)
+    assert [job.draws for job in done] == [(1,)]
