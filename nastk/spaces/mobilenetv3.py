@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces._chains import chain
 from nastk.spaces._mobilenetv3_shapes import Layer
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
 
@@ -295,23 +296,15 @@ class MobileNetV3(SearchSpace):
     def graphs(self, archs: Archs) -> Graphs:
         """The chains, with 23 nodes: input, resolution, four layers per stage, output."""
         archs = np.atleast_2d(archs)
-        n, rows = len(archs), np.arange(len(archs))
         active = active_layers(archs)
-        depths = self.settings(archs).depths
-        operations = np.empty((n, 3 + STAGES * LAYERS), dtype=np.int64)
+        operations = np.empty((len(archs), 3 + STAGES * LAYERS), dtype=np.int64)
         operations[:, 0], operations[:, -1] = _LABELS.index("input"), _LABELS.index("output")
         operations[:, 1] = _LABELS.index("r128") + archs[:, _RESOLUTION]
         stage = np.repeat(np.arange(STAGES), LAYERS)
         kind = (stage * len(KERNELS) + archs[:, _KERNEL]) * len(EXPANSIONS) + archs[:, _EXPANSION]
         operations[:, 2:-1] = np.where(active, _LABELS.index(_LAYER_LABELS[0]) + kind, _LABELS.index("none"))
-        adjacency = np.zeros((n, operations.shape[1], operations.shape[1]), dtype=bool)
-        adjacency[:, 0, 1] = adjacency[:, 1, 2] = True
-        for s in range(STAGES):
-            first = 2 + s * LAYERS
-            for place in range(1, LAYERS):
-                adjacency[:, first + place - 1, first + place] = place < depths[:, s]
-            adjacency[rows, first + depths[:, s] - 1, first + LAYERS] = True  # the next stage, or the output
-        return Graphs(_LABELS, operations, adjacency)
+        used = np.pad(active, ((0, 0), (2, 1)), constant_values=True)
+        return Graphs(_LABELS, operations, chain(used))
 
     # ---- counts
 
