@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +153,8 @@ class MobileNetV3(SearchSpace):
     name = "mobilenetv3"
     datasets = DATASETS
     choices = _choices()
+    width: ClassVar[float] = WIDTH
+    """Width multiplier of the networks, unless an option says another."""
 
     # ---- rows and settings
 
@@ -312,7 +314,7 @@ class MobileNetV3(SearchSpace):
         self,
         archs: Archs,
         num_classes: int = 1000,
-        width: float = WIDTH,
+        width: float | None = None,
         input_size: int | None = None,
         in_channels: int = 3,
     ) -> dict[str, NDArray[np.float64]]:
@@ -322,7 +324,7 @@ class MobileNetV3(SearchSpace):
         resolution unless `input_size` is given; `depth`, the number of layers in the five stages, which
         determines most of the latency of a single image on a GPU.
         """
-        archs = np.asarray(archs)
+        archs, width = np.asarray(archs), self.width if width is None else width
         if input_size is None:
             sides, place = RESOLUTIONS, archs[:, _RESOLUTION]
         else:
@@ -348,14 +350,14 @@ class MobileNetV3(SearchSpace):
         self,
         arch: Archs,
         num_classes: int = 1000,
-        width: float = WIDTH,
+        width: float | None = None,
         input_size: int | None = None,
         in_channels: int = 3,
     ) -> torch.nn.Module:
         """The network: ``(batch, in_channels, any height, any width)`` to ``(batch, num_classes)``."""
         from nastk.spaces._mobilenetv3_network import Network
 
-        row = self.as_archs(arch)
+        row, width = self.as_archs(arch), self.width if width is None else width
         _, kernels, expansions, (resolution,) = self.settings(row)
         layers = [first_block(width)]
         for place in np.flatnonzero(active_layers(row)[0]).tolist():
