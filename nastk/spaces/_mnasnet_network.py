@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +54,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class Network(nn.Sequential):
+class Network(nn.Module):
     """Stem, blocks of layers, a 1x1 convolution, global average pooling, classifier.
 
     Args:
@@ -66,13 +65,13 @@ class Network(nn.Sequential):
     """
 
     def __init__(self, blocks: Sequence[Sequence[Layer]], in_channels: int, stem: int, head: int, num_classes: int):
-        super().__init__(
-            OrderedDict(
-                stem=_convolution(in_channels, stem, 3, 2),
-                blocks=nn.Sequential(*(nn.Sequential(*map(InvertedResidual, layers)) for layers in blocks)),
-                head=_convolution(blocks[-1][-1].c_out, head),
-                pool=nn.AdaptiveAvgPool2d(1),
-                flatten=nn.Flatten(),
-                classifier=nn.Linear(head, num_classes),
-            )
-        )
+        super().__init__()
+        self.stem = _convolution(in_channels, stem, 3, 2)
+        self.blocks = nn.Sequential(*(nn.Sequential(*map(InvertedResidual, layers)) for layers in blocks))
+        self.head = _convolution(blocks[-1][-1].c_out, head)
+        self.classifier = nn.Linear(head, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.head(self.blocks(self.stem(x)))
+        logits: torch.Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
