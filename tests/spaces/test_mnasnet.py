@@ -20,10 +20,6 @@ B0 = "e1_k3_l1_se|e6_k3_l2_se|e6_k5_l2_se|e6_k3_l3_se|e6_k5_l3_se|e6_k5_l4_se|e6
 """EfficientNet-B0 (Tan & Le, ICML 2019, Table 1)."""
 
 
-def test_keeps_the_contract_of_spaces() -> None:
-    check_space(SPACE, input_size=32)
-
-
 def test_a_pool_of_it_keeps_the_contract_of_spaces() -> None:
     check_space(nastk.Pool(SPACE, SPACE.sample(30, 1)), input_size=32, num_classes=10)
 
