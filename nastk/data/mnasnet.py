@@ -169,10 +169,9 @@ def _add(table: Draft, read: _Read, runs: Sequence[Any], repeats: Repeats) -> No
         return
     std = between
     if read.spread:
-        within, _, spreads = repeats.merge(_values(runs, read.spread) ** 2)
-        if not np.array_equal(spreads, count):
+        spreads = _values(runs, read.spread)
+        if not np.array_equal(np.isnan(spreads), np.isnan(values)):
             raise DataError(f"{ARCHIVE} has {read.column.label} without its standard deviation, or that alone")
-        # two measurements of a network: the variance of all runs is that within them and that of their means
-        std = np.sqrt(within + np.where(count > 1, between**2 / 2, 0.0))
+        _, std = repeats.pooled(values, spreads)
     some = np.flatnonzero(np.isfinite(std))
     table.add(ARCHIVE, spread_of(read.column), std[some], some, low=0)
