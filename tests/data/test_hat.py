@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nastk
+from nastk.bench.problems import Scores, problems
 from nastk.data import hat as importer
 from nastk.data import tables
 from nastk.data.fetch import Store
@@ -115,3 +116,14 @@ def test_a_network_is_looked_up_by_its_features(fetched: Callable[..., Path]) ->
     other[:, 3:9] = arch[:, 3:9][:, ::-1]  # the encoder's perceptrons in another order
     assert np.array_equal(SPACE.with_features(SPACE.features(other)), arch)
     assert 90 < bench.oracle("latency", device="xeon")(arch)[0] < 500
+
+
+@pytest.mark.data
+def test_a_benchmark_searches_what_a_device_was_measured_with(
+    fetched: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASTK_HOME", str(fetched("hat")))
+    (problem,) = problems("hat", "wmt14ende", devices=["xeon"])
+    scored = Scores(problem)
+    assert problem.searched == "max:params, latency:xeon"
+    assert (len(scored.table.table), scored.kept.all()) == (2000, True)
