@@ -21,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nastk.data.csv_file import CSVFile
+from nastk.data import readers
 from nastk.data.repeats import Repeats, same_rows
 from nastk.data.tables import Column, Draft, spread_of
 from nastk.errors import DataError, InvalidArchitecture
@@ -48,6 +49,8 @@ FILES = tuple(FILE.format(task, DEVICES[device]) for task, devices in MEASURED.i
 """Source files of the table."""
 PARTS = ("encoder", "decoder")
 """What a file has the latency of."""
+COLUMNS = (*FEATURES, *(f"latency_{what}_{part}" for what in ("mean", "std") for part in PARTS))
+"""Columns of a file."""
 
 
 def draft(path: Callable[[str], Path]) -> Draft:
@@ -84,16 +87,17 @@ def draft(path: Callable[[str], Path]) -> Draft:
     return made
 
 
-def _numbers(path: Path, file: str) -> np.ndarray:
+def _numbers(path: Path, file: str) -> NDArray[np.float64]:
     """The ten features, the latencies of encoder and decoder and their deviations, ``(2000, 14)``."""
-    columns = (*FEATURES, *(f"latency_{what}_{part}" for what in ("mean", "std") for part in PARTS))
-    content = CSVFile(path)
-    missing = [name for name in columns if name not in content.columns]
-    if missing or len(content) != ROWS:
-        raise DataError(
-            f"{file} has {len(content):,} rows{', and no ' + missing[0] if missing else ''}; needs {ROWS:,}"
-        )
-    table = np.stack([content.numbers(name) for name in columns], axis=1)
+    heading, _, body = readers.read_bytes(path).decode("utf-8", "replace").partition("\n")
+    if tuple(name.strip() for name in heading.split(",")) != COLUMNS:
+        raise DataError(f"{file} has other columns than {', '.join(COLUMNS[:3])} ... {COLUMNS[-1]}")
+    try:
+        table = np.loadtxt(body.splitlines(), delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{file} is no table of numbers: {readers.cut(error)}") from error
+    if table.shape != (ROWS, len(COLUMNS)):
+        raise DataError(f"{file} has {len(table):,} rows; needs {ROWS:,}")
     if not np.isfinite(table).all() or (table <= 0).any():
         raise DataError(f"{file} holds values that are unknown, or not positive")
     return table

@@ -71,7 +71,9 @@ def test_files_of_another_form_are_refused(draft) -> None:
     xeon, titan = good()
     with pytest.raises(DataError, match="has 2 rows; needs 3"):
         draft(xeon, titan[:2])
-    with pytest.raises(DataError, match="no decoder_layer_num"):
+    with pytest.raises(DataError, match="is no table of numbers"):
+        draft(xeon, np.where(titan == titan[0, 0], "many", titan.astype(object)))
+    with pytest.raises(DataError, match="has other columns than encoder_embed_dim"):
         draft(xeon, titan, [name if name != "decoder_layer_num" else "layers" for name in HEADING])
 
 

@@ -22,7 +22,7 @@ TEXT = "e640-f2048,1024,512,512,3072,512-h4,8,2,2,4,8|e512-f1024,2048-s8,2-c2,4-
 
 
 def test_a_variant_keeps_the_contract_of_spaces() -> None:
-    check_space(HAT("iwslt"), n=8, **SMALL)
+    check_space(HAT("iwslt"), n=8, part="encoder", **SMALL)
 
 
 def test_variants_have_the_papers_options() -> None:
