@@ -29,6 +29,7 @@ _PUBLIC = {
     "Objective": "nastk.search.base",
     "Oracle": "nastk.oracles.base",
     "Pool": "nastk.spaces._pool",
+    "pool_of": "nastk.data.pool_file",
     "Prediction": "nastk.predictors.base",
     "Predictor": "nastk.predictors.base",
     "predictor": "nastk.predictors.factory",
@@ -85,6 +86,7 @@ __all__ = [
     "local_sources",
     "metrics",
     "oracles",
+    "pool_of",
     "predictor",
     "predictors",
     "report",
@@ -146,6 +148,7 @@ if TYPE_CHECKING:
         spaces,
         testing,
     )
+    from nastk.data.pool_file import pool_of
     from nastk.deploy.write import export
     from nastk.encodings.base import Context, Encoding, encoding
     from nastk.errors import NastkError

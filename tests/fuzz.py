@@ -33,7 +33,7 @@ import numpy as np
 from official_files import CELLS, TEXTS, entry, hardware, hostile_pickles, naslib, old_torch, rows_360, whole
 
 from nastk.data import hw_nas_bench_360, imported, measured
-from nastk.data.official import nasbench101_tfrecord
+from nastk.data.official import nasbench101_tfrecord, nats_bench_mcu
 from nastk.errors import DataWarning, NastkError
 from nastk.spaces.nasbench201 import NASBench201
 from nastk.spaces.nasbench301 import NASBench301
@@ -123,6 +123,11 @@ def _own() -> list[bytes]:
     ]
 
 
+def _mcu() -> bytes:
+    heading = ["arch_idx", "arch_str", *nats_bench_mcu.COLUMNS]
+    return _csv(";".join(heading), np.arange(20), TEXTS[:20], *np.tile(np.arange(1.0, 21), (len(heading) - 2, 1)))
+
+
 def _gzip(content: bytes) -> bytes:
     return gzip.compress(content, 1, mtime=0)
 
@@ -197,6 +202,7 @@ IMPORTERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[byte
         lambda: [pickle.dumps({**whole([3], "12", "200"), "meta_archs": TEXTS[:20]}, 4)],
         (bz2.compress,),
     ),
+    "nats-bench-mcu": ("hw_metrics.csv", _bring("nats-bench-mcu"), lambda: [_mcu()], (bytes,)),
     "suite-zero": ("zc_nasbench201.json", _bring("suite-zero"), lambda: [SUITE], (bytes,)),
     "transbench101-pth": (
         "a.pth",

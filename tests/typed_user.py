@@ -113,6 +113,8 @@ def spaces() -> None:
     assert_type(own.build(own.sample(1, seed=0)[0]), nn.Module)
     wide = Wide()
     some = nastk.Pool(wide, wide.sample(4, seed=0))
+    read: nastk.Pool = nastk.pool_of("mine.csv", values=["acc"]) if Path("mine.csv").exists() else some
+    assert len(read.members)
     assert_type(some.enumerate(), Ints)
     assert_type(nastk.space(some), nastk.SearchSpace)
 

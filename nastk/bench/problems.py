@@ -14,6 +14,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import hypervolume, igd_plus, nondominated
 from nastk.oracles.goals import Goal
 from nastk.oracles.table import Benchmark, benchmark
+from nastk.spaces._pool import Pool
 
 Array = NDArray[np.float64]
 
@@ -137,13 +138,23 @@ def open_devices(goals: Sequence[Goal]) -> list[Goal]:
 
 @lru_cache(maxsize=4)
 def members(
-    space: str, dataset: str | None, accuracies: tuple[tuple[str, float | None], ...], proxies: bool
+    space: str,
+    dataset: str | None,
+    accuracies: tuple[tuple[str, float | None], ...],
+    proxies: bool,
+    measured: tuple[tuple[str, str], ...] = (),
 ) -> Benchmark:
-    """The table restricted to architectures with these accuracies (metric and epochs) and, optionally, all proxies."""
+    """The table restricted to architectures with these accuracies (metric and epochs) and, optionally, all proxies.
+
+    A table that holds a part of its space is restricted to those with the other values too (`measured`: metric and
+    device), which may be few of it. In a table of a whole space, an architecture without a value is a failure.
+    """
     whole = benchmark(space, dataset=dataset)
     known = np.ones(len(whole.table), dtype=bool)
     for metric, epochs in accuracies:
         known &= np.isfinite(whole.values(metric, fidelity=epochs))
+    for metric, device in measured if isinstance(whole.space, Pool) else ():
+        known &= np.isfinite(whole.values(metric, device=device))
     if proxies:
         source = whole.nearest_proxies()
         if source is None:
@@ -169,7 +180,8 @@ class Scores:
         self.problem = problem
         wanted = (*problem.goals, *problem.report_goals())
         accuracies = tuple(dict.fromkeys((g.metric, g.epochs) for g in wanted if "accuracy" in g.metric))
-        self.table = members(problem.space, problem.dataset, accuracies, problem.with_proxies)
+        measured = tuple(dict.fromkeys((g.metric, g.device) for g in wanted if g.device))
+        self.table = members(problem.space, problem.dataset, accuracies, problem.with_proxies, measured)
         self._searched, useful = self._costs(problem.goals)
         self._reported, also = self._costs(problem.report_goals())
         self.kept = useful & also

@@ -282,8 +282,12 @@ def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples
     archs = table.space.enumerate()
     rng = np.random.default_rng([zlib.crc32(b"sources"), seed])
     rows = rng.choice(len(archs), min(samples, len(archs)), replace=False)
-    values = {d: table.values("latency", device=d)[rows] for d in sources}
-    return few.pretrain([Task(whole, archs[rows], values[d], "latency", "ms", "min", device=d) for d in sources])
+    tasks = []
+    for device in sources:
+        values = table.values("latency", device=device)[rows]
+        known = np.isfinite(values)  # some networks could not be run
+        tasks.append(Task(whole, archs[rows[known]], values[known], "latency", "ms", "min", device=device))
+    return few.pretrain(tasks)
 
 
 # ---- runs on disk

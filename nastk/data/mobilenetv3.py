@@ -4,6 +4,9 @@ Rows follow HELP's order, each in its canonical form: the source also has kernel
 a stage's depth, which have no effect. No two of its architectures are isomorphic, nor differ in resolution only.
 Latencies are those of a whole batch of images on one of four GPUs, at the resolution of the architecture; the number
 behind the GPU's name is the batch size. At batch 1 they depend on the number of layers, not on the resolution.
+
+The networks are of width 1.2. The accuracies of once-for-all networks that are public are of width 1.0: those are
+another table, of the space ``mobilenetv3-w10``.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from nastk.data.tables import Column, Draft
 from nastk.errors import DataError, InvalidArchitecture
 from nastk.spaces.mobilenetv3 import MobileNetV3, Settings
 
-VERSION = 1
+VERSION = 2
 """Version of this importer; an increase recompiles the table."""
 
 N = 5000
@@ -58,7 +61,7 @@ def draft(path: Callable[[str], Path]) -> Draft:
         if not isinstance(content, list):
             raise DataError(f"{file} holds a {type(content).__name__}, expected a list")
         batch = device.rsplit("_", 1)[1]
-        note = f"of a batch of {batch} image{'' if batch == '1' else 's'}"
+        note = f"of a batch of {batch} image{'' if batch == '1' else 's'}; networks of width 1.2"
         column = Column("latency", "latency", "ms", "min", device=device, note=note)
         table.add(file, column, readers.numbers(content, file), low=1e-6, high=1e5)
     return table

@@ -15,6 +15,7 @@ import os
 import pickle
 import pickletools
 import re
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -191,6 +192,43 @@ def read_zip(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[s
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be unpacked: {error}") from error  # zlib.error and similar
+    return members
+
+
+def read_tar(path: str | Path, pattern: str = "*", limit: int = LIMIT) -> dict[str, bytes]:
+    """The files of a gzipped tar archive whose names match, read in memory.
+
+    Args:
+        path: the archive.
+        pattern: shell pattern over names.
+        limit: most bytes of the archive, unpacked.
+
+    Raises:
+        DataError: not such an archive, it holds a link or a device, a name leaves its folder (absolute, or with ``..``)
+            or comes twice, or it is too large.
+    """
+    content = read_gzip(path, limit)
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            for info in archive:
+                name = info.name.removeprefix("./")
+                if name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name:
+                    raise DataError(f"{path}: the member {info.name!r} would leave the archive's folder")
+                if info.isdir() or not fnmatchcase(name, pattern):
+                    continue
+                if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                    raise DataError(f"{path}: the member {info.name!r} is no plain file")
+                if name in members:
+                    raise DataError(f"{path}: the member {info.name!r} comes twice")
+                file = archive.extractfile(info)
+                members[name] = file.read() if file else b""  # of the content in memory: no larger than that
+                if len(members[name]) != info.size:
+                    raise DataError(f"{path} is truncated at {info.name!r}")
+    except DataError:
+        raise
+    except Exception as error:  # a hostile header can cause almost any exception
+        raise DataError(f"{path} is truncated, or not a tar archive: {cut(error)}") from error
     return members
 
 

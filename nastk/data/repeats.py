@@ -53,6 +53,19 @@ class Repeats:
         mean[self.group[known & single[self.group]]] = values[known & single[self.group]]
         return mean, std, count
 
+    def pooled(self, values: Values, spreads: Values) -> tuple[Values, Values]:
+        """Mean of each architecture's values and the standard deviation of all that they are means of, each ``(m,)``.
+
+        Args:
+            values: means of runs, ``(n,)``.
+            spreads: the standard deviations of these runs, ``(n,)``.
+        """
+        mean, between, count = self.merge(values)
+        within, _, _ = self.merge(np.square(spreads))
+        # the variance of all runs is that within the groups and that of the groups' means
+        apart = np.where(count > 1, between**2 * (count - 1) / np.maximum(count, 1), 0.0)
+        return mean, np.sqrt(within + apart)
+
     def apart(self, values: Values) -> NDArray[np.int64]:
         """Numbers of the architectures whose values lie farther apart than the repeats of others, and than a tenth of
         what the architectures differ by."""

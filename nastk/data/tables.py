@@ -10,6 +10,7 @@ are joined when they are opened (:func:`load_joined`), so that the first needs n
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import warnings
@@ -24,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data.catalogue import shipped
+from nastk.data.catalogue import File, shipped
 from nastk.data.fetch import Store
 from nastk.errors import DataError, DataWarning, MissingExtra, StorageError, UnknownName
 from nastk.files import atomic_path
@@ -55,8 +56,8 @@ class Column:
         device: the device that it was measured on.
         fidelity: training epochs.
         variant: name of the source, if the same metric has a second one.
-        source: ``repo@commit path`` of the file that it was read from.
-        sha256: checksum of that file.
+        source: ``repo@commit path`` of the file that it was read from (of several, the first and their number).
+        sha256: checksum of that file; of several, of the list of their checksums.
         note: caveats for users.
         imported: name of the user's import that it belongs to; "" for a fetched table's own.
     """
@@ -156,7 +157,7 @@ class Draft:
 
     archs: NDArray[np.int8]
     columns: list[tuple[Column, NDArray[np.float64], NDArray[np.int32] | None]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    files: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(
         self,
@@ -167,6 +168,7 @@ class Draft:
         low: float = -np.inf,
         high: float = np.inf,
         failed: float | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         """Add a column.
 
@@ -177,6 +179,7 @@ class Draft:
             rows: the architectures with values, each once; by default all.
             low, high: valid range, bounds included.
             failed: the value that stands for a failed measurement; it becomes NaN. Without it, NaN is an error.
+            more: names of further files that it was read from.
 
         Raises:
             DataError: not a number, out of range, of a wrong length, or an architecture is duplicated.
@@ -199,7 +202,7 @@ class Draft:
                 raise DataError(f"{file}: an architecture comes twice, or is not in the table")
             places = rows.astype(np.int32)
         self.columns.append((column, values, places))
-        self.files.append(file)
+        self.files.append((file, *more))
 
     def finish(self, name: str, store: Store) -> ColumnTable:
         """Stack the columns, each in the narrowest type that keeps distinct values distinct, and record their
@@ -216,10 +219,19 @@ class Draft:
             for line, i in enumerate(members):
                 places[i] = (number, line)
         columns = []
-        for (column, _, _), path in zip(self.columns, self.files, strict=True):
-            file = store.catalogue.file(path)
-            columns.append(Column(**{**asdict(column), "source": file.origin, "sha256": file.sha256}))
+        for (column, _, _), paths in zip(self.columns, self.files, strict=True):
+            files = [store.catalogue.file(path) for path in paths]
+            source = files[0].origin + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+            columns.append(replace(column, source=source, sha256=_checksum(files)))
         return ColumnTable(name, self.archs, columns, blocks, places)
+
+
+def _checksum(files: Sequence[File]) -> str:
+    """SHA-256 of a file; for several files, of the lines ``checksum  name`` sorted by name."""
+    if len(files) == 1:
+        return files[0].sha256
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _narrowest(values: NDArray[np.float64]) -> str:

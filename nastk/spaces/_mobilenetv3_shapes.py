@@ -1,4 +1,4 @@
-"""Shapes of MobileNetV3's layers: what the space counts and its network is built from."""
+"""Shapes of the inverted residuals of MobileNetV3 and MnasNet: what the spaces count and build networks from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Layer(NamedTuple):
     c_out: int
     kernel: int
     stride: int
-    hard_swish: bool
+    hard_swish: bool = False
 
     @property
     def expands(self) -> bool:

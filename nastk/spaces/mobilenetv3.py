@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.spaces._chains import chain
 from nastk.spaces._mobilenetv3_shapes import Layer
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
 
@@ -152,6 +153,8 @@ class MobileNetV3(SearchSpace):
     name = "mobilenetv3"
     datasets = DATASETS
     choices = _choices()
+    width: ClassVar[float] = WIDTH
+    """Width multiplier of the networks, unless an option says another."""
 
     # ---- rows and settings
 
@@ -295,23 +298,15 @@ class MobileNetV3(SearchSpace):
     def graphs(self, archs: Archs) -> Graphs:
         """The chains, with 23 nodes: input, resolution, four layers per stage, output."""
         archs = np.atleast_2d(archs)
-        n, rows = len(archs), np.arange(len(archs))
         active = active_layers(archs)
-        depths = self.settings(archs).depths
-        operations = np.empty((n, 3 + STAGES * LAYERS), dtype=np.int64)
+        operations = np.empty((len(archs), 3 + STAGES * LAYERS), dtype=np.int64)
         operations[:, 0], operations[:, -1] = _LABELS.index("input"), _LABELS.index("output")
         operations[:, 1] = _LABELS.index("r128") + archs[:, _RESOLUTION]
         stage = np.repeat(np.arange(STAGES), LAYERS)
         kind = (stage * len(KERNELS) + archs[:, _KERNEL]) * len(EXPANSIONS) + archs[:, _EXPANSION]
         operations[:, 2:-1] = np.where(active, _LABELS.index(_LAYER_LABELS[0]) + kind, _LABELS.index("none"))
-        adjacency = np.zeros((n, operations.shape[1], operations.shape[1]), dtype=bool)
-        adjacency[:, 0, 1] = adjacency[:, 1, 2] = True
-        for s in range(STAGES):
-            first = 2 + s * LAYERS
-            for place in range(1, LAYERS):
-                adjacency[:, first + place - 1, first + place] = place < depths[:, s]
-            adjacency[rows, first + depths[:, s] - 1, first + LAYERS] = True  # the next stage, or the output
-        return Graphs(_LABELS, operations, adjacency)
+        used = np.pad(active, ((0, 0), (2, 1)), constant_values=True)
+        return Graphs(_LABELS, operations, chain(used))
 
     # ---- counts
 
@@ -319,7 +314,7 @@ class MobileNetV3(SearchSpace):
         self,
         archs: Archs,
         num_classes: int = 1000,
-        width: float = WIDTH,
+        width: float | None = None,
         input_size: int | None = None,
         in_channels: int = 3,
     ) -> dict[str, NDArray[np.float64]]:
@@ -329,7 +324,7 @@ class MobileNetV3(SearchSpace):
         resolution unless `input_size` is given; `depth`, the number of layers in the five stages, which
         determines most of the latency of a single image on a GPU.
         """
-        archs = np.asarray(archs)
+        archs, width = np.asarray(archs), self.width if width is None else width
         if input_size is None:
             sides, place = RESOLUTIONS, archs[:, _RESOLUTION]
         else:
@@ -355,14 +350,14 @@ class MobileNetV3(SearchSpace):
         self,
         arch: Archs,
         num_classes: int = 1000,
-        width: float = WIDTH,
+        width: float | None = None,
         input_size: int | None = None,
         in_channels: int = 3,
     ) -> torch.nn.Module:
         """The network: ``(batch, in_channels, any height, any width)`` to ``(batch, num_classes)``."""
         from nastk.spaces._mobilenetv3_network import Network
 
-        row = self.as_archs(arch)
+        row, width = self.as_archs(arch), self.width if width is None else width
         _, kernels, expansions, (resolution,) = self.settings(row)
         layers = [first_block(width)]
         for place in np.flatnonzero(active_layers(row)[0]).tolist():

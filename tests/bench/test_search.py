@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nastk
 from nastk.bench import figures as search_figures
 from nastk.bench import problems as search_problems
 from nastk.bench import search as search_bench
 from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import problems
+from nastk.data import imported
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol
 from nastk.oracles.goals import Goal
@@ -240,3 +242,15 @@ def test_overlapping_evaluations_spend_the_same_and_are_another_run(nastk_home: 
 def test_there_is_at_least_one_evaluation_in_flight() -> None:
     with pytest.raises(InvalidValue, match="one evaluation in flight"):
         search_bench.compare(in_flight=0)
+
+
+def test_sources_leave_out_what_could_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path / "home"))
+    space = nastk.space("nasbench-macro")
+    archs = space.sample(20, 0, unique=True)
+    rows = [f"{space.format(arch)},{'' if i == 4 else 2.5 + i}" for i, arch in enumerate(archs)]
+    file = tmp_path / "board.csv"
+    file.write_text("\n".join(["arch,latency", *rows]))
+    imported.bring("csv", [file], space="nasbench-macro", columns=["latency"], device="board")
+    few = search_bench._pretrain("nasbench-macro", None, ("board",), 20, seed=123)
+    assert few.devices == ("board",)

@@ -207,7 +207,8 @@ def test_has_the_latencies_of_twelve_gpu_settings(table: tables.ColumnTable, raw
         np.testing.assert_allclose(table.values(i), source, rtol=1e-7)
         assert (column.unit, column.direction) == ("ms", "min")
     notes = {c.device: c.note for c in table.columns}
-    assert (notes["v100_1"], notes["v100_64"]) == ("of a batch of 1 image", "of a batch of 64 images")
+    assert notes["v100_1"] == "of a batch of 1 image; networks of width 1.2"
+    assert notes["v100_64"] == "of a batch of 64 images; networks of width 1.2"
 
 
 @pytest.mark.data

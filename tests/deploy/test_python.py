@@ -24,7 +24,10 @@ from nastk.registry import SPACES, load_object
 SMALL: dict[str, dict[str, Any]] = {
     "fbnet": {},
     "gpt": {"vocabulary": 50, "block_size": 16, "length": 8},
+    "hat": {"vocabulary": 50, "length": 4, "shrink": 16},
+    "mnasnet": {"input_size": 32, "num_classes": 10},
     "mobilenetv3": {"width": 0.5, "input_size": 32, "num_classes": 10},
+    "mobilenetv3-w10": {"width": 0.5, "input_size": 32, "num_classes": 10},
     "nasbench-macro": {"input_size": 16},
     "nasbench101": {"channels": 16, "cells_per_stack": 1, "input_size": 8},
     "nasbench201": {"channels": 4, "cells_per_stage": 1, "input_size": 8},

@@ -88,7 +88,9 @@ def test_a_networks_error_is_passed_on() -> None:
         operators(Small(), np.array([3]))
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "fbnet", "mobilenetv3", "gpt", "nasbench101", "nasbench-macro"])
+@pytest.mark.parametrize(
+    "name", ["nasbench201", "fbnet", "mobilenetv3", "mnasnet", "gpt", "nasbench101", "nasbench-macro"]
+)
 def test_multiply_adds_are_the_closed_forms_but_biases(name: str) -> None:
     space = nastk.space(name)
     arch = space.sample(1, 3)
