@@ -19,8 +19,11 @@ What has several shapes and is none of these is not shared between shapes; :attr
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -28,7 +31,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from nastk.spaces._choices import building
+from nastk.spaces._choices import Build, building
 from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -79,11 +82,15 @@ class _Names:
     ``layers += [nn.Conv2d(...), act()]`` in a loop puts a layer of the second stage in another place of the list for
     every depth of the first one. A parameter whose module has a number for a name is therefore called by the last
     choice that was made before it (its name, and which call of it), and by its place among those that came since.
+
+    What a function or class creates that is itself the option of a choice is called by that option too: a convolution
+    of 3 x 3 and one of 5 x 5 that are two operations to choose from are alternatives, and no elastic kernel.
     """
 
     def __init__(self) -> None:
         self._since: Counter[tuple[str, int]] = Counter()
         self._found: dict[int, str] = {}
+        self._alternative: dict[int, str] = {}
         self._kept: list[nn.Parameter] = []  # whose number must not become another's
 
     def __enter__(self) -> _Names:
@@ -99,13 +106,35 @@ class _Names:
             return
         last = build.calls[-1], build.calls.count(build.calls[-1])
         self._found[id(parameter)] = f"{last[0]} ({last[1]}), {self._since[last]}.{name}"
+        self._alternative[id(parameter)] = "".join(f"\n{label}" for label in _alternatives(build))
         self._kept.append(parameter)
         self._since[last] += 1
 
     def of(self, path: str, parameter: nn.Parameter) -> str:
-        """What a parameter is called; `path` is its name in the network's state."""
+        """What a parameter is called; `path` is its name in the network's state. Alternatives are lines of their own,
+        as no name has several."""
         numbered = any(part.isdigit() for part in path.split("."))
-        return self._found.get(id(parameter), path) if numbered else path
+        called = self._found.get(id(parameter), path) if numbered else path
+        return called + self._alternative.get(id(parameter), "")
+
+
+def _alternatives(build: Build) -> list[str]:
+    """The options, functions or classes, of choices made before that are being called now, the innermost first."""
+    codes: dict[CodeType, str] = {}
+    for name in reversed(build.calls):  # of choices between the same functions, the last is the one that is used
+        option = build.values[name]
+        while isinstance(option, partial):
+            option = option.func
+        code = getattr(option.__init__ if isinstance(option, type) else option, "__code__", None)
+        if code is not None:
+            codes.setdefault(code, build.label(name))
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and codes:
+        if frame.f_code in codes:
+            found.append(codes.pop(frame.f_code))
+        frame = frame.f_back
+    return found
 
 
 class SharedWeights(nn.Module):
@@ -161,6 +190,11 @@ class SharedWeights(nn.Module):
         mine = {name[len(prefix) + 1 :]: place for name, place in where.items() if name.startswith(f"{prefix}.")}
         return functional_call(module, self._own(mine), (x,))
 
+    def places_of(self, prefix: str, arch: Archs) -> list[tuple[str, int, tuple[slice, ...]]]:
+        """Which shared weights the module called `prefix` of a network uses: names there, numbers and slices."""
+        _, where = self._look_up(arch)
+        return [(name[len(prefix) :], *place) for name, place in where.items() if name.startswith(f"{prefix}.")]
+
     def own_weights(self, arch: Archs) -> dict[str, Tensor]:
         """The parameters of one network, ``(d,)``, by their names there; views of the shared ones."""
         return self._own(self._look_up(arch)[1])
@@ -215,7 +249,8 @@ class SharedWeights(nn.Module):
         return where
 
     def _place(self, name: str, kind: str, own: Tensor, kernel: bool) -> int:
-        self._shapes.setdefault(name, set()).add((kind, tuple(own.shape)))
+        called, _, alternative = name.partition("\n")
+        self._shapes.setdefault(called, set()).add((f"{kind} {alternative}", tuple(own.shape)))
         key = (name, kind)
         if key not in self._places:
             self._places[key] = len(self.weights)

@@ -12,8 +12,9 @@ convolutions that all paths share adapt the channels of teacher and student.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, product
 from typing import Any
 
@@ -52,14 +53,30 @@ class Stage:
     losses: Array = field(default_factory=lambda: np.zeros(0))
 
 
+class _Layer:
+    """A layer of a path, with its shared weights.
+
+    Attributes:
+        identity: equal for layers that do the same.
+    """
+
+    def __init__(self, shared: SharedWeights, module: nn.Module, prefix: str, arch: Archs):
+        self._call = partial(shared.call, module, prefix, arch)
+        self.identity = repr(module), shared.places_of(prefix, arch)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found: Tensor = self._call(x)
+        return found
+
+
 class BlockWise(Supernet):
     """Block-wise distillation, on networks with attributes `stem`, `stages` (a list of modules) and `head`.
 
     Args:
         teacher: a trained network with as many `stages`, after a `stem`; None for a residual one that is trained here.
         teacher_steps: of its training.
-        steps: of each stage's training.
-        rate: of Adam, annealed to 0 by a cosine, for each stage.
+        steps: of the training, each of one path of every stage.
+        rate: of Adam, annealed to 0 by a cosine.
         judged_on: validation images that paths are rated on.
         options: see :class:`nastk.supernets.base.Supernet`.
 
@@ -89,7 +106,7 @@ class BlockWise(Supernet):
         self._base = self.space.canonical(self.space.sample(1, np.random.default_rng(self.seed)))[0]
         self.stages, self.fixed = find_stages(self.shared, self._base)
         shapes = self._shapes()
-        total = self.steps * len(self.stages) + (self.teacher_steps if self.teacher is None else 0)
+        total = self.steps + (self.teacher_steps if self.teacher is None else 0)
         done = 0
 
         def tick() -> None:
@@ -104,8 +121,7 @@ class BlockWise(Supernet):
             train_teacher(teacher.to(self.device), self._draw, self.teacher_steps, tick)
         teacher = teacher.to(self.device).eval().requires_grad_(False)
         self._adapters = [self._adapter(teacher, shapes, i) for i in range(len(self.stages))]
-        for i in range(len(self.stages)):
-            self._train_stage(i, teacher, tick)
+        self._train_stages(teacher, tick)
         self._rate(teacher)
 
     def _shapes(self) -> list[tuple[int, ...]]:
@@ -137,39 +153,60 @@ class BlockWise(Supernet):
             )
         return nn.ModuleList([into, nn.Conv2d(shapes[stage + 1][0], wanted.shape[1], 1)]).to(self.device)
 
-    def _train_stage(self, i: int, teacher: nn.Module, tick: Callable[[], None]) -> None:
-        stage, adapter = self.stages[i], self._adapters[i]
-        prefixes = (f"stages.{i}.", "stem.") if i == 0 else (f"stages.{i}.",)
-        found = [
-            parameter
-            for path in range(len(stage.paths))  # all of them: their weights are there before the optimiser is
-            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items()
-            if name.startswith(prefixes)
-        ]
-        mine = list(dict.fromkeys([*adapter.parameters(), *found]))
-        optimiser = torch.optim.Adam(mine, self.rate)
+    def _train_stages(self, teacher: nn.Module, tick: Callable[[], None]) -> None:
+        """Train all stages, each for itself, on the same images: what the teacher makes of them serves all."""
+        groups = [self._parameters_of(i) for i in range(len(self.stages))]
+        optimiser = torch.optim.Adam([p for group in groups for p in group], self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        generator = np.random.default_rng([self.seed, i])
+        generator = np.random.default_rng(self.seed)
         for _ in range(self.steps):
             images, _ = self._draw()
             with torch.no_grad():
-                features = teacher_features(teacher, images, i + 1)
-                scale = deviation(features[i + 1])
+                features = teacher_features(teacher, images)
             optimiser.zero_grad()
-            answer = self._run(i, int(generator.integers(len(stage.paths))), images, features[i])
-            functional.mse_loss(answer / scale, features[i + 1] / scale).backward()
-            self._step(optimiser, mine)
+            for i, group in enumerate(groups):
+                path = int(generator.integers(len(self.stages[i].paths)))
+                wanted, scale = features[i + 1], deviation(features[i + 1])
+                functional.mse_loss(self._run(i, path, images, features[i]) / scale, wanted / scale).backward()
+                nn.utils.clip_grad_norm_(group, self.clip)
+            optimiser.step()
             schedule.step()
             tick()
 
+    def _parameters_of(self, i: int) -> list[nn.Parameter]:
+        """What a stage's training changes: its adapters and the weights of all its paths; of the first, the stem's."""
+        prefixes = (f"stages.{i}.", "stem.") if i == 0 else (f"stages.{i}.",)
+        found = [
+            parameter
+            for path in range(len(self.stages[i].paths))
+            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items()
+            if name.startswith(prefixes)
+        ]
+        return list(dict.fromkeys([*self._adapters[i].parameters(), *found]))
+
     def _run(self, i: int, path: int, images: Tensor, features: Tensor) -> Tensor:
         """What one path of a stage puts out, in the teacher's channels; batches are normalised by themselves."""
-        into, out = self._adapters[i]
-        arch = self._arch({i: path})
-        network = self.shared.network(arch).train()
-        x = self.shared.call(network.stem, "stem", arch, images) if i == 0 else into(features)  # type: ignore[arg-type]
-        found: Tensor = out(self.shared.call(network.stages[i], f"stages.{i}", arch, x))  # type: ignore[index, arg-type]
+        x = self._input(i, images, features)
+        for layer in self._layers(i, path):
+            x = layer(x)
+        found: Tensor = self._adapters[i][1](x)
         return found
+
+    def _input(self, i: int, images: Tensor, features: Tensor) -> Tensor:
+        """What the first layer of a stage is given."""
+        if i:
+            found: Tensor = self._adapters[i][0](features)
+            return found
+        network = self.shared.network(self._base).train()
+        return self.shared.call(network.stem, "stem", self._base, images)  # type: ignore[arg-type, no-any-return]
+
+    def _layers(self, i: int, path: int) -> list[_Layer]:
+        """What a path runs one after another: the layers of an `nn.Sequential`, or the stage as a whole."""
+        arch = self._arch({i: path})
+        stage: nn.Module = self.shared.network(arch).train().stages[i]  # type: ignore[index, assignment, union-attr]
+        if type(stage) is nn.Sequential:
+            return [_Layer(self.shared, layer, f"stages.{i}.{name}", arch) for name, layer in stage.named_children()]
+        return [_Layer(self.shared, stage, f"stages.{i}", arch)]
 
     @torch.no_grad()
     def _rate(self, teacher: nn.Module) -> None:
@@ -179,11 +216,22 @@ class BlockWise(Supernet):
             scale = deviation(features[i + 1])
             wanted = features[i + 1] / scale
             stage.losses = np.array(
-                [
-                    float((self._run(i, p, images, features[i]) / scale - wanted).abs().mean())
-                    for p in range(len(stage.paths))
-                ]
+                [float((answer / scale - wanted).abs().mean()) for answer in self._answers(i, images, features[i])]
             )
+
+    def _answers(self, i: int, images: Tensor, features: Tensor) -> Iterator[Tensor]:
+        """What each path of a stage puts out; what it begins with like the path before is not computed again."""
+        known: list[tuple[Any, Tensor]] = []
+        start = self._input(i, images, features)
+        for path in range(len(self.stages[i].paths)):
+            layers = self._layers(i, path)
+            same = 0
+            while same < min(len(known), len(layers)) and known[same][0] == layers[same].identity:
+                same += 1
+            del known[same:]
+            for layer in layers[same:]:
+                known.append((layer.identity, layer(known[-1][1] if known else start)))
+            yield self._adapters[i][1](known[-1][1] if known else start)
 
     def _arch(self, paths: dict[int, int]) -> Archs:
         """The architecture with these paths of stages, and the base's elsewhere."""
