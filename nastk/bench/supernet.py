@@ -15,6 +15,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from nastk.bench.accuracy import VOTERS
 from nastk.bench.stand_alone import Trainings, images_of, space_of_setting, train_all
@@ -51,7 +52,10 @@ RESAMPLES = 1000
 TOP = 10
 """Networks that are rated best, the best of which is looked at."""
 
-PLAIN = ("params", "flops", "votes")
+COUNTS = ("params", "flops")
+"""Methods in which nothing is random."""
+
+PLAIN = (*COUNTS, "votes")
 """Methods that train nothing."""
 
 GP = "gp-bma"
@@ -89,6 +93,7 @@ class Truth:
         again: of the second one, ``(n,)``, NaN where there is none.
         seconds: of the first, of the processor, ``(n,)``.
         params: numbers of parameters, ``(n,)``.
+        counting: seconds of the processor that counting them took.
         reasons: of networks that failed and are not among these, by their text.
     """
 
@@ -98,6 +103,7 @@ class Truth:
     again: Array
     seconds: Array
     params: Array
+    counting: float
     reasons: Mapping[str, str]
 
     @property
@@ -137,8 +143,10 @@ def truth_of(
             f"{list(reasons.values())[-1] if reasons else 'there are too few'}"
         )
     seconds = np.array([one.seconds for one in found[len(second) :]])
+    start = process_time()
     params = Count(space, "params", **options)(archs[known])
-    return Truth(space, archs[known], accuracy[known], again[known], seconds[known], params, reasons)
+    counting = process_time() - start
+    return Truth(space, archs[known], accuracy[known], again[known], seconds[known], params, counting, reasons)
 
 
 def networks_of(space: SearchSpace, count: int) -> Archs:
@@ -200,11 +208,17 @@ def compare(
             f"needs 1 seed, 2 samples, twice as many networks, and 3 of them trained twice; got {seeds} seeds, "
             f"{samples} samples, {networks} networks, {twice} of them twice"
         )
-    space, _ = space_of_setting(setting)
+    space, options = space_of_setting(setting)
     space.need_networks("a supernet")
-    asked = default_methods() if methods is None else list(dict.fromkeys(methods))
-    for method in asked:
-        check_method(method)
+    asked, left_out = [], {}
+    for method in default_methods() if methods is None else dict.fromkeys(methods):
+        try:
+            check_method(method, space, options)
+            asked.append(method)
+        except Unsupported as error:
+            if methods is not None:
+                raise
+            left_out[method] = str(error)
     chosen = range(first_seed, first_seed + seeds)
     total = networks + twice + len(asked) * seeds
 
@@ -214,21 +228,12 @@ def compare(
     truth = truth_of(setting, networks, twice, folder, workers, follow)
     rater = _Rater(setting, truth, samples)
     ratings: dict[str, list[Rating]] = {}
-    left_out: dict[str, str] = {}
     with one_thread():
         for i, method in enumerate(asked):
-            try:
-                found = []
-                for k, seed in enumerate(chosen):
-                    progress(networks + twice + i * seeds + k, total, method)
-                    if k and method in PLAIN and method != "votes":
-                        break  # nothing in it is random
-                    found.append(rater.rate(method, seed))
-                ratings[method] = found
-            except Unsupported as error:
-                if methods is not None:
-                    raise
-                left_out[method] = str(error)
+            ratings[method] = []
+            for k, seed in enumerate(chosen[:1] if method in COUNTS else chosen):
+                progress(networks + twice + i * seeds + k, total, method)
+                ratings[method].append(rater.rate(method, seed))
     progress(total, total, "")
     return _rows(setting, truth, ratings), truth, left_out
 
@@ -239,19 +244,20 @@ def default_methods() -> list[str]:
     return [*PLAIN, *names, GP, *(f"{GP}+{name}" for name in names)]
 
 
-def check_method(method: str) -> None:
-    """Refuse what is no method.
+def check_method(method: str, space: SearchSpace, options: Mapping[str, Any]) -> None:
+    """Refuse what is no method, or none for a space and options of its `build`.
 
     Raises:
         UnknownName: it is none.
         InvalidValue: options that cannot be used.
+        Unsupported: a supernet that does not take the space.
     """
     if method in PLAIN or method == GP:
         return
-    name, options = parse_supernet(method.removeprefix(f"{GP}+"))
+    name, own = parse_supernet(method.removeprefix(f"{GP}+"))
     if ":" not in name and name not in SUPERNETS.names():
         raise UnknownName("method or supernet", name, default_methods())
-    supernet(name, **options)
+    supernet(name, **options, **own).check(space)
 
 
 def parse_supernet(text: str) -> tuple[str, dict[str, Any]]:
@@ -293,7 +299,9 @@ class _Rater:
     def rate(self, method: str, seed: int) -> Rating:
         start = process_time()
         space, archs = self.truth.space, self.truth.archs
-        if method in ("params", "flops"):
+        if method == "params":
+            return Rating(self.truth.params, self.truth.counting)
+        if method in COUNTS:
             values = Count(space, method, **self.options)(archs)
             return Rating(values, process_time() - start)
         if method == "votes":
@@ -346,22 +354,15 @@ class _Ratings(Predictor):
 
 def votes(proxies: Array) -> Array:
     """Sum of the ranks of zero-cost proxies ``(n, k)``, ``(n,)``; unknown values rank last."""
-    from scipy.stats import rankdata
-
     return np.asarray(rankdata(np.nan_to_num(proxies, nan=-np.inf), axis=0).sum(axis=1), dtype=np.float64)
 
 
 # ---- figures
 
 
-def figure(metric: str, rating: Array, truth: Truth, rows: NDArray[np.int64] | None = None) -> float:
-    """One of :data:`METRICS` of a rating, over the networks that it says something of.
-
-    Args:
-        rows: places of the networks, ``(m,)``, such as a bootstrap sample; by default all.
-    """
-    rows = np.arange(len(rating)) if rows is None else rows
-    rows = rows[np.isfinite(rating[rows])]
+def figure(metric: str, rating: Array, truth: Truth) -> float:
+    """One of :data:`METRICS` of a rating, over the networks that it says something of."""
+    rows = np.flatnonzero(np.isfinite(rating))
     if len(rows) < 3:
         return float("nan")
     a, b = rating[rows], truth.accuracy[rows]
@@ -375,16 +376,36 @@ def figure(metric: str, rating: Array, truth: Truth, rows: NDArray[np.int64] | N
 
 
 def interval(metric: str, ratings: Sequence[Rating], truth: Truth) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a metric's mean over the ratings: networks are drawn with replacement."""
-    rng = np.random.default_rng(0)
-    n = len(truth.accuracy)
-    draws = [rng.integers(n, size=n) for _ in range(RESAMPLES)]
-    means = [np.mean([figure(metric, rating.values, truth, rows) for rating in ratings]) for rows in draws]
-    known = [mean for mean in means if np.isfinite(mean)]
-    if not known:
+    """95 % percentile bootstrap interval of the mean over ratings of one of :data:`WITH_INTERVAL`.
+
+    Networks are drawn with replacement, the same for all ratings that say something of all.
+    """
+    drawn = np.random.default_rng(0).random((RESAMPLES, len(truth.accuracy)))
+    means = np.mean([_resampled(metric, rating.values, truth, drawn) for rating in ratings], axis=0)
+    known = means[np.isfinite(means)]
+    if not len(known):
         return float("nan"), float("nan")
     low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resampled(metric: str, rating: Array, truth: Truth, drawn: Array) -> Array:
+    """A metric of each bootstrap sample, ``(resamples,)``; `drawn` are uniform numbers ``(resamples, n)``."""
+    known = np.flatnonzero(np.isfinite(rating))
+    if len(known) < 3:
+        return np.full(len(drawn), np.nan)
+    rows = known[(drawn[:, : len(known)] * len(known)).astype(np.int64)]
+    ranks = []
+    for values in (rating, truth.accuracy, truth.params):
+        centred = rankdata(values[rows], axis=1)
+        centred -= centred.mean(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):  # of a sample in which all are equal
+            ranks.append(centred / np.sqrt((centred**2).sum(axis=1, keepdims=True)))
+    ab, ac, bc = ((ranks[i] * ranks[j]).sum(axis=1) for i, j in ((0, 1), (0, 2), (1, 2)))
+    if metric == "spearman":
+        return np.asarray(ab)
+    left = (1 - ac**2) * (1 - bc**2)
+    return np.where(left > 1e-12, (ab - ac * bc) / np.sqrt(np.maximum(left, 1e-12)), np.nan)
 
 
 def _rows(setting: Trainings, truth: Truth, ratings: Mapping[str, Sequence[Rating]]) -> Rows:

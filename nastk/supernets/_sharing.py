@@ -35,6 +35,9 @@ from nastk.spaces._choices import Build, building
 from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
+Place = tuple[str, int, tuple[slice, ...]]
+"""Name of a weight in a module, its number among the shared ones, and where in that it lies."""
+
 Key = tuple[str, str]
 """Name of a weight in a network's state, and the kind of its module."""
 
@@ -186,14 +189,16 @@ class SharedWeights(nn.Module):
 
     def call(self, module: nn.Module, prefix: str, arch: Archs, x: Tensor) -> Any:
         """Run one module of a network, called `prefix` there, with the shared weights."""
-        _, where = self._look_up(arch)
-        mine = {name[len(prefix) + 1 :]: place for name, place in where.items() if name.startswith(f"{prefix}.")}
-        return functional_call(module, self._own(mine), (x,))
+        return self.call_with(module, self.places_of(prefix, arch), x)
 
-    def places_of(self, prefix: str, arch: Archs) -> list[tuple[str, int, tuple[slice, ...]]]:
-        """Which shared weights the module called `prefix` of a network uses: names there, numbers and slices."""
+    def places_of(self, prefix: str, arch: Archs) -> list[Place]:
+        """Which shared weights the module called `prefix` of a network uses, until some network makes them grow."""
         _, where = self._look_up(arch)
-        return [(name[len(prefix) :], *place) for name, place in where.items() if name.startswith(f"{prefix}.")]
+        return [(name[len(prefix) + 1 :], *place) for name, place in where.items() if name.startswith(f"{prefix}.")]
+
+    def call_with(self, module: nn.Module, places: Sequence[Place], x: Tensor) -> Any:
+        """Run a module with shared weights; see :meth:`places_of`."""
+        return functional_call(module, {name: self.weights[place][part] for name, place, part in places}, (x,))
 
     def own_weights(self, arch: Archs) -> dict[str, Tensor]:
         """The parameters of one network, ``(d,)``, by their names there; views of the shared ones."""
