@@ -74,8 +74,8 @@ def read_source(spec: Any, size: int | None) -> Given:
         images, labels = digits()
         return Given({"all": (held("digits", images[:, None].astype(np.uint8), size), labels)})
     if text == "mnist-5k":
-        images, labels = mnist_5k()
-        return Given({"all": (held("mnist-5k", images[:, None], size), labels)})
+        pixels, labels = mnist_5k()
+        return Given({"all": (held("mnist-5k", pixels[:, None], size), labels)})
     if text.endswith(".npz"):
         return _of_file(path, size)
     if path.is_dir():

@@ -128,7 +128,8 @@ def _alternatives(build: Build) -> list[str]:
         option = build.values[name]
         while isinstance(option, partial):
             option = option.func
-        code = getattr(option.__init__ if isinstance(option, type) else option, "__code__", None)
+        function = getattr(option, "__init__", None) if isinstance(option, type) else option
+        code = getattr(function, "__code__", None)
         if code is not None:
             codes.setdefault(code, build.label(name))
     found = []

@@ -206,7 +206,7 @@ class BlockWise(Supernet):
             found: Tensor = self._adapters[i][0](features)
             return found
         network = self.shared.network(self._base).train()
-        return self.shared.call(network.stem, "stem", self._base, images)  # type: ignore[arg-type, no-any-return]
+        return self.shared.call(network.stem, "stem", self._base, images)  # type: ignore[arg-type]
 
     def _layers_of(self, i: int) -> list[list[_Layer]]:
         """What each path of a stage runs one after another: the layers of an `nn.Sequential`, or the stage as a whole.
@@ -214,10 +214,10 @@ class BlockWise(Supernet):
         Layers of several paths that do the same are one.
         """
         known: dict[str, _Layer] = {}
-        found = []
+        found: list[list[_Layer]] = []
         for path in range(len(self.stages[i].paths)):
             arch = self._arch({i: path})
-            stage: nn.Module = self.shared.network(arch).train().stages[i]  # type: ignore[index, assignment, union-attr]
+            stage: nn.Module = self.shared.network(arch).train().stages[i]  # type: ignore[index, assignment]
             parts = {f"stages.{i}": stage}
             if type(stage) is nn.Sequential:
                 parts = {f"stages.{i}.{name}": layer for name, layer in stage.named_children()}
