@@ -87,9 +87,9 @@ class FourBlocks(nn.Module):
         stages = []
         for i, stride in enumerate(STRIDES):
             before, after = CHANNELS[i], CHANNELS[i + 1]
-            first = choice(f"op {i}.0", {**OPERATIONS, "mb1": partial(Inverted, 1)})
-            second = choice(f"op {i}.1", {**OPERATIONS, "skip": skip})
-            stages.append(nn.Sequential(first(before, after, stride), second(after, after, 1)))
+            first = choice(f"op {i}.0", {**OPERATIONS, "mb1": partial(Inverted, 1)})(before, after, stride)
+            second = choice(f"op {i}.1", {**OPERATIONS, "skip": skip})(after, after, 1)
+            stages.append(nn.Sequential(first, second))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(CHANNELS[-1], num_classes)
 

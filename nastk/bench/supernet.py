@@ -136,7 +136,8 @@ def truth_of(
     again = np.full(networks, np.nan)
     again[: len(second)] = [one.accuracy for one in found[: len(second)]]
     known = np.isfinite(accuracy)
-    reasons = {space.format(row): one.reason for row, one in zip(rows, found[len(second) :], strict=True) if one.reason}
+    outcomes = zip(archs, found[len(second) :], strict=True)
+    reasons = {space.format(arch): one.reason for arch, one in outcomes if one.reason}
     if known.sum() < networks / 2 or known.sum() < 4:
         raise InvalidValue(
             f"{int((~known).sum())} of {networks} networks of {space.name} could not be trained; the last: "

@@ -91,7 +91,7 @@ class _Names:
     """
 
     def __init__(self) -> None:
-        self._since: Counter[tuple[str, int]] = Counter()
+        self._since: Counter[tuple[str, int, str]] = Counter()
         self._found: dict[int, str] = {}
         self._alternative: dict[int, str] = {}
         self._kept: list[nn.Parameter] = []  # whose number must not become another's
@@ -107,11 +107,13 @@ class _Names:
         build = building.get()
         if build is None or not build.calls or parameter is None:
             return
-        last = build.calls[-1], build.calls.count(build.calls[-1])
-        self._found[id(parameter)] = f"{last[0]} ({last[1]}), {self._since[last]}.{name}"
-        self._alternative[id(parameter)] = "".join(f"\n{label}" for label in _alternatives(build))
+        last, alternative = build.calls[-1], "".join(f"\n{label}" for label in _alternatives(build))
+        # what an alternative creates is counted apart: it must not move what is created after it
+        counted = last, build.calls.count(last), alternative
+        self._found[id(parameter)] = f"{last} ({counted[1]}), {self._since[counted]}.{name}"
+        self._alternative[id(parameter)] = alternative
         self._kept.append(parameter)
-        self._since[last] += 1
+        self._since[counted] += 1
 
     def of(self, path: str, parameter: nn.Parameter) -> str:
         """What a parameter is called; `path` is its name in the network's state. Alternatives are lines of their own,
@@ -123,22 +125,36 @@ class _Names:
 
 def _alternatives(build: Build) -> list[str]:
     """The options, functions or classes, of choices made before that are being called now, the innermost first."""
-    codes: dict[CodeType, str] = {}
-    for name in reversed(build.calls):  # of choices between the same functions, the last is the one that is used
-        option = build.values[name]
-        while isinstance(option, partial):
-            option = option.func
-        function = getattr(option, "__init__", None) if isinstance(option, type) else option
-        code = getattr(function, "__code__", None)
-        if code is not None:
-            codes.setdefault(code, build.label(name))
+    options = [(build.label(name), _Option(build.values[name])) for name in reversed(build.calls)]
     found = []
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and codes:
-        if frame.f_code in codes:
-            found.append(codes.pop(frame.f_code))
+    while frame is not None and options:
+        mine = [(label, option) for label, option in options if option.code is frame.f_code]
+        if mine:
+            found.append(next((label for label, option in mine if option.has_arguments_of(frame)), mine[0][0]))
+            options = [pair for pair in options if pair not in mine]
         frame = frame.f_back
     return found
+
+
+class _Option:
+    """An option of a choice as something that can be called; `code` is None where it is nothing of that kind."""
+
+    def __init__(self, option: Any):
+        self._args: tuple[Any, ...] = ()
+        self._keywords: dict[str, Any] = {}
+        while isinstance(option, partial):
+            self._args, self._keywords = option.args + self._args, {**option.keywords, **self._keywords}
+            option = option.func
+        function = getattr(option, "__init__", None) if isinstance(option, type) else option
+        self.code: CodeType | None = getattr(function, "__code__", None)
+        self._first = 1 if isinstance(option, type) or hasattr(option, "__self__") else 0  # behind `self`
+
+    def has_arguments_of(self, frame: FrameType) -> bool:
+        """Whether it is this option that is called, and no other of the same function with other bound arguments."""
+        names = frame.f_code.co_varnames[self._first :]
+        bound = {**dict(zip(names, self._args, strict=False)), **self._keywords}
+        return all(name in frame.f_locals and frame.f_locals[name] is value for name, value in bound.items())
 
 
 class SharedWeights(nn.Module):

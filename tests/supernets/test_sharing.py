@@ -66,10 +66,10 @@ class Operations(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        operation = nastk.choice("op", {str(k): partial(convolution, k) for k in (3, 5)})
+        operation, other = (nastk.choice(n, {str(k): partial(convolution, k) for k in (3, 5)}) for n in ("op", "other"))
         kernel = nastk.choice("kernel", [3, 5])
         self.stem = nn.Conv2d(1, 4, kernel, padding="same")
-        self.layers = nn.Sequential(operation(4))
+        self.layers = nn.Sequential(operation(4), other(4))
         self.head = nn.Linear(4, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,8 +79,12 @@ class Operations(nn.Module):
 
 def test_operations_that_are_alternatives_share_no_kernel_and_elastic_kernels_do() -> None:
     shared = SharedWeights(nastk.space_of(Operations))
-    (small, large), other = (shared.parameters_of(np.array([op, 1])) for op in (0, 1)), np.array([0, 0])
+    (small, large), other = (shared.parameters_of(np.array([op, 0, 1])) for op in (0, 1)), np.array([0, 1, 0])
     kernel, norm = "layers.0.0.weight", "layers.0.1.weight"
+    assert small[kernel].shape[-1] == 3
+    assert large[kernel].shape[-1] == 5
+    assert shared.parameters_of(other)[kernel].shape[-1] == 3, "made by the same function as the choice after it"
+    assert shared.parameters_of(other)["layers.1.0.weight"].shape[-1] == 5
     assert small[kernel] is not large[kernel]
     assert small[norm] is not large[norm]
     assert small["stem.weight"] is large["stem.weight"] is shared.parameters_of(other)["stem.weight"]
