@@ -30,6 +30,7 @@ from nastk.code import code_of
 from nastk.data.images import ImageData, Part, read_images
 from nastk.errors import InvalidValue, StorageError
 from nastk.evaluation import reason_of
+from nastk.files import write_text
 from nastk.oracles._fitting import options_for
 from nastk.parallel import each
 from nastk.spaces._networks import build_network, set_statistics
@@ -220,7 +221,7 @@ class Kept:
         try:
             text = self.path.read_text(encoding="utf-8")
             if text and not text.endswith("\n"):  # what a killed run left half-written is no training
-                self.path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+                write_text(self.path, text[: text.rfind("\n") + 1])
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"cannot use {self.path}: {error}") from error
         for line in text.splitlines():
