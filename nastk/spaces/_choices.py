@@ -35,6 +35,10 @@ class Build:
         self.values[name] = options[labels[self._answers.get(name, 0)]]
         return self.values[name]
 
+    def label(self, name: str) -> str:
+        """The label of the option that a choice, made before, was answered with."""
+        return self.labels[name][self._answers.get(name, 0)]
+
     def __str__(self) -> str:
         return ", ".join(f"{n}={labels[self._answers.get(n, 0)]}" for n, labels in self.labels.items()) or "no choice"
 

@@ -19,8 +19,11 @@ What has several shapes and is none of these is not shared between shapes; :attr
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -28,9 +31,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from nastk.spaces._choices import building
+from nastk.spaces._choices import Build, building
 from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
+
+Place = tuple[str, int, tuple[slice, ...]]
+"""Name of a weight in a module, its number among the shared ones, and where in that it lies."""
 
 Key = tuple[str, str]
 """Name of a weight in a network's state, and the kind of its module."""
@@ -79,11 +85,15 @@ class _Names:
     ``layers += [nn.Conv2d(...), act()]`` in a loop puts a layer of the second stage in another place of the list for
     every depth of the first one. A parameter whose module has a number for a name is therefore called by the last
     choice that was made before it (its name, and which call of it), and by its place among those that came since.
+
+    What a function or class creates that is itself the option of a choice is called by that option too: a convolution
+    of 3 x 3 and one of 5 x 5 that are two operations to choose from are alternatives, and no elastic kernel.
     """
 
     def __init__(self) -> None:
-        self._since: Counter[tuple[str, int]] = Counter()
+        self._since: Counter[tuple[str, int, str]] = Counter()
         self._found: dict[int, str] = {}
+        self._alternative: dict[int, str] = {}
         self._kept: list[nn.Parameter] = []  # whose number must not become another's
 
     def __enter__(self) -> _Names:
@@ -97,15 +107,54 @@ class _Names:
         build = building.get()
         if build is None or not build.calls or parameter is None:
             return
-        last = build.calls[-1], build.calls.count(build.calls[-1])
-        self._found[id(parameter)] = f"{last[0]} ({last[1]}), {self._since[last]}.{name}"
+        last, alternative = build.calls[-1], "".join(f"\n{label}" for label in _alternatives(build))
+        # what an alternative creates is counted apart: it must not move what is created after it
+        counted = last, build.calls.count(last), alternative
+        self._found[id(parameter)] = f"{last} ({counted[1]}), {self._since[counted]}.{name}"
+        self._alternative[id(parameter)] = alternative
         self._kept.append(parameter)
-        self._since[last] += 1
+        self._since[counted] += 1
 
     def of(self, path: str, parameter: nn.Parameter) -> str:
-        """What a parameter is called; `path` is its name in the network's state."""
+        """What a parameter is called; `path` is its name in the network's state. Alternatives are lines of their own,
+        as no name has several."""
         numbered = any(part.isdigit() for part in path.split("."))
-        return self._found.get(id(parameter), path) if numbered else path
+        called = self._found.get(id(parameter), path) if numbered else path
+        return called + self._alternative.get(id(parameter), "")
+
+
+def _alternatives(build: Build) -> list[str]:
+    """The options, functions or classes, of choices made before that are being called now, the innermost first."""
+    options = [(build.label(name), _Option(build.values[name])) for name in reversed(build.calls)]
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and options:
+        mine = [(label, option) for label, option in options if option.code is frame.f_code]
+        if mine:
+            found.append(next((label for label, option in mine if option.has_arguments_of(frame)), mine[0][0]))
+            options = [pair for pair in options if pair not in mine]
+        frame = frame.f_back
+    return found
+
+
+class _Option:
+    """An option of a choice as something that can be called; `code` is None where it is nothing of that kind."""
+
+    def __init__(self, option: Any):
+        self._args: tuple[Any, ...] = ()
+        self._keywords: dict[str, Any] = {}
+        while isinstance(option, partial):
+            self._args, self._keywords = option.args + self._args, {**option.keywords, **self._keywords}
+            option = option.func
+        function = getattr(option, "__init__", None) if isinstance(option, type) else option
+        self.code: CodeType | None = getattr(function, "__code__", None)
+        self._first = 1 if isinstance(option, type) or hasattr(option, "__self__") else 0  # behind `self`
+
+    def has_arguments_of(self, frame: FrameType) -> bool:
+        """Whether it is this option that is called, and no other of the same function with other bound arguments."""
+        names = frame.f_code.co_varnames[self._first :]
+        bound = {**dict(zip(names, self._args, strict=False)), **self._keywords}
+        return all(name in frame.f_locals and frame.f_locals[name] is value for name, value in bound.items())
 
 
 class SharedWeights(nn.Module):
@@ -157,9 +206,16 @@ class SharedWeights(nn.Module):
 
     def call(self, module: nn.Module, prefix: str, arch: Archs, x: Tensor) -> Any:
         """Run one module of a network, called `prefix` there, with the shared weights."""
+        return self.call_with(module, self.places_of(prefix, arch), x)
+
+    def places_of(self, prefix: str, arch: Archs) -> list[Place]:
+        """Which shared weights the module called `prefix` of a network uses, until some network makes them grow."""
         _, where = self._look_up(arch)
-        mine = {name[len(prefix) + 1 :]: place for name, place in where.items() if name.startswith(f"{prefix}.")}
-        return functional_call(module, self._own(mine), (x,))
+        return [(name[len(prefix) + 1 :], *place) for name, place in where.items() if name.startswith(f"{prefix}.")]
+
+    def call_with(self, module: nn.Module, places: Sequence[Place], x: Tensor) -> Any:
+        """Run a module with shared weights; see :meth:`places_of`."""
+        return functional_call(module, {name: self.weights[place][part] for name, place, part in places}, (x,))
 
     def own_weights(self, arch: Archs) -> dict[str, Tensor]:
         """The parameters of one network, ``(d,)``, by their names there; views of the shared ones."""
@@ -215,7 +271,8 @@ class SharedWeights(nn.Module):
         return where
 
     def _place(self, name: str, kind: str, own: Tensor, kernel: bool) -> int:
-        self._shapes.setdefault(name, set()).add((kind, tuple(own.shape)))
+        called, _, alternative = name.partition("\n")
+        self._shapes.setdefault(called, set()).add((f"{kind} {alternative}", tuple(own.shape)))
         key = (name, kind)
         if key not in self._places:
             self._places[key] = len(self.weights)

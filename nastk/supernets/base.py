@@ -115,6 +115,14 @@ class Supernet(ABC):
             self._fit()
         return self
 
+    def check(self, space: SearchSpace) -> None:
+        """Refuse a space of whose networks the method can make no supernet, before any work.
+
+        Raises:
+            Unsupported: the space builds no networks, or not such as the method needs.
+        """
+        space.need_networks("a supernet")
+
     @abstractmethod
     def _fit(self) -> None: ...
 

@@ -7,12 +7,13 @@ few paths share each stage's weights. A network is rated by the sum of its stage
 best one under additive limits a knapsack (:mod:`nastk.supernets.knapsack`).
 
 Differences from the paper: the teacher is a small residual network trained here, unless one is given; 1 x 1
-convolutions that all paths share adapt the channels of teacher and student.
+convolutions that all paths of a stage share adapt the channels of teacher and student in training, and each path gets
+its own, by ridge regression, before it is rated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
@@ -23,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nastk.errors import InvalidValue, Unsupported
-from nastk.spaces.base import Archs
-from nastk.supernets._sharing import SharedWeights
+from nastk.spaces.base import Archs, SearchSpace
+from nastk.supernets._sharing import Place, SharedWeights
 from nastk.supernets._teacher import Teacher, train_teacher
 from nastk.supernets.base import Array, Supernet
 
@@ -36,6 +37,10 @@ FLOOR = 0.1
 hardly vary would count for more than all others."""
 
 
+RIDGE = 1e-3
+"""Of the regression that adapts a path's output to the teacher's, as a share of the mean variance of its channels."""
+
+
 @dataclass
 class Stage:
     """A stage of the networks of a space.
@@ -43,13 +48,24 @@ class Stage:
     Args:
         choices: places of the choices that decide what it is.
         paths: their options, ``(n, choices)``, one row a path.
-        losses: of the paths after the training, ``(n,)``: mean absolute error over the deviation of the teacher's
-            channels.
+        losses: of the paths after the training, ``(n,)``: mean squared error over the variance of the teacher's
+            channels, on validation images, after the best linear map of the path's channels to them.
     """
 
     choices: tuple[int, ...]
     paths: Archs
     losses: Array = field(default_factory=lambda: np.zeros(0))
+
+
+class _Layer:
+    """A layer that paths have, with its shared weights; the network that it is of need not be kept."""
+
+    def __init__(self, shared: SharedWeights, module: nn.Module, places: Sequence[Place]):
+        self._shared, self._module, self._places = shared, module, places
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found: Tensor = self._shared.call_with(self._module, self._places, x)
+        return found
 
 
 class BlockWise(Supernet):
@@ -58,9 +74,9 @@ class BlockWise(Supernet):
     Args:
         teacher: a trained network with as many `stages`, after a `stem`; None for a residual one that is trained here.
         teacher_steps: of its training.
-        steps: of each stage's training.
-        rate: of Adam, annealed to 0 by a cosine, for each stage.
-        judged_on: validation images that paths are rated on.
+        steps: of the training, each of one path of every stage.
+        rate: of Adam, annealed to 0 by a cosine.
+        judged_on: validation images that paths are rated on, and as many training images that they are adapted on.
         options: see :class:`nastk.supernets.base.Supernet`.
 
     Attributes:
@@ -84,12 +100,20 @@ class BlockWise(Supernet):
             raise InvalidValue(f"needs 1 step of the teacher and 2 images; got {teacher_steps} and {judged_on}")
         self.teacher, self.teacher_steps, self.judged_on = teacher, teacher_steps, judged_on
 
+    def check(self, space: SearchSpace) -> None:
+        super().check(space)
+        find_stages(SharedWeights(space, self.seed, **self.build_options), self._first(space))
+
+    def _first(self, space: SearchSpace) -> Archs:
+        """The architecture that has what a stage's path does not say."""
+        return space.canonical(space.sample(1, np.random.default_rng(self.seed)))[0]
+
     def _fit(self) -> None:
         self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
-        self._base = self.space.canonical(self.space.sample(1, np.random.default_rng(self.seed)))[0]
+        self._base = self._first(self.space)
         self.stages, self.fixed = find_stages(self.shared, self._base)
         shapes = self._shapes()
-        total = self.steps * len(self.stages) + (self.teacher_steps if self.teacher is None else 0)
+        total = self.steps + (self.teacher_steps if self.teacher is None else 0)
         done = 0
 
         def tick() -> None:
@@ -104,8 +128,7 @@ class BlockWise(Supernet):
             train_teacher(teacher.to(self.device), self._draw, self.teacher_steps, tick)
         teacher = teacher.to(self.device).eval().requires_grad_(False)
         self._adapters = [self._adapter(teacher, shapes, i) for i in range(len(self.stages))]
-        for i in range(len(self.stages)):
-            self._train_stage(i, teacher, tick)
+        self._train_stages(teacher, tick)
         self._rate(teacher)
 
     def _shapes(self) -> list[tuple[int, ...]]:
@@ -137,53 +160,105 @@ class BlockWise(Supernet):
             )
         return nn.ModuleList([into, nn.Conv2d(shapes[stage + 1][0], wanted.shape[1], 1)]).to(self.device)
 
-    def _train_stage(self, i: int, teacher: nn.Module, tick: Callable[[], None]) -> None:
-        stage, adapter = self.stages[i], self._adapters[i]
-        prefixes = (f"stages.{i}.", "stem.") if i == 0 else (f"stages.{i}.",)
-        found = [
-            parameter
-            for path in range(len(stage.paths))  # all of them: their weights are there before the optimiser is
-            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items()
-            if name.startswith(prefixes)
-        ]
-        mine = list(dict.fromkeys([*adapter.parameters(), *found]))
-        optimiser = torch.optim.Adam(mine, self.rate)
+    def _train_stages(self, teacher: nn.Module, tick: Callable[[], None]) -> None:
+        """Train all stages, each for itself, on the same images: what the teacher makes of them serves all."""
+        groups = [self._parameters_of(i) for i in range(len(self.stages))]
+        self._paths = [self._layers_of(i) for i in range(len(self.stages))]  # no weight grows any more
+        optimiser = torch.optim.Adam([p for group in groups for p in group], self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        generator = np.random.default_rng([self.seed, i])
+        generator = np.random.default_rng(self.seed)
         for _ in range(self.steps):
             images, _ = self._draw()
             with torch.no_grad():
-                features = teacher_features(teacher, images, i + 1)
-                scale = deviation(features[i + 1])
+                features = teacher_features(teacher, images)
             optimiser.zero_grad()
-            answer = self._run(i, int(generator.integers(len(stage.paths))), images, features[i])
-            functional.mse_loss(answer / scale, features[i + 1] / scale).backward()
-            self._step(optimiser, mine)
+            for i, group in enumerate(groups):
+                path = int(generator.integers(len(self.stages[i].paths)))
+                wanted, scale = features[i + 1], deviation(features[i + 1])
+                functional.mse_loss(self._run(i, path, images, features[i]) / scale, wanted / scale).backward()
+                nn.utils.clip_grad_norm_(group, self.clip)
+            optimiser.step()
             schedule.step()
             tick()
 
+    def _parameters_of(self, i: int) -> list[nn.Parameter]:
+        """What a stage's training changes: its adapters and the weights of all its paths; of the first, the stem's."""
+        prefixes = (f"stages.{i}.", "stem.") if i == 0 else (f"stages.{i}.",)
+        found = [
+            parameter
+            for path in range(len(self.stages[i].paths))
+            for name, parameter in self.shared.parameters_of(self._arch({i: path})).items()
+            if name.startswith(prefixes)
+        ]
+        return list(dict.fromkeys([*self._adapters[i].parameters(), *found]))
+
     def _run(self, i: int, path: int, images: Tensor, features: Tensor) -> Tensor:
         """What one path of a stage puts out, in the teacher's channels; batches are normalised by themselves."""
-        into, out = self._adapters[i]
-        arch = self._arch({i: path})
-        network = self.shared.network(arch).train()
-        x = self.shared.call(network.stem, "stem", arch, images) if i == 0 else into(features)  # type: ignore[arg-type]
-        found: Tensor = out(self.shared.call(network.stages[i], f"stages.{i}", arch, x))  # type: ignore[index, arg-type]
+        x = self._input(i, images, features)
+        for layer in self._paths[i][path]:
+            x = layer(x)
+        found: Tensor = self._adapters[i][1](x)
+        return found
+
+    def _input(self, i: int, images: Tensor, features: Tensor) -> Tensor:
+        """What the first layer of a stage is given."""
+        if i:
+            found: Tensor = self._adapters[i][0](features)
+            return found
+        network = self.shared.network(self._base).train()
+        return self.shared.call(network.stem, "stem", self._base, images)  # type: ignore[arg-type]
+
+    def _layers_of(self, i: int) -> list[list[_Layer]]:
+        """What each path of a stage runs one after another: the layers of an `nn.Sequential`, or the stage as a whole.
+
+        Layers of several paths that do the same are one.
+        """
+        known: dict[str, _Layer] = {}
+        found: list[list[_Layer]] = []
+        for path in range(len(self.stages[i].paths)):
+            arch = self._arch({i: path})
+            stage: nn.Module = self.shared.network(arch).train().stages[i]  # type: ignore[index, assignment]
+            parts = {f"stages.{i}": stage}
+            if type(stage) is nn.Sequential:
+                parts = {f"stages.{i}.{name}": layer for name, layer in stage.named_children()}
+            found.append([])
+            for name, module in parts.items():
+                places = self.shared.places_of(name, arch)
+                key = f"{name} {module!r} {places}"
+                found[-1].append(known.setdefault(key, _Layer(self.shared, module, places)))
         return found
 
     @torch.no_grad()
     def _rate(self, teacher: nn.Module) -> None:
-        images = torch.cat([x.to(self.device) for x, _ in self._validation.batches(self.judged_on)][:1])
-        features = teacher_features(teacher, images)
+        """Rate all paths by what of the teacher's features a linear map of their own output does not explain.
+
+        The adapter of the training serves all paths of a stage, and fits those that are most: it would count against a
+        path whose last layer is a rare one, such as none at all. Each path therefore gets the best adapter there is, by
+        ridge regression on training images.
+        """
+        order = torch.randperm(len(self._training), generator=torch.Generator().manual_seed(self.seed))
+        seen = self._training.batch(order[: self.judged_on])[0].to(self.device)
+        unseen = torch.cat([x.to(self.device) for x, _ in self._validation.batches(self.judged_on)][:1])
+        taught, wanted = teacher_features(teacher, seen), teacher_features(teacher, unseen)
         for i, stage in enumerate(self.stages):
-            scale = deviation(features[i + 1])
-            wanted = features[i + 1] / scale
-            stage.losses = np.array(
-                [
-                    float((self._run(i, p, images, features[i]) / scale - wanted).abs().mean())
-                    for p in range(len(stage.paths))
-                ]
-            )
+            scale = deviation(wanted[i + 1])
+            target, truth = rows_of(taught[i + 1] / scale), rows_of(wanted[i + 1] / scale)
+            answers = zip(self._answers(i, seen, taught[i]), self._answers(i, unseen, wanted[i]), strict=True)
+            stage.losses = np.array([unexplained(rows_of(a), target, rows_of(b), truth) for a, b in answers])
+
+    def _answers(self, i: int, images: Tensor, features: Tensor) -> Iterator[Tensor]:
+        """What each path of a stage puts out, without adapter; what it begins with like the path before is not
+        computed again."""
+        known: list[tuple[_Layer, Tensor]] = []
+        start = self._input(i, images, features)
+        for layers in self._paths[i]:
+            same = 0
+            while same < min(len(known), len(layers)) and known[same][0] is layers[same]:
+                same += 1
+            del known[same:]
+            for layer in layers[same:]:
+                known.append((layer, layer(known[-1][1] if known else start)))
+            yield known[-1][1] if known else start
 
     def _arch(self, paths: dict[int, int]) -> Archs:
         """The architecture with these paths of stages, and the base's elsewhere."""
@@ -199,7 +274,10 @@ class BlockWise(Supernet):
     def paths_of(self, arch: Archs) -> list[int]:
         """The path of each stage that an architecture ``(d,)`` takes."""
         row = self.space.canonical(arch[None])[0]
-        return [int(np.argmax((s.paths == row[list(s.choices)]).all(axis=1))) for s in self.stages]
+        same = [(stage.paths == row[list(stage.choices)]).all(axis=1) for stage in self.stages]
+        if not all(one.any() for one in same):
+            raise InvalidValue(f"{self.space.format(arch)} takes a path that no network of {self.space.name} has")
+        return [int(np.argmax(one)) for one in same]
 
     def archs_of(self, paths: Archs) -> Archs:
         """The architectures ``(n, d)`` of paths of the stages ``(n, stages)``, such as those of a knapsack's front."""
@@ -223,6 +301,22 @@ def deviation(features: Tensor) -> Tensor:
     """Standard deviation of each channel, ``(1, channels, 1, 1)``, at least :data:`FLOOR` of their mean."""
     std = features.std(dim=(0, 2, 3), keepdim=True)
     return std.clamp_min(FLOOR * float(std.mean()) + 1e-8)
+
+
+def rows_of(features: Tensor) -> Tensor:
+    """Features ``(n, channels, height, width)`` as one row a position, ``(n * height * width, channels)``, float64."""
+    return features.movedim(1, -1).flatten(0, -2).double()
+
+
+def unexplained(x: Tensor, y: Tensor, unseen_x: Tensor, unseen_y: Tensor) -> float:
+    """Mean squared error on unseen rows of the ridge regression of rows `y` ``(n, b)`` on rows `x` ``(n, a)``."""
+    centre, target = x.mean(0), y.mean(0)
+    centred = x - centre
+    gram = centred.T @ centred
+    ridge = RIDGE * float(gram.diagonal().mean()) + 1e-12
+    gram.diagonal().add_(ridge)
+    weights = torch.linalg.solve(gram, centred.T @ (y - target))
+    return float(((unseen_x - centre) @ weights + target - unseen_y).square().mean())
 
 
 def find_stages(shared: SharedWeights, base: Archs) -> tuple[list[Stage], tuple[int, ...]]:

@@ -147,6 +147,7 @@ BASES: dict[str, list[str]] = {
         *("bench", "local-sources", "--space", "tiny.py:Tiny", "--networks", "10", "--sources", "30"),
         *("--settings", "torch"),
     ],
+    "bench supernet": ["bench", "supernet", "--methods", "params"],
     "reproduce latency": ["reproduce", "latency", "--tasks", "ND", "--methods", "flops", "--seeds", "1"],
     "reproduce accuracy": ["reproduce", "accuracy", "--methods", "ridge", "--seeds", "1"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
@@ -324,6 +325,7 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("data import", "--device"): ["pi5"],
     ("data forget", "--space"): SPACE,
     ("bench local-sources", "--sources"): COUNT,
+    ("bench supernet", "--samples"): COUNT,
     ("bench search", "--predictor"): [*OBJECT, "gp", "=gp"],
 }
 """The same for one command; empty where any text is right."""
@@ -552,7 +554,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each", "nastk.bench.accuracy.each",
         "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
-        "nastk.bench.storage.each", "nastk.report.serve.StudyServer.serve_forever",
+        "nastk.bench.storage.each", "nastk.bench.stand_alone.each", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each", "nastk.reproduce.modnas.each",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
     ):  # fmt: skip

