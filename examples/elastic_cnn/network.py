@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import nastk
 
-WIDTHS = ([6, 8, 12], [8, 12, 16], [12, 16, 24])
+WIDTHS = ([8, 16], [12, 24], [16, 32])
 """Channels of each stage to choose from."""
 
 
@@ -46,10 +46,10 @@ class ElasticCNN(nn.Module):
         stages = []
         for stage, widths in enumerate(WIDTHS, start=1):
             width = nastk.choice(f"width {stage}", widths)
-            expansion = nastk.choice(f"expansion {stage}", [1, 2, 4])
+            expansion = nastk.choice(f"expansion {stage}", [1, 3])
             layers = []
             for place in range(1, 1 + nastk.choice(f"depth {stage}", [1, 2])):
-                kernel = nastk.choice(f"kernel {stage}.{place}", [3, 5])
+                kernel = nastk.choice(f"kernel {stage}.{place}", [1, 3, 5])
                 stride = 2 if place == 1 and stage > 1 else 1
                 layers.append(Layer(channels, width, kernel, expansion, stride))
                 channels = width

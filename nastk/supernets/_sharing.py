@@ -122,18 +122,21 @@ class _Names:
         self._kept.append(parameter)
         self._since[last] += 1
 
-    def of(self, network: nn.Module) -> dict[str, str]:
-        """What the parameters of a network are called, by their names in its state."""
-        stated = {path: str(m.shared_as) for path, m in network.named_modules() if hasattr(m, "shared_as")}
-        called = {}
-        for path, parameter in network.named_parameters():
-            owner = next((owner for owner in stated if path.startswith(f"{owner}.")), None)
-            numbered = any(part.isdigit() for part in path.split("."))
-            if owner is not None:
-                called[path] = stated[owner] + path[len(owner) :]
-            else:
-                called[path] = self._found.get(id(parameter), path) if numbered else path
-        return called
+    def of(self, path: str, parameter: nn.Parameter) -> str:
+        """What a parameter is called; `path` is its name in the network's state."""
+        numbered = any(part.isdigit() for part in path.split("."))
+        return self._found.get(id(parameter), path) if numbered else path
+
+
+def stated(network: nn.Module) -> dict[str, str]:
+    """What the space's own network says that parameters are called, by their names in its state."""
+    named = {path: str(module.shared_as) for path, module in network.named_modules() if hasattr(module, "shared_as")}
+    found = {}
+    for path, _ in network.named_parameters():
+        owner = next((owner for owner in named if path.startswith(f"{owner}.")), None)
+        if owner is not None:
+            found[path] = named[owner] + path[len(owner) :]
+    return found
 
 
 class SharedWeights(nn.Module):
@@ -243,8 +246,8 @@ class SharedWeights(nn.Module):
         with torch.random.fork_rng(devices=[]), _Names() as names:
             torch.manual_seed(self.seed)
             network = build_network(self.space, arch, **self.build_options)
-            called = names.of(network)
-        return network.to(self.device), called
+            called = {path: names.of(path, parameter) for path, parameter in network.named_parameters()}
+        return network.to(self.device), called | stated(network)
 
     def _look_up(self, arch: Archs) -> tuple[nn.Module, dict[str, Slice]]:
         key = self.space.as_archs(arch)[0].tobytes()

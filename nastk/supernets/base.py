@@ -156,7 +156,8 @@ class Supernet(ABC):
         images, labels = self._training.batch(places)
         images, labels = images.to(self.device), labels.to(self.device)
         if self.shift and images.dim() == 4:
-            padded = functional.pad(images, [self.shift] * 4)
+            # as dark as the darkest pixel: a border of the mean would be an edge that no image has when judged
+            padded = functional.pad(images, [self.shift] * 4, value=float(images.min()))
             down, right = torch.randint(2 * self.shift + 1, (2,)).tolist()
             images = padded[..., down : down + images.shape[-2], right : right + images.shape[-1]]
         return images, labels

@@ -5,13 +5,13 @@ weights are better given weights of their own. Which networks go together:
 
 - ``nonlinear`` (Oh, Lee and Ham, Efficient few-shot neural architecture search by counting the number of nonlinear
   functions, AAAI 2025, arXiv 2412.14678): networks with as many nonlinear functions. They are counted by running a
-  network; numbers that are neighbours are joined into parts of about equal probability. As there, all parts are trained
-  in turn (supernet-balanced sampling); unlike there, the supernets keep all channels.
+  network; numbers that are neighbours are joined into parts of about equal probability. All parts are trained evenly:
+  there several at each step (supernet-balanced sampling), here in turn. There supernets have fewer channels, here all.
 - ``edges`` (HEP-NAS: Li et al., AAAI 2025, arXiv 2412.10723): the choices of one hierarchy (edges that end in one node;
   here also the choices of one stage) are split together, the part with the lowest loss is split by the next hierarchy,
-  and the parts teach each other. There an edge is split by gradients; here the options of its choice are halved in
-  their order. The other parts keep their weights, so that they still rate their networks. Of the distillation only the
-  abstract was known: here a part learns from the mean prediction of those that had the same images before it.
+  and the parts teach each other. Of the paper only the abstract was known. Here the options of a choice are halved in
+  their order, and a part learns from the mean prediction of those that had the same images before it. Parts that are
+  not split further keep their weights, so that they still rate their networks.
 - ``gradient`` (GM-NAS: Hu et al., Generalizing few-shot NAS with gradient matching, ICLR 2022, arXiv 2203.15207,
   section 3): the options of a choice are cut in two where the gradients that they give to the shared weights agree
   least, by cosine similarity; the choices with the worst cuts are split. Song et al. (Towards efficient few-shot graph
