@@ -1,6 +1,6 @@
 """MobileNetV3's choices on small images: few channels, one resolution.
 
-    nastk bench supernet --space examples/elastic_cnn/small_mobilenetv3.py:SmallMobileNetV3 --image-size 16
+nastk bench supernet --space examples/elastic_cnn/small_mobilenetv3.py:SmallMobileNetV3 --image-size 16
 """
 
 from typing import Any

@@ -22,6 +22,7 @@ the network differs between architectures.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -40,6 +41,9 @@ Key = tuple[str, str]
 
 CACHED = 64
 """Networks that are kept as they were built."""
+
+_PART = re.compile(r"part (\S+): ")
+"""What the names of the weights of a part begin with."""
 
 NAMED = 3
 """Places that the summary of what is not shared gives by name; of others their number."""
@@ -222,6 +226,12 @@ class SharedWeights(nn.Module):
         """
         self._part_of = part_of
         self._networks.clear()
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the space, since :meth:`split`, that have weights of their own."""
+        found = (_PART.match(name) for name, _ in self._places)
+        return sorted({match.group(1) for match in found if match})
 
     def layout(self, arch: Archs) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Kinds and shapes of a network's parameters, by what they are called among the shared ones."""

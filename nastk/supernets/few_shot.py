@@ -29,6 +29,7 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -67,33 +68,48 @@ ROUNDS = 3
 class Cuts:
     """A part of the space, split by several choices at once.
 
+    A part is called by the options that it has, "0=1,2+3=0", behind the name of the part that was split: weights that
+    were read from a file say how the space was split.
+
     Args:
-        of: the part.
-        second: by choice, the options that are in the second half.
+        of: the part; "" for the space.
+        halves: by choice, its options in two groups.
     """
 
     of: str
-    second: Mapping[int, frozenset[int]]
+    halves: Mapping[int, tuple[frozenset[int], frozenset[int]]]
+
+    @classmethod
+    def by_name(cls, part: str, sizes: Sequence[int]) -> Cuts:
+        """The cuts that made a part."""
+        of, _, last = part.rpartition("/")
+        halves = {}
+        for entry in last.split("+"):
+            choice, _, options = entry.partition("=")
+            mine = frozenset(map(int, options.split(",")))
+            rest = frozenset(range(sizes[int(choice)])) - mine
+            halves[int(choice)] = (mine, rest) if min(mine) < min(rest) else (rest, mine)
+        return cls(of, halves)
 
     @property
     def parts(self) -> list[str]:
-        return [self._called(number) for number in range(2 ** len(self.second))]
+        return [self._called(chosen) for chosen in product(*self.halves.values())]
 
     def part(self, arch: Archs) -> str:
         """The part that an architecture ``(d,)`` is in."""
-        return self._called(sum((int(arch[c]) in some) << i for i, (c, some) in enumerate(self.second.items())))
+        return self._called([next(h for h in halves if int(arch[c]) in h) for c, halves in self.halves.items()])
 
-    def moved(self, arch: Archs, part: str, sizes: NDArray[np.int64], generator: np.random.Generator) -> Archs:
+    def moved(self, arch: Archs, part: str, generator: np.random.Generator) -> Archs:
         """The architecture, with random options of the part where its own are of another."""
-        number, found = self.parts.index(part), arch.copy()
-        for i, (choice, second) in enumerate(self.second.items()):
-            allowed = [o for o in range(sizes[choice]) if (o in second) == bool(number >> i & 1)]
-            if found[choice] not in allowed:
-                found[choice] = generator.choice(allowed)
+        found, chosen = arch.copy(), list(product(*self.halves.values()))[self.parts.index(part)]
+        for choice, allowed in zip(self.halves, chosen, strict=True):
+            if int(found[choice]) not in allowed:
+                found[choice] = generator.choice(sorted(allowed))
         return found
 
-    def _called(self, number: int) -> str:
-        return f"{self.of}/{number}" if self.of else str(number)
+    def _called(self, chosen: Sequence[frozenset[int]]) -> str:
+        named = (f"{c}={','.join(map(str, sorted(options)))}" for c, options in zip(self.halves, chosen, strict=True))
+        return (f"{self.of}/" if self.of else "") + "+".join(named)
 
 
 class FewShot(PathSupernet):
@@ -108,7 +124,7 @@ class FewShot(PathSupernet):
         options: see :class:`nastk.supernets.base.PathSupernet`.
 
     Attributes:
-        said: in one line, how the space was split; after `fit`.
+        said: in one line, how the space is split; after `fit`.
     """
 
     name = "few-shot"
@@ -133,18 +149,25 @@ class FewShot(PathSupernet):
                 f"and {contexts}"
             )
         self.split, self.parts, self.warm_up, self.distil, self.contexts = split, parts, warm_up, distil, contexts
-        self.said = ""
 
     def _begin(self) -> None:
         self._cuts: list[Cuts] = []
         self._live: list[str] = [""]
         self._waiting: dict[str, deque[Archs]] = {}
         self._spent = 0  # passes that the comparison of gradients has had
-        self._turn = 0
+        self._turn: int | None = None
         self._hierarchies = hierarchies(self.space)
         self._splits = self._planned()
         if self.split == "nonlinear":
             self._split_by_nonlinear_functions()
+        self._recognise()
+
+    def _recognise(self) -> None:
+        """Take up a split that the weights have been through already."""
+        named = [part for part in self.shared.parts if re.fullmatch(r"(\d+=[\d,]+[+/]?)+", part)]
+        cuts = {one.parts[0]: one for one in (Cuts.by_name(part, self.space.sizes.tolist()) for part in named)}
+        for one in sorted(cuts.values(), key=lambda one: one.of.count("/") + bool(one.of)):
+            self._into(one)
 
     def _planned(self) -> list[int]:
         """The steps at which the space is split."""
@@ -169,6 +192,10 @@ class FewShot(PathSupernet):
         return [first + i * left // rounds for i in range(rounds)]
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
+        if self._turn is None:
+            self._turn = 0
+            if step and not self._cuts:  # a training that goes on
+                self._recognise()
         if step in self._splits:
             if self.split == "gradient":
                 self._split_by_gradients(images, labels)
@@ -227,7 +254,7 @@ class FewShot(PathSupernet):
         for depth, cuts in enumerate(self._cuts):
             mine = "/".join(part.split("/")[: depth + 1])
             if mine in cuts.parts:
-                arch = cuts.moved(arch, mine, self.space.sizes, self._generator)
+                arch = cuts.moved(arch, mine, self._generator)
         return arch
 
     def _into(self, cuts: Cuts) -> None:
@@ -236,12 +263,20 @@ class FewShot(PathSupernet):
         self._waiting.clear()
         self.shared.split(self.part_of)
         self._live = cuts.parts
-        names = [f"{self.space.choices[c].name} at {self._labels(c, some)}" for c, some in cuts.second.items()]
-        where = f"part {cuts.of}" if cuts.of else "the space"
-        self.said += f"{'; ' if self.said else ''}{where} is split by {', '.join(names)}"
 
-    def _labels(self, choice: int, some: frozenset[int]) -> str:
-        return " / ".join(label for i, label in enumerate(self.space.choices[choice].options) if i in some)
+    @property
+    def said(self) -> str:
+        if self.split == "nonlinear":
+            return f"the space is split at {', '.join(map(str, self._bounds))} nonlinear functions"
+        splits = []
+        for cuts in self._cuts:
+            names = []
+            for choice, (first, second) in cuts.halves.items():
+                label = self.space.choices[choice]
+                both = (" / ".join(label.options[o] for o in sorted(half)) for half in (first, second))
+                names.append(f"{label.name} ({' or '.join(both)})")
+            splits.append(f"{'its best part' if cuts.of else 'the space'} is split by {' and '.join(names)}")
+        return ", ".join(splits) if splits else "the space is not split"
 
     # ---- nonlinear functions
 
@@ -257,8 +292,6 @@ class FewShot(PathSupernet):
             )
         self.shared.split(self.part_of)
         self._live = [str(i) for i in range(len(self._bounds) + 1)]
-        ends = [*map(str, self._bounds), "more"]
-        self.said = f"the space is split at {', '.join(ends)} nonlinear functions"
 
     def _numbers_of(self, archs: Archs) -> list[int]:
         found = []
@@ -282,7 +315,8 @@ class FewShot(PathSupernet):
     def _split_by_edges(self, choices: Sequence[int]) -> None:
         best = min(self._live, key=self._loss_of) if len(self._live) > 1 else self._live[0]
         halved = choices[: self.parts.bit_length() - 1]
-        self._into(Cuts(best, {c: frozenset(range(self.space.sizes[c] // 2, self.space.sizes[c])) for c in halved}))
+        sizes = {c: int(self.space.sizes[c]) for c in halved}
+        self._into(Cuts(best, {c: (frozenset(range(n // 2)), frozenset(range(n // 2, n))) for c, n in sizes.items()}))
 
     def _loss_of(self, part: str) -> float:
         return float(np.mean([self._judge(self._next(part))[0] for _ in range(JUDGED_PATHS)]))
@@ -304,7 +338,7 @@ class FewShot(PathSupernet):
                 f"{wanted}"
             )
         found.sort(key=lambda entry: entry[0])
-        self._into(Cuts("", {choice: second for _, second, choice in found[:wanted]}))
+        self._into(Cuts("", {choice: groups for _, groups, choice in found[:wanted]}))
 
     def _agreement(self, choice: int, images: Tensor, labels: Tensor) -> NDArray[np.float64] | None:
         """Cosine similarities ``(options, options)`` of the gradients that the options of a choice give to the weights
@@ -388,9 +422,9 @@ def similarity(one: Mapping[int, Tensor], other: Mapping[int, Tensor]) -> float:
     return dot / (a * b) ** 0.5 if a and b else 0.0
 
 
-def cut(agreement: NDArray[np.float64]) -> tuple[float, frozenset[int]]:
+def cut(agreement: NDArray[np.float64]) -> tuple[float, tuple[frozenset[int], frozenset[int]]]:
     """The two groups that agree least, of those in the order of the graph's Fiedler vector: their mean similarity, and
-    the members of the second one.
+    their members; the first has the first one.
 
     Args:
         agreement: cosine similarities, ``(n, n)``.
@@ -398,6 +432,7 @@ def cut(agreement: NDArray[np.float64]) -> tuple[float, frozenset[int]]:
     weight = (agreement + 1) / 2
     laplacian = np.diag(weight.sum(axis=1)) - weight
     order = np.argsort(np.linalg.eigh(laplacian)[1][:, 1])
-    found = [(float(agreement[np.ix_(order[:i], order[i:])].mean()), order[i:]) for i in range(1, len(order))]
-    value, second = min(found, key=lambda entry: entry[0])
-    return value, frozenset(second.tolist())
+    means = [float(agreement[np.ix_(order[:i], order[i:])].mean()) for i in range(1, len(order))]
+    at = int(np.argmin(means)) + 1
+    one, other = (frozenset(group.tolist()) for group in (order[:at], order[at:]))
+    return means[at - 1], (one, other) if 0 in one else (other, one)

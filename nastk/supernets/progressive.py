@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nastk.errors import InvalidValue, Unsupported
@@ -65,13 +65,14 @@ class Progressive(PathSupernet):
             raise InvalidValue(
                 f"{self.steps} steps are too few: the largest network and {', '.join(self.phases)} need one each"
             )
+        self._teacher: nn.Module | None = None
         self.shared.network(self.largest)
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         if step < self._start:
             functional.cross_entropy(self._logits(images, self.largest), labels).backward()
             return
-        if step == self._start:
+        if self._teacher is None:  # or a training goes on: the largest network as it is then
             self._teacher = self.network_of(self.largest)
         with torch.no_grad():
             taught = self._teacher(images).softmax(1)

@@ -141,7 +141,11 @@ def test_parts_of_a_split_space_share_nothing(split: str, steps: int) -> None:
             owners.setdefault(id(parameter), set()).add(net.part_of(row))
     assert all(len(parts) == 1 for parts in owners.values())
     assert len({part for parts in owners.values() for part in parts}) >= 2
-    assert "split" in net.said
+    assert "is split" in net.said
+    if split != "nonlinear":  # what reads the weights again finds the same parts
+        parts, said = [net.part_of(row) for row in rows], net.said
+        net._begin()
+        assert ([net.part_of(row) for row in rows], net.said) == (parts, said)
     if split == "nonlinear":
         counts = {part: set() for part in ("0", "1")}  # type: dict[str, set[int]]
         for row in rows:
@@ -166,9 +170,7 @@ def test_a_part_begins_with_the_weights_of_what_was_split() -> None:
 
 def test_options_are_cut_where_their_gradients_agree_least() -> None:
     agreement = np.array([[1, -0.5, 0.9], [-0.5, 1, -0.4], [0.9, -0.4, 1]])
-    value, second = few_shot.cut(agreement)
-    assert value == pytest.approx(-0.45)
-    assert second in ({1}, {0, 2})
+    assert few_shot.cut(agreement) == (pytest.approx(-0.45), ({0, 2}, {1}))
     one, other = {0: torch.tensor([1.0, 0.0]), 1: torch.ones(2)}, {0: torch.tensor([1.0, 1.0]), 2: torch.ones(3)}
     assert few_shot.similarity(one, other) == pytest.approx(0.5**0.5)
 
