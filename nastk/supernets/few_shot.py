@@ -20,7 +20,8 @@ weights are better given weights of their own. Which networks go together:
   Unlike GM-NAS, all choices are compared once, after the warm-up, and parts go on with the weights of the warm-up.
 
 A network's pass counts the same wherever it is made: the steps of all parts, of the warm-up and of the comparison of
-gradients add up to `steps`, so that the training costs what single-path's does.
+gradients add up to `steps`, as many passes as single-path has. Counting nonlinear functions costs a network built and
+run without gradients for each that is drawn, more than one a step where a part is rare.
 """
 
 from __future__ import annotations
@@ -246,8 +247,13 @@ class FewShot(PathSupernet):
             waiting = self._waiting.setdefault(part, deque())
             if waiting:
                 return waiting.popleft()
-            arch = self._sample(1, lambda drawn: self._moved(drawn, part))[0]
-            self._waiting.setdefault(self.part_of(arch), deque()).append(arch)
+            if self.split == "nonlinear":  # counted before the shared weights have its network
+                drawn = self.space.sample(1, self._generator)
+                if not self._numbers_of(drawn):
+                    continue
+            else:
+                drawn = self._sample(1, lambda row: self._moved(row, part))
+            self._waiting.setdefault(self.part_of(drawn[0]), deque()).append(drawn[0])
         raise NastkError(f"none of {MOST_TRIES} networks of {self.space.name} in a row was of part {part}")
 
     def _moved(self, arch: Archs, part: str) -> Archs:
@@ -283,6 +289,8 @@ class FewShot(PathSupernet):
     def _split_by_nonlinear_functions(self) -> None:
         self._numbers: dict[bytes, int] = {}
         numbers = sorted(self._numbers_of(self.space.sample(COUNTED, self._generator)))
+        if not numbers:
+            raise NastkError(f"none of {COUNTED} networks of {self.space.name} could be run")
         bounds = {numbers[len(numbers) * i // self.parts - 1] for i in range(1, self.parts)}
         self._bounds = sorted(bounds - {numbers[-1]})
         if not self._bounds:
@@ -300,8 +308,6 @@ class FewShot(PathSupernet):
                 found.append(self._nonlinear(arch))
             except Exception as error:
                 self.reasons[self.space.format(arch)] = reason_of(error)
-        if not found:
-            raise NastkError(f"none of {len(archs)} networks of {self.space.name} could be run")
         return found
 
     def _nonlinear(self, arch: Archs) -> int:
