@@ -13,7 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from effort import HANGS
+
+import nastk
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -188,3 +191,17 @@ def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     module, _, name = points["nearby"].partition(":")
     check_predictor(load_object(f"{folder / module}.py:{name}"), space("nasbench201"))
     check_space(space(f"{EXAMPLES / 'own_space.py'}:DigitNet"))
+
+
+def test_elastic_networks() -> None:
+    folder = EXAMPLES / "elastic_cnn"
+    space = nastk.space(f"{folder / 'network.py'}:ElasticCNN")
+    assert space.size == 373_248
+    small = nastk.space(f"{folder / 'small_mobilenetv3.py'}:SmallMobileNetV3")
+    for each, side in ((space, 8), (small, 16)):
+        arch = each.sample(1, 0)[0]
+        network = each.build(arch).eval()
+        with torch.no_grad():
+            assert network(torch.zeros(2, 1, side, side)).shape == (2, 10)
+    # what params are compared with must be of the small networks
+    assert small.statics(arch[None])["params"][0] == sum(p.numel() for p in network.parameters())

@@ -84,13 +84,21 @@ class Network(nn.Sequential):
 
     Args:
         layers: the fixed first block and the active layers.
+        places: what each layer is called, whatever the depths of stages before it; supernets share weights by it.
         side: pixels to which images are resized.
         in_channels: of the image.
         expanded, features: channels before and after the last 1x1 convolution, which has no normalisation.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], side: int, in_channels: int, expanded: int, features: int, num_classes: int
+        self,
+        layers: Sequence[Layer],
+        places: Sequence[str],
+        side: int,
+        in_channels: int,
+        expanded: int,
+        features: int,
+        num_classes: int,
     ):
         super().__init__(
             Resize(side),
@@ -105,3 +113,11 @@ class Network(nn.Sequential):
             nn.Flatten(),
             nn.Linear(features, num_classes),
         )
+        # Sequential counts its modules, and the depths of stages move the later ones
+        blocks = [place for place, module in enumerate(self) if isinstance(module, InvertedResidual)]
+        called = dict(zip(blocks, places, strict=True))
+        for place, module in enumerate(self):
+            after = place - blocks[-1]
+            object.__setattr__(  # a text, and no part of the state
+                module, "shared_as", called.get(place, f"end {after}" if after > 0 else f"begin {place}")
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -77,31 +77,53 @@ def initialise(network: nn.Module, inputs: Tensor) -> None:
             module.training = training
 
 
+def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Give batch normalisation the mean statistics of these batches, in place; leave the network in evaluation mode.
+
+    Without it the running statistics of a supernet are those of all paths that were trained, and rank noise; those of a
+    short training are still on their way from where they began.
+
+    Args:
+        batches: inputs, ``(b, ...)`` each.
+    """
+    norms = _with_statistics(network)
+    network.eval()
+    if not norms:
+        return
+    before = [m.momentum for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # the mean over the batches
+        m.train()
+    try:
+        with torch.no_grad():
+            for x in batches:
+                network(x)
+    finally:
+        for m, momentum in zip(norms, before, strict=True):
+            m.momentum = momentum
+            m.eval()
+
+
 def set_statistics(network: nn.Module, inputs: Tensor) -> None:
-    """Give batch normalisation the statistics of these inputs, in place; the network stays in evaluation mode.
+    """Give batch normalisation the statistics of these inputs where they have some, in place; in evaluation mode.
 
     An untrained network has none, and in evaluation mode the signal of a deep one then vanishes: its outputs are the
     biases of the last layer, whatever runs it and in whatever precision, and there is nothing left to compare.
 
     Args:
-        network: in evaluation mode.
         inputs: several examples.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        return
-    before = [(m, m.momentum, {name: t.clone() for name, t in m.named_buffers(recurse=False)}) for m in norms]
+    buffers = [buffer for m in _with_statistics(network) for buffer in m.buffers(recurse=False)]
+    before = [buffer.clone() for buffer in buffers]
     try:
-        for m in norms:
-            m.train()
-            m.momentum = 1.0  # of the last batch alone
-        with torch.no_grad():
-            network(inputs)
+        recalibrate(network, [inputs])
     except Exception:  # one that cannot take several examples at once, or whose normalisation sees a single value
-        for m, _, buffers in before:
-            for name, value in buffers.items():
-                getattr(m, name).copy_(value)
-    finally:
-        for m, momentum, _ in before:
-            m.momentum = momentum
-            m.eval()
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+
+def _with_statistics(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch normalisations that keep running statistics."""
+    norms = (m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return [m for m in norms if m.track_running_stats]

@@ -359,13 +359,14 @@ class MobileNetV3(SearchSpace):
 
         row, width = self.as_archs(arch), self.width if width is None else width
         _, kernels, expansions, (resolution,) = self.settings(row)
-        layers = [first_block(width)]
+        layers, places = [first_block(width)], ["first block"]
         for place in np.flatnonzero(active_layers(row)[0]).tolist():
             kernel, expansion = int(kernels[0, place]), int(expansions[0, place])
             layers.append(layer(place // LAYERS, place % LAYERS, kernel, expansion, width))
+            places.append(f"stage {place // LAYERS + 1} layer {place % LAYERS + 1}")
         side = int(resolution) if input_size is None else _checked_size(input_size)
         _, _, expanded, features = widths(width)
-        return Network(layers, side, in_channels, expanded, features, num_classes)
+        return Network(layers, places, side, in_channels, expanded, features, num_classes)
 
 
 def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: int) -> Archs:

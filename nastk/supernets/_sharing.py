@@ -11,20 +11,24 @@ are of one kind:
   whose length is a choice a place says little, and layers are called by the choice that was made before them
   (:class:`_Names`);
 - batch normalisation has parameters of its own for every width (Yu et al., 2019), its statistics none: they are those
-  of the batch in training, and of some training images before a network is judged (:func:`recalibrate`);
+  of the batch in training, and of some training images before a network is judged
+  (:func:`nastk.spaces._networks.recalibrate`);
 - alternatives, modules of different kinds in one place, have their own weights.
 
 What has several shapes and is none of these is not shared between shapes; :attr:`SharedWeights.unshared` names it.
+A space's own networks say with an attribute `shared_as` of a module what its weights are called, where its place in
+the network differs between architectures.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,18 +39,35 @@ from nastk.spaces._choices import Build, building
 from nastk.spaces._networks import blank_inputs, build_network, without_memory
 from nastk.spaces.base import Archs, SearchSpace
 
-Place = tuple[str, int, tuple[slice, ...]]
-"""Name of a weight in a module, its number among the shared ones, and where in that it lies."""
-
 Key = tuple[str, str]
 """Name of a weight in a network's state, and the kind of its module."""
 
 CACHED = 64
 """Networks that are kept as they were built."""
 
+_PART = re.compile(r"part (\S+): ")
+"""What the names of the weights of a part begin with."""
+
+NAMED = 3
+"""Places that the summary of what is not shared gives by name; of others their number."""
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SLICED = (nn.Linear, nn.LayerNorm, nn.Embedding)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Slice(NamedTuple):
+    """Where a network's parameter lies.
+
+    Args:
+        place: of the shared weight.
+        part: of that weight.
+        transform: place of the matrix that its kernel is multiplied by; None where it is taken as it is.
+    """
+
+    place: int
+    part: tuple[slice, ...]
+    transform: int | None = None
 
 
 def kind_of(module: nn.Module, positions: int = 1) -> str:
@@ -137,6 +158,17 @@ def _alternatives(build: Build) -> list[str]:
     return found
 
 
+def stated(network: nn.Module) -> dict[str, str]:
+    """What the space's own network says that parameters are called, by their names in its state."""
+    named = {path: str(module.shared_as) for path, module in network.named_modules() if hasattr(module, "shared_as")}
+    found = {}
+    for path, _ in network.named_parameters():
+        owner = next((owner for owner in named if path.startswith(f"{owner}.")), None)
+        if owner is not None:
+            found[path] = named[owner] + path[len(owner) :]
+    return found
+
+
 class _Option:
     """An option of a choice as something that can be called; `code` is None where it is nothing of that kind."""
 
@@ -166,11 +198,13 @@ class SharedWeights(nn.Module):
         space: builds its networks.
         seed: random seed of initial weights.
         device: that holds them.
+        kernel_transforms: multiply a kernel that is smaller than the largest one by a learned matrix, of its place and
+            size, at first the identity (once-for-all, section 3.3). There a kernel of 3 is made of the transformed one
+            of 5; here each size is made of the largest one's centre, so that a size met late changes no other.
         build_options: of `SearchSpace.build`.
 
     Attributes:
         grown: called with a parameter and whether it is new; else it has another shape (optimisers keep states).
-        unshared: names of weights of which networks have several shapes that are not shared.
     """
 
     def __init__(
@@ -178,14 +212,17 @@ class SharedWeights(nn.Module):
         space: SearchSpace,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        kernel_transforms: bool = False,
         **build_options: Any,
     ):
         super().__init__()
         space.need_networks("a supernet")
         self.space, self.seed, self.device, self.build_options = space, seed, torch.device(device), build_options
+        self.kernel_transforms = kernel_transforms
         self.weights = nn.ParameterList()
+        self._part_of: Callable[[Archs], str] = _undivided
         self._places: dict[Key, int] = {}
-        self._networks: OrderedDict[bytes, tuple[nn.Module, dict[str, tuple[int, tuple[slice, ...]]]]] = OrderedDict()
+        self._networks: OrderedDict[bytes, tuple[nn.Module, dict[str, Slice]]] = OrderedDict()
         self._shapes: dict[str, set[tuple[str, tuple[int, ...]]]] = {}
         self.grown: Callable[[nn.Parameter, bool], None] | None = None
 
@@ -208,14 +245,14 @@ class SharedWeights(nn.Module):
         """Run one module of a network, called `prefix` there, with the shared weights."""
         return self.call_with(module, self.places_of(prefix, arch), x)
 
-    def places_of(self, prefix: str, arch: Archs) -> list[Place]:
+    def places_of(self, prefix: str, arch: Archs) -> dict[str, Slice]:
         """Which shared weights the module called `prefix` of a network uses, until some network makes them grow."""
         _, where = self._look_up(arch)
-        return [(name[len(prefix) + 1 :], *place) for name, place in where.items() if name.startswith(f"{prefix}.")]
+        return {name[len(prefix) + 1 :]: at for name, at in where.items() if name.startswith(f"{prefix}.")}
 
-    def call_with(self, module: nn.Module, places: Sequence[Place], x: Tensor) -> Any:
+    def call_with(self, module: nn.Module, places: Mapping[str, Slice], x: Tensor) -> Any:
         """Run a module with shared weights; see :meth:`places_of`."""
-        return functional_call(module, {name: self.weights[place][part] for name, place, part in places}, (x,))
+        return functional_call(module, self._own(places), (x,))
 
     def own_weights(self, arch: Archs) -> dict[str, Tensor]:
         """The parameters of one network, ``(d,)``, by their names there; views of the shared ones."""
@@ -223,7 +260,7 @@ class SharedWeights(nn.Module):
 
     def parameters_of(self, arch: Archs) -> dict[str, nn.Parameter]:
         """The shared parameters of which one network has slices, by their names there."""
-        return {name: self.weights[place] for name, (place, _) in self._look_up(arch)[1].items()}
+        return {name: self.weights[where.place] for name, where in self._look_up(arch)[1].items()}
 
     @torch.no_grad()
     def materialise(self, arch: Archs) -> nn.Module:
@@ -233,8 +270,39 @@ class SharedWeights(nn.Module):
             network.get_parameter(name).copy_(value)
         return network
 
-    def _own(self, where: dict[str, tuple[int, tuple[slice, ...]]]) -> dict[str, Tensor]:
-        return {name: self.weights[place][part] for name, (place, part) in where.items()}
+    def split(self, part_of: Callable[[Archs], str]) -> None:
+        """Share weights only within parts of the space from now on.
+
+        Args:
+            part_of: the part of an architecture ``(d,)``, such as "1/0": a part begins with the weights of the one
+                before its last slash, here "1", where there are some.
+        """
+        self._part_of = part_of
+        self._networks.clear()
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the space, since :meth:`split`, that have weights of their own."""
+        found = (_PART.match(name) for name, _ in self._places)
+        return sorted({match.group(1) for match in found if match})
+
+    def layout(self, arch: Archs) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Kinds and shapes of a network's parameters, by what they are called among the shared ones."""
+        network, called = self._build(arch)
+        return {
+            called[f"{path}.{name}" if path else name]: (kind_of(module), tuple(parameter.shape))
+            for path, module in network.named_modules()
+            for name, parameter in module.named_parameters(recurse=False)
+        }
+
+    def _own(self, where: Mapping[str, Slice]) -> dict[str, Tensor]:
+        return {name: self._sliced(at) for name, at in where.items()}
+
+    def _sliced(self, at: Slice) -> Tensor:
+        found: Tensor = self.weights[at.place][at.part]
+        if at.transform is None:
+            return found
+        return (found.flatten(2) @ self.weights[at.transform].T).reshape(found.shape)
 
     def _build(self, arch: Archs) -> tuple[nn.Module, dict[str, str]]:
         """A network, and what its parameters are called among the shared ones."""
@@ -242,13 +310,13 @@ class SharedWeights(nn.Module):
             torch.manual_seed(self.seed)
             network = build_network(self.space, arch, **self.build_options)
             called = {path: names.of(path, parameter) for path, parameter in network.named_parameters()}
-        return network.to(self.device), called
+        return network.to(self.device), called | stated(network)
 
-    def _look_up(self, arch: Archs) -> tuple[nn.Module, dict[str, tuple[int, tuple[slice, ...]]]]:
+    def _look_up(self, arch: Archs) -> tuple[nn.Module, dict[str, Slice]]:
         key = self.space.as_archs(arch)[0].tobytes()
         if key not in self._networks:
             network, called = self._build(arch)
-            self._networks[key] = network, self._register(network, called)
+            self._networks[key] = network, self._register(network, called, self._part_of(arch))
             if len(self._networks) > CACHED:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(key)
@@ -257,7 +325,7 @@ class SharedWeights(nn.Module):
 
     # ---- what is shared
 
-    def _register(self, network: nn.Module, called: dict[str, str]) -> dict[str, tuple[int, tuple[slice, ...]]]:
+    def _register(self, network: nn.Module, called: dict[str, str], part: str) -> dict[str, Slice]:
         """Where each parameter of a network lies in the shared weights, which grow by what they lack."""
         positions = self._positions(network)
         where = {}
@@ -266,26 +334,39 @@ class SharedWeights(nn.Module):
             kernel = isinstance(module, CONVOLUTIONS)
             for name, parameter in module.named_parameters(recurse=False):
                 full = f"{path}.{name}" if path else name
-                place = self._place(called[full], kind, parameter.detach(), kernel)
-                where[full] = place, slices(self.weights[place].shape, parameter.shape, kernel)
+                place_of, _, alternative = called[full].partition("\n")
+                said = f"{alternative}: {kind}" if alternative else kind
+                self._shapes.setdefault(place_of, set()).add((said, tuple(parameter.shape)))
+                place = self._place(called[full], kind, part, parameter.detach(), kernel)
+                shape = self.weights[place].shape
+                smaller = self.kernel_transforms and kernel and shape[2:] != parameter.shape[2:]
+                transform = self._transform(called[full], kind, part, parameter.shape[2:]) if smaller else None
+                where[full] = Slice(place, slices(shape, parameter.shape, kernel), transform)
         return where
 
-    def _place(self, name: str, kind: str, own: Tensor, kernel: bool) -> int:
-        called, _, alternative = name.partition("\n")
-        self._shapes.setdefault(called, set()).add((f"{kind} {alternative}", tuple(own.shape)))
-        key = (name, kind)
-        if key not in self._places:
-            self._places[key] = len(self.weights)
-            self.weights.append(nn.Parameter(own.clone()))
-            if self.grown is not None:
-                self.grown(self.weights[-1], True)
-            return self._places[key]
-        place = self._places[key]
+    def _place(self, name: str, kind: str, part: str, own: Tensor, kernel: bool) -> int:
+        place = self._find(name, kind, part, own)
         shared = self.weights[place]
         wanted = torch.Size(max(a, b) for a, b in zip(shared.shape, own.shape, strict=True))
         if wanted != shared.shape:
             self._grow(shared, own, wanted, kernel)
         return place
+
+    def _transform(self, name: str, kind: str, part: str, size: torch.Size) -> int:
+        """The place of the matrix for kernels of this size."""
+        return self._find(name, f"{kind} to {tuple(size)}", part, torch.eye(size.numel(), device=self.device))
+
+    def _find(self, name: str, kind: str, part: str, initial: Tensor) -> int:
+        """The place of a weight of a part; a new one is what the part before has, or else `initial`."""
+        key = _key(name, kind, part)
+        if key not in self._places:
+            known = next((k for above in _above(part) if (k := _key(name, kind, above)) in self._places), None)
+            value = initial if known is None else self.weights[self._places[known]].detach()
+            self._places[key] = len(self.weights)
+            self.weights.append(nn.Parameter(value.clone()))
+            if self.grown is not None:
+                self.grown(self.weights[-1], True)
+        return self._places[key]
 
     @torch.no_grad()
     def _grow(self, shared: nn.Parameter, own: Tensor, wanted: torch.Size, kernel: bool) -> None:
@@ -334,32 +415,45 @@ class SharedWeights(nn.Module):
 
     @property
     def unshared(self) -> list[str]:
-        """Weights that have several kinds of modules in one place, or shapes that are no part of one another."""
+        """Names of weights of which the networks so far have several kinds, or shapes that are no part of one
+        another."""
         return sorted(name for name, kinds in self._shapes.items() if len({kind for kind, _ in kinds}) > 1)
 
+    @property
+    def unshared_summary(self) -> str:
+        """In one line, what the networks so far do not share."""
+        norms: set[str] = set()
+        others: dict[str, set[str]] = {}
+        for name in self.unshared:
+            kinds = {kind for kind, _ in self._shapes[name]}
+            module = name.rpartition(".")[0] or name
+            if all(kind.startswith("BatchNorm") for kind in kinds):
+                norms.add(module)
+            else:
+                # of a name that was given by a choice, the choice
+                others.setdefault(module.split(" (")[0], set()).update(kinds)
+        said = []
+        if others:
+            named = [f"{place} ({' or '.join(sorted(kinds))})" for place, kinds in list(others.items())[:NAMED]]
+            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+            said.append(f"alternatives have their own weights in {', '.join(named)}{more}")
+        if norms:
+            said.append(f"{len(norms)} batch normalisations have their own for each width")
+        return "; ".join(said) if said else "all weights of one name are shared"
 
-def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Give batch normalisation the statistics of some training images, and leave the network in evaluation mode.
 
-    Without it the running statistics are those of all paths that were trained, and rank noise.
+def _undivided(arch: Archs) -> str:
+    return ""
 
-    Args:
-        batches: images, ``(b, ...)`` each.
-    """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    network.eval()
-    if not norms:
-        return
-    before = [m.momentum for m in norms]
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None  # the mean over the batches
-        m.train()
-    try:
-        with torch.no_grad():
-            for x in batches:
-                network(x)
-    finally:
-        for m, momentum in zip(norms, before, strict=True):
-            m.momentum = momentum
-            m.eval()
+
+def _key(name: str, kind: str, part: str) -> Key:
+    return (f"part {part}: {name}" if part else name), kind
+
+
+def _above(part: str) -> list[str]:
+    """The parts that a part was split from, the nearest first; at last the whole space, ""."""
+    found = []
+    while part:
+        part = part.rpartition("/")[0]
+        found.append(part)
+    return found

@@ -20,8 +20,9 @@ from torch.nn import functional
 from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import reason_of
+from nastk.spaces._networks import recalibrate
 from nastk.spaces.base import Archs, SearchSpace
-from nastk.supernets._sharing import SharedWeights, recalibrate
+from nastk.supernets._sharing import SharedWeights
 
 Array = NDArray[np.float64]
 
@@ -64,7 +65,7 @@ class Supernet(ABC):
 
     Attributes:
         name: as registered.
-        space, data: after :meth:`fit`.
+        space, data, shared: after :meth:`fit`.
         reasons: for architectures (as text) that failed, why.
 
     Raises:
@@ -72,6 +73,7 @@ class Supernet(ABC):
     """
 
     name: ClassVar[str]
+    shared: SharedWeights
 
     def __init__(
         self,
@@ -149,6 +151,11 @@ class Supernet(ABC):
     def weights_of(self, arch: Archs) -> dict[str, Tensor]:
         """The state of one architecture's own network, to start its training from, or to use as it is."""
 
+    @property
+    def unshared(self) -> str:
+        """In one line, what the networks of the space do not share; after :meth:`fit`."""
+        return self.shared.unshared_summary
+
     # ---- images
 
     def _draw(self) -> tuple[Tensor, Tensor]:
@@ -157,7 +164,8 @@ class Supernet(ABC):
         images, labels = self._training.batch(places)
         images, labels = images.to(self.device), labels.to(self.device)
         if self.shift and images.dim() == 4:
-            padded = functional.pad(images, [self.shift] * 4)
+            # as dark as the darkest pixel: a border of the mean would be an edge that no image has when judged
+            padded = functional.pad(images, [self.shift] * 4, value=float(images.min()))
             down, right = torch.randint(2 * self.shift + 1, (2,)).tolist()
             images = padded[..., down : down + images.shape[-2], right : right + images.shape[-1]]
         return images, labels
@@ -176,13 +184,20 @@ class Supernet(ABC):
 
 
 class PathSupernet(Supernet):
-    """A supernet whose networks run with slices of shared weights; a method says what a step trains."""
+    """A supernet whose networks run with slices of shared weights; a method says what a step trains.
 
-    shared: SharedWeights
+    Args:
+        kernel_transforms: see :class:`nastk.supernets._sharing.SharedWeights`.
+        options: see :class:`Supernet`.
+    """
+
+    def __init__(self, kernel_transforms: bool = False, **options: Any):
+        super().__init__(**options)
+        self.kernel_transforms = kernel_transforms
 
     def _fit(self) -> None:
         self._calibration = self._calibration_batches()
-        self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
+        self.shared = SharedWeights(self.space, self.seed, self.device, self.kernel_transforms, **self.build_options)
         self._generator = np.random.default_rng(self.seed)
         self._sample(1)  # an optimiser needs a parameter to begin with
         self._begin()
@@ -212,8 +227,11 @@ class PathSupernet(Supernet):
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         """Add the gradients of one step to the shared weights."""
 
-    def _sample(self, count: int) -> Archs:
+    def _sample(self, count: int, move: Callable[[Archs], Archs] | None = None) -> Archs:
         """Random architectures, ``(count, d)``, whose networks can be run; of the others the reason is kept.
+
+        Args:
+            move: where an architecture ``(d,)`` that was drawn is taken, such as into a part of the space.
 
         Raises:
             NastkError: there is hardly one.
@@ -223,6 +241,8 @@ class PathSupernet(Supernet):
             if len(found) == count:
                 break
             arch = self.space.sample(1, self._generator)[0]
+            if move is not None:
+                arch = self.space.canonical(move(arch)[None])[0]
             try:
                 self.shared.network(arch)
             except (Exception, SystemExit) as error:

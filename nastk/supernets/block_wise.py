@@ -13,7 +13,7 @@ its own, by ridge regression, before it is rated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from nastk.errors import InvalidValue, Unsupported
 from nastk.spaces.base import Archs, SearchSpace
-from nastk.supernets._sharing import Place, SharedWeights
+from nastk.supernets._sharing import SharedWeights, Slice
 from nastk.supernets._teacher import Teacher, train_teacher
 from nastk.supernets.base import Array, Supernet
 
@@ -60,7 +60,7 @@ class Stage:
 class _Layer:
     """A layer that paths have, with its shared weights; the network that it is of need not be kept."""
 
-    def __init__(self, shared: SharedWeights, module: nn.Module, places: Sequence[Place]):
+    def __init__(self, shared: SharedWeights, module: nn.Module, places: Mapping[str, Slice]):
         self._shared, self._module, self._places = shared, module, places
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -57,6 +57,9 @@ def extreme(supernet: PathSupernet, sign: int) -> Archs:
     space = supernet.space
 
     def size(arch: Archs) -> float:
+        known = space.statics(arch[None], **supernet.build_options).get("params")
+        if known is not None:
+            return sign * float(known[0])
         try:
             network = supernet.shared.outline(arch)
         except Exception:  # combinations that cannot be built are members of some spaces

@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from elastic import Elastic, Global, Staged, digits
+from elastic import Elastic, Global, Staged, digits, same
 from torch import nn
 
 import nastk
 from nastk.errors import InvalidValue, Unsupported
 from nastk.registry import SUPERNETS
-from nastk.supernets import Supernet, supernet
+from nastk.supernets import Supernet, few_shot, supernet
+from nastk.supernets._sharing import SharedWeights
 from nastk.supernets.block_wise import BlockWise, rows_of, unexplained
 from nastk.supernets.knapsack import front
+from nastk.supernets.progressive import Progressive, changes
 from nastk.supernets.sandwich import Sandwich
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "single-path": {"steps": 8, "batch": 16},
     "sandwich": {"steps": 4, "batch": 16},
+    "progressive": {"steps": 8, "batch": 16},
+    "few-shot": {"steps": 8, "batch": 16, "parts": 2},
     "block-wise": {"steps": 6, "batch": 16, "teacher_steps": 4},
 }
 SPACES = {name: Staged if name == "block-wise" else Elastic for name in OPTIONS}
@@ -51,6 +55,7 @@ def test_keeps_the_contract(name: str) -> None:
 def test_what_is_learned_is_seen_on_the_largest_network() -> None:
     net = supernet("sandwich", steps=60).fit(nastk.space_of(Elastic), digits())
     assert isinstance(net, Sandwich)
+    assert net.unshared == "8 batch normalisations have their own for each width"
     assert net.space.format(net.largest) == "8_2_3_3_8_2_3_3"
     assert net.space.format(net.smallest).startswith("4_1_1_")
     judged = net.evaluate(np.stack([net.largest]))
@@ -67,6 +72,113 @@ def test_strictly_fair_paths_have_each_option_equally_often() -> None:
     net = trained("single-path", fair=True)
     paths = net._fair_paths()  # type: ignore[attr-defined]
     assert all(np.bincount(column, minlength=2).tolist() == [1, 1] for column in paths.T)
+
+
+def test_progressive_shrinks_kernels_then_depths_then_widths() -> None:
+    net = supernet("progressive", steps=40, batch=16)
+    seen: list[tuple[int, np.ndarray]] = []
+    train, logits = net._train, net._logits  # type: ignore[attr-defined]
+    at = 0
+
+    def step(images: torch.Tensor, labels: torch.Tensor, number: int) -> None:
+        nonlocal at
+        at = number
+        train(images, labels, number)
+
+    def note(images: torch.Tensor, arch: np.ndarray) -> torch.Tensor:
+        seen.append((at, arch))
+        found: torch.Tensor = logits(images, arch)
+        return found
+
+    net._train, net._logits = step, note  # type: ignore[attr-defined, method-assign]
+    net.fit(nastk.space_of(Elastic), digits())
+    assert isinstance(net, Progressive)
+    assert net.phases == ["kernel", "depth", "width"]
+    named = {choice.name: kind for choice, kind in zip(net.space.choices, net.kinds, strict=True)}
+    assert named == {
+        f"{what}{of}": what for what, ofs in {"width": (" 0", " 1"), "depth": (" 0", " 1")}.items() for of in ofs
+    } | {f"kernel {stage}.{layer}": "kernel" for stage in range(2) for layer in range(2)}
+    kinds = np.array(net.kinds)
+    for number, arch in seen:
+        shrunk = {kind for kind in net.phases if (arch != net.largest)[kinds == kind].any()}
+        phase = (number - 10) // 10
+        allowed = set(net.phases[: phase + 1]) if number >= 10 else set()
+        # a layer that is not there has the first kernel
+        assert shrunk - {"kernel"} <= allowed
+        assert number >= 10 or not shrunk
+    assert {number for number, _ in seen} == set(range(40))
+    assert any((arch != net.largest)[kinds == "width"].any() for number, arch in seen if number >= 30)
+
+
+def test_progressive_needs_something_to_shrink() -> None:
+    with pytest.raises(Unsupported, match="needs choices of kernels, depths or widths"):
+        supernet("progressive", steps=8).fit(nastk.space_of(Staged), digits())
+    with pytest.raises(InvalidValue, match="too few"):
+        supernet("progressive", steps=3).fit(nastk.space_of(Elastic), digits())
+    space = nastk.space_of(Global)
+    assert changes(SharedWeights(space), space.parse("8_plain_plain_plain_plain"), 0) == "width"
+
+
+@pytest.mark.parametrize(("split", "steps"), [("nonlinear", 12), ("edges", 24), ("gradient", 110)])
+def test_parts_of_a_split_space_share_nothing(split: str, steps: int) -> None:
+    net = supernet("few-shot", split=split, steps=steps, parts=2, batch=16, contexts=1)
+    assert isinstance(net, few_shot.FewShot)
+    passes = 0
+    logits = net._logits
+
+    def count(*given: Any) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        return logits(*given)
+
+    net._logits = count  # type: ignore[method-assign]
+    net.fit(nastk.space_of(Elastic), digits())
+    assert passes == steps, "a pass a step, those that compared gradients included"
+    rows = net.space.sample(30, 0)
+    owners: dict[int, set[str]] = {}
+    for row in rows:
+        for parameter in net.shared.parameters_of(row).values():
+            owners.setdefault(id(parameter), set()).add(net.part_of(row))
+    assert all(len(parts) == 1 for parts in owners.values())
+    assert len({part for parts in owners.values() for part in parts}) >= 2
+    assert "is split" in net.said
+    if split != "nonlinear":  # what reads the weights again finds the same parts
+        parts, said = [net.part_of(row) for row in rows], net.said
+        net._begin()
+        assert ([net.part_of(row) for row in rows], net.said) == (parts, said)
+    if split == "nonlinear":
+        counts = {part: set() for part in ("0", "1")}  # type: dict[str, set[int]]
+        for row in rows:
+            layers = 2 + int(row[1]) + int(row[5])
+            assert few_shot.nonlinear_functions(net.space, row) == layers
+            counts[net.part_of(row)].add(layers)
+        assert max(counts["0"]) < min(counts["1"])
+
+
+def test_a_part_begins_with_the_weights_of_what_was_split() -> None:
+    space = nastk.space_of(Elastic)
+    shared = SharedWeights(space)
+    row = space.sample(1, 0)[0]
+    before = {name: value.detach().clone() for name, value in shared.own_weights(row).items()}
+    shared.split(lambda arch: "1/0")
+    assert all(same(value, before[name]) for name, value in shared.own_weights(row).items())
+    assert not any(
+        value.data_ptr() == other.data_ptr()
+        for value, other in zip(shared.own_weights(row).values(), before.values(), strict=True)
+    )
+
+
+def test_options_are_cut_where_their_gradients_agree_least() -> None:
+    agreement = np.array([[1, -0.5, 0.9], [-0.5, 1, -0.4], [0.9, -0.4, 1]])
+    assert few_shot.cut(agreement) == (pytest.approx(-0.45), ({0, 2}, {1}))
+    one, other = {0: torch.tensor([1.0, 0.0]), 1: torch.ones(2)}, {0: torch.tensor([1.0, 1.0]), 2: torch.ones(3)}
+    assert few_shot.similarity(one, other) == pytest.approx(0.5**0.5)
+
+
+def test_edges_of_one_node_and_layers_of_one_stage_are_hierarchies() -> None:
+    assert few_shot.hierarchies(nastk.space("nasbench201")) == [[0], [1, 2], [3, 4, 5]]
+    assert [len(h) for h in few_shot.hierarchies(nastk.space("mobilenetv3"))] == [9, 9, 9, 9, 9, 1]
+    assert [len(h) for h in few_shot.hierarchies(nastk.space_of(Elastic))] == [3, 3, 2]
 
 
 class Fails(nn.Module):
@@ -151,3 +263,14 @@ def test_numbers_that_cannot_be_used_are_refused() -> None:
         supernet("sandwich", random=-1)
     with pytest.raises(InvalidValue, match="2 images"):
         supernet("block-wise", judged_on=1)
+    for options, message in (
+        ({"split": "random"}, "split is one of"),
+        ({"split": "edges", "parts": 3}, "a power of 2"),
+        ({"warm_up": 1.0}, "a share between"),
+    ):
+        with pytest.raises(InvalidValue, match=message):
+            supernet("few-shot", **options)
+    with pytest.raises(InvalidValue, match="more than half of the 6 steps"):
+        supernet("few-shot", split="gradient", steps=8).fit(nastk.space_of(Elastic), digits())
+    with pytest.raises(Unsupported, match="all have 0 nonlinear functions"):
+        supernet("few-shot", steps=8).fit(nastk.space_of(Fails), digits())

@@ -10,7 +10,8 @@ from elastic import Elastic, Staged, same
 from torch import nn
 
 import nastk
-from nastk.supernets._sharing import SharedWeights, kind_of, recalibrate, slices
+from nastk.spaces._networks import recalibrate
+from nastk.supernets._sharing import SharedWeights, kind_of, slices
 
 SPACE = nastk.space_of(Elastic)
 
@@ -53,6 +54,7 @@ def test_alternatives_and_widths_of_normalisation_have_weights_of_their_own() ->
     for row in nastk.space_of(Staged).enumerate()[:20]:
         shared.network(row)
     assert any("op 0.1" in name for name in shared.unshared)
+    assert shared.unshared_summary.startswith("alternatives have their own weights in op 0.1 (")
 
 
 def convolution(kernel: int, channels: int) -> nn.Module:
@@ -121,6 +123,41 @@ def test_gradients_reach_the_slice_alone() -> None:
     outside = first.clone()
     outside[:4, :, 1:2, 1:2] = 0
     assert not outside.any()
+
+
+def test_kernel_transforms_begin_as_the_centre_and_are_learned() -> None:
+    plain, transformed = SharedWeights(SPACE), SharedWeights(SPACE, kernel_transforms=True)
+    small = arch(kernel_0_1=0)
+    for shared in (plain, transformed):
+        shared.network(arch())
+        shared.network(small)
+    assert len(transformed.weights) == len(plain.weights) + 1, "one place and one smaller size"
+    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for row in (arch(), small):
+        assert torch.allclose(plain(x, row), transformed(x, row), atol=1e-6)
+    transformed(x, small).square().sum().backward()
+    matrix = next(w for w in transformed.weights if w.shape == (1, 1))
+    assert matrix.grad is not None
+    assert matrix.grad.abs().sum() > 0
+    with torch.no_grad():
+        matrix.mul_(2.0)
+    assert same(transformed.own_weights(small)["body.3.weight"], 2 * plain.own_weights(small)["body.3.weight"])
+    assert same(transformed.own_weights(arch())["body.3.weight"], plain.own_weights(arch())["body.3.weight"])
+
+
+def test_mobilenetv3_shares_layers_by_stage_whatever_the_depths_before_them() -> None:
+    space = nastk.space("mobilenetv3")
+    options = {"num_classes": 10, "width": 0.15, "input_size": 16, "in_channels": 1}
+    shared = SharedWeights(space, **options)
+    rows = {depth: np.array([depth] * 5 + [2] * 40 + [0]) for depth in (0, 2)}
+    for row in rows.values():
+        shared.network(row)
+    deep, shallow = (dict(shared.own_weights(rows[depth])) for depth in (2, 0))
+    # the first block, then 4 layers of stage 1 or 2; after all of them the last convolution
+    assert same(deep["9.body.0.weight"], shallow["7.body.0.weight"])
+    assert same(deep["25.weight"], shallow["15.weight"])
+    assert shared.unshared == []
+    assert shared.unshared_summary == "all weights of one name are shared"
 
 
 def test_recalibration_is_the_mean_over_the_batches() -> None:
