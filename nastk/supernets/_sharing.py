@@ -19,8 +19,9 @@ What has several shapes and is none of these is not shared between shapes; :attr
 
 from __future__ import annotations
 
+import json
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -274,6 +275,34 @@ class SharedWeights(nn.Module):
             for handle in handles:
                 handle.remove()
         return found
+
+    # ---- on disk
+
+    def kept(self) -> dict[str, Tensor]:
+        """All weights, by name and kind of module as JSON; :meth:`restore` takes them back."""
+        names = {place: key for key, place in self._places.items()}
+        return {json.dumps([place, *names[place]]): w.detach() for place, w in enumerate(self.weights)}
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """Take weights as :meth:`kept` gives them, in place of all that there are.
+
+        Raises:
+            ValueError: they are none.
+        """
+        places: dict[Key, int] = {}
+        weights: dict[int, Tensor] = {}
+        for text, value in kept.items():
+            place, name, kind = json.loads(text)
+            places[str(name), str(kind)] = place
+            weights[place] = value
+        if sorted(weights) != list(range(len(kept))) or len(places) != len(kept):
+            raise ValueError("these are no shared weights")
+        self._networks.clear()
+        self._places = places
+        self.weights = nn.ParameterList([nn.Parameter(weights[i].to(self.device).clone()) for i in range(len(kept))])
+        self._shapes = {}
+        for (name, kind), place in places.items():
+            self._shapes.setdefault(name, set()).add((kind, tuple(self.weights[place].shape)))
 
     @property
     def unshared(self) -> list[str]:
