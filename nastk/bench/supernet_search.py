@@ -46,7 +46,7 @@ their rank correlation from seed to seed falls below .8."""
 EPOCHS, BRIEF = 100, 20
 """Epochs of a training, and of a short one for multi-fidelity searchers."""
 
-POOL = 150
+POOL = 240
 """Networks that are trained for the table."""
 
 REPEATED = 30
@@ -155,3 +155,241 @@ class Trainings:
         row = {"of": self.known_as, "arch": key[0], "seed": key[1], **vars(found)}
         before = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
         write_text(self.file, f"{before}{json.dumps(row)}\n")
+
+    def pool(self, count: int) -> Archs:
+        """The first `count` networks of a random order of the space, ``(count, d)``, all different."""
+        drawn = self.space.sample(4 * count, np.random.default_rng(0))
+        found = drawn[self.space.distinct(drawn)]
+        if len(found) < count:
+            raise InvalidValue(f"{self.space.name} has no {count} different networks among {len(drawn)} random ones")
+        return found[:count]
+
+
+class Looked(Oracle):
+    """Accuracies of a pool's trainings, looked up, at two fidelities.
+
+    Args:
+        space: the pool.
+        told: of its members, in their order.
+        epochs, brief: of full and short trainings.
+    """
+
+    name, unit, direction, kind = "accuracy", "%", "max", "table"
+
+    def __init__(self, space: Pool, told: Sequence[Trained], epochs: int = EPOCHS, brief: int = BRIEF):
+        self.space, self.fidelities = space, (float(brief), float(epochs))
+        self._values = {f: np.array([t.validation[int(f)] for t in told]) for f in self.fidelities}
+        self._places = {row.tobytes(): i for i, row in enumerate(space.members)}
+        self.source = f"looked up among {len(told)} trainings"
+
+    def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
+        at = self.fidelities[-1] if fidelity is None else fidelity
+        rows = [self._places[row.tobytes()] for row in np.ascontiguousarray(archs, dtype=np.int64)]
+        value = self._values[at][rows]
+        lower = {}
+        if at == self.fidelities[-1]:
+            brief = self._values[self.fidelities[0]][rows]
+            lower = lower_values(self.fidelities, at, [{self.fidelities[0]: float(v)} for v in brief])
+        return Evaluation(value, np.full(len(rows), np.nan), np.ones(len(rows)), lower=lower)
+
+
+class Table:
+    """The pool, what is known of it, and the hypervolume of what a search finds in it.
+
+    Args:
+        trainings: of its networks.
+        count: of its networks.
+        progress: called with (done, total, what).
+    """
+
+    def __init__(self, trainings: Trainings, count: int = POOL, progress: Progress | None = None):
+        self.trainings, self.space = trainings, Pool(trainings.space, trainings.pool(count))
+        repeated = min(REPEATED, count)
+        wanted = [(arch, 0) for arch in self.space.members] + [(arch, 1) for arch in self.space.members[:repeated]]
+        found = []
+        for done, (arch, seed) in enumerate(wanted, 1):
+            found.append(trainings.get(arch, seed))
+            if progress is not None:
+                progress(done, len(wanted), "trainings of the table")
+        self.told, self.again = found[:count], found[count:]
+        self.params = Count(trainings.space, "params")(self.space.members)
+        self.accuracy = Looked(self.space, self.told, trainings.epochs, trainings.brief)
+
+    @property
+    def seconds(self) -> float:
+        """Mean processor time of a training."""
+        return float(np.mean([t.seconds for t in self.told]))
+
+    def quality(self) -> dict[str, float]:
+        """How well the table ranks: rank correlation of accuracies from seed to seed, of parameters with them, and
+        their spread."""
+        test = np.array([t.test for t in self.told])
+        again = [t.test for t in self.again]
+        return {
+            "seed_to_seed": spearman(again, test[: len(again)]), "params": spearman(self.params, test),
+            "lowest": float(test.min()), "median": float(np.median(test)), "highest": float(test.max()),
+        }  # fmt: skip
+
+    @cached_property
+    def _costs(self) -> Array:
+        """Test error and logarithm of parameters of all, each from 0 to 1, ``(n, 2)``."""
+        costs = np.stack([[100.0 - t.test for t in self.told], np.log(self.params)], axis=1)
+        return np.asarray((costs - costs.min(axis=0)) / np.ptp(costs, axis=0))
+
+    def hypervolume(self, trained: Archs) -> float:
+        """Of those that searchers choose among the architectures ``(n, d)`` that were trained, by validation accuracy
+        and parameters; by test accuracy, relative to the whole table."""
+        if not len(trained):
+            return 0.0
+        rows = self.space.index(trained)
+        seen = np.stack([[-self.told[i].validation[self.trainings.epochs] for i in rows], self.params[rows]], axis=1)
+        chosen = rows[nondominated(seen)]
+        reference = np.ones(2)
+        return hypervolume(self._costs[chosen], reference) / hypervolume(self._costs, reference)
+
+
+SEARCHERS_COMPARED = ("random", "pymoo:nsga2", "predictor", "multi-fidelity")
+"""Searchers that are compared; those of them that can use a supernet are also compared with one."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One search.
+
+    Args:
+        method, seed, total: what searched, and its budget in trainings, of everything.
+        supernet: what of it the supernet took.
+        trainings: what the rest paid for.
+        hypervolume: of what was found; 0 where nothing was left to train.
+        spearman: rank correlation of the supernet's losses with test accuracies; NaN without one.
+    """
+
+    method: str
+    seed: int
+    total: int
+    supernet: float
+    trainings: int
+    hypervolume: float
+    spearman: float
+
+
+def compare(
+    folder: str | os.PathLike[str],
+    budgets: Sequence[int] = (20, 60),
+    seeds: int = 5,
+    supernet: str = "sandwich",
+    steps: int | None = None,
+    searchers: Sequence[str] = SEARCHERS_COMPARED,
+    count: int = POOL,
+    trainings: Trainings | None = None,
+    progress: Progress | None = None,
+) -> tuple[Table, list[Spent]]:
+    """Search the table with and without a supernet, at equal total cost.
+
+    Args:
+        folder: that keeps the trainings of the table.
+        budgets: total costs, in trainings.
+        seeds: of searches; each with a supernet has its own, of the same seed.
+        supernet, steps: its method and the steps of its training.
+        searchers: names.
+        count: networks of the table.
+        trainings: by default those of :class:`DigitsNet` on :func:`few_digits`.
+        progress: called with (done, total, what).
+    """
+    from nastk.search.base import searcher_class
+
+    with one_thread():
+        table = Table(trainings or Trainings(Path(folder), few_digits()), count, progress)
+        ways = [(name, shared) for name in searchers for shared in (False, True)]
+        ways = [(name, shared) for name, shared in ways if not shared or searcher_class(name).uses_lower]
+        found = []
+        for seed in range(seeds):
+            for name, shared in ways:
+                for total in budgets:
+                    asked = _asked(supernet, steps) if shared else None
+                    found.append(_search(table, name, seed, total, asked))
+                    if progress is not None:
+                        progress(len(found), seeds * len(ways) * len(budgets), "searches")
+    return table, found
+
+
+def _asked(supernet: str, steps: int | None) -> dict[str, Any]:
+    return {"method": supernet} | ({} if steps is None else {"steps": steps})
+
+
+def _search(table: Table, name: str, seed: int, total: int, supernet: dict[str, Any] | None) -> Spent:
+    """One search of the table with a total budget in trainings."""
+    import nastk
+    from nastk.run.supernet import JUDGED, kept_supernet, supernet_facts
+
+    took, rank, method = 0.0, math.nan, name
+    options: dict[str, Any] = {}
+    if supernet is not None:
+        images = table.trainings.data
+        facts, _ = supernet_facts(table.space, supernet, images, None, seed)
+        kept = kept_supernet(table.space, facts, images)
+        sample = kept.judge_some(JUDGED)
+        took = (kept.seconds + sample.seconds) / table.seconds
+        rows = table.space.index(sample.archs)
+        rank = spearman(-sample.loss, np.array([table.told[i].test for i in rows]))
+        options = {"supernet": supernet, "data": images}
+        method = f"{name} with {supernet['method']}"
+    left = int(total - took)
+    if left < 2:
+        return Spent(method, seed, total, took, 0, 0.0, rank)
+    params = nastk.FunctionOracle(
+        table.space, lambda archs: table.params[table.space.index(archs)], "params", expensive=False
+    )
+    found = nastk.search(
+        table.space, [table.accuracy, params], searcher=name, budget=left, seed=seed, verify=0, **options
+    )
+    full = [r.arch for r in found.history.records("search") if r.objective == "accuracy" and _is_full(r, table)]
+    return Spent(method, seed, total, took, left, table.hypervolume(np.array(full, dtype=np.int64)), rank)
+
+
+def _is_full(record: Any, table: Table) -> bool:
+    return record.status == "ok" and record.fidelity in (None, table.accuracy.fidelities[-1])
+
+
+def rows(table: Table, found: Sequence[Spent]) -> list[dict[str, Any]]:
+    """Tidy rows: mean hypervolumes with 95 % intervals, their differences from the same searcher without a supernet
+    (paired by seed), what supernets cost and how they rank, and how well the table does."""
+    common = {
+        "experiment": "supernet-search",
+        "space": table.trainings.space.name,
+        "dataset": table.trainings.data.name,
+    }
+    tidy: list[dict[str, Any]] = []
+
+    def add(method: str, samples: int | None, metric: str, values: Sequence[float]) -> None:
+        mean, half = mean_ci(values)
+        row = {**common, "method": method, "samples": samples, "metric": metric, "mean": mean, "ci95": half}
+        tidy.append({**row, "seeds": len(values)})
+
+    by = {(f.method, f.seed, f.total): f for f in found}
+    for method, total in dict.fromkeys((f.method, f.total) for f in found):
+        mine = [f for f in found if (f.method, f.total) == (method, total)]
+        add(method, total, "hypervolume", [f.hypervolume for f in mine])
+        add(method, total, "trainings", [float(f.trainings) for f in mine])
+        plain, shared, _ = method.partition(" with ")
+        if shared and (plain, mine[0].seed, total) in by:
+            change, half, _ = paired([f.hypervolume - by[plain, f.seed, total].hypervolume for f in mine])
+            row = {**common, "method": method, "samples": total, "metric": f"hypervolume_above_{plain}"}
+            tidy.append({**row, "mean": change, "ci95": half, "seeds": len(mine)})
+    supernets = {(f.seed, f.method.partition(" with ")[2]): f for f in found if f.supernet}
+    if supernets:
+        add("supernet", None, "trainings_it_took", [f.supernet for f in supernets.values()])
+        add("supernet", None, "spearman", [f.spearman for f in supernets.values()])
+    tidy += [
+        {
+            **common,
+            "method": "table",
+            "samples": len(table.told),
+            "metric": name,
+            "mean": value,
+            "ci95": None,
+            "seeds": 1,
+        }
+        for name, value in {**table.quality(), "seconds_per_training": table.seconds}.items()
+    ]
+    return tidy

@@ -25,7 +25,7 @@ from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search import acquisition, candidates, first_designs
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.search.defaults import default_predictor
 from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
@@ -120,6 +120,7 @@ class PredictorSearch(Searcher):
 
     learns = True
     learns_few_shot = True
+    uses_lower = True
     thins_front = True
 
     def __init__(
@@ -161,8 +162,11 @@ class PredictorSearch(Searcher):
         self._plans: dict[tuple[str, int], Archs] = {}
 
     def _lower_model(self, name: str) -> Predictor | None:
-        """The predictor of an objective's lower fidelities: here none."""
+        """The predictor of the lower fidelities that the search evaluates: here none."""
         return None
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        self.models.use_lower(lower)
 
     # ---- which objectives are learned how
 
@@ -346,8 +350,9 @@ class PredictorSearch(Searcher):
     @cached_property
     def _prior(self) -> tuple[Archs, Array] | None:
         """Architectures and prior scores of the evaluated objectives, ``(n, evaluated)``, higher is better; None where
-        one of their predictors has no prior."""
-        if any(o.direction == "min" for o in self._evaluated_objectives):  # a prior scores quality, which is maximised
+        one of them has no lower fidelity, and its predictor no prior."""
+        # a prior scores quality, which is maximised
+        if any(o.direction == "min" and self.models.lowest(o.name) is None for o in self._evaluated_objectives):
             return None
         pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:

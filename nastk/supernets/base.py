@@ -89,6 +89,8 @@ class Supernet(ABC):
     """
 
     name: ClassVar[str]
+    tells_accuracy: ClassVar[bool] = True
+    """Whether it tells accuracies, beside losses that rate."""
 
     def __init__(
         self,
@@ -113,9 +115,7 @@ class Supernet(ABC):
         self.build_options = build_options
         self.reasons: dict[str, str] = {}
 
-    def fit(
-        self, space: SearchSpace, data: ImageData, checkpoint: str | os.PathLike[str] | None = None
-    ) -> Supernet:
+    def fit(self, space: SearchSpace, data: ImageData, checkpoint: str | os.PathLike[str] | None = None) -> Supernet:
         """Train the shared weights.
 
         Args:

@@ -69,6 +69,7 @@ class BlockWise(Supernet):
     """
 
     name = "block-wise"
+    tells_accuracy = False
 
     def __init__(
         self,
