@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from nastk.oracles.counts import Count
 from nastk.parallel import one_thread
 from nastk.spaces._choices import choice
 from nastk.spaces._pool import Pool
-from nastk.spaces.base import Archs, SearchSpace
+from nastk.spaces.base import Archs
 from nastk.spaces.factory import space_of
 
 Array = NDArray[np.float64]
@@ -86,7 +87,7 @@ def few_digits(training: int = TRAINING, validation: int = VALIDATION) -> ImageD
     images, labels = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8)[order], torch.tensor(numbers)[order]
     images = (images - images[:training].mean()) / images[:training].std()
     ends = np.cumsum([0, training, validation, len(images) - training - validation])
-    parts = [Part.of(images[a:b], labels[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [Part.of(images[a:b], labels[a:b]) for a, b in pairwise(ends.tolist())]
     known_as = fingerprint("digits", training, validation)
     return ImageData(f"{training} digits", *parts, tuple("0123456789"), (1, 8, 8), known_as)
 

@@ -1,4 +1,4 @@
-"""A supernet that is trained before a search, whose answers are a lower fidelity of the accuracies that are paid for."""
+"""A supernet that is trained before a search, and is a lower fidelity of the accuracies that are paid for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nastk.data.images import ImageData, read_again, read_images
 from nastk.devices import training_device
-from nastk.errors import InvalidValue, UnknownName, Unsupported
+from nastk.errors import InvalidValue, Unsupported
 from nastk.oracles._fitting import options_for
 from nastk.oracles.base import Oracle
 from nastk.oracles.of_network import OfNetwork
@@ -24,9 +24,6 @@ from nastk.supernets._kept import KeptSupernet, Sample
 JUDGED = 200
 """Random networks that a supernet judges before a search, from which the predictors learn what it says of others: more
 of them are a better picture of it, and take longer."""
-
-KEYS = ("method", "steps")
-"""Keys of the table ``[supernet]``, beside options of the method's class."""
 
 Progress = Callable[[int, int, str], None]
 

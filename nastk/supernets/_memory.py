@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +50,8 @@ class Memory:
 
 def amount(number: float) -> str:
     """Bytes in words, such as "12 MB"."""
-    for unit in ("kB", "MB", "GB"):
-        number /= 1000
-        if number < 1000:
-            break
-    return f"{number:.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
+    power = min(max(int(math.log10(max(number, 1.0)) // 3), 1), 3)
+    return f"{number / 1000**power:.3g} {('kB', 'MB', 'GB')[power - 1]}"
 
 
 def estimate(space: SearchSpace, batch: int, **build_options: Any) -> Memory:
