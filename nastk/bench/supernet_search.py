@@ -47,14 +47,14 @@ their rank correlation from seed to seed falls below .8."""
 EPOCHS, BRIEF = 100, 20
 """Epochs of a training, and of a short one for multi-fidelity searchers."""
 
-POOL = 240
+POOL = 200
 """Networks that are trained for the table."""
 
 REPEATED = 30
 """Networks that are trained with a second seed, which says how well the table ranks."""
 
-FILE = "trainings.jsonl"
-"""File of the finished trainings, in the folder of the benchmark."""
+FILE, SEARCHES = "trainings.jsonl", "searches.jsonl"
+"""Files of the finished trainings and searches, in the folder of the benchmark."""
 
 
 class DigitsNet(nn.Module):
@@ -87,9 +87,9 @@ def few_digits(training: int = TRAINING, validation: int = VALIDATION) -> ImageD
     images, labels = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8)[order], torch.tensor(numbers)[order]
     images = (images - images[:training].mean()) / images[:training].std()
     ends = np.cumsum([0, training, validation, len(images) - training - validation])
-    parts = [Part.of(images[a:b], labels[a:b]) for a, b in pairwise(ends.tolist())]
+    first, second, third = (Part.of(images[a:b], labels[a:b]) for a, b in pairwise(ends.tolist()))
     known_as = fingerprint("digits", training, validation)
-    return ImageData(f"{training} digits", *parts, tuple("0123456789"), (1, 8, 8), known_as)
+    return ImageData(f"{training} digits", first, second, third, tuple("0123456789"), (1, 8, 8), known_as)
 
 
 @dataclass(frozen=True)
@@ -205,16 +205,18 @@ class Table:
 
     def __init__(self, trainings: Trainings, count: int = POOL, progress: Progress | None = None):
         self.trainings, self.space = trainings, Pool(trainings.space, trainings.pool(count))
-        repeated = min(REPEATED, count)
-        wanted = [(arch, 0) for arch in self.space.members] + [(arch, 1) for arch in self.space.members[:repeated]]
-        found = []
-        for done, (arch, seed) in enumerate(wanted, 1):
-            found.append(trainings.get(arch, seed))
-            if progress is not None:
-                progress(done, len(wanted), "trainings of the table")
-        self.told, self.again = found[:count], found[count:]
+        self._progress = progress
+        self.told = self._train(self.space.members, 0)
         self.params = Count(trainings.space, "params")(self.space.members)
         self.accuracy = Looked(self.space, self.told, trainings.epochs, trainings.brief)
+
+    def _train(self, archs: Archs, seed: int) -> list[Trained]:
+        found = []
+        for arch in archs:
+            found.append(self.trainings.get(arch, seed))
+            if self._progress is not None:
+                self._progress(len(found), len(archs), f"trainings of seed {seed}")
+        return found
 
     @property
     def seconds(self) -> float:
@@ -223,9 +225,9 @@ class Table:
 
     def quality(self) -> dict[str, float]:
         """How well the table ranks: rank correlation of accuracies from seed to seed, of parameters with them, and
-        their spread."""
+        their spread; trains some networks with a second seed."""
         test = np.array([t.test for t in self.told])
-        again = [t.test for t in self.again]
+        again = [t.test for t in self._train(self.space.members[:REPEATED], 1)]
         return {
             "seed_to_seed": spearman(again, test[: len(again)]), "params": spearman(self.params, test),
             "lowest": float(test.min()), "median": float(np.median(test)), "highest": float(test.max()),
@@ -301,6 +303,7 @@ def compare(
 
     with one_thread():
         table = Table(trainings or Trainings(Path(folder), few_digits()), count, progress)
+        journal = _Journal(Path(folder) / SEARCHES, fingerprint(table.trainings.known_as, count, supernet, steps))
         ways = [(name, shared) for name in searchers for shared in (False, True)]
         ways = [(name, shared) for name, shared in ways if not shared or searcher_class(name).uses_lower]
         found = []
@@ -308,10 +311,45 @@ def compare(
             for name, shared in ways:
                 for total in budgets:
                     asked = _asked(supernet, steps) if shared else None
-                    found.append(_search(table, name, seed, total, asked))
+                    found.append(journal.get(table, name, seed, total, asked))
                     if progress is not None:
                         progress(len(found), seeds * len(ways) * len(budgets), "searches")
     return table, found
+
+
+class _Journal:
+    """Searches that are kept in a file as they end, and not repeated.
+
+    Args:
+        file: of them.
+        known_as: what they depend on beside searcher, seed and budget.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+
+    def __init__(self, file: Path, known_as: str):
+        self.file, self.known_as = file, known_as
+        self._lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        self._known: dict[tuple[str, int, int], Spent] = {}
+        for number, line in enumerate(self._lines, 1):
+            try:
+                row = json.loads(line)
+                of, found = row.pop("of"), Spent(**{**row, "spearman": float(row["spearman"] or "nan")})
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(f"{file}, line {number}: is no search ({error}); remove it") from error
+            if of == known_as:
+                self._known[found.method, found.seed, found.total] = found
+
+    def get(self, table: Table, name: str, seed: int, total: int, supernet: dict[str, Any] | None) -> Spent:
+        method = name if supernet is None else f"{name} with {supernet['method']}"
+        if (method, seed, total) not in self._known:
+            found = _search(table, name, seed, total, supernet)
+            self._known[method, seed, total] = found
+            rank = None if math.isnan(found.spearman) else found.spearman
+            self._lines.append(json.dumps({"of": self.known_as, **vars(found), "spearman": rank}))
+            write_text(self.file, "".join(f"{line}\n" for line in self._lines))
+        return self._known[method, seed, total]
 
 
 def _asked(supernet: str, steps: int | None) -> dict[str, Any]:

@@ -467,7 +467,7 @@ def supernet_search(
     searchers: Annotated[
         str, typer.Option("--searchers", metavar="X,Y,...", help="With and without it, as far as they can use it.")
     ] = "random,pymoo:nsga2,predictor,multi-fidelity",
-    pool: Annotated[int, count("--pool", "Networks of the table, each trained once.", least=10)] = 240,
+    pool: Annotated[int, count("--pool", "Networks of the table, each trained once.", least=10)] = 200,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of finished trainings, which are not repeated.")
     ] = Path("nastk-supernet-search"),

@@ -130,8 +130,7 @@ def describe(
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
     training = None if train is None else _training(train, retries)
-    own = accuracy is not None or train is not None
-    trained_on = None if own else data
+    trained_on = data if accuracy is None and train is None else None
     asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training, trained_on, image_size)
     shared = None
     if supernet is not None:

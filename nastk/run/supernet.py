@@ -21,7 +21,7 @@ from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
 from nastk.supernets._kept import KeptSupernet, Sample
 
-JUDGED = 200
+JUDGED = 100
 """Random networks that a supernet judges before a search, from which the predictors learn what it says of others: more
 of them are a better picture of it, and take longer."""
 

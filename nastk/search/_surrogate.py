@@ -27,7 +27,7 @@ INFEASIBLE = 1e6
 but a negligible violation outweighs any difference in cost; a smaller penalty would trade feasibility for quality."""
 
 
-LEADING = 2000
+LEADING = 1000
 """Random architectures of which those are evaluated first that lead by a lower fidelity; more find better ones."""
 
 

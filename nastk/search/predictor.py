@@ -48,6 +48,10 @@ PRIOR_POOL = 20_000
 """Random architectures among which prior scores are compared in a space too large to enumerate; more find better ones
 and take longer."""
 
+LOWER_POOL = 2000
+"""The same where scores are those of a lower fidelity: of a space of one's own, whose free objectives are counted in
+networks that are built one by one."""
+
 OPTIMISM_START = 1.5
 """Standard deviations of the upper confidence bound at the start; more explores longer."""
 
@@ -356,7 +360,8 @@ class PredictorSearch(Searcher):
             return None
         pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:
-            pool = self.space.sample(PRIOR_POOL, np.random.default_rng([self.seed, 4]))
+            size = LOWER_POOL if any(self.models.lowest(name) is not None for name in self.evaluated) else PRIOR_POOL
+            pool = self.space.sample(size, np.random.default_rng([self.seed, 4]))
         scores = self.models.prior_scores(self.evaluated, pool)
         return None if scores is None else (pool, scores)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nastk.errors import NastkError, Unsupported
 from nastk.spaces._networks import blank_inputs, without_memory
 from nastk.spaces.base import Archs, SearchSpace
-from nastk.supernets._sharing import kind_of
+from nastk.supernets._sharing import _Names, kind_of
 
 BYTES = 4
 """Of a number in float32."""
@@ -57,7 +57,8 @@ def amount(number: float) -> str:
 def estimate(space: SearchSpace, batch: int, **build_options: Any) -> Memory:
     """What a training of the shared weights of a space needs, in one process.
 
-    Each option of each choice is looked at for itself, so that sizes that only a combination has are missed.
+    Each option of each choice is looked at, with the largest of those before it; what only another combination has is
+    missed.
 
     Args:
         batch: images of a step.
@@ -93,19 +94,33 @@ def _largest(
     )
     if base is None:
         raise Unsupported(f"{space.name}: of 20 networks none can be built")
-    best = base.copy()
-    for choice, number in enumerate(space.sizes):
-        found: dict[int, int] = {}
-        for option in range(number):
-            other = base.copy()
-            other[choice] = option
-            count = _look(space, other, sizes, options) if space.is_valid(other[None])[0] else None
-            if count is not None:
-                found[option] = count
-        best[choice] = max(found, key=lambda option: found[option])
-    if not space.is_valid(best[None])[0] or _look(space, best, sizes, options) is None:
-        best = base
+    best, waiting = base.copy(), list(range(space.d))
+    for _ in range(2):  # what a shallow network does not choose is looked at in a deep one
+        active = []
+        for choice in waiting:
+            if space.active(best[None])[0, choice]:
+                active.append(choice)
+                _enlarge(space, best, choice, sizes, options)
+        waiting = [choice for choice in waiting if choice not in active]
     return best, base
+
+
+def _enlarge(
+    space: SearchSpace,
+    best: Archs,
+    choice: int,
+    sizes: dict[tuple[str, str], tuple[int, ...]],
+    options: Mapping[str, Any],
+) -> None:
+    """Give a choice of `best` ``(d,)`` the option with the most weights, in place, having looked at all."""
+    found: dict[int, int] = {}
+    for option in range(space.sizes[choice]):
+        other = best.copy()
+        other[choice] = option
+        count = _look(space, other, sizes, options) if space.is_valid(other[None])[0] else None
+        if count is not None:
+            found[option] = count
+    best[choice] = max(found, key=lambda option: found[option])
 
 
 def _look(
@@ -113,7 +128,7 @@ def _look(
 ) -> int | None:
     """Take the shapes of a network's weights; how many numbers they are, None where it cannot be built."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _Names() as names:
             network = without_memory(lambda: space.build(arch, **options))
     except NastkError:
         raise
@@ -123,7 +138,7 @@ def _look(
     for path, module in network.named_modules():
         kind = kind_of(module)
         for name, parameter in module.named_parameters(recurse=False):
-            shape, key = tuple(parameter.shape), (f"{path}.{name}", kind)
+            shape, key = tuple(parameter.shape), (names.of(f"{path}.{name}", parameter), kind)
             total += int(np.prod(shape))
             if len(sizes.get(key, shape)) == len(shape):
                 sizes[key] = tuple(max(pair) for pair in zip(sizes.get(key, shape), shape, strict=True))
