@@ -368,7 +368,7 @@ class _OnImages:
         self.start = kept_supernet(_networks_of(self.finished), facts, self.data)
         if not self.start.is_kept:
             raise InvalidValue(
-                f"--supernet-start: {self.start.called} is not kept in {self.start.folder}; run the search again, which "
+                f"--supernet-start: {self.start.called} is not kept in {self.start.folder}; run the search again: it "
                 "trains it"
             )
         begun = any("start" in entry["oracle"] for entry in self.finished.description.objectives)

@@ -64,12 +64,12 @@ def kept(**more: Any) -> KeptSupernet:
 # ---- on disk
 
 
-@pytest.mark.parametrize("name", ["single-path", "sandwich"])
+@pytest.mark.parametrize("name", ["sandwich", pytest.param("single-path", marks=pytest.mark.long)])
 def test_a_training_goes_on_as_if_it_had_not_been_interrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "CHECKPOINT_SECONDS", 0.0)
-    options: dict[str, Any] = {"steps": 6, "batch": 16}
+    options: dict[str, Any] = {"steps": 6, "batch": 8}
     space, file = nastk.space_of(Elastic), tmp_path / "checkpoint.pt"
     archs = space.sample(4, 1)
     whole = supernet(name, **options).fit(space, digits()).evaluate(archs).loss
@@ -131,7 +131,10 @@ def test_memory_counts_every_option() -> None:
 # ---- as a lower fidelity
 
 
-@pytest.mark.parametrize("searcher", ["predictor", "ofa2", "modnas", "nsganetv2", "pymoo:nsga2"])
+@pytest.mark.parametrize(
+    "searcher",
+    ["predictor", "ofa2", "pymoo:nsga2", *(pytest.param(n, marks=pytest.mark.long) for n in ("modnas", "nsganetv2"))],
+)
 def test_searchers_use_it(searcher: str) -> None:
     space = nastk.space_of(Elastic)
     options: dict[str, Any] = {"steps": 5} if searcher == "modnas" else {}

@@ -286,6 +286,7 @@ def compare(
     count: int = POOL,
     trainings: Trainings | None = None,
     progress: Progress | None = None,
+    first: int = 0,
 ) -> tuple[Table, list[Spent]]:
     """Search the table with and without a supernet, at equal total cost.
 
@@ -298,6 +299,7 @@ def compare(
         count: networks of the table.
         trainings: by default those of :class:`DigitsNet` on :func:`few_digits`.
         progress: called with (done, total, what).
+        first: of the seeds.
     """
     from nastk.search.base import searcher_class
 
@@ -307,7 +309,7 @@ def compare(
         ways = [(name, shared) for name in searchers for shared in (False, True)]
         ways = [(name, shared) for name, shared in ways if not shared or searcher_class(name).uses_lower]
         found = []
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             for name, shared in ways:
                 for total in budgets:
                     asked = _asked(supernet, steps) if shared else None

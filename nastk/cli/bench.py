@@ -459,7 +459,8 @@ def zcp(
 @app.command("supernet-search")
 def supernet_search(
     budgets: Annotated[str, typer.Option("--budgets", metavar="N,M,...", help="Total costs, in trainings.")] = "20,60",
-    seeds: Annotated[int, count("--seeds", "Number of searches with each, from seed 0.")] = 5,
+    seeds: Annotated[int, count("--seeds", "Number of searches with each.")] = 5,
+    first: Annotated[int, count("--first", "First of their seeds.", least=0)] = 0,
     supernet: Annotated[
         str, typer.Option("--supernet", metavar="METHOD", help="See nastk list supernets.")
     ] = "sandwich",
@@ -483,7 +484,9 @@ def supernet_search(
     totals, names = integers("--budgets", budgets), words("--searchers", searchers)
     check_outputs([json_file], [out])
     with bar(None, "supernet-search") as progress:
-        table, found = bench.compare(out, totals, seeds, supernet, steps, names, pool, progress=follow(progress))
+        table, found = bench.compare(
+            out, totals, seeds, supernet, steps, names, pool, progress=follow(progress), first=first
+        )
     rows = bench.rows(table, found)
     if json_file is not None:
         write_json(json_file, rows)

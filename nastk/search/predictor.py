@@ -337,6 +337,12 @@ class PredictorSearch(Searcher):
         """Whether architectures can be ranked before any of them is evaluated."""
         return self._prior is not None
 
+    @property
+    def _has_lower(self) -> bool:
+        """Whether some of the prior scores are of a lower fidelity: a supernet ranks less well than a prior that was
+        learned from whole tables, and leaves more to explore."""
+        return any(self.models.lowest(name) is not None for name in self.evaluated)
+
     def _plan_size(self) -> int:
         """Number of architectures that the budget evaluates."""
         return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
@@ -360,7 +366,7 @@ class PredictorSearch(Searcher):
             return None
         pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:
-            size = LOWER_POOL if any(self.models.lowest(name) is not None for name in self.evaluated) else PRIOR_POOL
+            size = LOWER_POOL if self._has_lower else PRIOR_POOL
             pool = self.space.sample(size, np.random.default_rng([self.seed, 4]))
         scores = self.models.prior_scores(self.evaluated, pool)
         return None if scores is None else (pool, scores)
@@ -445,7 +451,7 @@ class PredictorSearch(Searcher):
 
         exploration = self.exploration
         if exploration is None:
-            exploration = PRIOR_EXPLORATION if self._prior is not None else EXPLORATION
+            exploration = PRIOR_EXPLORATION if self._prior is not None and not self._has_lower else EXPLORATION
         pool, deviation = pool[short], exploration * std[short] / (high - low)
         drawn, known_draws = self._draw(pool, mean[short], known_archs, known_values, rng)
         fronts = [self._volume.front(scale(values)) for values in known_draws]
