@@ -36,6 +36,7 @@ from nastk.spaces._choices import choice
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs
 from nastk.spaces.factory import space_of
+from nastk.supernets.factory import supernet as make_supernet
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
@@ -303,6 +304,9 @@ def compare(
     """
     from nastk.search.base import searcher_class
 
+    for name in searchers:
+        searcher_class(name)
+    make_supernet(supernet, **({} if steps is None else {"steps": steps}))  # refuses what it cannot take
     with one_thread():
         table = Table(trainings or Trainings(Path(folder), few_digits()), count, progress)
         journal = _Journal(Path(folder) / SEARCHES, fingerprint(table.trainings.known_as, count, supernet, steps))

@@ -155,9 +155,9 @@ class Run:
             self.supernet.train(progress)
 
     def _cost_left(self, cost: float, supernet: SupernetOfSearch) -> float:
-        if cost <= supernet.seconds:
+        if cost <= supernet.elapsed:
             raise InvalidValue(f"cost={cost:g} s leaves nothing for a search: {supernet.said}")
-        return cost - supernet.seconds
+        return cost - supernet.elapsed
 
     def _say_supernet(self, supernet: SupernetOfSearch) -> None:
         """Have the result say what the supernet is, and what it cost."""
@@ -168,7 +168,7 @@ class Run:
         self.result.supernet = supernet.facts(each)
         note = f"{supernet.said}."
         if each is not None:
-            note = f"{note[:-1]}, as much as {supernet.seconds / each:.1f} of the trainings ({each:.1f} s each)."
+            note = f"{note[:-1]}, as much as {supernet.elapsed / each:.1f} of the trainings ({each:.1f} s each)."
         if not supernet.lower:
             note += " Accuracies are those with its weights, as they ship: no network was trained alone."
         self.result.notes.append(f"{note[0].upper()}{note[1:]}")

@@ -168,9 +168,10 @@ class SupernetOfSearch:
         return LowerFidelity(archs, objective.sign * sample.loss, ask)
 
     @property
-    def seconds(self) -> float:
-        """Processor time that it cost, its training before this search too."""
-        return self.kept.seconds + (self.sample.seconds if self.sample else 0.0)
+    def elapsed(self) -> float:
+        """Seconds that its training took, in whichever search that was, and judging: by the clock that records of
+        evaluations have their cost from."""
+        return self.kept.elapsed + (self.sample.elapsed if self.sample else 0.0)
 
     def facts(self, seconds_per_training: float | None) -> dict[str, Any]:
         """What a result says of it, JSON-able.
@@ -178,11 +179,12 @@ class SupernetOfSearch:
         Args:
             seconds_per_training: mean cost of the accuracies that were paid for; None where none were.
         """
+        paid = None if not seconds_per_training else self.elapsed / seconds_per_training
         return {
             **self.kept.asked(), "steps": self.kept.steps, "seconds": self.kept.seconds,
             "judged": len(self.sample.archs) if self.sample else 0,
             "judging_seconds": self.sample.seconds if self.sample else 0.0,
-            "trainings": None if not seconds_per_training else self.seconds / seconds_per_training,
+            "elapsed": self.elapsed, "trainings": paid,
             "lower_fidelity_of": [o.name for o in self.lower], "folder": str(self.kept.folder),
         }  # fmt: skip
 

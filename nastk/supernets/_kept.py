@@ -41,13 +41,14 @@ class Sample:
     Args:
         archs: ``(n, d)``; those that failed are left out.
         loss, accuracy: see :class:`Judged`.
-        seconds: processor time that judging took.
+        seconds, elapsed: processor time that judging took, and time that passed.
     """
 
     archs: Archs
     loss: Array
     accuracy: Array
     seconds: float
+    elapsed: float
 
 
 class KeptSupernet:
@@ -144,6 +145,11 @@ class KeptSupernet:
         """Processor time of its training, over all its runs; of one that is kept too."""
         return self.get().seconds
 
+    @property
+    def elapsed(self) -> float:
+        """Time that passed in its training, likewise."""
+        return self.get().elapsed
+
     def memory(self) -> Memory:
         """An estimate of what its training needs.
 
@@ -217,7 +223,7 @@ class KeptSupernet:
             return self._read_sample(file)
         trained = self.get(progress)
         archs = self._some(count)
-        started = time.process_time()
+        started, began = time.process_time(), time.monotonic()
         loss, accuracy = np.empty(len(archs)), np.empty(len(archs))
         for i, arch in enumerate(archs):
             judged = trained.evaluate(arch[None])
@@ -228,9 +234,11 @@ class KeptSupernet:
         if not known.any():
             text, reason = next(iter(trained.reasons.items()))
             raise NastkError(f"{self.called}: none of {len(archs)} networks can be judged; {text}: {reason}")
-        found = Sample(archs[known], loss[known], accuracy[known], time.process_time() - started)
+        took = time.process_time() - started, time.monotonic() - began
+        found = Sample(archs[known], loss[known], accuracy[known], *took)
         content = {
             "archs": found.archs.tolist(), "loss": found.loss.tolist(), "seconds": found.seconds,
+            "elapsed": found.elapsed,
             "accuracy": [float(v) if np.isfinite(v) else None for v in found.accuracy],
         }  # fmt: skip
         write_text(file, json.dumps(content) + "\n")
@@ -248,6 +256,6 @@ class KeptSupernet:
             loss, accuracy = (np.array(content[name], dtype=np.float64) for name in ("loss", "accuracy"))
             if not len(archs) == len(loss) == len(accuracy) or not np.isfinite(loss).all():
                 raise ValueError("numbers of architectures and losses differ, or a loss is none")
-            return Sample(archs, loss, accuracy, float(content["seconds"]))
+            return Sample(archs, loss, accuracy, float(content["seconds"]), float(content["elapsed"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError, InvalidValue) as error:
             raise DataError(f"{file} is damaged: {error}; remove it") from error

@@ -81,7 +81,7 @@ class Supernet(ABC):
     Attributes:
         name: as registered.
         space, data: after :meth:`fit`.
-        seconds: processor time of the training, of all its runs, after :meth:`fit`.
+        seconds, elapsed: processor time of the training, and time that passed, over all its runs, after :meth:`fit`.
         reasons: for architectures (as text) that failed, why.
 
     Raises:
@@ -131,10 +131,10 @@ class Supernet(ABC):
         """
         self._take(space, data)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        self._started, self._seconds_before = time.process_time(), 0.0
+        self._before, self._began = (0.0, 0.0), (time.process_time(), time.monotonic())
         with self._own_random_state():
             self._fit()
-        self.seconds = self._seconds_so_far
+        self.seconds, self.elapsed = self._time_so_far
         if self._checkpoint is not None:
             self._checkpoint.unlink(missing_ok=True)
         return self
@@ -152,8 +152,10 @@ class Supernet(ABC):
             yield
 
     @property
-    def _seconds_so_far(self) -> float:
-        return self._seconds_before + time.process_time() - self._started
+    def _time_so_far(self) -> tuple[float, float]:
+        now = time.process_time(), time.monotonic()
+        before, began = self._before, self._began
+        return before[0] + now[0] - began[0], before[1] + now[1] - began[1]
 
     @abstractmethod
     def _fit(self) -> None: ...
@@ -230,7 +232,8 @@ class Supernet(ABC):
         """
         from safetensors.torch import save_file
 
-        facts = json.dumps({"identity": self.identity(), "seconds": self.seconds}, sort_keys=True)
+        times = {"seconds": self.seconds, "elapsed": self.elapsed}
+        facts = json.dumps({"identity": self.identity(), **times}, sort_keys=True)
         state = {name: value.detach().cpu().contiguous().clone() for name, value in self.state().items()}
         with atomic_path(path) as temporary:
             save_file(state, temporary, {FACTS: facts})
@@ -249,7 +252,7 @@ class Supernet(ABC):
             with safe_open(path, framework="pt") as opened:
                 facts = json.loads((opened.metadata() or {}).get(FACTS, "null"))
                 state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
-            identity, seconds = facts["identity"], float(facts["seconds"])
+            identity, seconds, elapsed = facts["identity"], float(facts["seconds"]), float(facts["elapsed"])
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise DataError(f"{path} is damaged, or no supernet: {reason_of(error)}") from error
         mine = self.identity()
@@ -260,7 +263,7 @@ class Supernet(ABC):
                 self._restore({name: value.to(self.device) for name, value in state.items()})
         except (KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"{path} is damaged: {reason_of(error)}") from error
-        self.seconds = seconds
+        self.seconds, self.elapsed = seconds, elapsed
         return self
 
     # ---- images
@@ -346,7 +349,7 @@ class PathSupernet(Supernet):
         assert self._checkpoint is not None
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         content = {
-            "identity": json.dumps(self.identity()), "step": step, "seconds": self._seconds_so_far,
+            "identity": json.dumps(self.identity()), "step": step, "time": list(self._time_so_far),
             "weights": self.shared.kept(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
             "paths": json.dumps(self._generator.bit_generator.state), "random": torch.get_rng_state(), "cuda": cuda,
         }  # fmt: skip
@@ -367,7 +370,7 @@ class PathSupernet(Supernet):
                 torch.set_rng_state(content["random"].cpu())
                 if content["cuda"] is not None:
                     torch.cuda.set_rng_state(content["cuda"].cpu(), self.device)
-                self._seconds_before = content["seconds"]
+                self._before = (float(content["time"][0]), float(content["time"][1]))
         except Exception as error:  # of a damaged file: unpickling errors of many kinds
             raise DataError(f"{file} is no checkpoint of a supernet: {reason_of(error)}; remove it") from error
         if not known:
