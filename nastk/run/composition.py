@@ -366,7 +366,12 @@ def _predictors(
     For the others the searcher has a default of its own.
     """
     from nastk.predictors._per_precision import OfNetworks, PerPrecision
-    from nastk.search.defaults import default_predictor, latency_predictor, predictor_for_search
+    from nastk.search.defaults import (
+        default_predictor,
+        gp_bma_for_search,
+        latency_predictor,
+        predictor_for_search,
+    )
 
     networks = space.networks if isinstance(space, WithPrecision) else space
     expensive = {o.name: o for o in goals if o.expensive}
@@ -388,6 +393,9 @@ def _predictors(
             )
         elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
             chosen[name] = latency_predictor(networks, objective.oracle.device)
+        elif description.supernet is not None and kind.learns_few_shot:
+            # its processes with and without the lower fidelity have equal weight: a supernet that misleads costs little
+            chosen[name] = gp_bma_for_search(networks, objective.direction, alone=len(goals) == 1)
         elif networks is not space:
             chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
         if isinstance(space, WithPrecision) and name in chosen:
