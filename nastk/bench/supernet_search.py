@@ -42,8 +42,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 
 TRAINING, VALIDATION = 100, 500
-"""Images of the splits; the rest of the digits is the test part. Hundreds more to train on, and all networks are alike:
-their rank correlation from seed to seed falls below .8."""
+"""Images of the splits; the rest of the digits is the test part. Few to train on, so that networks differ."""
 
 EPOCHS, BRIEF = 100, 20
 """Epochs of a training, and of a short one for multi-fidelity searchers."""
