@@ -30,11 +30,14 @@ from nastk.oracles.training import Training
 from nastk.report.rows import without_nan
 from nastk.result import Result
 from nastk.run import oracle_of
+from nastk.run.supernet import kept_supernet
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nastk.supernets._kept import KeptSupernet
 
 TRAINED, SPLITS, VALUES = "trained.json", "splits.json", "values.json"
 """Files of the folder: the report, the splits of the images, and what a training of the user's own told."""
@@ -171,6 +174,7 @@ def train(
     space: str | None = None,
     export: Sequence[str] = (),
     progress: Progress | None = None,
+    supernet_start: bool = False,
 ) -> FullTraining:
     """Train networks of a search fully, with seeds that the search did not use: ``nastk.train``.
 
@@ -196,6 +200,8 @@ def train(
         export: formats of files to write of each network, with the weights of its best seed by validation;
             see :func:`nastk.export`.
         progress: called with (done, total, what) after every epoch, or every training of the user's own.
+        supernet_start: begin each training with the weights that the search's supernet has for the network; on its
+            images, which need not be named then.
 
     Raises:
         InvalidValue: an argument that cannot be used, or images that have changed since the search.
@@ -210,7 +216,13 @@ def train(
     chosen = _chosen(finished, pick, archs, top)
     place = Path(out).absolute()
     check_outputs([place / TRAINED])
+    facts = _supernet_of(finished) if supernet_start else None
+    if facts is not None and data is None:
+        data, image_size = facts["data"], facts.get("image_size")
     trainer = _trainer(finished, data, image_size, epochs, recipe, device, gpus, place)
+    if facts is not None:
+        assert isinstance(trainer, _OnImages)
+        trainer.begin_with(facts)
     numbers = [finished.description.seed + 1 + i for i in range(seeds)]
     networks = _train_all(trainer, chosen, numbers, progress)
     if not any(math.isfinite(value) for network in networks for value in network.values[trainer.metrics[0]]):
@@ -336,6 +348,28 @@ class _OnImages:
         self.images: ImageData | None = data
         self._write_splits()
 
+    start: KeptSupernet | None = None
+
+    def begin_with(self, facts: Mapping[str, Any]) -> None:
+        """Begin trainings with the weights of a supernet.
+
+        Raises:
+            InvalidValue: it was trained on other images, or is not kept here.
+        """
+        if facts.get("hash") != self.data.identity:
+            raise InvalidValue("--supernet-start: the search's supernet was trained on other images; leave out --data")
+        self.start = kept_supernet(_networks_of(self.finished), facts, self.data)
+        if not self.start.is_kept:
+            raise InvalidValue(
+                f"--supernet-start: {self.start.called} is not kept in {self.start.folder}; run the search again: it "
+                "trains it"
+            )
+        begun = any("start" in entry["oracle"] for entry in self.finished.description.objectives)
+        self.how += f", from the weights of {self.start.called}"
+        if not begun:
+            self.comparable = False
+            self.why_not = "The search's accuracies are not of trainings that began with a supernet's weights."
+
     def _write_splits(self) -> None:
         """Write down which images are of which part.
 
@@ -351,10 +385,12 @@ class _OnImages:
     def oracle(self, seed: int) -> Training:
         """The search's oracle with another seed, which keeps its files in a folder of that seed."""
         build = self.finished.build if self.searched_on == self.data.identity else {}
-        return Training(
+        made = Training(
             _networks_of(self.finished), self.data, seed=seed, device=self.device, recipe=self.recipe,
             folder=self.place / f"seed-{seed}", **build,
         )  # fmt: skip
+        made.start = self.start
+        return made
 
     def train(self, oracle: Oracle, row: Archs, progress: Callable[[float], None]) -> dict[str, float]:
         """Accuracies on the validation and the test part."""
@@ -373,6 +409,22 @@ class _OnImages:
         done = train_in_processes(job, self.gpus, move) if self.gpus > 1 else train_network(job, move)
         found = done.errors[self.recipe.epochs]
         return {VALIDATION: 100.0 - found["validation"], TEST: 100.0 - found["test"]}
+
+
+def _supernet_of(finished: FinishedSearch) -> Mapping[str, Any]:
+    """The description of the supernet of a search.
+
+    Raises:
+        InvalidValue: it had none, or one of images that are no file.
+    """
+    entries = [entry["oracle"] for entry in finished.description.objectives]
+    shipped = next((facts for facts in entries if facts.get("oracle") == "supernet"), None)
+    facts = finished.description.supernet or shipped
+    if facts is None:
+        raise InvalidValue(f"--supernet-start: {finished.called} is of a search without a supernet; leave it out")
+    if not isinstance(facts.get("data"), str):
+        raise InvalidValue("--supernet-start: the supernet's images were objects, which cannot be read again")
+    return facts
 
 
 class _ByUser:

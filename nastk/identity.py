@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nastk.code import code_of
@@ -35,7 +36,13 @@ def _asked(description: SearchDescription, searcher: Searcher) -> dict[str, Any]
         "options": dict(description.options),
         "seed": description.seed,
         **({"local_sources": description.local_sources} if description.local_sources else {}),
+        **({"supernet": _apart_from_places(description.supernet)} if description.supernet else {}),
     }
+
+
+def _apart_from_places(supernet: Mapping[str, Any]) -> dict[str, Any]:
+    """What a supernet is; its images by their hash, wherever they are."""
+    return {name: value for name, value in supernet.items() if name != "data"}
 
 
 def _fidelities(objective: Objective) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class Result:
         description: how the search was asked for, JSON-able (`nastk.run.SearchDescription`); None where it was put
             together by hand.
         command: the command line that searched; None where none did.
+        supernet: that was trained before, and what it cost, JSON-able (`docs/result-json.md`); None where none was.
         notes: what a reader should know of how it came about, a sentence each: evaluations known from another study, an
             edited function, a search that stopped early.
 
@@ -141,6 +142,7 @@ class Result:
         self.seeds = 0
         self.description: dict[str, Any] | None = None
         self.command: str | None = None
+        self.supernet: dict[str, Any] | None = None
         self._by_network: tuple[int, dict[tuple[bytes, str, float | None, Purpose], Record]] | None = None
         self.notes: list[str] = []
 
@@ -581,6 +583,7 @@ class Result:
             "schema": SCHEMA,
             "search": self.description,
             "command": self.command,
+            "supernet": self.supernet,
             "versions": _versions(),
             "space": self.space.name,
             "objectives": [

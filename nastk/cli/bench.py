@@ -528,3 +528,41 @@ def supernet(
             err=True,
         )
     show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")
+
+
+@app.command("supernet-search")
+def supernet_search(
+    budgets: Annotated[str, typer.Option("--budgets", metavar="N,M,...", help="Total costs, in trainings.")] = "20,60",
+    seeds: Annotated[int, count("--seeds", "Number of searches with each.")] = 5,
+    first: Annotated[int, count("--first", "First of their seeds.", least=0)] = 0,
+    supernet: Annotated[
+        str, typer.Option("--supernet", metavar="METHOD", help="See nastk list supernets.")
+    ] = "sandwich",
+    steps: Annotated[int | None, count("--steps", "Of its training; by default the method's own.")] = None,
+    searchers: Annotated[
+        str, typer.Option("--searchers", metavar="X,Y,...", help="With and without it, as far as they can use it.")
+    ] = "random,pymoo:nsga2,predictor,multi-fidelity",
+    pool: Annotated[int, count("--pool", "Networks of the table, each trained once.", least=10)] = 200,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of finished trainings, which are not repeated.")
+    ] = Path("nastk-supernet-search"),
+    json_file: Json = None,
+) -> None:
+    """Fronts of searches with and without a supernet at equal total cost, its training counted in trainings."""
+    from nastk.bench import supernet_search as bench
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    totals, names = integers("--budgets", budgets), words("--searchers", searchers)
+    check_outputs([json_file], [out])
+    with bar(None, "supernet-search") as progress:
+        table, found = bench.compare(
+            out, totals, seeds, supernet, steps, names, pool, progress=follow(progress), first=first
+        )
+    rows = bench.rows(table, found)
+    if json_file is not None:
+        write_json(json_file, rows)
+    shown = [{name: row[name] for name in ("method", "samples", "metric", "mean", "ci95", "seeds")} for row in rows]
+    show(shown, title=f"{len(table.told)} networks of {table.trainings.data.name}: hypervolume relative to the table's")

@@ -27,6 +27,7 @@ LEAST = {
     "local_sources": 0,
     "workers": 1,
     "image_size": 1,
+    "supernet_steps": 1,
 }
 """Numbers that have a least value."""
 MOST = {**dict.fromkeys(LEAST, MANY), "seed": LARGEST_SEED, "threads": MOST_WORKERS, "workers": MOST_WORKERS}
@@ -49,6 +50,7 @@ class RunOptions:
     Args:
         objective, constraint, predictor: its `objectives`, `constraints` and `predictors`.
         epochs: numbers with commas between, such as ``5,50``.
+        supernet: name of a method, or the table ``[supernet]`` with `method` and options of its class.
         train: a command line, or the table ``[train]`` with `command`, `timeout` and `retries`.
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
@@ -97,6 +99,10 @@ class RunOptions:
     image_size: int | None = None
     epochs: str | None = None
     weights: bool | None = None
+    supernet: str | dict[str, Any] | None = None
+    supernet_steps: int | None = None
+    supernet_start: bool | None = None
+    ship_supernet: bool | None = None
     workers: int | None = None
     dask: str | None = None
     timeout: str | None = None

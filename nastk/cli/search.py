@@ -67,7 +67,12 @@ def search(
         list[str] | None, option("--predictor", "[O=]P", "Predictor for the expensive objectives, or for one.")
     ] = None,
     budget: Annotated[
-        Number, option("--budget", "N", "Evaluations (full trainings) of each objective without --measurements.  [50]")
+        Number,
+        option(
+            "--budget",
+            "N",
+            "Evaluations (full trainings) of each objective without --measurements.  [50; --supernet: 12]",
+        ),
     ] = None,
     measurements: Annotated[
         Number, option("--measurements", "K", "Measurements that a few-shot predictor is adapted to.  [10]")
@@ -135,6 +140,17 @@ def search(
         bool | None,
         typer.Option("--weights/--no-weights", help="Keep the weights that --accuracy trains, as it does by default."),
     ] = None,
+    supernet: Annotated[
+        Text, option("--supernet", "METHOD", "Train a supernet on --data first, and pay only for what leads by it.")
+    ] = None,
+    supernet_steps: Annotated[Number, option("--supernet-steps", "N", "Of its training.  [the method's]")] = None,
+    supernet_start: Annotated[
+        bool | None, typer.Option("--supernet-start", help="Begin the trainings on --data with its weights.")
+    ] = None,
+    ship_supernet: Annotated[
+        bool | None,
+        typer.Option("--ship-supernet", help="Train nothing else: accuracies are those with its weights, which ship."),
+    ] = None,
     workers: Annotated[
         Number, option("--workers", "N", "Evaluate in N processes here, each on a GPU where there are any.")
     ] = None,
@@ -191,6 +207,11 @@ def search(
                 with bar(None, "measuring here") as progress:
                     search.learn_sources(follow(progress))
                 typer.echo(printable(f"nastk: {search.sources.said}"), err=True)
+            if search.supernet is not None:
+                typer.echo(printable(f"nastk: {search.supernet.plan}"), err=True)
+                with bar(None, "supernet") as progress:
+                    search.train_supernet(follow(progress))
+                typer.echo(printable(f"nastk: {search.supernet.said}"), err=True)
             with following(search, bool(options.live)) as progress:
                 search.search(progress, **until)
             with bar(None, "verifying the front") as progress:
@@ -265,6 +286,8 @@ def _kept(search: Run, options: RunOptions) -> str:
     count = len(search.history)
     if not count and search.sources is not None and search.sources.local.measured:
         return f"nothing had been evaluated yet; what was measured here is kept in {search.sources.local.folder}"
+    if not count and search.supernet is not None and (search.supernet.kept.is_begun or search.supernet.is_kept):
+        return f"nothing had been evaluated yet; the supernet so far is kept in {search.supernet.kept.folder}"
     if not count:
         return "nothing had been evaluated yet"
     words = [word for word in sys.argv[1:] if word != "--resume"]

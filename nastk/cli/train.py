@@ -71,6 +71,9 @@ def train(
         str | None,
         typer.Option("--export", metavar="F,G", help="Also write files, such as onnx,pt2; see nastk export."),
     ] = None,
+    supernet_start: Annotated[
+        bool, typer.Option("--supernet-start", help="Begin with the weights of the search's supernet.")
+    ] = False,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of weights and report.")] = "nastk-trained",
     json_file: Json = None,
 ) -> None:
@@ -99,6 +102,7 @@ def train(
                 found = nastk.train(
                     result, data, pick, arch or [], top, epochs, seeds, recipe, image_size, device, gpus, folder, space,
                     [] if export is None else words("--export", export), follow(progress),
+                    supernet_start,
                 )  # fmt: skip
         except KeyboardInterrupt as interrupt:
             ignore_signals()

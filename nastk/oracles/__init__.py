@@ -23,6 +23,7 @@ _PUBLIC = {
     "PeakMemory": "memory",
     "Predicted": "predicted",
     "Recipe": "_trainer",
+    "SupernetAccuracy": "supernet",
     "Training": "training",
     "TrainingCommand": "training_command",
     "TrainingStopped": "_intermediate",
@@ -46,6 +47,7 @@ __all__ = [
     "PeakMemory",
     "Predicted",
     "Recipe",
+    "SupernetAccuracy",
     "Training",
     "TrainingCommand",
     "TrainingStopped",
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from nastk.oracles.microcontroller import Microcontroller
     from nastk.oracles.of_network import OfNetwork
     from nastk.oracles.predicted import Predicted
+    from nastk.oracles.supernet import SupernetAccuracy
     from nastk.oracles.training import Training
     from nastk.oracles.training_command import TrainingCommand
     from nastk.oracles.zerocost import ZeroCost

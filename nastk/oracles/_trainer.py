@@ -141,6 +141,7 @@ class Job:
         folder: for its checkpoint, its results and its weights; None to keep nothing.
         known_as: what tells the training from others; a folder that holds another is refused.
         finite: whether a loss that is not finite is an error.
+        start: the state with which the training of an architecture begins; None for random weights.
     """
 
     space: SearchSpace
@@ -156,6 +157,7 @@ class Job:
     folder: Path | None = None
     known_as: str = ""
     finite: bool = True
+    start: Callable[[Archs], Mapping[str, Tensor]] | None = None
 
     @property
     def logits(self) -> Logits:
@@ -283,6 +285,8 @@ class Fit:
         network = build_network(job.space, job.arch, **job.build_options)
         if is_lazy(network):
             initialise(network, self.training.batch(torch.arange(2))[0].cpu())
+        if job.start is not None:
+            _take_weights(network, job.start(job.arch))
         self.network = self.prepared(network)
         self.forward = self.forward_of(self.network)
         self.logits = job.logits
@@ -512,6 +516,20 @@ class Fit:
             if self.epoch >= self.recipe.epochs:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
         return Outcome(self.errors, self.seconds, network)
+
+
+def _take_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Begin with these weights; a block-wise supernet has no statistics of batches, which are then as they were.
+
+    Raises:
+        ValueError: they are of another network.
+    """
+    found = network.load_state_dict(dict(state), strict=False)
+    lacking = {name for name, _ in network.named_parameters()} & set(found.missing_keys)
+    if lacking or found.unexpected_keys:
+        raise ValueError(
+            f"weights to begin with are of another network: {sorted([*lacking, *found.unexpected_keys])[0]}"
+        )
 
 
 def error_of(network: nn.Module, part: Part, logits: Logits, device: Any) -> float:

@@ -27,6 +27,8 @@ from nastk.spaces.base import Archs, SearchSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nastk.supernets._kept import KeptSupernet
+
     Images = tuple[Tensor, Tensor]
 
 Found = TypeVar("Found")
@@ -79,6 +81,8 @@ class Training(Oracle):
     Attributes:
         reasons: for architectures (as text) that failed, why.
         data: the images, if they are `ImageData`.
+        start: a supernet, with whose weights of an architecture its training begins; None for random ones. Of
+            `ImageData` only.
 
     Raises:
         InvalidValue: images without labels, or too few; networks that do not fit them.
@@ -120,6 +124,7 @@ class Training(Oracle):
         self.reasons: dict[str, str] = {}
         self._folder: Path | None = None
         self.data: ImageData | None = None
+        self.start: KeptSupernet | None = None
         if isinstance(training, ImageData):
             if validation is not None or test is not None:
                 raise InvalidValue("the images have a validation and a test part; leave out validation and test")
@@ -166,18 +171,24 @@ class Training(Oracle):
     def describe(self) -> dict[str, Any]:
         if self.data is None or self.data.spec is None:
             return super().describe()
-        return {
+        found = {
             "oracle": "training", **self.data.asked(), "epochs": list(self.fidelities),
             "recipe": self.recipe.to_dict(), "build": dict(self.build_options),
         }  # fmt: skip
+        return found if self.start is None else {**found, "start": _apart_from_data(self.start.asked())}
+
+    def data_asked(self) -> dict[str, Any]:
+        """The images as :meth:`ImageData.asked` says."""
+        return {} if self.data is None else self.data.asked()
 
     def identity(self) -> dict[str, Any]:
         if self.data is None:
             return super().identity()
-        return {
+        found = {
             "oracle": "training", "data": self.data.identity, "recipe": asdict(self.recipe), "seed": self.seed,
             "device": self._device.partition(":")[0], "build": repr(sorted(self.build_options.items())),
         }  # fmt: skip
+        return found if self.start is None else {**found, "start": self.start.identity()}
 
     # ---- evaluations
 
@@ -257,7 +268,7 @@ class Training(Oracle):
         return Job(
             self.space, arch, self.build_options, self._parts["training"], evaluated, classes, self.recipe, self.seed,
             self._device, at, folder, fingerprint(self.identity()) if folder is not None else "",
-            finite=self.data is not None,
+            finite=self.data is not None, start=None if self.start is None else self.start.weights_of,
         )  # fmt: skip
 
     def _write_splits(self) -> None:
@@ -266,6 +277,10 @@ class Training(Oracle):
         file = Path(self.folder or self.study_folder) / SPLITS
         if not file.exists():
             write_text(file, json.dumps(self.data.written()) + "\n")
+
+
+def _apart_from_data(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in ("data", "image_size", "hash")}
 
 
 def _read(file: Path) -> Trained | None:

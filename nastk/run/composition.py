@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nastk.data.images import read_again
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.history import History
@@ -18,6 +19,7 @@ from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
 from nastk.run.description import MEASURED_HERE, Objects, SearchDescription
 from nastk.run.running import Run, SourcesToLearn
+from nastk.run.supernet import SupernetOfSearch, judged_by, kept_supernet, shipped
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
 from nastk.spaces.base import SearchSpace
 from nastk.spaces.precisions import WithPrecision, in_precisions
@@ -48,6 +50,7 @@ ORACLES = (
     "function",
     "train",
     "training",
+    "supernet",
 )
 """Kinds of oracles that can be made from their description."""
 
@@ -123,11 +126,35 @@ def compose(
     other_seeds = _other_seeds(description, objects, space, goals)
     composed = Run(description, searcher, limits, storage if isinstance(storage, History) else History(), sources)
     composed.other_seeds = other_seeds
+    composed.supernet = _supernet(description, objects, space, goals, searcher)
     if isinstance(storage, History):
         composed._place_networks()
     elif storage is not None:
         composed.keep_in(storage, study, reuse)
     return composed
+
+
+def _supernet(
+    description: SearchDescription,
+    objects: Objects,
+    space: SearchSpace,
+    goals: Sequence[Objective],
+    searcher: Searcher,
+) -> SupernetOfSearch | None:
+    """The supernet that is trained first; None where there is none.
+
+    Raises:
+        Unsupported: the searcher cannot use one.
+        InvalidValue: nothing is paid for of which it says something.
+    """
+    if (ships := shipped(goals)) is not None:
+        return SupernetOfSearch(ships.supernet, space, (), searcher, description.searcher)
+    if description.supernet is None:
+        return None
+    kept = kept_supernet(space, description.supernet, objects.images)
+    found = SupernetOfSearch(kept, space, judged_by(space, goals), searcher, description.searcher)
+    found.check()
+    return found
 
 
 def _other_seeds(
@@ -280,6 +307,11 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
         return TrainingCommand(space, rest.pop("command"), seed=seed, **rest)
     if what == "training":
         return _training_oracle(space, rest, seed)
+    if what == "supernet":
+        from nastk.oracles.supernet import SupernetAccuracy
+
+        data = read_again(rest.pop("data"), rest["image_size"], rest.pop("hash", None))
+        return SupernetAccuracy(space, data, **rest)
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(
@@ -295,15 +327,17 @@ def _measured_oracle(metric: str, space: SearchSpace, how: dict[str, Any]) -> Or
 
 
 def _training_oracle(space: SearchSpace, facts: Mapping[str, Any], seed: int) -> Oracle:
-    from nastk.data.images import read_again
     from nastk.devices import training_device
     from nastk.oracles.training import Recipe, Training
 
     data = read_again(facts["data"], facts.get("image_size"), facts.get("hash"))
-    return Training(
+    made = Training(
         space, data, seed=seed, device=training_device(), fidelities=facts.get("epochs", ()),
         recipe=Recipe.from_dict(facts["recipe"]), **facts.get("build", {}),
     )  # fmt: skip
+    if (start := facts.get("start")) is not None:
+        made.start = kept_supernet(space, {**start, **made.data_asked()}, data)
+    return made
 
 
 def _shipped_oracle(space: SearchSpace, stem: str) -> Oracle:
@@ -332,7 +366,12 @@ def _predictors(
     For the others the searcher has a default of its own.
     """
     from nastk.predictors._per_precision import OfNetworks, PerPrecision
-    from nastk.search.defaults import default_predictor, latency_predictor, predictor_for_search
+    from nastk.search.defaults import (
+        default_predictor,
+        gp_bma_for_search,
+        latency_predictor,
+        predictor_for_search,
+    )
 
     networks = space.networks if isinstance(space, WithPrecision) else space
     expensive = {o.name: o for o in goals if o.expensive}
@@ -354,6 +393,9 @@ def _predictors(
             )
         elif objective.oracle.few_shot and kind.learns_few_shot and description.measurements is not None:
             chosen[name] = latency_predictor(networks, objective.oracle.device)
+        elif description.supernet is not None and kind.learns_few_shot:
+            # its processes with and without the lower fidelity have equal weight: a supernet that misleads costs little
+            chosen[name] = gp_bma_for_search(networks, objective.direction, alone=len(goals) == 1)
         elif networks is not space:
             chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
         if isinstance(space, WithPrecision) and name in chosen:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from nastk.data.images import ImageData
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
@@ -18,6 +19,21 @@ MEASURED: dict[str, Any] = {"runtime": "torch", "threads": 1, "batch": 1, "preci
 
 MEASURED_HERE = ("latency", "energy", "peak_memory")
 """Metrics of networks that a runtime runs on a device of this machine: the names of their oracles too."""
+
+
+BUDGET, WITH_SUPERNET, SHIPPED = 50, 12, 100
+"""Evaluations where nothing else is asked for: trainings; trainings of what leads by a supernet; networks with the
+supernet's weights, which cost hardly anything."""
+
+
+def usual_budget(supernet: bool, ships: bool) -> int:
+    """Evaluations of a search where nothing else is asked for.
+
+    Args:
+        supernet: whether one is trained.
+        ships: whether its accuracies are those of the search.
+    """
+    return SHIPPED if ships else WITH_SUPERNET if supernet else BUDGET
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,9 @@ class SearchDescription:
         local_sources_time: time limit of these measurements, seconds.
         verify_seeds: how often the networks of the front are trained again in the end, each time with another seed
             (`seed` + 1, `seed` + 2 ...), beyond the budget.
+        supernet: that is trained first, as a lower fidelity of the accuracies: ``method``, ``options`` of its class,
+            ``build`` (options of `SearchSpace.build`), ``seed``, and ``data``, ``image_size`` and ``hash`` of its
+            images; None for none.
     """
 
     space: str
@@ -67,6 +86,7 @@ class SearchDescription:
     local_sources: int | None = None
     local_sources_time: float = SECONDS
     verify_seeds: int = 0
+    supernet: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON."""
@@ -100,6 +120,7 @@ class Objects:
         predictors: by the name of the objective that they learn.
         contexts: of features, by objective; where given they replace what the oracles' tables have.
         options: of the searcher, such as objects that JSON cannot hold.
+        images: that the supernet is trained on.
     """
 
     space: SearchSpace | None = None
@@ -107,3 +128,4 @@ class Objects:
     predictors: Mapping[str, Predictor] = field(default_factory=dict)
     contexts: Mapping[str, Context] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    images: ImageData | None = None

@@ -16,7 +16,7 @@ from nastk.oracles.counts import COUNTED
 from nastk.oracles.goals import Goal, objective_names
 from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
 from nastk.predictors._local_sources import SECONDS
-from nastk.run.description import MEASURED, MEASURED_HERE, SearchDescription
+from nastk.run.description import MEASURED, MEASURED_HERE, SearchDescription, usual_budget
 from nastk.search.base import Constraint, searcher_class
 from nastk.spaces.base import SearchSpace
 from nastk.spaces.precisions import read_precisions
@@ -39,7 +39,7 @@ def describe(
     constraints: Sequence[str] = (),
     searcher: str = "predictor",
     predictors: Sequence[str] = (),
-    budget: int = 50,
+    budget: int | None = None,
     measurements: int = 10,
     verify: int = 12,
     seed: int = 0,
@@ -62,6 +62,10 @@ def describe(
     data: str | None = None,
     image_size: int | None = None,
     verify_seeds: int = 0,
+    supernet: str | Mapping[str, Any] | None = None,
+    supernet_steps: int | None = None,
+    supernet_start: bool = False,
+    ship_supernet: bool = False,
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -92,6 +96,11 @@ def describe(
         data: images to train the networks on (:func:`nastk.data.images.read_images`): the accuracy is that on their
             validation part.
         image_size: side to which these images are resized.
+        supernet: method of a supernet that is trained on `data` first, and is a lower fidelity of the accuracies, which
+            may then be those of `accuracy` or `train`; or a table of `method` and options of its class.
+        supernet_steps: of its training.
+        supernet_start: begin the trainings on `data` with its weights.
+        ship_supernet: instead of trainings: accuracies are those with its weights, as networks then ship.
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -108,17 +117,30 @@ def describe(
         raise InvalidValue("--no-weights is of your own function, --accuracy; leave it out")
     if accuracy is not None and train is not None:
         raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
-    if data is not None and (accuracy is not None or train is not None):
+    _check_supernet(supernet, supernet_steps, supernet_start, ship_supernet, data, accuracy, train, epochs)
+    if data is not None and supernet is None and (accuracy is not None or train is not None):
         own = "--accuracy" if train is None else "--train"
         raise InvalidValue(f"with --data nastk trains, with {own} you do; leave one out")
     if data is not None and dataset is not None:
         raise InvalidValue(f"--data {data} is to be trained on, --dataset {dataset} is of a table; leave one out")
     if image_size is not None and data is None:
         raise InvalidValue("--image-size is of --data; leave it out")
+    if budget is None:
+        budget = usual_budget(supernet is not None, ship_supernet)
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
     training = None if train is None else _training(train, retries)
-    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training, data, image_size)
+    trained_on = data if accuracy is None and train is None else None
+    asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training, trained_on, image_size)
+    shared = None
+    if supernet is not None:
+        from nastk.run.supernet import supernet_facts
+
+        table = {"method": supernet} if isinstance(supernet, str) else dict(supernet)
+        steps = {} if supernet_steps is None else {"steps": supernet_steps}
+        shared, _ = supernet_facts(asked.space, {**table, **steps}, data, image_size, seed)
+        asked.shared = shared if ship_supernet else None
+        asked.start = shared if supernet_start else None
     goals = [Goal.parse(text) for text in objectives]
     found = [asked.objective(goal) for goal in goals]
     asked.refuse_unused([facts for _, _, facts in found])
@@ -127,6 +149,8 @@ def describe(
     }  # fmt: skip
     given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]), data)
     for (option, kind_of), value in zip(made_by.items(), given, strict=True):
+        if option == "data" and supernet is not None:
+            continue
         if value is not None and kind_of not in {facts["oracle"] for _, _, facts in found}:
             raise InvalidValue(f"--{option} {value}: no objective is measured by it; leave it out")
     for _, _, facts in found:
@@ -149,9 +173,37 @@ def describe(
     )
     description = SearchDescription(
         space, entries, tuple(bounds), searcher, {}, {}, budget, measurements, None, verify, seed, retries,
-        count_failures, local_sources, local_sources_time, verify_seeds,
+        count_failures, local_sources, local_sources_time, verify_seeds, None if ship_supernet else shared,
     )  # fmt: skip
     return replace(description, predictors=_named_predictors(predictors, description, called))
+
+
+def _check_supernet(
+    supernet: Any,
+    steps: int | None,
+    start: bool,
+    ship: bool,
+    data: str | None,
+    accuracy: str | None,
+    train: Any,
+    epochs: Sequence[float],
+) -> None:
+    """Refuse options of a supernet that mean nothing, or contradict others; arguments as of :func:`describe`."""
+    given = {"--supernet-steps": steps is not None, "--supernet-start": start, "--ship-supernet": ship}
+    if supernet is None:
+        if unused := next((name for name, is_given in given.items() if is_given), None):
+            raise InvalidValue(f"{unused} is of --supernet; add it, or leave {unused} out")
+        return
+    if data is None:
+        raise InvalidValue(
+            "a supernet is trained on images: add --data digits, a .npz file, a folder or file.py:dataset"
+        )
+    own = "--accuracy" if accuracy is not None else "--train" if train is not None else None
+    if start and own:
+        raise InvalidValue(f"--supernet-start is of trainings on --data, and with {own} you train; leave one out")
+    if ship and (own or start or epochs):
+        other = own or ("--supernet-start" if start else "--epochs")
+        raise InvalidValue(f"with --ship-supernet nothing is trained alone; leave out {other}")
 
 
 def _as_called(texts: Sequence[str], goals: Sequence[Goal], names: Sequence[str]) -> dict[str, str]:
@@ -185,6 +237,8 @@ class _Asked:
         self.accuracy, self.epochs = accuracy, tuple(epochs)
         self.commands, self.brought, self.training = commands, brought, training
         self.images: dict[str, Any] | None = None
+        self.shared: Mapping[str, Any] | None = None  # the supernet whose accuracies ship
+        self.start: Mapping[str, Any] | None = None  # the one with whose weights trainings begin
         self.build: dict[str, Any] = {}
         if data is not None:
             self._take_images(data, image_size)
@@ -331,7 +385,10 @@ class _Asked:
 
         epochs = [int(epoch) for epoch in self.epochs]
         recipe = Recipe(epochs[-1]) if epochs else Recipe()
-        return {"oracle": "training", **images, "epochs": epochs, "recipe": recipe.to_dict(), "build": self.build}
+        found = {"oracle": "training", **images, "epochs": epochs, "recipe": recipe.to_dict(), "build": self.build}
+        if self.start is not None:
+            found["start"] = {name: self.start[name] for name in ("method", "options", "build", "seed")}
+        return found
 
     def _refuse_other_epochs(self, goal: Goal) -> None:
         if goal.epochs is not None and goal.epochs not in self.epochs:
@@ -342,6 +399,9 @@ class _Asked:
         sets."""
         if self.training is not None:
             return self._trained(goal)
+        if self.shared is not None:
+            goal.needs_none("max")
+            return goal, None, {"oracle": "supernet", **self.shared}
         if self.images is not None:
             self._refuse_other_epochs(goal)
             replace(goal, epochs=None).needs_none("max")

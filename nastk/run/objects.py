@@ -12,6 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, StorageError
 from nastk.files import NETWORKS, atomic_path
 from nastk.history import History
@@ -21,8 +22,9 @@ from nastk.predictors._local_sources import SECONDS
 from nastk.predictors.base import Predictor
 from nastk.result import Result
 from nastk.run.composition import compose
-from nastk.run.description import Objects, SearchDescription
+from nastk.run.description import Objects, SearchDescription, usual_budget
 from nastk.run.running import Run
+from nastk.run.supernet import images_of, shipped, supernet_facts
 from nastk.search.base import Constraint, Objective
 from nastk.search.models import Predictors
 from nastk.spaces.base import SearchSpace
@@ -36,7 +38,7 @@ def search(
     searcher: str = "predictor",
     predictor: Predictors = None,
     constraints: Sequence[str | Constraint] = (),
-    budget: int | Mapping[str, int] = 50,
+    budget: int | Mapping[str, int] | None = None,
     measurements: int | None = 10,
     seed: int = 0,
     storage: str | os.PathLike[str] | History | None = None,
@@ -56,6 +58,9 @@ def search(
     time: float | None = None,
     cost: float | None = None,
     reuse: bool = False,
+    supernet: str | Mapping[str, Any] | None = None,
+    data: Any = None,
+    image_size: int | None = None,
     **options: Any,
 ) -> Result:
     """Search a space for the front of some objectives: ``nastk.search``.
@@ -71,7 +76,7 @@ def search(
             by the searcher's own predictor.
         constraints: such as ``latency<=10``, in the objective's unit.
         budget: evaluations of each expensive objective, in all or by name; in all it counts full trainings where the
-            searcher also trains briefly.
+            searcher also trains briefly. By default 50, with a supernet 12.
         measurements: evaluations of an objective that a few-shot predictor learns, unless `budget` names it; None for
             no few-shot predictor by default.
         seed: random seed.
@@ -103,6 +108,12 @@ def search(
         cost: seconds of all evaluations together, of earlier runs of the study too, after which none begins.
         reuse: count what other studies of the storage evaluated against the budget, as if this one had: another limit,
             objective or device then evaluates only what is missing.
+        supernet: name of a supernet that is trained first, such as "sandwich", or a table of its `method` and options
+            of its class (``{"method": "sandwich", "steps": 600}``). What it says of networks is a lower fidelity of the
+            accuracies, so that trainings are paid for only of what leads; it is kept in the user's cache. To search
+            its own accuracies, use `nastk.oracles.SupernetAccuracy` as an objective.
+        data, image_size: images that the supernet is trained on, see :func:`nastk.data.images.read_images`; by default
+            those that an objective trains on.
         options: further arguments of the searcher.
 
     Returns:
@@ -131,18 +142,27 @@ def search(
     if any(isinstance(o, str) for o in objectives):
         raise InvalidValue("objectives are oracles, such as nastk.benchmark(...).oracle('test_accuracy'), not names")
     goals = [Objective.of(o) for o in objectives]
+    if budget is None:
+        budget = usual_budget(supernet is not None, shipped(goals) is not None)
     description, objects = describe_objects(
         named_space, goals, searcher, predictor, constraints, budget, measurements, batch, verify, seed, options,
         retries, count_failures, local_sources, local_sources_time,
     )  # fmt: skip
     if isinstance(space, str):
         description = replace(description, space=space)  # a path says more than the class's name
+    if supernet is not None:
+        facts, images = _supernet(named_space, goals, supernet, data, image_size, description.seed)
+        description, objects = replace(description, supernet=facts), replace(objects, images=images)
+    elif data is not None or image_size is not None:
+        raise InvalidValue("data and image_size are of a supernet; leave them out, or give supernet='sandwich'")
     run = compose(description, objects, storage, study, reuse)
     for note in run.history.notes:
         warnings.warn(note, stacklevel=2)
     if run.sources is not None and not run.sources.local.complete:
         plan = run.sources.local.plan()
         warnings.warn(f"{plan[0].upper()}{plan[1:]}; local_sources=0 leaves it out", stacklevel=2)
+    if run.supernet is not None and not run.supernet.is_kept:
+        warnings.warn(f"{run.supernet.plan[0].upper()}{run.supernet.plan[1:]}", stacklevel=2)
     try:
         run.evaluate_by(executor, workers, dask, timeout, memory_limit)
         run.search(progress, time=time, cost=cost)
@@ -153,6 +173,21 @@ def search(
         raise
     finally:
         run.close()
+
+
+def _supernet(
+    space: SearchSpace,
+    goals: Sequence[Objective],
+    supernet: str | Mapping[str, Any],
+    data: Any,
+    image_size: int | None,
+    seed: int,
+) -> tuple[dict[str, Any], ImageData]:
+    """The description of the supernet that is asked for, and its images; arguments and errors as of :func:`search`."""
+    images = images_of(goals) if data is None else data
+    if images is None:
+        raise InvalidValue("a supernet is trained on images: give data, such as 'digits'")
+    return supernet_facts(space, supernet, images, image_size, seed)
 
 
 def _rescue(run: Run) -> str:

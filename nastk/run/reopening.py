@@ -49,6 +49,13 @@ def reopen(
                 "and those measurements are not here; ask there"
             )
         run.learn_sources()
+    if run.supernet is not None and run.supernet.lower:
+        if not run.supernet.is_kept:
+            raise InvalidValue(
+                f"the predictors of this search learned from {run.supernet.kept.called}, which is not kept here; run "
+                "the search again, which trains it"
+            )
+        run.train_supernet()
     run.history.add(list(records))
     run.searcher.tell(run.history.records("search"))
     result = Result(run.searcher, run.history)

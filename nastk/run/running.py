@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nastk.data.fetch import default_home
-from nastk.errors import StorageError
+from nastk.errors import InvalidValue, StorageError
 from nastk.evaluation import evaluate_together
 from nastk.files import check_outputs
 from nastk.history import History
@@ -30,6 +31,7 @@ from nastk.workers.factory import make_workers
 if TYPE_CHECKING:
     from nastk.storage import Computed
 from nastk.run.description import SearchDescription
+from nastk.run.supernet import SupernetOfSearch
 
 LARGEST_BATCH = 5
 """Largest default batch in a search of several objectives. Each ask refits, which takes seconds; a larger batch is
@@ -53,12 +55,14 @@ class Run:
         sources: networks of this machine that its few-shot predictors learn first; None where they need none.
         networks: folder in which its trainings keep files of their networks; None where none does, or before a search
             whose history is in memory begins.
+        supernet: that is trained before it; None where none is.
         other_seeds: what is trained of the front again, with each of some other seeds, by their number.
         result: of the search, after :meth:`search`.
     """
 
     result: Result
     networks: Path | None = None
+    supernet: SupernetOfSearch | None = None
     other_seeds: Mapping[int, Sequence[Objective]]
 
     def __init__(
@@ -118,11 +122,15 @@ class Run:
         """Spend the remaining budget; arguments and errors as of :class:`nastk.Study`."""
         if executor is not None:
             self.evaluate_by(executor, workers)
+        if self.supernet is not None and cost is not None:
+            self.train_supernet(progress)
+            cost = self._cost_left(cost, self.supernet)
         self._study = Study(
             self.searcher, self.budget, self.history, self.batch, self._workers, 1, progress, self.description.retries,
             self.description.count_failures, time, cost,
         )  # fmt: skip
         self.learn_sources(progress)
+        self.train_supernet(progress)
         self._take_known()
         if self._keeps_networks and self.networks is None:
             self._keep_networks_in(_new_folder(Path(FILES)))
@@ -130,6 +138,8 @@ class Run:
         self.result.description = self.description.to_dict()
         if self.sources is not None:
             self.result.notes.append(f"{self.sources.said}.")
+        if self.supernet is not None:
+            self._say_supernet(self.supernet)
         if self.networks is not None and self.networks.is_dir():
             self.result.notes.append(f"What the trainings kept of their networks is in {self.networks}.")
         return self.result
@@ -138,6 +148,35 @@ class Run:
         """Measure what is needed here as sources, and let the predictors learn them; once, before the search."""
         if self.sources is not None and not self.sources.learned:
             self.sources.learn(progress)
+
+    def train_supernet(self, progress: Progress | None = None) -> None:
+        """Train the supernet, unless it is kept, and have the searcher use it; once, before the search."""
+        if self.supernet is not None and not self.supernet.said:
+            self.supernet.train(progress)
+
+    def _cost_left(self, cost: float, supernet: SupernetOfSearch) -> float:
+        if cost <= supernet.elapsed:
+            raise InvalidValue(f"cost={cost:g} s leaves nothing for a search: {supernet.said}")
+        return cost - supernet.elapsed
+
+    def _say_supernet(self, supernet: SupernetOfSearch) -> None:
+        """Have the result say what the supernet is, and what it cost."""
+        names = {o.name for o in supernet.lower}
+        spent = [r.cost for r in self.history.records("search") if r.objective in names and r.fidelity in self._full]
+        spent = [cost for cost in spent if math.isfinite(cost) and cost > 0]
+        each = sum(spent) / len(spent) if spent else None
+        self.result.supernet = supernet.facts(each)
+        note = f"{supernet.said}."
+        if each is not None:
+            note = f"{note[:-1]}, as much as {supernet.elapsed / each:.1f} of the trainings ({each:.1f} s each)."
+        if not supernet.lower:
+            note += " Accuracies are those with its weights, as they ship: no network was trained alone."
+        self.result.notes.append(f"{note[0].upper()}{note[1:]}")
+
+    @property
+    def _full(self) -> set[float | None]:
+        """Fidelities of full evaluations."""
+        return {None, *(o.target for o in self.searcher.objectives)}
 
     def _take_known(self) -> None:
         """Record the values that a closed oracle has, which no study evaluates; they count against no budget."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import Prediction, Predictor
+from nastk.search._dominance import by_dominance
 from nastk.search._single import SingleObjective
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.search.candidates import whole_space
 from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
@@ -25,8 +27,15 @@ INFEASIBLE = 1e6
 but a negligible violation outweighs any difference in cost; a smaller penalty would trade feasibility for quality."""
 
 
+LEADING = 1000
+"""Random architectures of which those are evaluated first that lead by a lower fidelity; more find better ones."""
+
+
 class Learner(Searcher):
     """Evaluates `start` random architectures, then those that :meth:`_choose` selects by the predictors' answers.
+
+    Where every expensive objective has a lower fidelity (:meth:`Searcher.use_lower`), the first ones are those that
+    lead by it and by the free objectives, and the predictors learn from it too.
 
     Args:
         predictor: of every expensive objective, or one by objective: a name or a predictor.
@@ -41,6 +50,7 @@ class Learner(Searcher):
     """
 
     learns = True
+    uses_lower = True
     default_predictor = "gp"
 
     def __init__(
@@ -71,13 +81,36 @@ class Learner(Searcher):
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         missing = self._start() - len(self.archs_) - len(pending)
         if missing > 0:
-            return self.propose(self.fresh_random(min(n, missing), pending, rng))
+            return self.propose(self.filled(self._leading(min(n, missing), pending), min(n, missing), pending, rng))
         if any(np.isfinite(column).sum() < 2 for column in self.values_.T):
             return self.propose(self.fresh_random(n, pending, rng))
         return self.propose(self.filled(self._choose(n, pending, rng), n, pending, rng))
 
     def _start(self) -> int:
         return max(2, min(self.start, min(self.budget.values(), default=10**9) // 2))
+
+    def _leading(self, n: int, pending: Archs) -> Archs:
+        """Up to `n` architectures that lead by lower fidelities; none where there are none."""
+        return self._leaders[self.unseen(self._leaders, pending)[:n]]
+
+    @cached_property
+    def _leaders(self) -> Archs:
+        """Architectures by lower fidelities and free objectives, best first; none where an objective has neither."""
+        pool = whole_space(self.space, LEADING)
+        if pool is None:
+            pool = self.space.sample(LEADING, np.random.default_rng([self.seed, 9]))
+        costs = self.models.lowest_costs(pool)
+        if costs is None:
+            return pool[:0]
+        free = {o.name: costs[:, j] * self.signs[j] for j, o in enumerate(self.objectives) if not o.expensive}
+        violation = np.zeros(len(pool))
+        for c in self.constraints:
+            if c.objective in free:  # a lower fidelity has another unit
+                violation += c.violation(free[c.objective])
+        return pool[by_dominance(costs, violation)]
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        self.models.use_lower(lower)
 
     # ---- models
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import DataWarning, InvalidValue, UnknownName
+from nastk.errors import DataWarning, InvalidValue, UnknownName, Unsupported
 from nastk.evaluation import Record
 from nastk.oracles.base import Direction, Oracle
 from nastk.predictors.base import Prediction
@@ -169,6 +169,22 @@ class Proposal:
     fidelity: float | None = field(default=None)
 
 
+@dataclass(frozen=True, eq=False)
+class LowerFidelity:
+    """An objective at a fidelity that costs next to nothing, such as what a supernet says of an accuracy.
+
+    Args:
+        archs: of which it is known before the search, ``(m, d)``.
+        values: of them, ``(m,)``, finite, in a unit of their own; lower is better where the objective is minimised,
+            higher where it is maximised.
+        ask: values ``(n,)`` of architectures ``(n, d)``, NaN where it fails.
+    """
+
+    archs: Archs
+    values: NDArray[np.float64]
+    ask: Callable[[Archs], NDArray[np.float64]]
+
+
 class Searcher(ABC):
     """Base of all searchers.
 
@@ -201,6 +217,8 @@ class Searcher(ABC):
     needs_fidelities: bool = False
     """Whether an objective must have fidelities, such as accuracies after few and after many epochs. The constructor
     then takes `trainings`, a budget in full trainings."""
+    uses_lower: bool = False
+    """Whether :meth:`use_lower` is supported."""
     thins_front: bool = False
     """Whether the constructor takes `front_size`: how many architectures to recommend where predictions decide."""
 
@@ -249,6 +267,15 @@ class Searcher(ABC):
     def few_shot(self) -> list[str]:
         """Names of the expensive objectives that a few-shot predictor learns from a few evaluations."""
         return []
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        """Use lower fidelities of expensive objectives, by name; before the first question.
+
+        Raises:
+            Unsupported: the searcher cannot.
+            InvalidValue: it cannot with its predictors.
+        """
+        raise Unsupported(f"{type(self).__name__} cannot use lower fidelities")
 
     @abstractmethod
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:

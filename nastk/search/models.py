@@ -19,7 +19,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.predictors.factory import predictor as named
-from nastk.search.base import Objective, Searcher
+from nastk.search.base import LowerFidelity, Objective, Searcher
 from nastk.spaces.base import Archs
 
 Array = NDArray[np.float64]
@@ -68,6 +68,8 @@ class Models:
         lower: Callable[[str], Predictor | None] | None = None,
     ):
         self._searcher, self._lower = searcher, lower
+        self._given_lower: dict[str, LowerFidelity] = {}
+        self._learned_lower: dict[str, Predictor] = {}
         self._objectives = {o.name: o for o in searcher.objectives if o.expensive}
         self._columns = {o.name: j for j, o in enumerate(searcher.objectives)}
         self.contexts = dict(contexts or {})
@@ -165,7 +167,49 @@ class Models:
             self._fits, self._answers = fits, answers
 
     def _lower_of(self, name: str) -> Predictor | None:
-        return self._lower(name) if self._lower else None
+        found = self._lower(name) if self._lower else None
+        return self.lowest(name) if found is None else found
+
+    # ---- lower fidelities that cost nothing
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        """Learn from lower fidelities of expensive objectives, too.
+
+        Raises:
+            UnknownName: an objective that is not expensive.
+            InvalidValue: the predictor of one only ranks, or is a few-shot predictor.
+        """
+        for name in lower:
+            if name not in self.templates:
+                raise UnknownName("expensive objective", name, self.templates)
+            if self.templates[name].scale != "metric" or name in self.few_shot:
+                what = "is a few-shot predictor" if name in self.few_shot else "only ranks"
+                raise InvalidValue(f"the predictor of {name} {what}, and cannot learn from a lower fidelity")
+        self._given_lower = dict(lower)
+        self._learned_lower.clear()
+
+    def lowest(self, name: str) -> Predictor | None:
+        """The predictor of an objective's lower fidelity that :meth:`use_lower` was given; None where there is none.
+
+        It learns from what is known before the search: to ask of each candidate would take longer than to predict it.
+        """
+        if name not in self._given_lower:
+            return None
+        if name not in self._learned_lower:
+            given = self._given_lower[name]
+            self._learned_lower[name] = adapted(self.templates[name], self.task(name, given.archs, given.values))
+        return self._learned_lower[name]
+
+    def lowest_costs(self, archs: Archs) -> Array | None:
+        """Costs ``(n, m)`` to minimise by lower fidelities and free objectives; None where one has neither."""
+        columns = []
+        free = self.compute(archs)
+        for name, j in self._columns.items():
+            lower = self.lowest(name) if name in self.templates else None
+            if name not in free and lower is None:
+                return None
+            columns.append(self._searcher.signs[j] * (free[name] if lower is None else lower.predict(archs).mean))
+        return np.stack(columns, axis=1)
 
     def _fit(self, name: str, task: Task) -> Predictor:
         """For searchers that select a predictor by its data."""
@@ -251,14 +295,17 @@ class Models:
         return draws
 
     def prior_scores(self, names: list[str], archs: Archs) -> Array | None:
-        """How good architectures are by the predictors' priors, before any value is known.
+        """How good architectures are by lower fidelities or the predictors' priors, before any value is known.
 
         Returns:
-            Unitless scores ``(n, len(names))``, higher is better; None where one of the predictors has no prior, or
-            an objective is minimised (a prior scores quality).
+            Unitless scores ``(n, len(names))``, higher is better; None where an objective has no lower fidelity, and
+            its predictor no prior, or it is minimised (a prior scores quality).
         """
         scores = []
         for name in names:
+            if (lower := self.lowest(name)) is not None:
+                scores.append(-self._objectives[name].sign * lower.predict(archs).mean)
+                continue
             if self._objectives[name].direction == "min":
                 return None
             space = self._searcher.space

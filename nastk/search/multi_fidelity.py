@@ -210,7 +210,7 @@ class MultiFidelitySearch(PredictorSearch):
             return None
         count = len(self._lower[name])
         if self._lower_models.get(name, (-1, None))[0] != count:
-            model: Predictor | None = None
+            model: Predictor | None = self.models.lowest(name)
             for told in self._briefly[name]:
                 known = [record for record in told.values() if np.isfinite(record.value)]
                 if len(known) >= 2:

@@ -11,6 +11,7 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.metrics import kendall, nondominated
 from nastk.oracles.base import Oracle
+from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.sklearn import SklearnRegressor
 from nastk.search._multi import MultiObjectiveLearner
@@ -50,7 +51,7 @@ class _AdaptiveSwitching(Models):
             self._best[name] = turn, self._switch(first)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # perceptrons that were stopped early
-            return self._best[name][1].adapt(task)
+            return adapted(self._best[name][1], task)
 
     def _switch(self, task: Task) -> Predictor:
         """The surrogate whose held-out predictions have the highest rank correlation (Kendall)."""
@@ -62,7 +63,7 @@ class _AdaptiveSwitching(Models):
                 warnings.simplefilter("ignore")
                 for fold in np.unique(folds):
                     held = folds == fold
-                    predicted[held] = model.adapt(task.subset(~held)).predict(task.archs[held]).mean
+                    predicted[held] = adapted(model, task.subset(~held)).predict(task.archs[held]).mean
             tau = kendall(predicted, task.values)
             scores.append(tau if np.isfinite(tau) else -1.0)
         return known[int(np.argmax(scores))]

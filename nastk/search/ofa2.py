@@ -10,7 +10,8 @@ import numpy as np
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
-from nastk.search._multi import MultiObjectiveLearner, by_dominance
+from nastk.search._dominance import by_dominance
+from nastk.search._multi import MultiObjectiveLearner
 from nastk.search.base import Constraint, Objective
 from nastk.search.models import Predictors
 from nastk.spaces.base import Archs, SearchSpace

@@ -25,7 +25,7 @@ from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search import acquisition, candidates, first_designs
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.search.defaults import default_predictor
 from nastk.search.models import Models, Predictors
 from nastk.spaces.base import Archs, SearchSpace
@@ -47,6 +47,10 @@ More spread over it, and leave fewer to choose by fitted predictors."""
 PRIOR_POOL = 20_000
 """Random architectures among which prior scores are compared in a space too large to enumerate; more find better ones
 and take longer."""
+
+LOWER_POOL = 2000
+"""The same where scores are those of a lower fidelity: of a space of one's own, whose free objectives are counted in
+networks that are built one by one."""
 
 OPTIMISM_START = 1.5
 """Standard deviations of the upper confidence bound at the start; more explores longer."""
@@ -120,6 +124,7 @@ class PredictorSearch(Searcher):
 
     learns = True
     learns_few_shot = True
+    uses_lower = True
     thins_front = True
 
     def __init__(
@@ -161,8 +166,11 @@ class PredictorSearch(Searcher):
         self._plans: dict[tuple[str, int], Archs] = {}
 
     def _lower_model(self, name: str) -> Predictor | None:
-        """The predictor of an objective's lower fidelities: here none."""
+        """The predictor of the lower fidelities that the search evaluates: here none."""
         return None
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        self.models.use_lower(lower)
 
     # ---- which objectives are learned how
 
@@ -329,6 +337,12 @@ class PredictorSearch(Searcher):
         """Whether architectures can be ranked before any of them is evaluated."""
         return self._prior is not None
 
+    @property
+    def _has_lower(self) -> bool:
+        """Whether some of the prior scores are of a lower fidelity: a supernet ranks less well than a prior that was
+        learned from whole tables, and leaves more to explore."""
+        return any(self.models.lowest(name) is not None for name in self.evaluated)
+
     def _plan_size(self) -> int:
         """Number of architectures that the budget evaluates."""
         return min((self.budget.get(name, 10**9) for name in self.evaluated), default=10**9)
@@ -346,12 +360,14 @@ class PredictorSearch(Searcher):
     @cached_property
     def _prior(self) -> tuple[Archs, Array] | None:
         """Architectures and prior scores of the evaluated objectives, ``(n, evaluated)``, higher is better; None where
-        one of their predictors has no prior."""
-        if any(o.direction == "min" for o in self._evaluated_objectives):  # a prior scores quality, which is maximised
+        one of them has no lower fidelity, and its predictor no prior."""
+        # a prior scores quality, which is maximised
+        if any(o.direction == "min" and self.models.lowest(o.name) is None for o in self._evaluated_objectives):
             return None
         pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:
-            pool = self.space.sample(PRIOR_POOL, np.random.default_rng([self.seed, 4]))
+            size = LOWER_POOL if self._has_lower else PRIOR_POOL
+            pool = self.space.sample(size, np.random.default_rng([self.seed, 4]))
         scores = self.models.prior_scores(self.evaluated, pool)
         return None if scores is None else (pool, scores)
 
@@ -435,7 +451,7 @@ class PredictorSearch(Searcher):
 
         exploration = self.exploration
         if exploration is None:
-            exploration = PRIOR_EXPLORATION if self._prior is not None else EXPLORATION
+            exploration = PRIOR_EXPLORATION if self._prior is not None and not self._has_lower else EXPLORATION
         pool, deviation = pool[short], exploration * std[short] / (high - low)
         drawn, known_draws = self._draw(pool, mean[short], known_archs, known_values, rng)
         fronts = [self._volume.front(scale(values)) for values in known_draws]

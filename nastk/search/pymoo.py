@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from math import comb
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
-from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.search._dominance import by_dominance
+from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 
 FAMILY = "pymoo:<algorithm>"
@@ -29,6 +30,10 @@ ALGORITHMS = {
 }
 """Module and class in pymoo of each algorithm, by the name used here."""
 
+BROOD = 4
+"""Candidates for each place of a generation, where a lower fidelity tells which of them lead. More of them make the
+choice sharper, and rely more on it."""
+
 BY_DIRECTIONS = ("nsga3", "moead", "rvea")
 """Algorithms that pymoo builds with reference directions."""
 
@@ -41,10 +46,15 @@ class PymooSearch(Searcher):
     random architectures take its place. Failed evaluations never enter the population. Architectures that were told
     without being proposed (a resumed run) compete for the first population.
 
+    Where every expensive objective has a lower fidelity (:meth:`Searcher.use_lower`), a generation has :data:`BROOD`
+    times as many offspring, of which those are evaluated that lead by it and by the free objectives.
+
     Args:
         algorithm: nsga2, nsga3, sms-emoa, spea2, age-moea2 (needs numba), moead, rvea, or ga for one objective.
         population: size of the population and of each generation; by default a twentieth of the budget, 10 to 20.
     """
+
+    uses_lower = True
 
     def __init__(
         self,
@@ -70,9 +80,41 @@ class PymooSearch(Searcher):
         if algorithm == "age-moea2" and find_spec("numba") is None:
             raise InvalidValue("pymoo:age-moea2 needs numba, which pymoo does not bring: pip install numba")
         self.algorithm, self.population = algorithm, population
+        self._lower_fidelities: dict[str, LowerFidelity] = {}
         self._generations = 0
         self._parents: Archs | None = None  # None until the first population is complete
         self._generation = self._queue = np.empty((0, space.d), dtype=np.int64)
+
+    def use_lower(self, lower: Mapping[str, LowerFidelity]) -> None:
+        if lacking := [name for name in self.expensive if name not in lower]:
+            known = [o.name for o in self.objectives if not o.expensive]
+            raise InvalidValue(
+                f"pymoo:{self.algorithm} compares offspring before they are evaluated, by {', '.join([*lower, *known])}"
+                f"; {lacking[0]} is known of none: take one that is computed, such as flops, or a searcher that learns"
+                " it, such as predictor"
+            )
+        self._lower_fidelities = dict(lower)
+
+    def _lead(self, archs: Archs, n: int) -> Archs:
+        """The `n` of these that lead by lower fidelities and free objectives; all where there are no lower ones."""
+        if not self._lower_fidelities or len(archs) <= n:
+            return archs
+        free = self.computed(archs)
+        known = {**free, **{name: lower.ask(archs) for name, lower in self._lower_fidelities.items()}}
+        costs = np.stack([o.sign * known[o.name] for o in self.objectives], axis=1)
+        violation = np.zeros(len(archs))
+        for c in self.constraints:
+            if c.objective in free:  # a lower fidelity has another unit
+                violation += c.violation(free[c.objective])
+        kept = np.flatnonzero(np.isfinite(costs).all(axis=1))
+        if not len(kept):
+            return archs[:n]  # what fails in the supernet may not fail alone
+        order = by_dominance(costs[kept], violation[kept]) if costs.shape[1] > 1 else np.argsort(costs[kept, 0])
+        return archs[kept[order[:n]]]
+
+    @property
+    def _brood(self) -> int:
+        return BROOD if self._lower_fidelities else 1
 
     def _ask(self, n: int, pending: Archs, rng: np.random.Generator) -> list[Proposal]:
         chosen = self._take(n, pending)
@@ -93,13 +135,15 @@ class PymooSearch(Searcher):
         nobody = self._queue[:0]
         archs, costs, violation = self.complete()
         if self._parents is None and len(archs) < self.population:
-            self._queue = self._generation = self.fresh_random(self.population - len(archs), nobody, rng)
+            missing = self.population - len(archs)
+            drawn = self.fresh_random(self._brood * missing, nobody, rng)
+            self._queue = self._generation = self._lead(drawn, missing)
             return
         family = {a.tobytes() for a in self._family()} if self._parents is not None else None
         mine = np.array([family is None or a.tobytes() in family for a in archs], dtype=bool)
         self._generations += 1
         self._parents, offspring = self._evolve(archs[mine], costs[mine], violation[mine])
-        fresh = offspring[self.unseen(offspring)]
+        fresh = self._lead(offspring[self.unseen(offspring)], self.population)
         self._queue = self._generation = fresh if len(fresh) else self.fresh_random(self.population, nobody, rng)
 
     def _family(self) -> Archs:
@@ -140,8 +184,8 @@ class PymooSearch(Searcher):
         )
         best = np.asarray(value).argmin(axis=0)
         algorithm.pop = Population.new(X=archs[best].astype(float), F=scaled[best])
-        offspring = algorithm._infill()
-        return np.unique(archs[best], axis=0), offspring.get("X").astype(np.int64)
+        offspring = [algorithm._infill().get("X").astype(np.int64) for _ in range(self._brood)]
+        return np.unique(archs[best], axis=0), np.concatenate(offspring)
 
     def _algorithm(self, rng: np.random.Generator) -> Any:
         from copy import deepcopy
@@ -180,27 +224,30 @@ class PymooSearch(Searcher):
                     met.add(key)
                 return is_duplicate
 
-        module, name = ALGORITHMS[self.algorithm]
+        module, kind = ALGORITHMS[self.algorithm]
         options: dict[str, Any] = {
             "pop_size": self.population,
             "crossover": Cross(),
             "mutation": Mutate(),
             "eliminate_duplicates": Known(),
         }
+        if self._lower_fidelities:
+            options["n_offsprings"] = BROOD * self.population
         if self.algorithm in BY_DIRECTIONS:
             m, parts = len(self.objectives), 1
             while comb(parts + m, m - 1) <= self.population:
                 parts += 1
             options["ref_dirs"] = get_reference_directions("das-dennis", m, n_partitions=parts)
         if self.algorithm == "moead":  # a direction has one member, which may be that of its neighbour too
-            del options["pop_size"], options["eliminate_duplicates"]
+            for name in ("pop_size", "eliminate_duplicates", "n_offsprings"):
+                options.pop(name, None)
             options["n_neighbors"] = min(20, max(2, len(options["ref_dirs"]) // 2))
         constraints = 0 if self.algorithm == "moead" else 1
         problem = Problem(
             n_var=space.d, n_obj=len(self.objectives), n_ieq_constr=constraints, xl=np.zeros(space.d),
             xu=space.sizes - 1.0,
         )  # fmt: skip
-        algorithm = getattr(import_module(module), name)(**options)
+        algorithm = getattr(import_module(module), kind)(**options)
         if hasattr(algorithm, "survival"):  # some are default arguments, shared between instances
             algorithm.survival = deepcopy(algorithm.survival)
         algorithm.mating.n_max_iterations = 10

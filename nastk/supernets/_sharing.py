@@ -22,6 +22,7 @@ the network differs between architectures.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter, OrderedDict
@@ -44,6 +45,9 @@ Key = tuple[str, str]
 
 CACHED = 64
 """Networks that are kept as they were built."""
+
+_TRANSFORM = " transformed to "
+"""In the kind of what a kernel is multiplied by, before its size."""
 
 _PART = re.compile(r"part (\S+): ")
 """What the names of the weights of a part begin with."""
@@ -334,15 +338,18 @@ class SharedWeights(nn.Module):
             kernel = isinstance(module, CONVOLUTIONS)
             for name, parameter in module.named_parameters(recurse=False):
                 full = f"{path}.{name}" if path else name
-                place_of, _, alternative = called[full].partition("\n")
-                said = f"{alternative}: {kind}" if alternative else kind
-                self._shapes.setdefault(place_of, set()).add((said, tuple(parameter.shape)))
+                self._note(called[full], kind, parameter.shape)
                 place = self._place(called[full], kind, part, parameter.detach(), kernel)
                 shape = self.weights[place].shape
                 smaller = self.kernel_transforms and kernel and shape[2:] != parameter.shape[2:]
                 transform = self._transform(called[full], kind, part, parameter.shape[2:]) if smaller else None
                 where[full] = Slice(place, slices(shape, parameter.shape, kernel), transform)
         return where
+
+    def _note(self, name: str, kind: str, shape: torch.Size) -> None:
+        """Remember what there is in a place, to tell what is not shared."""
+        called, _, alternative = name.partition("\n")
+        self._shapes.setdefault(called, set()).add((f"{alternative}: {kind}" if alternative else kind, tuple(shape)))
 
     def _place(self, name: str, kind: str, part: str, own: Tensor, kernel: bool) -> int:
         place = self._find(name, kind, part, own)
@@ -354,7 +361,7 @@ class SharedWeights(nn.Module):
 
     def _transform(self, name: str, kind: str, part: str, size: torch.Size) -> int:
         """The place of the matrix for kernels of this size."""
-        return self._find(name, f"{kind} to {tuple(size)}", part, torch.eye(size.numel(), device=self.device))
+        return self._find(name, f"{kind}{_TRANSFORM}{tuple(size)}", part, torch.eye(size.numel(), device=self.device))
 
     def _find(self, name: str, kind: str, part: str, initial: Tensor) -> int:
         """The place of a weight of a part; a new one is what the part before has, or else `initial`."""
@@ -412,6 +419,35 @@ class SharedWeights(nn.Module):
             for handle in handles:
                 handle.remove()
         return found
+
+    # ---- on disk
+
+    def kept(self) -> dict[str, Tensor]:
+        """All weights, by name and kind of module as JSON; :meth:`restore` takes them back."""
+        names = {place: key for key, place in self._places.items()}
+        return {json.dumps([place, *names[place]]): w.detach() for place, w in enumerate(self.weights)}
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """Take weights as :meth:`kept` gives them, in place of all that there are.
+
+        Raises:
+            ValueError: they are none.
+        """
+        places: dict[Key, int] = {}
+        weights: dict[int, Tensor] = {}
+        for text, value in kept.items():
+            place, name, kind = json.loads(text)
+            places[str(name), str(kind)] = place
+            weights[place] = value
+        if sorted(weights) != list(range(len(kept))) or len(places) != len(kept):
+            raise ValueError("these are no shared weights")
+        self._networks.clear()
+        self._places = places
+        self.weights = nn.ParameterList([nn.Parameter(weights[i].to(self.device).clone()) for i in range(len(kept))])
+        self._shapes = {}
+        for (name, kind), place in places.items():
+            if _TRANSFORM not in kind:
+                self._note(_PART.sub("", name, count=1), kind, self.weights[place].shape)
 
     @property
     def unshared(self) -> list[str]:

@@ -6,9 +6,15 @@ images, :meth:`Supernet.evaluate` of architectures, :meth:`Supernet.weights_of` 
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import json
+import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nastk.data.images import ImageData
-from nastk.errors import InvalidValue, NastkError
+from nastk.errors import DataError, InvalidValue, NastkError, Unsupported
 from nastk.evaluation import reason_of
+from nastk.files import atomic_path
 from nastk.spaces._networks import recalibrate
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._sharing import SharedWeights
@@ -34,6 +41,15 @@ MOST_TRIES = 100
 
 JUDGED_ON = 500
 """Images of a batch when networks are judged."""
+
+CHECKPOINT_SECONDS = 10.0
+"""Seconds between checkpoints of a training."""
+
+FACTS = "nastk-supernet"
+"""Key of the metadata of a supernet's file under which it says what was trained."""
+
+UNKEPT = ("progress", "device", "options", "build_options", "self")
+"""Arguments of constructors on which what a supernet learns does not depend, or that are written down apart."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,7 @@ class Supernet(ABC):
     Attributes:
         name: as registered.
         space, data, shared: after :meth:`fit`.
+        seconds, elapsed: processor time of the training, and time that passed, over all its runs, after :meth:`fit`.
         reasons: for architectures (as text) that failed, why.
 
     Raises:
@@ -74,6 +91,8 @@ class Supernet(ABC):
 
     name: ClassVar[str]
     shared: SharedWeights
+    tells_accuracy: ClassVar[bool] = True
+    """Whether it tells accuracies, beside losses that rate."""
 
     def __init__(
         self,
@@ -98,24 +117,47 @@ class Supernet(ABC):
         self.build_options = build_options
         self.reasons: dict[str, str] = {}
 
-    def fit(self, space: SearchSpace, data: ImageData) -> Supernet:
+    def fit(self, space: SearchSpace, data: ImageData, checkpoint: str | os.PathLike[str] | None = None) -> Supernet:
         """Train the shared weights.
 
         Args:
             space: builds its networks.
             data: training images are learned from; validation images only judge.
+            checkpoint: a file from which an interrupted training of the same settings goes on, where the method keeps
+                any; it is removed in the end.
 
         Raises:
             Unsupported: the space builds no networks, or not such as the method needs.
             NastkError: no network of the space could be trained.
+            DataError: the checkpoint is another training's, or damaged.
         """
+        self._take(space, data)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._before, self._began = (0.0, 0.0), (time.process_time(), time.monotonic())
+        with self._own_random_state():
+            self._fit()
+        self.seconds, self.elapsed = self._time_so_far
+        if self._checkpoint is not None:
+            self._checkpoint.unlink(missing_ok=True)
+        return self
+
+    def _take(self, space: SearchSpace, data: ImageData) -> None:
         self.space, self.data = space, data
         self._training = data.training.to(self.device)
         self._validation = data.validation.to(self.device)
-        with torch.random.fork_rng(devices=[]):
+
+    @contextlib.contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """PyTorch's random state, seeded within and as before afterwards."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            self._fit()
-        return self
+            yield
+
+    @property
+    def _time_so_far(self) -> tuple[float, float]:
+        now = time.process_time(), time.monotonic()
+        before, began = self._before, self._began
+        return before[0] + now[0] - began[0], before[1] + now[1] - began[1]
 
     def check(self, space: SearchSpace) -> None:
         """Refuse a space of whose networks the method can make no supernet, before any work.
@@ -155,6 +197,89 @@ class Supernet(ABC):
     def unshared(self) -> str:
         """In one line, what the networks of the space do not share; after :meth:`fit`."""
         return self.shared.unshared_summary
+
+    # ---- on disk
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments on which what is learned depends, with the values that they have."""
+        names: dict[str, None] = {}
+        for cls in type(self).__mro__:
+            if "__init__" in vars(cls) and issubclass(cls, Supernet):
+                names |= dict.fromkeys(n for n in inspect.signature(cls.__init__).parameters if n not in UNKEPT)
+        return {name: getattr(self, name) for name in sorted(names)}
+
+    def identity(self) -> dict[str, Any]:
+        """What a supernet's weights depend on, JSON-able; after :meth:`fit`.
+
+        Raises:
+            Unsupported: an argument cannot be written down, such as a teacher that is an object.
+        """
+        found = {
+            "method": self.name, "settings": self.settings, "build": repr(sorted(self.build_options.items())),
+            "space": self.space.whole.identity(), "data": self.data.identity,
+        }  # fmt: skip
+        try:
+            content: dict[str, Any] = json.loads(json.dumps(found))
+        except TypeError as error:
+            raise Unsupported(f"{self.name} cannot be kept: {error}") from error
+        return content
+
+    def state(self) -> dict[str, Tensor]:
+        """What was learned, by name; :meth:`load` gives it back.
+
+        Raises:
+            Unsupported: the method keeps nothing.
+        """
+        raise Unsupported(f"the supernet {self.name} cannot be kept on disk")
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of :meth:`state`, after :meth:`_take`; KeyError, RuntimeError or ValueError where it does not
+        fit."""
+        raise Unsupported(f"the supernet {self.name} cannot be kept on disk")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write what was learned to a safetensors file, whole or not at all; after :meth:`fit`.
+
+        Raises:
+            Unsupported: the method, or one of its arguments, cannot be kept.
+            StorageError: the file cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        times = {"seconds": self.seconds, "elapsed": self.elapsed}
+        facts = json.dumps({"identity": self.identity(), **times}, sort_keys=True)
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.state().items()}
+        with atomic_path(path) as temporary:
+            save_file(state, temporary, {FACTS: facts})
+        return Path(path)
+
+    def load(self, path: str | os.PathLike[str], space: SearchSpace, data: ImageData) -> Supernet:
+        """What :meth:`save` wrote, into a supernet of the same settings, instead of :meth:`fit`.
+
+        Raises:
+            DataError: the file is damaged, none of a supernet, or of another space, data, method or settings.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        self._take(space, data)
+        try:
+            with safe_open(path, framework="pt") as opened:
+                facts = json.loads((opened.metadata() or {}).get(FACTS, "null"))
+                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
+            identity, seconds, elapsed = facts["identity"], float(facts["seconds"]), float(facts["elapsed"])
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(f"{path} is damaged, or no supernet: {reason_of(error)}") from error
+        mine = self.identity()
+        if other := [what for what in mine if identity.get(what) != mine[what]]:
+            raise DataError(f"{path} is a supernet that differs in its {' and '.join(other)}")
+        try:
+            with self._own_random_state():
+                self._restore({name: value.to(self.device) for name, value in state.items()})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {reason_of(error)}") from error
+        self.seconds, self.elapsed = seconds, elapsed
+        return self
 
     # ---- images
 
@@ -196,13 +321,15 @@ class PathSupernet(Supernet):
         self.kernel_transforms = kernel_transforms
 
     def _fit(self) -> None:
-        self._calibration = self._calibration_batches()
-        self.shared = SharedWeights(self.space, self.seed, self.device, self.kernel_transforms, **self.build_options)
-        self._generator = np.random.default_rng(self.seed)
+        self._prepare()
         self._sample(1)  # an optimiser needs a parameter to begin with
         self._begin()
+        first = self._resume()
         optimiser = torch.optim.AdamW(list(self.shared.weights), self.rate, weight_decay=self.decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
+        if first is not None:
+            optimiser.load_state_dict(first["optimiser"])
+            schedule.load_state_dict(first["schedule"])
 
         def grown(parameter: nn.Parameter, new: bool) -> None:
             parameter.grad = None
@@ -211,14 +338,67 @@ class PathSupernet(Supernet):
                 optimiser.param_groups[0]["params"].append(parameter)
 
         self.shared.grown = grown
-        for step in range(self.steps):
+        written = time.monotonic()
+        for step in range(0 if first is None else first["step"], self.steps):
             optimiser.zero_grad()
             self._train(*self._draw(), step)
             self._step(optimiser, list(self.shared.weights))
             schedule.step()
+            if self._checkpoint is not None and time.monotonic() - written >= CHECKPOINT_SECONDS:
+                self._write_checkpoint(step + 1, optimiser, schedule)
+                written = time.monotonic()
             if self.progress is not None:
                 self.progress(step + 1, self.steps)
         self.shared.grown = None
+
+    def _prepare(self) -> None:
+        self._calibration = self._calibration_batches()
+        self.shared = SharedWeights(self.space, self.seed, self.device, self.kernel_transforms, **self.build_options)
+        self._generator = np.random.default_rng(self.seed)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.shared.kept()
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        self._prepare()
+        self.shared.restore(state)
+        self._sample(1)  # as in a training, so that the same networks begin
+        self._begin()
+
+    # ---- a training that goes on
+
+    def _write_checkpoint(self, step: int, optimiser: torch.optim.Optimizer, schedule: Any) -> None:
+        """All that the training depends on from here, whole or not at all."""
+        assert self._checkpoint is not None
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        content = {
+            "identity": json.dumps(self.identity()), "step": step, "time": list(self._time_so_far),
+            "weights": self.shared.kept(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
+            "paths": json.dumps(self._generator.bit_generator.state), "random": torch.get_rng_state(), "cuda": cuda,
+        }  # fmt: skip
+        with atomic_path(self._checkpoint) as temporary:
+            torch.save(content, temporary)
+
+    def _resume(self) -> dict[str, Any] | None:
+        """The checkpoint, whose weights and random states are taken; None where there is none."""
+        file = self._checkpoint
+        if file is None or not file.exists():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
+            known = json.loads(content["identity"]) == self.identity()
+            if known:
+                self.shared.restore(content["weights"])
+                self._generator.bit_generator.state = json.loads(content["paths"])
+                torch.set_rng_state(content["random"].cpu())
+                if content["cuda"] is not None:
+                    torch.cuda.set_rng_state(content["cuda"].cpu(), self.device)
+                self._before = (float(content["time"][0]), float(content["time"][1]))
+        except Exception as error:  # of a damaged file: unpickling errors of many kinds
+            raise DataError(f"{file} is no checkpoint of a supernet: {reason_of(error)}; remove it") from error
+        if not known:
+            raise DataError(f"{file} is of a training with other settings, data or space; remove it")
+        return content
 
     def _begin(self) -> None:
         """What is known before the first step, such as the largest network."""
@@ -259,8 +439,9 @@ class PathSupernet(Supernet):
     def _logits(self, images: Tensor, arch: Archs) -> Tensor:
         """A network in training mode on images."""
         self.shared.network(arch).train()
-        found: Tensor = self.shared(images, arch)
-        return found
+        with mixed_precision(self.device):
+            found: Tensor = self.shared(images, arch)
+        return found.float()
 
     def network_of(self, arch: Archs) -> nn.Module:
         """The network of an architecture with its shared weights, recalibrated, in evaluation mode."""
@@ -282,3 +463,10 @@ class PathSupernet(Supernet):
     def weights_of(self, arch: Archs) -> dict[str, Tensor]:
         network = self.network_of(self.space.as_archs(arch)[0])
         return {name: value.detach().cpu() for name, value in network.state_dict().items()}
+
+
+def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Forward passes in bfloat16 on a GPU that has it; as they are elsewhere."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()

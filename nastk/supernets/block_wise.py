@@ -85,6 +85,7 @@ class BlockWise(Supernet):
     """
 
     name = "block-wise"
+    tells_accuracy = False
 
     def __init__(
         self,
@@ -130,6 +131,19 @@ class BlockWise(Supernet):
         self._adapters = [self._adapter(teacher, shapes, i) for i in range(len(self.stages))]
         self._train_stages(teacher, tick)
         self._rate(teacher)
+
+    def state(self) -> dict[str, Tensor]:
+        losses = {f"losses of stage {i + 1}": torch.from_numpy(s.losses) for i, s in enumerate(self.stages)}
+        return self.shared.kept() | losses
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
+        self._base = self.space.canonical(self.space.sample(1, np.random.default_rng(self.seed)))[0]
+        self.stages, self.fixed = find_stages(self.shared, self._base)
+        rest = dict(state)
+        for i, stage in enumerate(self.stages):
+            stage.losses = rest.pop(f"losses of stage {i + 1}").cpu().numpy()
+        self.shared.restore(rest)
 
     def _shapes(self) -> list[tuple[int, ...]]:
         """Outputs ``(channels, height, width)`` of the stem and of each stage; the same for all networks."""

@@ -128,6 +128,7 @@ BASES: dict[str, list[str]] = {
         *("bench", "search", "--space", "tiny.py:Tiny", "--objective", "test_accuracy", "--searchers", "random"),
         *("--budgets", "2", "--seeds", "1"),
     ],
+    "bench supernet-search": ["bench", "supernet-search", "--pool", "10", "--seeds", "1", "--out", "new/supernets"],
     "bench workers": ["bench", "workers", "--searcher", "random", "--evaluations", "2"],
     "bench delivered": [
         "bench",
@@ -227,6 +228,7 @@ WRONG: dict[str, list[str]] = {
     "--constraint": CONSTRAINT,
     "--searcher": OBJECT,
     "--searchers": LIST,
+    "--supernet": OBJECT,
     "--predictor": PREDICTOR,
     "--storage": STORAGE,
     "--config": [*(name for name in FILE_IN if name != "empty"), "wrong.toml", "broken.toml", "deep.toml", "nul.toml"],
@@ -380,6 +382,12 @@ CONTRADICTIONS = [
     "search --space tiny.py:Tiny --data images.npz --accuracy tiny.py:accuracy --objective accuracy",
     "search --space tiny.py:Tiny --data images.npz --objective params",
     "search --space tiny.py:Tiny --data digits --objective accuracy",
+    "search --space tiny.py:Tiny --supernet sandwich --objective accuracy",
+    "search --space tiny.py:Tiny --supernet sandwich --data images.npz --objective params",
+    "search --space tiny.py:Tiny --supernet sandwich --data images.npz --objective accuracy --searcher random",
+    "search --space tiny.py:Tiny --supernet block-wise --data images.npz --objective accuracy --ship-supernet",
+    "search --space tiny.py:Tiny --data images.npz --objective accuracy --ship-supernet",
+    "train searched.json --top 1 --data images.npz --supernet-start",
     "search --space tiny.py:Bare --data images.npz --objective accuracy",
     "train searched.json --data images.npz",
     "train searched.json --top 1",
@@ -556,6 +564,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
         "nastk.bench.storage.each", "nastk.bench.stand_alone.each", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each", "nastk.reproduce.modnas.each",
+        "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
     ):  # fmt: skip
         monkeypatch.setattr(where, began)
