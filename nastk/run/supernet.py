@@ -155,7 +155,8 @@ class SupernetOfSearch:
             searcher_with(self.searcher, self.searcher_name, lower)
         seconds = self.kept.seconds
         judged = f", {self.sample.seconds:.1f} s to judge {len(self.sample.archs)} networks" if self.sample else ""
-        self.said = f"{self.kept.called}: {self.kept.steps} steps took {seconds:.1f} s of processor time{judged}; {net.unshared}"
+        cost = f"{self.kept.steps} steps took {seconds:.1f} s of processor time{judged}"
+        self.said = f"{self.kept.called}: {cost}; {net.unshared}"
 
     def _lower(self, objective: Objective, sample: Sample) -> LowerFidelity:
         def ask(archs: Archs) -> Any:

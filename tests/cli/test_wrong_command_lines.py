@@ -151,6 +151,7 @@ BASES: dict[str, list[str]] = {
     "bench supernet": ["bench", "supernet", "--methods", "params"],
     "reproduce latency": ["reproduce", "latency", "--tasks", "ND", "--methods", "flops", "--seeds", "1"],
     "reproduce accuracy": ["reproduce", "accuracy", "--methods", "ridge", "--seeds", "1"],
+    "reproduce correlations": ["reproduce", "correlations"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
     "reproduce supernet": ["reproduce", "supernet", "--seeds", "1"],
     "study list": ["study", "list", "--storage", "sqlite:///study.db"],
@@ -168,7 +169,9 @@ BASES: dict[str, list[str]] = {
     "data verify": ["data", "verify"],
 }
 """One line of each command; those that read a fetched table are refused without it."""
-NEED_TABLES = {"bench workers", "reproduce latency", "reproduce accuracy", "reproduce modnas"}
+NEED_TABLES = {
+    "bench workers", "reproduce latency", "reproduce accuracy", "reproduce correlations", "reproduce modnas",
+}  # fmt: skip
 
 # ---- what is wrong with a value
 
@@ -560,10 +563,11 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     for where in (
         "nastk.study.Study.run", "nastk.full_training._train_all", "nastk.oracles.latency.Latency.measure_many",
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
-        "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each", "nastk.bench.accuracy.each",
-        "nastk.bench.latency.each", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
+        "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each",
+        "nastk.bench.latency.each_once", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
         "nastk.bench.storage.each", "nastk.bench.stand_alone.each", "nastk.report.serve.StudyServer.serve_forever",
-        "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each", "nastk.reproduce.modnas.each",
+        "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each_once",
+        "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
     ):  # fmt: skip
