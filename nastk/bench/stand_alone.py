@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nastk.bench._journal import Journal, each_once
 from nastk.bench.four_blocks import FourBlocks
 from nastk.code import code_of
 from nastk.data.images import ImageData, Part, read_images
-from nastk.errors import InvalidValue, StorageError
+from nastk.errors import InvalidValue
 from nastk.evaluation import reason_of
-from nastk.files import write_text
 from nastk.oracles._fitting import options_for
-from nastk.parallel import each
 from nastk.spaces._networks import build_network, set_statistics
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.factory import space as named_space
@@ -203,57 +202,13 @@ def moved(images: Tensor, most: int) -> list[Tensor]:
     return [padded[..., down : down + height, right : right + width] for down in places for right in places]
 
 
-class Kept:
-    """Finished trainings by setting, architecture and seed: in memory, and in a file as they come.
-
-    Args:
-        folder: that has the file; None to keep nothing.
-
-    Raises:
-        StorageError: it cannot be read or written.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str] | None):
-        self.path = None if folder is None else Path(folder) / FILE
-        self._found: dict[str, Trained] = {}
-        if self.path is None or not self.path.exists():
-            return
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):  # what a killed run left half-written is no training
-                write_text(self.path, text[: text.rfind("\n") + 1])
-        except (OSError, UnicodeDecodeError) as error:
-            raise StorageError(f"cannot use {self.path}: {error}") from error
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-                value = math.nan if entry["accuracy"] is None else float(entry["accuracy"])
-                found = Trained(value, float(entry["seconds"]), str(entry["reason"]))
-                self._found[_key(entry["setting"], entry["arch"], entry["seed"])] = found
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-
-    def find(self, setting: str, arch: Sequence[int], seed: int) -> Trained | None:
-        """A training that was finished."""
-        return self._found.get(_key(setting, arch, seed))
-
-    def add(self, setting: str, arch: Sequence[int], seed: int, trained: Trained) -> None:
-        """Keep a training, on disk at once."""
-        self._found[_key(setting, arch, seed)] = trained
-        if self.path is None:
-            return
-        accuracy = trained.accuracy if math.isfinite(trained.accuracy) else None
-        entry = {"setting": setting, "arch": list(arch), "seed": seed, **asdict(trained), "accuracy": accuracy}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+def _written(trained: Trained) -> dict[str, Any]:
+    return asdict(trained) | {"accuracy": trained.accuracy if math.isfinite(trained.accuracy) else None}
 
 
-def _key(setting: str, arch: Iterable[int], seed: int) -> str:
-    return json.dumps([setting, [int(v) for v in arch], int(seed)])
+def _read(entry: Mapping[str, Any]) -> Trained:
+    value = math.nan if entry["accuracy"] is None else float(entry["accuracy"])
+    return Trained(value, float(entry["seconds"]), str(entry["reason"]))
 
 
 def train_all(
@@ -264,15 +219,12 @@ def train_all(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Trained]:
     """Trainings of architectures with seeds, in their order; those that a folder keeps are not repeated."""
-    kept, identity = Kept(folder), identity_of(setting)
-    left = [(setting, arch, seed) for arch, seed in jobs if kept.find(identity, arch, seed) is None]
-    left = list(dict.fromkeys(left))
+    identity = identity_of(setting)
+    kept = Journal(None if folder is None else Path(folder) / FILE, _written, _read)
 
-    def follow(done: int, total: int) -> None:
-        if progress is not None:
-            progress(len(jobs) - total + done, len(jobs))
+    def settings(job: Job) -> dict[str, Any]:
+        return {"setting": identity, "arch": [int(v) for v in job[1]], "seed": job[2]}
 
-    for (_, arch, seed), trained in each(train, left, workers, follow):
-        kept.add(identity, arch, seed, trained)
-    found = [kept.find(identity, arch, seed) for arch, seed in jobs]
-    return [one for one in found if one is not None]
+    wanted = [(setting, arch, seed) for arch, seed in jobs]
+    found = dict(each_once(train, list(dict.fromkeys(wanted)), kept, settings, workers, progress))
+    return [found[job] for job in wanted]

@@ -9,10 +9,9 @@ took in units of the pool's mean training.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nastk.bench._journal import Journal
 from nastk.data.images import ImageData, Part
-from nastk.errors import DataError, InvalidValue
-from nastk.files import write_text
+from nastk.errors import InvalidValue
 from nastk.metrics import hypervolume, mean_ci, nondominated, paired, spearman
 from nastk.oracles._trainer import Job, Recipe, fingerprint, train
 from nastk.oracles.base import Evaluation, Oracle, lower_values
@@ -115,47 +114,28 @@ class Trainings:
         data, epochs, brief: of the trainings.
 
     Raises:
-        DataError: the file holds something else.
+        StorageError: the file cannot be used.
     """
 
     def __init__(self, folder: Path, data: ImageData, epochs: int = EPOCHS, brief: int = BRIEF):
         self.file, self.data, self.epochs, self.brief = folder / FILE, data, epochs, brief
         self.space = space_of(DigitsNet)
         self.known_as = fingerprint(self.space.identity(), data.identity, epochs, brief)
-        self._known: dict[tuple[str, int], Trained] = {}
-        if self.file.exists():
-            for number, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
-                self._take(line, number)
-
-    def _take(self, line: str, number: int) -> None:
-        try:
-            row = json.loads(line)
-            validation = {int(epoch): float(value) for epoch, value in row["validation"].items()}
-            key, of = (str(row["arch"]), int(row["seed"])), row["of"]
-            found = Trained(validation, float(row["test"]), float(row["seconds"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{self.file}, line {number}: is no training ({error}); remove it") from error
-        if of == self.known_as:
-            self._known[key] = found
+        self._kept = Journal(self.file, vars, _read_training)
 
     def get(self, arch: Archs, seed: int) -> Trained:
         """The training of an architecture ``(d,)``, which begins unless it is known."""
-        key = self.space.format(arch), seed
-        if key not in self._known:
+        settings = {"of": self.known_as, "arch": self.space.format(arch), "seed": seed}
+        if settings not in self._kept:
             recipe = Recipe(self.epochs)
             evaluated = {"validation": self.data.validation, "test": self.data.test}
             at = (self.brief, self.epochs)
             job = Job(self.space, arch, {}, self.data.training, evaluated, 10, recipe, seed, "cpu", at)
             done = train(job)
             validation = {epoch: 100.0 - found["validation"] for epoch, found in done.errors.items()}
-            self._known[key] = Trained(validation, 100.0 - done.errors[self.epochs]["test"], done.seconds)
-            self._write(key, self._known[key])
-        return self._known[key]
-
-    def _write(self, key: tuple[str, int], found: Trained) -> None:
-        row = {"of": self.known_as, "arch": key[0], "seed": key[1], **vars(found)}
-        before = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
-        write_text(self.file, f"{before}{json.dumps(row)}\n")
+            test = 100.0 - done.errors[self.epochs]["test"]
+            self._kept.add(settings, Trained(validation, test, done.seconds))
+        return self._kept[settings]
 
     def pool(self, count: int) -> Archs:
         """The first `count` networks of a random order of the space, ``(count, d)``, all different."""
@@ -164,6 +144,11 @@ class Trainings:
         if len(found) < count:
             raise InvalidValue(f"{self.space.name} has no {count} different networks among {len(drawn)} random ones")
         return found[:count]
+
+
+def _read_training(entry: Mapping[str, Any]) -> Trained:
+    validation = {int(epoch): float(value) for epoch, value in entry["validation"].items()}
+    return Trained(validation, float(entry["test"]), float(entry["seconds"]))
 
 
 class Looked(Oracle):
@@ -308,7 +293,8 @@ def compare(
     make_supernet(supernet, **({} if steps is None else {"steps": steps}))  # refuses what it cannot take
     with one_thread():
         table = Table(trainings or Trainings(Path(folder), few_digits()), count, progress)
-        journal = _Journal(Path(folder) / SEARCHES, fingerprint(table.trainings.known_as, count, supernet, steps))
+        journal = Journal(Path(folder) / SEARCHES, _written, _read)
+        known_as = fingerprint(table.trainings.known_as, count, supernet, steps)
         ways = [(name, shared) for name in searchers for shared in (False, True)]
         ways = [(name, shared) for name, shared in ways if not shared or searcher_class(name).uses_lower]
         found = []
@@ -316,45 +302,22 @@ def compare(
             for name, shared in ways:
                 for total in budgets:
                     asked = _asked(supernet, steps) if shared else None
-                    found.append(journal.get(table, name, seed, total, asked))
+                    settings = {"of": known_as, "searcher": name, "supernet": asked, "seed": seed, "total": total}
+                    if settings not in journal:
+                        journal.add(settings, _search(table, name, seed, total, asked))
+                    found.append(journal[settings])
                     if progress is not None:
                         progress(len(found), seeds * len(ways) * len(budgets), "searches")
     return table, found
 
 
-class _Journal:
-    """Searches that are kept in a file as they end, and not repeated.
+def _written(found: Spent) -> dict[str, Any]:
+    return vars(found) | {"spearman": None if math.isnan(found.spearman) else found.spearman}
 
-    Args:
-        file: of them.
-        known_as: what they depend on beside searcher, seed and budget.
 
-    Raises:
-        DataError: the file holds something else.
-    """
-
-    def __init__(self, file: Path, known_as: str):
-        self.file, self.known_as = file, known_as
-        self._lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        self._known: dict[tuple[str, int, int], Spent] = {}
-        for number, line in enumerate(self._lines, 1):
-            try:
-                row = json.loads(line)
-                of, found = row.pop("of"), Spent(**{**row, "spearman": float(row["spearman"] or "nan")})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: is no search ({error}); remove it") from error
-            if of == known_as:
-                self._known[found.method, found.seed, found.total] = found
-
-    def get(self, table: Table, name: str, seed: int, total: int, supernet: dict[str, Any] | None) -> Spent:
-        method = name if supernet is None else f"{name} with {supernet['method']}"
-        if (method, seed, total) not in self._known:
-            found = _search(table, name, seed, total, supernet)
-            self._known[method, seed, total] = found
-            rank = None if math.isnan(found.spearman) else found.spearman
-            self._lines.append(json.dumps({"of": self.known_as, **vars(found), "spearman": rank}))
-            write_text(self.file, "".join(f"{line}\n" for line in self._lines))
-        return self._known[method, seed, total]
+def _read(entry: Mapping[str, Any]) -> Spent:
+    facts = {name: value for name, value in entry.items() if name != "run"}
+    return Spent(**facts | {"spearman": math.nan if facts["spearman"] is None else float(facts["spearman"])})
 
 
 def _asked(supernet: str, steps: int | None) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from torch import nn
 import nastk
 from nastk.bench import stand_alone
 from nastk.bench import supernet as bench
-from nastk.bench.stand_alone import Kept, Trained, Trainings, images_of, space_of_setting, train
+from nastk.bench._journal import Journal
+from nastk.bench.stand_alone import Trained, Trainings, images_of, space_of_setting, train
 from nastk.bench.supernet import Rating, Truth, compare, figure, interval, networks_of, parse_supernet
 from nastk.cli import run
 from nastk.errors import InvalidValue, StorageError, UnknownName, Unsupported
@@ -140,18 +141,19 @@ def test_a_network_that_fails_is_a_record_with_its_reason(tmp_path: Path) -> Non
     assert not found[0].reason
     assert math.isnan(found[1].accuracy)
     assert "shapes" in found[1].reason
-    kept = Kept(tmp_path)
-    kept.add("mine", [1], 0, found[1])
-    with open(tmp_path / stand_alone.FILE, "a") as file:
-        file.write('{"setting": "mine", "arch": [0]')  # killed
-    again = Kept(tmp_path)
-    assert again.find("mine", [1], 0) is not None
-    assert again.find("mine", [0], 0) is None
-    again.add("mine", [0], 0, found[0])
-    assert Kept(tmp_path).find("mine", [0], 0) == found[0]
-    (tmp_path / stand_alone.FILE).write_bytes(b"\xff\xfe")
+    file = tmp_path / stand_alone.FILE
+    kept = Journal(file, stand_alone._written, stand_alone._read)
+    kept.add({"arch": [1]}, found[1])
+    with open(file, "a") as half:
+        half.write('{"run": {"arch": [0]}')  # killed
+    again = Journal(file, stand_alone._written, stand_alone._read)
+    assert again[{"arch": [1]}].reason == found[1].reason
+    assert {"arch": [0]} not in again
+    again.add({"arch": [0]}, found[0])
+    assert Journal(file, stand_alone._written, stand_alone._read)[{"arch": [0]}] == found[0]
+    file.write_bytes(b"\xff\xfe")
     with pytest.raises(StorageError, match="cannot use"):
-        Kept(tmp_path)
+        Journal(file, stand_alone._written, stand_alone._read)
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -565,7 +565,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each",
         "nastk.bench.latency.each_once", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
-        "nastk.bench.storage.each", "nastk.bench.stand_alone.each", "nastk.report.serve.StudyServer.serve_forever",
+        "nastk.bench.storage.each", "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each_once",
         "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
