@@ -119,7 +119,10 @@ class SupernetOfSearch:
     sample: Sample | None = None
 
     def check(self) -> None:
-        """Refuse a searcher that cannot use it, before it is trained; errors as of :func:`searcher_with`."""
+        """Refuse a searcher that cannot use it, and a space of which it cannot be, before it is trained; errors as of
+        :func:`searcher_with` and :meth:`nastk.supernets.Supernet.check`."""
+        if not self.is_kept:
+            self.kept.check()
         if self.lower:
             empty = LowerFidelity(self.space.sample(0, 0), np.empty(0), lambda archs: np.empty(len(archs)))
             searcher_with(self.searcher, self.searcher_name, {o.name: empty for o in self.lower})

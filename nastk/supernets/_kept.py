@@ -117,6 +117,14 @@ class KeptSupernet:
         facts = self.asked()
         return {name: facts[name] for name in ("method", "options", "build", "seed", "hash")}
 
+    def check(self) -> None:
+        """Refuse a space of whose networks the method can make no supernet, before any work.
+
+        Raises:
+            Unsupported: so it is.
+        """
+        self._made().check(self.space)
+
     @property
     def tells_accuracy(self) -> bool:
         return self._made().tells_accuracy
