@@ -12,6 +12,7 @@ import pytest
 
 import nastk
 from nastk.bench import latency
+from nastk.bench.latency_tasks import TASKS
 from nastk.cli import run
 from nastk.data import imported
 from nastk.data.fetch import Store, sha256_of
@@ -126,7 +127,7 @@ def test_imported_devices_are_columns_and_make_their_tasks_run(
     monkeypatch.setenv("NASTK_HOME", str(home))
     monkeypatch.setattr(latency, "open_table", latency.open_table.__wrapped__)
     monkeypatch.setattr(latency, "_latency", latency._latency.__wrapped__)
-    assert latency.missing("NA") == (False, list(DEVICES))
+    assert latency.missing(TASKS["NA"]) == (False, list(DEVICES))
     files = [str(_write(tmp_path / f"{d}.pickle", _seconds())) for d in DEVICES]
     assert run(["data", "import", "eagle", *files]) == 0
     assert f"imported {DEVICES[1]}: latency 1 to 13 ms of 15625" in capsys.readouterr().out
@@ -134,7 +135,7 @@ def test_imported_devices_are_columns_and_make_their_tasks_run(
     arch, seconds = next(iter(_seconds().items()))
     answer = table.oracle("latency", device=DEVICES[0]).evaluate(np.array([arch])).value
     assert answer[0] == pytest.approx(1000 * seconds)
-    assert latency.missing("NA") == (False, [])
+    assert latency.missing(TASKS["NA"]) == (False, [])
     rows = latency.run(["NA"], ["lookup-table"], [20], seeds=1, workers=1)
     found = {r["device"]: r for r in rows if r["metric"] == "spearman"}
     assert found["*"]["devices"] == 3

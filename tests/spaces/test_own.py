@@ -143,7 +143,11 @@ def test_the_same_weights_come_from_the_same_seed_and_deriving_draws_none() -> N
     assert torch.equal(next(space.build(space.sample(1, 0)[0]).parameters()), next(first.parameters()))
 
 
-def test_the_guides_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guides_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text("width;op;depth;acc\n16;conv_3x3;2;70.5\n8;skip;2;60\n")
     text = (Path(__file__).parents[2] / "docs" / "own-space.md").read_text(encoding="utf-8")
     scope: dict[str, Any] = {"__name__": "guide"}
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
