@@ -447,8 +447,9 @@ def table(rows: Rows) -> Rows:
         line = found.setdefault(row["method"], {"method": row["method"]})
         line[row["metric"].replace("_", " ")] = row["mean"]
         if row["metric"] in WITH_INTERVAL:
+            known = np.isfinite([row["low"], row["high"]]).all()  # parameters, given parameters, have none
             line[f"95 % of {'rho' if row['metric'] == 'spearman' else 'partial'}"] = (
-                f"{row['low']:.2f} to {row['high']:.2f}"
+                f"{row['low']:.2f} to {row['high']:.2f}" if known else None
             )
         if row["metric"] == "spearman":
             line["least rho"] = row["least"]
