@@ -6,11 +6,11 @@ taken away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nastk.bench.latency import open_table
+from nastk.bench.latency import device_set_of, open_table
 from nastk.bench.latency_tasks import SOURCE_SAMPLES, DeviceSet
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import spearman
@@ -56,6 +56,19 @@ def random_sets(
     for i in range(count):
         drawn = np.random.default_rng([seed, i]).permutation(known).tolist()
         found[f"R{i + 1}"] = device_set(space, drawn[:sources], drawn[sources : sources + targets])
+    return found
+
+
+def all_far_sets(tasks: Sequence[str], sets: Mapping[str, DeviceSet], most: float) -> dict[str, DeviceSet]:
+    """:func:`far_sets` of tasks of the literature, or of `sets`.
+
+    Raises:
+        UnknownName: no such task.
+        InvalidValue: as of :func:`far_sets`.
+    """
+    found: dict[str, DeviceSet] = {}
+    for task in tasks:
+        found |= far_sets(task, device_set_of(task, sets), most)
     return found
 
 

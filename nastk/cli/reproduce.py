@@ -95,7 +95,7 @@ def latency(
         return
     _refuse({"--families": families, "--measured": measured}, "is an option of --unseen")
     from nastk.bench import latency as comparison
-    from nastk.bench.device_sets import far_sets
+    from nastk.bench.device_sets import all_far_sets
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.curves import write_curves
@@ -114,11 +114,7 @@ def latency(
     sets = _device_sets(space, sources, targets, random_sets)
     wanted = [*wanted, *sets]
     if max_correlation is not None:
-        sets = {
-            name: devices
-            for task in wanted
-            for name, devices in far_sets(task, comparison.device_set_of(task, sets), max_correlation).items()
-        }
+        sets = all_far_sets(wanted, sets, max_correlation)
         wanted = list(sets)
     between = [task for task in wanted if task in cross_space.PAIRS]
     within = [task for task in wanted if task not in between]

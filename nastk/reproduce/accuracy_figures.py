@@ -107,23 +107,20 @@ def draw(rows: Sequence[Row], folder: Path) -> list[str]:
         names.append("proxy-removal.png")
     ordered = [row for row in rows if row["experiment"] == "proxies-in-order"]
     if ordered:
-        curves = [
-            Curve(order, [r["left"] for r in mine], [r["mean"] for r in mine], [np.nan_to_num(r["ci95"]) for r in mine])
-            for order in dict.fromkeys(row["order"] for row in ordered)
-            if (mine := sorted((r for r in ordered if r["order"] == order), key=lambda r: r["left"]))
-        ]
+        curves = _curves(ordered, "order", "left")
         panel = Panel(f"{ordered[0]['task']}, {ordered[0]['samples']} accuracies", curves)
         write_curves([panel], folder / "proxies-in-order.png", "proxies left", "Spearman", top=None)
         names.append("proxies-in-order.png")
     return names
 
 
-def _curves(rows: Sequence[Row]) -> list[Curve]:
+def _curves(rows: Sequence[Row], label: str = "method", x: str = "samples") -> list[Curve]:
+    """One curve for each value of the column `label`, against the column `x`."""
     found = []
-    for method in dict.fromkeys(row["method"] for row in rows):
-        mine = sorted((row for row in rows if row["method"] == method), key=lambda row: row["samples"])
+    for name in dict.fromkeys(row[label] for row in rows):
+        mine = sorted((row for row in rows if row[label] == name), key=lambda row: row[x])
         half = [0.0 if np.isnan(row["ci95"]) else row["ci95"] for row in mine]
-        found.append(Curve(method, [row["samples"] for row in mine], [row["mean"] for row in mine], half))
+        found.append(Curve(name, [row[x] for row in mine], [row["mean"] for row in mine], half))
     return found
 
 

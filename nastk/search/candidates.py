@@ -63,6 +63,12 @@ def first_of_each_network(space: SearchSpace, archs: Archs) -> Rows:
     return np.sort(first)
 
 
+def other_networks(space: SearchSpace, archs: Archs, known: Archs) -> Archs:
+    """Those of `archs`, in their order, whose networks (:meth:`SearchSpace.as_networks`) are not among `known`."""
+    there = {network.tobytes() for network in space.as_networks(known)}
+    return archs[[network.tobytes() not in there for network in space.as_networks(archs)]]
+
+
 def best_encodings(networks: Rows, gain: Array, most: int) -> Rows:
     """Rows by falling gain, at most `most` of each network."""
     order = np.argsort(-gain, kind="stable")

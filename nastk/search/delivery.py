@@ -21,6 +21,7 @@ from scipy.stats import norm
 
 from nastk.metrics import hypervolume, nondominated
 from nastk.search.base import Constraint, Searcher
+from nastk.search.candidates import other_networks
 from nastk.spaces.base import Archs
 
 Array = NDArray[np.float64]
@@ -253,9 +254,7 @@ class Delivery:
         told = {self.objectives[j].name: found for j in self.measured if (found := self._told_now(j)) is not None}
         archs = self.searcher.further(told)
         if len(archs):
-            known = {network.tobytes() for network in self.searcher.space.as_networks(self.archs)}
-            networks = self.searcher.space.as_networks(archs)
-            archs = archs[[network.tobytes() not in known for network in networks]]
+            archs = other_networks(self.searcher.space, archs, self.archs)
         if not len(archs):
             return
         believed, spread, of_search = self._believe(archs)

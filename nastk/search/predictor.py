@@ -641,5 +641,4 @@ class PredictorSearch(Searcher):
         failed = [a for a in self.archs_ if a.tobytes() in self._failed]
         if not failed or not len(pool):
             return pool
-        gone = {network.tobytes() for network in self.space.as_networks(np.array(failed, dtype=np.int64))}
-        return pool[[network.tobytes() not in gone for network in self.space.as_networks(pool)]]
+        return candidates.other_networks(self.space, pool, np.array(failed, dtype=np.int64))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture
-from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
+from nastk.spaces._layered import Layered
+from nastk.spaces.base import Archs, Choice, Graphs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -51,7 +52,7 @@ class Settings(NamedTuple):
     active: NDArray[np.bool_]
 
 
-class GPT(SearchSpace):
+class GPT(Layered):
     """Number of layers, width of the embedding, biases, and for each layer the perceptron's ratio and the heads.
 
     Layers beyond the number of layers are inactive: in canonical form they have the first options. There are
@@ -68,6 +69,7 @@ class GPT(SearchSpace):
         *(Choice(f"heads {i}", tuple(f"h{h}" for h in HEADS), "attention") for i in range(1, DEEPEST + 1)),
     )
     datasets = DATASETS
+    by_layer = (_RATIO, _HEAD)
 
     def settings(self, archs: Archs) -> Settings:
         """The options of rows as numbers."""
@@ -79,46 +81,8 @@ class GPT(SearchSpace):
 
     # ---- members
 
-    def canonical(self, archs: Archs) -> Archs:
-        archs = np.array(archs, dtype=np.int64)
-        active = self.settings(archs).active
-        archs[:, _RATIO] *= active
-        archs[:, _HEAD] *= active
-        return archs
-
-    def _sample(self, n: int, rng: np.random.Generator) -> Archs:
-        return self.canonical(super()._sample(n, rng))
-
-    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
-        """Change `n_changes` random choices so that the network changes; added layers are random; canonical."""
-        rng = np.random.default_rng(seed)
-        parents = self.canonical(archs)
-        children, todo = parents.copy(), np.arange(len(parents))
-        while len(todo):
-            written = parents[todo]
-            absent = ~self.settings(written).active
-            for part in (_RATIO, _HEAD):
-                written[:, part] = np.where(absent, rng.integers(0, 3, absent.shape), written[:, part])
-            fresh = self.canonical(super().mutate(written, rng, n_changes))
-            changed = (fresh != parents[todo]).any(axis=1)
-            children[todo[changed]] = fresh[changed]
-            todo = todo[~changed]
-        return children
-
-    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
-        """Uniform crossover of paired rows, canonical; a layer active in one parent only comes from that parent."""
-        a, b = np.array(a), np.array(b)
-        in_a, in_b = self.settings(a).active, self.settings(b).active
-        whole_a, whole_b = a.copy(), b.copy()
-        for part in (_RATIO, _HEAD):
-            whole_a[:, part] = np.where(in_b & ~in_a, b[:, part], a[:, part])
-            whole_b[:, part] = np.where(in_a & ~in_b, a[:, part], b[:, part])
-        return self.canonical(super().crossover(whole_a, whole_b, seed))
-
-    def neighbours(self, arch: Archs) -> Archs:
-        """The other networks whose rows differ in exactly one choice, canonical, ``(m, 27)``."""
-        around = self.canonical(super().neighbours(arch))
-        return around[(around != self.canonical(np.reshape(arch, (1, -1)))).any(axis=1)]
+    def _existing(self, archs: Archs) -> NDArray[np.bool_]:
+        return self.settings(archs).active
 
     # ---- text and graph
 

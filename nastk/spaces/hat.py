@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidArchitecture, InvalidValue
-from nastk.spaces.base import Archs, Choice, SearchSpace, Seed
+from nastk.spaces._layered import Layered
+from nastk.spaces.base import Archs, Choice
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -74,7 +75,7 @@ class Settings(NamedTuple):
     active: NDArray[np.bool_]
 
 
-class HAT(SearchSpace):
+class HAT(Layered):
     """Widths, decoder layers, and by layer the perceptron and the heads, and in the decoder how far attention reaches.
 
     Decoder layers beyond their number do not exist: in canonical form they have the first options. Samples are uniform
@@ -88,6 +89,7 @@ class HAT(SearchSpace):
     """
 
     name = "hat"
+    by_layer = _OF_DECODER
 
     def __init__(self, variant: str = "all"):
         if variant not in VARIANTS:
@@ -161,47 +163,8 @@ class HAT(SearchSpace):
 
     # ---- members
 
-    def canonical(self, archs: Archs) -> Archs:
-        archs = np.array(archs, dtype=np.int64)
-        active = np.arange(DEEPEST) <= archs[:, 2:3]
-        for part in _OF_DECODER:
-            archs[:, part] *= active
-        return archs
-
-    def _sample(self, n: int, rng: np.random.Generator) -> Archs:
-        return self.canonical(super()._sample(n, rng))
-
-    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
-        """Change `n_changes` random choices so that the network changes; added layers are random; canonical."""
-        rng = np.random.default_rng(seed)
-        parents = self.canonical(archs)
-        children, todo = parents.copy(), np.arange(len(parents))
-        while len(todo):
-            written = parents[todo]
-            absent = np.arange(DEEPEST) > written[:, 2:3]
-            for part in _OF_DECODER:
-                drawn = rng.integers(0, self.sizes[part], absent.shape)
-                written[:, part] = np.where(absent, drawn, written[:, part])
-            fresh = self.canonical(super().mutate(written, rng, n_changes))
-            changed = (fresh != parents[todo]).any(axis=1)
-            children[todo[changed]] = fresh[changed]
-            todo = todo[~changed]
-        return children
-
-    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
-        """Uniform crossover of paired rows, canonical; a layer active in one parent only comes from that parent."""
-        a, b = np.array(a), np.array(b)
-        in_a, in_b = (np.arange(DEEPEST) <= rows[:, 2:3] for rows in (a, b))
-        whole_a, whole_b = a.copy(), b.copy()
-        for part in _OF_DECODER:
-            whole_a[:, part] = np.where(in_b & ~in_a, b[:, part], a[:, part])
-            whole_b[:, part] = np.where(in_a & ~in_b, a[:, part], b[:, part])
-        return self.canonical(super().crossover(whole_a, whole_b, seed))
-
-    def neighbours(self, arch: Archs) -> Archs:
-        """The other networks whose rows differ in exactly one choice, canonical, ``(m, 39)``."""
-        around = self.canonical(super().neighbours(arch))
-        return around[(around != self.canonical(np.reshape(arch, (1, -1)))).any(axis=1)]
+    def _existing(self, archs: Archs) -> NDArray[np.bool_]:
+        return self.settings(archs).active
 
     # ---- text and graph
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,17 @@ class KeptSupernet:
         """Time that passed in its training, likewise."""
         return self.get().elapsed
 
+    @cached_property
+    def _estimate(self) -> Memory:
+        return estimate(self.space, self._made().batch, **self.build)
+
     def memory(self) -> Memory:
         """An estimate of what its training needs.
 
         Raises:
             NastkError: it exceeds what the machine has.
         """
-        found = estimate(self.space, self._made().batch, **self.build)
+        found = self._estimate
         if found.bytes > (free := available(torch.device(self.device))):
             raise NastkError(
                 f"training the supernet {self.method} needs {found}; {amount(free)} are free here: narrow the space, "
