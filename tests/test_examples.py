@@ -66,6 +66,12 @@ def test_own_predictor(tmp_path: Path) -> None:
     assert "measured" in run("own_predictor.py", tmp_path)
 
 
+def test_own_searcher(tmp_path: Path) -> None:
+    lines = run("own_searcher.py", tmp_path).splitlines()
+    volumes = {name: float(volume) for name, volume in (line.split(": hypervolume ") for line in lines)}
+    assert volumes["FrontMutants"] > volumes["random"]
+
+
 @pytest.mark.alone
 @pytest.mark.long
 def test_my_device_in_ten_measurements(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ class FunctionOracle(Oracle):
         weights: keep the weights that a function returns behind its value; for `one_by_one`.
 
     Raises:
-        InvalidValue: fidelities that are not ascending.
+        InvalidValue: fidelities that are not ascending; a space or a function that is none.
     """
 
     def __init__(
@@ -307,6 +307,10 @@ class FunctionOracle(Oracle):
         if paid is not None:
             _renamed("paid")
             expensive = paid
+        if not isinstance(space, SearchSpace) or not callable(function):
+            raise InvalidValue(
+                f"FunctionOracle takes a space and a function, in this order; got {space!r}, {function!r}"
+            )
         check_ascending(fidelities)
         self.space, self.function, self.name, self.unit, self.direction = space, function, name, unit, direction
         self.expensive, self.one_by_one, self.failures, self.per_network = expensive, one_by_one, failures, per_network

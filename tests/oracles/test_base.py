@@ -28,6 +28,8 @@ def test_a_function_keeps_the_contract():
 
 def test_a_function_of_one_architecture_keeps_the_contract():
     check_oracle(FunctionOracle(SPACE, of_one, "total", one_by_one=True, failures=(ZeroDivisionError,)), ARCHS)
+    with pytest.raises(InvalidValue, match="a space and a function, in this order"):
+        FunctionOracle(total, SPACE, "total")  # type: ignore[arg-type]
 
 
 def test_only_failures_that_are_named_become_nan():
