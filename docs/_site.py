@@ -15,12 +15,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from nastk.cli import app
+from nastk.cli.examples import EXAMPLES
 
 ROOT = Path(__file__).parent.parent
 SHOWN = {".py": "python", ".sh": "sh", ".toml": "toml"}
 """Kinds of example files that get a page, and the language that they are highlighted in."""
 
-EXAMPLES = "examples"
+FOLDER = "examples"
 LINK = re.compile(r"\]\(\.\./examples/([^)#]+?)/?\)")
 
 
@@ -29,15 +30,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "commands.md", content=_commands()))
     for folder, members in _examples().items():
         content = "\n".join([f"# {folder}", *(_listing(file) for file in members)])
-        files.append(File.generated(config, f"{EXAMPLES}/{folder}.md", content=content))
+        files.append(File.generated(config, f"{FOLDER}/{folder}.md", content=content))
     index = "\n".join(["# Examples", "", *(f"- [{name}]({name}.md)" for name in _examples())])
-    files.append(File.generated(config, f"{EXAMPLES}/index.md", content=index))
+    files.append(File.generated(config, f"{FOLDER}/index.md", content=index))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Lead links to example files to their pages."""
-    return LINK.sub(lambda found: f"]({EXAMPLES}/{Path(found[1]).parts[0].removesuffix('.py')}.md)", markdown)
+    return LINK.sub(lambda found: f"]({FOLDER}/{Path(found[1]).parts[0].removesuffix('.py')}.md)", markdown)
 
 
 # ---- examples
@@ -46,9 +47,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _examples() -> dict[str, list[Path]]:
     """The files of each page: of one file, or of a folder and the program of the same name."""
     found: dict[str, list[Path]] = {}
-    for file in sorted((ROOT / EXAMPLES).rglob("*")):
+    for file in sorted((ROOT / FOLDER).rglob("*")):
         if file.suffix in SHOWN and "__pycache__" not in file.parts:
-            found.setdefault(file.relative_to(ROOT / EXAMPLES).parts[0].removesuffix(".py"), []).append(file)
+            found.setdefault(file.relative_to(ROOT / FOLDER).parts[0].removesuffix(".py"), []).append(file)
     return found
 
 
@@ -66,6 +67,7 @@ def _commands() -> str:
     lines = ["# Commands", "", "Each command says the same with `--help`.", ""]
     for name, command in _walk(typer.main.get_command(app), "nastk"):
         lines += [f"## {name}", "", (command.help or "").strip(), ""]
+        lines += ["```", *EXAMPLES[name.removeprefix("nastk ")], "```", ""]
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         if arguments:
             lines += ["Takes " + " ".join(f"`{p.metavar or p.name.upper()}`" for p in arguments) + ".", ""]

@@ -36,13 +36,13 @@ from nastk.cli import (
     train,
     zcp,
 )
+from nastk.cli.examples import add_examples
 from nastk.cli.options import Interrupted, end_by, ending_as_ctrl_c, ignore_signals
 from nastk.cli.output import forgiving, occupy_standard_descriptors, silence
 from nastk.errors import DataWarning, InvalidValue, NastkError
 
 app = typer.Typer(
     name="nastk",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find accurate, fast neural architectures with very few trainings and very few latency measurements.",
@@ -63,6 +63,19 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+
+
+@app.command("help")
+def _help(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Of which; by default all.")
+    ] = None,
+) -> None:
+    """Explain a command, as --help does."""
+    app([*(command or ()), "--help"], prog_name="nastk", standalone_mode=False)
+
+
+add_examples(app)
 
 
 def _version(wanted: bool) -> None:
