@@ -12,8 +12,8 @@ import numpy as np
 from nastk.errors import InvalidValue, UnknownName
 from nastk.evaluation import Record
 from nastk.report.chart import Chart, Point, Value
-from nastk.report.front import interval
-from nastk.report.front_table import ADDED, headings, options_of
+from nastk.report.front import interval, options_of
+from nastk.report.front_table import ADDED, headings
 from nastk.report.stored import chart_of_stored, choices_of_identity, front_of_stored, space_of, text_of
 from nastk.search.base import Constraint
 from nastk.studies import Goal, StoredStudy, read_study, studies

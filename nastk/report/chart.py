@@ -83,11 +83,13 @@ class Point:
         arch: its text form.
         shown: the best known value of each objective, by name.
         predicted: predictions made before the values were measured, by name, where both are known.
+        choices: of the front, the label of each choice that makes a difference, by name.
     """
 
     arch: str
     shown: dict[str, Value]
     predicted: dict[str, Value] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
 
     def at(self, x: str, y: str) -> tuple[float, float] | None:
         """Its place in two objectives; None where one of its values is unknown."""
@@ -206,7 +208,12 @@ class Chart:
 
 
 def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
-    return [Point(row["arch"], _values(row["shown"]), _values(row["predicted"])) for row in rows]
+    return [Point(row["arch"], _values(row["shown"]), _values(row["predicted"]), _texts(row)) for row in rows]
+
+
+def _texts(row: dict[str, Any]) -> dict[str, str]:
+    """The choices of a point; files written before 0.1 have none."""
+    return {str(name): str(label) for name, label in row.get("choices", {}).items()}
 
 
 def _values(content: dict[str, Any]) -> dict[str, Value]:

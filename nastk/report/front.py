@@ -55,7 +55,7 @@ def chart_of(
     chart = Chart(
         title=title or _title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
-        front=_points(result, front),
+        front=_points(result, front, named=True),
         evaluated=_points(result, others),
         cloud=_cloud(searcher, rest),
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
@@ -121,10 +121,11 @@ def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
     return Cloud(searcher.space.format_all(archs), values, {o.name: _predicted_kind(o) for o in searcher.objectives})
 
 
-def _points(result: Result, archs: Archs) -> list[Point]:
+def _points(result: Result, archs: Archs, named: bool = False) -> list[Point]:
     """Known values of each architecture, in the order of the first objective; a prediction is shown beside a value only
-    if that was evaluated after it."""
+    if that was evaluated after it. `named`: with the labels of its choices."""
     searcher = result.searcher
+    choices = choices_of(searcher.space, archs) if named else [{} for _ in archs]
     predictions = _predict(searcher, archs)
     told, verified = (
         {o.name: _evaluated(result, archs, o, purpose) for o in searcher.objectives} for purpose in PURPOSES
@@ -145,9 +146,23 @@ def _points(result: Result, archs: Archs) -> list[Point]:
                 shown[name] = before
             elif prediction is not None:
                 shown[name] = prediction
-        points.append(Point(searcher.space.format(arch), shown, predicted))
+        points.append(Point(searcher.space.format(arch), shown, predicted, choices[i]))
     first = searcher.objectives[0].name
     return sorted(points, key=lambda p: p.shown[first].value if first in p.shown else np.inf)
+
+
+def options_of(space: SearchSpace, archs: Archs) -> list[list[str]]:
+    """For each architecture the labels of its choices; empty where a choice makes no difference."""
+    return [
+        [c.options[v] if active else "" for c, v, active in zip(space.choices, row, used, strict=True)]
+        for row, used in zip(archs.tolist(), space.active(archs).tolist(), strict=True)
+    ]
+
+
+def choices_of(space: SearchSpace, archs: Archs) -> list[dict[str, str]]:
+    """For each architecture the label of each choice that makes a difference, by name."""
+    names = [c.name for c in space.choices]
+    return [{n: label for n, label in zip(names, row, strict=True) if label} for row in options_of(space, archs)]
 
 
 def _evaluated(result: Result, archs: Archs, objective: Objective, purpose: Purpose) -> list[Value | None]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nastk.report.front import interval
+from nastk.report.front import choices_of, interval, options_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nastk.result import Result
-    from nastk.spaces.base import Archs, SearchSpace
 
 KIND_OF = {"predicted": "estimate"}
 """Kinds of values by what ``<name>_source`` says, where the words differ."""
@@ -72,20 +71,6 @@ def headings(choices: Sequence[str], taken: Collection[str]) -> list[str]:
         used = {*taken, *found}
         found.append(plain if plain not in used else next(n for n in numbered if n not in used))
     return found
-
-
-def options_of(space: SearchSpace, archs: Archs) -> list[list[str]]:
-    """For each architecture the labels of its choices; empty where a choice makes no difference."""
-    return [
-        [c.options[v] if active else "" for c, v, active in zip(space.choices, row, used, strict=True)]
-        for row, used in zip(archs.tolist(), space.active(archs).tolist(), strict=True)
-    ]
-
-
-def choices_of(space: SearchSpace, archs: Archs) -> list[dict[str, str]]:
-    """For each architecture the label of each choice that makes a difference, by name."""
-    names = [c.name for c in space.choices]
-    return [{n: label for n, label in zip(names, row, strict=True) if label} for row in options_of(space, archs)]
 
 
 def heading_notes(result: Result) -> list[str]:

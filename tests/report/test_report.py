@@ -576,12 +576,12 @@ def test_unknown_values_of_a_saved_chart_are_not_drawn(mixed: Chart, tmp_path: P
 BROWSER = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
-def browse(chart: Chart, folder: Path, script: str = "") -> str:
+def browse(chart: Chart, folder: Path, script: str = "", width: int = 1100) -> str:
     """The page as a browser has it after its own script and another; nothing may be complained of."""
     page = render(chart).replace("</body>", f"<script>{{{script}}}</script></body>")
     (folder / "front.html").write_text(page, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--enable-logging=stderr"]
-    options += [f"--user-data-dir={folder / 'profile'}", "--window-size=1100,1300"]
+    options += [f"--user-data-dir={folder / 'profile'}", f"--window-size={width},1300"]
     options += ["--dump-dom", (folder / "front.html").as_uri()]
     done = subprocess.run([str(BROWSER), *options], capture_output=True, text=True, timeout=HANGS, check=True)
     assert ":CONSOLE" not in done.stderr, "what the page's script complains of"
@@ -735,6 +735,27 @@ def test_a_logarithmic_axis_hides_nothing_of_the_front(mixed: Chart, tmp_path: P
     assert "latency is not drawn on a logarithmic axis" in page
     x = {p["data-arch"]: place(p)[0] for p in tags(page, "front") if "data-arch" in p}
     assert (x["large"] - x["guess"]) / (x["guess"] - x["small"]) == pytest.approx(6.0, rel=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+def test_a_narrow_page_shows_the_whole_table_and_the_choices(mixed: Chart, tmp_path: Path) -> None:
+    first, *rest = mixed.front
+    front = [
+        replace(first, choices={"width": "16", "depth": "2"}),
+        *(replace(p, choices={"width": "32", "depth": "2"}) for p in rest),
+    ]
+    script = """
+        const root = document.documentElement, body = document.getElementById("table").getBoundingClientRect();
+        document.title = `${root.scrollWidth <= innerWidth} ${body.right <= innerWidth}`;
+    """
+    page = browse(replace(mixed, front=front), tmp_path, script, width=500)
+    assert "<title>true true</title>" in page
+    table = page[page.index('id="table"') : page.index('id="brackets"')]
+    assert "width <b>16</b>" in table
+    assert "depth" not in table, "what all of the front have in common is said once, below"
+    assert "All have depth 2." in page
+    assert table.count("copy</button>") == len(front)
 
 
 @pytest.mark.long
