@@ -10,6 +10,12 @@ from typing import IO, Any
 from nastk.report.rows import columns
 from nastk.report.text import printable
 
+GAP = 3
+"""Spaces between two columns."""
+
+SHORTEST = 10
+"""A column that may be cut keeps as many characters."""
+
 
 def show(
     rows: Sequence[Mapping[str, Any]],
@@ -36,16 +42,23 @@ def show(
     console = Console(file=out, highlight=False, width=None if out.isatty() else 10_000)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=None)
     headings = columns(rows)
+    cells = {heading: [cell(row.get(heading)) for row in rows] for heading in headings}
+    # No narrower than its values and the words of its heading: a number that is cut is another number.
+    least = {h: max(map(len, [*cells[h], *printable(h).split()]), default=1) for h in headings}
+    room = console.width - GAP * (len(headings) - 1) - sum(least[h] for h in headings if h not in shorten)
     for heading in headings:
         numbers = all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
+        cut = heading in shorten
         table.add_column(
             Text(printable(heading)),
             justify="right" if numbers else "left",
-            overflow="ellipsis" if heading in shorten else "fold",
-            no_wrap=numbers or heading in shorten,
+            overflow="ellipsis" if cut else "fold",
+            no_wrap=cut,
+            min_width=least[heading] if numbers else None,
+            max_width=max(room // len(shorten), SHORTEST) if cut else None,
         )
-    for row in rows:
-        table.add_row(*(Text(cell(row.get(heading))) for heading in headings))
+    for texts in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, texts))
     if title:
         console.print(Text("\n".join(map(printable, title.split("\n"))), style="bold"))
     console.print(table)
