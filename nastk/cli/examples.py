@@ -31,7 +31,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "mcu": ("nastk mcu model.tflite", "nastk mcu model.tflite --json model.json"),
     "list": ("nastk list searchers", "nastk list"),
-    "report": ("nastk report nastk-out", "nastk report nastk-out/result.json --png front.png"),
+    "report": (
+        "nastk report nastk-out --png front.pdf",
+        "nastk report rows.json --metric hypervolume --latex table.tex",
+    ),
     "front": (
         'nastk front nastk-out --constraint "latency<=5"',
         "nastk front --storage sqlite:///run.db --study mine",

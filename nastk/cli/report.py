@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def report(
     result: Annotated[
-        Path, typer.Argument(metavar="RESULT.json", help="Result written by nastk search, or the folder that holds it.")
+        Path,
+        typer.Argument(
+            metavar="RESULT.json", help="Result written by nastk search, or its folder; or rows written by --json."
+        ),
     ],
     html_file: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the page (FILE.html).")
     ] = None,
-    png_file: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture (FILE.png).")] = None,
+    png_file: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture (FILE.png, .svg or .pdf).")
+    ] = None,
+    latex_file: Annotated[
+        Path | None, typer.Option("--latex", metavar="FILE", help="Of rows: write a LaTeX table (FILE.tex).")
+    ] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Of rows: write them as CSV.")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="M", help="Of rows: which metric; by default the first.")
+    ] = None,
 ) -> None:
-    """Show a saved result; with --html or --png, also draw it."""
+    """Show a saved result, or a table of a comparison; with --html, --png or --latex, also write it."""
     from nastk.errors import DataError
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
@@ -25,8 +37,13 @@ def report(
     from nastk.result import check_schema, read_content
 
     _check_ending("--html", html_file, "an HTML page", (".html", ".htm"))
-    _check_ending("--png", png_file, "a PNG picture", (".png",))
+    _check_ending("--png", png_file, "a picture", (".png", ".svg", ".pdf"))
     result, content = read_content(result)
+    if isinstance(content, list):
+        _refuse({"--html": html_file, "--png": png_file}, f"{result} holds rows of a table, which are no front")
+        _report_rows(content, result, metric, latex_file, csv_file)
+        return
+    _refuse({"--latex": latex_file, "--csv": csv_file, "--metric": metric}, f"{result} is no list of rows (--json)")
     check_schema(content, result)
     if "chart" not in content:
         raise DataError(f"{result} is not a result of nastk search; give the path of result.json, or of its folder")
@@ -39,6 +56,35 @@ def report(
     if png_file is not None:
         write_png(chart, png_file)
     show_chart(chart, typer.echo)
+
+
+def _report_rows(
+    rows: list[Any], path: Path, metric: str | None, latex_file: Path | None, csv_file: Path | None
+) -> None:
+    """Show the rows of a comparison, and write them as asked."""
+    from nastk.errors import DataError
+    from nastk.report.latex import metrics_of, write_latex
+    from nastk.report.rows import write_csv
+    from nastk.report.tables import show
+
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} is neither a result nor a list of rows")
+    if latex_file is not None:
+        write_latex(rows, latex_file, metric)
+    elif metric is not None and metric not in metrics_of(rows):
+        raise DataError(f"no metric {metric!r} in {path}; there are {', '.join(metrics_of(rows)) or 'none'}")
+    mine = [row for row in rows if metric is None or str(row["metric"]) == metric]
+    if csv_file is not None:
+        write_csv(csv_file, mine)
+    show(mine)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    from nastk.errors import InvalidValue
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InvalidValue(f"{given[0]}: {why}")
 
 
 def _check_ending(option: str, path: Path | None, what: str, endings: tuple[str, ...]) -> None:

@@ -34,7 +34,8 @@ TRUE = "#3a3f47"
 
 
 def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> None:
-    """Draw the chart's two main objectives; the file is written whole or not at all."""
+    """Draw the chart's two main objectives; the file is written whole or not at all. One whose name ends in .svg or
+    .pdf is of that format."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,7 +51,13 @@ def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> Non
     pad = 10 + 11.5 * (notes.count("\n") + 1)
     axes.set_title(drawable(chart.title), loc="left", fontsize=13, fontweight="bold", pad=pad)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+        figure.savefig(temporary, format=format_of(path), dpi=dpi)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format of a picture by the ending of its name: svg, pdf, else png."""
+    ending = os.path.splitext(path)[1].lower().removeprefix(".")
+    return ending if ending in ("svg", "pdf") else "png"
 
 
 def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:
