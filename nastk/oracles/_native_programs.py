@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nastk.errors import MissingExtra, NastkError
+from nastk.errors import MissingExtra, NastkError, installing
 
 TIMEOUT = 600
 """Seconds after which a program is ended."""
@@ -201,7 +201,7 @@ def _need(module: str) -> None:
         found = False
     if not found:
         package = module.partition(".")[0]
-        raise MissingExtra(f"this needs {package}, which is not installed; install it with: pip install 'nastk[mcu]'")
+        raise MissingExtra(f"this needs {package}, which is not installed; install it with: {installing('mcu')}")
 
 
 def _run(command: list[str], program: str, folder: str | None = None) -> subprocess.CompletedProcess[str]:

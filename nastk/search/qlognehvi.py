@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue
+from nastk.errors import InvalidValue, installing
 from nastk.oracles.base import Oracle
 from nastk.search._multi import by_dominance
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
@@ -46,7 +46,7 @@ class QLogNEHVI(Searcher):
     ):
         super().__init__(space, objectives, constraints, seed, budget)
         if find_spec("botorch") is None:
-            raise InvalidValue("qlognehvi needs BoTorch: pip install nastk[bo]")
+            raise InvalidValue(f"qlognehvi needs BoTorch: {installing('bo')}")
         if len(self.objectives) < 2:
             raise InvalidValue("qlognehvi takes two objectives or more; for one use predictor")
         if start < 2 or candidates < 2:

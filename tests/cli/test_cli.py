@@ -11,7 +11,7 @@ import pytest
 
 from nastk.cli import run
 from nastk.cli.config import RunOptions
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue, UnknownName, installing
 
 PLAIN = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|"
 
@@ -131,7 +131,7 @@ def test_a_missing_extra_is_named(
 ) -> None:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert "nastk[onnx]" in refused(capsys, "search", "--runtime", "onnx", "--out", tmp_path)
+    assert installing("onnx") in refused(capsys, "search", "--runtime", "onnx", "--out", tmp_path)
 
 
 # ---- files

@@ -21,7 +21,15 @@ from nastk.data import imported, official, tables
 from nastk.data.fetch import Store, sha256_of
 from nastk.data.official import Measurements
 from nastk.data.tables import Block, Column, ColumnTable
-from nastk.errors import DataError, DataWarning, InvalidArchitecture, InvalidValue, MissingExtra, UnknownName
+from nastk.errors import (
+    DataError,
+    DataWarning,
+    InvalidArchitecture,
+    InvalidValue,
+    MissingExtra,
+    UnknownName,
+    installing,
+)
 from nastk.oracles.table import Table, has_table
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Choice
@@ -725,7 +733,7 @@ def test_parquet_without_its_reader_says_what_to_install(home, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1")
-    assert "pip install 'nastk[parquet]'" in refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
+    assert installing("parquet") in refusal(capsys, path, "--space", "nasbench201", "--column", "acc")
     old = types.ModuleType("pyarrow")
     old.__version__ = "14.0.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyarrow", old)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import nastk
-from nastk.errors import InvalidValue, MissingExtra, UnknownName, Unsupported
+from nastk.errors import InvalidValue, MissingExtra, UnknownName, Unsupported, installing
 from nastk.oracles import Latency
 from nastk.registry import RUNTIMES, load_object
 from nastk.runtimes.base import Runtime, runtime_class
@@ -246,7 +246,7 @@ def settings() -> list[Any]:
 def test_every_runtime_keeps_the_contract(name: str, precision: str, device: str) -> None:
     cls = runtime_class(name)
     if not cls.available():
-        what = f"pip install 'nastk[{cls.extra}]'" if cls.extra else "a C++ compiler"
+        what = installing(cls.extra) if cls.extra else "a C++ compiler"
         pytest.skip(f"the runtime {name} needs {', '.join(cls.requires)}: {what}")
     if device not in (*cls.devices, "this"):
         pytest.skip(f"the runtime {name} runs on {', '.join(cls.devices)} only")
