@@ -106,6 +106,7 @@ def far_sets(name: str, devices: DeviceSet, most: float, least: float | None = N
         if far:
             found[f"{label}/{target}"] = device_set(devices.space, far, [target])
     if not found:
-        within = f"above {most:g}" if least is None else f"outside {least:g} to {most:g}"
-        raise InvalidValue(f"every source of {name} correlates {within} with every target")
+        if least is None:
+            raise InvalidValue(f"every source of {name} ranks closer than {most:g} to every target")
+        raise InvalidValue(f"no source of {name} correlates {least:g} to {most:g} with a target")
     return found

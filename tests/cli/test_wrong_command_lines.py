@@ -347,6 +347,7 @@ ARGUMENTS: dict[tuple[str, str], list[str]] = {
     ("predict", "archs"): ARCH,
     ("zcp", "archs"): ARCH,
     ("list", "kind"): [*ODD, "predictor"],
+    ("reproduce lists", "which"): [*ODD, "device"],
     ("front", "result"): [*FILE_IN, "nastk-out"],
     ("choices", "result"): [*FILE_IN, "other.json", "list.json", "result.json"],
     ("report", "result"): [*FILE_IN, "other.json", "list.json", *(f"bad{i}.json" for i in range(8))],
@@ -411,6 +412,9 @@ CONTRADICTIONS = [
     "bench zcp --space tiny.py:Bare",
     "bench zcp --space tiny.py:Tiny --agreement 3",
     "reproduce accuracy --experiment transfer --samples 5,10",
+    "reproduce latency --tasks ND --min-correlation .5",
+    "reproduce latency --tasks ND --source-share .15",
+    "reproduce latency --unseen --source-share .15",
     "reproduce supernet --devices torch:1:1 --held-out torch:1:1",
     "data import acc.csv --column acc:val_accuracy",
     "data import acc.csv --space tiny.py:Tiny",
@@ -569,13 +573,14 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     for where in (
         "nastk.study.Study.run", "nastk.full_training._train_all", "nastk.oracles.latency.Latency.measure_many",
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
-        "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each",
+        "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each_once",
         "nastk.bench.latency.each_once", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
         "nastk.bench.storage.each", "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each_once",
         "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
-        "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each",
+        "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
+        "nastk.reproduce.everything.run",
     ):  # fmt: skip
         monkeypatch.setattr(where, began)
 
