@@ -98,7 +98,8 @@ def run(
     Returns:
         Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline, and over itself
         from scratch on the same proxies (``improvement_over_scratch``, where :data:`FROM_SCRATCH` has one);
-        ``pairs_won`` and ``pairs_won_over_scratch`` are the fractions of pairs with a positive mean improvement.
+        ``pairs_won`` and ``pairs_won_over_scratch`` are the fractions of pairs with a positive mean improvement, and
+        ``pairs_won_a_draw`` with one in a single draw, mean over draws.
         ``source_accuracies`` are those of the source task from which was learned before.
     """
     for method in methods:
@@ -289,13 +290,16 @@ def _rows(
             for source, target in wanted:
                 gain = np.array([mine[source, draw][target] - base[draw][target] for draw in range(seeds)])
                 rows.append(_row(source, target, method, samples, learned[source], f"improvement{suffix}", gain))
-                gains.append(gain.mean())
+                gains.append(gain)
             for target in dict.fromkeys(target for _, target in wanted):
                 values = np.array([base[draw][target] for draw in range(seeds)])
                 rows.append(_row("", target, other, samples, 0, "spearman", values))
-            better = np.array([float(np.mean(np.array(gains) > 0))])
+            by_pair = np.array(gains)
+            better = np.array([float(np.mean(by_pair.mean(axis=1) > 0))])
             won = _row("*", "*", method, samples, max(learned.values()), f"pairs_won{suffix}", better)
             rows.append({**won, "seeds": seeds})
+            each_draw = (by_pair > 0).mean(axis=0)
+            rows.append(_row("*", "*", method, samples, max(learned.values()), f"pairs_won_a_draw{suffix}", each_draw))
     return rows
 
 
