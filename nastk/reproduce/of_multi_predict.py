@@ -442,8 +442,14 @@ def _figure_10(setting: Setting) -> Outcome:
     panels = [search.panel(rows) for search, rows in zip(_SEARCHES[setting.size], found, strict=True)]
     write_curves(panels, setting.folder / "figures" / "figure-10.png", "trained networks", "regret, %", top=None)
     lines = [line for search, rows in zip(_SEARCHES[setting.size], found, strict=True) for line in search.lines(rows)]
+    note = (
+        "The paper: on NAS-Bench-101 ZCP finds a near-optimal network in 40 samples and Vec in over 100, and on "
+        "NAS-Bench-201 similarly. Ours are medians over few seeds, and of a small part of NAS-Bench-101."
+    )
     return Outcome(
-        tables=[("until the best", lines)], pictures=[("figure-10.png", "regret by networks trained, Vec and ZCP")]
+        notes=[note],
+        tables=[("until the best", lines)],
+        pictures=[("figure-10.png", "regret by networks trained, Vec and ZCP")],
     )
 
 
