@@ -112,6 +112,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods on all data sets of a space.
 
@@ -119,7 +120,7 @@ def run(
         space: name of a fetched table with accuracies; see :func:`targets`.
         methods: keys of :data:`METHODS` and :data:`RANKINGS`, or predictors, with an encoding after an ``@``.
         samples: numbers of accuracies seen.
-        seeds: number of random seeds, from 0.
+        seeds: number of random seeds, from `first`.
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
         journal: a file that keeps every finished run; runs that it holds are not repeated.
@@ -139,7 +140,7 @@ def run(
     least = min(len(task) for task in targets(space).values())
     if max(samples) > least // 2:
         raise InvalidValue(f"{space} has {least} architectures; use at most {least // 2} samples; got {max(samples)}")
-    jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(seeds) for m in methods]
+    jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(first, first + seeds) for m in methods]
     kept, found = Journal(journal, _written, _read), dict[_Run, _Scores]()
     try:
         for job, scores in each_once(_scores, jobs, kept, asdict, workers, progress):

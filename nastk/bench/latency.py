@@ -161,6 +161,7 @@ def run(
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
     sets: Mapping[str, DeviceSet] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods on device sets.
 
@@ -168,8 +169,8 @@ def run(
         tasks: keys of `nastk.bench.latency_tasks.TASKS`, or of `sets`.
         methods: keys of :data:`METHODS`, or names of predictors.
         samples: numbers of measurements of the target device.
-        seeds: number of random seeds, from 0. Methods that are slow to pretrain share a pretraining among four draws,
-            and round up.
+        seeds: number of random seeds, from `first`. Methods that are slow to pretrain share a pretraining among four
+            draws, and round up.
         source_samples: architectures per source device; by default the papers' 900 (NAS-Bench-201) and 4,000 (FBNet).
         sampler_name: sampler that chooses the measurements for all methods, instead of each method's own.
         workers: number of processes, by default one per core.
@@ -177,6 +178,7 @@ def run(
         partial: called with the rows so far if the comparison is interrupted.
         sets: further device sets by name (:mod:`nastk.bench.device_sets`), none of which is a name of the literature's.
         journal: a file that keeps every finished run; runs that it holds are not repeated.
+        first: random seed; of methods that share a pretraining, the next multiple of four draws.
 
     Returns:
         Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
@@ -212,7 +214,8 @@ def run(
             for method in methods:
                 each_draw = DRAWS if find(method).slow else 1
                 enough = tuple(k for k in sorted(set(samples)) if k >= find(method).least)
-                for number in range(-(-seeds // each_draw)):
+                start = -(-first // each_draw)
+                for number in range(start, start + -(-seeds // each_draw)):
                     draws = tuple(range(number * each_draw, (number + 1) * each_draw))
                     if enough:
                         jobs.append(_Run(task, devices, method, number, draws, enough, size, sampler_name))

@@ -37,7 +37,8 @@ def latency(
             show_default="3,5,10,20; with --unseen 5,10,20",
         ),
     ] = None,
-    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0, of sources and samples.")] = 10,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, of sources and samples.")] = 10,
+    first_seed: Annotated[int, count("--first-seed", "The first of them.", least=0)] = 0,
     source_samples: Annotated[
         str | None,
         typer.Option("--source-samples", metavar="N,M,...", help="Architectures per source device."),
@@ -99,7 +100,7 @@ def latency(
             "--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures,
             "--sources": sources, "--targets": targets, "--random-sets": random_sets,
             "--max-correlation": max_correlation, "--min-correlation": min_correlation, "--source-share": source_share,
-            "--out": out,
+            "--out": out, "--first-seed": first_seed or None,
         }  # fmt: skip
         _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
         _unseen(methods, samples, seeds, families, measured or [], workers, json_file)
@@ -143,12 +144,12 @@ def latency(
         if within:
             rows += comparison.run(
                 within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep,
-                sets=sets, journal=journal,
+                sets=sets, journal=journal, first=first_seed,
             )  # fmt: skip
         if between:
             rows += cross_space.run(
                 between, named, counts, seeds, sizes, workers=workers, progress=follow(progress), journal=journal,
-                share=source_share,
+                share=source_share, first=first_seed,
             )  # fmt: skip
     for file in [json_file, None if out is None else out / "rows.json"]:
         if file is not None:
@@ -270,6 +271,7 @@ def accuracy(
         str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
     ] = None,
     seeds: Annotated[int | None, count("--seeds", "Random seeds; by default 10, for transfer 3.")] = None,
+    first_seed: Annotated[int, count("--first-seed", "The first of them; of sample-efficiency.", least=0)] = 0,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
@@ -293,6 +295,8 @@ def accuracy(
     to = None if targets is None else words("--targets", targets)
     if experiment != "sample-efficiency" and counts is not None and len(counts) > 1:
         raise InvalidValue(f"{experiment} takes one number of samples; got {samples}")
+    if experiment != "sample-efficiency" and first_seed:
+        raise InvalidValue(f"{experiment} begins at seed 0; leave out --first-seed")
 
     def keep(some: list[dict[str, Any]]) -> None:
         _keep(json_file, some)
@@ -306,6 +310,7 @@ def accuracy(
                 counts or comparison.SAMPLES,
                 seeds or 10,
                 partial=keep,
+                first=first_seed,
                 **shared,
             )
         elif experiment == "transfer":

@@ -58,6 +58,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     journal: str | os.PathLike[str] | None = None,
     share: float | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods across spaces; tidy rows like those of `nastk.bench.latency.run`, arguments as there.
 
@@ -86,12 +87,12 @@ def run(
         for task in tasks
         for size in ([_size(task, share)] if share else source_samples or [SOURCE_SAMPLES])
         for method in able
-        for draw in range(seeds)
+        for draw in range(first, first + seeds)
         for device in common_devices()
     ]
     kept = Journal(journal, _written, _read)
     found = dict(each_once(_transfer, jobs, kept, asdict, workers, progress))
-    return _rows(found, seeds)
+    return _rows(found, range(first, first + seeds))
 
 
 def _size(task: str, share: float) -> int:
@@ -176,7 +177,7 @@ def _least_alike(space: str, device: str, rows: np.ndarray) -> list[str]:
     return sorted(sorted(others, key=lambda d: alike[d])[:OTHERS])
 
 
-def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, Any]]:
+def _rows(found: dict[_Run, dict[int, _Score]], draws: Sequence[int]) -> list[dict[str, Any]]:
     out = []
     groups = dict.fromkeys((job.task, job.source_samples, job.method) for job in found)
     for task, size, method in groups:
@@ -187,7 +188,7 @@ def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, An
         }
         devices = list(dict.fromkeys(device for device, _ in mine))
         for k in next(iter(mine.values())):
-            table = np.array([[mine[d, s][k].spearman for d in devices] for s in range(seeds)])
+            table = np.array([[mine[d, s][k].spearman for d in devices] for s in draws])
             used = [scores[k] for scores in mine.values()]
             most = {what: max(getattr(s, what) for s in used) for what in latency.USED}
             others = OTHERS if _looks_up(method) else 0
@@ -208,8 +209,8 @@ def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, An
                         "metric": "spearman",
                         "mean": mean,
                         "ci95": half,
-                        "seeds": seeds,
-                        "pretrainings": seeds,
+                        "seeds": len(draws),
+                        "pretrainings": len(draws),
                         "reference": None,
                         "reference_source": None,
                     }

@@ -282,3 +282,5 @@ def test_finished_runs_are_kept_and_not_repeated(
     assert not done
     compare(2)
     assert [job.draws for job in done] == [(1,)]
+    latency.run(["FD"], ["flops"], [5], seeds=2, workers=1, journal=tmp_path / "runs.jsonl", first=1)
+    assert [job.draws for job in done] == [(1,), (2,)]
