@@ -12,7 +12,7 @@ from typing import Any
 
 from nastk import __version__
 from nastk.errors import DataError, NastkError, UnknownName
-from nastk.files import writable_folder, write_text
+from nastk.files import locked_folder, write_text
 from nastk.report.page import Section, write_html, write_markdown
 from nastk.report.rows import without_nan
 from nastk.reproduce import of_modnas, of_multi_predict
@@ -95,8 +95,22 @@ def run(
 
     Returns:
         All items of the page, in its order.
+
+    Raises:
+        StorageError: the folder cannot be written to, or another run is writing to it.
     """
-    folder = writable_folder(out / size)
+    with locked_folder(out / size) as folder:
+        return _run_all(out, folder, size, items, workers, progress)
+
+
+def _run_all(
+    out: Path,
+    folder: Path,
+    size: Size,
+    items: Sequence[Item] | None,
+    workers: int | None,
+    progress: Callable[[float, float, str], None] | None,
+) -> list[Done]:
     done = {item.key: _kept(folder, item) or Done(item) for item in ITEMS}
     wanted = [item for item in (ITEMS if items is None else items) if item.run is not None]
     for k, item in enumerate(wanted):
