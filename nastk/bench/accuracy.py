@@ -7,8 +7,9 @@ other spaces, never other accuracies of the test space.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nastk.bench._journal import Journal, each_once
 from nastk.bench._lookups import Lookups, lookups
 from nastk.bench.suite_zero import tasks
 from nastk.data import suite_zero
@@ -25,7 +27,6 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import kendall, mean_ci, spearman
 from nastk.oracles.table import Benchmark, benchmark, first_dataset
-from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
 from nastk.registry import PREDICTORS
@@ -110,6 +111,8 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods on all data sets of a space.
 
@@ -117,9 +120,10 @@ def run(
         space: name of a fetched table with accuracies; see :func:`targets`.
         methods: keys of :data:`METHODS` and :data:`RANKINGS`, or predictors, with an encoding after an ``@``.
         samples: numbers of accuracies seen.
-        seeds: number of random seeds, from 0.
+        seeds: number of random seeds, from `first`.
         progress: called with (done, total) after each run.
         partial: called with the rows so far if the comparison is interrupted.
+        journal: a file that keeps every finished run; runs that it holds are not repeated.
 
     Returns:
         Tidy rows, one per data set ("*" is their mean), method, number of samples and metric; with what was used
@@ -136,16 +140,24 @@ def run(
     least = min(len(task) for task in targets(space).values())
     if max(samples) > least // 2:
         raise InvalidValue(f"{space} has {least} architectures; use at most {least // 2} samples; got {max(samples)}")
-    jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(seeds) for m in methods]
-    found: dict[_Run, _Scores] = {}
+    jobs = [_Run(space, m, draw, tuple(sorted(set(samples)))) for draw in range(first, first + seeds) for m in methods]
+    kept, found = Journal(journal, _written, _read), dict[_Run, _Scores]()
     try:
-        for job, scores in each(_scores, jobs, workers, progress):
+        for job, scores in each_once(_scores, jobs, kept, asdict, workers, progress):
             found[job] = scores
     except KeyboardInterrupt:
         if partial and found:
             partial(_rows(found, methods))
         raise
     return _rows(found, methods)
+
+
+def _written(scores: _Scores) -> dict[str, Any]:
+    return {"scores": [[*key, list(score), list(used)] for key, (score, used) in scores.items()]}
+
+
+def _read(entry: Mapping[str, Any]) -> _Scores:
+    return {(str(d), int(n)): (Score(*score), Used(*used)) for d, n, score, used in entry["scores"]}
 
 
 def find(name: str) -> Method:

@@ -59,7 +59,9 @@ def random_sets(
     return found
 
 
-def all_far_sets(tasks: Sequence[str], sets: Mapping[str, DeviceSet], most: float) -> dict[str, DeviceSet]:
+def all_far_sets(
+    tasks: Sequence[str], sets: Mapping[str, DeviceSet], most: float, least: float | None = None
+) -> dict[str, DeviceSet]:
     """:func:`far_sets` of tasks of the literature, or of `sets`.
 
     Raises:
@@ -68,23 +70,28 @@ def all_far_sets(tasks: Sequence[str], sets: Mapping[str, DeviceSet], most: floa
     """
     found: dict[str, DeviceSet] = {}
     for task in tasks:
-        found |= far_sets(task, device_set_of(task, sets), most)
+        found |= far_sets(task, device_set_of(task, sets), most, least)
     return found
 
 
-def far_sets(name: str, devices: DeviceSet, most: float) -> dict[str, DeviceSet]:
+def far_sets(name: str, devices: DeviceSet, most: float, least: float | None = None) -> dict[str, DeviceSet]:
     """For each target the sources whose Spearman correlation with it over the whole table is at most `most`.
 
     Which they are is told by all values of the target, as in the paper: a study of methods, no way to choose sources.
 
     Args:
-        name: of the set; those made are "name<most/target".
+        name: of the set; those made are "name<most/target", or "least<name<most/target".
+        least: and at least this; None for no bound.
 
     Raises:
-        InvalidValue: no source of any target is as far; `most` is no correlation.
+        InvalidValue: no source of any target is as far; `most` or `least` is no correlation.
     """
-    if not -1 < most < 1:
-        raise InvalidValue(f"a rank correlation is between -1 and 1; got {most:g}")
+    if not -1 < most < 1 or not -1 <= (-1 if least is None else least) < most:
+        raise InvalidValue(
+            f"a rank correlation is between -1 and 1, the least below the most; got {most:g}"
+            + ("" if least is None else f" and {least:g}")
+        )
+    label = f"{name}<{most:g}" if least is None else f"{least:g}<{name}<{most:g}"
     table, found = open_table(devices.space), {}
     for target in devices.targets:
         if target not in table.devices():
@@ -94,10 +101,12 @@ def far_sets(name: str, devices: DeviceSet, most: float) -> dict[str, DeviceSet]
         for source in (d for d in devices.sources if d in table.devices()):
             values = table.values("latency", device=source)
             known = np.isfinite(values) & np.isfinite(mine)
-            if spearman(values[known], mine[known]) <= most:
+            if (-1 if least is None else least) <= spearman(values[known], mine[known]) <= most:
                 far.append(source)
         if far:
-            found[f"{name}<{most:g}/{target}"] = device_set(devices.space, far, [target])
+            found[f"{label}/{target}"] = device_set(devices.space, far, [target])
     if not found:
-        raise InvalidValue(f"every source of {name} ranks closer than {most:g} to every target")
+        if least is None:
+            raise InvalidValue(f"every source of {name} ranks closer than {most:g} to every target")
+        raise InvalidValue(f"no source of {name} correlates {least:g} to {most:g} with a target")
     return found

@@ -44,8 +44,8 @@ class Method:
         options: of its constructor.
         chooses: whether the predictor chooses the measurements (`Predictor.choose`); random ones otherwise.
         slow: whether one pretraining serves :data:`DRAWS` target draws.
-        lookups: values that its encoding looks up: "zcp" (proxies of the table), "hwl" (latencies on the source
-            devices).
+        lookups: values that it looks up of the target's architectures: "zcp" (proxies of the table), "hwl" (latencies
+            on the source devices, for its encoding or for a new device's row in the table).
         least: fewest target samples that it supports.
         scratch: the predictor learns only from the target's samples.
     """
@@ -61,6 +61,9 @@ class Method:
 
 def _multi_predict(least: int = 2, chooses: bool = False, scratch: bool = False, **options: Any) -> Method:
     lookups = tuple(part for part in ("zcp", "hwl") if part in options.get("encoding", ""))
+    if not scratch and options.get("representation", "table") == "table" and "initial_row" not in options:
+        options["initial_row"] = "measured"  # the paper's
+        lookups = tuple(dict.fromkeys((*lookups, "hwl")))
     return Method("multi-predict", options, chooses, not scratch, lookups, least, scratch)
 
 
@@ -68,6 +71,7 @@ METHODS: dict[str, Method] = {
     "few-shot-gp": Method("few-shot-gp", chooses=True),
     "few-shot-gp-random": Method("few-shot-gp"),
     "multi-predict": _multi_predict(),
+    "multi-predict-predicted": _multi_predict(initial_row="predicted"),
     "multi-predict-index": _multi_predict(representation="index"),
     "multi-predict-sample": _multi_predict(representation="sample", chooses=True, least=10),
     "multi-predict-zcp": _multi_predict(encoding="zcp"),
@@ -157,6 +161,7 @@ def run(
     partial: Callable[[list[dict[str, Any]]], None] | None = None,
     sets: Mapping[str, DeviceSet] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods on device sets.
 
@@ -164,8 +169,8 @@ def run(
         tasks: keys of `nastk.bench.latency_tasks.TASKS`, or of `sets`.
         methods: keys of :data:`METHODS`, or names of predictors.
         samples: numbers of measurements of the target device.
-        seeds: number of random seeds, from 0. Methods that are slow to pretrain share a pretraining among four draws,
-            and round up.
+        seeds: number of random seeds, from `first`. Methods that are slow to pretrain share a pretraining among four
+            draws, and round up.
         source_samples: architectures per source device; by default the papers' 900 (NAS-Bench-201) and 4,000 (FBNet).
         sampler_name: sampler that chooses the measurements for all methods, instead of each method's own.
         workers: number of processes, by default one per core.
@@ -173,12 +178,14 @@ def run(
         partial: called with the rows so far if the comparison is interrupted.
         sets: further device sets by name (:mod:`nastk.bench.device_sets`), none of which is a name of the literature's.
         journal: a file that keeps every finished run; runs that it holds are not repeated.
+        first: random seed; of methods that share a pretraining, the next multiple of four draws.
 
     Returns:
         Tidy rows, one per task, method, number of samples, device and metric; device "*" is the mean over devices.
         ``measurements`` are all different latencies that a method used: those of its sources
         (``source_measurements``), those that its encoding looks up on source devices (``looked_up``), and the samples;
-        ``proxies`` are architectures whose zero-cost proxies it looks up.
+        ``proxies`` are architectures whose zero-cost proxies it looks up. ``training_measurements`` are the latencies
+        of what it learns from alone, as the papers count (:func:`training_measurements`).
 
     Raises:
         UnknownName: no such task, method or sampler.
@@ -207,7 +214,8 @@ def run(
             for method in methods:
                 each_draw = DRAWS if find(method).slow else 1
                 enough = tuple(k for k in sorted(set(samples)) if k >= find(method).least)
-                for number in range(-(-seeds // each_draw)):
+                start = -(-first // each_draw)
+                for number in range(start, start + -(-seeds // each_draw)):
                     draws = tuple(range(number * each_draw, (number + 1) * each_draw))
                     if enough:
                         jobs.append(_Run(task, devices, method, number, draws, enough, size, sampler_name))
@@ -355,6 +363,20 @@ def _used(table: Benchmark, context: Context, learned: NDArray[np.bool_], target
     return int(found.sum()) + target, int(learned.sum()), looked_up, proxies
 
 
+def training_measurements(samples: int, learned: int, encoding: int) -> int:
+    """Latencies of the architectures that a method learns from: what the literature counts.
+
+    Multi-Predict's "under 85 measurements" are five samples on the target and on the 16 devices of its encoding: those
+    of what is predicted, which a user has to measure too, are not in it.
+
+    Args:
+        samples: of the target.
+        learned: latencies of the sources that were learned before.
+        encoding: devices on which the target's architectures are looked up.
+    """
+    return learned + samples * (1 + encoding)
+
+
 def make(method: Method, seed: int) -> Predictor:
     """A new predictor of a method, with the random seed if it takes one."""
     import inspect
@@ -445,6 +467,8 @@ def rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[str
             draws = sorted({draw for n, draw, _ in scores if n == k})
             used = [scores[k, s, d] for s in draws for d in names]
             most = {what: max(getattr(s, what) for s in used) for what in USED}
+            devices = len(sets[task].sources) if "hwl" in find(method).lookups else 0
+            most["training_measurements"] = training_measurements(k, most["source_measurements"], devices)
             for metric, attribute in METRICS.items():
                 table = np.array([[getattr(scores[k, s, d], attribute) for d in names] for s in draws])
                 if np.isnan(table).all():

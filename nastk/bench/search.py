@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import zlib
@@ -19,6 +20,7 @@ from nastk import run
 from nastk.bench._journal import Journal, each_once
 from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
+from nastk.encodings.base import encoding as _encoding
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci
 from nastk.oracles.goals import objective_names
@@ -54,6 +56,7 @@ class _Run:
     predictor: str
     brought: str = ""
     in_flight: int = 1
+    candidates: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def compare(
     progress: Callable[[int, int], None] | None = None,
     journal: str | os.PathLike[str] | None = None,
     in_flight: int = 1,
+    candidates: int | None = None,
 ) -> Comparison:
     """Run every searcher on every problem with every seed.
 
@@ -123,12 +127,14 @@ def compare(
         measurements: latencies that a searcher with a few-shot predictor evaluates.
         batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
         predictor: of expensive objectives, for searchers that take one; by default their own. "gp-bma" has the prior
-            that ships for the space, as it has in the searcher `predictor`.
+            that ships for the space, as it has in the searcher `predictor`; "transfer-mlp@vec" has another encoding.
         workers: processes, by default one a core.
         progress: called with (done, total) after each run.
         journal: a file that keeps every finished run; runs that it holds are not repeated.
         in_flight: evaluations at a time, as by so many workers, whose lengths are drawn (on a virtual clock: nothing
             takes longer). With more than 1, `batch` is not used: each that ends is followed by a proposal.
+        candidates: most architectures that a searcher scores at a time, for those that have such a limit; by default
+            their own.
 
     Raises:
         UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
@@ -138,7 +144,7 @@ def compare(
     asked = problems(space, dataset, objectives, devices, report, with_proxies)
     kinds = [searcher_class(name) for name in searchers]
     if predictor:
-        named_predictor(predictor)
+        _predictor(predictor)
         if not any(kind.learns for kind in kinds):
             raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
     table = benchmark(space).table
@@ -155,6 +161,8 @@ def compare(
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
                 named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
+    if candidates and not any(_limited(name) for name in searchers):
+        raise InvalidValue(f"none of {', '.join(searchers)} has a limit of candidates; leave out --candidates")
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
     brought = _brought(table)
     jobs = [
@@ -170,6 +178,7 @@ def compare(
             predictor or "",
             brought,
             in_flight,
+            candidates or 0,
         )
         for seed in range(seeds)
         for searcher in searchers
@@ -197,11 +206,12 @@ def _search(job: _Run) -> Trace:
     few = bool(latencies) and len(latencies) < len(expensive) and min(job.measurements, job.budget) >= 2
     models: dict[str, Any] = {goal.name: _latency_predictor(job, goal) for goal in latencies} if few else {}
     if job.predictor and kind.learns:
-        models |= {goal.name: job.predictor for goal in expensive if goal.name not in models}
+        models |= {goal.name: _predictor(job.predictor) for goal in expensive if goal.name not in models}
     measurements = min(job.measurements, job.budget) if few else None
     described = run.describe_objects(
         table.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
         verify=0, seed=seed, retries=0, count_failures=True,  # an unknown value of a table stays unknown
+        options={"candidates": job.candidates} if job.candidates and _limited(job.searcher) else None,
     )  # fmt: skip
     search = run.compose(*described)
     clock = _Clock()
@@ -232,6 +242,28 @@ def _search(job: _Run) -> Trace:
         cost,
         _source_measurements(job, models.values()),
     )
+
+
+def _predictor(name: str) -> str | Predictor:
+    """The name of a predictor, or one with the encoding after an ``@``.
+
+    Raises:
+        UnknownName: no such predictor, or no such encoding.
+        InvalidValue: the predictor takes no encoding.
+    """
+    base, _, encoding = name.partition("@")
+    if not encoding:
+        named_predictor(name)
+        return name
+    if "encoding" not in vars(named_predictor(base)):
+        raise InvalidValue(f"{base} takes no encoding; write {base}")
+    _encoding(encoding)
+    return named_predictor(base, encoding=encoding)
+
+
+def _limited(searcher: str) -> bool:
+    """Whether a searcher scores at most so many candidates at a time."""
+    return "candidates" in inspect.signature(searcher_class(searcher)).parameters
 
 
 def _source_measurements(job: _Run, models: Iterable[Any]) -> int:
@@ -305,7 +337,7 @@ def _read(entry: Mapping[str, Any]) -> Trace:
 
 def _settings(job: _Run) -> dict[str, Any]:
     facts = asdict(job)
-    later = {"brought": "", "in_flight": 1}  # a run of an earlier version does not say them
+    later = {"brought": "", "in_flight": 1, "candidates": 0}  # a run of an earlier version does not say them
     return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 

@@ -67,7 +67,11 @@ def search(
         ),
     ] = None,
     predictor: Annotated[
-        str | None, typer.Option("--predictor", metavar="P", help="Predictor for the expensive objectives.")
+        str | None,
+        typer.Option("--predictor", metavar="P[@E]", help="Predictor for the expensive objectives, and its encoding."),
+    ] = None,
+    candidates: Annotated[
+        int | None, count("--candidates", "Most architectures that a searcher scores at a time; by default its own.")
     ] = None,
     batch: Annotated[int | None, count("--batch", "Proposals per step; by default 1, or 5 for a front.")] = None,
     with_proxies: Annotated[
@@ -118,6 +122,7 @@ def search(
             progress=follow(progress),
             journal=None if out is None else out / "runs.jsonl",
             in_flight=in_flight,
+            candidates=candidates,
         )
     rows = found.rows(counts)
     if json_file is not None:

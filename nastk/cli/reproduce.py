@@ -37,10 +37,17 @@ def latency(
             show_default="3,5,10,20; with --unseen 5,10,20",
         ),
     ] = None,
-    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0, of sources and samples.")] = 10,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, of sources and samples.")] = 10,
+    first_seed: Annotated[int, count("--first-seed", "The first of them.", least=0)] = 0,
     source_samples: Annotated[
         str | None,
         typer.Option("--source-samples", metavar="N,M,...", help="Architectures per source device."),
+    ] = None,
+    source_share: Annotated[
+        float | None,
+        typer.Option(
+            "--source-share", metavar="F", help="Between spaces: this fraction of the source, .15 in the paper."
+        ),
     ] = None,
     sampler: Annotated[
         str | None, typer.Option("--sampler", metavar="S", help="Sampler of the measurements, for all methods.")
@@ -60,6 +67,10 @@ def latency(
     max_correlation: Annotated[
         float | None,
         typer.Option("--max-correlation", metavar="RHO", help="Only sources that rank no closer to the target."),
+    ] = None,
+    min_correlation: Annotated[
+        float | None,
+        typer.Option("--min-correlation", metavar="RHO", help="With it: and no farther from the target."),
     ] = None,
     unseen: Annotated[
         bool,
@@ -88,7 +99,8 @@ def latency(
         given = {
             "--tasks": tasks, "--source-samples": source_samples, "--sampler": sampler, "--figures": figures,
             "--sources": sources, "--targets": targets, "--random-sets": random_sets,
-            "--max-correlation": max_correlation, "--out": out,
+            "--max-correlation": max_correlation, "--min-correlation": min_correlation, "--source-share": source_share,
+            "--out": out, "--first-seed": first_seed or None,
         }  # fmt: skip
         _refuse(given, "is not an option of --unseen, which has all devices and draws no curves")
         _unseen(methods, samples, seeds, families, measured or [], workers, json_file)
@@ -98,7 +110,6 @@ def latency(
     from nastk.bench.device_sets import all_far_sets
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
-    from nastk.report.curves import write_curves
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import cross_space, latency_tables
@@ -114,10 +125,14 @@ def latency(
     sets = _device_sets(space, sources, targets, random_sets)
     wanted = [*wanted, *sets]
     if max_correlation is not None:
-        sets = all_far_sets(wanted, sets, max_correlation)
+        sets = all_far_sets(wanted, sets, max_correlation, min_correlation)
         wanted = list(sets)
+    elif min_correlation is not None:
+        raise InvalidValue("--min-correlation goes with --max-correlation, the farthest and the closest of the sources")
     between = [task for task in wanted if task in cross_space.PAIRS]
     within = [task for task in wanted if task not in between]
+    if source_share is not None and within:
+        raise InvalidValue(f"--source-share is of NB201-FBNet and FBNet-NB201, not of {', '.join(within)}")
     rows: list[dict[str, Any]] = []
 
     def keep(some: list[dict[str, Any]]) -> None:
@@ -129,12 +144,13 @@ def latency(
         if within:
             rows += comparison.run(
                 within, named, counts, seeds, sizes, sampler, workers=workers, progress=follow(progress), partial=keep,
-                sets=sets, journal=journal,
+                sets=sets, journal=journal, first=first_seed,
             )  # fmt: skip
         if between:
             rows += cross_space.run(
-                between, named, counts, seeds, sizes, workers=workers, progress=follow(progress), journal=journal
-            )
+                between, named, counts, seeds, sizes, workers=workers, progress=follow(progress), journal=journal,
+                share=source_share, first=first_seed,
+            )  # fmt: skip
     for file in [json_file, None if out is None else out / "rows.json"]:
         if file is not None:
             write_json(file, rows)
@@ -147,19 +163,7 @@ def latency(
         show(lines, title=title)
     show(latency_tables.means(rows), title="Mean over each task's devices, with 95 % intervals")
     if figures is not None:
-        drawn = []
-        for name, against, label, logarithmic in (
-            ("samples", "samples", "measurements of the target device", False),
-            ("measurements", "measurements", "total measurements, source devices included", True),
-        ):
-            panels = latency_tables.curves(rows, against)
-            write_curves(panels, figures / f"latency-{name}.png", label, "Spearman", logarithmic)
-            drawn.append(f"latency-{name}.png")
-        if between:
-            for task in between:
-                panels = latency_tables.devices(rows, task)
-                write_curves(panels, figures / f"{task}.png", "measurements of the target device", "Spearman")
-                drawn.append(f"{task}.png")
+        drawn = latency_tables.draw(rows, figures, between)
         typer.echo(f"drawn: {', '.join(drawn)} in {figures}")
 
 
@@ -267,6 +271,7 @@ def accuracy(
         str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
     ] = None,
     seeds: Annotated[int | None, count("--seeds", "Random seeds; by default 10, for transfer 3.")] = None,
+    first_seed: Annotated[int, count("--first-seed", "The first of them; of sample-efficiency.", least=0)] = 0,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
@@ -290,6 +295,8 @@ def accuracy(
     to = None if targets is None else words("--targets", targets)
     if experiment != "sample-efficiency" and counts is not None and len(counts) > 1:
         raise InvalidValue(f"{experiment} takes one number of samples; got {samples}")
+    if experiment != "sample-efficiency" and first_seed:
+        raise InvalidValue(f"{experiment} begins at seed 0; leave out --first-seed")
 
     def keep(some: list[dict[str, Any]]) -> None:
         _keep(json_file, some)
@@ -303,6 +310,7 @@ def accuracy(
                 counts or comparison.SAMPLES,
                 seeds or 10,
                 partial=keep,
+                first=first_seed,
                 **shared,
             )
         elif experiment == "transfer":
@@ -347,6 +355,66 @@ def correlations(
         show(lines, title=title)
     if figures is not None:
         typer.echo(f"drawn: {', '.join(study.draw(rows, figures))} in {figures}")
+
+
+@app.command("lists")
+def lists(
+    which: Annotated[
+        str | None, typer.Argument(metavar="[LIST]", help="spaces, proxies, devices, tasks or sets; by default all.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Which spaces, proxies, devices and device sets of the literature the fetched tables have (Tables 5 to 8, 13)."""
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce.lists import LISTS
+
+    if which is not None and which not in LISTS:
+        raise UnknownName("list", which, LISTS)
+    check_outputs([json_file])
+    found = {name: make() for name, (_, make) in LISTS.items() if which in (None, name)}
+    if json_file is not None:
+        write_json(json_file, [{"list": name, **row} for name, rows in found.items() for row in rows])
+    for name, rows in found.items():
+        show(rows, title=LISTS[name][0])
+
+
+@app.command("all")
+def everything(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the page, and of what is finished.")],
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="A part in half an hour on two cores, or all of it in days.")
+    ] = True,
+    items: Annotated[
+        str | None,
+        typer.Option("--items", metavar="A,B,...", help="Run only these, such as multi-predict-table-1 or modnas."),
+    ] = None,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """Every table and figure of Multi-Predict and MODNAS on one page, ours beside the published.
+
+    What is finished is kept in DIR, and the same command goes on. A part that fails is a line of the page.
+    """
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce import everything as page
+
+    wanted = page.find(None if items is None else words("--items", items))
+    check_outputs([json_file], [out])
+    with bar(None, "repeating") as progress:
+        try:
+            done = page.run(out, "quick" if quick else "full", wanted, workers, follow(progress))
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; what is finished is in {out}, and the same command goes on") from None
+    if json_file is not None:
+        write_json(json_file, page.rows(done))
+    asked = {item.key for item in wanted}
+    show([{"item": one.item.key, "status": one.status} for one in done if one.item.key in asked], title="Items")
+    typer.echo(f"page: {out / f'{page.PAGE}.html'}")
 
 
 @app.command("modnas")

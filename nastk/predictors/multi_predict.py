@@ -46,8 +46,11 @@ class MultiPredict(FewShotPredictor):
 
     Args:
         representation: of a device. "table": one learned row per device; a new device starts with the row of the source
-            whose predictions correlate best with its samples in rank (Eq. 1). "index": binary digits of its number.
+            that correlates best with its samples in rank (Eq. 1; `initial_row`). "index": binary digits of its number.
             "sample": its latencies on `device_width` reference architectures, which :meth:`choose` returns first.
+        initial_row: of a new device in the table, by what the sources are compared with it on its samples: "predicted",
+            the network's predictions for each source, which cost nothing; or "measured", the sources' latencies of the
+            same architectures, which the task's context must have (the paper's text, Eq. 1).
         encoding: "vec", "zcp", "hwl", or "vec" joined with one of them by "+". Without "vec" the network is the
             cross-domain one, and :meth:`adapt` takes tasks of other spaces.
         network: encoder of "vec": "gcn" over the operation graph, "mlp" over one-hot choices, "auto": the GCN if the
@@ -63,7 +66,7 @@ class MultiPredict(FewShotPredictor):
             scale them to [0, 1]. The authors use minimum and maximum over all architectures, which are unknown for a
             new device.
         device_width, embedding_width: of a device's vector and an architecture's embedding.
-        graph_width, graph_layers: of the GCN.
+        graph_width, graph_layers: of the GCN; the authors' code has 4 layers, Table 15 says 3.
         hidden_width, hidden_layers: of the layers after the GCN (by default 200 wide), or of the MLP (100).
         head: widths of the layers over the concatenated embedding and vector.
         cross_width, cross_layers: of the cross-domain network's hidden layers (by default 256 wide for hwl, 128 for
@@ -101,7 +104,9 @@ class MultiPredict(FewShotPredictor):
         cross_layers: int = 3,
         scratch_epochs: int = 250,
         seed: int = 0,
+        initial_row: Literal["predicted", "measured"] = "predicted",
     ):
+        self.initial_row = initial_row
         self.representation, self.encoding, self.network, self.members = representation, encoding, network, members
         self.epochs, self.transfer_epochs, self.batch_size = epochs, transfer_epochs, batch_size
         self.learning_rate, self.transfer_learning_rate = learning_rate, transfer_learning_rate
@@ -116,6 +121,7 @@ class MultiPredict(FewShotPredictor):
             ("encoding", encoding, ENCODINGS),
             ("network", network, ("auto", "mlp", "gcn")),
             ("loss", loss, ("l1", "mse")),
+            ("initial_row", initial_row, ("predicted", "measured")),
         ):
             if value not in options:
                 raise InvalidValue(f"{name} must be one of {', '.join(options)}; got {value!r}")
@@ -418,16 +424,33 @@ class _Adapted(Predictor):
         if few.representation == "sample":
             return few._repeat(few._sample_vector(task)[None])
         assert few.vectors_ is not None
-        with torch.no_grad():
-            wide = None if extras is None else extras.expand(-1, -1, len(few.devices), -1)
-            out = forward(self.network_, self.layout_, h, few.vectors_, wide)
-        # Eq. 1: the source whose predictions have the highest Spearman correlation with the samples.
-        ranks = np.apply_along_axis(rankdata, 0, out.mean(dim=0).numpy())
+        # Eq. 1: the source that has the highest Spearman correlation with the samples.
+        values = self._measured(task) if few.initial_row == "measured" else self._predicted(h, extras)
+        ranks = np.apply_along_axis(rankdata, 0, values)
         ranks = ranks - ranks.mean(axis=0)
         truth = rankdata(task.values)
         alike = (truth - truth.mean()) @ ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-9)
         self.closest_ = few.devices[int(np.argmax(alike))]
         return few.vectors_[:, [int(np.argmax(alike))]].clone()
+
+    def _predicted(self, h: Tensor, extras: Tensor | None) -> Array:
+        """Latencies that the pretrained network predicts for each source device, ``(n, devices)``."""
+        few = self.few
+        with torch.no_grad():
+            wide = None if extras is None else extras.expand(-1, -1, len(few.devices), -1)
+            return forward(self.network_, self.layout_, h, few.vectors_, wide).mean(dim=0).numpy()
+
+    def _measured(self, task: Task) -> Array:
+        """Latencies on each source device by the task's context, ``(n, devices)``."""
+        devices, source = self.few.devices, task.context.latencies
+        lacking = [name for name in devices if source is None or name not in source.names]
+        if source is None or lacking:
+            raise InvalidValue(
+                f"multi-predict with initial_row 'measured' needs a context with latencies of {_shorten(lacking)}: "
+                "Context(latencies=nastk.benchmark(...).latency_source(devices))"
+            )
+        values = np.asarray(source(task.archs), dtype=np.float64)[:, [source.names.index(name) for name in devices]]
+        return np.where(np.isfinite(values), values, np.nanmean(values, axis=0))
 
     def _input(self, archs: Archs) -> tuple[Tensor, Tensor | None]:
         """Embeddings ``(members, n, embedding)``, and extras ``(members, n, 1, k)``."""

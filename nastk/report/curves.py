@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import Any
 
 from nastk.files import atomic_path
@@ -13,6 +14,10 @@ from nastk.report.text import drawable
 
 COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3a3f47", "#b4b9c2")
 """Line colours of the methods, in turn; further methods repeat them with another stroke."""
+
+
+LETTERS = 12.5
+"""Letters of a label on an inch: longer ones are wrapped, or have fewer columns of the legend."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,13 @@ def write_curves(
 
     columns = min(4, len(panels))
     lines = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(max(3.6 * columns, 5.4), 3.0 * lines + 0.9), layout="constrained")
+    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    width = max(3.6 * columns, 5.4)
+    across = max(1, min(4, len(labels), int(1.25 * width * LETTERS / (max(map(len, labels), default=0) + 6))))
+    rows = math.ceil(len(labels) / across)
+    figure = Figure(figsize=(width, 3.0 * lines + 0.9 + 0.18 * max(rows - 2, 0)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
-    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
     colour = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
     stroke = {label: ("-", "--", ":")[i // len(COLOURS) % 3] for i, label in enumerate(labels)}
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -111,7 +119,7 @@ def write_curves(
         axes.spines[["top", "right"]].set_visible(False)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
-    figure.supxlabel(drawable(x), fontsize=10)
+    figure.supxlabel(fill(drawable(x), round(width * LETTERS)), fontsize=10)
     figure.supylabel(drawable(y), fontsize=10)
     handles = [_line(colour[label], stroke[label]) for label in labels]
     if any(panel.published for panel in panels):
@@ -123,7 +131,7 @@ def write_curves(
         handles,
         list(map(drawable, labels)),
         loc="outside upper center",
-        ncols=min(4, len(labels)),
+        ncols=across,
         fontsize=8.5,
         frameon=False,
     )

@@ -84,7 +84,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[str]:
             panels = []
             for dataset in sorted({row["dataset"] for row in mine}):
                 these = [row for row in mine if row["dataset"] == dataset]
-                panels.append(Panel("mean" if dataset == "*" else dataset, _curves(these)))
+                panels.append(Panel("mean" if dataset == "*" else dataset, curves(these)))
             name = f"accuracy-{mine[0]['task']}-{metric}.png"
             write_curves(panels, folder / name, "accuracies seen", metric.capitalize())
             names.append(name)
@@ -107,14 +107,14 @@ def draw(rows: Sequence[Row], folder: Path) -> list[str]:
         names.append("proxy-removal.png")
     ordered = [row for row in rows if row["experiment"] == "proxies-in-order"]
     if ordered:
-        curves = _curves(ordered, "order", "left")
-        panel = Panel(f"{ordered[0]['task']}, {ordered[0]['samples']} accuracies", curves)
+        title = f"{ordered[0]['task']}, {ordered[0]['samples']} accuracies"
+        panel = Panel(title, curves(ordered, "order", "left"))
         write_curves([panel], folder / "proxies-in-order.png", "proxies left", "Spearman", top=None)
         names.append("proxies-in-order.png")
     return names
 
 
-def _curves(rows: Sequence[Row], label: str = "method", x: str = "samples") -> list[Curve]:
+def curves(rows: Sequence[Row], label: str = "method", x: str = "samples") -> list[Curve]:
     """One curve for each value of the column `label`, against the column `x`."""
     found = []
     for name in dict.fromkeys(row[label] for row in rows):

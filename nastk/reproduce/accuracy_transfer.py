@@ -7,18 +7,19 @@ in the paper, 15 % of the source is used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from nastk.bench._journal import Journal, each_once
 from nastk.bench.accuracy import seeded, sources_and_targets
 from nastk.data import suite_zero
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import mean_ci, spearman
-from nastk.parallel import each
 from nastk.predictors.base import Predictor, Task
 
 SHARE = 0.15
@@ -83,6 +84,7 @@ def run(
     seeds: int = 10,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Methods that transfer, each with its baseline, on pairs of tasks.
 
@@ -91,11 +93,13 @@ def run(
         sources, targets: tasks ("nasbench201/svhn") or spaces; by default all 28.
         samples: number of accuracies of the target.
         seeds: number of random seeds, from 0, of source and target samples.
+        journal: a file that keeps every finished run; runs that it holds are not repeated.
 
     Returns:
         Tidy rows: for each pair the method's ``spearman`` and its ``improvement`` over the baseline, and over itself
         from scratch on the same proxies (``improvement_over_scratch``, where :data:`FROM_SCRATCH` has one);
-        ``pairs_won`` and ``pairs_won_over_scratch`` are the fractions of pairs with a positive mean improvement.
+        ``pairs_won`` and ``pairs_won_over_scratch`` are the fractions of pairs with a positive mean improvement, and
+        ``pairs_won_a_draw`` with one in a single draw, mean over draws.
         ``source_accuracies`` are those of the source task from which was learned before.
     """
     for method in methods:
@@ -113,7 +117,7 @@ def run(
                 jobs.append(_Run(method, source, mine, draw, samples))
             others = [BASELINES[method], *([FROM_SCRATCH[method]] if method in FROM_SCRATCH else [])]
             jobs += [_Run(other, "", ends, draw, samples) for other in others]
-    found = dict(each(_scores, jobs, workers, progress))
+    found = _run_all(jobs, workers, progress, journal)
     return _rows(found, methods, wanted, seeds, samples)
 
 
@@ -124,6 +128,7 @@ def run_removal(
     seeds: int = 3,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Ablation of each common proxy: transfer-mlp without it, mean over the pairs (Figure 15)."""
     wanted = pairs(sources, targets)
@@ -136,7 +141,7 @@ def run_removal(
         for removed in removals
         for source in dict.fromkeys(source for source, _ in wanted)
     ]
-    found = dict(each(_scores, jobs, workers, progress))
+    found = _run_all(jobs, workers, progress, journal)
     rows = []
     for removed in removals:
         values = [
@@ -162,6 +167,7 @@ def run_in_order(
     seeds: int = 10,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Proxies removed one after another, the best or the worst first, until one is left (Figure 15).
 
@@ -194,7 +200,7 @@ def run_in_order(
         for names in removals.values()
         for count in range(len(ranked))
     ]
-    found = dict(each(_scores, list(dict.fromkeys(jobs)), workers, progress))
+    found = _run_all(list(dict.fromkeys(jobs)), workers, progress, journal)
     rows = []
     for order, names in removals.items():
         for count in range(len(ranked)):
@@ -225,6 +231,16 @@ class _Outcome(NamedTuple):
 
     spearman: dict[str, float]
     source_accuracies: int
+
+
+def _run_all(
+    jobs: Sequence[_Run],
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    journal: str | os.PathLike[str] | None,
+) -> dict[_Run, _Outcome]:
+    kept = Journal(journal, _Outcome._asdict, lambda entry: _Outcome(entry["spearman"], entry["source_accuracies"]))
+    return dict(each_once(_scores, jobs, kept, asdict, workers, progress))
 
 
 def _scores(job: _Run) -> _Outcome:
@@ -274,13 +290,16 @@ def _rows(
             for source, target in wanted:
                 gain = np.array([mine[source, draw][target] - base[draw][target] for draw in range(seeds)])
                 rows.append(_row(source, target, method, samples, learned[source], f"improvement{suffix}", gain))
-                gains.append(gain.mean())
+                gains.append(gain)
             for target in dict.fromkeys(target for _, target in wanted):
                 values = np.array([base[draw][target] for draw in range(seeds)])
                 rows.append(_row("", target, other, samples, 0, "spearman", values))
-            better = np.array([float(np.mean(np.array(gains) > 0))])
+            by_pair = np.array(gains)
+            better = np.array([float(np.mean(by_pair.mean(axis=1) > 0))])
             won = _row("*", "*", method, samples, max(learned.values()), f"pairs_won{suffix}", better)
             rows.append({**won, "seeds": seeds})
+            each_draw = (by_pair > 0).mean(axis=0)
+            rows.append(_row("*", "*", method, samples, max(learned.values()), f"pairs_won_a_draw{suffix}", each_draw))
     return rows
 
 

@@ -57,11 +57,17 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    share: float | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare methods across spaces; tidy rows like those of `nastk.bench.latency.run`, arguments as there.
 
+    Args:
+        share: in place of `source_samples`, the fraction of the source space's table that is learned from: .15 in the
+            paper's text, where its code takes :data:`SOURCE_SAMPLES`.
+
     Raises:
-        InvalidValue: a method whose encoding belongs to one space.
+        InvalidValue: a method whose encoding belongs to one space; a share of nothing, or of more than there is.
     """
     for task in tasks:
         if task not in PAIRS:
@@ -72,17 +78,26 @@ def run(
         raise InvalidValue(f"none of {', '.join(methods)} transfers between search spaces; those that do: {known}")
     if min(samples) < 2:
         raise InvalidValue(f"adapting to a device needs at least 2 samples; got {min(samples)}")
+    if share is not None and (source_samples or not 0 < share <= 1):
+        raise InvalidValue(
+            f"the share of the source space is above 0 and at most 1, without source samples; got {share}"
+        )
     jobs = [
         _Run(task, method, device, draw, tuple(sorted(set(samples))), size)
         for task in tasks
-        for size in source_samples or [SOURCE_SAMPLES]
+        for size in ([_size(task, share)] if share else source_samples or [SOURCE_SAMPLES])
         for method in able
-        for draw in range(seeds)
+        for draw in range(first, first + seeds)
         for device in common_devices()
     ]
     kept = Journal(journal, _written, _read)
     found = dict(each_once(_transfer, jobs, kept, asdict, workers, progress))
-    return _rows(found, seeds)
+    return _rows(found, range(first, first + seeds))
+
+
+def _size(task: str, share: float) -> int:
+    """Architectures that are a share of the source space's table."""
+    return max(3, round(share * len(latency.open_table(PAIRS[task][0]).space.enumerate())))
 
 
 def _written(scores: dict[int, _Score]) -> dict[str, Any]:
@@ -97,6 +112,11 @@ def movable(method: str) -> bool:
     """Whether a method works across spaces: its features mean the same in both, or it is not pretrained."""
     encoding = latency.find(method).options.get("encoding", "vec")
     return "vec" not in str(encoding).split("+") or latency.find(method).scratch
+
+
+def _looks_up(method: str) -> bool:
+    """Whether a method's encoding has latencies on other devices."""
+    return "hwl" in str(latency.find(method).options.get("encoding", "vec")).split("+")
 
 
 class _Score(NamedTuple):
@@ -124,7 +144,7 @@ def _transfer(job: _Run) -> dict[int, _Score]:
         contexts.append(
             Context(
                 proxies=Lookups(table.proxy_source()) if "zcp" in method.lookups else None,
-                latencies=Lookups(table.latency_source(names)) if "hwl" in method.lookups else None,
+                latencies=Lookups(table.latency_source(names)) if _looks_up(job.method) else None,
             )
         )
     learner = latency.make(method, seed=job.draw)
@@ -157,7 +177,7 @@ def _least_alike(space: str, device: str, rows: np.ndarray) -> list[str]:
     return sorted(sorted(others, key=lambda d: alike[d])[:OTHERS])
 
 
-def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, Any]]:
+def _rows(found: dict[_Run, dict[int, _Score]], draws: Sequence[int]) -> list[dict[str, Any]]:
     out = []
     groups = dict.fromkeys((job.task, job.source_samples, job.method) for job in found)
     for task, size, method in groups:
@@ -168,9 +188,11 @@ def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, An
         }
         devices = list(dict.fromkeys(device for device, _ in mine))
         for k in next(iter(mine.values())):
-            table = np.array([[mine[d, s][k].spearman for d in devices] for s in range(seeds)])
+            table = np.array([[mine[d, s][k].spearman for d in devices] for s in draws])
             used = [scores[k] for scores in mine.values()]
             most = {what: max(getattr(s, what) for s in used) for what in latency.USED}
+            others = OTHERS if _looks_up(method) else 0
+            most["training_measurements"] = latency.training_measurements(k, most["source_measurements"], others)
             for device, values in [*zip(devices, table.T, strict=True), ("*", table.mean(axis=1))]:
                 mean, half = mean_ci(values)
                 out.append(
@@ -187,8 +209,8 @@ def _rows(found: dict[_Run, dict[int, _Score]], seeds: int) -> list[dict[str, An
                         "metric": "spearman",
                         "mean": mean,
                         "ci95": half,
-                        "seeds": seeds,
-                        "pretrainings": seeds,
+                        "seeds": len(draws),
+                        "pretrainings": len(draws),
                         "reference": None,
                         "reference_source": None,
                     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nastk.bench.latency_tasks import PUBLISHED, TASKS, Figure
-from nastk.report.curves import Curve, Panel
+from nastk.report.curves import Curve, Panel, write_curves
 
 Rows = Sequence[dict[str, Any]]
 LAST = "NASFLAT, task table"
@@ -117,9 +118,16 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
             for f in PUBLISHED
             if f.task == task and f.device == "*" and f.samples and not f.source_samples
             and against == "samples" and f.samples <= max(r["samples"] for r in mine)
+            and mine[0]["devices"] == len(TASKS[task].targets)  # those of a part are others
         ]  # fmt: skip
-        panels.append(Panel(task, lines, published))
+        panels.append(Panel(_heading(task, mine[0]["devices"]), lines, published))
     return panels
+
+
+def _heading(task: str, devices: int) -> str:
+    """The name of a task, and how many of its targets there are if not all."""
+    targets = len(TASKS[task].targets) if task in TASKS else devices
+    return task if devices == targets else f"{task}, partial: {devices} of {targets} targets"
 
 
 def _learned(row: dict[str, Any]) -> bool:
@@ -127,21 +135,51 @@ def _learned(row: dict[str, Any]) -> bool:
     return bool(row.get("source_measurements", row["measurements"] - row["samples"]) > 0)
 
 
-def devices(rows: Rows, task: str) -> list[Panel]:
-    """One panel per device of a task: Spearman against samples."""
+def devices(rows: Rows, task: str, against: str = "samples") -> list[Panel]:
+    """One panel per device of a task: Spearman against ``samples``, or another column of the rows."""
     mine = [r for r in rows if r["task"] == task and r["metric"] == "spearman" and r["device"] != "*"]
     panels = []
     for device in dict.fromkeys(r["device"] for r in mine):
         lines = []
         for method in dict.fromkeys(r["method"] for r in mine):
             points = sorted(
-                (r for r in mine if r["device"] == device and r["method"] == method), key=lambda r: r["samples"]
+                (r for r in mine if r["device"] == device and r["method"] == method), key=lambda r: r[against]
             )
             if points:
-                x, mean, half = ([p[key] for p in points] for key in ("samples", "mean", "ci95"))
+                x, mean, half = ([p[key] for p in points] for key in (against, "mean", "ci95"))
                 lines.append(Curve(method, x, mean, half))
         panels.append(Panel(device, lines))
     return panels
+
+
+MEASURED = (
+    ("samples", "samples", "measurements of the target device", False),
+    ("measurements", "measurements", "measurements: source devices, target, and all that the encoding looks up", True),
+    (
+        "training",
+        "training_measurements",
+        "measurements of what is learned from: source devices, target, and its architectures on the encoding's devices",
+        True,
+    ),
+)
+"""Pictures of a run: name, column of the rows against which is drawn, its label, whether logarithmic."""
+
+
+def draw(rows: Rows, folder: Path, pairs: Sequence[str] = (), name: str = "latency") -> list[str]:
+    """Write the curves; returns the file names.
+
+    Args:
+        pairs: tasks between spaces, which also have a picture with one panel per device.
+        name: in front of the files' names.
+    """
+    drawn = []
+    for what, against, label, logarithmic in MEASURED:
+        drawn.append(f"{name}-{what}.png")
+        write_curves(curves(rows, against), folder / drawn[-1], label, "Spearman", logarithmic)
+    for task in pairs:
+        drawn.append(f"{task}.png")
+        write_curves(devices(rows, task), folder / drawn[-1], "measurements of the target device", "Spearman")
+    return drawn
 
 
 def means(rows: Rows) -> list[dict[str, Any]]:
@@ -160,6 +198,9 @@ def means(rows: Rows) -> list[dict[str, Any]]:
             continue
         columns = (
             "measurements",
+            "of sources",
+            "looked up",
+            "of training",
             "spearman",
             "ci95",
             "geometric",
@@ -174,6 +215,12 @@ def means(rows: Rows) -> list[dict[str, Any]]:
         line = found.setdefault(key, start)
         if r["metric"] == "spearman":
             line |= {"measurements": r["measurements"], "spearman": r["mean"], "ci95": r["ci95"]}
+            parts = {
+                "of sources": "source_measurements",
+                "looked up": "looked_up",
+                "of training": "training_measurements",
+            }
+            line |= {name: r.get(column) for name, column in parts.items()}
             line |= {"best known": r["reference"], "draws": r["seeds"]}
             devices = single.get(key, [])
             if devices and min(devices) > 0:

@@ -129,6 +129,13 @@ def test_latencies_that_an_encoding_looks_up_are_measurements(
     (used_between,) = {tuple(r[what] for what in latency.USED) for r in rows}
     looked_up = 2 * 5000 + (0 if scratch else 2 * 30)
     assert used_between == (looked_up + 4 + (0 if scratch else 30), 0 if scratch else 30, looked_up, 0)
+    (counted,) = {r["training_measurements"] for r in rows}
+    assert counted == (0 if scratch else 30) + 4 * 17, "four samples on the target and 16 devices of the encoding"
+    if not scratch:
+        rows = cross_space.run(["FBNet-NB201"], ["quick-hwl"], [4], 1, workers=1, share=0.01)
+        assert {r["source_samples"] for r in rows} == {50}, "a hundredth of FBNet's 5,000"
+        with pytest.raises(InvalidValue, match="above 0 and at most 1"):
+            cross_space.run(["FBNet-NB201"], ["quick-hwl"], [4], 1, workers=1, share=1.5)
 
 
 @pytest.mark.data
@@ -180,7 +187,7 @@ def test_command_writes_rows_prints_tables_and_draws(
     printed = capsys.readouterr().out
     assert "NA: no table has desktop_gpu_gtx_1080ti_fp32" in printed
     assert "Mean over each task's devices" in printed
-    for name in ("latency-samples.png", "latency-measurements.png"):
+    for name in ("latency-samples.png", "latency-measurements.png", "latency-training.png"):
         assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -220,6 +227,10 @@ def test_curves_have_a_line_a_method_and_the_published_figures() -> None:
     (panel,) = latency_tables.curves(rows)
     assert [c.label for c in panel.curves] == ["help", "few-shot-gp"]
     assert list(panel.curves[0].x) == [10, 20]
+    assert panel.title == "FD"
+    (part,) = latency_tables.curves([_row("NA", "help", k, "*", 0.9, devices=1) for k in (10, 20)])
+    assert part.title == "NA, partial: 1 of 3 targets"
+    assert not part.published, "those are means over other devices"
     assert ("nasflat", 20.0, 0.961) in panel.published
 
 
@@ -232,6 +243,10 @@ def test_sets_of_ones_own_random_and_far_ones(nastk_home: object, capsys: pytest
     assert far["own<0.9/fpga"].sources == tuple(d for d in own.sources if rho[d] <= 0.9) == ("gold_6226",)
     with pytest.raises(InvalidValue, match=r"ranks closer than -0\.9"):
         device_sets.far_sets("own", own, -0.9)
+    between = device_sets.far_sets("own", own, 0.999, rho["gold_6226"] + 0.01)
+    assert between[f"{rho['gold_6226'] + 0.01:g}<own<0.999/fpga"].sources == ("pixel3",)
+    with pytest.raises(InvalidValue, match="the least below the most"):
+        device_sets.far_sets("own", own, 0.5, 0.6)
     first, again = (device_sets.random_sets("fbnet", 2) for _ in range(2))
     assert first == again
     assert first["R1"] != first["R2"]
@@ -267,3 +282,5 @@ def test_finished_runs_are_kept_and_not_repeated(
     assert not done
     compare(2)
     assert [job.draws for job in done] == [(1,)]
+    latency.run(["FD"], ["flops"], [5], seeds=2, workers=1, journal=tmp_path / "runs.jsonl", first=1)
+    assert [job.draws for job in done] == [(1,), (2,)]

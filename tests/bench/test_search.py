@@ -176,6 +176,18 @@ def test_ranks_pictures_and_page(nastk_home: object, tmp_path: Path) -> None:
     assert "test accuracy itself is the objective" in page
 
 
+def test_a_predictor_with_an_encoding_and_fewer_candidates(nastk_home: object, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"seeds": 1, "objectives": ["test_accuracy"], "journal": tmp_path / "runs.jsonl"}
+    found = {
+        name: _run(["multi-predict"], (14,), predictor=f"ridge@{name}", candidates=50, **options)
+        for name in ("vec", "path-counts")
+    }
+    assert found["vec"] != found["path-counts"]
+    jobs = [json.loads(line)["run"] for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert [job["candidates"] for job in jobs] == [50, 50]
+    assert [job["predictor"] for job in jobs] == ["ridge@vec", "ridge@path-counts"]
+
+
 def test_bad_input_is_refused_before_any_run(nastk_home: object) -> None:
     with pytest.raises(UnknownName, match="did you mean 'random'"):
         _run(["randm"])
@@ -191,6 +203,12 @@ def test_bad_input_is_refused_before_any_run(nastk_home: object) -> None:
         _run(["random"], objectives=["nope"])
     with pytest.raises(InvalidValue, match="leaves its device open"):
         _run(["random"], objectives=["test_accuracy"], devices=["fpga"])
+    with pytest.raises(InvalidValue, match="flops takes no encoding"):
+        _run(["predictor"], predictor="flops@vec")
+    with pytest.raises(UnknownName, match="unknown encoding 'vecs'"):
+        _run(["predictor"], predictor="ridge@vecs")
+    with pytest.raises(InvalidValue, match="leave out --candidates"):
+        _run(["random"], candidates=10)
     with pytest.raises(InvalidValue, match="has fidelities 200, 12"):
         _run(["random"], objectives=["test_accuracy@13"])
 

@@ -105,6 +105,20 @@ def test_a_new_device_starts_from_the_source_that_ranks_its_samples_alike(few: M
         assert few.adapt(task).closest_ == name  # type: ignore[attr-defined]
 
 
+def test_the_first_row_may_be_chosen_by_measured_latencies(cell: SearchSpace) -> None:
+    archs = cell.sample(40, 0, unique=True)
+    few = MultiPredict(**SMALL, initial_row="measured").pretrain([_task(cell, archs, d) for d in (1, 2, 3)])
+    mine = cell.sample(100, 3, unique=True)
+    for twin in (1, 2, 3):
+        values = 3.0 * _latency(cell, mine, twin) ** 2
+        context = _with_hwl(cell, (3, 1, 2, 9))  # in another order than the sources, and one more
+        task = Task(cell, mine, values, "latency", "ms", device="mine", context=context)
+        assert few.adapt(task).closest_ == f"d{twin}"  # type: ignore[attr-defined]
+    for lacking in (Context(), _with_hwl(cell, (1, 2))):
+        with pytest.raises(InvalidValue, match="needs a context with latencies of"):
+            few.adapt(Task(cell, mine, values, "latency", "ms", device="mine", context=lacking))
+
+
 def test_adapting_starts_anew_each_time(few: MultiPredict, cell: SearchSpace) -> None:
     archs = cell.sample(10, 3, unique=True)
     before = {name: value.clone() for name, value in few.network_.items()}
