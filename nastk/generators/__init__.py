@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Cost": "costs",
     "Device": "costs",
+    "LayerSize": "_pit_masks",
     "Limit": "limits",
+    "PIT": "pit",
     "ParetoGenerator": "pareto",
     "SupernetGenerator": "supernet",
     "Target": "supernet",
@@ -23,7 +25,9 @@ _PUBLIC = {
 __all__ = [
     "Cost",
     "Device",
+    "LayerSize",
     "Limit",
+    "PIT",
     "ParetoGenerator",
     "SupernetGenerator",
     "Target",
@@ -45,12 +49,14 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 
 if TYPE_CHECKING:
+    from nastk.generators._pit_masks import LayerSize
     from nastk.generators.costs import Cost, Device
     from nastk.generators.device_gradients import combine
     from nastk.generators.discretisers import discretiser
     from nastk.generators.hypernetworks import hypernetwork
     from nastk.generators.limits import Limit
     from nastk.generators.pareto import ParetoGenerator, load
+    from nastk.generators.pit import PIT
     from nastk.generators.preferences import rays
     from nastk.generators.scalarisations import scalarisation
     from nastk.generators.supernet import SupernetGenerator, Target
