@@ -47,7 +47,8 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images ``(b, channels, height, width)`` or series ``(b, channels, time)`` of these places, uint8 or float32."""
+        """Images ``(b, channels, height, width)`` or series ``(b, channels, time)`` of these places, uint8 or
+        float32."""
         ...
 
     def content(self) -> Iterator[bytes]:
@@ -253,7 +254,7 @@ def _labels(name: str, labels: Any) -> NDArray[Any]:
 class Pictures:
     """Images of files; arguments: their paths, "L" or "RGB", and the side to which they are resized."""
 
-    def __init__(self, files: list[Path], mode: str, shape: tuple[int, int, int], size: int | None):
+    def __init__(self, files: list[Path], mode: str, shape: tuple[int, ...], size: int | None):
         self.files, self.mode, self.shape, self.size = files, mode, shape, size
 
     def __len__(self) -> int:
@@ -363,7 +364,7 @@ class Items:
                 "it (--augment of nastk train has some)"
             )
         self.first = first
-        self.shape: tuple[int, int, int] = tuple(first.shape)  # type: ignore[assignment]
+        self.shape: tuple[int, ...] = tuple(first.shape)
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -23,11 +23,11 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "PIT",
     "Cost",
     "Device",
     "LayerSize",
     "Limit",
-    "PIT",
     "ParetoGenerator",
     "SupernetGenerator",
     "Target",

@@ -222,7 +222,7 @@ class _Reading:
             return self._flattened(node, reads)
         return self._unknown(node, type(module).__name__)
 
-    def _layer(self, node: fx.Node, module: nn.Module, reads: Channels) -> Channels:
+    def _layer(self, node: fx.Node, module: nn.Module, reads: Channels) -> Channels | None:
         shape = _shape(node)
         name = str(node.target)
         if isinstance(module, NORMS):
@@ -285,7 +285,7 @@ class _Reading:
             return None  # a shape
         return self._unknown(node, _called(target))
 
-    def _concatenation(self, node: fx.Node) -> Channels:
+    def _concatenation(self, node: fx.Node) -> Channels | None:
         parts = [self._of(part) for part in node.args[0]]  # type: ignore[union-attr]
         known = [part for part in parts if part is not None]
         if len(known) < len(parts) or _option(node, 1, "dim", 0) not in (1, 1 - _dims(node)):
@@ -377,7 +377,7 @@ def _is_flattening(node: fx.Node) -> bool:
     if node.target in (torch.flatten, "flatten"):
         return True
     sizes = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], (tuple, list)) else node.args[1:]
-    return tuple(sizes)[-1:] == (-1,)  # type: ignore[arg-type]
+    return tuple(sizes)[-1:] == (-1,)
 
 
 def _keeps_channels(index: Any, dims: int) -> bool:

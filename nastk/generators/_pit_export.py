@@ -105,11 +105,10 @@ def _convolution(
         else:
             left -= cut
         padding = (right,) if left == right else (0,)
-    shape = dict(stride=before.stride, padding=padding, dilation=dilation, groups=groups, bias=before.bias is not None)
-    kind = nn.Conv1d if isinstance(before, nn.Conv1d) else nn.Conv2d
-    made = kind(
-        inputs, len(weight), tuple(weight.shape[2:]), padding_mode=before.padding_mode, device=weight.device,
-        dtype=weight.dtype, **shape,
+    kind: Any = nn.Conv1d if isinstance(before, nn.Conv1d) else nn.Conv2d
+    made: nn.Module = kind(
+        inputs, len(weight), tuple(weight.shape[2:]), before.stride, padding, dilation, groups, before.bias is not None,
+        before.padding_mode, weight.device, weight.dtype,
     )  # fmt: skip
     _fill(made, weight, before.bias, writes)
     made.train(before.training)

@@ -39,6 +39,18 @@ class ChannelMask(nn.Module):
     def forward(self) -> Tensor:
         return straight_through(torch.cat([self.alpha.new_ones(1), self.alpha.abs()]))
 
+    def weakest(self) -> float:
+        """What the channel that is removed next has of mask; infinite where one is left."""
+        kept = self.alpha.detach().abs()
+        kept = kept[kept > THRESHOLD]
+        return float(kept.min()) if len(kept) else math.inf
+
+    @torch.no_grad()
+    def remove(self) -> None:
+        """Remove that channel."""
+        kept = self.alpha.abs()
+        self.alpha[torch.where(kept > THRESHOLD, kept, math.inf).argmin()] = 0.0
+
 
 class TapMask(nn.Module):
     """Which taps of a kernel are kept: the newest ones, every first, second, fourth ... of them.
@@ -74,6 +86,17 @@ class TapMask(nn.Module):
         """Taps at multiples of the dilation, the newest first."""
         sums = torch.cat([self.gamma.abs().cumsum(0), self.gamma.new_ones(1)])
         return straight_through(sums[self.steps])
+
+    def weakest(self) -> float:
+        """What the tap that is removed next, the oldest, has of mask; infinite where one is left."""
+        oldest_first = self.beta.detach().abs().flip(0).cumsum(0)
+        kept = oldest_first[oldest_first > THRESHOLD]
+        return float(kept[0]) if len(kept) else math.inf
+
+    @torch.no_grad()
+    def remove(self) -> None:
+        """Remove that tap."""
+        self.beta[int(self.field().sum()) - 2 :] = 0.0
 
     @torch.no_grad()
     def kept(self) -> tuple[int, int]:
@@ -121,8 +144,8 @@ class MaskedLayer(nn.Module):
         if type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward):
             found: Tensor = layer._conv_forward(x, self.weight(), layer.bias)
             return found
-        found = functional_call(layer, {"weight": self.weight()}, (x,))
-        return found
+        called: Tensor = functional_call(layer, {"weight": self.weight()}, (x,))
+        return called
 
 
 @dataclass(frozen=True)

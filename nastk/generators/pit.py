@@ -27,6 +27,10 @@ CostFunction = Callable[[list[LayerSize]], Tensor]
 RAMP = (0.01, 0.5)
 """Share of their strength that limits begin with, and share of the steps after which they have all of it."""
 
+GROWTH = 1.1
+"""Factor by which the strength of a limit grows in each step after the ramp in which it is broken. It is this
+project's: the paper's strength is the seed's loss, which can be almost 0."""
+
 TOLERANCE = 1e-4
 """Greatest difference of the exported network's outputs from the masked one's, relative to the largest output."""
 
@@ -232,15 +236,20 @@ class PIT(nn.Module):
             if task is None:
                 raise InvalidValue("with limits, cost_term takes the loss of the task: cost_term(loss)")
             self._strengths = {
-                name: float(task) / (self._seed[name] - limit) if self._seed[name] > limit else 0.0
+                name: float(torch.as_tensor(task).detach()) / (self._seed[name] - limit)
+                if self._seed[name] > limit
+                else 0.0
                 for name, limit in self.limits.items()
             }
         assert self.steps is not None
         begin, end = RAMP
         ramp = min(begin + (1.0 - begin) * self._step / (end * self.steps), 1.0)
+        over = [self._strengths[name] * (costs[name] - limit).clamp(min=0.0) for name, limit in self.limits.items()]
         if self.training:
             self._step += 1
-        over = [self._strengths[name] * (costs[name] - limit).clamp(min=0.0) for name, limit in self.limits.items()]
+            for name, limit in self.limits.items():
+                if ramp == 1.0 and costs[name].item() > limit:
+                    self._strengths[name] *= GROWTH
         return ramp * sum_of(over)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -252,13 +261,32 @@ class PIT(nn.Module):
     # ---- what is left
 
     @torch.no_grad()
+    def meet_limits(self) -> int:
+        """Remove what the limits still ask for, in the order of the masks; returns how many channels and taps.
+
+        This is not the paper's: a search that ends above a limit by a channel or two is not repeated for them.
+        """
+        removed = 0
+        parts = [*self._channels, *self._taps.values()]
+        while any(float(self.costs()[name]) > limit for name, limit in self.limits.items()):
+            weakest = min(parts, key=lambda mask: mask.weakest())  # type: ignore[operator]
+            if not math.isfinite(weakest.weakest()):  # type: ignore[operator]
+                break
+            weakest.remove()  # type: ignore[operator]
+            removed += 1
+        return removed
+
+    @torch.no_grad()
     def export(self) -> nn.Module:
         """The network without masks and without what they removed, with its weights; a new one.
+
+        Limits that the search has not met are met first, see :meth:`meet_limits`.
 
         Raises:
             NastkError: it does not compute what the masked one does: its forward pass depends on numbers of channels in
                 a way that its graph does not show.
         """
+        self.meet_limits()
         small = copy.deepcopy(self.network)
         for layer in self._layers:
             reads, writes = (mask_of(side, self._mask) > 0 for side in (layer.reads, layer.writes))

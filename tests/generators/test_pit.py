@@ -189,7 +189,9 @@ def test_two_limits_are_met_in_one_run() -> None:
 def test_a_cost_of_ones_own_is_lowered() -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 3, 16)
-    search = PIT(Residuals(), x, cost="widest", costs={"widest": lambda sizes: torch.stack([s.outputs for s in sizes]).amax()})
+    search = PIT(
+        Residuals(), x, cost="widest", costs={"widest": lambda sizes: torch.stack([s.outputs for s in sizes]).amax()}
+    )
     assert search.costs()["widest"].item() == 8
     fitted(search, x, torch.arange(8) % 4, 40)
     assert search.costs()["widest"].item() < 8

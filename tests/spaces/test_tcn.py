@@ -41,7 +41,9 @@ def test_a_dilation_beyond_the_field_is_the_greatest_with_two_taps() -> None:
     for dilation, same in (("d16", "d4"), ("d8", "d4")):
         a, b = (SPACE.parse(f"c8_f5_{d}|" * 3 + f"c8_f1_{d}") for d in (dilation, same))
         assert SPACE.keys(np.stack([a, b]))[0] == SPACE.keys(b[None])[0]
-        assert [m.kernel_size for m in SPACE.build(a).modules() if isinstance(m, torch.nn.Conv1d)] == [(2,)] * 3 + [(1,)]
+        assert [m.kernel_size for m in SPACE.build(a).modules() if isinstance(m, torch.nn.Conv1d)] == [(2,)] * 3 + [
+            (1,)
+        ]
 
 
 def test_counts_are_those_of_the_networks() -> None:
@@ -69,7 +71,11 @@ def test_layers_see_the_past_alone_as_far_as_is_told() -> None:
 
 
 def test_series_without_steps_are_refused() -> None:
-    for use in (SPACE.input_shape, lambda **o: SPACE.build(SPACE.seed, **o), lambda **o: SPACE.statics(SPACE.seed, **o)):
+    for use in (
+        SPACE.input_shape,
+        lambda **o: SPACE.build(SPACE.seed, **o),
+        lambda **o: SPACE.statics(SPACE.seed, **o),
+    ):
         with pytest.raises(InvalidValue, match="number of steps"):
             use(input_size=1)
 
