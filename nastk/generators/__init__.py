@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Cost": "costs",
     "Device": "costs",
+    "LayerLatency": "layer_latency",
     "LayerSize": "_pit_masks",
     "Limit": "limits",
     "PIT": "pit",
+    "PITFront": "pit_front",
+    "Phases": "pit_front",
     "ParetoGenerator": "pareto",
     "SupernetGenerator": "supernet",
     "Target": "supernet",
@@ -26,9 +29,12 @@ __all__ = [
     "PIT",
     "Cost",
     "Device",
+    "LayerLatency",
     "LayerSize",
     "Limit",
+    "PITFront",
     "ParetoGenerator",
+    "Phases",
     "SupernetGenerator",
     "Target",
     "combine",
@@ -54,9 +60,11 @@ if TYPE_CHECKING:
     from nastk.generators.device_gradients import combine
     from nastk.generators.discretisers import discretiser
     from nastk.generators.hypernetworks import hypernetwork
+    from nastk.generators.layer_latency import LayerLatency
     from nastk.generators.limits import Limit
     from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.pit import PIT
+    from nastk.generators.pit_front import Phases, PITFront
     from nastk.generators.preferences import rays
     from nastk.generators.scalarisations import scalarisation
     from nastk.generators.supernet import SupernetGenerator, Target

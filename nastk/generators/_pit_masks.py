@@ -100,11 +100,12 @@ class TapMask(nn.Module):
 
     @torch.no_grad()
     def kept(self) -> tuple[int, int]:
-        """How many taps are kept, and their dilation."""
+        """How many taps are kept, and their dilation, 1 of a single one."""
         inside = int(self.field().sum())
         on_grid = self.grid()
         dilation = int(torch.nonzero(on_grid[1:])[0]) + 1
-        return (inside - 1) // dilation + 1, dilation
+        count = (inside - 1) // dilation + 1
+        return count, dilation if count > 1 else 1
 
 
 def _twos(number: int) -> int:

@@ -235,10 +235,9 @@ class PIT(nn.Module):
         if not self._strengths:
             if task is None:
                 raise InvalidValue("with limits, cost_term takes the loss of the task: cost_term(loss)")
+            loss, before = float(torch.as_tensor(task).detach()), self._seed
             self._strengths = {
-                name: float(torch.as_tensor(task).detach()) / (self._seed[name] - limit)
-                if self._seed[name] > limit
-                else 0.0
+                name: loss / (before[name] - limit) if before[name] > limit else 0.0
                 for name, limit in self.limits.items()
             }
         assert self.steps is not None
@@ -267,14 +266,31 @@ class PIT(nn.Module):
         This is not the paper's: a search that ends above a limit by a channel or two is not repeated for them.
         """
         removed = 0
-        parts = [*self._channels, *self._taps.values()]
+        parts: list[Any] = [*self._channels, *self._taps.values()]
         while any(float(self.costs()[name]) > limit for name, limit in self.limits.items()):
-            weakest = min(parts, key=lambda mask: mask.weakest())  # type: ignore[operator]
-            if not math.isfinite(weakest.weakest()):  # type: ignore[operator]
+            weakest = min(parts, key=lambda mask: mask.weakest())
+            if not math.isfinite(weakest.weakest()):
                 break
-            weakest.remove()  # type: ignore[operator]
+            weakest.remove()
             removed += 1
         return removed
+
+    @torch.no_grad()
+    def draw(self, seed: int) -> None:
+        """Open and close masks at random, so that :meth:`export` gives one of the networks that a search may find; for
+        measuring what they cost, before a search."""
+        generator = torch.Generator().manual_seed(seed)
+        for mask in self._channels:
+            kept = torch.rand((), generator=generator)
+            mask.alpha.copy_((torch.rand(mask.alpha.shape, generator=generator) < kept).float())
+        for taps in self._taps.values():
+            within = int(torch.randint(len(taps.beta) + 1, (), generator=generator))
+            step = int(torch.randint(len(taps.gamma) + 1, (), generator=generator))
+            taps.beta.zero_()
+            taps.beta[:within] = 1.0
+            taps.gamma.zero_()
+            if step < len(taps.gamma):
+                taps.gamma[step] = 1.0
 
     @torch.no_grad()
     def export(self) -> nn.Module:

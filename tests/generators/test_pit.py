@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from nastk.errors import InvalidValue, NastkError, UnknownName
-from nastk.generators import PIT
+from nastk.generators import PIT, LayerLatency
 from nastk.generators._pit_masks import TapMask
 from nastk.oracles.counts import count_network
 
@@ -143,7 +143,7 @@ def test_taps_go_from_the_oldest_and_by_powers_of_two() -> None:
     assert mask().tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 1]
     with torch.no_grad():
         mask.beta.zero_()
-    assert mask.kept() == (1, 8)
+    assert mask.kept() == (1, 1)
     assert mask().tolist() == [0] * 8 + [1]
 
 
@@ -277,3 +277,32 @@ def test_a_search_goes_on_from_its_state() -> None:
     again = PIT(Residuals(), x, limits={"params": 900}, steps=20)
     again.load_state_dict(search.state_dict())
     assert again.cost_term().item() == search.cost_term().item() > 0
+
+
+def test_a_latency_of_layers_is_learned_and_limited() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(24, 3, 16), torch.arange(24) % 4
+
+    def milliseconds(network: nn.Module) -> float:
+        return 0.2 + 1e-5 * count_network(network, x[:1])["flops"]
+
+    latency = LayerLatency.measured(Residuals(), x[:2], milliseconds, networks=12)
+    search = PIT(Residuals(), x[:2], limits={"latency": 0.4, "params": 1500}, costs={"latency": latency}, steps=60)
+    for seed in (100, 101):
+        search.draw(seed)
+        assert search.costs()["latency"].item() == pytest.approx(milliseconds(search.export()), rel=0.05)
+    search = PIT(Residuals(), x[:2], limits={"latency": 0.4, "params": 1500}, costs={"latency": latency}, steps=60)
+    fitted(search, x, y, 60)
+    assert milliseconds(search.export()) < 0.42
+    with pytest.raises(InvalidValue, match="two networks"):
+        LayerLatency.measured(Residuals(), x[:2], milliseconds, networks=1)
+
+
+def test_limits_that_a_search_leaves_broken_are_met_by_the_export() -> None:
+    torch.manual_seed(0)
+    limits = {"params": 900, "flops": 12_000}
+    search = PIT(Residuals(), x := torch.randn(4, 3, 16), limits=limits, steps=60)
+    counted = count_network(search.export(), x[:1])
+    shares = [counted[name] / limit for name, limit in limits.items()]
+    assert 0.8 < max(shares) <= 1, "no more is removed than is asked for"
+    assert search.meet_limits() == 0
