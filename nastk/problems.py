@@ -281,7 +281,10 @@ _KNOWN: dict[str, type[Problem]] = {cls.name: cls for cls in (Classification, Se
 
 
 def problem(named: str | Problem) -> Problem:
-    """A problem by name: classification, sequence, regression or density; a problem itself is returned as it is.
+    """A problem by name.
+
+    Args:
+        named: classification, sequence, regression or density; a problem itself is returned as it is.
 
     Raises:
         UnknownName: no such problem; :class:`MultiTask` needs its tasks, and is made by its constructor.

@@ -172,3 +172,10 @@ def test_a_problem_of_ones_own() -> None:
     oracle = Training(SPACE, data, epochs=1, num_classes=1, input_size=24)
     assert (oracle.name, oracle.unit) == ("mae", "Hz")
     assert np.isfinite(oracle.evaluate(SPACE.sample(1, 0)).value[0]), oracle.reasons
+
+
+def test_a_search_with_a_supernet_classifies() -> None:
+    with pytest.raises(Unsupported, match="tells accuracies"):
+        nastk.oracles.SupernetAccuracy(SPACE, numbers(), "single-path")
+    with pytest.raises(Unsupported, match="judges by accuracy"):
+        nastk.search(SPACE, objectives=["params"], supernet="single-path", data=numbers(), budget=2)

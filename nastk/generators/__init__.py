@@ -1,4 +1,5 @@
-"""Generators: trained once, they propose architectures for any preference among objectives and any device."""
+"""Generators: trained once, they propose architectures for any preference among objectives and any device; and
+pruning by masks, which finds a network within the weights of one."""
 
 from __future__ import annotations
 

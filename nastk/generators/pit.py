@@ -155,7 +155,7 @@ class PIT(nn.Module):
             why = next((group.root.kept for group in layer.writes.groups if group.root.kept), "")
             if why:
                 found[layer.name] = why
-            if isinstance(layer.module, nn.Conv1d) and (why := _taps_kept(layer)):
+            if isinstance(layer.module, nn.Conv1d) and layer.module.kernel_size[0] > 1 and (why := _taps_kept(layer)):
                 found[f"taps of {layer.name}"] = why
         return found
 
@@ -280,10 +280,10 @@ class PIT(nn.Module):
         """Open and close masks at random, so that :meth:`export` gives one of the networks that a search may find; for
         measuring what they cost, before a search."""
         generator = torch.Generator().manual_seed(seed)
-        for mask in self._channels:
+        for mask in self._mask_of.values():
             kept = torch.rand((), generator=generator)
             mask.alpha.copy_((torch.rand(mask.alpha.shape, generator=generator) < kept).float())
-        for taps in self._taps.values():
+        for taps in filter(None, map(self._taps_of, self._layers)):
             within = int(torch.randint(len(taps.beta) + 1, (), generator=generator))
             step = int(torch.randint(len(taps.gamma) + 1, (), generator=generator))
             taps.beta.zero_()
@@ -303,7 +303,7 @@ class PIT(nn.Module):
                 a way that its graph does not show.
         """
         self.meet_limits()
-        small = copy.deepcopy(self.network)
+        small = copy.deepcopy(self.network, {id(self): self})  # masked layers ask this object for their masks
         for layer in self._layers:
             reads, writes = (mask_of(side, self._mask) > 0 for side in (layer.reads, layer.writes))
             write_layer(small, layer, reads, writes, self._taps_of(layer))
