@@ -178,4 +178,4 @@ def test_a_search_with_a_supernet_classifies() -> None:
     with pytest.raises(Unsupported, match="tells accuracies"):
         nastk.oracles.SupernetAccuracy(SPACE, numbers(), "single-path")
     with pytest.raises(Unsupported, match="judges by accuracy"):
-        nastk.search(SPACE, objectives=["params"], supernet="single-path", data=numbers(), budget=2)
+        nastk.search(SPACE, nastk.oracles.Params(SPACE), supernet="single-path", data=numbers(), budget=2)
