@@ -27,6 +27,7 @@ from nastk.oracles._trainer import train as train_network
 from nastk.oracles._weights import load_weights, read_weights
 from nastk.oracles.base import Oracle
 from nastk.oracles.training import Training
+from nastk.problems import CLASSIFICATION
 from nastk.report.rows import without_nan
 from nastk.result import Result
 from nastk.run import oracle_of
@@ -329,6 +330,8 @@ class _OnImages:
         place: Path,
         asked: Mapping[str, Any] | None,
     ):
+        if data.problem.name != CLASSIFICATION.name:
+            raise Unsupported(f"nastk train judges by accuracy, and {data.name} are for {data.problem.name}")
         self.finished, self.data, self.recipe, self.device, self.place = finished, data, recipe, device, place
         self.gpus = gpus
         self.how, self.on = str(recipe), data.description

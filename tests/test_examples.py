@@ -185,6 +185,16 @@ def test_optuna_sampler(tmp_path: Path) -> None:
     assert list(sizes) == sorted(sizes)
 
 
+@pytest.mark.long
+def test_prune_my_network(tmp_path: Path) -> None:
+    lines = run("prune_my_network.py", tmp_path).splitlines()
+    before, after = (line.split() for line in lines[:2])
+    share = float(after[after.index("parameters") - 1].replace(",", "")) / float(before[-4].replace(",", ""))
+    assert share < 1 / 14
+    assert float(after[2]) > 85, "validation accuracy"
+    assert all(float(word.rstrip("%,")) <= 100 for word in lines[2].split() if word.rstrip(",").endswith("%"))
+
+
 def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     from nastk.registry import load_object
     from nastk.spaces.factory import space

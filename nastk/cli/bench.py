@@ -474,7 +474,7 @@ def supernet(
         str, typer.Option("--data", metavar="D", help="digits, mnist-5k, a .npz, a folder of images, file.py:dataset.")
     ] = "digits",
     image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N.")
+        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N, series to N steps.")
     ] = None,
     train_images: Annotated[int, count("--train-images", "Images to train on; few, so that networks differ.")] = 300,
     steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 300,

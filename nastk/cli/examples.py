@@ -88,6 +88,15 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk reproduce supernet --seeds 1",
         "nastk reproduce supernet --images my.npz --seeds 3",
     ),
+    "reproduce lists": ("nastk reproduce lists", "nastk reproduce lists devices"),
+    "reproduce all": (
+        "nastk reproduce all --quick --out repeated",
+        "nastk reproduce all --items multi-predict-table-3,modnas --out repeated",
+    ),
+    "reproduce tcn": (
+        "nastk reproduce tcn --seeds 2 --out tcn",
+        "nastk reproduce tcn --data my_series.npz --seeds 1 --out tcn",
+    ),
     "data list": ("nastk data list", "nastk data list --json tables.json"),
     "data fetch": ("nastk data fetch nasbench201", "nastk data fetch nasbench201 fbnet"),
     "data import": ("nastk data import mine.csv", "nastk data import csv mine.csv --space nasbench201"),

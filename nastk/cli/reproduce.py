@@ -556,3 +556,41 @@ def supernet(
         typer.echo(line)
     if figures is not None:
         typer.echo(f"drawn: {demo.draw(found, figures)} in {figures}")
+
+
+@app.command("tcn")
+def tcn(
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", metavar="A,B:N,...", help="Time series, as --data of nastk search; :N resamples them to N steps."
+        ),
+    ] = "basic-motions:50,japanese-vowels,acsf1:73",
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 5,
+    warmup: Annotated[int, count("--warmup", "Steps of the seed network's training.")] = 150,
+    search: Annotated[int, count("--search", "Steps with masks.")] = 200,
+    finetune: Annotated[int, count("--finetune", "Steps of each exported network.")] = 80,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished runs, which are not repeated.")
+    ] = None,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """PIT on time series, against random search and predictor at equal trainings; two limits at once."""
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce import tcn as comparison
+
+    check_outputs([json_file], [out])
+    asked = [comparison.parse_data(text) for text in words("--data", data)]
+    with bar(None, "training") as progress:
+        found = comparison.run(
+            asked, seeds, out, workers, follow(progress), warmup=warmup, search=search, finetune=finetune
+        )
+    rows = comparison.rows_of(found, asked)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in comparison.tables(rows):
+        show(lines, title=title)

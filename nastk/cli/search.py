@@ -130,9 +130,12 @@ def search(
         Text, option("--train", "'CMD ...'", "Instead: a command that trains, with {arch}, {epochs}, {folder}, {out}.")
     ] = None,
     data: Annotated[
-        Text, option("--data", "D", "Instead: nastk trains on digits, a .npz, a folder of images, or file.py:dataset.")
+        Text,
+        option("--data", "D", "Instead: nastk trains on digits, plaid, a .npz, a folder of images, file.py:dataset."),
     ] = None,
-    image_size: Annotated[Number, option("--image-size", "N", "Resize these images to N x N pixels.")] = None,
+    image_size: Annotated[
+        Number, option("--image-size", "N", "Resize images to N x N pixels, series to N steps.")
+    ] = None,
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "Of these trainings; all but the last are short trainings.  [30]")
     ] = None,

@@ -33,7 +33,8 @@ def train(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize these images to N x N pixels.")
+        int | None,
+        typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N pixels, series to N steps."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", min=1, max=MANY, help="Of each training.  [the search's]")

@@ -29,7 +29,8 @@ def zcp(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize these images to N x N pixels.")
+        int | None,
+        typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N pixels, series to N steps."),
     ] = None,
     batch_size: Annotated[int, count("--batch-size", "How many images.")] = 64,
     init: Annotated[str, typer.Option("--init", metavar="default|kaiming", help="Weights.")] = "default",

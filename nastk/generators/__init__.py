@@ -1,4 +1,5 @@
-"""Generators: trained once, they propose architectures for any preference among objectives and any device."""
+"""Generators: trained once, they propose architectures for any preference among objectives and any device; and
+pruning by masks, which finds a network within the weights of one."""
 
 from __future__ import annotations
 
@@ -8,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Cost": "costs",
     "Device": "costs",
+    "LayerLatency": "layer_latency",
+    "LayerSize": "_pit_masks",
     "Limit": "limits",
+    "PIT": "pit",
+    "PITFront": "pit_front",
+    "Phases": "pit_front",
     "ParetoGenerator": "pareto",
     "SupernetGenerator": "supernet",
     "Target": "supernet",
@@ -21,10 +27,15 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "PIT",
     "Cost",
     "Device",
+    "LayerLatency",
+    "LayerSize",
     "Limit",
+    "PITFront",
     "ParetoGenerator",
+    "Phases",
     "SupernetGenerator",
     "Target",
     "combine",
@@ -45,12 +56,16 @@ if not TYPE_CHECKING:  # a type checker shall refuse a name that does not exist
 
 
 if TYPE_CHECKING:
+    from nastk.generators._pit_masks import LayerSize
     from nastk.generators.costs import Cost, Device
     from nastk.generators.device_gradients import combine
     from nastk.generators.discretisers import discretiser
     from nastk.generators.hypernetworks import hypernetwork
+    from nastk.generators.layer_latency import LayerLatency
     from nastk.generators.limits import Limit
     from nastk.generators.pareto import ParetoGenerator, load
+    from nastk.generators.pit import PIT
+    from nastk.generators.pit_front import Phases, PITFront
     from nastk.generators.preferences import rays
     from nastk.generators.scalarisations import scalarisation
     from nastk.generators.supernet import SupernetGenerator, Target

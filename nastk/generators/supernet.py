@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nastk import problems
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.generators import discretisers, hypernetworks, scalarisations
 from nastk.generators.device_gradients import COMBINATIONS, descend
@@ -85,6 +86,8 @@ class SupernetGenerator:
         seed: random seed.
         device: of the supernet; the hypernetwork stays on the CPU.
         progress: called with (done, total) after each epoch.
+        problem: what the supernet is trained for, see :mod:`nastk.problems`; where this says cross-entropy, it is the
+            problem's loss.
         build_options: of `SearchSpace.supernet`.
 
     Raises:
@@ -115,6 +118,7 @@ class SupernetGenerator:
         device: str = "cpu",
         network_options: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        problem: str | problems.Problem = "classification",
         **build_options: Any,
     ):
         if epochs < 1 or batch < 2 or references < 2 or not 0 <= warmup < 1:
@@ -133,7 +137,7 @@ class SupernetGenerator:
         self.weight_rate, self.clip, self.learning_rate, self.betas = weight_rate, clip, learning_rate, betas
         self.alignment, self.references, self.seed, self.device = alignment, references, seed, torch.device(device)
         self.network_options = dict(network_options or {})
-        self.progress, self.build_options = progress, build_options
+        self.progress, self.build_options, self.problem = progress, build_options, problems.problem(problem)
         self.sizes = [int(size) for size in space.sizes]
 
     # ---- training
@@ -281,7 +285,7 @@ class SupernetGenerator:
         x, y = images
         path = None if one_hot.requires_grad else self._path(one_hot)
         cell = one_hot.to(self.device) if path is None else path
-        return functional.cross_entropy(self.supernet_(x, cell), y).cpu()
+        return self.problem.loss(self.problem.read(self.supernet_(x, cell)), y).cpu()
 
     def _path(self, one_hot: Tensor) -> list[int] | None:
         """The architecture of a one-hot; None if it is a mixture."""
@@ -330,7 +334,7 @@ class SupernetGenerator:
         found = np.empty(len(archs))
         for i, arch in enumerate(archs):
             cell = [int(v) for v in arch]
-            total = sum(functional.cross_entropy(self.supernet_(a, cell), b, reduction="sum") for a, b in batches)
+            total = sum(self.problem.total(self.problem.read(self.supernet_(a, cell)), b) for a, b in batches)
             found[i] = float(total) / len(x)
         return found
 

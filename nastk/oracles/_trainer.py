@@ -17,8 +17,9 @@ from nastk.data.images import Part
 from nastk.errors import DataError, InvalidValue, import_extra
 from nastk.evaluation import reason_of
 from nastk.files import atomic_path, write_text
-from nastk.oracles._outputs import Logits
 from nastk.oracles._weights import write_weights
+from nastk.outputs import Logits
+from nastk.problems import CLASSIFICATION, Problem
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Job:
         known_as: what tells the training from others; a folder that holds another is refused.
         finite: whether a loss that is not finite is an error.
         start: the state with which the training of an architecture begins; None for random weights.
+        problem: what the network is trained for and judged by.
     """
 
     space: SearchSpace
@@ -158,9 +160,13 @@ class Job:
     known_as: str = ""
     finite: bool = True
     start: Callable[[Archs], Mapping[str, Tensor]] | None = None
+    problem: Problem = CLASSIFICATION
 
     @property
     def logits(self) -> Logits:
+        """How to find its outputs among several tensors."""
+        if self.problem.name != CLASSIFICATION.name:
+            return Logits(self.build_options.get("num_classes"))
         if self.classes is not None:
             return Logits(self.classes, dimensions=2)
         least = max(int(part.labels.max()) for part in (self.training, *self.evaluated.values())) + 1
@@ -172,7 +178,7 @@ class Outcome:
     """What came of a training.
 
     Args:
-        errors: %, by epoch, by the name of the images.
+        errors: %, by epoch, by the name of the images; of other problems, what is minimised (:meth:`Problem.badness`).
         seconds: processor time, over all its runs.
         network: in evaluation mode; None where the results were read from its folder.
     """
@@ -408,7 +414,6 @@ class Fit:
     def _step(self, places: Tensor) -> Tensor:
         """One step of the optimiser on the images of these places; returns the loss."""
         import torch
-        from torch.nn import functional
 
         places, weight = self.share(places)
         x, y = self._batch(self.training, places)
@@ -416,8 +421,8 @@ class Fit:
             x = self._augment(x)
         self.optimiser.zero_grad()
         with contextlib.nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype):
-            found = self.logits.choose(self.forward(x))[1]
-            loss = functional.cross_entropy(found, y, label_smoothing=self.recipe.smoothing)
+            found = self.job.problem.read(self.forward(x), self.logits)
+            loss = self.job.problem.loss(found, y, self.recipe.smoothing)
         if weight != 1.0:
             loss = loss * weight
         self.scaler.scale(loss).backward()
@@ -435,9 +440,11 @@ class Fit:
         return self.network if self.average is None else self.average.module
 
     def evaluate(self) -> dict[str, float]:
-        """Errors in %, by the name of the images."""
-        network = self.best.eval()
-        return {name: error_of(network, part, self.logits, self.device) for name, part in self.evaluated.items()}
+        """Errors in %, or what else the problem minimises, by the name of the images."""
+        network, problem = self.best.eval(), self.job.problem
+        return {
+            name: error_of(network, part, self.logits, self.device, problem) for name, part in self.evaluated.items()
+        }
 
     # ---- its folder
 
@@ -497,10 +504,10 @@ class Fit:
 
     def _facts(self) -> dict[str, Any]:
         """What the file of the weights says of them."""
-        error = self.errors[self.epoch].get("validation", math.nan)
+        error, problem = self.errors[self.epoch].get("validation", math.nan), self.job.problem
         return {
             "space": self.job.space.whole.name, "arch": self.job.space.format(self.job.arch), "seed": self.job.seed,
-            "epochs": [self.epoch], "value": 100.0 - error, "metric": "accuracy", "unit": "%",
+            "epochs": [self.epoch], "value": problem.value(error), "metric": problem.metric, "unit": problem.unit,
             "training": str(self.recipe),
         }  # fmt: skip
 
@@ -532,13 +539,13 @@ def _take_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         )
 
 
-def error_of(network: nn.Module, part: Part, logits: Logits, device: Any) -> float:
-    """Share of images that a network in evaluation mode takes for another class, %."""
+def error_of(network: nn.Module, part: Part, logits: Logits, device: Any, problem: Problem = CLASSIFICATION) -> float:
+    """Share of images that a network in evaluation mode takes for another class, %, or what else a problem
+    minimises."""
     import torch
 
-    right = 0
+    total = 0.0
     with torch.inference_mode():
         for x, y in part.batches(EVALUATED):
-            found = logits.choose(network(x.to(device)))[1]
-            right += int((found.argmax(1) == y.to(device)).sum())
-    return 100.0 * (1.0 - right / len(part))
+            total += float(problem.scores(problem.read(network(x.to(device)), logits), y.to(device)).double().sum())
+    return problem.badness(total / len(part))

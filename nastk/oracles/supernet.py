@@ -16,6 +16,7 @@ from nastk.evaluation import Kind
 from nastk.oracles._fitting import options_for
 from nastk.oracles._weights import SAFE, write_weights
 from nastk.oracles.base import Evaluation, Oracle
+from nastk.problems import CLASSIFICATION
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._kept import KeptSupernet
 
@@ -59,6 +60,8 @@ class SupernetAccuracy(Oracle):
     ):
         self.space, self.seed = space, seed
         images = read_images(data, image_size)
+        if images.problem.name != CLASSIFICATION.name:
+            raise Unsupported(f"a supernet tells accuracies, and {images.name} are for {images.problem.name}")
         self.build_options = dict(options_for(space, images) if build is None else build)
         self.supernet = KeptSupernet(space, images, method, options, self.build_options, seed, training_device())
         if not self.supernet.tells_accuracy:

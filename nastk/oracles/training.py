@@ -19,9 +19,11 @@ from nastk.errors import DataError, InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.files import writable_folder, write_text
 from nastk.oracles._fitting import check_fit, options_for
-from nastk.oracles._outputs import AmbiguousOutput
 from nastk.oracles._trainer import Job, Recipe, fingerprint, train
 from nastk.oracles.base import Evaluation, Oracle, check_ascending, chosen_fidelity, lower_values
+from nastk.outputs import AmbiguousOutput
+from nastk.problems import CLASSIFICATION, Problem
+from nastk.problems import problem as problem_of
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ class Training(Oracle):
         fidelities: epochs at which the accuracy may be asked for, ascending; the last is `epochs`. A training to fewer
             is the beginning of that to the last, with its learning rates.
         recipe: all of how networks are trained, in place of `epochs` to `decay`; see :class:`nastk.oracles.Recipe`.
+        problem: what the networks are trained for and judged by, see :mod:`nastk.problems`; by default that of the
+            data, which is classification where nothing else is said. Of another one than classification the metric is
+            told in its own unit, with its name and direction, and labels are what its loss compares outputs with.
         build_options: of `SearchSpace.build`; of `ImageData` those with which the networks fit it, by default.
 
     Attributes:
@@ -109,6 +114,7 @@ class Training(Oracle):
         folder: str | os.PathLike[str] | None = None,
         fidelities: Sequence[int] = (),
         recipe: Recipe | None = None,
+        problem: str | Problem | None = None,
         **build_options: Any,
     ):
         check_ascending(fidelities)
@@ -125,6 +131,10 @@ class Training(Oracle):
         self._folder: Path | None = None
         self.data: ImageData | None = None
         self.start: KeptSupernet | None = None
+        own = training.problem if isinstance(training, ImageData) else CLASSIFICATION
+        self.problem = own if problem is None else problem_of(problem)
+        if self.recipe.smoothing and not self.problem.smooths:
+            raise InvalidValue(f"smoothing is of labels, and {self.problem.name} has none; leave it out")
         if isinstance(training, ImageData):
             if validation is not None or test is not None:
                 raise InvalidValue("the images have a validation and a test part; leave out validation and test")
@@ -141,11 +151,16 @@ class Training(Oracle):
             name: Part.of(*part) for name, part in (("training", training), ("validation", validation), ("test", test))
         }
         self.source = f"trained {self.recipe.epochs} epochs on {len(training[0])} images"
+        if not self._classifies:  # a classifier of tensors tells its error
+            self.name, self.unit, self.direction = self.problem.metric, self.problem.unit, self.problem.direction
         self._folder = None if folder is None else writable_folder(folder) / self._fingerprint()
 
     def _take(self, data: ImageData, folder: str | os.PathLike[str] | None, options: dict[str, Any]) -> None:
         """Become the accuracy on some data."""
-        self.data, self.name, self.direction, self.per_network, self.needs_folder = data, "accuracy", "max", True, True
+        self.data, self.per_network, self.needs_folder = data, True, True
+        self.name, self.unit, self.direction = self.problem.metric, self.problem.unit, self.problem.direction
+        if self.recipe.augment and data.kind != "images":
+            raise InvalidValue(f"augmentation is of images, and {data.name} are {data.kind}; leave it out")
         self.build_options = options or options_for(self.space, data)
         if options:
             self.space.need_networks(self.name)
@@ -154,12 +169,22 @@ class Training(Oracle):
         self._parts = {"training": data.training, "validation": data.validation}
         self.source = f"trained {self.recipe.epochs} epochs on {data.name} ({data.identity})"
 
+    @property
+    def _classifies(self) -> bool:
+        return self.problem.name == CLASSIFICATION.name
+
+    def _value(self, badness: float) -> float:
+        """What is told, of what a training minimises: of tensors that are classified the error itself."""
+        return badness if self.data is None and self._classifies else self.problem.value(badness)
+
     def _fingerprint(self) -> str:
         """Hash of all that a result on tensors depends on besides the architecture."""
         r = self.recipe
         settings: list[Any] = [self.space.name, r.epochs, r.batch, r.rate, r.momentum, r.decay, self.seed]
         if r != Recipe(r.epochs, r.batch, "sgd", r.rate, r.momentum, r.decay):
             settings.append(asdict(r))
+        if not self._classifies:
+            settings.append(self.problem.identity())
         digest = hashlib.sha256(json.dumps([settings, self.device, self.build_options], sort_keys=True).encode())
         for part in self._parts.values():
             for tensor in part.tensors():
@@ -188,6 +213,8 @@ class Training(Oracle):
             "oracle": "training", "data": self.data.identity, "recipe": asdict(self.recipe), "seed": self.seed,
             "device": self._device.partition(":")[0], "build": repr(sorted(self.build_options.items())),
         }  # fmt: skip
+        if not self._classifies:
+            found["problem"] = self.problem.identity()
         return found if self.start is None else {**found, "start": self.start.identity()}
 
     # ---- evaluations
@@ -198,7 +225,7 @@ class Training(Oracle):
             return self._accuracies(archs, int(asked[0]) if asked else self.recipe.epochs)
         found = [self._attempt(arch, lambda arch: self.train(arch)) or Trained(*[math.nan] * 3) for arch in archs]
         return Evaluation(
-            np.array([t.validation for t in found], dtype=np.float64),
+            np.array([self._value(t.validation) for t in found], dtype=np.float64),
             np.full(len(found), np.nan),
             np.array([t.seconds for t in found], dtype=np.float64),
         )
@@ -212,7 +239,7 @@ class Training(Oracle):
             started = time.perf_counter()
             found = self._attempt(arch, lambda arch: train(self.job(arch, at)))
             errors = {} if found is None else found.errors
-            curves.append({float(epoch): 100.0 - errors[epoch]["validation"] for epoch in at if epoch in errors})
+            curves.append({float(epoch): self._value(errors[epoch]["validation"]) for epoch in at if epoch in errors})
             seconds.append(time.perf_counter() - started)
         values = np.array([curve.get(until, math.nan) for curve in curves], dtype=np.float64)
         lower = lower_values(self.fidelities, until, curves)
@@ -269,6 +296,7 @@ class Training(Oracle):
             self.space, arch, self.build_options, self._parts["training"], evaluated, classes, self.recipe, self.seed,
             self._device, at, folder, fingerprint(self.identity()) if folder is not None else "",
             finite=self.data is not None, start=None if self.start is None else self.start.weights_of,
+            problem=self.problem,
         )  # fmt: skip
 
     def _write_splits(self) -> None:

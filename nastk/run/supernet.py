@@ -16,6 +16,7 @@ from nastk.oracles.base import Oracle
 from nastk.oracles.of_network import OfNetwork
 from nastk.oracles.supernet import SupernetAccuracy
 from nastk.oracles.training import Training
+from nastk.problems import CLASSIFICATION
 from nastk.search.base import LowerFidelity, Objective, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
@@ -49,6 +50,8 @@ def supernet_facts(
     if not isinstance(method, str):
         raise InvalidValue(f"a supernet needs the name of its method, such as 'sandwich'; got {method!r}")
     images = read_images(data, image_size)
+    if images.problem.name != CLASSIFICATION.name:
+        raise Unsupported(f"a search's supernet judges by accuracy, and {images.name} are for {images.problem.name}")
     kept = KeptSupernet(_networks(space), images, method, table, options_for(_networks(space), images), seed)
     return kept.asked(), images
 

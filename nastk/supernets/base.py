@@ -58,7 +58,7 @@ class Judged:
 
     Args:
         loss: ``(n,)``, lower is better; cross-entropy, or the method's own. NaN where a network failed.
-        accuracy: ``(n,)``, %; NaN where the method has none.
+        accuracy: ``(n,)``, %, or the metric of another problem than classification; NaN where the method has none.
     """
 
     loss: Array
@@ -142,7 +142,7 @@ class Supernet(ABC):
         return self
 
     def _take(self, space: SearchSpace, data: ImageData) -> None:
-        self.space, self.data = space, data
+        self.space, self.data, self.problem = space, data, data.problem
         self._training = data.training.to(self.device)
         self._validation = data.validation.to(self.device)
 
@@ -436,12 +436,12 @@ class PathSupernet(Supernet):
             )
         return np.array(found, dtype=np.int64).reshape(count, self.space.d)
 
-    def _logits(self, images: Tensor, arch: Archs) -> Tensor:
-        """A network in training mode on images."""
+    def _logits(self, images: Tensor, arch: Archs) -> Any:
+        """A network in training mode on images: its outputs, as the problem reads them."""
         self.shared.network(arch).train()
         with mixed_precision(self.device):
-            found: Tensor = self.shared(images, arch)
-        return found.float()
+            found = self.problem.read(self.shared(images, arch))
+        return {name: part.float() for name, part in found.items()} if isinstance(found, dict) else found.float()
 
     def network_of(self, arch: Archs) -> nn.Module:
         """The network of an architecture with its shared weights, recalibrated, in evaluation mode."""
@@ -451,14 +451,14 @@ class PathSupernet(Supernet):
 
     def _judge(self, arch: Archs) -> tuple[float, float]:
         network = self.network_of(arch)
-        loss, right, count = 0.0, 0, 0
+        loss, total, count = 0.0, 0.0, 0
         with torch.inference_mode():
             for images, labels in self._validation.batches(JUDGED_ON):
-                logits, labels = network(images.to(self.device)), labels.to(self.device)
-                loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-                right += int((logits.argmax(1) == labels).sum())
+                found, labels = self.problem.read(network(images.to(self.device))), labels.to(self.device)
+                loss += float(self.problem.total(found, labels))
+                total += float(self.problem.scores(found, labels).double().sum())
                 count += len(labels)
-        return loss / count, 100.0 * right / count
+        return loss / count, self.problem.scale * total / count
 
     def weights_of(self, arch: Archs) -> dict[str, Tensor]:
         network = self.network_of(self.space.as_archs(arch)[0])

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, Unsupported
+from nastk.problems import CLASSIFICATION
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._sharing import SharedWeights, Slice
 from nastk.supernets._teacher import Teacher, train_teacher
@@ -108,6 +110,11 @@ class BlockWise(Supernet):
     def _first(self, space: SearchSpace) -> Archs:
         """The architecture that has what a stage's path does not say."""
         return space.canonical(space.sample(1, np.random.default_rng(self.seed)))[0]
+
+    def _take(self, space: SearchSpace, data: ImageData) -> None:
+        if data.problem.name != CLASSIFICATION.name:
+            raise Unsupported(f"block-wise's teacher classifies, and {data.name} are for {data.problem.name}")
+        super()._take(space, data)
 
     def _fit(self) -> None:
         self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)

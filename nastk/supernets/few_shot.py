@@ -37,7 +37,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nastk.errors import InvalidValue, NastkError, Unsupported
@@ -215,17 +214,17 @@ class FewShot(PathSupernet):
             self._train_beside(self._live[(places // count + places) % count])
         else:
             arch = self._next(self._live[places % count])
-            functional.cross_entropy(self._logits(images, arch), labels).backward()
+            self.problem.loss(self._logits(images, arch), labels).backward()
 
     def _train_beside(self, part: str) -> None:
         """One path of a part, which learns from those that answered on these images before it."""
         images, labels = self._same
         logits = self._logits(images, self._next(part))
-        loss = functional.cross_entropy(logits, labels)
+        loss = self.problem.loss(logits, labels)
         if self._answers and self.distil:
-            loss = loss + self.distil * functional.cross_entropy(logits, torch.stack(self._answers).mean(0))
+            loss = loss + self.distil * self.problem.distilled(logits, self.problem.mean_of(self._answers))
         loss.backward()
-        self._answers.append(logits.detach().softmax(1))
+        self._answers.append(self.problem.soften(logits))
 
     # ---- parts of the space
 
@@ -378,7 +377,7 @@ class FewShot(PathSupernet):
 
     def _gradients(self, arch: Archs, images: Tensor, labels: Tensor) -> dict[int, Tensor]:
         mine = list({id(p): p for p in self.shared.parameters_of(arch).values()}.values())
-        loss = functional.cross_entropy(self._logits(images, arch), labels)
+        loss = self.problem.loss(self._logits(images, arch), labels)
         found = torch.autograd.grad(loss, mine, allow_unused=True)
         return {id(p): g for p, g in zip(mine, found, strict=True) if g is not None}
 

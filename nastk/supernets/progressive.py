@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nastk.errors import InvalidValue, Unsupported
 from nastk.spaces.base import Archs
@@ -70,18 +69,18 @@ class Progressive(PathSupernet):
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         if step < self._start:
-            functional.cross_entropy(self._logits(images, self.largest), labels).backward()
+            self.problem.loss(self._logits(images, self.largest), labels).backward()
             return
         if self._teacher is None:  # or a training goes on: the largest network as it is then
             self._teacher = self.network_of(self.largest)
         with torch.no_grad():
-            taught = self._teacher(images).softmax(1)
+            taught = self.problem.soften(self.problem.read(self._teacher(images)))
         phase = (step - self._start) * len(self.phases) // (self.steps - self._start)
         free = {"other", *self.phases[: phase + 1]}
         held = np.array([kind not in free for kind in self.kinds])
         for arch in self._sample(self.random, lambda drawn: np.where(held, self.largest, drawn)):
             logits = self._logits(images, arch)
-            loss = functional.cross_entropy(logits, labels) + functional.cross_entropy(logits, taught)
+            loss = self.problem.loss(logits, labels) + self.problem.distilled(logits, taught)
             (loss / self.random).backward()
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional
 
 from nastk.errors import InvalidValue
 from nastk.spaces.base import Archs
@@ -42,11 +41,11 @@ class Sandwich(PathSupernet):
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         logits = self._logits(images, self.largest)
-        functional.cross_entropy(logits, labels).backward()
-        taught = logits.detach().softmax(1)
+        self.problem.loss(logits, labels).backward()
+        taught = self.problem.soften(logits)
         for arch in (self.smallest, *self._sample(self.random)):
             mine = self._logits(images, arch)
-            functional.cross_entropy(mine, taught if self.distil else labels).backward()
+            (self.problem.distilled(mine, taught) if self.distil else self.problem.loss(mine, labels)).backward()
 
 
 def extreme(supernet: PathSupernet, sign: int) -> Archs:

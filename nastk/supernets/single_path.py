@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional
 
 from nastk.spaces.base import Archs
 from nastk.supernets.base import PathSupernet
@@ -33,7 +32,7 @@ class SinglePath(PathSupernet):
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         paths = self._fair_paths() if self.fair else self._sample(1)
         for arch in paths:
-            (functional.cross_entropy(self._logits(images, arch), labels) / len(paths)).backward()
+            (self.problem.loss(self._logits(images, arch), labels) / len(paths)).backward()
 
     def _fair_paths(self) -> Archs:
         """As many architectures as the largest choice has options, each option once; smaller choices repeat theirs."""

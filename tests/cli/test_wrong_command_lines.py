@@ -157,6 +157,7 @@ BASES: dict[str, list[str]] = {
     "reproduce all": ["reproduce", "all", "--items", "multi-predict-table-14", "--out", "new/all"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
     "reproduce supernet": ["reproduce", "supernet", "--seeds", "1"],
+    "reproduce tcn": ["reproduce", "tcn", "--data", "series.npz", "--seeds", "1", "--out", "new/tcn"],
     "study list": ["study", "list", "--storage", "sqlite:///study.db"],
     "study show": ["study", "show", "--storage", "sqlite:///study.db"],
     "study retry": ["study", "retry", "--storage", "sqlite:///study.db"],
@@ -558,6 +559,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (here / name).write_text(text, encoding="utf-8")
     labels = np.arange(60) % 10
     np.savez(here / "images.npz", images=np.random.default_rng(0).normal(size=(60, 3, 4, 4)), labels=labels)
+    np.savez(here / "series.npz", series=np.random.default_rng(0).normal(size=(60, 2, 8)), labels=labels)
     (here / "binary").write_bytes(bytes(range(256)))
     imported.bring("csv", [Path("acc.csv")], space="tiny.py:Tiny", columns=["acc:test_accuracy"])
     config = {"space": "tiny", "objectives": [{"name": "accuracy", "direction": "max"}]}
@@ -582,7 +584,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
-        "nastk.reproduce.everything.run",
+        "nastk.reproduce.everything.run", "nastk.reproduce.tcn.each_once",
     ):  # fmt: skip
         monkeypatch.setattr(where, began)
 

@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gpt": {"vocabulary": 50, "block_size": 16, "length": 8},
     "hat": {"vocabulary": 50, "length": 4, "shrink": 16},
     "mnasnet": {"input_size": 32, "num_classes": 10},
+    "tcn": {"input_size": 16},
     "mobilenetv3": {"width": 0.5, "input_size": 32, "num_classes": 10},
     "mobilenetv3-w10": {"width": 0.5, "input_size": 32, "num_classes": 10},
     "nasbench-macro": {"input_size": 16},

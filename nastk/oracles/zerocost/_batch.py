@@ -24,7 +24,8 @@ def make_batch(
     """Images ``(b, *shape)`` and labels ``(b,)``, or tokens ``(b, t)`` and the next token of each.
 
     Args:
-        batch: "digits" (scikit-learn's handwritten digits, upscaled), "random" (Gaussian noise, or tokens drawn
+        batch: "digits" (scikit-learn's handwritten digits, upscaled; for networks that take series, pixel by pixel),
+            "random" (Gaussian noise, or tokens drawn
             uniformly), or images and labels.
         size: number of images or token sequences, unless given.
         shape: of one image.
@@ -59,10 +60,15 @@ def make_batch(
 def _digits(size: int, shape: tuple[int, ...], classes: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
 
-    if len(shape) != 3:
+    if len(shape) not in (2, 3):
         raise InvalidValue(f"digits have channels, height and width, but the networks take {shape}; give a batch")
     data = load_digits()
     rows = rng.choice(len(data.images), size, replace=size > len(data.images))
+    if len(shape) == 2:  # one pixel after another
+        series = torch.tensor(data.data[rows][:, None], dtype=torch.float32)
+        series = torch.nn.functional.interpolate(series, shape[1:], mode="linear", align_corners=False)
+        series = (series - series.mean()) / series.std()
+        return series.expand(-1, shape[0], -1).clone(), torch.tensor(data.target[rows] % classes)
     images = torch.tensor(data.images[rows][:, None], dtype=torch.float32)
     images = torch.nn.functional.interpolate(images, shape[1:], mode="bilinear", align_corners=False)
     images = (images - images.mean()) / images.std()

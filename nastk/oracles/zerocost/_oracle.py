@@ -24,12 +24,13 @@ from nastk.errors import InvalidValue, NastkError
 from nastk.evaluation import reason_of
 from nastk.files import write_text
 from nastk.oracles._fitting import options_for
-from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.base import Evaluation, Oracle
 from nastk.oracles.zerocost._batch import describe, draw, make_batch
 from nastk.oracles.zerocost._pass import Loss
-from nastk.oracles.zerocost._scores import Scores, named_proxies, zcp
+from nastk.oracles.zerocost._scores import Scores, loss_of, named_proxies, zcp
+from nastk.outputs import AmbiguousOutput, Logits
 from nastk.parallel import each
+from nastk.problems import CLASSIFICATION
 from nastk.spaces._networks import build_network
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -59,7 +60,7 @@ class ZeroCost:
         batch: "digits", "random", or images and labels; or `nastk.data.images.ImageData`, of whose training part some
             are drawn: the networks are built to fit it then, unless there are `build_options`.
         batch_size: of "digits", "random" and `ImageData`.
-        loss: of logits and labels; cross-entropy by default.
+        loss: of logits and labels; by default cross-entropy, or that of the problem of `ImageData`.
         init: "default" (the weights that the network is built with) or "kaiming" (normal, by fan-in).
         initialisations: number of initialisations to average over.
         seed: random seed of weights, batch and inputs.
@@ -110,6 +111,8 @@ class ZeroCost:
         named = batch if isinstance(batch, ImageData) else None
         if named is not None:
             build_options = build_options or options_for(self.space, named)
+            if loss is None and named.problem.name != CLASSIFICATION.name:
+                loss = loss_of(named.problem)
             batch = draw(named, batch_size, seed)
         self.names = tuple(named_proxies(proxies))
         self.directions = {name: proxy.direction for name, proxy in named_proxies(proxies).items()}

@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nastk.oracles._calls import Call, Layer, Layers
-from nastk.oracles._outputs import Logits
+from nastk.outputs import Logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

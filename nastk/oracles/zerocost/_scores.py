@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.evaluation import reason_of
-from nastk.oracles._outputs import AmbiguousOutput, Logits
 from nastk.oracles.zerocost._pass import Loss, Pass
 from nastk.oracles.zerocost.base import Proxy, Undefined
+from nastk.outputs import AmbiguousOutput, Logits
+from nastk.problems import CLASSIFICATION, MultiTask, Problem
+from nastk.problems import problem as named_problem
 from nastk.registry import PROXIES
 from nastk.spaces._networks import initialise, is_lazy
 
@@ -65,6 +67,7 @@ def zcp(
     seed: int = 0,
     classes: int | None = None,
     output: int | str | None = None,
+    problem: str | Problem = CLASSIFICATION,
 ) -> Scores:
     """Zero-cost proxies of any network that maps images or tokens to logits; the network is not modified.
 
@@ -83,6 +86,7 @@ def zcp(
         classes: number of classes, by which the logits are found where the network returns several tensors.
         output: position or name of the logits among them, such as ``1``, ``"logits"`` or ``"heads.0"``. Without it, the
             logits are the output of that name, or the only one that `classes` and `labels` fit.
+        problem: whose loss it is by default, see :mod:`nastk.problems`; another one than classification needs `labels`.
 
     Raises:
         UnknownName: no such proxy.
@@ -95,7 +99,10 @@ def zcp(
     images = torch.as_tensor(images).to(device)
     if images.ndim < 2 or not len(images):
         raise InvalidValue(f"a batch has at least two dimensions and one image; got shape {tuple(images.shape)}")
-    loss = loss or _cross_entropy
+    if loss is None:
+        loss = loss_of(problem)
+        if labels is None and loss is not _cross_entropy:
+            raise InvalidValue(f"proxies of networks for {named_problem(problem).name} need labels")
     if labels is not None:
         labels = torch.as_tensor(labels).to(device)
         if labels.shape[0] != len(images):
@@ -126,6 +133,18 @@ def _logits(labels: Tensor | None, classes: int | None, output: int | str | None
     if labels is None or labels.is_floating_point() or not labels.numel():
         return Logits(classes, output)
     return Logits(classes, output, int(labels.max()) + 1, labels.ndim + 1)
+
+
+def loss_of(problem: str | Problem) -> Loss:
+    """The loss of a problem, of outputs and labels.
+
+    Raises:
+        Unsupported: it reads several outputs, and proxies see one.
+    """
+    found = named_problem(problem)
+    if isinstance(found, MultiTask):
+        raise Unsupported("proxies see one output of a network; give a loss of it, or one of the tasks")
+    return _cross_entropy if found.name == CLASSIFICATION.name else found.loss
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
