@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nastk.bench.problems import scores
 from nastk.files import atomic_path
 from nastk.metrics import nondominated
 from nastk.report.curves import COLOURS
@@ -73,7 +72,7 @@ def draw(found: Comparison, folder: Path) -> list[str]:
     """Write the radar plot and the fronts of the first seed; returns the file names."""
     names = []
     methods = [*DRAWN[:-2], f"nsga2@{max(found.setting.evaluations)}", *DRAWN[-2:]]
-    devices = list(found.setting.problems())
+    devices = found.setting.devices()
     if len(devices) > 2:
         values = {m: {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
         title = f"Hypervolume by device, {found.setting.space} (bold: not seen in training)"
@@ -88,8 +87,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     from matplotlib.figure import Figure
 
     setting = found.setting
-    problems = setting.problems()
-    shown = list(setting.unseen or problems)[:6]
+    shown = list(setting.unseen or setting.devices())[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(max(3.9 * columns, 5.5), 3.3 * lines + 0.8), layout="constrained")
@@ -97,10 +95,10 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     grid = figure.subplots(lines, columns, squeeze=False)
     outcome = next(iter(found.outcomes.values()))
     for axes, device in zip(grid.flat, shown, strict=False):
-        scored = scores(problems[device])
         everyone = []
         for i, method in enumerate(methods):
-            points = scored.normalise(outcome.rows[method, device])
+            points = outcome.points[method, device]
+            points = points[np.isfinite(points).all(axis=1)]
             points = points[nondominated(points)]
             points = points[points[:, -1].argsort(kind="stable")]
             everyone.append(points)
