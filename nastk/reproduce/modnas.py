@@ -22,7 +22,7 @@ from nastk.generators import Cost, ParetoGenerator, rays
 from nastk.generators.decoding import greedy
 from nastk.metrics import gd_plus, hypervolume, igd_plus, mean_ci, nondominated
 from nastk.parallel import each
-from nastk.reproduce import modnas_tables
+from nastk.reproduce import modnas_hat, modnas_mobilenetv3, modnas_tables
 from nastk.reproduce.modnas_cases import Case, Setting
 from nastk.spaces.base import Archs
 
@@ -32,6 +32,8 @@ SETTINGS: dict[str, Setting] = {
     "nascase201": modnas_tables.NASBENCH201,
     "gpt": modnas_tables.GPT,
     "fbnet": modnas_tables.FBNET,
+    "mobilenetv3": modnas_mobilenetv3.SETTING,
+    "hat": modnas_hat.SETTING,
 }
 """By space."""
 

@@ -39,6 +39,7 @@ class Setting(ABC):
         evaluations: budget of the searches on a single device.
         rays: number of preferences.
         steps: of the generator's training.
+        calculated: whether few-shot-gp also uses calculated latencies; see `FewShotGP`.
     """
 
     space: str
@@ -53,6 +54,7 @@ class Setting(ABC):
     evaluations: tuple[int, ...] = (10, 24, 50)
     rays: int = 24
     steps: int = 1500
+    calculated: bool = True
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -174,17 +176,21 @@ class Case(ABC):
     def references(self) -> Archs:
         """Architectures to measure on an unseen device."""
         if self._references is None:
-            few = self.few_shot(self.open[0]) if self.open else FewShotGP()
+            few = self.few_shot(self.open[0]) if self.open else self.new_few_shot()
             seed = int(self.draw("references").integers(2**31))
             self._references = few.choose(
                 self.setting.measurements, self.whole, candidates=self.can_measure(), seed=seed
             )
         return self._references
 
+    def new_few_shot(self) -> FewShotGP:
+        """few-shot-gp that has learned nothing."""
+        return FewShotGP(calculated=self.setting.calculated)
+
     def few_shot(self, goal: Goal) -> FewShotGP:
         """few-shot-gp, pretrained on the source devices' samples."""
         if self._few is None:
-            self._few = FewShotGP().pretrain(self.source_tasks(goal))
+            self._few = self.new_few_shot().pretrain(self.source_tasks(goal))
         return self._few
 
     def adapted(self, goal: Goal, values: Array, device: str) -> Any:

@@ -1,0 +1,86 @@
+"""The comparison of MODNAS on Hardware-Aware Transformers: latencies of a Raspberry Pi, a Xeon and a Titan Xp.
+
+The table knows networks by ten features, means over the layers, and no network was measured on two devices. A latency
+is therefore that of a row's features, on every device by a surrogate of its 2,000 measurements, and the ten networks
+that are measured on the unseen device are among those that it measured.
+
+There is no public table of translation quality. Without sentence pairs the other objective is the number of parameters,
+to be maximised, for capacity.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.data.hat import MEASURED
+from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.table import benchmark
+from nastk.reproduce.modnas_surrogates import Predict, Surrogate, SurrogateSetting, World
+from nastk.spaces.base import Archs
+from nastk.spaces.hat import HAT
+
+Array = NDArray[np.float64]
+
+
+class HATSetting(SurrogateSetting):
+    """One unseen device, of which ten of its own networks are measured; see :class:`Setting`."""
+
+    def check(self) -> None:
+        if self.dataset not in MEASURED:
+            raise UnknownName("task of hat", str(self.dataset), MEASURED)
+        if len(self.unseen) != 1:
+            raise InvalidValue(
+                f"hat has no networks that several devices measured: name one --unseen; got {len(self.unseen)}"
+            )
+        super().check()
+
+    def world(self) -> World:
+        return _world(str(self.dataset))
+
+
+@lru_cache(maxsize=4)
+def _world(task: str) -> World:
+    table, space = benchmark("hat", dataset=task), HAT()
+    archs = table.space.enumerate()
+    measured = {}
+    for device in MEASURED[task]:
+        ms = table.values("latency", device=device)
+        known = np.isfinite(ms)
+        measured[device] = archs[known], ms[known]
+    return World(
+        space=space,
+        whole=space,
+        place=same_features,
+        latencies={d: Surrogate.fit(_of_features, *of, "ms", "min") for d, of in measured.items()},
+        others={
+            "params": Surrogate(lambda a: space.statics(a)["params"], "", "min", expensive=False),
+            "flops": Surrogate(lambda a: space.statics(a)["flops"], "", "min", expensive=False),
+        },
+        labelled={},
+        measured=measured,
+    )
+
+
+def same_features(archs: Archs) -> Archs:
+    """For each row the one in the table's form that has its ten features."""
+    space = HAT()
+    return space.with_features(space.features(archs))
+
+
+def _of_features(archs: Archs, values: Array) -> Predict:
+    """A ridge on the ten features, their squares and products."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    space = HAT()
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), Ridge(1.0))
+    model.fit(space.features(archs), values)
+    return lambda more: np.asarray(model.predict(space.features(more)))
+
+
+SETTING = HATSetting("hat", "wmt14ende", ("max:params", "latency"), ("raspberrypi", "xeon"), ("titanxp",))
+"""Two devices to train on and one unseen, as in the paper."""
