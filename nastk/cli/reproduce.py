@@ -351,7 +351,9 @@ def correlations(
 
 @app.command("modnas")
 def modnas(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="nasbench201, gpt or fbnet.")] = "nasbench201",
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="nasbench201, mobilenetv3, hat, gpt or fbnet.")
+    ] = "nasbench201",
     objectives: Annotated[
         str | None,
         typer.Option("--objectives", metavar="A,B,...", help="Such as test_accuracy,latency:pixel3,energy:eyeriss."),
@@ -404,6 +406,8 @@ def modnas(
         write_json(json_file, rows)
     for title, lines in modnas_figures.tables(rows):
         show(lines, title=title)
+    if asked.note:
+        typer.echo(asked.note)
     if figures is not None:
         typer.echo(f"drawn: {', '.join(modnas_figures.draw(found, figures))} in {figures}")
 

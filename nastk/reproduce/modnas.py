@@ -104,8 +104,9 @@ def _run(job: _Job) -> Outcome:
         for n, archs in _nsga2(case, device).items():
             keep(f"nsga2@{n}", device, archs)
         points["true front", device] = case.front(device)
-    for predicted in (False, True):
-        _generate(case, predicted, keep, seconds)
+    if job.setting.true_costs:
+        _generate(case, False, keep, seconds)
+    _generate(case, True, keep, seconds)
     return Outcome(points, seconds)
 
 
@@ -140,9 +141,9 @@ def _generate(
         start = process_time()
         keep(f"generator, decoded{suffix}", name, generator.decode(device, n))
         took["decoding_ms"].append(1000 * (process_time() - start))
-        if not predicted:
+        if not (predicted and case.setting.true_costs):  # its proposals need no costs: once is enough
             keep("untrained generator", name, untrained.propose(replace(device, costs={}), n))
-        else:
+        if predicted:
             keep("untrained generator, decoded", name, untrained.decode(device, n))
         for method, archs in _enumerate(case, [*generator._costs(device)], n).items():
             keep(f"{method}{suffix}", name, archs)
@@ -218,7 +219,8 @@ class Comparison:
         """All methods, in display order."""
         searches = [f"nsga2@{n}" for n in self.setting.evaluations]
         place = METHODS.index("random") + 1
-        return [*METHODS[:place], *searches, *METHODS[place:]]
+        found = [*METHODS[:place], *searches, *METHODS[place:]]
+        return [m for m in found if self.setting.true_costs or not m.endswith("true costs")]
 
     def groups(self) -> dict[str, list[str]]:
         """Single devices, and groups to average over."""

@@ -39,6 +39,7 @@ class Setting(ABC):
         evaluations: budget of the searches on a single device.
         rays: number of preferences.
         steps: of the generator's training.
+        true_costs: whether generator and enumeration are also run with the true values in place of predictions.
         calculated: whether few-shot-gp also uses calculated latencies; see `FewShotGP`.
     """
 
@@ -54,6 +55,7 @@ class Setting(ABC):
     evaluations: tuple[int, ...] = (10, 24, 50)
     rays: int = 24
     steps: int = 1500
+    true_costs: bool = True
     calculated: bool = True
 
     @property
@@ -62,9 +64,19 @@ class Setting(ABC):
         return tuple(Goal.parse(text) for text in self.objectives)
 
     @property
+    def mixed(self) -> str:
+        """What every output and figure says where objectives are of different networks; else empty."""
+        return ""
+
+    @property
     def note(self) -> str:
         """What every output says of the values; empty where they are all measured."""
-        return ""
+        return self.mixed
+
+    @property
+    def scaled_over(self) -> str:
+        """What has the costs by which those of results are scaled."""
+        return "the table"
 
     def called(self, method: str) -> str:
         """The name of a method in outputs."""

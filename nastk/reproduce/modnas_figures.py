@@ -74,8 +74,11 @@ def draw(found: Comparison, folder: Path) -> list[str]:
     methods = [*DRAWN[:-2], f"nsga2@{max(found.setting.evaluations)}", *DRAWN[-2:]]
     devices = found.setting.devices()
     if len(devices) > 2:
-        values = {m: {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
+        called = found.setting.called
+        values = {called(m): {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
         title = f"Hypervolume by device, {found.setting.space} (bold: not seen in training)"
+        if found.setting.mixed:
+            title += f"\n{found.setting.mixed}"
         write_radar(values, folder / "modnas-radar.png", title, marked=found.setting.unseen)
         names.append("modnas-radar.png")
     _write_fronts(found, methods, folder / "modnas-fronts.png")
@@ -110,7 +113,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
                 *(points[:, -1], points[:, 0], "o"),
                 color="#b4b9c2" if crowd else colour,
                 ms=2.0 if crowd else 3.2,
-                label=method,
+                label=setting.called(method),
                 alpha=0.9,
             )
         best = everyone[0]
@@ -124,8 +127,9 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)
     goals = [str(g) for g in setting.goals]
-    figure.supxlabel(f"{goals[-1]}, cost scaled over the table", fontsize=10)
-    figure.supylabel(f"{goals[0]}, cost scaled over the table", fontsize=10)
+    said = f"\n{setting.mixed}" if setting.mixed else ""
+    figure.supxlabel(f"{goals[-1]}, cost scaled over {setting.scaled_over}{said}", fontsize=10)
+    figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
     with atomic_path(path) as temporary:

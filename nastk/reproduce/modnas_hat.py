@@ -82,5 +82,13 @@ def _of_features(archs: Archs, values: Array) -> Predict:
     return lambda more: np.asarray(model.predict(space.features(more)))
 
 
-SETTING = HATSetting("hat", "wmt14ende", ("max:params", "latency"), ("raspberrypi", "xeon"), ("titanxp",))
+SETTING = HATSetting(
+    "hat",
+    "wmt14ende",
+    ("max:params", "latency"),
+    ("raspberrypi", "xeon"),
+    ("titanxp",),
+    steps=1000,
+    true_costs=False,
+)
 """Two devices to train on and one unseen, as in the paper."""

@@ -91,5 +91,7 @@ SETTING = MobileNetV3Setting(
         *("v100_64", "titan_rtx_1", "titan_rtx_32"),
     ),
     ("titan_rtx_64",),
+    steps=1000,
+    true_costs=False,
 )
 """The devices of the paper: eleven to train on, and HELP's test device."""

@@ -35,9 +35,9 @@ Array = NDArray[np.float64]
 Predict = Callable[[Archs], Array]
 """Values ``(n,)`` of architectures ``(n, d)``."""
 
-SAMPLE = 4000
+SAMPLE = 3000
 """Random architectures that a search by given costs begins with, and that objectives are scaled by."""
-POOL, GENERATIONS = 800, 10
+POOL, GENERATIONS = 500, 10
 """Size and generations of its evolution."""
 FOLDS = 5
 """Of the cross-validation."""
@@ -226,9 +226,8 @@ class SurrogateSetting(Setting):
         """The surrogates; the same object for equal data."""
 
     @property
-    def mixed(self) -> str:
-        """What is said where objectives are of different networks."""
-        return ""
+    def scaled_over(self) -> str:
+        return "random networks"
 
     @property
     def note(self) -> str:
@@ -342,7 +341,7 @@ class SurrogateCase(Case):
         if not oracle.expensive:
             return oracle
         archs, values = self.world.labelled[goal.metric]
-        model = predictor("gp-bma")
+        model = predictor("gp")
         seed = int(self.draw("labels").integers(2**31))
         chosen = model.choose(self.setting.labels, self.whole, candidates=archs, seed=seed)
         place = {row.tobytes(): i for i, row in enumerate(np.ascontiguousarray(archs))}
