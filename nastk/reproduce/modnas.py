@@ -43,9 +43,14 @@ def setting(
     objectives: Sequence[str] | None = None,
     train: Sequence[str] | None = None,
     unseen: Sequence[str] | None = None,
+    pairs: tuple[str, str] | None = None,
     **options: Any,
 ) -> Setting:
     """The setting of a space, with other objectives or devices if given.
+
+    Args:
+        pairs: of `hat`, text files of sentences and translations: the loss of a SuperTransformer that is trained on
+            them takes the place of the number of parameters.
 
     Raises:
         UnknownName: no setting for the space, no such metric or device.
@@ -54,6 +59,8 @@ def setting(
     if space not in SETTINGS:
         raise UnknownName("space of the comparison", space, SETTINGS)
     found = replace(SETTINGS[space], **options)
+    if pairs is not None:
+        found = found.with_pairs(*pairs)
     if objectives is not None:
         found = replace(found, objectives=tuple(objectives))
     if len(found.goals) < 2:

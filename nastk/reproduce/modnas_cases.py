@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.errors import InvalidValue
 from nastk.generators import Cost, Device
 from nastk.oracles.base import Oracle
 from nastk.oracles.goals import Goal
@@ -62,6 +63,14 @@ class Setting(ABC):
     def goals(self) -> tuple[Goal, ...]:
         """The objectives, without the devices in turn."""
         return tuple(Goal.parse(text) for text in self.objectives)
+
+    def with_pairs(self, source: str, target: str) -> Setting:
+        """The same with sentence pairs.
+
+        Raises:
+            InvalidValue: nothing of this space is trained on sentences.
+        """
+        raise InvalidValue(f"sentence pairs are for translators: --pairs goes with --space hat, not {self.space}")
 
     @property
     def mixed(self) -> str:

@@ -5,11 +5,13 @@ is therefore that of a row's features, on every device by a surrogate of its 2,0
 that are measured on the unseen device are among those that it measured.
 
 There is no public table of translation quality. Without sentence pairs the other objective is the number of parameters,
-to be maximised, for capacity.
+to be maximised, for capacity; with them the validation loss of a small SuperTransformer that is trained on them, by a
+surrogate of the losses of some networks.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,8 +27,32 @@ from nastk.spaces.hat import HAT
 Array = NDArray[np.float64]
 
 
+EVALUATED = 200
+"""Networks whose loss in the SuperTransformer is evaluated, for its surrogate and for the labels."""
+LOSS = "validation_loss"
+"""The objective of sentence pairs."""
+
+
+@dataclass(frozen=True)
 class HATSetting(SurrogateSetting):
-    """One unseen device, of which ten of its own networks are measured; see :class:`Setting`."""
+    """One unseen device, of which ten of its own networks are measured; see :class:`Setting`.
+
+    Args:
+        pairs: text files of sentences and of their translations.
+        training: steps of the SuperTransformer.
+    """
+
+    pairs: tuple[str, str] | None = None
+    training: int = 200
+
+    def with_pairs(self, source: str, target: str) -> HATSetting:
+        return replace(self, pairs=(source, target), objectives=(LOSS, "latency"))
+
+    @property
+    def mixed(self) -> str:
+        if self.pairs is None:
+            return ""
+        return "loss of narrow networks trained here, latency of the full ones"
 
     def check(self) -> None:
         if self.dataset not in MEASURED:
@@ -38,11 +64,11 @@ class HATSetting(SurrogateSetting):
         super().check()
 
     def world(self) -> World:
-        return _world(str(self.dataset))
+        return _world(str(self.dataset), self.pairs, self.training)
 
 
 @lru_cache(maxsize=4)
-def _world(task: str) -> World:
+def _world(task: str, pairs: tuple[str, str] | None, training: int) -> World:
     table, space = benchmark("hat", dataset=task), HAT()
     archs = table.space.enumerate()
     measured = {}
@@ -50,16 +76,26 @@ def _world(task: str) -> World:
         ms = table.values("latency", device=device)
         known = np.isfinite(ms)
         measured[device] = archs[known], ms[known]
+    others = {
+        "params": Surrogate(lambda a: space.statics(a)["params"], "", "min", expensive=False),
+        "flops": Surrogate(lambda a: space.statics(a)["flops"], "", "min", expensive=False),
+    }
+    labelled = {}
+    if pairs is not None:
+        from nastk.oracles.translation import TranslationLoss
+
+        trained = same_features(space.sample(EVALUATED, 0, unique=True))
+        losses = TranslationLoss(space, *pairs, steps=training)(trained)
+        known = np.isfinite(losses)
+        labelled[LOSS] = trained[known], losses[known]
+        others[LOSS] = Surrogate.fit(_of_features, *labelled[LOSS], "nats", "min")
     return World(
         space=space,
         whole=space,
         place=same_features,
         latencies={d: Surrogate.fit(_of_features, *of, "ms", "min") for d, of in measured.items()},
-        others={
-            "params": Surrogate(lambda a: space.statics(a)["params"], "", "min", expensive=False),
-            "flops": Surrogate(lambda a: space.statics(a)["flops"], "", "min", expensive=False),
-        },
-        labelled={},
+        others=others,
+        labelled=labelled,
         measured=measured,
     )
 

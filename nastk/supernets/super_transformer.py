@@ -25,8 +25,8 @@ from nastk.spaces.base import Archs
 from nastk.spaces.hat import HAT
 from nastk.supernets._sharing import SharedWeights
 
-BATCH_OF_VALIDATION = 256
-"""Sentences whose loss is computed at once."""
+VALIDATED = 256
+"""Most sentences that losses are computed on."""
 
 
 class SuperTransformer:
@@ -43,7 +43,7 @@ class SuperTransformer:
         random: random networks a step, beside the largest and the smallest.
         rate: of Adam, annealed to 0 by a cosine.
         shrink: by what all widths are divided; see :meth:`HAT.build`.
-        held_out: share of the pairs for validation.
+        held_out: share of the pairs for validation, of which :data:`VALIDATED` at most are used.
         seed: of split, weights, batches and networks.
         device: torch device.
         progress: called with (done, total) after each step.
@@ -59,9 +59,9 @@ class SuperTransformer:
         self,
         space: HAT,
         pairs: SentencePairs,
-        steps: int = 300,
+        steps: int = 200,
         batch: int = 32,
-        random: int = 2,
+        random: int = 1,
         rate: float = 3e-3,
         shrink: int = 16,
         held_out: float = 0.2,
@@ -77,7 +77,7 @@ class SuperTransformer:
         self.seed, self.device, self.progress = seed, torch.device(device), progress
         order = np.random.default_rng(seed).permutation(len(pairs))
         first = max(1, round(held_out * len(pairs)))
-        self.validation = self._tensors(pairs, order[:first])
+        self.validation = self._tensors(pairs, order[: min(first, VALIDATED)])
         self.learned = self._tensors(pairs, order[first:])
         # the number of tokens that are decoded changes no weight; two are enough to build by
         self.shared = SharedWeights(space, seed, self.device, vocabulary=pairs.vocabulary, length=2, shrink=shrink)
@@ -103,7 +103,7 @@ class SuperTransformer:
             rows = torch.as_tensor(rng.integers(0, len(source), min(self.batch, len(source))))
             adam.zero_grad()
             for arch in (self.largest, self.smallest, *self.space.sample(self.random, rng)):
-                loss = self._loss(arch, source[rows], target[rows], "mean")
+                loss = self._loss(arch, source[rows], target[rows])
                 loss.backward()
                 if arch is self.largest:
                     losses.append(loss.item())
@@ -121,16 +121,12 @@ class SuperTransformer:
         """Validation loss of one network ``(d,)`` with the shared weights, nats a token; NaN if it is not finite."""
         self.train()
         source, target = self.validation
-        total = 0.0
-        for start in range(0, len(source), BATCH_OF_VALIDATION):
-            part = slice(start, start + BATCH_OF_VALIDATION)
-            total += self._loss(arch, source[part], target[part], "sum").item()
-        found = total / int((target != START).sum())
+        found = self._loss(arch, source, target).item()
         return found if math.isfinite(found) else math.nan
 
-    def _loss(self, arch: Archs, source: Tensor, target: Tensor, reduction: str) -> Tensor:
+    def _loss(self, arch: Archs, source: Tensor, target: Tensor) -> Tensor:
         arch = self.space.canonical(np.reshape(arch, (1, -1)))[0]
         network = TeacherForced(self.shared.network(arch))  # type: ignore[arg-type]
         weights = {f"network.{name}": weight for name, weight in self.shared.own_weights(arch).items()}
         logits = functional_call(network, weights, (source, target))
-        return functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=START, reduction=reduction)
+        return functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=START)
