@@ -29,7 +29,7 @@ from nastk.spaces.base import Archs
 Array = NDArray[np.float64]
 
 SETTINGS: dict[str, Setting] = {
-    "nascase201": modnas_tables.NASBENCH201,
+    "nasbench201": modnas_tables.NASBENCH201,
     "gpt": modnas_tables.GPT,
     "fbnet": modnas_tables.FBNET,
     "mobilenetv3": modnas_mobilenetv3.SETTING,
@@ -39,7 +39,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def setting(
-    space: str = "nascase201",
+    space: str = "nasbench201",
     objectives: Sequence[str] | None = None,
     train: Sequence[str] | None = None,
     unseen: Sequence[str] | None = None,
