@@ -40,7 +40,7 @@ class TranslationLoss(Oracle):
     Example::
 
         >>> loss = TranslationLoss(nastk.space("hat"), "en.txt", "de.txt", steps=1000)
-        >>> nastk.search("hat", objectives=[loss, "flops"], budget=50)
+        >>> nastk.search("hat", objectives=[loss, nastk.oracles.Flops(loss.space)], budget=50)
     """
 
     name, unit, direction = "validation_loss", "nats", "min"
