@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,7 @@ def draw(found: Comparison, folder: Path) -> list[str]:
         called = found.setting.called
         values = {called(m): {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
         title = f"Hypervolume by device, {found.setting.space} (bold: not seen in training)"
-        if found.setting.mixed:
-            title += f"\n{found.setting.mixed}"
-        write_radar(values, folder / "modnas-radar.png", title, marked=found.setting.unseen)
+        write_radar(values, folder / "modnas-radar.png", title, found.setting.unseen, note=found.setting.mixed)
         names.append("modnas-radar.png")
     _write_fronts(found, methods, folder / "modnas-fronts.png")
     return [*names, "modnas-fronts.png"]
@@ -93,7 +92,10 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     shown = list(setting.unseen or setting.devices())[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(max(3.9 * columns, 5.5), 3.3 * lines + 0.8), layout="constrained")
+    said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
+    figure = Figure(
+        figsize=(max(3.9 * columns, 7.5 if said else 5.5), 3.3 * lines + 0.8 + 0.4 * bool(said)), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
     outcome = next(iter(found.outcomes.values()))
@@ -127,7 +129,6 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)
     goals = [str(g) for g in setting.goals]
-    said = f"\n{setting.mixed}" if setting.mixed else ""
     figure.supxlabel(f"{goals[-1]}, cost scaled over {setting.scaled_over}{said}", fontsize=10)
     figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()

@@ -28,7 +28,6 @@ from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.predictors.factory import predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.reproduce.modnas_cases import Case, Setting
-from nastk.search.candidates import evolve
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
 Array = NDArray[np.float64]
@@ -37,8 +36,10 @@ Predict = Callable[[Archs], Array]
 
 SAMPLE = 3000
 """Random architectures that a search by given costs begins with, and that objectives are scaled by."""
-POOL, GENERATIONS = 500, 10
-"""Size and generations of its evolution."""
+POOL, GENERATIONS = 500, 20
+"""Children of a generation, and generations of its evolution."""
+FRONT_POOL, FRONT_GENERATIONS = 800, 40
+"""The same of the best front by the surrogates, which is found once."""
 FOLDS = 5
 """Of the cross-validation."""
 
@@ -179,7 +180,7 @@ class World:
         key = tuple(goals)
         if key not in self._fronts:
             costs = [Cost(self.space, self.oracle(goal)) for goal in goals]
-            archs = best_by(self.space, costs, self.sample)
+            archs = best_by(self.space, costs, self.sample, FRONT_POOL, FRONT_GENERATIONS)
             values = np.stack([cost(archs) for cost in costs], axis=1)
             low = values.min(axis=0)
             width = np.stack([cost(self.sample) for cost in costs], axis=1).max(axis=0) - low
@@ -205,17 +206,36 @@ class World:
         return "; ".join(said)
 
 
-def best_by(space: SearchSpace, costs: Sequence[Cost], start: Archs) -> Archs:
-    """A sample and what evolves from it towards the front by these costs, ``(n, d)``, canonical."""
-    first = np.stack([cost(start) for cost in costs], axis=1)
-    low, width = first.min(axis=0), np.maximum(np.ptp(first, axis=0), 1e-12)
+def best_by(space: SearchSpace, costs: Sequence[Cost], start: Archs, pool: int, generations: int) -> Archs:
+    """A sample and the front by these costs that evolves from it, ``(n, d)``, canonical.
 
-    def score(archs: Archs) -> tuple[Array, Array]:
-        values = np.stack([cost(archs) for cost in costs], axis=1)
-        return (values - low) / width, np.zeros(len(archs))
+    In each generation the front so far has `pool` children, of crossover and mutation or mutation alone.
+    """
 
-    found = evolve(space, start, score, POOL, GENERATIONS, np.random.default_rng(0))
-    return np.unique(space.canonical(np.concatenate([start, found])), axis=0)
+    def judged(archs: Archs) -> Array:
+        return np.stack([cost(archs) for cost in costs], axis=1)
+
+    rng = np.random.default_rng(0)
+    archs = space.canonical(start)
+    values = judged(archs)
+    for _ in range(generations):
+        front = nondominated(values)
+        archs, values = _thinned(archs[front], values[front], pool)
+        pick = rng.integers(0, len(archs), (3, pool // 2))
+        crossed = space.mutate(space.crossover(archs[pick[0]], archs[pick[1]], rng), rng)
+        children = space.canonical(np.concatenate([crossed, space.mutate(archs[pick[2]], rng)]))
+        archs = np.concatenate([archs, children])
+        values = np.concatenate([values, judged(children)])
+    return np.unique(np.concatenate([space.canonical(start), archs]), axis=0)
+
+
+def _thinned(archs: Archs, values: Array, most: int) -> tuple[Archs, Array]:
+    """Different values of a front, and evenly spaced ones in the order of the last objective if there are more."""
+    _, first = np.unique(values, axis=0, return_index=True)
+    order = first[np.argsort(values[first, -1], kind="stable")]
+    if len(order) > most:
+        order = order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)]
+    return archs[order], values[order]
 
 
 class SurrogateSetting(Setting):
@@ -297,7 +317,8 @@ class SurrogateCase(Case):
         return self.world.scaled([self.placed(goal, device) for goal in self.goals])[2]
 
     def enumerated(self, costs: Sequence[Cost]) -> Archs:
-        return best_by(self.space, costs, self.space.sample(SAMPLE, self.draw("enumeration"), unique=True))
+        start = self.space.sample(SAMPLE, self.draw("enumeration"), unique=True)
+        return best_by(self.space, costs, start, POOL, GENERATIONS)
 
     # ---- predictors
 

@@ -32,7 +32,7 @@ def home(fetched: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches and trainings that show nothing but that they run."""
-    for name, value in (("SAMPLE", 200), ("POOL", 60), ("GENERATIONS", 2)):
+    for name, value in (("SAMPLE", 200), ("POOL", 60), ("GENERATIONS", 2), ("FRONT_GENERATIONS", 2)):
         monkeypatch.setattr(modnas_surrogates, name, value)
     monkeypatch.setattr(modnas, "ParetoGenerator", partial(ParetoGenerator, labels=200, distillation_steps=20))
 
