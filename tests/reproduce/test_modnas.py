@@ -104,6 +104,16 @@ def test_spaces_beyond_cells(extra_home: object, space: str, train: str, unseen:
 
 
 @pytest.mark.data
+@pytest.mark.long
+def test_memory_is_a_third_objective_of_language_models(extra_home: object) -> None:
+    chosen = modnas.setting(
+        "gpt", ("perplexity", "latency", "memory"), ["P100", "a6000"], ["h100"], steps=300, true_costs=False
+    )
+    rows = modnas.run(chosen, seeds=1, workers=1).rows()
+    assert mean(rows, "generator, decoded", "unseen") > mean(rows, "random", "unseen")
+
+
+@pytest.mark.data
 def test_a_run_is_the_same_again_and_seeds_differ(nastk_home: Path) -> None:
     chosen = modnas.setting(train=("pixel3",), unseen=("fpga",), labels=20, steps=20)
     first, again, other = (modnas._run(modnas._Job(chosen, seed)).points for seed in (3, 3, 4))
