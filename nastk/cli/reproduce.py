@@ -242,6 +242,45 @@ def _unseen(
     show(comparison.stated(rows, first), title=f"The error that {first} expects, and the true one")
 
 
+@app.command("hat-latency")
+def hat_latency(
+    samples: Annotated[
+        str, typer.Option("--samples", metavar="N,M,...", help="Measurements of a file of the device left out.")
+    ] = "10",
+    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0, of sources and measurements.")] = 10,
+    calculated: Annotated[
+        bool,
+        typer.Option(
+            "--calculated/--no-calculated",
+            help="Also learn from calculated latencies; they take minutes of processor time in each process.",
+        ),
+    ] = True,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """Few-shot latency of HAT's translators: each device left out, beside a ridge on 1,600 measurements of its own."""
+    from nastk.bench import hat_latency as comparison
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    check_outputs([json_file], [])
+    counts = integers("--samples", samples)
+
+    def keep(some: list[dict[str, Any]]) -> None:
+        _keep(json_file, some, "devices and seeds")
+
+    with bar(None, "adapting") as progress:
+        rows = comparison.run(
+            counts, seeds, workers=workers, progress=follow(progress), partial=keep, calculated=calculated
+        )
+    if json_file is not None:
+        write_json(json_file, rows)
+    of = f"{rows[0]['seeds']} seed{'s' if rows[0]['seeds'] > 1 else ''}"
+    show(comparison.table(rows), title=f"Spearman over all other networks and within six decoder layers, {of}")
+
+
 EXPERIMENTS = ("sample-efficiency", "transfer", "proxy-removal", "proxies-in-order")
 """Of ``nastk reproduce accuracy``."""
 
@@ -419,7 +458,9 @@ def everything(
 
 @app.command("modnas")
 def modnas(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="nasbench201, gpt or fbnet.")] = "nasbench201",
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="nasbench201, mobilenetv3, hat, gpt or fbnet.")
+    ] = "nasbench201",
     objectives: Annotated[
         str | None,
         typer.Option("--objectives", metavar="A,B,...", help="Such as test_accuracy,latency:pixel3,energy:eyeriss."),
@@ -429,6 +470,14 @@ def modnas(
     ] = None,
     unseen: Annotated[
         str | None, typer.Option("--unseen", metavar="A,B,...", help="Devices to propose for, if not the paper's.")
+    ] = None,
+    pairs: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--pairs",
+            metavar="EN.txt DE.txt",
+            help="Of hat: sentences and translations, a line each, for the loss of a small SuperTransformer.",
+        ),
     ] = None,
     network: Annotated[str, typer.Option("--network", metavar="N", help="Hypernetwork: bank or smooth.")] = "bank",
     labels: Annotated[int, count("--labels", "Evaluations for the predictors of accuracy.", least=5)] = 100,
@@ -457,9 +506,10 @@ def modnas(
         None if objectives is None else words("--objectives", objectives),
         None if train is None else words("--train", train),
         None if unseen is None else words("--unseen", unseen),
+        None if pairs is None else (str(pairs[0]), str(pairs[1])),
         network=network,
         labels=labels,
-        steps=steps,
+        **({} if steps is None else {"steps": steps}),
     )
 
     def keep(some: list[dict[str, Any]]) -> None:
@@ -472,6 +522,8 @@ def modnas(
         write_json(json_file, rows)
     for title, lines in modnas_figures.tables(rows):
         show(lines, title=title)
+    if asked.note:
+        typer.echo(asked.note)
     if figures is not None:
         typer.echo(f"drawn: {', '.join(modnas_figures.draw(found, figures))} in {figures}")
 

@@ -27,6 +27,7 @@ _PUBLIC = {
     "Training": "training",
     "TrainingCommand": "training_command",
     "TrainingStopped": "_intermediate",
+    "TranslationLoss": "translation",
     "ZeroCost": "zerocost",
 }
 
@@ -51,6 +52,7 @@ __all__ = [
     "Training",
     "TrainingCommand",
     "TrainingStopped",
+    "TranslationLoss",
     "ZeroCost",
     "count_network",
 ]
@@ -80,4 +82,5 @@ if TYPE_CHECKING:
     from nastk.oracles.supernet import SupernetAccuracy
     from nastk.oracles.training import Training
     from nastk.oracles.training_command import TrainingCommand
+    from nastk.oracles.translation import TranslationLoss
     from nastk.oracles.zerocost import ZeroCost

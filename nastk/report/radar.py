@@ -17,6 +17,7 @@ def write_radar(
     title: str,
     marked: Sequence[str] = (),
     dpi: int = 150,
+    note: str = "",
 ) -> None:
     """Draw values by method and spoke; the file is written whole or not at all.
 
@@ -24,6 +25,7 @@ def write_radar(
         values: by method, then spoke; every method has the same spokes.
         title: above.
         marked: spokes whose names are set in bold.
+        note: below.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -62,6 +64,7 @@ def write_radar(
     axes.grid(color="#e1e4e8", lw=0.7)
     axes.spines["polar"].set_color("#b4b9c2")
     figure.suptitle(drawable(title), x=0.02, ha="left", fontsize=12, fontweight="bold")
+    figure.text(0.02, 0.01, drawable(note), fontsize=9)
     figure.legend(loc="upper right", bbox_to_anchor=(0.995, 0.9), fontsize=9, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)

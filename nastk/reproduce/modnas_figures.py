@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 
-from nastk.bench.problems import scores
 from nastk.files import atomic_path
 from nastk.metrics import nondominated
 from nastk.report.curves import COLOURS
@@ -73,11 +73,12 @@ def draw(found: Comparison, folder: Path) -> list[str]:
     """Write the radar plot and the fronts of the first seed; returns the file names."""
     names = []
     methods = [*DRAWN[:-2], f"nsga2@{max(found.setting.evaluations)}", *DRAWN[-2:]]
-    devices = list(found.setting.problems())
+    devices = found.setting.devices()
     if len(devices) > 2:
-        values = {m: {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
+        called = found.setting.called
+        values = {called(m): {d: float(found.values(m, "hypervolume", d).mean()) for d in devices} for m in methods}
         title = f"Hypervolume by device, {found.setting.space} (bold: not seen in training)"
-        write_radar(values, folder / "modnas-radar.png", title, marked=found.setting.unseen)
+        write_radar(values, folder / "modnas-radar.png", title, found.setting.unseen, note=found.setting.mixed)
         names.append("modnas-radar.png")
     _write_fronts(found, methods, folder / "modnas-fronts.png")
     return [*names, "modnas-fronts.png"]
@@ -88,19 +89,21 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     from matplotlib.figure import Figure
 
     setting = found.setting
-    problems = setting.problems()
-    shown = list(setting.unseen or problems)[:6]
+    shown = list(setting.unseen or setting.devices())[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(max(3.9 * columns, 5.5), 3.3 * lines + 0.8), layout="constrained")
+    said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
+    figure = Figure(
+        figsize=(max(3.9 * columns, 7.5 if said else 5.5), 3.3 * lines + 0.8 + 0.4 * bool(said)), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
     outcome = next(iter(found.outcomes.values()))
     for axes, device in zip(grid.flat, shown, strict=False):
-        scored = scores(problems[device])
         everyone = []
         for i, method in enumerate(methods):
-            points = scored.normalise(outcome.rows[method, device])
+            points = outcome.points[method, device]
+            points = points[np.isfinite(points).all(axis=1)]
             points = points[nondominated(points)]
             points = points[points[:, -1].argsort(kind="stable")]
             everyone.append(points)
@@ -112,7 +115,7 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
                 *(points[:, -1], points[:, 0], "o"),
                 color="#b4b9c2" if crowd else colour,
                 ms=2.0 if crowd else 3.2,
-                label=method,
+                label=setting.called(method),
                 alpha=0.9,
             )
         best = everyone[0]
@@ -126,8 +129,8 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)
     goals = [str(g) for g in setting.goals]
-    figure.supxlabel(f"{goals[-1]}, cost scaled over the table", fontsize=10)
-    figure.supylabel(f"{goals[0]}, cost scaled over the table", fontsize=10)
+    figure.supxlabel(f"{goals[-1]}, cost scaled over {setting.scaled_over}{said}", fontsize=10)
+    figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
     with atomic_path(path) as temporary:

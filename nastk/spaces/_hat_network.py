@@ -74,8 +74,9 @@ class Attention(nn.Module):
         self.heads = heads
         self.query, self.output = nn.Linear(width, inner), nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        mixed = functional.scaled_dot_product_attention(split(self.query(x), self.heads), keys, values)
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+        queries = split(self.query(x), self.heads)
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
         batch, length, _ = x.shape
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
@@ -136,8 +137,10 @@ class DecoderLayer(nn.Module):
         self.perceptron = Perceptron(width, ffn)
         self.first, self.second, self.third = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, own: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor]) -> Tensor:
-        x = self.first(x + self.attention(x, *own))
+    def forward(
+        self, x: Tensor, own: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], causal: bool = False
+    ) -> Tensor:
+        x = self.first(x + self.attention(x, *own, causal))
         x = self.second(x + self.cross(x, *memory))
         output: Tensor = self.third(x + self.perceptron(x))
         return output
@@ -181,6 +184,27 @@ class Decoder(nn.Module):
             logits.append(functional.linear(x, self.embedding.weight))
             token = logits[-1].argmax(dim=-1)
         return torch.cat(logits, dim=1)
+
+
+class TeacherForced(nn.Module):
+    """Logits ``(batch, length, vocabulary)`` of given translations ``(batch, length)``, all tokens at once.
+
+    What greedy decoding would say had it chosen these tokens; for training, and for the loss of a translation.
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor, translation: Tensor) -> Tensor:
+        decoder: Any = self.network.decoder
+        memory = self.network.encoder(tokens)[..., : decoder.memory]
+        before = functional.pad(translation[:, :-1], (1, 0))
+        x = decoder.embedding(before) * math.sqrt(decoder.width)
+        x = x + positions(0, x.shape[1], decoder.width, x)
+        for layer in decoder.layers:
+            x = layer(x, layer.remember(x), layer.hear(memory), causal=True)
+        return functional.linear(x, decoder.embedding.weight)
 
 
 class Network(nn.Module):

@@ -156,6 +156,7 @@ BASES: dict[str, list[str]] = {
     "reproduce lists": ["reproduce", "lists", "spaces"],
     "reproduce all": ["reproduce", "all", "--items", "multi-predict-table-14", "--out", "new/all"],
     "reproduce modnas": ["reproduce", "modnas", "--seeds", "1"],
+    "reproduce hat-latency": ["reproduce", "hat-latency", "--seeds", "1"],
     "reproduce supernet": ["reproduce", "supernet", "--seeds", "1"],
     "reproduce tcn": ["reproduce", "tcn", "--data", "series.npz", "--seeds", "1", "--out", "new/tcn"],
     "study list": ["study", "list", "--storage", "sqlite:///study.db"],
@@ -175,6 +176,7 @@ BASES: dict[str, list[str]] = {
 """One line of each command; those that read a fetched table are refused without it."""
 NEED_TABLES = {
     "bench workers", "reproduce latency", "reproduce accuracy", "reproduce correlations", "reproduce modnas",
+    "reproduce hat-latency",
 }  # fmt: skip
 
 # ---- what is wrong with a value
@@ -582,6 +584,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.storage.each", "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each_once",
         "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
+        "nastk.bench.hat_latency.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
         "nastk.reproduce.everything.run", "nastk.reproduce.tcn.each_once",

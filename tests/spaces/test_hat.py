@@ -12,7 +12,7 @@ from torch.nn import functional
 import nastk
 from nastk.errors import InvalidArchitecture, InvalidValue
 from nastk.oracles.counts import count_network
-from nastk.spaces._hat_network import Attention, Decoder, KeysAndValues, positions
+from nastk.spaces._hat_network import Attention, Decoder, KeysAndValues, TeacherForced, positions
 from nastk.spaces.hat import FEATURES, HAT
 from nastk.testing import check_space
 
@@ -146,6 +146,23 @@ def test_decoding_with_kept_keys_is_decoding_of_the_whole_sentence() -> None:
         x = layer.second(x + _attend(layer.cross, layer.hear, x, heard, causal=False))
         x = layer.third(x + layer.perceptron(x))
     torch.testing.assert_close(x @ decoder.embedding.weight.T, logits, rtol=1e-4, atol=1e-4)
+
+
+def test_the_logits_of_given_tokens_are_those_of_decoding_them() -> None:
+    torch.manual_seed(0)
+    network = SPACE.build(SPACE.parse(TEXT), vocabulary=50, length=7, shrink=4).eval()
+    with torch.no_grad():
+        for layer in network.decoder.layers:
+            layer.perceptron.down.weight.mul_(50)
+        tokens = torch.randint(0, 50, (2, 6))
+        greedy = network(tokens)
+        chosen = greedy.argmax(-1)
+        forced = TeacherForced(network)
+        torch.testing.assert_close(forced(tokens, chosen), greedy, rtol=1e-4, atol=1e-4)
+        other = chosen.clone()
+        other[:, 3] = (other[:, 3] + 1) % 50  # says nothing of the tokens up to itself
+        torch.testing.assert_close(forced(tokens, other)[:, :4], greedy[:, :4], rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(forced(tokens, other)[:, 4:], greedy[:, 4:], atol=1e-3)
 
 
 def test_attention_reaches_the_last_encoder_layers() -> None:
