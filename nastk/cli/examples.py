@@ -80,6 +80,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk reproduce correlations",
         "nastk reproduce correlations --space fbnet --figures maps",
     ),
+    "reproduce hat-latency": ("nastk reproduce hat-latency --seeds 3", "nastk reproduce hat-latency --samples 5,10 --seeds 1"),
     "reproduce modnas": (
         "nastk reproduce modnas --seeds 3 --figures modnas",
         "nastk reproduce modnas --space fbnet --seeds 1",
