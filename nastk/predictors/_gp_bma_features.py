@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs
 
-TABULATED = 50_000
-"""Spaces up to this size have the features of all their architectures computed once: a search asks for all of them at
-every evaluation."""
 REFERENCE = 4000
 """Architectures, at most, that centres and scales are taken from."""
 
@@ -68,14 +66,14 @@ class LearnedPrior(NamedTuple):
         return found
 
 
-class ScaledFeatures:
+class ScaledFeatures(Tabulated):
     """Scaled features of each group, and the prior score, of the architectures of one space.
 
-    Those of all architectures of a small space are computed at the first use and kept. Nothing else changes after
-    construction, so that deep copies share the object; pickles leave out what was kept.
+    Those of all architectures of a small space are computed at the first use and kept.
     """
 
     def __init__(self, task: Task, name: str | Encoding, prior: LearnedPrior):
+        super().__init__(task.space)
         self.task = task.subset([0])
         reference = some_archs(task.space)
         if len(reference) > REFERENCE:
@@ -87,36 +85,23 @@ class ScaledFeatures:
         # average once more, so that a prior score of one is a standard deviation of the space
         self.standards = [_standard(score(reference)) for score in self.scores]
         self.centre, self.spread = _standard(self._mean_score(reference)) if self.scores else (0.0, 1.0)
-        self._table: tuple[list[Features], Features | None] | None = None
 
     def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
         """Features of each group, each ``(n, k)``, and standardised prior scores ``(n,)`` or None."""
-        space = self.task.space
-        if not len(archs) or not space.enumerable or space.size > TABULATED:
-            return self._compute(archs)
-        if self._table is None:
-            self._table = self._compute(space.enumerate())
-        rows = space.index(archs)
-        groups, prior = self._table
-        return [features[rows] for features in groups], None if prior is None else prior[rows]
+        found = self._find(archs)
+        return (found[:-1], found[-1]) if self.scores else (found, None)
 
-    def _compute(self, archs: Archs) -> tuple[list[Features], Features | None]:
+    def _compute(self, archs: Archs) -> list[Features]:
         groups = []
         for terms, scaling in zip(self.groups, self.scaling, strict=True):
             parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
             groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
-        return groups, (self._mean_score(archs) - self.centre) / self.spread if self.scores else None
+        return [*groups, (self._mean_score(archs) - self.centre) / self.spread] if self.scores else groups
 
     def _mean_score(self, archs: Archs) -> Features:
         """The mean of all prior scores, each standardised over the space."""
         standardised = [(score(archs) - c) / s for score, (c, s) in zip(self.scores, self.standards, strict=True)]
         return np.asarray(np.mean(standardised, axis=0))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_table": None}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ScaledFeatures:
-        return self
 
 
 def _standard(values: Features) -> tuple[float, float]:

@@ -529,8 +529,8 @@ class PredictorSearch(Searcher):
         Ginsbourger et al. 2010), so that a batch does not hold near-copies.
         """
         name = objective.name
-        told, values = self.models.known(name)
-        optimism = max(OPTIMISM_END, OPTIMISM_START - len(told) / OPTIMISM_DECAY)
+        told = len(self.models.known(name)[0])
+        optimism = max(OPTIMISM_END, OPTIMISM_START - told / OPTIMISM_DECAY)
         pool = self._screen(objective, rng)
         chosen = np.empty((0, self.space.d), dtype=np.int64)
         model = self.models.fitted(name)
@@ -538,7 +538,7 @@ class PredictorSearch(Searcher):
             waiting = np.concatenate([pending, chosen])
             if len(waiting):
                 believed = self.models.fitted(name).quantile(waiting, 0.0)
-                model = self.models.learn(name, np.concatenate([told, waiting]), np.concatenate([values, believed]))
+                model = self.models.extended(name, waiting, believed)
             left = pool[self._fresh_rows(pool, waiting)]
             if not len(left):
                 break

@@ -180,11 +180,11 @@ def test_what_it_computes_is_kept_by_itself_and_never_pickled(
     monkeypatch.setattr(ScaledFeatures, "_compute", lambda f, archs: computed.append(len(archs)) or compute(f, archs))
     fitted = made.adapt(task)
     wanted = fitted.predict(everything)
-    assert computed == [len(everything)]
+    assert sum(computed) == len(everything)
     again = deepcopy(made).fit(task.subset(np.arange(20)))
     made.prior_score(cells, everything, Context(proxies=proxies))
     made.adapt(task).predict(everything)
-    assert computed == [len(everything)], "the template, its copies and deep copies share what was computed"
+    assert sum(computed) == len(everything), "the template, its copies and deep copies share what was computed"
     assert len(again.predict(everything).mean) == len(everything)
     assert len(pickle.dumps(cells)) < 1000
     assert len(pickle.dumps(made)) < 1_500_000, "no features of 15,625 architectures"
