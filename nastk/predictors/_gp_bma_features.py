@@ -18,6 +18,9 @@ from nastk.spaces.base import Archs
 
 REFERENCE = 4000
 """Architectures, at most, that centres and scales are taken from."""
+LIVE = 40
+"""The same where proxies are computed on the networks themselves (`ProxySource`), a tenth of a second each and more: a
+quantile is then right to about .08."""
 
 
 class PriorScore(Protocol):
@@ -78,13 +81,17 @@ class ScaledFeatures(Tabulated):
         reference = some_archs(task.space)
         if len(reference) > REFERENCE:
             reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
-        self.groups = _groups(task, name, reference)
-        self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
-        self.scores = prior.scores(self.task, reference)
+        looked_up = reference
+        if getattr(task.context.proxies, "live", False):
+            looked_up = reference[np.random.default_rng(1).permutation(len(reference))[:LIVE]]
+        named = _groups(task, name, reference, looked_up)
+        self.groups = [[term for term, _ in group] for group in named]
+        self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
+        self.scores = prior.scores(self.task, looked_up)
         # proxies and related cells score on scales of their own: each is standardised before they are averaged, and the
         # average once more, so that a prior score of one is a standard deviation of the space
-        self.standards = [_standard(score(reference)) for score in self.scores]
-        self.centre, self.spread = _standard(self._mean_score(reference)) if self.scores else (0.0, 1.0)
+        self.standards = [_standard(score(looked_up)) for score in self.scores]
+        self.centre, self.spread = _standard(self._mean_score(looked_up)) if self.scores else (0.0, 1.0)
 
     def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
         """Features of each group, each ``(n, k)``, and standardised prior scores ``(n,)`` or None."""
@@ -120,15 +127,20 @@ def _scaling(features: Features) -> tuple[Features, Features]:
     return features.mean(axis=0), np.asarray(scale)
 
 
-def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
-    """Groups of fitted encodings, each a kernel.
+def _groups(task: Task, name: str | Encoding, reference: Archs, looked_up: Archs) -> list[list[tuple[Encoding, Archs]]]:
+    """Groups of fitted encodings, each a kernel; with the architectures that each was fitted to.
 
     Canonical forms are a group of their own beside what is written: isomorphic networks have the same accuracy up to
     chance. Statics and proxies are quantiles within the space: their raw scales span orders of magnitude.
+
+    Args:
+        reference: for statistics.
+        looked_up: the same where there are proxies.
     """
     if name != "auto":
-        whole = encoding(name).fit(task.space, task.context, reference)
-        return [[term] for term in getattr(whole, "terms", [whole])]
+        archs = looked_up if "zcp" in str(name) else reference
+        whole = encoding(name).fit(task.space, task.context, archs)
+        return [[(term, archs)] for term in getattr(whole, "terms", [whole])]
     written = ["vec", "counts"]
     if task.space.statics(reference[:1], **task.context.build_options):
         written.append("quantiles:statics")
@@ -138,5 +150,8 @@ def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Enc
     names.append(["path-counts"])
     if task.context.proxies is not None:
         names.append(["quantiles:zcp"])
-    fitted = [[encoding(n).fit(task.space, task.context, reference) for n in group] for group in names]
-    return [group for group in fitted if any(term.names_ for term in group)]
+    fitted = []
+    for group in names:
+        archs = looked_up if group == ["quantiles:zcp"] else reference
+        fitted.append([(encoding(n).fit(task.space, task.context, archs), archs) for n in group])
+    return [group for group in fitted if any(term.names_ for term, _ in group)]

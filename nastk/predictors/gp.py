@@ -30,7 +30,7 @@ REFERENCE = 4000
 """Architectures, at most, that centres and scales of features are taken from."""
 CACHED = 4
 """Settings (space, encoding, context) whose features one predictor keeps."""
-SINGLE = 150
+SINGLE = 100
 """Samples above which predictions are computed in single precision, where the covariance's condition allows it."""
 CHUNK = 1024
 """Architectures predicted at once, to bound the memory of their kernels."""

@@ -59,7 +59,7 @@ SCREENED = 300
 """Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
 IMPLAUSIBLE = 20.0
 """Difference in log evidence at which a process no longer matters, and will not with a tenth more samples."""
-SINGLE = 150
+SINGLE = 100
 """Samples above which predictions are computed in single precision, where the covariance's condition allows it."""
 CHUNK = 4096
 """Architectures predicted at once, to bound the memory of their kernels."""
@@ -338,8 +338,9 @@ class GPBMA(Predictor):
             x, prior_means = self._inputs(archs[start : start + CHUNK])
             single = all(isinstance(process.posterior, SinglePosterior) for process in self.processes_)
             kind: Any = np.float32 if single else np.float64
-            pairs = zip(x, self.x_, strict=True)
-            kernels = np.stack([_kernel(a.astype(kind, copy=False), b.astype(kind, copy=False)) for a, b in pairs])
+            kernels = np.empty((len(x), len(prior_means), len(self.task_)), dtype=kind)
+            for kernel, a, b in zip(kernels, x, self.x_, strict=True):
+                kernel[:] = _kernel(a.astype(kind, copy=False), b.astype(kind, copy=False))
             flat = kernels.reshape(len(kernels), -1)  # a mix of the kernels is then one product
             first, second = np.zeros(len(prior_means)), np.zeros(len(prior_means))
             for process in self.processes_:
@@ -442,7 +443,9 @@ def _kernel(a: Features, b: Features) -> Array:
     squared = a @ (-2.0 * b.T)
     squared += (a * a).sum(axis=1)[:, None]
     squared += (b * b).sum(axis=1)
-    return np.asarray(np.exp(np.minimum(squared / (-2.0 * LENGTH_SCALE**2), 0.0)))
+    squared /= -2.0 * LENGTH_SCALE**2
+    np.minimum(squared, 0.0, out=squared)
+    return np.asarray(np.exp(squared, out=squared))
 
 
 def _mixes(t: int) -> Array:
