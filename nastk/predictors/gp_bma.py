@@ -57,7 +57,7 @@ KINDS = ("identity", "distance")
 near the best count (see `_warps`)."""
 SCREENED = 300
 """Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
-IMPLAUSIBLE = 20.0
+IMPLAUSIBLE = 10.0
 """Difference in log evidence at which a process no longer matters, and will not with a tenth more samples."""
 SINGLE = 100
 """Samples above which predictions are computed in single precision, where the covariance's condition allows it."""
