@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Array = TypeVar("Array", NDArray[np.float64], "Tensor")
 
+CONDITION = 5e3
+"""Condition number of ``L``, at most, in single precision, whose rounding (6e-8) it multiplies: means and deviations
+then are right to about 3e-4 standard deviations."""
+
 
 @dataclass(frozen=True)
 class Observations(Generic[Array]):
@@ -114,6 +118,23 @@ class Posterior(Generic[Array]):
             return prior - np.einsum("ij,ij->i", reached, reached)
         return prior - (reached**2).sum(-1)
 
+    def moments(self, cross: Array, prior: Array) -> tuple[Array, Array]:
+        """Mean and variance, each ``(m,)``; see there."""
+        return self.mean(cross), self.variance(cross, prior)
+
+    def single(self) -> SinglePosterior[Array] | None:
+        """The same in single precision; None where the covariance's condition would let its rounding show."""
+        lower = self.observations.lower
+        diagonal = lower.diagonal()
+        # the trace bounds the greatest eigenvalue, the least pivot stands for the least one
+        condition = float((lower**2).sum() ** 0.5 / diagonal.min())
+        if not condition < CONDITION:
+            return None
+        whitened = lower.T @ self.alpha
+        if isinstance(lower, np.ndarray):
+            return SinglePosterior(lower.astype(np.float32), whitened.astype(np.float32))
+        return SinglePosterior(lower.float(), whitened.float())
+
     def draw(self, cross: Array, prior: Array, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Joint draws ``(n, m)``, from that kernel and the prior covariance ``(m, m)``.
 
@@ -138,6 +159,34 @@ class Posterior(Generic[Array]):
         if self.observations.inverse is not None:
             return cross @ self.observations.inverse.T
         return self.observations.whiten(cross.T).T
+
+
+@dataclass(frozen=True)
+class SinglePosterior(Generic[Array]):
+    """A posterior in single precision, with which predicting takes half the time and memory.
+
+    Mean and variance are both sums over whitened values, whose sizes are those of standard normal ones: the weights
+    that :meth:`Posterior.mean` sums kernels by cancel one another, and would lose digits.
+
+    Args:
+        lower: see :class:`Observations`, in single precision.
+        whitened: ``L^-1 values``, ``(n,)``, in single precision.
+    """
+
+    lower: Array
+    whitened: Array
+
+    def moments(self, cross: Array, prior: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and variance, each ``(m,)``; arguments as of :meth:`Posterior.variance`, in single precision."""
+        if isinstance(cross, np.ndarray):
+            reached: Any = solve_triangular(self.lower, cross.T, lower=True, check_finite=False)
+            mean, variance = self.whitened @ reached, prior - np.einsum("ij,ij->j", reached, reached)
+            return mean.astype(np.float64), np.asarray(variance, dtype=np.float64)
+        import torch
+
+        reached = torch.linalg.solve_triangular(self.lower, cross.T, upper=False)
+        mean, variance = self.whitened @ reached, prior - (reached * reached).sum(0)
+        return mean.double().cpu().numpy(), variance.double().cpu().numpy()
 
 
 def explained_variance(cross: NDArray[np.float64], precision: NDArray[np.float64]) -> NDArray[np.float64]:

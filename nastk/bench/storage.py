@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+from nastk.bench import _memory as memory
 from nastk.database import Database
 from nastk.errors import InvalidValue
 from nastk.evaluation import Identity, Kind, Record
@@ -87,7 +85,7 @@ def _write_and_open(job: tuple[str, str, Kind, int]) -> dict[str, float]:
 
     opened().close()  # the imports of the database's driver
     gc.collect()
-    before, clock, wall = _memory(), time.process_time(), time.perf_counter()
+    before, clock, wall = memory.now(), time.process_time(), time.perf_counter()
     history = opened()
     if len(history):
         raise InvalidValue(f"study {study!r} is there already; delete it, or give another storage")
@@ -100,7 +98,7 @@ def _write_and_open(job: tuple[str, str, Kind, int]) -> dict[str, float]:
         history.add([record], state)
     history.close()
     written = {"write_cpu_seconds": time.process_time() - clock, "write_seconds": time.perf_counter() - wall}
-    written["write_memory_mb"] = _memory() - before
+    written["write_memory_mb"] = memory.now() - before
     del history
     gc.collect()
     clock, wall = time.process_time(), time.perf_counter()
@@ -109,7 +107,7 @@ def _write_and_open(job: tuple[str, str, Kind, int]) -> dict[str, float]:
     assert len(again) == count
     again.close()
     delete(url, study)
-    return {**written, **taken, "memory_mb": _peak() - before}
+    return {**written, **taken, "memory_mb": memory.peak() - before}
 
 
 def _archs(count: int) -> Iterator[tuple[int, ...]]:
@@ -117,19 +115,3 @@ def _archs(count: int) -> Iterator[tuple[int, ...]]:
     for i in range(count):
         n = i * 48_271 % (OPTIONS**CHOICES)
         yield tuple((n // OPTIONS**j) % OPTIONS for j in range(CHOICES))
-
-
-def _memory() -> float:
-    """Megabytes of memory of this process; its peak where the system tells no more."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return _peak()
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _peak() -> float:
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

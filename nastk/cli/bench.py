@@ -251,6 +251,72 @@ def storage(
     show(shown, title=f"{records:,} records in {rows[0]['database']}")
 
 
+@app.command("overhead")
+def overhead(
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="Space of a table; with --functions any, or file.py:Class.")
+    ] = "nasbench201",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="D", help="Data set of the table; by default its first.")
+    ] = None,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option("--objective", metavar="O", help="[max:|min:]METRIC[:DEVICE], repeated.  [test_accuracy]"),
+    ] = None,
+    functions: Annotated[
+        int, count("--functions", "Instead of a table: N made-up functions of the choices.", least=0)
+    ] = 0,
+    observations: Annotated[
+        str, typer.Option("--observations", metavar="N,M,...", help="Evaluations known before the clock begins.")
+    ] = "100,300,1000,3000",
+    searcher: Annotated[str, typer.Option("--searcher", metavar="X", help="See nastk list searchers.")] = "predictor",
+    predictor: Annotated[
+        str | None, typer.Option("--predictor", metavar="P", help="Predictor for the expensive objectives.")
+    ] = None,
+    proposals: Annotated[int, count("--proposals", "That are timed.")] = 20,
+    batch: Annotated[int | None, count("--batch", "Proposals per step; by default 1, or 5 for a front.")] = None,
+    seed: Seed = 0,
+    json_file: Json = None,
+) -> None:
+    """What proposing costs on one thread: processor seconds an evaluation, and memory, by number of observations."""
+    from nastk.bench.overhead import run_all
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    check_outputs([json_file])
+    counts = integers("--observations", observations)
+    with bar(len(counts), "proposing") as progress:
+        rows = run_all(
+            space,
+            dataset,
+            objectives or ["test_accuracy"],
+            functions,
+            counts,
+            searcher,
+            predictor,
+            proposals,
+            batch,
+            seed,
+            follow(progress),
+        )
+    if json_file is not None:
+        write_json(json_file, rows)
+    values = {(r["samples"], r["metric"]): r["mean"] for r in rows}
+    shown = [
+        {
+            "observations": n,
+            "s of processor an evaluation": values[n, "cpu_seconds"],
+            "s of the first ask": values[n, "first_cpu_seconds"],
+            "peak memory: MB": values[n, "peak_mb"],
+        }
+        for n in counts
+    ]
+    what = f"{rows[0]['batch']} at a time, {proposals} proposals timed"
+    show(shown, title=f"{searcher} on {space}, {rows[0]['searched']}; {what}")
+
+
 @app.command("local-sources")
 def local_sources(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Space, or file.py:Class.")] = "nasbench201",

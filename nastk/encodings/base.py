@@ -24,7 +24,10 @@ Features = NDArray[np.float64]
 
 
 class ProxySource(Protocol):
-    """Source of zero-cost proxies of architectures (a fetched table, live networks)."""
+    """Source of zero-cost proxies of architectures (a fetched table, live networks).
+
+    One whose attribute ``live`` is true computes each on the network: gp-bma then asks for few but what it predicts.
+    """
 
     @property
     def names(self) -> Sequence[str]:

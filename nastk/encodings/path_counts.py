@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.encodings._graphs import CUT, FREE, Edges, Graphs
+from nastk.encodings._graphs import CUT, FREE, Graphs
 from nastk.encodings.base import Context, Encoding, Features, some_archs
 from nastk.spaces.base import Archs, SearchSpace
+
+Array = NDArray[np.float64]
+Weighted = list[tuple[int, int, Array | None]]
+"""Edges ``(from, to, a number for each architecture)``; None where it is there in all."""
 
 
 class PathCounts(Encoding):
@@ -44,64 +48,72 @@ class PathCounts(Encoding):
 
     def _all(self, archs: Archs) -> Features:
         """Every feature, ``(n, 2 + 6 (labels + 1))``."""
-        operations, edges = self.graphs_(np.asarray(archs))
+        operations, present = self.graphs_(np.asarray(archs))
+        operations = np.ascontiguousarray(operations.T)  # below everything is by node first, ``(nodes, n)``
+        edges: Weighted = [(a, b, None if where is None else where.astype(np.float64)) for a, b, where in present]
+        closed = {  # what an edge that is not there adds to a path, so that it is never the longest or shortest
+            none: [(a, b, None if where is None else np.where(where > 0, 0.0, none)) for a, b, where in edges]
+            for none in (-np.inf, np.inf)
+        }
         labels = self.graphs_.labels
         cut, free = (np.isin(operations, [i for i, x in enumerate(labels) if x in kind]) for kind in (CUT, FREE))
         through = ~cut
         # Paths through a node = paths from the input to it times paths from it to the output.
-        ahead, behind = _sums(through, edges), _sums(through[:, ::-1], _reverse(edges, operations.shape[1]))[:, ::-1]
-        paths, used = ahead[:, -1], (ahead > 0) & (behind > 0)
-        identities = _sums(free, edges)[:, -1]
+        ahead, behind = _sums(through, edges), _sums(through[::-1], _reverse(edges, len(operations)))[::-1]
+        paths, used, both = ahead[-1], (ahead > 0) & (behind > 0), ahead * behind
+        identities = _sums(free, edges)[-1]
         columns = [paths, identities]
         for counted in [*(operations == labels.index(label) for label in self.labels_), through & ~free]:
-            alone = _sums(counted | free, edges)[:, -1] - identities
-            without = _sums(through & ~counted, edges)[:, -1]
+            alone = _sums(counted | free, edges)[-1] - identities
+            without = _sums(through & ~counted, edges)[-1]
             columns += [
-                (counted * ahead * behind).sum(axis=1),
-                _extreme(counted, through, edges, np.maximum),
-                _extreme(counted, through, edges, np.minimum),
+                (counted * both).sum(axis=0),
+                _extreme(counted, through, closed[-np.inf], np.maximum, -np.inf),
+                _extreme(counted, through, closed[np.inf], np.minimum, np.inf),
                 paths - without,
                 alone,
-                (counted & used).sum(axis=1),
+                (counted & used).sum(axis=0),
             ]
         return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _reverse(edges: Edges, nodes: int) -> Edges:
+def _reverse(edges: Weighted, nodes: int) -> Weighted:
     last = nodes - 1
     return sorted(((last - b, last - a, where) for a, b, where in edges), key=lambda edge: edge[:2])
 
 
-def _incoming(edges: Edges, nodes: int) -> Sequence[list[tuple[int, NDArray[np.bool_] | None]]]:
-    found: list[list[tuple[int, NDArray[np.bool_] | None]]] = [[] for _ in range(nodes)]
+def _incoming(edges: Weighted, nodes: int) -> Sequence[list[tuple[int, Array | None]]]:
+    found: list[list[tuple[int, Array | None]]] = [[] for _ in range(nodes)]
     for a, b, where in edges:
         found[b].append((a, where))
     return found
 
 
-def _sums(allowed: NDArray[np.bool_], edges: Edges) -> NDArray[np.float64]:
-    """Number of paths from the first node to each along allowed nodes, ``(n, nodes)``."""
+def _sums(allowed: NDArray[np.bool_], edges: Weighted) -> Array:
+    """Number of paths from the first node to each along allowed nodes, ``(nodes, n)``; edges are 1, or 0."""
     found = np.zeros(allowed.shape)
-    for node, sources in enumerate(_incoming(edges, allowed.shape[1])):
+    for node, sources in enumerate(_incoming(edges, len(allowed))):
         if node == 0:
-            found[:, 0] = 1.0
+            found[0] = 1.0
         for source, where in sources:
-            found[:, node] += found[:, source] if where is None else found[:, source] * where
-        found[:, node] *= allowed[:, node]
+            found[node] += found[source] if where is None else found[source] * where
+        found[node] *= allowed[node]
     return found
 
 
 def _extreme(
-    counted: NDArray[np.bool_], allowed: NDArray[np.bool_], edges: Edges, pick: np.ufunc
-) -> NDArray[np.float64]:
-    """Most or fewest counted nodes on one allowed path from the first node to the last, zero without one, ``(n,)``."""
-    no_path = -np.inf if pick is np.maximum else np.inf
+    counted: NDArray[np.bool_], allowed: NDArray[np.bool_], edges: Weighted, pick: np.ufunc, no_path: float
+) -> Array:
+    """Most or fewest counted nodes on one allowed path from the first node to the last, zero without one, ``(n,)``.
+
+    Edges are 0, or `no_path`, which is infinite and never picked.
+    """
     found = np.full(allowed.shape, no_path)
-    for node, sources in enumerate(_incoming(edges, allowed.shape[1])):
+    steps = np.where(allowed, counted, no_path)
+    for node, sources in enumerate(_incoming(edges, len(allowed))):
         if node == 0:
-            found[:, 0] = 0.0
+            found[0] = 0.0
         for source, where in sources:
-            along = found[:, source] if where is None else np.where(where, found[:, source], no_path)
-            found[:, node] = pick(found[:, node], along)
-        found[:, node] = np.where(allowed[:, node], found[:, node] + counted[:, node], no_path)
-    return np.where(np.isfinite(found[:, -1]), found[:, -1], 0.0)
+            pick(found[node], found[source] if where is None else found[source] + where, out=found[node])
+        found[node] += steps[node]
+    return np.where(np.isfinite(found[-1]), found[-1], 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +26,26 @@ class Autoregressive(Predictor):
         self.predictor = predictor
 
     def fit(self, task: Task) -> Autoregressive:
+        self.difference_ = self.predictor.adapt(self._rest(task))
+        return self
+
+    def conditioned(self, task: Task) -> Autoregressive | None:
+        other = copy(self)
+        difference = self.difference_.conditioned(other._rest(task))
+        if difference is None:
+            return None
+        other.difference_ = difference
+        return other
+
+    def _rest(self, task: Task) -> Task:
+        """What the lower fidelity leaves to learn, once the slope is fitted."""
         assert task.lower is not None
         self.task_ = task
         lower = task.lower.predict(task.archs).mean
         spread = float(np.var(task.lower.task_.values)) or 1.0
         centred = lower - lower.mean()
         self.slope_ = float((centred @ task.values + spread) / (centred @ centred + spread))
-        self.difference_ = self.predictor.adapt(replace(task, values=task.values - self.slope_ * lower, lower=None))
-        return self
+        return replace(task, values=task.values - self.slope_ * lower, lower=None)
 
     def predict(self, archs: Any) -> Prediction:
         archs = self._checked(archs)

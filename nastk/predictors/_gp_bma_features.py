@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,14 +12,15 @@ from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs
 
-TABULATED = 50_000
-"""Spaces up to this size have the features of all their architectures computed once: a search asks for all of them at
-every evaluation."""
 REFERENCE = 4000
 """Architectures, at most, that centres and scales are taken from."""
+LIVE = 40
+"""The same where proxies are computed on the networks themselves (`ProxySource`), a tenth of a second each and more: a
+quantile is then right to about .08."""
 
 
 class PriorScore(Protocol):
@@ -68,55 +69,46 @@ class LearnedPrior(NamedTuple):
         return found
 
 
-class ScaledFeatures:
+class ScaledFeatures(Tabulated):
     """Scaled features of each group, and the prior score, of the architectures of one space.
 
-    Those of all architectures of a small space are computed at the first use and kept. Nothing else changes after
-    construction, so that deep copies share the object; pickles leave out what was kept.
+    Those of all architectures of a small space are computed at the first use and kept.
     """
 
     def __init__(self, task: Task, name: str | Encoding, prior: LearnedPrior):
+        super().__init__(task.space)
         self.task = task.subset([0])
         reference = some_archs(task.space)
         if len(reference) > REFERENCE:
             reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
-        self.groups = _groups(task, name, reference)
-        self.scaling = [[_scaling(term.transform(reference)) for term in group] for group in self.groups]
-        self.scores = prior.scores(self.task, reference)
+        looked_up = reference
+        if getattr(task.context.proxies, "live", False):
+            looked_up = reference[np.random.default_rng(1).permutation(len(reference))[:LIVE]]
+        named = _groups(task, name, reference, looked_up)
+        self.groups = [[term for term, _ in group] for group in named]
+        self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
+        self.scores = prior.scores(self.task, looked_up)
         # proxies and related cells score on scales of their own: each is standardised before they are averaged, and the
         # average once more, so that a prior score of one is a standard deviation of the space
-        self.standards = [_standard(score(reference)) for score in self.scores]
-        self.centre, self.spread = _standard(self._mean_score(reference)) if self.scores else (0.0, 1.0)
-        self._table: tuple[list[Features], Features | None] | None = None
+        self.standards = [_standard(score(looked_up)) for score in self.scores]
+        self.centre, self.spread = _standard(self._mean_score(looked_up)) if self.scores else (0.0, 1.0)
 
     def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
         """Features of each group, each ``(n, k)``, and standardised prior scores ``(n,)`` or None."""
-        space = self.task.space
-        if not len(archs) or not space.enumerable or space.size > TABULATED:
-            return self._compute(archs)
-        if self._table is None:
-            self._table = self._compute(space.enumerate())
-        rows = space.index(archs)
-        groups, prior = self._table
-        return [features[rows] for features in groups], None if prior is None else prior[rows]
+        found = self._find(archs)
+        return (found[:-1], found[-1]) if self.scores else (found, None)
 
-    def _compute(self, archs: Archs) -> tuple[list[Features], Features | None]:
+    def _compute(self, archs: Archs) -> list[Features]:
         groups = []
         for terms, scaling in zip(self.groups, self.scaling, strict=True):
             parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
             groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
-        return groups, (self._mean_score(archs) - self.centre) / self.spread if self.scores else None
+        return [*groups, (self._mean_score(archs) - self.centre) / self.spread] if self.scores else groups
 
     def _mean_score(self, archs: Archs) -> Features:
         """The mean of all prior scores, each standardised over the space."""
         standardised = [(score(archs) - c) / s for score, (c, s) in zip(self.scores, self.standards, strict=True)]
         return np.asarray(np.mean(standardised, axis=0))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_table": None}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ScaledFeatures:
-        return self
 
 
 def _standard(values: Features) -> tuple[float, float]:
@@ -135,15 +127,20 @@ def _scaling(features: Features) -> tuple[Features, Features]:
     return features.mean(axis=0), np.asarray(scale)
 
 
-def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Encoding]]:
-    """Groups of fitted encodings, each a kernel.
+def _groups(task: Task, name: str | Encoding, reference: Archs, looked_up: Archs) -> list[list[tuple[Encoding, Archs]]]:
+    """Groups of fitted encodings, each a kernel; with the architectures that each was fitted to.
 
     Canonical forms are a group of their own beside what is written: isomorphic networks have the same accuracy up to
     chance. Statics and proxies are quantiles within the space: their raw scales span orders of magnitude.
+
+    Args:
+        reference: for statistics.
+        looked_up: the same where there are proxies.
     """
     if name != "auto":
-        whole = encoding(name).fit(task.space, task.context, reference)
-        return [[term] for term in getattr(whole, "terms", [whole])]
+        archs = looked_up if "zcp" in str(name) else reference
+        whole = encoding(name).fit(task.space, task.context, archs)
+        return [[(term, archs)] for term in getattr(whole, "terms", [whole])]
     written = ["vec", "counts"]
     if task.space.statics(reference[:1], **task.context.build_options):
         written.append("quantiles:statics")
@@ -153,5 +150,8 @@ def _groups(task: Task, name: str | Encoding, reference: Archs) -> list[list[Enc
     names.append(["path-counts"])
     if task.context.proxies is not None:
         names.append(["quantiles:zcp"])
-    fitted = [[encoding(n).fit(task.space, task.context, reference) for n in group] for group in names]
-    return [group for group in fitted if any(term.names_ for term in group)]
+    fitted = []
+    for group in names:
+        archs = looked_up if group == ["quantiles:zcp"] else reference
+        fitted.append([(encoding(n).fit(task.space, task.context, archs), archs) for n in group])
+    return [group for group in fitted if any(term.names_ for term, _ in group)]

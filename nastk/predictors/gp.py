@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.errors import InvalidValue
 from nastk.gaussian import Observations, Posterior
+from nastk.predictors._cache import Cache
+from nastk.predictors._evidence import Kernel, LogNormal
+from nastk.predictors._tabulated import Tabulated
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -26,6 +28,10 @@ LEAST_VARIANCE = 1e-10
 """Floor of predictive variances, which rounding can make negative at the samples themselves."""
 REFERENCE = 4000
 """Architectures, at most, that centres and scales of features are taken from."""
+CACHED = 4
+"""Settings (space, encoding, context) whose features one predictor keeps."""
+SINGLE = 100
+"""Samples above which predictions are computed in single precision, where the covariance's condition allows it."""
 CHUNK = 1024
 """Architectures predicted at once, to bound the memory of their kernels."""
 SIGNAL_SHARE = 0.5
@@ -43,14 +49,19 @@ LENGTH_WIDTH = 0.7
 """The same of length scales, a factor of two."""
 
 
-class _Terms:
+class _Terms(Tabulated):
     """The features of each term of an encoding, centred and scaled to a mean squared length of one.
 
     So one prior of the length scales suits terms of any unit and any number of features.
     """
 
-    def __init__(self, terms: Sequence[Encoding], reference: Archs):
-        self.terms = list(terms)
+    def __init__(self, name: str | Encoding, task: Task):
+        super().__init__(task.space)
+        self.context = task.context  # kept, as the space is: what is cached is found by the ids of its sources
+        reference = some_archs(task.space)
+        if len(reference) > REFERENCE:
+            reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
+        self.terms = fitted_terms(name, task, reference)
         self.centre, self.scale = [], []
         for term in self.terms:
             features = term.transform(reference)
@@ -60,6 +71,9 @@ class _Terms:
             self.scale.append(useful / np.where(useful, spread, 1.0) / np.sqrt(max(useful.sum(), 1)))
 
     def __call__(self, archs: Archs) -> list[Features]:
+        return self._find(archs)
+
+    def _compute(self, archs: Archs) -> list[Features]:
         return [(t.transform(archs) - c) * s for t, c, s in zip(self.terms, self.centre, self.scale, strict=True)]
 
 
@@ -84,7 +98,7 @@ class GP(Predictor):
 
     ``k(x, x') = sum_t a_t exp(-|x - x'|_t^2 / (2 l_t^2)) + b_t <x, x'>_t`` over the terms ``t`` of the encoding, plus a
     constant mean and Gaussian noise. Hyper-parameters maximise the marginal likelihood times weak log-normal priors
-    (L-BFGS, analytic gradients by torch, float64); the priors count where there are as many hyper-parameters, three a
+    (L-BFGS, float64); the priors count where there are as many hyper-parameters, three a
     term, as samples. The metric is warped by the transform with the highest evidence.
 
     Args:
@@ -113,6 +127,10 @@ class GP(Predictor):
         self.encoding, self.warp, self.steps, self.learn_at_most, self.device = (
             encoding, warp, steps, learn_at_most, device,
         )  # fmt: skip
+        self._cache: Cache[_Terms] = Cache(CACHED)
+
+    conditions = True
+    most_in_search = 1000
 
     def fit(self, task: Task) -> GP:
         if len(task) < 1:
@@ -122,30 +140,54 @@ class GP(Predictor):
         rows = np.arange(len(task))
         if len(task) > self.learn_at_most:
             rows = np.random.default_rng(0).choice(len(task), self.learn_at_most, replace=False)
-        best: tuple[float, Warp, torch.Tensor] | None = None
-        grams = self._grams([x[rows] for x in self.x_], [x[rows] for x in self.x_])
+        best: tuple[float, Warp, NDArray[np.float64]] | None = None
+        squared, inner = self._grams([x[rows] for x in self.x_])
+        kernel = Kernel(squared, inner, MEAN_VARIANCE, JITTER)
+        prior = self._prior(kernel.t)
         for kind in kinds:
             warp = Warp.fit(kind, task.values, task.direction)
             if warp is None:
                 continue
-            theta, evidence = self._learn(grams, self._tensor(warp.forward(task.values[rows])))
+            theta, evidence = kernel.most_probable(self._tensor(warp.forward(task.values[rows])), prior, self.steps)
             # densities of the values themselves, which alone compare between warps
             evidence += warp.log_jacobian(task.values[rows])
             if best is None or evidence > best[0]:
                 best = (evidence, warp, theta)
         if best is None:
             raise InvalidValue(f"the warp {self.warp!r} cannot be applied to these values of {task.metric}")
-        _, self.warp_, self.theta_ = best
-        self.posterior_ = self._observations().condition(self._tensor(self.warp_.forward(task.values)))
+        self.warp_, self.theta_ = best[1], self._tensor(best[2])
+        return self._condition()
+
+    def conditioned(self, task: Task) -> GP | None:
+        warp = Warp.fit(self.warp_.kind, task.values, task.direction)
+        if warp is None:
+            return None
+        other = copy(self)
+        other._prepare(task, task.archs)
+        other.warp_ = warp
+        return other._condition()
+
+    def _condition(self) -> GP:
+        self.posterior_ = self._observations().condition(self._tensor(self.warp_.forward(self.task_.values)))
+        self._single_of_many()
         return self
+
+    def _single_of_many(self) -> None:
+        self.single_ = self.posterior_.single() if len(self.archs_) > SINGLE else None
 
     def _prepare(self, task: Task, archs: Archs) -> None:
         self.task_, self.archs_ = task, archs
-        reference = some_archs(task.space)
-        if len(reference) > REFERENCE:
-            reference = reference[np.random.default_rng(0).choice(len(reference), REFERENCE, replace=False)]
-        self.terms_ = _Terms(fitted_terms(self.encoding, task, reference), reference)
+        self.terms_ = self._terms(task)
         self.x_ = [self._tensor(f) for f in self.terms_(archs)]
+
+    def _terms(self, task: Task) -> _Terms:
+        """The features of a task's space and context; its architectures and values do not matter."""
+        name, context = self.encoding, task.context
+        if not isinstance(name, str):
+            return _Terms(name, task)
+        # what is kept holds the space and the sources, so that no other object can come to have their ids
+        key = (id(task.space), name, id(context.proxies), id(context.latencies), repr(context.build_options))
+        return self._cache.find(key, lambda: _Terms(name, task))
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
         if not hasattr(self, "posterior_"):
@@ -161,6 +203,7 @@ class GP(Predictor):
         self.warp_ = Warp(**facts["warp"])
         self.theta_ = self._tensor(arrays["theta"])
         self.posterior_ = Posterior(self._observations(), self._tensor(arrays["alpha"]))
+        self._single_of_many()
         return self
 
     # ---- kernel
@@ -169,65 +212,23 @@ class GP(Predictor):
         return torch.as_tensor(array, dtype=torch.float64, device=self.device)
 
     @staticmethod
-    def _grams(a: list[torch.Tensor], b: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Squared distances and inner products of each term, each ``(t, n, m)``."""
-        inner = torch.stack([x @ y.T for x, y in zip(a, b, strict=True)])
-        na = torch.stack([(x * x).sum(1) for x in a])
-        nb = torch.stack([(y * y).sum(1) for y in b])
-        return (na[:, :, None] + nb[:, None, :] - 2 * inner).clamp_min(0.0), inner
+    def _grams(features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squared distances and inner products of each term, each ``(t, n, n)``."""
+        inner = torch.stack([x @ x.T for x in features])
+        lengths = torch.stack([(x * x).sum(1) for x in features])
+        return (lengths[:, :, None] + lengths[:, None, :] - 2 * inner).clamp_min(0.0), inner
 
-    def _initial(self, t: int) -> torch.Tensor:
-        """Prior means of log amplitude, log length, log linear weight (each ``t``) and log noise."""
+    def _prior(self, t: int) -> LogNormal:
+        """Priors of log amplitude, log length, log linear weight (each ``t``) and log noise."""
         share, length = float(np.log(SIGNAL_SHARE / t)), float(np.log(LENGTH))
-        return self._tensor(np.array([share] * t + [length] * t + [share] * t + [np.log(NOISE)]))
-
-    @staticmethod
-    def _kernel(grams: tuple[torch.Tensor, torch.Tensor], theta: torch.Tensor) -> torch.Tensor:
-        squared, inner = grams
-        t = len(squared)
-        amplitude, length, linear = theta[:t].exp(), theta[t : 2 * t].exp(), theta[2 * t : 3 * t].exp()
-        shape = torch.exp(-squared / (2 * length[:, None, None] ** 2))
-        return (amplitude[:, None, None] * shape + linear[:, None, None] * inner).sum(0)
-
-    def _learn(self, grams: tuple[torch.Tensor, torch.Tensor], z: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Hyper-parameters ``(3 t + 1,)`` of the greatest posterior density, and its log up to a constant."""
-        t = len(grams[0])
-        prior = self._initial(t)
-        widths = ((t, WEIGHT_WIDTH), (t, LENGTH_WIDTH), (t + 1, WEIGHT_WIDTH))
-        width = torch.cat([prior.new_full((count,), value) for count, value in widths])
-        theta = prior.clone().requires_grad_(True)
-        eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
-
-        def evidence() -> torch.Tensor:
-            k = self._kernel(grams, theta) + (theta[-1].exp() + JITTER) * eye + MEAN_VARIANCE
-            return Observations.of(k).log_evidence(z[:, None])[0] - 0.5 * len(z) * float(np.log(2 * np.pi))
-
-        def objective_value() -> torch.Tensor:
-            return -evidence() + 0.5 * (((theta - prior) / width) ** 2).sum()
-
-        def objective() -> torch.Tensor:
-            optimiser.zero_grad()
-            loss = objective_value()
-            loss.backward()
-            return loss
-
-        optimiser = torch.optim.LBFGS(
-            [theta], max_iter=self.steps, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-5
-        )
-        learned = prior.clone()
-        with contextlib.suppress(torch.linalg.LinAlgError):  # an ill-posed step: the prior's hyper-parameters remain
-            optimiser.step(objective)
-            if torch.isfinite(theta).all() and torch.isfinite(objective()):
-                learned = theta.detach().clone()
-        with torch.no_grad():
-            theta.copy_(learned)
-            return learned, -float(objective_value())
+        mean = np.array([share] * t + [length] * t + [share] * t + [np.log(NOISE)])
+        return LogNormal(mean, np.repeat([WEIGHT_WIDTH, LENGTH_WIDTH, WEIGHT_WIDTH], [t, t, t + 1]))
 
     def _cross(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
         """Kernel matrix ``(n, m)`` with the constant, term by term and in place, so that little memory is touched."""
         t = len(a)
         amplitude, length, linear = (self.theta_[i * t : (i + 1) * t].exp().tolist() for i in range(3))
-        total = torch.full((len(a[0]), len(b[0])), MEAN_VARIANCE, dtype=torch.float64, device=self.device)
+        total = torch.full((len(a[0]), len(b[0])), MEAN_VARIANCE, dtype=a[0].dtype, device=self.device)
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
             inner = x @ y.T
             total.add_(inner, alpha=linear[i])
@@ -249,11 +250,17 @@ class GP(Predictor):
         t = len(self.x_)
         amplitude, linear = self.theta_[:t].exp().sum(), self.theta_[2 * t : 3 * t].exp()
         features = self.terms_(archs)
+        known = self.x_ if self.single_ is None else [x.float() for x in self.x_]
         for start in range(0, len(archs), CHUNK):
-            x = [self._tensor(f[start : start + CHUNK]) for f in features]
-            cross = self._cross(x, self.x_)
+            x = [self._tensor(f[start : start + CHUNK]).to(known[0].dtype) for f in features]
+            cross = self._cross(x, known)
             # a squared exponential kernel is one at distance zero, a linear one the squared length
             prior = amplitude + MEAN_VARIANCE + sum(linear[i] * (f * f).sum(1) for i, f in enumerate(x))
+            if self.single_ is not None:
+                mean, variance = self.single_.moments(cross, prior)
+                means.append(mean)
+                stds.append(np.sqrt(np.maximum(variance, LEAST_VARIANCE)))
+                continue
             means.append(self.posterior_.mean(cross).cpu().numpy())
             stds.append(self.posterior_.variance(cross, prior).clamp_min(LEAST_VARIANCE).sqrt().cpu().numpy())
         return np.concatenate(means), np.concatenate(stds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context, Features
 from nastk.errors import InvalidValue
-from nastk.gaussian import Observations, Posterior, greedy_design
+from nastk.gaussian import Observations, Posterior, SinglePosterior, greedy_design
 from nastk.oracles.base import Values
 from nastk.predictors._cache import Cache
 from nastk.predictors._gp_bma_features import LearnedPrior, ScaledFeatures
@@ -55,6 +55,12 @@ POOL = 600
 KINDS = ("identity", "distance")
 """Warps that "auto" compares: the metric as it is, or the log of its distance from the best, under which differences
 near the best count (see `_warps`)."""
+SCREENED = 300
+"""Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
+IMPLAUSIBLE = 10.0
+"""Difference in log evidence at which a process no longer matters, and will not with a tenth more samples."""
+SINGLE = 100
+"""Samples above which predictions are computed in single precision, where the covariance's condition allows it."""
 CHUNK = 4096
 """Architectures predicted at once, to bound the memory of their kernels."""
 LEAST_VARIANCE = 1e-10
@@ -72,12 +78,12 @@ class _Candidate(NamedTuple):
     Args:
         mix: share of each kernel times the amplitude, ``(t,)``.
         mean: which of the prior means it has.
-        observations: the samples' covariance under it.
+        noise: variance.
     """
 
-    mix: Array
+    mix: tuple[float, ...]
     mean: int
-    observations: Observations[Array]
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class _Process:
     weight: float
     mix: Array
     mean: int
-    posterior: Posterior[Array]
+    posterior: Posterior[Array] | SinglePosterior[Array]
 
 
 class GPBMA(Predictor):
@@ -133,6 +139,8 @@ class GPBMA(Predictor):
         self._cache: Cache[ScaledFeatures] = Cache(CACHED)
 
     uses_lower = True
+    conditions = True
+    most_in_search = 1000
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
@@ -225,42 +233,59 @@ class GPBMA(Predictor):
             kind = "identity" if self.warp == "auto" else self.warp
             self.lower_warp_ = _warps(task.lower.task_, kind)[0]
         self.x_, self.prior_means_ = self._inputs(task.archs)
+        return self._weigh(self._all_candidates(), self.warp)
+
+    def conditioned(self, task: Task) -> GPBMA | None:
+        other = copy(self)
+        other.task_ = task
+        other.x_, other.prior_means_ = other._inputs(task.archs)
+        return other._weigh(self.plausible_, self.warp_.kind)
+
+    def _all_candidates(self) -> list[_Candidate]:
+        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(len(self.x_))]
+        return [
+            _Candidate(tuple(mix), mean, noise)
+            for mean in range(self.prior_means_.shape[1])
+            for mix in mixes
+            for noise in self.noises
+        ]
+
+    def _weigh(self, candidates: list[_Candidate], kind: str) -> GPBMA:
+        """Average these processes by their evidence, under the most probable warp of this kind."""
+        task = self.task_
         grams = np.stack([_kernel(a, a) for a in self.x_])
-        known = _warps(task, self.warp)
+        known = _warps(task, kind)
+        if len(task) > SCREENED:  # evidence differs by more, the more samples there are: a part of them tells enough
+            rows = np.linspace(0, len(task) - 1, SCREENED).round().astype(np.int64)
+            z = np.stack([warp.forward(task.values[rows]) for warp in known])
+            found = self._evidences(candidates, grams[:, rows[:, None], rows], self.prior_means_[rows], z)
+            candidates = [c for c in candidates if any(c in _plausible(candidates, row) for row in found)]
         z = np.stack([warp.forward(task.values) for warp in known])
-        found, evidences = self._candidates(grams, z)
+        evidences = self._evidences(candidates, grams, self.prior_means_, z)
         # a warp stretches the values; only densities of the values themselves, by the Jacobian, compare between warps
         jacobians = np.array([warp.log_jacobian(task.values) for warp in known])
         best = int(np.argmax(np.logaddexp.reduce(evidences, axis=1) + jacobians))
         self.warp_ = known[best]
-        self.processes_ = self._average(found, evidences[best], z[best])
+        self.plausible_ = _plausible(candidates, evidences[best])
+        self.processes_ = self._average(candidates, evidences[best], grams, z[best])
         return self
 
-    def _candidates(self, grams: Array, z: Array) -> tuple[list[_Candidate], Array]:
-        """All processes, and their log evidences ``(warps, processes)``.
+    @staticmethod
+    def _evidences(candidates: list[_Candidate], grams: Array, means: Array, z: Array) -> Array:
+        """Log evidences ``(warps, processes)``.
 
         Args:
             grams: of each group's kernel, ``(t, n, n)``.
+            means: that processes may have, ``(n, means)``.
             z: the values under each warp, ``(warps, n)``; a factorisation serves all warps.
         """
-        n = grams.shape[1]
-        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(len(grams))]
-        found: list[_Candidate] = []
-        evidences: list[Array] = []
-        for i, mean in enumerate(self.prior_means_.T):
-            # Gaussian priors of the constant and of the slope are integrated out: they add to the covariance
-            # (Rasmussen & Williams 2006, Section 2.7), and the prior mean is the one of slope one
-            linear = MEAN_VARIANCE + SLOPE_STD**2 * np.outer(mean, mean)
-            right = (z - mean).T
-            for mix in mixes:
-                k = np.tensordot(mix, grams, axes=1) + linear
-                for noise in self.noises:
-                    observations = Observations.of(k + noise * np.eye(n))
-                    evidences.append(observations.log_evidence(right))
-                    found.append(_Candidate(mix, i, observations))
-        return found, np.stack(evidences, axis=1)
+        found = np.empty((len(z), len(candidates)))
+        for i, (candidate, covariance) in enumerate(_covariances(candidates, grams, means)):
+            right = (z - means[:, candidate.mean]).T
+            found[:, i] = Observations.of(covariance).log_evidence(right)
+        return found
 
-    def _average(self, found: list[_Candidate], evidence: Array, z: Array) -> list[_Process]:
+    def _average(self, found: list[_Candidate], evidence: Array, grams: Array, z: Array) -> list[_Process]:
         """The processes that matter, by their weights.
 
         Evidence weighs processes of the same prior mean. Each prior mean, none among them, has the same weight in all,
@@ -278,11 +303,16 @@ class GPBMA(Predictor):
         kept = [int(i) for i in np.argsort(-weights, kind="stable")[:most] if weights[i] >= least]
         total = weights[kept].sum()
         processes = []
-        for i in kept:
-            mix, mean, observations = found[i]
+        # factorised once more: to hold the factors of all candidates would take their number times as much memory
+        again = _covariances([found[i] for i in kept], grams, self.prior_means_)
+        for i, (candidate, covariance) in zip(kept, again, strict=True):
+            observations = Observations.of(covariance)
+            values = z - self.prior_means_[:, candidate.mean]
+            weight, mix = weights[i] / total, np.array(candidate.mix)
+            single = observations.condition(values).single() if len(z) > SINGLE else None
             # inverted: searches predict whole spaces, and the noises are no small part of the signal
-            posterior = observations.inverted().condition(z - self.prior_means_[:, mean])
-            processes.append(_Process(weights[i] / total, mix, mean, posterior))
+            posterior = observations.inverted().condition(values) if single is None else single
+            processes.append(_Process(weight, mix, candidate.mean, posterior))
         return processes
 
     # ---- prediction
@@ -306,22 +336,24 @@ class GPBMA(Predictor):
         means, stds = [np.empty(0)], [np.empty(0)]
         for start in range(0, len(archs), CHUNK):
             x, prior_means = self._inputs(archs[start : start + CHUNK])
-            kernels = np.stack([_kernel(a, b) for a, b in zip(x, self.x_, strict=True)])
+            single = all(isinstance(process.posterior, SinglePosterior) for process in self.processes_)
+            kind: Any = np.float32 if single else np.float64
+            kernels = np.empty((len(x), len(prior_means), len(self.task_)), dtype=kind)
+            for kernel, a, b in zip(kernels, x, self.x_, strict=True):
+                kernel[:] = _kernel(a.astype(kind, copy=False), b.astype(kind, copy=False))
             flat = kernels.reshape(len(kernels), -1)  # a mix of the kernels is then one product
-            sloped = [
-                SLOPE_STD**2 * np.outer(a, b) for a, b in zip(prior_means.T[1:], self.prior_means_.T[1:], strict=True)
-            ]
             first, second = np.zeros(len(prior_means)), np.zeros(len(prior_means))
             for process in self.processes_:
                 mean = prior_means[:, process.mean]
-                cross = (process.mix @ flat).reshape(kernels.shape[1:])
+                cross = (process.mix.astype(flat.dtype) @ flat).reshape(kernels.shape[1:])
                 cross += MEAN_VARIANCE
                 if process.mean:
-                    cross += sloped[process.mean - 1]
+                    other = self.prior_means_[:, process.mean]
+                    cross += SLOPE_STD**2 * np.outer(mean.astype(cross.dtype), other.astype(cross.dtype))
                 # a kernel is one at distance zero, so that the mix sums up to the prior variance
                 prior = process.mix.sum() + MEAN_VARIANCE + SLOPE_STD**2 * mean**2
-                variance = process.posterior.variance(cross, prior)
-                mean = mean + process.posterior.mean(cross)
+                moved, variance = process.posterior.moments(cross, prior)
+                mean = mean + moved
                 first += process.weight * mean
                 second += process.weight * (np.maximum(variance, LEAST_VARIANCE) + mean**2)
             means.append(first)
@@ -385,12 +417,35 @@ def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[An
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
+def _covariances(candidates: list[_Candidate], grams: Array, means: Array) -> Iterator[tuple[_Candidate, Array]]:
+    """The covariance ``(n, n)`` of the samples under each process, its noise included; one at a time in memory."""
+    noiseless: tuple[Any, Array] | None = None
+    for candidate in candidates:
+        key = candidate.mix, candidate.mean
+        if noiseless is None or noiseless[0] != key:
+            # Gaussian priors of the constant and of the slope are integrated out: they add to the covariance
+            # (Rasmussen & Williams 2006, Section 2.7), and the prior mean is the one of slope one
+            mean = means[:, candidate.mean]
+            linear = MEAN_VARIANCE + SLOPE_STD**2 * np.outer(mean, mean)
+            noiseless = key, np.tensordot(np.array(candidate.mix), grams, axes=1) + linear
+        yield candidate, noiseless[1] + candidate.noise * np.eye(grams.shape[1])
+
+
+def _plausible(candidates: list[_Candidate], evidence: Array) -> list[_Candidate]:
+    """Those of a log evidence that is not far below the best of the same prior mean."""
+    means = np.array([candidate.mean for candidate in candidates])
+    best = {mean: evidence[means == mean].max() for mean in np.unique(means)}
+    return [c for c, value in zip(candidates, evidence, strict=True) if value >= best[c.mean] - IMPLAUSIBLE]
+
+
 def _kernel(a: Features, b: Features) -> Array:
     """Squared exponential kernel, ``(n, m)``; the minimum is where rounding makes a squared distance negative."""
     squared = a @ (-2.0 * b.T)
     squared += (a * a).sum(axis=1)[:, None]
     squared += (b * b).sum(axis=1)
-    return np.asarray(np.exp(np.minimum(squared / (-2.0 * LENGTH_SCALE**2), 0.0)))
+    squared /= -2.0 * LENGTH_SCALE**2
+    np.minimum(squared, 0.0, out=squared)
+    return np.asarray(np.exp(squared, out=squared))
 
 
 def _mixes(t: int) -> Array:

@@ -26,3 +26,16 @@ def by_dominance(costs: Array, violation: Array | None = None) -> NDArray[np.int
         order += rows[np.argsort(-distance, kind="stable")].tolist()
     rest = np.flatnonzero(broken > 0)
     return np.array([*order, *rest[np.argsort(broken[rest], kind="stable")]], dtype=np.int64)
+
+
+def best_rows(costs: Array, n: int) -> NDArray[np.int64]:
+    """The `n` rows of `costs` ``(m, k)`` of the first non-dominated fronts, evenly spaced in the last of them."""
+    import moocore
+
+    if costs.shape[1] == 1:
+        return np.argsort(costs[:, 0], kind="stable")[:n]
+    front = np.asarray(moocore.pareto_rank(costs))
+    order = np.lexsort((costs[:, 0], front))
+    whole = int(np.searchsorted(front[order], front[order[n - 1]]))  # rows of the fronts before the last
+    last = order[whole : np.searchsorted(front[order], front[order[n - 1]], side="right")]
+    return np.concatenate([order[:whole], last[np.linspace(0, len(last) - 1, n - whole).round().astype(np.int64)]])

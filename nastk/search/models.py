@@ -19,6 +19,7 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.predictors.factory import predictor as named
+from nastk.search._dominance import best_rows
 from nastk.search.base import LowerFidelity, Objective, Searcher
 from nastk.spaces.base import Archs
 
@@ -30,6 +31,12 @@ Predictors = str | Predictor | Mapping[str, str | Predictor] | None
 ANSWERS = 8
 """Predictions of few-shot predictors to cache: one proposal asks for the same few sets of candidates several times.
 More would cost memory, an array of the candidates each, and save nothing."""
+
+RELEARNED = 100
+"""Values up to which a predictor learns anew at each: a fit takes little time, and each value tells much."""
+
+GROWTH = 1.1
+"""Beyond that, hyper-parameters are learned anew when there are so many times as many values."""
 
 COMPUTED = 4
 """Sets of candidates of which the free objectives are remembered, for the same reason."""
@@ -82,6 +89,7 @@ class Models:
         }
         self.few_shot = [name for name, model in self.templates.items() if isinstance(model, FewShotPredictor)]
         self._fits: dict[str, tuple[int, Predictor | None, Predictor]] = {}
+        self._bases: dict[str, tuple[int, Predictor | None, Predictor]] = {}
         self._answers: dict[tuple[str, int, bytes], Prediction] = {}
         self._computed: dict[bytes, dict[str, Array]] = {}
         for name in self.templates:
@@ -146,9 +154,78 @@ class Models:
             count, below, model = self._fits[name]
             if count == len(values) and below is lower:
                 return model
-        model = self.learn(name, archs, values)
+        model = self._learn_told(name, archs, values)
         self._fits[name] = len(values), lower, model
         return model
+
+    def extended(self, name: str, archs: Archs, values: Array) -> Predictor:
+        """The predictor of an objective fitted to what was told and to these values; not kept."""
+        told, known = self.known(name)
+        return self._learn_told(name, told, known, archs, values)
+
+    def _learn_told(
+        self, name: str, archs: Archs, values: Array, more: Archs | None = None, added: Array | None = None
+    ) -> Predictor:
+        """A fit to values in the order told, and to others after them.
+
+        With many, its hyper-parameters are those of the first ones (:data:`GROWTH`), so that they depend on the values
+        alone, and a search that is resumed goes on as it would have.
+        """
+        if more is None or added is None:
+            more, added = archs[:0], values[:0]
+        whole = self._task_of(name, archs, values, more, added)
+        n = learned_from(len(values))
+        if n <= RELEARNED or not self._conditions(name):
+            return self._fit(name, whole)
+        base = self._base(name, archs[:n], values[:n])
+        if n == len(values) and not len(added):
+            return base
+        return base.conditioned(whole) or self._fit(name, whole)
+
+    def _conditions(self, name: str) -> bool:
+        """Whether :meth:`Predictor.conditioned` spares the search the fit of an objective's predictor."""
+        return self.templates[name].conditions
+
+    def _base(self, name: str, archs: Archs, values: Array) -> Predictor:
+        """The fit from whose hyper-parameters others start; kept until there is a later one."""
+        lower = self._lower_of(name)
+        if name not in self._bases or self._bases[name][:2] != (len(values), lower):
+            task = self._task_of(name, archs, values, archs[:0], values[:0])
+            self._bases[name] = len(values), lower, self._fit(name, task)
+        return self._bases[name][2]
+
+    def _task_of(self, name: str, archs: Archs, values: Array, more: Archs, added: Array) -> Task:
+        """A task of values told, of which there may be more than the predictor takes, and of all others."""
+        most = self.templates[name].most_in_search
+        if most is not None and len(values) > most:
+            rows = self._telling(name, archs, values, most)
+            archs, values = archs[rows], values[rows]
+        task = self.task(name, np.concatenate([archs, more]), np.concatenate([values, added]))
+        return replace(task, lower=self._lower_of(name))
+
+    def _telling(self, name: str, archs: Archs, values: Array, most: int) -> NDArray[np.int64]:
+        """Rows, ascending, of `most` values: half of them are the best, where a search goes on; the others are spread
+        over the rest, so that what is bad stays known.
+
+        With several objectives the best are those of the first non-dominated fronts, by what was told and what
+        few-shot predictors say.
+        """
+        costs = self.told_costs(archs)
+        costs[:, self._columns[name]] = self._objectives[name].sign * values
+        best = best_rows(costs[:, np.isfinite(costs).all(axis=0)], most // 2)
+        others = np.setdiff1d(np.arange(len(values)), best)
+        spread = others[np.linspace(0, len(others) - 1, most - len(best)).round().astype(np.int64)]
+        return np.sort(np.concatenate([best, spread]))
+
+    def told_costs(self, archs: Archs) -> Array:
+        """Costs ``(n, m)`` to minimise: as told, by few-shot predictors where they were not; else NaN."""
+        values = self._searcher.values_of(archs)
+        for name in self.few_shot:
+            if self.can_learn([name]):
+                column = values[:, self._columns[name]]
+                missing = ~np.isfinite(column)
+                column[missing] = self.predict(name, archs[missing]).mean
+        return values * self._searcher.signs
 
     def learn(self, name: str, archs: Archs, values: Array) -> Predictor:
         """The predictor of an objective fitted to these values, which need not be what was told; not kept."""
@@ -314,3 +391,11 @@ class Models:
                 return None
             scores.append(score)
         return np.stack(scores, axis=1) if scores else np.empty((len(archs), 0))
+
+
+def learned_from(n: int) -> int:
+    """From how many of `n` values, the first ones, hyper-parameters are learned: all of few, else a few less."""
+    count = RELEARNED
+    while int(count * GROWTH) <= n:
+        count = int(count * GROWTH)
+    return min(count, n) if n > RELEARNED else n

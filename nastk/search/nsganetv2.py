@@ -53,6 +53,9 @@ class _AdaptiveSwitching(Models):
             warnings.simplefilter("ignore")  # perceptrons that were stopped early
             return adapted(self._best[name][1], task)
 
+    def _conditions(self, name: str) -> bool:
+        return name not in self._switched and super()._conditions(name)
+
     def _switch(self, task: Task) -> Predictor:
         """The surrogate whose held-out predictions have the highest rank correlation (Kendall)."""
         folds = np.random.default_rng([self._seed, 8]).permutation(len(task)) % min(self._folds, len(task))

@@ -52,6 +52,13 @@ LOWER_POOL = 2000
 """The same where scores are those of a lower fidelity: of a space of one's own, whose free objectives are counted in
 networks that are built one by one."""
 
+LIVE_POOL = 200
+"""Random architectures that are candidates, all through a search, where a predictor reads proxies that are computed on
+the networks themselves, a tenth of a second each and more."""
+
+LIVE_MUTANTS = 10
+"""Mutants of evaluated architectures that join them at every proposal."""
+
 OPTIMISM_START = 1.5
 """Standard deviations of the upper confidence bound at the start; more explores longer."""
 
@@ -109,7 +116,8 @@ class PredictorSearch(Searcher):
             :data:`PRIOR_FRONT_START` of several.
         measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
         refine: share of the measurements kept for architectures that are proposed later, least certain first.
-        candidates: score at most this many architectures a round; a larger space is scored on an evolved pool.
+        candidates: score at most this many architectures a round; a larger space is scored on an evolved pool. At most
+            :data:`LIVE_POOL` where proxies in the contexts are computed on networks.
         generations: of that pool.
         directions: of the hypervolume.
         draws: of the expectation.
@@ -158,6 +166,9 @@ class PredictorSearch(Searcher):
                 raise InvalidValue(f"the predictor of {name} only ranks; a search needs one in the metric's units")
         for name in self.few_shot:
             self.budget.setdefault(name, measurements)
+        self._live = any(getattr(c.proxies, "live", False) for c in self.models.contexts.values())
+        if self._live:
+            self.candidates = min(candidates, LIVE_POOL)
         self._volume = acquisition.DirectionalHypervolume(len(self.objectives), directions, seed)
         self._normal = acquisition.quasi_normal(draws, len(self.objectives), seed + 1)
         self._told: dict[str, int] = {}
@@ -366,7 +377,7 @@ class PredictorSearch(Searcher):
             return None
         pool = candidates.whole_space(self.space, self.candidates)
         if pool is None:
-            size = LOWER_POOL if self._has_lower else PRIOR_POOL
+            size = LIVE_POOL if self._live else LOWER_POOL if self._has_lower else PRIOR_POOL
             pool = self.space.sample(size, np.random.default_rng([self.seed, 4]))
         scores = self.models.prior_scores(self.evaluated, pool)
         return None if scores is None else (pool, scores)
@@ -529,8 +540,8 @@ class PredictorSearch(Searcher):
         Ginsbourger et al. 2010), so that a batch does not hold near-copies.
         """
         name = objective.name
-        told, values = self.models.known(name)
-        optimism = max(OPTIMISM_END, OPTIMISM_START - len(told) / OPTIMISM_DECAY)
+        told = len(self.models.known(name)[0])
+        optimism = max(OPTIMISM_END, OPTIMISM_START - told / OPTIMISM_DECAY)
         pool = self._screen(objective, rng)
         chosen = np.empty((0, self.space.d), dtype=np.int64)
         model = self.models.fitted(name)
@@ -538,7 +549,7 @@ class PredictorSearch(Searcher):
             waiting = np.concatenate([pending, chosen])
             if len(waiting):
                 believed = self.models.fitted(name).quantile(waiting, 0.0)
-                model = self.models.learn(name, np.concatenate([told, waiting]), np.concatenate([values, believed]))
+                model = self.models.extended(name, waiting, believed)
             left = pool[self._fresh_rows(pool, waiting)]
             if not len(left):
                 break
@@ -565,11 +576,21 @@ class PredictorSearch(Searcher):
     # ---- candidates and the result
 
     def _pool(self, rng: np.random.Generator) -> Archs:
-        """Candidates: the whole space, or a pool evolved on the predictions where that is too large."""
+        """Candidates: the whole space, or a pool evolved on the predictions where that is too large.
+
+        With proxies that take time, a random pool that stays the same, and a few mutants of what was evaluated.
+        """
         everything = candidates.whole_space(self.space, self.candidates)
         if everything is not None:
             return everything
         size = min(2000, self.candidates)
+        if self._live:
+            pool = self.space.sample(size, np.random.default_rng([self.seed, 4]))
+            parents = self._evaluated_archs()
+            if len(parents):
+                mutants = self.space.mutate(parents[rng.integers(0, len(parents), LIVE_MUTANTS)], rng)
+                pool = np.unique(np.concatenate([pool, mutants]), axis=0)
+            return pool
 
         def score(archs: Archs) -> tuple[Array, Array]:
             mean, std = self.models.moments(archs)

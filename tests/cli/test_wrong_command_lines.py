@@ -145,6 +145,10 @@ BASES: dict[str, list[str]] = {
     ],
     "bench zcp": ["bench", "zcp", "--space", "tiny.py:Tiny", "--proxies", "snip", "--batch", "random"],
     "bench storage": ["bench", "storage", "--records", "10"],
+    "bench overhead": [
+        *("bench", "overhead", "--space", "tiny.py:Tiny", "--functions", "1", "--searcher", "random"),
+        *("--observations", "5", "--proposals", "2"),
+    ],
     "bench local-sources": [
         *("bench", "local-sources", "--space", "tiny.py:Tiny", "--networks", "10", "--sources", "30"),
         *("--settings", "torch"),
@@ -277,6 +281,7 @@ WRONG: dict[str, list[str]] = {
     "--name": ["", "../x", ".hidden", "a/b", LONG, "💥", "a b"],
     "--output": [""],
     "--budgets": COUNTS,
+    "--observations": COUNTS,
     "--samples": COUNTS,
     "--source-samples": COUNTS,
     "--batch": COUNT,
@@ -342,6 +347,7 @@ OF_COMMAND: dict[tuple[str, str], list[str]] = {
     ("bench local-sources", "--sources"): COUNT,
     ("bench supernet", "--samples"): COUNT,
     ("bench search", "--predictor"): [*OBJECT, "gp", "=gp"],
+    ("bench overhead", "--predictor"): [*OBJECT, "=gp"],
 }
 """The same for one command; empty where any text is right."""
 ARGUMENTS: dict[tuple[str, str], list[str]] = {
@@ -581,7 +587,8 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each_once",
         "nastk.bench.latency.each_once", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
-        "nastk.bench.storage.each", "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",
+        "nastk.bench.storage.each", "nastk.bench.overhead.each",
+        "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",
         "nastk.bench.workers.ProcessPoolExecutor", "nastk.reproduce.cross_space.each_once",
         "nastk.reproduce.correlations.first_dataset", "nastk.reproduce.modnas.each",
         "nastk.bench.hat_latency.each",

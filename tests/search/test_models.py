@@ -17,8 +17,9 @@ from nastk.errors import InvalidValue, UnknownName
 from nastk.evaluation import evaluate
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.registry import SEARCHERS
+from nastk.search._dominance import best_rows
 from nastk.search.base import searcher_class
-from nastk.search.models import Models
+from nastk.search.models import GROWTH, RELEARNED, Models, learned_from
 from nastk.search.random import RandomSearch
 from nastk.spaces.base import Archs
 
@@ -45,6 +46,53 @@ def _told(count: int) -> RandomSearch:
 
 def _tell(searcher: RandomSearch, archs: Archs) -> None:
     searcher.tell([evaluate(o, arch, None) for o in searcher.objectives for arch in archs])
+
+
+def test_hyper_parameters_are_learned_from_first_values_that_are_nearly_all() -> None:
+    for n in range(1, 3000):
+        first = learned_from(n)
+        assert first == n or (RELEARNED <= first <= n < first * GROWTH + 1)
+    assert len({learned_from(n) for n in range(RELEARNED, 3000)}) < 40
+
+
+def _of_cells(count: int) -> tuple[RandomSearch, Archs]:
+    space = nastk.space("nasbench201")
+    goals = [nastk.FunctionOracle(space, lambda a: 50.0 + np.sqrt(a.sum(axis=1)), "accuracy", "%", "max")]
+    return RandomSearch(space, goals), space.sample_networks(count, 0)
+
+
+def test_a_search_told_at_once_learns_what_one_told_step_by_step_has_learned() -> None:
+    predicted = []
+    for steps in ([128], [50, 100, 101, 104, 115, 128]):
+        searcher, archs = _of_cells(128)
+        models = Models(searcher, "gp", None, lambda objective: "gp")
+        for last in steps:
+            _tell(searcher, archs[len(searcher.archs_) : last])
+            found = models.predict("accuracy", nastk.space("nasbench201").sample(20, 1))
+        predicted.append(found)
+    assert np.array_equal(predicted[0].mean, predicted[1].mean)
+    assert np.array_equal(predicted[0].std, predicted[1].std)
+
+
+def test_of_many_values_the_best_and_a_spread_of_the_others_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mean, "fits", [])
+    monkeypatch.setattr(Mean, "most_in_search", 20)
+    searcher, archs = _of_cells(90)
+    _tell(searcher, archs)
+    models = Models(searcher, {"accuracy": Mean()}, None, lambda objective: "ridge")
+    task = models.fitted("accuracy").task_
+    values = searcher.values_[:, 0]
+    assert Mean.fits == [20]
+    assert set(np.sort(values)[-10:]) <= set(task.values)
+    assert np.sort(task.values)[0] < np.median(values)
+    assert len(np.unique(task.archs, axis=0)) == 20
+
+
+def test_with_several_objectives_the_best_are_the_first_fronts() -> None:
+    costs = np.array([[0.0, 9.0], [9.0, 0.0], [5.0, 5.0], [6.0, 6.0], [1.0, 8.5], [9.0, 9.0]])
+    assert set(best_rows(costs, 4)) == {0, 1, 2, 4}
+    assert set(best_rows(costs, 5)) == {0, 1, 2, 3, 4}
+    assert best_rows(costs[:, :1], 2).tolist() == [0, 4]
 
 
 def test_a_fit_is_kept_until_there_is_more_to_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from toy import Toy, objectives, oracle
 
 import nastk
 from nastk.data.nasbench201 import SOURCE_DEVICES
+from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import ModnasProtocol, hypervolume, nondominated
 from nastk.oracles.counts import Flops
@@ -23,6 +24,8 @@ from nastk.search.predictor import (
     ALONE,
     ENCODINGS,
     EXPLORATION,
+    LIVE_MUTANTS,
+    LIVE_POOL,
     PRIOR_EXPLORATION,
     PRIOR_FRONT_START,
     START,
@@ -80,6 +83,27 @@ def _by_encoding(space: nastk.SearchSpace, latency_of_encodings: float) -> list[
         nastk.FunctionOracle(space, quality, "quality", "%", "max", per_network=True),
         nastk.FunctionOracle(space, latency, "latency", "ms"),
     ]
+
+
+class Live:
+    """Proxies that are computed on networks: the true quality; which networks were asked for is remembered."""
+
+    live = True
+    names = ("good",)
+
+    def __init__(self, quality: nastk.FunctionOracle):
+        self.quality, self.asked = quality, set[bytes]()
+
+    def __call__(self, archs: np.ndarray) -> np.ndarray:
+        self.asked.update(row.tobytes() for row in np.asarray(archs))
+        return self.quality(archs)[:, None]
+
+
+def test_proxies_that_take_time_are_computed_for_few_networks() -> None:
+    space = nastk.space("nasbench201")
+    live = Live(_quality(space))
+    nastk.search(space, [_quality(space)], predictor="gp-bma", budget=14, contexts={"quality": Context(proxies=live)})
+    assert len(live.asked) <= LIVE_POOL + 40 + 14 * (LIVE_MUTANTS + 1)
 
 
 def test_isomorphic_encodings_are_proposed_where_few_measurements_leave_it_open_which_is_faster() -> None:

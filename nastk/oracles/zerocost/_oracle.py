@@ -85,6 +85,9 @@ class ZeroCost:
         Unsupported: the space builds no networks.
     """
 
+    live = True
+    """Values are computed on networks, and take time; see `nastk.encodings.base.ProxySource`."""
+
     def __init__(
         self,
         space: SearchSpace,
