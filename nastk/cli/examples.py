@@ -59,6 +59,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk bench delivered --space fbnet --objective max:params --out delivered",
         "nastk bench delivered --space my_network.py:Net --objective max:params --seeds 3",
     ),
+    "bench overhead": (
+        "nastk bench overhead --dataset ImageNet16-120",
+        "nastk bench overhead --space my_space.py:Space --functions 2",
+    ),
     "bench zcp": ("nastk bench zcp --networks 5", "nastk bench zcp --proxies nwot,synflow --batch random"),
     "bench supernet": (
         "nastk bench supernet --data digits --networks 60 --out supernets",
@@ -80,7 +84,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk reproduce correlations",
         "nastk reproduce correlations --space fbnet --figures maps",
     ),
-    "reproduce hat-latency": ("nastk reproduce hat-latency --seeds 3", "nastk reproduce hat-latency --samples 5,10 --seeds 1"),
+    "reproduce hat-latency": (
+        "nastk reproduce hat-latency --seeds 3",
+        "nastk reproduce hat-latency --samples 5,10 --seeds 1",
+    ),
     "reproduce modnas": (
         "nastk reproduce modnas --seeds 3 --figures modnas",
         "nastk reproduce modnas --space fbnet --seeds 1",
