@@ -257,7 +257,7 @@ def _known_to_tables(
             oracle = _oracle(entry["oracle"], space, tables, description.seed)
         if isinstance(oracle, TableOracle) and (isinstance(space, Pool) or oracle.device is None):
             found.append((entry, oracle))
-    if not found or not space.enumerable:
+    if not found or not space.enumerable or isinstance(space.whole, WithPrecision):
         return space
     everything = space.enumerate()
     known = np.ones(len(everything), dtype=bool)
