@@ -221,3 +221,12 @@ def test_elastic_networks() -> None:
             assert network(torch.zeros(2, 1, side, side)).shape == (2, 10)
     # what params are compared with must be of the small networks
     assert small.statics(arch[None])["params"][0] == sum(p.numel() for p in network.parameters())
+
+
+def test_bottlenecks_have_equal_parameters() -> None:
+    assert (EXAMPLES / "bottlenecks.py").is_file()
+    for shape in ("Early", "Last"):
+        space = nastk.space(f"{EXAMPLES / 'bottlenecks.py'}:{shape}")
+        counts = nastk.oracles.Count(space, "params")(space.enumerate())
+        assert len(counts) == 12
+        assert counts.max() <= 1.05 * counts.min()

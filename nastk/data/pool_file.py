@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from nastk.data import readers
 from nastk.data.arch_columns import architectures
 from nastk.data.csv_file import CSVFile
-from nastk.errors import DataError, InvalidArchitecture, UnknownName
+from nastk.errors import DataError, InvalidArchitecture, InvalidValue, UnknownName
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.spaces.factory import space as space_named
@@ -60,15 +60,18 @@ def pool_of(
         path: the file; one row an architecture, with a heading. Rows that repeat another are the same member.
         space: whose members they are: one column a choice, or one column of texts. By default a space of the file's
             own: each column is a choice, and its different cells are the options (numbers in ascending order, texts in
-            the order in which they first come). That space builds no networks.
+            the order in which they first come). That space builds no networks. Cells of a choice that not every
+            architecture makes are empty; another choice decides where (of networks with "depth" 1, all cells of
+            "kernel 2", and of others none).
         choices: without `space`, the columns that are choices; by default all but `values`.
         values: columns that hold measurements.
         name: of the space of the file's own; by default the name of the file.
 
     Raises:
         UnknownName: there is no such space or column.
-        DataError: not CSV, a cell is empty or no option, or every row of a column is different, so that it is no
-            choice.
+        InvalidValue: a column is named twice, or as choice and as value; `choices` or `name` beside `space`.
+        DataError: not CSV, a cell is no option, or empty where no choice decides that, or every row of a column is
+            different, so that it is no choice.
     """
     table = CSVFile(os.fspath(path), readers.LIMIT)
     if not len(table):
@@ -76,6 +79,11 @@ def pool_of(
     for column in (*values, *(choices or ())):
         if column not in table.columns:
             raise UnknownName("column of the file", column, table.columns)
+    named = [*values, *(choices or ())]
+    if twice := [column for column in named if named.count(column) > 1]:
+        raise InvalidValue(f"the column {twice[0]!r} is named twice among choices and values; once is enough")
+    if space is not None and (choices is not None or name is not None):
+        raise InvalidValue("choices and name are of a space of the file's own; leave them out, or the space")
     if space is not None:
         whole = space_named(space)
         return Pool(whole, architectures(table, whole, values=values)[0])
@@ -83,7 +91,7 @@ def pool_of(
     if not columns:
         raise DataError(f"{table.path} has no columns of choices")
     cells = {column: list(table.entries(column)) for column in columns}
-    made = [_choice(table, column, cells[column], given=choices is not None) for column in columns]
+    made = [_choice(table, column, cells, given=choices is not None) for column in columns]
     archs = np.array([[c.options.index(cell) for cell in cells[c.name]] for c in made], dtype=np.int64).T
     try:
         return Pool(Columns(name or Path(path).stem, made), archs)
@@ -91,11 +99,16 @@ def pool_of(
         raise DataError(f"{table.path}: {error}") from error
 
 
-def _choice(table: CSVFile, column: str, cells: Sequence[str], given: bool) -> Choice:
-    """The choice that a column makes."""
+def _choice(table: CSVFile, column: str, columns: Mapping[str, Sequence[str]], given: bool) -> Choice:
+    """The choice that a column makes; where architectures do not make it, its option is the empty text."""
+    cells = columns[column]
+    conditional = any(cells) and any(_decides(other, cells) for name, other in columns.items() if name != column)
     for row, cell in enumerate(cells):
-        if not cell:
-            raise DataError(f"{table.where(row, column)} is empty; write a text, such as none, where nothing is chosen")
+        if not cell and not conditional:
+            raise DataError(
+                f"{table.where(row, column)} is empty, and no other choice decides where; write a text, such as none, "
+                "where nothing is chosen"
+            )
         if SEPARATOR in cell:
             raise DataError(f"{table.where(row, column)}: an option cannot hold {SEPARATOR!r}")
     options = list(dict.fromkeys(cells))
@@ -104,9 +117,16 @@ def _choice(table: CSVFile, column: str, cells: Sequence[str], given: bool) -> C
             f"{table.path}: every row has another {column!r}, so that it is no choice; name it among values, or the "
             "columns that are choices as choices"
         )
-    if all(_is_number(option) for option in options):  # else in the order of the file
-        options.sort(key=float)
+    if all(_is_number(option) for option in options if option):  # else in the order of the file
+        options.sort(key=lambda option: float(option) if option else -np.inf)
     return Choice(column, tuple(options))
+
+
+def _decides(other: Sequence[str], cells: Sequence[str]) -> bool:
+    """Whether the option of another choice, which is not another one in every row, tells if a cell is empty."""
+    options = set(other)
+    found = set(zip(other, map(bool, cells), strict=True))
+    return len(found) == len(options) < len(cells)
 
 
 def _is_number(cell: str) -> bool:

@@ -51,6 +51,11 @@ class Count(Oracle):
         self.reasons: dict[str, str] = {}
         self.source = "closed form" if self._closed_form else "counted in the built network"
 
+    @property
+    def builds(self) -> bool:
+        """Whether each network is built to be counted, as the space has no closed form."""
+        return not self._closed_form
+
     def describe(self) -> dict[str, Any]:
         return {"oracle": "count", "metric": self.name, "direction": self.direction, **self.build_options}
 

@@ -439,6 +439,12 @@ class TableOracle(Oracle):
         """Zero-cost proxies that a search may look up; see :meth:`Benchmark.search_proxies`."""
         return Benchmark(self.table, self.dataset).search_proxies()
 
+    def knows(self, archs: Archs, fidelity: float | None = None) -> NDArray[np.bool_]:
+        """Which architectures ``(n, d)`` the table has a value of, at a fidelity or at the oracle's own, ``(n,)``."""
+        known = np.asarray(self.space.is_valid(archs))
+        known[known] = np.isfinite(self.evaluate(archs[known], fidelity).value)
+        return known
+
     def _evaluate(self, archs: Archs, fidelity: float | None) -> Evaluation:
         epochs = self.fidelity if fidelity is None else fidelity
         if epochs not in self._values:

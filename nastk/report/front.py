@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.evaluation import Kind, Purpose
+from nastk.oracles.counts import Count
 from nastk.predictors.base import Prediction
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value
 from nastk.search.base import Objective, Searcher
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 CLOUD = 5_000
 """Draw at most this many predicted architectures in grey; more make the page slow and show nothing else."""
+
+BUILT = 300
+"""Draw at most this many where each network is built to count something of it, at some ten milliseconds each."""
 
 PURPOSES: tuple[Purpose, Purpose] = ("search", "verify")
 """Where a value is looked for; a later measurement says more."""
@@ -114,6 +118,11 @@ def _predict(searcher: Searcher, archs: Archs) -> dict[str, Prediction]:
 
 
 def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
+    learned = set(searcher.estimate(archs[:1])) if len(archs) else set()
+    if set(searcher.expensive) - learned:
+        return Cloud()
+    if len(archs) > BUILT and any(isinstance(o.oracle, Count) and o.oracle.builds for o in searcher.objectives):
+        archs = archs[np.linspace(0, len(archs) - 1, BUILT).astype(int)]
     predictions = _predict(searcher, archs)
     if {o.name for o in searcher.objectives} - set(predictions):
         return Cloud()

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nastk.data.images import read_again
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import DataWarning, InvalidValue, UnknownName
 from nastk.history import History
 from nastk.oracles._settings import Setting
 from nastk.oracles.base import Oracle
 from nastk.oracles.latency import Latency
 from nastk.oracles.of_network import OfNetwork
+from nastk.oracles.table import TableOracle
 from nastk.predictors.base import FewShotPredictor, Predictor
 from nastk.registry import SEARCHERS
 from nastk.run.description import MEASURED_HERE, Objects, SearchDescription
 from nastk.run.running import Run, SourcesToLearn
 from nastk.run.supernet import SupernetOfSearch, judged_by, kept_supernet, shipped
 from nastk.search.base import Constraint, Objective, Searcher, searcher_class
+from nastk.spaces._pool import Pool
 from nastk.spaces.base import SearchSpace
 from nastk.spaces.precisions import WithPrecision, in_precisions
 from nastk.study import budget_by_objective
@@ -97,7 +102,8 @@ def compose(
     for text in description.constraints:
         Constraint.parse(text, names)
     tables: dict[str, Any] = {}
-    space = in_precisions(objects.space or _space(description, tables), _precisions(description))
+    space = _known_to_tables(objects.space or _space(description, tables), description, objects, tables)
+    space = in_precisions(space, _precisions(description))
     goals = [
         Objective(entry["name"], _oracle_in(space, entry, objects, tables, description.seed), entry.get("fidelity"))
         for entry in description.objectives
@@ -232,6 +238,43 @@ def _space(description: SearchDescription, tables: dict[str, Any]) -> SearchSpac
     from nastk.spaces.factory import space
 
     return space(description.space)
+
+
+def _known_to_tables(
+    space: SearchSpace, description: SearchDescription, objects: Objects, tables: dict[str, Any]
+) -> SearchSpace:
+    """The architectures of which tables know the objectives: others cannot be evaluated.
+
+    In a table of a whole space, one without a value on a device is a failure, as its measurement was.
+
+    Raises:
+        InvalidValue: there are none.
+    """
+    found = []
+    for entry in description.objectives:
+        oracle = objects.oracles.get(entry["name"])
+        if oracle is None and entry["oracle"].get("oracle") == "table":
+            oracle = _oracle(entry["oracle"], space, tables, description.seed)
+        if isinstance(oracle, TableOracle) and (isinstance(space, Pool) or oracle.device is None):
+            found.append((entry, oracle))
+    if not found or not space.enumerable or isinstance(space.whole, WithPrecision):
+        return space
+    everything = space.enumerate()
+    known = np.ones(len(everything), dtype=bool)
+    lacking = []
+    for entry, oracle in found:
+        has = oracle.knows(everything, entry.get("fidelity"))
+        lacking += [] if has.all() else [f"{entry['name']} ({oracle.source})"]
+        known &= has
+    if known.all():
+        return space
+    what = f"of the {space.size:,} architectures of {space.whole.name}'s table"
+    if not known.any():
+        raise InvalidValue(f"none {what} has {' and '.join(lacking)}")
+    warnings.warn(
+        f"{known.sum():,} {what} have {' and '.join(lacking)}; the search stays among them", DataWarning, stacklevel=3
+    )
+    return space.among(known) if isinstance(space, Pool) else Pool(space, everything[known])
 
 
 def _table(name: str, tables: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from nastk.evaluation import reason_of
 from nastk.spaces._choices import Build, building
 from nastk.spaces._exploration import Answers, Exploration, Impossible
 from nastk.spaces._optuna_trial import Trial
-from nastk.spaces.base import Archs, Choice, SearchSpace
+from nastk.spaces.base import Archs, Choice, SearchSpace, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -195,6 +195,44 @@ class DerivedSpace(SearchSpace):
     def active(self, archs: Archs) -> NDArray[np.bool_]:
         """Which choices each architecture makes, ``(n, d)``."""
         return self._explored.used(np.asarray(archs, dtype=np.int64).reshape(-1, self.d))[0]
+
+    # ---- moves
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether some choices are not always made."""
+        return any(self.conditions.values())
+
+    def mutate(self, archs: Archs, seed: Seed = None, n_changes: int = 1) -> Archs:
+        """Change `n_changes` random choices to another option. Where some choices are not always made, the network
+        changes, choices that the child makes and its parent does not are random, and rows are canonical."""
+        if not self._conditional:
+            return super().mutate(archs, seed, n_changes)
+        rng = np.random.default_rng(seed)
+        parents = np.asarray(archs, dtype=np.int64)
+        free = np.flatnonzero(self.sizes > 1)
+        if not len(free):
+            return super().mutate(archs, rng, n_changes)
+        made = self.active(parents)
+        children = np.where(made, parents, rng.integers(0, self.sizes, parents.shape))
+        # another option of a choice that is made is another network: those come first
+        order = rng.random((len(parents), len(free))) + ~made[:, free]
+        columns = free[order.argsort(axis=1)[:, : min(n_changes, len(free))]]
+        shift = rng.integers(1, self.sizes[columns])
+        old = np.take_along_axis(children, columns, axis=1)
+        np.put_along_axis(children, columns, (old + shift) % self.sizes[columns], axis=1)
+        return self.canonical(children)
+
+    def crossover(self, a: Archs, b: Archs, seed: Seed = None) -> Archs:
+        """Uniform crossover of paired rows. Where some choices are not always made, one that a single parent makes
+        comes from that parent, and rows are canonical."""
+        if not self._conditional:
+            return super().crossover(a, b, seed)
+        a, b = np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64)
+        in_a, in_b = self.active(a), self.active(b)
+        return self.canonical(super().crossover(np.where(in_b & ~in_a, b, a), np.where(in_a & ~in_b, a, b), seed))
+
+    # ---- text
 
     def format(self, arch: Archs) -> str:
         """Labels joined by ``_``, or by ``|`` where a label has a ``_``."""

@@ -67,6 +67,10 @@ class Pool(SearchSpace):
     def whole(self) -> SearchSpace:
         return self.space.whole
 
+    def among(self, kept: NDArray[np.bool_]) -> Pool:
+        """The pool of those members that are marked, ``(size,)``, under the same name."""
+        return Pool(self.space, self.members[kept], self._given)
+
     @property
     def _called(self) -> str:
         return self._given or f"the pool of {self.whole.name}"

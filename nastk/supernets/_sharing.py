@@ -17,7 +17,9 @@ are of one kind:
 
 What has several shapes and is none of these is not shared between shapes; :attr:`SharedWeights.unshared` names it.
 A space's own networks say with an attribute `shared_as` of a module what its weights are called, where its place in
-the network differs between architectures.
+the network differs between architectures. With a true attribute `shared_by_group` of a convolution in groups they say
+that wider networks have more of the same groups: a network then has the first groups of a wider one. Else convolutions
+with the same number of groups share, the first channels of each.
 """
 
 from __future__ import annotations
@@ -83,8 +85,13 @@ def kind_of(module: nn.Module, positions: int = 1) -> str:
     """
     name = type(module).__name__
     if isinstance(module, CONVOLUTIONS):
-        depthwise = module.groups > 1 and module.groups == module.in_channels == module.out_channels
-        return f"{name} depthwise" if depthwise else f"{name} of {module.groups} groups"
+        if module.groups > 1 and module.groups == module.in_channels == module.out_channels:
+            return f"{name} depthwise"
+        if module.groups > 1 and getattr(module, "shared_by_group", False):
+            return (
+                f"{name} of groups of {module.in_channels // module.groups} to {module.out_channels // module.groups}"
+            )
+        return f"{name} of {module.groups} groups"
     if isinstance(module, nn.Linear):
         return name if positions == 1 else f"{name} of maps of {positions}"
     if isinstance(module, BATCH_NORMS):

@@ -22,6 +22,7 @@ from nastk.oracles._on_runtime import example
 from nastk.registry import SPACES, load_object
 
 SMALL: dict[str, dict[str, Any]] = {
+    "edgetpu": {"input_size": 32, "num_classes": 10},
     "fbnet": {},
     "gpt": {"vocabulary": 50, "block_size": 16, "length": 8},
     "hat": {"vocabulary": 50, "length": 4, "shrink": 16},

@@ -89,7 +89,7 @@ def test_a_networks_error_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nasbench201", "fbnet", "mobilenetv3", "mnasnet", "gpt", "nasbench101", "nasbench-macro"]
+    "name", ["nasbench201", "fbnet", "mobilenetv3", "mnasnet", "edgetpu", "gpt", "nasbench101", "nasbench-macro"]
 )
 def test_multiply_adds_are_the_closed_forms_but_biases(name: str) -> None:
     space = nastk.space(name)

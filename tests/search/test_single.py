@@ -10,10 +10,12 @@ from toy import Toy, oracle
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
+from nastk.evaluation import Record
 from nastk.oracles.base import FunctionOracle
 from nastk.predictors.ridge import Ridge
 from nastk.registry import SEARCHERS
 from nastk.search.predictor import PRIOR_START
+from nastk.search.reinforce import _beyond_the_others
 from nastk.spaces.base import Archs, Choice, SearchSpace
 from nastk.study import Study
 
@@ -138,3 +140,51 @@ def test_a_second_objective_needs_a_constraint() -> None:
     assert len(best) == 1
     assert oracle("latency")(best)[0] <= 12
     assert len(result.history.records()) == 40
+
+
+def test_reinforce_raises_the_chances_of_good_options() -> None:
+    searcher = SEARCHERS.create("reinforce", SPACE, [_goal()], seed=0, budget={"height": 80})
+    assert all(np.allclose(chances, 0.25) for chances in searcher.policy)
+    history = Study(searcher, {"height": 80}).run().history
+    archs = np.array([r.arch for r in history.records()])
+    assert height(archs[-20:]).mean() > height(archs[:8]).mean() + 2
+    assert np.mean([chances[3] for chances in searcher.policy]) > 0.5
+    assert all(abs(chances.sum() - 1) < 1e-9 for chances in searcher.policy)
+
+
+def _first(archs: Archs) -> Any:
+    return archs[:, 0].astype(float)
+
+
+def test_reinforce_rewards_what_is_at_the_limit() -> None:
+    """TuNAS's absolute reward: a cost below the target is no better than one as far above."""
+    goals = [_goal(), FunctionOracle(SPACE, lambda a: 1 + _first(a), "cost")]
+    searcher = SEARCHERS.create("reinforce", SPACE, goals, ["cost<=2"], beta=-3.0)
+    told = np.array([[option, 3, 0, 0, 0, 0] for option in range(4)])
+    searcher.tell([Record(tuple(a.tolist()), o.name, float(o(a[None])[0])) for a in told for o in goals])
+    _, rewards = searcher._rewards()
+    assert rewards.argmax() == 1
+    quality = np.array([0, 1, 2, 3]) / 3 - 1
+    np.testing.assert_allclose(rewards, quality - 3.0 * np.array([0.5, 0.0, 0.5, 1.0]))
+
+
+def test_reinforce_rewards_what_lies_beyond_the_others() -> None:
+    costs = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.6, 0.7]])
+    np.testing.assert_allclose(_beyond_the_others(costs), [0.5, 0.5, 0.2, -0.1])
+
+
+def test_reinforce_learns_nothing_from_choices_that_are_not_made() -> None:
+    """The toy's second choice does not matter where the first is "a"."""
+    searcher = SEARCHERS.create("reinforce", Toy(), [oracle("accuracy")], seed=0)
+    searcher.tell([Record((0, 0, i, i), "accuracy", float(i)) for i in range(3)])
+    assert np.allclose(searcher.policy[1], 1 / 3)
+    assert not np.allclose(searcher.policy[2], 1 / 3)
+    searcher.tell([Record((1, 1, 1, 1), "accuracy", float("nan"))])
+    _, rewards = searcher._rewards()
+    assert rewards[3] == rewards.min() == rewards[0]
+
+
+@pytest.mark.parametrize("option", [{"beta": 0.1}, {"learning_rate": 0.0}, {"momentum": 1.5}, {"entropy": -1.0}])
+def test_reinforce_refuses_options_in_one_line(option: dict[str, float]) -> None:
+    with pytest.raises(InvalidValue, match="reinforce needs beta <= 0"):
+        SEARCHERS.create("reinforce", SPACE, [_goal()], **option)

@@ -43,7 +43,10 @@ class Small(nastk.SearchSpace):
         raise Unsupported("small has no networks")
 
 
-SMALL = {"hat": {"vocabulary": 50, "length": 3, "shrink": 16}}
+SMALL = {
+    "edgetpu": {"input_size": 32, "num_classes": 10},
+    "hat": {"vocabulary": 50, "length": 3, "shrink": 16},
+}
 """Options of spaces whose networks take seconds to count."""
 
 

@@ -648,3 +648,40 @@ def test_equal_networks_stay_equal_and_different_ones_different_where_some_are_i
     assert len({keys[0], keys[2], keys[4]}) == 3
     possible = space.as_archs(["12_3_1_False", "12_3_1_True", "12_3_3_False", "12_3_3_True"])
     assert len(set(space.keys(possible))) == 4
+
+
+class Nested(nn.Module):
+    """A tree of operations whose branches are only there where a choice before them says so."""
+
+    input_shape = (4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = self.node("root", 2)
+
+    def node(self, name: str, depth: int) -> nn.Module:
+        if nastk.choice(f"{name} kind", ["leaf", "pair"] if depth else ["leaf"]) == "leaf":
+            return nn.Linear(4, 4, bias=nastk.choice(f"{name} bias", [False, True]))
+        return nn.Sequential(self.node(f"{name} left", depth - 1), self.node(f"{name} right", depth - 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.body(x)
+        return found
+
+
+def test_moves_change_networks_whose_choices_depend_on_others() -> None:
+    space = nastk.space_of(Nested)
+    assert any(space.conditions.values())
+    check_space(space, n=16)
+    archs = space.sample(60, 0)
+    children = space.mutate(archs, 1)
+    assert all(a != b for a, b in zip(space.keys(archs), space.keys(children), strict=True))
+    leaf = np.zeros((200, space.d), dtype=np.int64)
+    names = [c.name for c in space.choices]
+    grown = space.mutate(leaf, 2)
+    grown = grown[grown[:, names.index("root kind")] == 1]
+    assert len(np.unique(grown[:, names.index("root left bias")])) == 2, "what a child alone makes is random"
+    both = space.crossover(leaf[: len(grown)], grown, 3)
+    tall = both[:, names.index("root kind")] == 1
+    kept = names.index("root left bias")
+    assert np.array_equal(both[tall, kept], grown[tall, kept]), "what one parent alone makes comes from it"
