@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +11,28 @@ import numpy as np
 from scipy.stats import rankdata, wilcoxon
 
 from nastk.bench.search import Comparison
-from nastk.files import write_text
 from nastk.metrics import mean_ci
 from nastk.report.curves import Curve, Panel, write_curves
-from nastk.report.tables import cell
+from nastk.report.page import Section, write_html
 
 Row = dict[str, Any]
 
 POINTS = 40
 """Most budgets drawn on a curve: smoothness against drawing time."""
+
+HEADINGS = {"source_measurements": "source measurements", "ci95": "± 95 %", "reference": "best possible"}
+"""What columns of the rows are called for people."""
+
+METRICS = {"igd_plus": "IGD+", "overhead_ms": "proposing, ms"}
+"""What metrics are called for people."""
+
+CAPTIONS = {
+    "regret": "Regret by the number of evaluations; bands are 95 % intervals over the seeds.",
+    "hypervolume": "Hypervolume by the number of evaluations; bands are 95 % intervals over the seeds.",
+    "igd_plus": "IGD+ by the number of evaluations, lower is better; bands are 95 % intervals over the seeds.",
+    "seconds": "The same by the processor time that the searcher itself takes.",
+}
+"""What the pictures show, by the names of their files."""
 
 
 def ranks(found: Comparison, n: int) -> list[Row]:
@@ -109,7 +120,7 @@ def _over_seconds(found: Comparison, problems: Sequence[Any]) -> list[Curve]:
 
 
 def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[str], pictures: Sequence[Path]) -> None:
-    """One self-contained HTML file: settings, figures, ranks and curves."""
+    """One self-contained HTML file: settings, ranks, curves and figures."""
     first = found.problems[0]
     facts = [
         f"space {first.space}" + (f", data set {first.dataset}" if first.dataset else ""),
@@ -123,33 +134,18 @@ def write_page(found: Comparison, rows: Sequence[Row], path: str | os.PathLike[s
         facts.append("costs are modelled, in full trainings: one of f epochs counts f divided by the most epochs")
     paid = ("samples", "evaluations", "measurements", "source_measurements")
     shown = ("method", "device", *paid, "metric", "mean", "ci95", "reference")
-    parts = [
-        "<!doctype html><meta charset='utf-8'><title>searchers compared</title>",
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}"
-        "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;"
-        "text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}</style>",
-        "<h1>Searchers compared</h1><ul>",
-        *(f"<li>{html.escape(fact)}</li>" for fact in facts),
-        "</ul>",
-        f"<h2>Ranks after {found.budget} evaluations</h2>",
-        _table(ranks(found, found.budget)),
-        *(_picture(path) for path in pictures),
-        "<h2>All figures</h2>",
-        _table([{k: row[k] for k in shown} for row in rows]),
+    table = [{HEADINGS.get(k, k): row[k] if k != "metric" else _metric(row[k]) for k in shown} for row in rows]
+    sections = [
+        Section(f"Ranks after {found.budget} evaluations", tables=[("", ranks(found, found.budget))]),
+        Section("Curves", pictures=[(picture, CAPTIONS[picture.stem]) for picture in pictures]),
+        Section("All figures", tables=[("", table)]),
     ]
-    write_text(path, "\n".join(parts) + "\n")
+    write_html("Searchers compared", facts, sections, path)
+
+
+def _metric(name: str) -> str:
+    return METRICS.get(name, name.replace("_", " "))
 
 
 def _text(text: str, found: Comparison) -> str:
     return text if len(found.problems) == 1 else f"{text} and the same on the other devices"
-
-
-def _picture(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f"<p><img alt='{html.escape(path.stem)}' src='data:image/png;base64,{data}'></p>"
-
-
-def _table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
-    lines = ("".join(f"<td>{html.escape(cell(value))}</td>" for value in row.values()) for row in rows)
-    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

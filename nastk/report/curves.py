@@ -106,6 +106,7 @@ def write_curves(
             axes.set_ylim(bottom - 0.06 * (top - bottom) - 0.005, top)
         if log:
             axes.set_xscale("log")
+            _mark_decades(axes)
         ticks = sorted({v for curve in panel.curves for v in curve.x})
         if not log and len(ticks) <= 10:
             axes.set_xscale("log")
@@ -137,6 +138,17 @@ def write_curves(
     )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
+
+
+def _mark_decades(axes: Any) -> None:
+    """Few ticks on a logarithmic axis, as plain numbers: within two decades at 1, 2 and 5, else at powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axes.get_xlim()
+    near = low > 0 and high < 100 * low
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _line(colour: str, stroke: str):  # type: ignore[no-untyped-def]  # a matplotlib artist

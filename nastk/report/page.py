@@ -19,6 +19,31 @@ from nastk.report.text import printable
 
 Rows = Sequence[Mapping[str, Any]]
 
+SORTING = """
+for (const table of document.querySelectorAll("table.front")) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  if (body.rows.length < 3) continue;
+  heads.forEach((head, k) => {
+    const button = document.createElement("button");
+    button.type = "button"; button.className = "sort"; button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const falling = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+      const key = row => {
+        const text = row.cells[k].textContent, value = parseFloat(text.replaceAll(",", ""));
+        return Number.isNaN(value) ? text : value;
+      };
+      const numbers = (a, b) => typeof a === "number" && typeof b === "number";
+      const order = (a, b) => numbers(a, b) ? a - b : String(a).localeCompare(String(b));
+      body.append(...[...body.rows].sort((a, b) => (falling ? -1 : 1) * order(key(a), key(b))));
+    });
+  });
+}
+"""
+"""A click on a heading sorts its table."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -57,6 +82,8 @@ def write_html(title: str, notes: Sequence[str], sections: Sequence[Section], pa
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f"<title>{_plain(title)}</title>",
         f"<style>{_style()}figure{{margin:14px 0}}img{{max-width:100%;background:#fff;border-radius:6px}}"
+        "button.sort{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-align:inherit}"
+        "th[aria-sort=ascending] button::after{content:' ↑'}th[aria-sort=descending] button::after{content:' ↓'}"
         "pre{margin:6px 0;white-space:pre-wrap}h2,h3{margin:22px 0 8px}td{white-space:pre-line}</style>",
         f"</head><body><main><h1>{_plain(title)}</h1>",
         '<ul class="notes">',
@@ -65,7 +92,7 @@ def write_html(title: str, notes: Sequence[str], sections: Sequence[Section], pa
     ]
     for k, section in enumerate(sections):
         parts.append(f'<h{section.level} id="{section.anchor}">{_plain(section.title)}</h{section.level}>')
-        parts.append('<section class="card wide">')
+        parts.append('<section class="card wide" tabindex="0">')
         parts += [f"<p>{_plain(line)}</p>" for line in section.lines]
         parts += [f"<pre><code>{_plain(command)}</code></pre>" for command in section.commands]
         for name, rows in section.tables:
@@ -79,7 +106,7 @@ def write_html(title: str, notes: Sequence[str], sections: Sequence[Section], pa
                 f'<figcaption class="hint">{_plain(said)}</figcaption></figure>'
             )
         parts.append("</section>")
-    write_text(path, "\n".join([*parts, "</main></body></html>"]) + "\n")
+    write_text(path, "\n".join([*parts, f"</main><script>{SORTING}</script></body></html>"]) + "\n")
 
 
 def write_markdown(title: str, notes: Sequence[str], sections: Sequence[Section], path: str | os.PathLike[str]) -> None:
@@ -122,7 +149,8 @@ def _numbers(rows: Rows, heading: str) -> bool:
 def _html_table(rows: Rows, links: Mapping[str, str]) -> str:
     headings = columns(rows)
     kinds = {heading: ' class="n"' if _numbers(rows, heading) else "" for heading in headings}
-    lines = ["".join(f"<th{kinds[heading]}>{_plain(heading)}</th>" for heading in headings)]
+    head = "".join(f"<th{kinds[heading]}>{_plain(heading)}</th>" for heading in headings)
+    lines = []
     for row in rows:
         cells = []
         for k, heading in enumerate(headings):
@@ -130,9 +158,11 @@ def _html_table(rows: Rows, links: Mapping[str, str]) -> str:
             text = _plain(cell(value))
             if k == 0 and value in links:
                 text = f'<a href="#{links[str(value)]}">{text}</a>'
-            cells.append(f"<td{kinds[heading]}>{text}</td>")
+            name = f' data-name="{_plain(heading)}"' if k else ""  # what a phone shows beside the value
+            cells.append(f"<td{kinds[heading]}{name}>{text}</td>")
         lines.append("".join(cells))
-    return '<table class="front">' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table class="front"><thead><tr class="head">{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _markdown_table(rows: Rows) -> list[str]:
