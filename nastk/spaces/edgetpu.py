@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidArchitecture, InvalidValue
+from nastk.errors import InvalidArchitecture
 from nastk.spaces._chains import chain
 from nastk.spaces._edgetpu_shapes import Bottleneck
 from nastk.spaces._layered import Layered
+from nastk.spaces._sides import checked_size, stage_sides
 from nastk.spaces.base import Archs, Choice, Graphs
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class EdgeTPU(Layered):
         bottlenecks.
         """
         s = self.settings(archs)
-        sides = np.array(_sides(input_size), dtype=np.float64)
+        sides = np.array(stage_sides(checked_size("edgetpu", input_size), STRIDES), dtype=np.float64)
         after = sides[1:][_STAGE] ** 2
         before = np.where(_PLACE == 0, sides[:-1][_STAGE] ** 2, after)
         c_in, inside, c_out = (c.astype(np.float64) for c in (s.c_in, s.c_inside, s.c_out))
@@ -294,7 +295,7 @@ class EdgeTPU(Layered):
     # ---- network
 
     def input_shape(self, input_size: int = 224, in_channels: int = 3, **options: Any) -> tuple[int, ...]:
-        return (in_channels, _checked_size(input_size), input_size)
+        return (in_channels, checked_size("edgetpu", input_size), input_size)
 
     def build(
         self, arch: Archs, num_classes: int = 1000, input_size: int = 224, in_channels: int = 3
@@ -302,7 +303,7 @@ class EdgeTPU(Layered):
         """The network: ``(batch, in_channels, input_size, input_size)`` to ``(batch, num_classes)``."""
         from nastk.spaces._edgetpu_network import Network
 
-        _checked_size(input_size)
+        checked_size("edgetpu", input_size)
         s = self.settings(self.as_archs(arch))
         stages: list[list[Bottleneck]] = [[] for _ in LAYERS]
         for i in np.flatnonzero(s.existing[0]).tolist():
@@ -327,17 +328,3 @@ def _largest_divisors() -> NDArray[np.int64]:
     limits = np.arange(len(channels) * max(EXPANSIONS) // min(GROUP_SIZES) + 1)
     divides = (channels[:, None] % np.maximum(limits, 1) == 0) * limits
     return np.maximum(np.maximum.accumulate(divides, axis=1), 1)
-
-
-def _checked_size(input_size: int) -> int:
-    if input_size < 1:
-        raise InvalidValue(f"edgetpu: input_size must be a positive number of pixels; got {input_size}")
-    return input_size
-
-
-def _sides(input_size: int) -> list[int]:
-    """Side of the input of each stage of bottlenecks, and of the last one's output."""
-    sides = [-(-_checked_size(input_size) // 2)]
-    for stride in STRIDES:
-        sides.append(-(-sides[-1] // stride))
-    return sides

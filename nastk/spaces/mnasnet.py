@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import InvalidValue
 from nastk.spaces._chains import chain
 from nastk.spaces._mobilenetv3_shapes import Layer
+from nastk.spaces._sides import checked_size, stage_sides
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace
 
 if TYPE_CHECKING:
@@ -138,18 +138,18 @@ class MnasNet(SearchSpace):
         blocks = _by_block(archs)
         params, flops = _block_counts(input_size)
         chosen = (np.arange(BLOCKS), *np.moveaxis(blocks, 2, 0))
-        *_, last = _sides(input_size)
+        first, *_, last = stage_sides(checked_size("mnasnet", input_size), STRIDES)
         stem, head, classifier = 9 * in_channels * STEM, WIDTHS[-1] * HEAD, (HEAD + 1) * num_classes
         return {
             "params": stem + 2 * STEM + head + 2 * HEAD + classifier + params[chosen].sum(axis=1),
-            "flops": stem * _sides(input_size)[0] ** 2 + head * last**2 + classifier + flops[chosen].sum(axis=1),
+            "flops": stem * first**2 + head * last**2 + classifier + flops[chosen].sum(axis=1),
             "depth": (blocks[:, :, 2] + 1).sum(axis=1).astype(np.float64),
         }
 
     # ---- network
 
     def input_shape(self, input_size: int = 224, in_channels: int = 3, **options: Any) -> tuple[int, ...]:
-        return (in_channels, _checked_size(input_size), input_size)
+        return (in_channels, checked_size("mnasnet", input_size), input_size)
 
     def build(
         self, arch: Archs, num_classes: int = 1000, input_size: int = 224, in_channels: int = 3
@@ -157,7 +157,7 @@ class MnasNet(SearchSpace):
         """The network: ``(batch, in_channels, input_size, input_size)`` to ``(batch, num_classes)``."""
         from nastk.spaces._mnasnet_network import Network
 
-        _checked_size(input_size)
+        checked_size("mnasnet", input_size)
         blocks = [
             [layer(b, i, EXPANSIONS[e], KERNELS[k], bool(s)) for i in range(layers + 1)]
             for b, (e, k, layers, s) in enumerate(_by_block(self.as_archs(arch))[0].tolist())
@@ -170,24 +170,10 @@ def _by_block(archs: Archs) -> NDArray[np.int64]:
     return np.asarray(archs, dtype=np.int64).reshape(-1, BLOCKS, _CHOICES)
 
 
-def _checked_size(input_size: int) -> int:
-    if input_size < 1:
-        raise InvalidValue(f"mnasnet: input_size must be a positive number of pixels; got {input_size}")
-    return input_size
-
-
-def _sides(input_size: int) -> list[int]:
-    """Side of the input of each block, and of the last one's output."""
-    sides = [-(-_checked_size(input_size) // 2)]
-    for stride in STRIDES:
-        sides.append(-(-sides[-1] // stride))
-    return sides
-
-
 @lru_cache(maxsize=8)
 def _block_counts(input_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Parameters and multiply-adds by block and its four choices, each ``(7, 3, 2, 4, 2)``."""
-    sides = _sides(input_size)
+    sides = stage_sides(checked_size("mnasnet", input_size), STRIDES)
     params, flops = np.zeros((2, BLOCKS, len(EXPANSIONS), len(KERNELS), max(LAYERS), len(SQUEEZE)))
     for place in np.ndindex(params.shape):
         block, e, k, layers, squeezed = place

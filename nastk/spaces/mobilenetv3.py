@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nastk.errors import InvalidArchitecture, InvalidValue
 from nastk.spaces._chains import chain
 from nastk.spaces._mobilenetv3_shapes import Layer
+from nastk.spaces._sides import checked_size, stage_sides
 from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace, Seed
 
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ class MobileNetV3(SearchSpace):
         if input_size is None:
             sides, place = RESOLUTIONS, archs[:, _RESOLUTION]
         else:
-            sides, place = (_checked_size(input_size),), np.zeros(len(archs), dtype=np.int64)
+            sides, place = (checked_size("mobilenetv3", input_size),), np.zeros(len(archs), dtype=np.int64)
         params, flops = _layer_counts(width, sides)
         fixed_params, fixed_flops = _fixed_counts(width, sides, num_classes, in_channels)
         active, layers = active_layers(archs), np.arange(STAGES * LAYERS)
@@ -343,7 +344,7 @@ class MobileNetV3(SearchSpace):
 
     def input_shape(self, input_size: int | None = None, in_channels: int = 3, **options: Any) -> tuple[int, ...]:
         """``(in_channels, 224, 224)``, or of `input_size`; the network resizes it to the architecture's resolution."""
-        side = RESOLUTIONS[-1] if input_size is None else _checked_size(input_size)
+        side = RESOLUTIONS[-1] if input_size is None else checked_size("mobilenetv3", input_size)
         return (in_channels, side, side)
 
     def build(
@@ -364,7 +365,7 @@ class MobileNetV3(SearchSpace):
             kernel, expansion = int(kernels[0, place]), int(expansions[0, place])
             layers.append(layer(place // LAYERS, place % LAYERS, kernel, expansion, width))
             places.append(f"stage {place // LAYERS + 1} layer {place % LAYERS + 1}")
-        side = int(resolution) if input_size is None else _checked_size(input_size)
+        side = int(resolution) if input_size is None else checked_size("mobilenetv3", input_size)
         _, _, expanded, features = widths(width)
         return Network(layers, places, side, in_channels, expanded, features, num_classes)
 
@@ -382,18 +383,12 @@ def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: 
     return places.astype(np.int64)
 
 
-def _checked_size(input_size: int) -> int:
-    if input_size < 1:
-        raise InvalidValue(f"mobilenetv3: input_size must be a positive number of pixels; got {input_size}")
-    return input_size
-
-
 @lru_cache(maxsize=8)
 def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Parameters ``(20, 3, 3)`` and multiply-adds ``(sides, 20, 3, 3)`` by layer, kernel and expansion."""
     params = np.empty((STAGES * LAYERS, len(KERNELS), len(EXPANSIONS)))
     flops = np.empty((len(sides), *params.shape))
-    inputs = np.array([_stage_sides(side) for side in sides])
+    inputs = np.array([stage_sides(side, STRIDES) for side in sides])
     for place in range(STAGES * LAYERS):
         stage, number = divmod(place, LAYERS)
         for i, kernel in enumerate(KERNELS):
@@ -403,14 +398,6 @@ def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.floa
                 before = inputs[:, stage] if number == 0 else inputs[:, stage + 1]
                 flops[:, place, i, j] = [made.flops(int(side)) for side in before]
     return params, flops
-
-
-def _stage_sides(side: int) -> list[int]:
-    """Side of the input of each stage, and of the last stage's output."""
-    sides = [-(-side // 2)]
-    for stride in STRIDES:
-        sides.append(-(-sides[-1] // stride))
-    return sides
 
 
 def _fixed_counts(
@@ -424,6 +411,6 @@ def _fixed_counts(
     params = convolution + 2 * stem + block.params + expand + 2 * expanded + mix + classifier
     flops = []
     for side in sides:
-        before, *_, after = _stage_sides(side)
+        before, *_, after = stage_sides(side, STRIDES)
         flops.append(convolution * before**2 + block.flops(before) + expand * after**2 + mix + classifier)
     return float(params), np.array(flops, dtype=np.float64)
