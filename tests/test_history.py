@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +22,7 @@ from postgres import Server
 from toy import Toy
 
 from nastk.database import _postgres_driver, without_password
-from nastk.errors import InvalidValue, StorageError, StudyHeld, UnknownName
+from nastk.errors import InvalidValue, StorageError, StudyHeld, UnknownName, installing
 from nastk.evaluation import Identity, Record
 from nastk.history import History
 from nastk.parallel import Uninterrupted
@@ -445,7 +446,9 @@ def test_a_plain_url_of_postgresql_takes_the_driver_that_is_there(
 
 def test_without_a_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nastk.database.find_spec", lambda name: None)
-    with pytest.raises(StorageError, match=r"needs the package psycopg: pip install 'nastk\[postgres\]'") as raised:
+    with pytest.raises(
+        StorageError, match=rf"needs the package psycopg: {re.escape(installing('postgres'))}"
+    ) as raised:
         open_history("postgresql://me:secret@localhost:1/db")
     assert "secret" not in one_line(raised)
 

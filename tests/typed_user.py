@@ -192,5 +192,10 @@ def generators(space: nastk.SearchSpace, accuracy: nastk.Predictor) -> None:
     print(generator.propose(Device("mine")), Cost, load)
 
 
+def what_networks_are_judged_by() -> nastk.problems.Problem:
+    assert_type(nastk.problems.problem("regression"), nastk.problems.Problem)
+    return nastk.problems.MultiTask({"digit": "classification", "thickness": "regression"})
+
+
 def optuna_sampler() -> NastkSampler:
     return NastkSampler(seed=0)

@@ -20,7 +20,7 @@ from nastk.spaces.hat import HAT
 
 
 class TranslationLoss(Oracle):
-    """Validation loss in nats a token, lower is better; see `nastk.supernets.super_transformer`.
+    """Validation loss in nats a token, lower is better; see `nastk.supernets._super_transformer`.
 
     The SuperTransformer is trained at the first evaluation and not kept afterwards. Its networks are narrow: an
     estimate of how the networks of the space rank, and no quality of a translation.
@@ -76,7 +76,7 @@ class TranslationLoss(Oracle):
     @cached_property
     def supernet(self) -> Any:
         """The SuperTransformer, trained when it is first asked for."""
-        from nastk.supernets.super_transformer import SuperTransformer
+        from nastk.supernets._super_transformer import SuperTransformer
 
         whole = self.space.whole
         assert isinstance(whole, HAT)

@@ -203,7 +203,7 @@ class GP(Predictor):
         self.warp_ = Warp(**facts["warp"])
         self.theta_ = self._tensor(arrays["theta"])
         self.posterior_ = Posterior(self._observations(), self._tensor(arrays["alpha"]))
-        self._single_of_many()
+        self.single_ = None  # what is read is what was noted of it: speed counts in searches, which fit
         return self
 
     # ---- kernel

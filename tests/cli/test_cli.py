@@ -199,7 +199,7 @@ def test_a_report_of_another_file_or_in_another_format_is_refused(
     result = tmp_path / "result.json"
     result.write_text("{}")
     assert f"{result} is not a result" in refused(capsys, "report", tmp_path), "the folder's is read"
-    for option, file, ending in (("--png", "f.pdf", ".png"), ("--html", "f.png", ".html")):
+    for option, file, ending in (("--png", "f.jpg", ".png"), ("--html", "f.png", ".html")):
         said = refused(capsys, "report", result, option, tmp_path / file)
         assert f"so let its name end in {ending}" in said
         assert not (tmp_path / file).exists()

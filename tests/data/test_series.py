@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import nastk
 from nastk.data import _series_sources as module
 from nastk.data.images import read_images
-from nastk.errors import DataError, InvalidValue, MissingExtra
+from nastk.errors import DataError, InvalidValue, MissingExtra, installing
 from nastk.oracles import Recipe, Training
 from nastk.oracles._fitting import options_for
 from nastk.spaces.tcn import TCN
@@ -82,7 +83,7 @@ def test_files_that_are_damaged_are_refused(text: str, said: str, tmp_path: Path
 
 def test_without_sktime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"nastk\[timeseries\]"):
+    with pytest.raises(MissingExtra, match=re.escape(installing("timeseries"))):
         read_images("plaid")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 import nastk
 from nastk import run
 from nastk.cli import run as command
-from nastk.errors import InvalidValue, MissingExtra, NastkError, UnknownName
+from nastk.errors import InvalidValue, MissingExtra, NastkError, UnknownName, installing
 from nastk.oracles import Microcontroller
 from nastk.oracles import _native_programs as programs
 from nastk.oracles._native_programs import Arena, Compiled, arena_of, compile_with_vela
@@ -199,10 +200,10 @@ def test_what_they_do_not_have_is_refused(objective: str, message: str) -> None:
 
 def test_without_the_extras_the_one_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nastk.oracles._native_programs.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"needs ethosu, .*nastk\[mcu\]"):
+    with pytest.raises(MissingExtra, match=rf"needs ethosu, .*{re.escape(installing('mcu'))}"):
         compile_with_vela(tmp_path / "net.tflite", "ethos-u55-128")
     if find_spec("litert_torch") is None:
-        with pytest.raises(MissingExtra, match=r"nastk\[litert\].* see docs/microcontrollers.md"):
+        with pytest.raises(MissingExtra, match=rf"{re.escape(installing('litert'))}.* see docs/microcontrollers.md"):
             Microcontroller(SPACE, "flash")
 
 

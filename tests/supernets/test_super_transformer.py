@@ -14,7 +14,7 @@ from nastk.data.sentence_pairs import tokens
 from nastk.errors import InvalidValue
 from nastk.oracles.translation import TranslationLoss
 from nastk.spaces.hat import HAT
-from nastk.supernets.super_transformer import SuperTransformer
+from nastk.supernets._super_transformer import SuperTransformer
 
 SPACE = HAT()
 
