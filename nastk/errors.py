@@ -92,6 +92,12 @@ def installing(extra: str) -> str:
     return f"pip install -c {shlex.quote(str(pins))} -e {shlex.quote(f'{clone}[{extra}]')}"
 
 
+def not_installed(what: str, extra: str) -> MissingExtra:
+    """The error that names what needs an extra ("this needs onnxruntime"), and the command that installs it."""
+    said = f"{what}, which is not installed; install it with: {installing(extra)}"
+    return MissingExtra(said + NOTES.get(extra, ""))
+
+
 def import_extra(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
@@ -105,7 +111,4 @@ def import_extra(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
-            f"this needs {module.split('.')[0]}, which is not installed; install it with: {installing(extra)}"
-            + NOTES.get(extra, "")
-        ) from error
+        raise not_installed(f"this needs {module.split('.')[0]}", extra) from error

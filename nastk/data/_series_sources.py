@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.errors import DataError, InvalidValue, MissingExtra, installing
+from nastk.errors import DataError, InvalidValue, not_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +40,7 @@ def shipped_series(name: str) -> dict[str, tuple[NDArray[np.float32], NDArray[np
     """
     found = find_spec("sktime")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra(
-            f"{name} is a part of sktime, which is not installed; install it with: {installing('timeseries')}"
-        )
+        raise not_installed(f"{name} is a part of sktime", "timeseries")
     called = SHIPPED[name]
     folder = Path(found.submodule_search_locations[0], "datasets", "data", called)
     parts = {part: read_ts(folder / f"{called}_{part.upper()}.ts") for part in ("train", "test")}

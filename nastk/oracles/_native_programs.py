@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nastk.errors import MissingExtra, NastkError, installing
+from nastk.errors import NastkError, not_installed
 
 TIMEOUT = 600
 """Seconds after which a program is ended."""
@@ -200,8 +200,7 @@ def _need(module: str) -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        package = module.partition(".")[0]
-        raise MissingExtra(f"this needs {package}, which is not installed; install it with: {installing('mcu')}")
+        raise not_installed(f"this needs {module.partition('.')[0]}", "mcu")
 
 
 def _run(command: list[str], program: str, folder: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from nastk.oracles.counts import Count
 from nastk.predictors.base import Prediction
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value
 from nastk.search.base import Objective, Searcher
+from nastk.search.candidates import other_networks
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def chart_of(
     searcher = result.searcher
     front = result.front_archs
     others = searcher.archs_ if proposed is None else np.concatenate([searcher.archs_, proposed])
-    others = _without(searcher.space, np.unique(searcher.one_of_each(others), axis=0), front)
+    others = other_networks(searcher.space, np.unique(searcher.one_of_each(others), axis=0), front)
     rest = searcher.one_of_each(_sample(searcher.space, seed))
-    rest = _without(searcher.space, rest, np.concatenate([front, others]))
+    rest = other_networks(searcher.space, rest, np.concatenate([front, others]))
     chart = Chart(
         title=title or _title(searcher),
         axes=[Axis(o.name, o.unit, o.direction, o.oracle.source) for o in searcher.objectives],
@@ -68,12 +69,6 @@ def chart_of(
     said = [_source_note(o, chart) for o in searcher.objectives]
     agreements = [n for o in searcher.objectives if (n := agreement_note(chart, o.name))]
     return replace(chart, notes=[*said, *agreements, *notes])
-
-
-def _without(space: SearchSpace, archs: Archs, known: Archs) -> Archs:
-    """Those of `archs` whose networks are not among the `known`."""
-    there = {row.tobytes() for row in space.as_networks(known)}
-    return archs[np.array([row.tobytes() not in there for row in space.as_networks(archs)], dtype=bool)]
 
 
 def _title(searcher: Searcher) -> str:

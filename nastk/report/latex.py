@@ -12,6 +12,7 @@ from typing import Any
 
 from nastk.errors import InvalidValue
 from nastk.files import write_text
+from nastk.report.rows import columns
 
 Row = Mapping[str, Any]
 
@@ -91,9 +92,8 @@ def escape(text: str) -> str:
 
 def _column_keys(rows: Sequence[Row]) -> list[str]:
     """What distinguishes the rows of one method from each other."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
     found = []
-    for key in keys:
+    for key in columns(rows):
         by_method: dict[str, set[str]] = {}
         for row in rows:
             by_method.setdefault(str(row["method"]), set()).add(str(row.get(key)))

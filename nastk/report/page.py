@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nastk.files import write_text
-from nastk.report.rows import columns
+from nastk.report.rows import columns, numeric
 from nastk.report.tables import cell
 from nastk.report.text import printable
 
@@ -142,13 +142,9 @@ def _marked(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(text))
 
 
-def _numbers(rows: Rows, heading: str) -> bool:
-    return all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
-
-
 def _html_table(rows: Rows, links: Mapping[str, str]) -> str:
     headings = columns(rows)
-    kinds = {heading: ' class="n"' if _numbers(rows, heading) else "" for heading in headings}
+    kinds = {heading: ' class="n"' if numeric(rows, heading) else "" for heading in headings}
     head = "".join(f"<th{kinds[heading]}>{_plain(heading)}</th>" for heading in headings)
     lines = []
     for row in rows:
@@ -169,6 +165,6 @@ def _markdown_table(rows: Rows) -> list[str]:
     headings = columns(rows)
     lines = [
         "| " + " | ".join(map(_marked, headings)) + " |",
-        "|" + "|".join("--:" if _numbers(rows, heading) else "---" for heading in headings) + "|",
+        "|" + "|".join("--:" if numeric(rows, heading) else "---" for heading in headings) + "|",
     ]
     return lines + ["| " + " | ".join(_marked(cell(row.get(h))) for h in headings) + " |" for row in rows]

@@ -20,6 +20,11 @@ def columns(rows: Rows) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
+def numeric(rows: Rows, heading: str) -> bool:
+    """Whether a column has numbers alone, or nothing."""
+    return all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
+
+
 def write_json(path: str | os.PathLike[str], rows: Rows) -> None:
     """Write rows as a list of objects; NaN becomes null."""
     write_text(path, json.dumps([{k: _plain(v) for k, v in row.items()} for row in rows], indent=1) + "\n")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from nastk.report.rows import columns
+from nastk.report.rows import columns, numeric
 from nastk.report.text import printable
 
 GAP = 3
@@ -47,7 +47,7 @@ def show(
     least = {h: max(map(len, [*cells[h], *printable(h).split()]), default=1) for h in headings}
     room = console.width - GAP * (len(headings) - 1) - sum(least[h] for h in headings if h not in shorten)
     for heading in headings:
-        numbers = all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
+        numbers = numeric(rows, heading)
         cut = heading in shorten
         table.add_column(
             Text(printable(heading)),

@@ -66,7 +66,7 @@ def first_of_each_network(space: SearchSpace, archs: Archs) -> Rows:
 def other_networks(space: SearchSpace, archs: Archs, known: Archs) -> Archs:
     """Those of `archs`, in their order, whose networks (:meth:`SearchSpace.as_networks`) are not among `known`."""
     there = {network.tobytes() for network in space.as_networks(known)}
-    return archs[[network.tobytes() not in there for network in space.as_networks(archs)]]
+    return archs[np.array([network.tobytes() not in there for network in space.as_networks(archs)], dtype=bool)]
 
 
 def best_encodings(networks: Rows, gain: Array, most: int) -> Rows:

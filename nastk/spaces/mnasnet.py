@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.spaces._blocks import Blocks
 from nastk.spaces._chains import chain
 from nastk.spaces._mobilenetv3_shapes import Layer
 from nastk.spaces._sides import checked_size, stage_sides
-from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace
+from nastk.spaces.base import Archs, Choice, Graphs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -75,7 +76,7 @@ def _choices() -> tuple[Choice, ...]:
     )
 
 
-class MnasNet(SearchSpace):
+class MnasNet(Blocks):
     """Seven blocks of one to three (the sixth: four) equal inverted residuals between EfficientNet-B0's stem and head.
 
     Each block chooses the expansion, the kernel and the number of its layers, and whether they have
@@ -86,19 +87,9 @@ class MnasNet(SearchSpace):
     """
 
     name = "mnasnet"
+    per_block = _CHOICES
     datasets = DATASETS
     choices = _choices()
-
-    # ---- text
-
-    def format(self, arch: Archs) -> str:
-        """Blocks joined by ``|``: ``e1_k3_l1_plain|e6_k5_l2_se|...``."""
-        options = [c.options[int(v)] for c, v in zip(self.choices, np.asarray(arch).ravel(), strict=True)]
-        return "|".join("_".join(options[i : i + _CHOICES]) for i in range(0, self.d, _CHOICES))
-
-    def parse(self, text: str) -> Archs:
-        """The row of a text as :meth:`format` writes it, or of 28 integers."""
-        return super().parse(text.replace("|", "_"))
 
     # ---- graph
 

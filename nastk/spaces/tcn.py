@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
+from nastk.spaces._blocks import Blocks
 from nastk.spaces._chains import chain
-from nastk.spaces.base import Archs, Choice, Graphs, SearchSpace
+from nastk.spaces.base import Archs, Choice, Graphs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -31,7 +32,7 @@ _OPERATIONS = tuple(f"c{c}_f{f}_d{d}" for c in CHANNELS for f in FIELDS for d in
 _LABELS = ("input", "output", *_OPERATIONS)
 
 
-class TCN(SearchSpace):
+class TCN(Blocks):
     """Four causal convolutions in time, each with batch normalisation and a ReLU, the mean over time, a classifier.
 
     A layer chooses its channels, its receptive field and its dilation, so that its number of taps is
@@ -40,6 +41,7 @@ class TCN(SearchSpace):
     """
 
     name = "tcn"
+    per_block = _CHOICES
     choices = tuple(
         Choice(f"layer {i} {what}", tuple(f"{what[0]}{v}" for v in options), f"layer {i}")
         for i in range(1, LAYERS + 1)
@@ -56,17 +58,6 @@ class TCN(SearchSpace):
         by_layer = np.array(archs, dtype=np.int64).reshape(-1, LAYERS, _CHOICES)
         by_layer[:, :, 2] = np.minimum(by_layer[:, :, 2], by_layer[:, :, 1])  # fields are 2^i + 1, but for the first
         return by_layer.reshape(-1, self.d)
-
-    # ---- text
-
-    def format(self, arch: Archs) -> str:
-        """Layers joined by ``|``: ``c32_f17_d1|c8_f5_d2|...``."""
-        options = [c.options[int(v)] for c, v in zip(self.choices, np.asarray(arch).ravel(), strict=True)]
-        return "|".join("_".join(options[i : i + _CHOICES]) for i in range(0, self.d, _CHOICES))
-
-    def parse(self, text: str) -> Archs:
-        """The row of a text as :meth:`format` writes it, or of 12 integers."""
-        return super().parse(text.replace("|", "_"))
 
     # ---- graph
 
