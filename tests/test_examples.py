@@ -145,7 +145,7 @@ def test_ship_own_network(tmp_path: Path) -> None:
     shutil.copy(folder / "network.py", tmp_path)
     program = tmp_path / "bin" / "nastk"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nastk.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nastk "$@"\n')
     program.chmod(0o755)
     path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
     done = subprocess.run(

@@ -211,7 +211,7 @@ def test_a_report_of_another_file_or_in_another_format_is_refused(
 def test_a_full_disk_on_standard_output_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "nastk.cli", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "nastk", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["nastk: error: disk full: cannot write the output"]

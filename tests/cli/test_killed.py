@@ -74,7 +74,7 @@ def recorded(database: Path) -> list[str]:
 
 def run(folder: Path, arguments: list[str], stop: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "nastk.cli", *SEARCH, *arguments], cwd=folder, text=True,
+        [sys.executable, "-m", "nastk", *SEARCH, *arguments], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "LOG": str(folder / "log.txt"), "STOP": str(stop)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell ignores it

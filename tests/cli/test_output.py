@@ -13,7 +13,7 @@ import pytest
 from nastk.cli import run
 from nastk.registry import PREDICTORS
 
-NASTK = f"{sys.executable} -m nastk.cli"
+NASTK = f"{sys.executable} -m nastk"
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,7 @@ def left_by_its_reader(*arguments: str) -> subprocess.CompletedProcess[str]:
     os.close(read)
     try:
         return subprocess.run(
-            [sys.executable, "-m", "nastk.cli", *arguments],
+            [sys.executable, "-m", "nastk", *arguments],
             stdout=write,
             stderr=subprocess.PIPE,
             text=True,

@@ -220,7 +220,7 @@ def test_a_named_study_refuses_another_question(tiny: Path, capsys: pytest.Captu
 def interrupted(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Start a search that stops after three evaluations, press Ctrl-C."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "nastk.cli", *ARGUMENTS, *more],
+        [sys.executable, "-m", "nastk", *ARGUMENTS, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

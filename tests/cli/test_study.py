@@ -180,7 +180,7 @@ def test_sys_exit_is_a_failure_and_never_success(mine: Path, capsys: pytest.Capt
 
 def nastk(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "nastk.cli", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "nastk", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -311,7 +311,7 @@ def accuracy(arch):
 
 def test_live_is_for_terminals_alone(here: Path) -> None:
     (here / "tiny.py").write_text(TINY)
-    command = [sys.executable, "-m", "nastk.cli", *LIVE]
+    command = [sys.executable, "-m", "nastk", *LIVE]
     piped = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
     assert piped.returncode == 0, piped.stderr
     assert piped.stderr == ""
