@@ -1,6 +1,7 @@
 """Stand-alone trainings of a space's networks, kept on disk: what supernets are compared with.
 
-Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes. Batch
+Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes: longer ones
+differ less, and two of one network rank them less alike. Batch
 normalisation is judged with the statistics of the training images: the running ones of so few steps are still on their
 way from where they began, and rank noise.
 """
@@ -71,8 +72,8 @@ class Trainings:
     data: str = "digits"
     image_size: int | None = None
     train_images: int = 300
-    steps: int = 300
-    batch: int = 32
+    steps: int = 150
+    batch: int = 64
     rate: float = 4e-3
     decay: float = 1e-2
     shift: int = 1

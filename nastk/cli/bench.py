@@ -543,7 +543,8 @@ def supernet(
         int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N, series to N steps.")
     ] = None,
     train_images: Annotated[int, count("--train-images", "Images to train on; few, so that networks differ.")] = 300,
-    steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 300,
+    steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 150,
+    batch: Annotated[int, count("--batch", "Images a step of it.", least=2)] = 64,
     networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
     twice: Annotated[int, count("--twice", "Of them trained with two seeds.", least=3)] = 30,
     seeds: Annotated[int, count("--seeds", "Random seeds of each method.")] = 5,
@@ -574,7 +575,7 @@ def supernet(
     from nastk.report.text import printable
 
     check_outputs([json_file], [out])
-    setting = Trainings(space, data, image_size, train_images, steps)
+    setting = Trainings(space, data, image_size, train_images, steps, batch)
     names = None if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         rows, truth, left_out = bench.compare(
@@ -595,7 +596,7 @@ def supernet(
     if not truth.reliability >= bench.RELIABLE:
         typer.echo(
             f"warning: below {bench.RELIABLE}, the trainings themselves rank noise, and what is below says little: "
-            "train for more --steps, or on more or fewer --train-images",
+            "train for more or fewer --steps, or on more or fewer --train-images",
             err=True,
         )
     show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")
