@@ -1,9 +1,8 @@
 """Stand-alone trainings of a space's networks, kept on disk: what supernets are compared with.
 
-Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes: longer ones
-differ less, and two of one network rank them less alike. Batch
-normalisation is judged with the statistics of the training images: the running ones of so few steps are still on their
-way from where they began, and rank noise.
+Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes; networks
+trained for longer differ less. Batch normalisation is judged with the statistics of the training images: the running
+ones of so few steps are still on their way from where they began, and rank noise.
 """
 
 from __future__ import annotations
