@@ -1,8 +1,8 @@
 """How well supernets rank networks: against stand-alone trainings, beside what costs less, with what each cost.
 
-All methods rate the same random networks of a space, of which each was trained alone (:mod:`nastk.bench.stand_alone`);
-some were trained again, with other seeds, which says how far trainings rank networks the same at all. Where one training
-of each ranks too much noise, the mean of several is what ratings are compared with.
+All methods rate the same random networks of a space, of which each was trained alone
+(:mod:`nastk.bench.stand_alone`); some were trained again, with other seeds, which says how far trainings rank networks
+the same at all. Where one training of each ranks too much noise, the mean of several is what ratings are compared with.
 """
 
 from __future__ import annotations
