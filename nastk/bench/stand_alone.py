@@ -1,8 +1,8 @@
 """Stand-alone trainings of a space's networks, kept on disk: what supernets are compared with.
 
-Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes. Batch
-normalisation is judged with the statistics of the training images: the running ones of so few steps are still on their
-way from where they began, and rank noise.
+Trainings are brief and images few, so that architectures differ and a hundred and fifty of them take minutes; networks
+trained for longer differ less. Batch normalisation is judged with the statistics of the training images: the running
+ones of so few steps are still on their way from where they began, and rank noise.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Trainings:
     data: str = "digits"
     image_size: int | None = None
     train_images: int = 300
-    steps: int = 300
-    batch: int = 32
+    steps: int = 150
+    batch: int = 64
     rate: float = 4e-3
     decay: float = 1e-2
     shift: int = 1

@@ -1,7 +1,8 @@
 """How well supernets rank networks: against stand-alone trainings, beside what costs less, with what each cost.
 
-All methods rate the same random networks of a space, of which each was trained alone (:mod:`nastk.bench.stand_alone`);
-some were trained twice, which says how far trainings rank networks the same at all.
+All methods rate the same random networks of a space, of which each was trained alone
+(:mod:`nastk.bench.stand_alone`); some were trained again, with other seeds, which says how far trainings rank networks
+the same at all. Where one training of each ranks too much noise, the mean of several is what ratings are compared with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nastk.bench.accuracy import VOTERS
-from nastk.bench.stand_alone import Trainings, images_of, space_of_setting, train_all
+from nastk.bench.stand_alone import Trained, Trainings, images_of, space_of_setting, train_all
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.metrics import kendall, ndcg, partial_spearman, spearman
 from nastk.oracles.counts import Count
@@ -38,7 +39,7 @@ TWICE = 30
 """Networks that are trained with a second seed."""
 
 SECOND = 1_000_000
-"""Seed of the first network's second training; that of its first one is 0."""
+"""Seed of the first network's second training, and what is between the seeds of one; that of its first one is 0."""
 
 DRAWN, MOST_DRAWS = 100, 1000
 """Networks that are drawn at a time, and how often."""
@@ -89,9 +90,10 @@ class Truth:
 
     Args:
         space, archs: the networks, ``(n, d)``.
-        accuracy: of the first training, %, ``(n,)``.
-        again: of the second one, ``(n,)``, NaN where there is none.
-        seconds: of the first, of the processor, ``(n,)``.
+        accuracy: mean of its trainings, %, ``(n,)``.
+        again: mean of as many with other seeds, ``(n,)``, NaN where there are none.
+        single: of its first training, ``(n,)``, which a predictor learns from.
+        seconds: of that, of the processor, ``(n,)``.
         params: numbers of parameters, ``(n,)``.
         counting: seconds of the processor that counting them took.
         reasons: of networks that failed and are not among these, by their text.
@@ -101,6 +103,7 @@ class Truth:
     archs: Archs
     accuracy: Array
     again: Array
+    single: Array
     seconds: Array
     params: Array
     counting: float
@@ -108,7 +111,7 @@ class Truth:
 
     @property
     def reliability(self) -> float:
-        """Rank correlation of the two trainings; NaN where too few networks have both."""
+        """Rank correlation of `accuracy` and `again`; NaN where too few networks have both."""
         both = np.isfinite(self.again)
         return spearman(self.accuracy[both], self.again[both]) if both.sum() > 2 else float("nan")
 
@@ -120,6 +123,7 @@ def truth_of(
     folder: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    repeats: int = 1,
 ) -> Truth:
     """Train random networks, or take what the folder keeps of them.
 
@@ -129,25 +133,34 @@ def truth_of(
     space, options = space_of_setting(setting)
     archs = networks_of(space, networks)
     rows = [tuple(int(v) for v in arch) for arch in archs]
-    jobs = [(row, i) for i, row in enumerate(rows)]
-    second = [(row, SECOND + i) for i, row in enumerate(rows[:twice])]
-    found = train_all(setting, [*second, *jobs], folder, workers, progress)  # the second first: what they say decides
-    accuracy = np.array([one.accuracy for one in found[len(second) :]])
+    # those of a second truth first: what they say decides whether the rest is worth its time
+    jobs = [(row, k * SECOND + i) for k in range(repeats, 2 * repeats) for i, row in enumerate(rows[:twice])]
+    jobs += [(row, k * SECOND + i) for k in range(repeats) for i, row in enumerate(rows)]
+    found = train_all(setting, jobs, folder, workers, progress)
     again = np.full(networks, np.nan)
-    again[: len(second)] = [one.accuracy for one in found[: len(second)]]
+    again[:twice] = _means(found[: repeats * twice], repeats)
+    first = found[repeats * twice :]
+    accuracy = _means(first, repeats)
     known = np.isfinite(accuracy)
-    outcomes = zip(archs, found[len(second) :], strict=True)
-    reasons = {space.format(arch): one.reason for arch, one in outcomes if one.reason}
+    reasons = {space.format(archs[i % networks]): one.reason for i, one in enumerate(first) if one.reason}
     if known.sum() < networks / 2 or known.sum() < 4:
         raise InvalidValue(
             f"{int((~known).sum())} of {networks} networks of {space.name} could not be trained; the last: "
             f"{list(reasons.values())[-1] if reasons else 'there are too few'}"
         )
-    seconds = np.array([one.seconds for one in found[len(second) :]])
+    single = np.array([one.accuracy for one in first[:networks]])
+    seconds = np.array([one.seconds for one in first[:networks]])
     start = process_time()
     params = Count(space, "params", **options)(archs[known])
     counting = process_time() - start
-    return Truth(space, archs[known], accuracy[known], again[known], seconds[known], params, counting, reasons)
+    return Truth(
+        space, archs[known], accuracy[known], again[known], single[known], seconds[known], params, counting, reasons
+    )
+
+
+def _means(found: Sequence[Trained], repeats: int) -> Array:
+    """Mean accuracy of each network over its trainings, all networks of the first ones before those of the second."""
+    return np.array([one.accuracy for one in found]).reshape(repeats, -1).mean(axis=0)
 
 
 def networks_of(space: SearchSpace, count: int) -> Archs:
@@ -180,6 +193,7 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Progress = lambda done, total, what: None,
+    repeats: int = 1,
 ) -> tuple[Rows, Truth, dict[str, str]]:
     """Rate random networks of a space by every method, and compare with their stand-alone trainings.
 
@@ -190,10 +204,11 @@ def compare(
         networks: that are rated.
         seeds, first_seed: random seeds of supernets, and of what :data:`GP` learns from.
         samples: trainings that :data:`GP` learns from; it is judged on the other networks.
-        twice: networks that are trained with two seeds.
+        twice: networks that are trained again, with other seeds.
         folder: keeps trainings, which are not repeated.
         workers: processes of the trainings; all else runs in one thread of this one.
         progress: called with (done, total, what).
+        repeats: trainings of each network, whose mean ratings are compared with.
 
     Returns:
         Tidy rows by method and metric: the mean over the seeds, the least of them, and for correlations of ranks a
@@ -204,10 +219,10 @@ def compare(
         UnknownName, InvalidValue: an argument that cannot be used, before anything is trained.
         Unsupported: a supernet that was asked for does not take the space.
     """
-    if seeds < 1 or samples < 2 or networks < 2 * samples or not 3 <= twice <= networks:
+    if seeds < 1 or samples < 2 or networks < 2 * samples or not 3 <= twice <= networks or repeats < 1:
         raise InvalidValue(
-            f"needs 1 seed, 2 samples, twice as many networks, and 3 of them trained twice; got {seeds} seeds, "
-            f"{samples} samples, {networks} networks, {twice} of them twice"
+            f"needs 1 seed, 2 samples, twice as many networks, 3 of them trained twice, and 1 training of each; got "
+            f"{seeds} seeds, {samples} samples, {networks} networks, {twice} of them twice, {repeats} trainings"
         )
     space, options = space_of_setting(setting)
     space.need_networks("a supernet")
@@ -221,19 +236,20 @@ def compare(
                 raise
             left_out[method] = str(error)
     chosen = range(first_seed, first_seed + seeds)
-    total = networks + twice + len(asked) * seeds
+    trainings = repeats * (networks + twice)
+    total = trainings + len(asked) * seeds
 
     def follow(done: int, of: int) -> None:
         progress(done, total, "training")
 
-    truth = truth_of(setting, networks, twice, folder, workers, follow)
+    truth = truth_of(setting, networks, twice, folder, workers, follow, repeats)
     rater = _Rater(setting, truth, samples)
     ratings: dict[str, list[Rating]] = {}
     with one_thread():
         for i, method in enumerate(asked):
             ratings[method] = []
             for k, seed in enumerate(chosen[:1] if method in COUNTS else chosen):
-                progress(networks + twice + i * seeds + k, total, method)
+                progress(trainings + i * seeds + k, total, method)
                 ratings[method].append(rater.rate(method, seed))
     progress(total, total, "")
     return _rows(setting, truth, ratings), truth, left_out
@@ -328,7 +344,7 @@ class _Rater:
         truth = self.truth
         rng = np.random.default_rng([seed, crc32(b"samples")])
         taken = rng.choice(len(truth.archs), self.samples, replace=False)
-        task = Task(truth.space, truth.archs[taken], truth.accuracy[taken], "accuracy", "%", "max")
+        task = Task(truth.space, truth.archs[taken], truth.single[taken], "accuracy", "%", "max")
         if shared is not None:
             task = replace(task, lower=_Ratings(truth, shared.values))
         values = GPBMA().adapt(task).predict(truth.archs).mean

@@ -543,9 +543,11 @@ def supernet(
         int | None, typer.Option("--image-size", metavar="N", min=1, help="Resize images to N x N, series to N steps.")
     ] = None,
     train_images: Annotated[int, count("--train-images", "Images to train on; few, so that networks differ.")] = 300,
-    steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 300,
+    steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 150,
+    batch: Annotated[int, count("--batch", "Images a step of it.", least=2)] = 64,
     networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
-    twice: Annotated[int, count("--twice", "Of them trained with two seeds.", least=3)] = 30,
+    repeats: Annotated[int, count("--repeats", "Trainings of each, whose mean is what ratings are compared with.")] = 1,
+    twice: Annotated[int, count("--twice", "Of them trained as often again, with other seeds.", least=3)] = 30,
     seeds: Annotated[int, count("--seeds", "Random seeds of each method.")] = 5,
     seed: Seed = 0,
     samples: Annotated[int, count("--samples", "Trainings that gp-bma learns from.", least=2)] = 10,
@@ -574,11 +576,11 @@ def supernet(
     from nastk.report.text import printable
 
     check_outputs([json_file], [out])
-    setting = Trainings(space, data, image_size, train_images, steps)
+    setting = Trainings(space, data, image_size, train_images, steps, batch)
     names = None if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         rows, truth, left_out = bench.compare(
-            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress)
+            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress), repeats
         )
     if json_file is not None:
         write_json(json_file, rows)
@@ -591,11 +593,12 @@ def supernet(
         f"{len(truth.archs)} networks of {printable(truth.space.name)} trained alone on {printable(data)}: "
         f"{least:.1f} to {most:.1f} %, {truth.seconds.mean():.1f} s of the processor each"
     )
-    typer.echo(f"rank correlation of two trainings with different seeds: {truth.reliability:.2f} ({twice} networks)")
+    what = "two trainings with different seeds" if repeats == 1 else f"the means of {repeats} and {repeats} trainings"
+    typer.echo(f"rank correlation of {what}: {truth.reliability:.2f} ({twice} networks)")
     if not truth.reliability >= bench.RELIABLE:
         typer.echo(
             f"warning: below {bench.RELIABLE}, the trainings themselves rank noise, and what is below says little: "
-            "train for more --steps, or on more or fewer --train-images",
+            "compare with the mean of more --repeats, or train for more or fewer --steps",
             err=True,
         )
     show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")

@@ -134,6 +134,7 @@ class Supernet(ABC):
         self._take(space, data)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._before, self._began = (0.0, 0.0), (time.process_time(), time.monotonic())
+        self._written = time.monotonic()
         with self._own_random_state():
             self._fit()
         self.seconds, self.elapsed = self._time_so_far
@@ -307,6 +308,58 @@ class Supernet(ABC):
         nn.utils.clip_grad_norm_(parameters, self.clip)
         optimiser.step()
 
+    # ---- a training that goes on
+
+    def _checkpoint_due(self) -> bool:
+        """Whether it is time to write one, which a caller then does."""
+        if self._checkpoint is None:
+            return False
+        now = time.monotonic()
+        due = now - self._written >= CHECKPOINT_SECONDS
+        self._written = now if due else self._written
+        return due
+
+    def _write_checkpoint(self, **content: Any) -> None:
+        """What the training depends on from here, with the state of PyTorch's random numbers and of those of paths,
+        whole or not at all."""
+        assert self._checkpoint is not None
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        content |= {
+            "identity": json.dumps(self.identity()), "time": list(self._time_so_far), "weights": self.shared.kept(),
+            "paths": json.dumps(self._generator.bit_generator.state), "random": torch.get_rng_state(), "cuda": cuda,
+        }  # fmt: skip
+        with atomic_path(self._checkpoint) as temporary:
+            torch.save(content, temporary)
+
+    def _resume(self, take: Callable[[dict[str, Any]], None] = lambda content: None) -> dict[str, Any] | None:
+        """The checkpoint, whose weights and random states are taken; None where there is none.
+
+        Args:
+            take: takes what else the method wrote: after the weights, and before the random states.
+
+        Raises:
+            DataError: the file is damaged, or another training's.
+        """
+        file = self._checkpoint
+        if file is None or not file.exists():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
+            known = json.loads(content["identity"]) == self.identity()
+            if known:
+                self.shared.restore(content["weights"])
+                take(content)
+                self._generator.bit_generator.state = json.loads(content["paths"])
+                torch.set_rng_state(content["random"].cpu())
+                if content["cuda"] is not None:
+                    torch.cuda.set_rng_state(content["cuda"].cpu(), self.device)
+                self._before = (float(content["time"][0]), float(content["time"][1]))
+        except Exception as error:  # of a damaged file: unpickling errors of many kinds
+            raise DataError(f"{file} is no checkpoint of a supernet: {reason_of(error)}; remove it") from error
+        if not known:
+            raise DataError(f"{file} is of a training with other settings, data or space; remove it")
+        return content
+
 
 class PathSupernet(Supernet):
     """A supernet whose networks run with slices of shared weights; a method says what a step trains.
@@ -338,15 +391,13 @@ class PathSupernet(Supernet):
                 optimiser.param_groups[0]["params"].append(parameter)
 
         self.shared.grown = grown
-        written = time.monotonic()
         for step in range(0 if first is None else first["step"], self.steps):
             optimiser.zero_grad()
             self._train(*self._draw(), step)
             self._step(optimiser, list(self.shared.weights))
             schedule.step()
-            if self._checkpoint is not None and time.monotonic() - written >= CHECKPOINT_SECONDS:
-                self._write_checkpoint(step + 1, optimiser, schedule)
-                written = time.monotonic()
+            if self._checkpoint_due():
+                self._write_checkpoint(step=step + 1, optimiser=optimiser.state_dict(), schedule=schedule.state_dict())
             if self.progress is not None:
                 self.progress(step + 1, self.steps)
         self.shared.grown = None
@@ -364,41 +415,6 @@ class PathSupernet(Supernet):
         self.shared.restore(state)
         self._sample(1)  # as in a training, so that the same networks begin
         self._begin()
-
-    # ---- a training that goes on
-
-    def _write_checkpoint(self, step: int, optimiser: torch.optim.Optimizer, schedule: Any) -> None:
-        """All that the training depends on from here, whole or not at all."""
-        assert self._checkpoint is not None
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        content = {
-            "identity": json.dumps(self.identity()), "step": step, "time": list(self._time_so_far),
-            "weights": self.shared.kept(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
-            "paths": json.dumps(self._generator.bit_generator.state), "random": torch.get_rng_state(), "cuda": cuda,
-        }  # fmt: skip
-        with atomic_path(self._checkpoint) as temporary:
-            torch.save(content, temporary)
-
-    def _resume(self) -> dict[str, Any] | None:
-        """The checkpoint, whose weights and random states are taken; None where there is none."""
-        file = self._checkpoint
-        if file is None or not file.exists():
-            return None
-        try:
-            content: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
-            known = json.loads(content["identity"]) == self.identity()
-            if known:
-                self.shared.restore(content["weights"])
-                self._generator.bit_generator.state = json.loads(content["paths"])
-                torch.set_rng_state(content["random"].cpu())
-                if content["cuda"] is not None:
-                    torch.cuda.set_rng_state(content["cuda"].cpu(), self.device)
-                self._before = (float(content["time"][0]), float(content["time"][1]))
-        except Exception as error:  # of a damaged file: unpickling errors of many kinds
-            raise DataError(f"{file} is no checkpoint of a supernet: {reason_of(error)}; remove it") from error
-        if not known:
-            raise DataError(f"{file} is of a training with other settings, data or space; remove it")
-        return content
 
     def _begin(self) -> None:
         """What is known before the first step, such as the largest network."""

@@ -4,16 +4,18 @@ C. Li et al., Block-wisely supervised neural architecture search with knowledge 
 1911.13053); G. Wang et al., DNA family (TPAMI 2024, arXiv 2403.01326). A stage of the supernet is given what the
 teacher's stage before it puts out and imitates the teacher's stage (section 3.2), so that stages are trained apart, and
 few paths share each stage's weights. A network is rated by the sum of its stages' losses (section 3.3), which makes the
-best one under additive limits a knapsack (:mod:`nastk.supernets.knapsack`).
+best one under additive limits a knapsack (:mod:`nastk.supernets.knapsack`). With `rounds` the network that is rated
+best is the next teacher (DNA+, the second paper). :mod:`nastk.supernets.self_supervised` has none (DNA++).
 
-Differences from the paper: the teacher is a small residual network trained here, unless one is given; 1 x 1
+Differences from the papers: the teacher is a small residual network trained here, unless one is given; 1 x 1
 convolutions that all paths of a stage share adapt the channels of teacher and student in training, and each path gets
-its own, by ridge regression, before it is rated.
+its own, by ridge regression, before it is rated. DNA+ makes the found network larger before it teaches; here it
+teaches as it is, as a space says of no network what a larger one would be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
@@ -26,6 +28,7 @@ from torch.nn import functional
 from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, Unsupported
 from nastk.problems import CLASSIFICATION
+from nastk.spaces._networks import build_network, recalibrate
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._sharing import SharedWeights, Slice
 from nastk.supernets._teacher import Teacher, train_teacher
@@ -59,7 +62,7 @@ class Stage:
     losses: Array = field(default_factory=lambda: np.zeros(0))
 
 
-class _Layer:
+class Layer:
     """A layer that paths have, with its shared weights; the network that it is of need not be kept."""
 
     def __init__(self, shared: SharedWeights, module: nn.Module, places: Mapping[str, Slice]):
@@ -79,6 +82,8 @@ class BlockWise(Supernet):
         steps: of the training, each of one path of every stage.
         rate: of Adam, annealed to 0 by a cosine.
         judged_on: validation images that paths are rated on, and as many training images that they are adapted on.
+        rounds: of the whole, each taught by the network that the one before rates best, which is trained for
+            `teacher_steps` from the weights that it has (DNA+).
         options: see :class:`nastk.supernets.base.Supernet`.
 
     Attributes:
@@ -96,12 +101,16 @@ class BlockWise(Supernet):
         steps: int = 300,
         rate: float = 5e-3,
         judged_on: int = 500,
+        rounds: int = 1,
         **options: Any,
     ):
         super().__init__(steps=steps, rate=rate, **options)
-        if teacher_steps < 1 or judged_on < 2:
-            raise InvalidValue(f"needs 1 step of the teacher and 2 images; got {teacher_steps} and {judged_on}")
+        if teacher_steps < 1 or judged_on < 2 or rounds < 1:
+            raise InvalidValue(
+                f"needs 1 step of the teacher, 2 images and 1 round; got {teacher_steps}, {judged_on} and {rounds}"
+            )
         self.teacher, self.teacher_steps, self.judged_on = teacher, teacher_steps, judged_on
+        self.rounds = rounds
 
     def check(self, space: SearchSpace) -> None:
         super().check(space)
@@ -117,36 +126,74 @@ class BlockWise(Supernet):
         super()._take(space, data)
 
     def _fit(self) -> None:
+        self._generator = np.random.default_rng(self.seed)
+        self._done = 0
+        self._lay_out()
+        teachers = self.rounds - (self.teacher is not None)
+        self._total = self.rounds * self.steps + teachers * self.teacher_steps
+        shapes = self._shapes()
+        kept = self._resume(lambda content: self._take_round(content, shapes))
+        for at in range(0 if kept is None else kept["round"], self.rounds):
+            if kept is None:
+                self._begin_round(at, shapes)
+            self._train_stages(at, kept)
+            self._rate(self._teaches)
+            kept = None
+
+    def _lay_out(self) -> None:
+        """Weights at their beginning, and the stages that they are of."""
         self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
         self._base = self._first(self.space)
         self.stages, self.fixed = find_stages(self.shared, self._base)
-        shapes = self._shapes()
-        total = self.steps + (self.teacher_steps if self.teacher is None else 0)
-        done = 0
 
-        def tick() -> None:
-            nonlocal done
-            done += 1
-            if self.progress is not None:
-                self.progress(done, total)
+    def _tick(self) -> None:
+        self._done += 1
+        if self.progress is not None:
+            self.progress(self._done, self._total)
 
-        teacher = self.teacher
-        if teacher is None:
-            teacher = Teacher(shapes, len(self.data.classes))
-            train_teacher(teacher.to(self.device), self._draw, self.teacher_steps, tick)
-        teacher = teacher.to(self.device).eval().requires_grad_(False)
-        self._adapters = [self._adapter(teacher, shapes, i) for i in range(len(self.stages))]
-        self._train_stages(teacher, tick)
-        self._rate(teacher)
+    def _begin_round(self, at: int, shapes: Sequence[tuple[int, ...]]) -> None:
+        """A trained teacher, and untrained stages."""
+        best = None
+        if at == 0 and self.teacher is not None:
+            teacher = self.teacher.to(self.device)
+        else:
+            if at:
+                best = self._arch({i: int(np.argmin(stage.losses)) for i, stage in enumerate(self.stages)})
+            teacher = self._untrained(best, shapes)
+            if best is not None:
+                teacher.load_state_dict(self.weights_of(best), strict=False)
+            train_teacher(teacher, self._draw, self.teacher_steps, self._tick)
+            if best is not None:
+                recalibrate(teacher, self._calibration_batches())
+                self._lay_out()
+        self._teaches, self._best = teacher.eval().requires_grad_(False), best
+        self._adapters = [self._adapter(self._teaches, shapes, i) for i in range(len(self.stages))]
+
+    def _untrained(self, arch: Archs | None, shapes: Sequence[tuple[int, ...]]) -> nn.Module:
+        """A teacher: the network of an architecture ``(d,)``, or a residual one."""
+        if arch is None:
+            return Teacher(shapes, len(self.data.classes)).to(self.device)
+        return build_network(self.space, arch, **self.build_options).to(self.device)
+
+    def _take_round(self, content: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Teacher and adapters of a checkpoint."""
+        best = content["best"]
+        self._best = None if best is None else np.array(best, dtype=np.int64)
+        given = self.teacher is not None and content["round"] == 0
+        teacher = self.teacher.to(self.device) if given else self._untrained(self._best, shapes)  # type: ignore[union-attr]
+        teacher.load_state_dict(content["teacher"])
+        self._teaches = teacher.eval().requires_grad_(False)
+        self._adapters = [self._adapter(self._teaches, shapes, i) for i in range(len(self.stages))]
+        for adapter, state in zip(self._adapters, content["adapters"], strict=True):
+            adapter.load_state_dict(state)
+        self._done = int(content["done"])
 
     def state(self) -> dict[str, Tensor]:
         losses = {f"losses of stage {i + 1}": torch.from_numpy(s.losses) for i, s in enumerate(self.stages)}
         return self.shared.kept() | losses
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
-        self.shared = SharedWeights(self.space, self.seed, self.device, **self.build_options)
-        self._base = self.space.canonical(self.space.sample(1, np.random.default_rng(self.seed)))[0]
-        self.stages, self.fixed = find_stages(self.shared, self._base)
+        self._lay_out()
         rest = dict(state)
         for i, stage in enumerate(self.stages):
             stage.losses = rest.pop(f"losses of stage {i + 1}").cpu().numpy()
@@ -181,26 +228,34 @@ class BlockWise(Supernet):
             )
         return nn.ModuleList([into, nn.Conv2d(shapes[stage + 1][0], wanted.shape[1], 1)]).to(self.device)
 
-    def _train_stages(self, teacher: nn.Module, tick: Callable[[], None]) -> None:
+    def _train_stages(self, at: int, kept: Mapping[str, Any] | None) -> None:
         """Train all stages, each for itself, on the same images: what the teacher makes of them serves all."""
         groups = [self._parameters_of(i) for i in range(len(self.stages))]
-        self._paths = [self._layers_of(i) for i in range(len(self.stages))]  # no weight grows any more
+        self._paths = [self.layers_of(i, self.shared) for i in range(len(self.stages))]  # no weight grows any more
         optimiser = torch.optim.Adam([p for group in groups for p in group], self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        generator = np.random.default_rng(self.seed)
-        for _ in range(self.steps):
+        if kept is not None:
+            optimiser.load_state_dict(kept["optimiser"])
+            schedule.load_state_dict(kept["schedule"])
+        for step in range(0 if kept is None else kept["step"], self.steps):
             images, _ = self._draw()
             with torch.no_grad():
-                features = teacher_features(teacher, images)
+                features = teacher_features(self._teaches, images)
             optimiser.zero_grad()
             for i, group in enumerate(groups):
-                path = int(generator.integers(len(self.stages[i].paths)))
+                path = int(self._generator.integers(len(self.stages[i].paths)))
                 wanted, scale = features[i + 1], deviation(features[i + 1])
                 functional.mse_loss(self._run(i, path, images, features[i]) / scale, wanted / scale).backward()
                 nn.utils.clip_grad_norm_(group, self.clip)
             optimiser.step()
             schedule.step()
-            tick()
+            if self._checkpoint_due():
+                self._write_checkpoint(
+                    round=at, step=step + 1, done=self._done + 1, optimiser=optimiser.state_dict(),
+                    schedule=schedule.state_dict(), adapters=[adapter.state_dict() for adapter in self._adapters],
+                    teacher=self._teaches.state_dict(), best=None if self._best is None else self._best.tolist(),
+                )  # fmt: skip
+            self._tick()
 
     def _parameters_of(self, i: int) -> list[nn.Parameter]:
         """What a stage's training changes: its adapters and the weights of all its paths; of the first, the stem's."""
@@ -215,10 +270,7 @@ class BlockWise(Supernet):
 
     def _run(self, i: int, path: int, images: Tensor, features: Tensor) -> Tensor:
         """What one path of a stage puts out, in the teacher's channels; batches are normalised by themselves."""
-        x = self._input(i, images, features)
-        for layer in self._paths[i][path]:
-            x = layer(x)
-        found: Tensor = self._adapters[i][1](x)
+        found: Tensor = self._adapters[i][1](run(self._paths[i][path], self._input(i, images, features)))
         return found
 
     def _input(self, i: int, images: Tensor, features: Tensor) -> Tensor:
@@ -229,24 +281,25 @@ class BlockWise(Supernet):
         network = self.shared.network(self._base).train()
         return self.shared.call(network.stem, "stem", self._base, images)  # type: ignore[arg-type]
 
-    def _layers_of(self, i: int) -> list[list[_Layer]]:
-        """What each path of a stage runs one after another: the layers of an `nn.Sequential`, or the stage as a whole.
+    def layers_of(self, i: int, shared: SharedWeights) -> list[list[Layer]]:
+        """What each path of a stage runs one after another, with these weights: the layers of an `nn.Sequential`, or
+        the stage as a whole.
 
         Layers of several paths that do the same are one.
         """
-        known: dict[str, _Layer] = {}
-        found: list[list[_Layer]] = []
+        known: dict[str, Layer] = {}
+        found: list[list[Layer]] = []
         for path in range(len(self.stages[i].paths)):
             arch = self._arch({i: path})
-            stage: nn.Module = self.shared.network(arch).train().stages[i]  # type: ignore[index, assignment]
+            stage: nn.Module = shared.network(arch).train().stages[i]  # type: ignore[index, assignment]
             parts = {f"stages.{i}": stage}
             if type(stage) is nn.Sequential:
                 parts = {f"stages.{i}.{name}": layer for name, layer in stage.named_children()}
             found.append([])
             for name, module in parts.items():
-                places = self.shared.places_of(name, arch)
+                places = shared.places_of(name, arch)
                 key = f"{name} {module!r} {places}"
-                found[-1].append(known.setdefault(key, _Layer(self.shared, module, places)))
+                found[-1].append(known.setdefault(key, Layer(shared, module, places)))
         return found
 
     @torch.no_grad()
@@ -257,21 +310,25 @@ class BlockWise(Supernet):
         path whose last layer is a rare one, such as none at all. Each path therefore gets the best adapter there is, by
         ridge regression on training images.
         """
-        order = torch.randperm(len(self._training), generator=torch.Generator().manual_seed(self.seed))
-        seen = self._training.batch(order[: self.judged_on])[0].to(self.device)
-        unseen = torch.cat([x.to(self.device) for x, _ in self._validation.batches(self.judged_on)][:1])
+        seen, unseen = self._to_judge()
         taught, wanted = teacher_features(teacher, seen), teacher_features(teacher, unseen)
         for i, stage in enumerate(self.stages):
             scale = deviation(wanted[i + 1])
             target, truth = rows_of(taught[i + 1] / scale), rows_of(wanted[i + 1] / scale)
-            answers = zip(self._answers(i, seen, taught[i]), self._answers(i, unseen, wanted[i]), strict=True)
+            starts = self._input(i, seen, taught[i]), self._input(i, unseen, wanted[i])
+            answers = zip(*(self._answers(i, start) for start in starts), strict=True)
             stage.losses = np.array([unexplained(rows_of(a), target, rows_of(b), truth) for a, b in answers])
 
-    def _answers(self, i: int, images: Tensor, features: Tensor) -> Iterator[Tensor]:
-        """What each path of a stage puts out, without adapter; what it begins with like the path before is not
-        computed again."""
-        known: list[tuple[_Layer, Tensor]] = []
-        start = self._input(i, images, features)
+    def _to_judge(self) -> tuple[Tensor, Tensor]:
+        """Training images on which paths are adapted, and validation images on which they are rated."""
+        order = torch.randperm(len(self._training), generator=torch.Generator().manual_seed(self.seed))
+        seen = self._training.batch(order[: self.judged_on])[0].to(self.device)
+        return seen, torch.cat([x.to(self.device) for x, _ in self._validation.batches(self.judged_on)][:1])
+
+    def _answers(self, i: int, start: Tensor) -> Iterator[Tensor]:
+        """What each path of a stage puts out, without adapter, of what its first layer is given; what it begins with
+        like the path before is not computed again."""
+        known: list[tuple[Layer, Tensor]] = []
         for layers in self._paths[i]:
             same = 0
             while same < min(len(known), len(layers)) and known[same][0] is layers[same]:
@@ -308,6 +365,13 @@ class BlockWise(Supernet):
         """Parameters to start a training from; stages were trained behind the teacher's and not behind each other."""
         row = self.space.as_archs(arch)[0]
         return {name: value.detach().cpu().clone() for name, value in self.shared.own_weights(row).items()}
+
+
+def run(layers: Iterable[Layer], x: Tensor) -> Tensor:
+    """What layers one after another make of features."""
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def teacher_features(teacher: nn.Module, images: Tensor, stages: int | None = None) -> list[Tensor]:

@@ -30,7 +30,7 @@ def made_up(n: int = 40) -> Truth:
     rng = np.random.default_rng(0)
     accuracy = rng.normal(size=n)
     again = np.where(np.arange(n) < 10, accuracy, np.nan)
-    return Truth(space, space.sample(n, 0), accuracy, again, np.ones(n), rng.normal(size=n), 1.0, {})
+    return Truth(space, space.sample(n, 0), accuracy, again, accuracy, np.ones(n), rng.normal(size=n), 1.0, {})
 
 
 def test_all_methods_have_their_figures_and_trainings_are_kept(
@@ -75,6 +75,22 @@ def test_trainings_that_rank_noise_are_warned_of(
     line = ["--space", TINY.space, "--networks", "40", "--methods", "params", "--samples", "2"]
     assert run(["bench", "supernet", *line]) == 0
     assert "warning: below 0.8" in capsys.readouterr().err
+
+
+def test_ratings_are_compared_with_the_mean_of_several_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def noted(setting: Trainings, jobs: list[tuple[tuple[int, ...], int]], *rest: Any) -> list[Trained]:
+        seeds.extend(seed for _, seed in jobs)
+        return [Trained(float(seed // bench.SECOND), 1.0) for _, seed in jobs]
+
+    monkeypatch.setattr(bench, "train_all", noted)
+    truth = bench.truth_of(TINY, networks=5, twice=3, repeats=2)
+    assert len(set(seeds)) == len(seeds) == 2 * (5 + 3)
+    assert truth.single.tolist() == [0.0] * 5
+    assert truth.accuracy.tolist() == [0.5] * 5
+    assert truth.again[:3].tolist() == [2.5] * 3
+    assert np.isnan(truth.again[3:]).all()
 
 
 def test_ratings_are_scored_over_the_networks_that_they_say_something_of() -> None:

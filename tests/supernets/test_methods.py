@@ -26,8 +26,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "progressive": {"steps": 8, "batch": 16},
     "few-shot": {"steps": 8, "batch": 16, "parts": 2},
     "block-wise": {"steps": 6, "batch": 16, "teacher_steps": 4},
+    "self-supervised": {"steps": 4, "batch": 16},
 }
-SPACES = {name: Staged if name == "block-wise" else Elastic for name in OPTIONS}
+BLOCKS = ("block-wise", "self-supervised")
+SPACES = {name: Staged if name in BLOCKS else Elastic for name in OPTIONS}
 
 
 def trained(name: str, **options: Any) -> Supernet:
@@ -44,12 +46,12 @@ def test_keeps_the_contract(name: str) -> None:
     judged = net.evaluate(archs)
     assert np.isfinite(judged.loss).all()
     assert np.array_equal(judged.loss, net.evaluate(archs).loss), "judging changes nothing"
-    if name != "block-wise":  # whose stages take longer
+    if name not in BLOCKS:  # whose stages take longer
         assert np.array_equal(judged.loss, trained(name).evaluate(archs).loss), "the same seed, the same supernet"
-    if name != "block-wise":
+    if name not in BLOCKS:
         assert ((judged.accuracy >= 0) & (judged.accuracy <= 100)).all()
     network = net.space.build(archs[0])
-    assert not network.load_state_dict(net.weights_of(archs[0]), strict=name != "block-wise").unexpected_keys
+    assert not network.load_state_dict(net.weights_of(archs[0]), strict=name not in BLOCKS).unexpected_keys
 
 
 def test_what_is_learned_is_seen_on_the_largest_network() -> None:
@@ -219,6 +221,28 @@ def test_block_losses_add_up_and_paths_are_found_again() -> None:
     )
 
 
+def test_the_network_that_a_round_rates_best_teaches_the_next_one() -> None:
+    one, net = trained("block-wise"), trained("block-wise", rounds=2)
+    assert isinstance(one, BlockWise)
+    assert isinstance(net, BlockWise)
+    best = one.archs_of(np.array([[int(np.argmin(stage.losses)) for stage in one.stages]]))[0]
+    assert net._best is not None
+    assert np.array_equal(net._best, best)
+    assert {n: p.shape for n, p in net._teaches.named_parameters()} == {
+        n: p.shape for n, p in net.space.build(best).named_parameters()
+    }
+    archs = net.space.sample(3, 0)
+    assert not np.array_equal(net.evaluate(archs).loss, one.evaluate(archs).loss)
+
+
+def test_paths_that_agree_with_the_mean_of_all_are_rated_better() -> None:
+    net = supernet("self-supervised", steps=40, batch=32).fit(nastk.space_of(Staged), digits())
+    assert isinstance(net, BlockWise)
+    losses = np.concatenate([stage.losses for stage in net.stages])
+    assert ((losses > 0) & (losses < 1)).all(), "less than knowing nothing leaves unexplained"
+    assert len(np.unique(losses)) > len(losses) / 2
+
+
 def test_each_path_is_rated_by_what_a_linear_map_of_its_output_does_not_explain() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(400, 5, generator=generator, dtype=torch.float64)
@@ -241,7 +265,7 @@ def test_what_paths_begin_with_is_computed_once() -> None:
     assert len({id(layer) for layers in paths for layer in layers}) == 1 + 3 + 3, "the first layer, and two of three"
     images, _ = net.data.validation.batch(torch.arange(6))
     with torch.no_grad():
-        together = list(net._answers(0, images, images))
+        together = list(net._answers(0, net._input(0, images, images)))
         for layers, found in zip(paths, together, strict=True):
             alone = net._input(0, images, images)
             for layer in layers:
@@ -263,6 +287,8 @@ def test_numbers_that_cannot_be_used_are_refused() -> None:
         supernet("sandwich", random=-1)
     with pytest.raises(InvalidValue, match="2 images"):
         supernet("block-wise", judged_on=1)
+    with pytest.raises(InvalidValue, match="at least 2 together"):
+        supernet("self-supervised", together=1)
     for options, message in (
         ({"split": "random"}, "split is one of"),
         ({"split": "edges", "parts": 3}, "a power of 2"),
