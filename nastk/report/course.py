@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,11 +102,12 @@ class Graph:
     edges: list[list[int]] = field(default_factory=list)
 
 
-def spent_of(records: Iterable[Record], names: Sequence[str], budget: Mapping[str, float] | None = None) -> list[Spent]:
-    """What the evaluations of each objective were, where there are some; known from another study ones do not count."""
+def spent_of(records: Sequence[Record], names: Sequence[str], budget: Mapping[str, float] | None = None) -> list[Spent]:
+    """What the evaluations of each objective were, where there are some; those known from another study do not count,
+    nor do trainings with further seeds."""
     found = []
     for name in names:
-        mine = [r for r in records if r.objective == name and not r.study]
+        mine = [r for r in records if r.objective == name and not r.study and r.purpose in ("search", "verify")]
         if not mine:
             continue
         seconds = [r.cost for r in mine if math.isfinite(r.cost)]

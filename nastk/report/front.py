@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -79,16 +80,16 @@ def _course(result: Result, chart: Chart) -> dict[str, Any]:
     names = [o.name for o in result.objectives]
     limits = [Limit(c.objective, c.relation, c.bound) for c in result.constraints]
     budget = (result.description or {}).get("budget")
-    of = {(f["objective"], f["reason"]): 0 for f in result.failures}
+    failed: Counter[tuple[str, str]] = Counter()
     for f in result.failures:
-        of[f["objective"], f["reason"]] += f["count"]
+        failed[f["objective"], f["reason"]] += f["count"]
     order = dict.fromkeys(r.arch for r in records if r.purpose == "search")
     archs = np.array(list(order), dtype=np.int64).reshape(-1, result.space.d)
     texts = list(dict.fromkeys(result.space.format_all(archs))) if len(archs) else []
     return {
         "limits": limits,
         "spent": spent_of(records, names, budget if isinstance(budget, dict) else None),
-        "failed": failures_of(of),
+        "failed": failures_of(failed),
         "growth": growth_of([*chart.front, *chart.evaluated], texts, chart.axes, limits),
     }
 
