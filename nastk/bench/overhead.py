@@ -92,6 +92,8 @@ def run_all(
     """
     if functions < 0 or proposals < 1 or seed < 0 or not observations or min(observations) < 2:
         raise InvalidValue("there must be at least one proposal, and two observations")
+    if functions and dataset is not None:
+        raise InvalidValue(f"made-up functions have no data set; leave out {dataset}")
     count = functions or len(objectives)
     batch = batch or (1 if count == 1 else 5)
     if predictor is not None:

@@ -86,7 +86,23 @@ class Trace:
         return int(np.searchsorted(self.cost, n + 1e-9, side="right"))
 
 
-def compare(
+@dataclass(frozen=True)
+class Plan:
+    """A comparison on one table that can be run: nothing of it is wrong.
+
+    Args:
+        problems, searchers, seeds, budget: as in :func:`plan`.
+        runs: by problem, searcher and seed.
+    """
+
+    problems: tuple[Problem, ...]
+    searchers: tuple[str, ...]
+    seeds: int
+    budget: int
+    runs: Mapping[tuple[Problem, str, int], _Run]
+
+
+def plan(
     space: str = "nasbench201",
     dataset: str | None = None,
     devices: Sequence[str] | None = None,
@@ -101,13 +117,10 @@ def compare(
     report: str | None = None,
     with_proxies: bool = False,
     predictor: str | None = None,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    journal: str | os.PathLike[str] | None = None,
     in_flight: int = 1,
     candidates: int | None = None,
-) -> Comparison:
-    """Run every searcher on every problem with every seed.
+) -> Plan:
+    """Every searcher on every problem of a table with every seed.
 
     A searcher that supports it (its class sets `learns_few_shot`) learns latency with few-shot-gp: it evaluates
     `measurements` latencies of the device, and the other objectives within the budget; any other evaluates all
@@ -117,7 +130,8 @@ def compare(
 
     Args:
         space, dataset, devices, objectives, report, with_proxies: see `nastk.bench.problems.problems`.
-        searchers: names.
+        searchers: names, each with a predictor of its own after an ``@`` if it is to have one: "npenas@brp-nas",
+            "predictor@gp@path-counts" (the last is the predictor's encoding).
         budget: evaluations of a run, in full trainings where there are fidelities.
         seeds: repetitions with random seeds 0 to ``seeds - 1``, of the source samples, the target samples and the
             search; adding a searcher changes no other's result.
@@ -126,68 +140,105 @@ def compare(
         source_samples: architectures per source device.
         measurements: latencies that a searcher with a few-shot predictor evaluates.
         batch: proposals at a time, the same for all searchers; by default 1 for one objective, 5 for several.
-        predictor: of expensive objectives, for searchers that take one; by default their own. "gp-bma" has the prior
-            that ships for the space, as it has in the searcher `predictor`; "transfer-mlp@vec" has another encoding.
-        workers: processes, by default one a core.
-        progress: called with (done, total) after each run.
-        journal: a file that keeps every finished run; runs that it holds are not repeated.
+        predictor: of expensive objectives, for searchers that take one and have none of their own; by default their
+            own. "gp-bma" has the prior that ships for the space, as it has in the searcher `predictor`;
+            "transfer-mlp@vec" has another encoding.
         in_flight: evaluations at a time, as by so many workers, whose lengths are drawn (on a virtual clock: nothing
             takes longer). With more than 1, `batch` is not used: each that ends is followed by a proposal.
         candidates: most architectures that a searcher scores at a time, for those that have such a limit; by default
             their own.
 
     Raises:
-        UnknownName, InvalidValue: an argument that cannot be used, before anything is run.
+        UnknownName, InvalidValue: an argument that cannot be used.
     """
     if not searchers or budget < 1 or seeds < 1 or in_flight < 1:
         raise InvalidValue("a benchmark needs at least one searcher, one budget, one seed and one evaluation in flight")
     asked = problems(space, dataset, objectives, devices, report, with_proxies)
-    kinds = [searcher_class(name) for name in searchers]
     if predictor:
-        _predictor(predictor)
-        if not any(kind.learns for kind in kinds):
-            raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
+        predictor_of(predictor)
+    taken = {label: _searcher(label, predictor or "") for label in searchers}
+    if predictor and not any(searcher_class(name).learns for name, _ in taken.values()):
+        raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
     table = benchmark(space).table
     used = tuple(table.source_devices if sources is None else sources)
     for device in used:
         if device not in table.devices():
             raise UnknownName("source device", device, table.devices())
-    for problem in asked:  # errors of a problem are raised before anything is run
+    for problem in asked:
         scored = scores(problem)
         if not any(goal.oracle(scored.table).expensive for goal in problem.goals):
             raise InvalidValue(f"nothing of {problem.searched} is expensive; there is nothing to search")
-        for name in searchers:
+        for name, _ in taken.values():
             if searcher_class(name).needs_fidelities:
                 goals = [goal.oracle(scored.table) for goal in problem.goals]
                 named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
                 SEARCHERS.create(name, scored.table.space, named)
-    if candidates and not any(_limited(name) for name in searchers):
+    if candidates and not any(_limited(name) for name, _ in taken.values()):
         raise InvalidValue(f"none of {', '.join(searchers)} has a limit of candidates; leave out --candidates")
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
-    brought = _brought(table)
-    jobs = [
-        _Run(
-            problem,
-            searcher,
-            seed,
-            budget,
-            used,
-            source_samples,
-            measurements,
-            batch,
-            predictor or "",
-            brought,
-            in_flight,
+    mine = brought(table)
+    runs = {
+        (problem, label, seed): _Run(
+            problem, name, seed, budget, used, source_samples, measurements, batch, its, mine, in_flight,
             candidates or 0,
         )
         for seed in range(seeds)
-        for searcher in searchers
+        for label, (name, its) in taken.items()
         for problem in asked
-    ]
+    }  # fmt: skip
+    return Plan(tuple(asked), tuple(taken), seeds, budget, runs)
+
+
+def carry_out(
+    plans: Sequence[Plan],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+) -> list[Comparison]:
+    """Run what was planned, table by table.
+
+    Args:
+        workers: processes, by default one a core.
+        progress: called with (done, total) after each run.
+        journal: a file that keeps every finished run; runs that it holds are not repeated.
+    """
+    jobs = list(dict.fromkeys(job for planned in plans for job in planned.runs.values()))
     kept = Journal(journal, _written, _read)
     done = dict(each_once(_search, jobs, kept, _settings, workers, progress))
-    traces = {(job.problem, job.searcher, job.seed): done[job] for job in jobs}
-    return Comparison(tuple(asked), tuple(dict.fromkeys(searchers)), seeds, budget, traces)
+    return [
+        Comparison(p.problems, p.searchers, p.seeds, p.budget, {key: done[job] for key, job in p.runs.items()})
+        for p in plans
+    ]
+
+
+def compare(
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Run every searcher on every problem of one table with every seed: :func:`plan` (`options`) and
+    :func:`carry_out`."""
+    return carry_out([plan(**options)], workers, progress, journal)[0]
+
+
+def _searcher(label: str, predictor: str) -> tuple[str, str]:
+    """The searcher's name in ``SEARCHER[@PREDICTOR[@ENCODING]]``, and the predictor that it learns with, its own or the
+    common one; empty for the searcher's default.
+
+    Raises:
+        UnknownName: no such searcher, predictor or encoding.
+        InvalidValue: the searcher learns nothing, or the predictor takes no encoding.
+    """
+    name, at, own = label.partition("@")
+    learns = searcher_class(name).learns
+    if not at:
+        return name, predictor
+    if not learns:
+        raise InvalidValue(f"{name} learns nothing; write {name}")
+    predictor_of(own)
+    return name, own
 
 
 def _search(job: _Run) -> Trace:
@@ -206,7 +257,7 @@ def _search(job: _Run) -> Trace:
     few = bool(latencies) and len(latencies) < len(expensive) and min(job.measurements, job.budget) >= 2
     models: dict[str, Any] = {goal.name: _latency_predictor(job, goal) for goal in latencies} if few else {}
     if job.predictor and kind.learns:
-        models |= {goal.name: _predictor(job.predictor) for goal in expensive if goal.name not in models}
+        models |= {goal.name: predictor_of(job.predictor) for goal in expensive if goal.name not in models}
     measurements = min(job.measurements, job.budget) if few else None
     described = run.describe_objects(
         table.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
@@ -244,7 +295,7 @@ def _search(job: _Run) -> Trace:
     )
 
 
-def _predictor(name: str) -> str | Predictor:
+def predictor_of(name: str) -> str | Predictor:
     """The name of a predictor, or one with the encoding after an ``@``.
 
     Raises:
@@ -307,8 +358,13 @@ def _latency_predictor(job: _Run, goal: Objective) -> Predictor:
 def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples: int, seed: int) -> FewShotGP:
     """few-shot-gp pretrained on random samples of the sources."""
     few = FewShotGP()
-    if not sources:
-        return few
+    return few.pretrain(source_tasks(space, dataset, sources, samples, seed)) if sources else few
+
+
+def source_tasks(
+    space: str, dataset: str | None, sources: Sequence[str], samples: int, seed: int, metric: str = "latency"
+) -> list[Task]:
+    """A task for each source device: the same random architectures on all, without those that could not be run."""
     table = benchmark(space, dataset=dataset)
     whole = table.space.whole
     archs = table.space.enumerate()
@@ -316,10 +372,10 @@ def _pretrain(space: str, dataset: str | None, sources: tuple[str, ...], samples
     rows = rng.choice(len(archs), min(samples, len(archs)), replace=False)
     tasks = []
     for device in sources:
-        values = table.values("latency", device=device)[rows]
+        values, unit = table.values(metric, device=device)[rows], table.oracle(metric, device=device).unit
         known = np.isfinite(values)  # some networks could not be run
-        tasks.append(Task(whole, archs[rows[known]], values[known], "latency", "ms", "min", device=device))
-    return few.pretrain(tasks)
+        tasks.append(Task(whole, archs[rows[known]], values[known], metric, unit, "min", device=device))
+    return tasks
 
 
 # ---- runs on disk
@@ -341,7 +397,7 @@ def _settings(job: _Run) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
-def _brought(table: Table) -> str:
+def brought(table: Table) -> str:
     """Digest of what a user brought, an own space and imported columns, with which finished runs are no longer these;
     empty where the whole table was fetched."""
     columns = [[c.label, c.sha256] for c in table.columns if c.source.startswith("imported from ")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nastk.cli import comparisons
 from nastk.cli.options import (
     MOST_WORKERS,
     Json,
@@ -29,130 +30,8 @@ def _group() -> None:
     """Makes typer require the name of the command even if there is only one."""
 
 
-@app.command("search")
-def search(
-    space: Annotated[str, typer.Option("--space", metavar="S", help="Space of a table.")] = "nasbench201",
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="D", help="Data set of the table; by default its first.")
-    ] = None,
-    objectives: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--objective",
-            metavar="O",
-            help="[max:|min:]METRIC[:DEVICE][@EPOCHS], repeated; by default the table's accuracy, and latency.",
-        ),
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option("--devices", metavar="A,B,...", help="Devices of the table, one search each; 'all' for all."),
-    ] = None,
-    report: Annotated[
-        str | None, typer.Option("--report", metavar="METRIC", help="Accuracy to report of results.")
-    ] = None,
-    searchers: Annotated[
-        str, typer.Option("--searchers", metavar="X,Y,...", help="See nastk list searchers.")
-    ] = "random,pymoo:nsga2,pareto-local-search,predictor",
-    budgets: Annotated[
-        str, typer.Option("--budgets", metavar="N,M,...", help="Numbers of expensive evaluations at which to compare.")
-    ] = "20,50,100",
-    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
-    measurements: Annotated[
-        int, count("--measurements", "Latencies for a searcher with a predictor.", least=2, metavar="K")
-    ] = 10,
-    sources: Annotated[
-        str | None,
-        typer.Option(
-            "--sources", metavar="A,B,...", help="Source devices of the latency predictor, if not the table's."
-        ),
-    ] = None,
-    predictor: Annotated[
-        str | None,
-        typer.Option("--predictor", metavar="P[@E]", help="Predictor for the expensive objectives, and its encoding."),
-    ] = None,
-    candidates: Annotated[
-        int | None, count("--candidates", "Most architectures that a searcher scores at a time; by default its own.")
-    ] = None,
-    batch: Annotated[int | None, count("--batch", "Proposals per step; by default 1, or 5 for a front.")] = None,
-    with_proxies: Annotated[
-        bool, typer.Option("--with-proxies", help="Only architectures with zero-cost proxies in the table.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of finished runs (not repeated), curves, page."),
-    ] = None,
-    in_flight: Annotated[
-        int, count("--in-flight", "Evaluations at a time, as by N workers; on a virtual clock, none takes longer.")
-    ] = 1,
-    workers: Workers = None,
-    json_file: Json = None,
-) -> None:
-    """Compare searchers on a table: regret or hypervolume (MODNAS protocol) with 95 % interval at each budget."""
-    from nastk.bench import figures as search_figures
-    from nastk.bench import search as search_bench
-    from nastk.cli.progress import bar, follow
-    from nastk.files import check_outputs
-    from nastk.report.rows import write_json
-    from nastk.report.tables import show
-
-    counts = integers("--budgets", budgets)
-    names = words("--searchers", searchers)
-    check_outputs([json_file], [out])
-    targets = None if devices in (None, "all") else words("--devices", str(devices))
-    if devices == "all":
-        from nastk.oracles.table import benchmark
-
-        targets = benchmark(space, dataset=dataset).devices()
-    with bar(None, "searching") as progress:
-        found = search_bench.compare(
-            space=space,
-            dataset=dataset,
-            devices=targets,
-            searchers=names,
-            budget=max(counts),
-            seeds=seeds,
-            sources=None if sources is None else words("--sources", sources),
-            measurements=measurements,
-            batch=batch,
-            objectives=objectives or None,
-            report=report,
-            with_proxies=with_proxies,
-            predictor=predictor,
-            workers=workers,
-            progress=follow(progress),
-            journal=None if out is None else out / "runs.jsonl",
-            in_flight=in_flight,
-            candidates=candidates,
-        )
-    rows = found.rows(counts)
-    if json_file is not None:
-        write_json(json_file, rows)
-    if out is not None:
-        write_json(out / "rows.json", rows)
-        pictures = [out / name for name in search_figures.draw(found, out)]
-        search_figures.write_page(found, rows, out / "report.html", pictures)
-    first = found.problems[0]
-    device = first.device if len(found.problems) == 1 else "*"
-    what = f"searched {rows[-1]['searched']}; reported {rows[-1]['reported']}"
-    title = f"{space}, {first.dataset or 'any data set'}; {what}"
-    shown = ("method", "samples", "evaluations", "measurements", "mean", "ci95", "reference")
-    means = [r for r in rows if r["device"] == device and r["metric"] == found.main_metric]
-    over = f", mean over {len(found.problems)} devices" if device == "*" else ""
-    show([{k: row[k] for k in shown} for row in means], title=f"{title}\n{found.main_metric}{over}, {seeds} seeds")
-    if found.single:
-        medians = [r for r in rows if r["metric"].startswith("median")]
-        lines = [
-            {"method": name} | {r["metric"].removeprefix("median_"): r["mean"] for r in medians if r["method"] == name}
-            for name in found.searchers
-        ]
-        show(lines, title=f"medians of {seeds} seeds; a dash: more than {max(counts)}")
-    if len(found.searchers) > 1:
-        ranks = search_figures.ranks(found, max(counts))
-        against = ("method", "mean rank", found.main_metric, f"p against {ranks[0]['method']}")
-        title = f"ranks after {max(counts)}, and Wilcoxon's p; the page of --out has all pairs"
-        show([{k: line[k] for k in against} for line in ranks], title=title)
-    if out is not None:
-        typer.echo(f"\nruns.jsonl, rows.json, report.html and {len(pictures)} figures are in {out}")
+app.command("search")(comparisons.search)
+app.command("predict")(comparisons.predict)
 
 
 @app.command("workers")

@@ -33,7 +33,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "list": ("nastk list searchers", "nastk list"),
     "report": (
         "nastk report nastk-out --png front.pdf",
-        "nastk report rows.json --metric hypervolume --latex table.tex",
+        "nastk report rows.json --metric hypervolume --latex table.tex --pdf curves.pdf",
     ),
     "front": (
         'nastk front nastk-out --constraint "latency<=5"',
@@ -44,7 +44,12 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "device test": ("nastk device test --random 3", "nastk device test --random 3 --runtime onnx,openvino"),
     "bench search": (
         "nastk bench search --dataset cifar10 --devices fpga,pixel2 --searchers random,predictor --seeds 10",
-        "nastk bench search --space mnasnet --objective val_accuracy --searchers my_file.py:MySearcher,predictor",
+        "nastk bench search --space nasbench201,transbench101-micro --searchers random,predictor@gp,npenas@brp-nas "
+        "--out compared",
+    ),
+    "bench predict": (
+        "nastk bench predict --space nasbench201@cifar100 --predictors gp-bma,my_file.py:Mine --sizes 10,50",
+        "nastk bench predict --space fbnet --objective latency --predictors few-shot-gp,gp --out predicted",
     ),
     "bench workers": ("nastk bench workers --workers 4", "nastk bench workers --searcher random --seconds 1"),
     "bench storage": (

@@ -21,6 +21,8 @@ def report(
     png_file: Annotated[
         Path | None, typer.Option("--png", metavar="FILE", help="Draw the picture (FILE.png, .svg or .pdf).")
     ] = None,
+    svg_file: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw it as SVG.")] = None,
+    pdf_file: Annotated[Path | None, typer.Option("--pdf", metavar="FILE", help="Draw it as PDF.")] = None,
     latex_file: Annotated[
         Path | None, typer.Option("--latex", metavar="FILE", help="Of rows: write a LaTeX table (FILE.tex).")
     ] = None,
@@ -29,7 +31,7 @@ def report(
         str | None, typer.Option("--metric", metavar="M", help="Of rows: which metric; by default the first.")
     ] = None,
 ) -> None:
-    """Show a saved result, or a table of a comparison; with --html, --png or --latex, also write it."""
+    """Show a saved result, or a table of a comparison; with --html, --png, --latex and the like also write it."""
     from nastk.errors import DataError
     from nastk.report import write_html, write_png
     from nastk.report.chart import Chart
@@ -38,10 +40,12 @@ def report(
 
     _check_ending("--html", html_file, "an HTML page", (".html", ".htm"))
     _check_ending("--png", png_file, "a picture", (".png", ".svg", ".pdf"))
+    _check_ending("--svg", svg_file, "an SVG picture", (".svg",), needed=True)
+    _check_ending("--pdf", pdf_file, "a PDF", (".pdf",), needed=True)
+    pictures = [path for path in (png_file, svg_file, pdf_file) if path is not None]
     result, content = read_content(result)
     if isinstance(content, list):
-        _refuse({"--html": html_file, "--png": png_file}, f"{result} holds rows of a table, which are no front")
-        _report_rows(content, result, metric, latex_file, csv_file)
+        _report_rows(content, result, metric, latex_file, csv_file, html_file, pictures)
         return
     _refuse({"--latex": latex_file, "--csv": csv_file, "--metric": metric}, f"{result} is no list of rows (--json)")
     check_schema(content, result)
@@ -53,17 +57,24 @@ def report(
         raise DataError(f"{result}: {error}") from error
     if html_file is not None:
         write_html(chart, html_file)
-    if png_file is not None:
-        write_png(chart, png_file)
+    for path in pictures:
+        write_png(chart, path)
     show_chart(chart, typer.echo)
 
 
 def _report_rows(
-    rows: list[Any], path: Path, metric: str | None, latex_file: Path | None, csv_file: Path | None
+    rows: list[Any],
+    path: Path,
+    metric: str | None,
+    latex_file: Path | None,
+    csv_file: Path | None,
+    html_file: Path | None,
+    pictures: list[Path],
 ) -> None:
     """Show the rows of a comparison, and write them as asked."""
     from nastk.errors import DataError
     from nastk.report.latex import metrics_of, write_latex
+    from nastk.report.of_rows import curves_of, write_rows_html
     from nastk.report.rows import write_csv
     from nastk.report.tables import show
 
@@ -73,6 +84,12 @@ def _report_rows(
         write_latex(rows, latex_file, metric)
     elif metric is not None and metric not in metrics_of(rows):
         raise DataError(f"no metric {metric!r} in {path}; there are {', '.join(metrics_of(rows)) or 'none'}")
+    if pictures:
+        drawn = curves_of(rows, metric)
+        for picture in pictures:
+            drawn.write(picture)
+    if html_file is not None:
+        write_rows_html(rows, html_file)
     mine = [row for row in rows if metric is None or str(row["metric"]) == metric]
     if csv_file is not None:
         write_csv(csv_file, mine)
@@ -87,9 +104,10 @@ def _refuse(options: dict[str, Any], why: str) -> None:
         raise InvalidValue(f"{given[0]}: {why}")
 
 
-def _check_ending(option: str, path: Path | None, what: str, endings: tuple[str, ...]) -> None:
-    """Refuse a name that promises another format than what is written; one without an ending promises nothing."""
+def _check_ending(option: str, path: Path | None, what: str, endings: tuple[str, ...], needed: bool = False) -> None:
+    """Refuse a name that promises another format than what is written; one without an ending promises nothing, unless
+    the ending is `needed` to tell the format."""
     from nastk.errors import InvalidValue
 
-    if path is not None and path.suffix and path.suffix.lower() not in endings:
+    if path is not None and (path.suffix or needed) and path.suffix.lower() not in endings:
         raise InvalidValue(f"{option} {path}: it is {what}, so let its name end in {endings[0]}")

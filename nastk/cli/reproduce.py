@@ -90,7 +90,7 @@ def latency(
     ] = None,
     workers: Workers = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves into this folder (PNG).")
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the curves here (PNG, SVG, PDF).")
     ] = None,
     json_file: Json = None,
 ) -> None:
@@ -313,7 +313,7 @@ def accuracy(
     first_seed: Annotated[int, count("--first-seed", "The first of them; of sample-efficiency.", least=0)] = 0,
     workers: Workers = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw it here (PNG, SVG, PDF).")
     ] = None,
     json_file: Json = None,
 ) -> None:
@@ -376,7 +376,7 @@ def accuracy(
 def correlations(
     space: Annotated[str, typer.Option("--space", metavar="S", help="Whose fetched table.")] = "nasbench201",
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw heat maps into this folder (PNG).")
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw heat maps here (PNG, SVG, PDF).")
     ] = None,
     json_file: Json = None,
 ) -> None:
@@ -485,7 +485,7 @@ def modnas(
     seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
     workers: Workers = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw radar plot and fronts (PNG).")
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw radar plot and fronts.")
     ] = None,
     json_file: Json = None,
 ) -> None:
@@ -561,7 +561,7 @@ def supernet(
     ] = None,
     workers: Workers = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the fronts into this folder (PNG).")
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also draw the fronts here (PNG, SVG, PDF).")
     ] = None,
     json_file: Json = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Horizontal bars with 95 % intervals, one a name, as a PNG."""
+"""Horizontal bars with 95 % intervals, one a name, as PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nastk.files import atomic_path
 from nastk.report.curves import COLOURS
+from nastk.report.figure import new_figure, save_all
 from nastk.report.text import drawable
 
 
@@ -31,11 +31,8 @@ def write_bars(
         x: label of the axis, which begins where the differences can be seen.
         line: a value to compare with, and what it is.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 0.3 * len(bars) + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.4, 0.3 * len(bars) + 1.2, "constrained")
     axes = figure.subplots()
     half = [0.0 if np.isnan(bar.half) else bar.half for bar in bars]
     names = [drawable(bar.label) for bar in bars]
@@ -53,5 +50,4 @@ def write_bars(
     axes.grid(axis="x", color="#e6e8ec", lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+    save_all(figure, path, dpi)

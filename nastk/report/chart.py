@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from nastk.errors import DataError
 from nastk.evaluation import Kind
+from nastk.report.course import Failed, Graph, Growth, Limit, Spent
 
 KINDS: dict[str, str] = {
     "measured": "measured",
@@ -84,12 +85,14 @@ class Point:
         shown: the best known value of each objective, by name.
         predicted: predictions made before the values were measured, by name, where both are known.
         choices: of the front, the label of each choice that makes a difference, by name.
+        graph: of the front, the network as it is drawn.
     """
 
     arch: str
     shown: dict[str, Value]
     predicted: dict[str, Value] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    graph: Graph | None = None
 
     def at(self, x: str, y: str) -> tuple[float, float] | None:
         """Its place in two objectives; None where one of its values is unknown."""
@@ -129,6 +132,10 @@ class Chart:
         true_front: the table's own front, where it is known: values by name.
         notes: sentences below the title: sources of values, errors of predictions.
         feasible: whether the front keeps the constraints; one that does not is called :data:`LEAST_VIOLATING`.
+        limits: the constraints.
+        spent: how many evaluations of each objective there were.
+        failed: those that failed, by reason.
+        growth: what was attained by number of architectures evaluated.
     """
 
     title: str
@@ -139,6 +146,10 @@ class Chart:
     true_front: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     feasible: bool = True
+    limits: list[Limit] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    growth: Growth | None = None
 
     @property
     def front_name(self) -> str:
@@ -175,6 +186,7 @@ class Chart:
                 true_front={str(n): _numbers(values) for n, values in content["true_front"].items()},
                 notes=[str(n) for n in content["notes"]],
                 feasible=content.get("feasible", True),  # old files do not say it
+                **_course(content),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"not a chart: {type(error).__name__}: {error}") from error
@@ -207,8 +219,46 @@ class Chart:
         return ""
 
 
+def _course(content: dict[str, Any]) -> dict[str, Any]:
+    """Limits, evaluations, failures and growth; files of before 0.1 have none."""
+    growth = content.get("growth")
+    return {
+        "limits": [Limit(str(c["objective"]), _relation(c), _number(c["bound"])) for c in content.get("limits", [])],
+        "spent": [_spent(s) for s in content.get("spent", [])],
+        "failed": [Failed(str(f["objective"]), str(f["reason"]), int(f["count"])) for f in content.get("failed", [])],
+        "growth": growth and Growth(str(growth["label"]), _numbers(growth["x"]), _numbers(growth["y"])),
+    }
+
+
+def _spent(row: dict[str, Any]) -> Spent:
+    evaluated, again, failed = (int(row[name]) for name in ("evaluated", "again", "failed"))
+    budget = None if row["budget"] is None else _number(row["budget"])
+    return Spent(str(row["objective"]), evaluated, again, failed, _number(row["seconds"]), budget)
+
+
+def _relation(limit: dict[str, Any]) -> str:
+    if limit["relation"] not in ("<=", ">="):
+        raise ValueError(f"a limit of the relation {limit['relation']!r}")
+    return str(limit["relation"])
+
+
 def _points(rows: Sequence[dict[str, Any]]) -> list[Point]:
-    return [Point(row["arch"], _values(row["shown"]), _values(row["predicted"]), _texts(row)) for row in rows]
+    return [
+        Point(row["arch"], _values(row["shown"]), _values(row["predicted"]), _texts(row), _graph(row)) for row in rows
+    ]
+
+
+def _graph(row: dict[str, Any]) -> Graph | None:
+    """The network of a point, where it is drawn; ValueError if its parts do not fit together."""
+    found = row.get("graph")
+    if found is None:
+        return None
+    labels = [str(label) for label in found["labels"]]
+    edges = [[int(a), int(b)] for a, b in found["edges"]]
+    columns, rows = _numbers(found["columns"]), _numbers(found["rows"])
+    if len({len(labels), len(columns), len(rows)}) > 1 or any(not 0 <= i < len(labels) for e in edges for i in e):
+        raise ValueError("a network whose edges or places are not those of its nodes")
+    return Graph(labels, columns, rows, edges)
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:

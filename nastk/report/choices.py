@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nastk.files import atomic_path
 from nastk.report.chart import KINDS, Axis
+from nastk.report.figure import new_figure, save
 from nastk.report.tables import number
 from nastk.report.text import drawable
 
@@ -39,8 +39,6 @@ INK, GREY, RULE = "#2b2f36", "#6b7280", "#e5e7eb"
 
 def write_png(effects: ChoiceEffects, path: str | os.PathLike[str], dpi: int = 150) -> None:
     """Draw the effects; the file is written whole or not at all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     table = _drawn(effects)
     choices = list(dict.fromkeys(table["choice"]))
@@ -48,8 +46,7 @@ def write_png(effects: ChoiceEffects, path: str | os.PathLike[str], dpi: int = 1
     shown = list(trade) if trade is not None else effects.objectives[:2]
     height = 0.27 * len(choices) + 2.0
     widths = [1.0] * len(shown) + ([1.25] if trade is not None else [])
-    figure = Figure(figsize=(4.3 * sum(widths) + 1.0, max(height, 4.6)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.3 * sum(widths) + 1.0, max(height, 4.6), "constrained")
     grid = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     colour = _colours(table, (trade or shown)[-1])
     for i, (axes, of) in enumerate(zip(grid, shown, strict=False)):
@@ -64,8 +61,7 @@ def write_png(effects: ChoiceEffects, path: str | os.PathLike[str], dpi: int = 1
     title = drawable(f"{effects.space}: what each choice does")
     figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold", color=INK)
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8, color=GREY)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+    save(figure, path, dpi)
 
 
 def _drawn(effects: ChoiceEffects) -> pd.DataFrame:

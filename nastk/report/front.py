@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from nastk.evaluation import Kind, Purpose
 from nastk.oracles.counts import Count
 from nastk.predictors.base import Prediction
 from nastk.report.chart import Axis, Chart, Cloud, Point, Value
+from nastk.report.course import Limit, drawn, failures_of, growth_of, spent_of
 from nastk.search.base import Objective, Searcher
 from nastk.search.candidates import other_networks
 from nastk.spaces.base import Archs, SearchSpace
@@ -66,9 +68,30 @@ def chart_of(
         true_front={name: [float(v) for v in values] for name, values in (true_front or {}).items()},
         feasible=not searcher.constraints or result.feasible,
     )
+    chart = replace(chart, **_course(result, chart))
     said = [_source_note(o, chart) for o in searcher.objectives]
     agreements = [n for o in searcher.objectives if (n := agreement_note(chart, o.name))]
     return replace(chart, notes=[*said, *agreements, *notes])
+
+
+def _course(result: Result, chart: Chart) -> dict[str, Any]:
+    """What the page tells of how the front came about."""
+    records = result.history.records()
+    names = [o.name for o in result.objectives]
+    limits = [Limit(c.objective, c.relation, c.bound) for c in result.constraints]
+    budget = (result.description or {}).get("budget")
+    failed: Counter[tuple[str, str]] = Counter()
+    for f in result.failures:
+        failed[f["objective"], f["reason"]] += f["count"]
+    order = dict.fromkeys(r.arch for r in records if r.purpose == "search")
+    archs = np.array(list(order), dtype=np.int64).reshape(-1, result.space.d)
+    texts = list(dict.fromkeys(result.space.format_all(archs))) if len(archs) else []
+    return {
+        "limits": limits,
+        "spent": spent_of(records, names, budget if isinstance(budget, dict) else None),
+        "failed": failures_of(failed),
+        "growth": growth_of([*chart.front, *chart.evaluated], texts, chart.axes, limits),
+    }
 
 
 def _title(searcher: Searcher) -> str:
@@ -150,7 +173,8 @@ def _points(result: Result, archs: Archs, named: bool = False) -> list[Point]:
                 shown[name] = before
             elif prediction is not None:
                 shown[name] = prediction
-        points.append(Point(searcher.space.format(arch), shown, predicted, choices[i]))
+        graph = drawn(searcher.space.graph(arch)) if named else None
+        points.append(Point(searcher.space.format(arch), shown, predicted, choices[i], graph))
     first = searcher.objectives[0].name
     return sorted(points, key=lambda p: p.shown[first].value if first in p.shown else np.inf)
 

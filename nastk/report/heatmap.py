@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nastk.files import atomic_path
+from nastk.report.figure import new_figure, save_all
 from nastk.report.text import drawable
 
 
@@ -30,8 +30,6 @@ def write_heatmap(
         label: of the colours.
         by_space: lines between names of different spaces ("space/task").
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     down, across = (list(dict.fromkeys(pair[k] for pair in values)) for k in (0, 1))
     both = list(dict.fromkeys([*down, *across]))
@@ -40,8 +38,7 @@ def write_heatmap(
     for (row, column), value in values.items():
         grid[down.index(row), across.index(column)] = value
     size = 0.27
-    figure = Figure(figsize=(3.4 + size * len(across), 2.6 + size * len(down)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 + size * len(across), 2.6 + size * len(down), "constrained")
     axes = figure.subplots()
     axes.set_facecolor("#d9dce1")
     most = float(np.nanmax(np.abs(grid))) or 1.0
@@ -57,8 +54,7 @@ def write_heatmap(
         for line in _borders(down):
             axes.axhline(line - 0.5, color="#3a3f47", lw=0.7)
     figure.colorbar(image, ax=axes, shrink=0.6, label=label)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+    save_all(figure, path, dpi)
 
 
 def _borders(names: Sequence[str]) -> list[int]:

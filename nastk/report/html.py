@@ -6,11 +6,11 @@ import html
 import json
 import os
 import re
-from importlib.resources import files
-from typing import Any
 
 from nastk.files import write_text
 from nastk.report.chart import INTERVALS, KINDS, Chart
+from nastk.report.page import part
+from nastk.report.rows import compact
 from nastk.report.text import printable
 
 
@@ -21,24 +21,13 @@ def write_html(chart: Chart, path: str | os.PathLike[str]) -> None:
 
 def render(chart: Chart) -> str:
     """The page as text."""
-    page = files("nastk.report").joinpath("front.html").read_text(encoding="utf-8")
     words = {"kinds": KINDS, "intervals": INTERVALS, "front_name": chart.front_name}
-    data = json.dumps(_compact({**chart.to_dict(), **words, "xy": [a.name for a in chart.xy]}), allow_nan=False)
-    notes = "\n".join(f"<li>{html.escape(printable(note))}</li>" for note in chart.notes)
+    facts = compact({**chart.to_dict(), **words, "xy": [a.name for a in chart.xy]})
     # "<" as an escape, so that no text in the data can end the script element
-    parts = {"TITLE": html.escape(printable(chart.title)), "NOTES": notes, "DATA": data.replace("<", "\\u003c")}
+    data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
+    notes = "\n".join(f"<li>{html.escape(printable(note))}</li>" for note in chart.notes)
+    parts = {"TITLE": html.escape(printable(chart.title)), "NOTES": notes, "DATA": data}
+    parts |= {"STYLE": part("style.css"), "COMMON": part("common.js")}
+    parts |= {"SCRIPT": part("front.js"), "DETAILS": part("details.js")}
     # in one pass, so that a mark in a text stays a text
-    return re.sub("@(TITLE|NOTES|DATA)@", lambda mark: parts[mark[1]], page)
-
-
-def _compact(value: Any) -> Any:
-    """Floats to five significant digits, NaN to null; texts as they may be shown."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, float):
-        return None if value != value or abs(value) == float("inf") else float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {printable(k): _compact(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_compact(v) for v in value]
-    return value
+    return re.sub(f"@({'|'.join(parts)})@", lambda mark: parts[mark[1]], part("front.html"))

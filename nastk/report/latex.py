@@ -22,7 +22,10 @@ RISING = ("spearman", "kendall", "ndcg", "hypervolume", "accuracy", "coverage", 
 FALLING = ("regret", "igd_plus", "gd_plus", "igd", "error", "overhead", "seconds", "interval_score", "median_")
 """Those that are better where they are lower."""
 
-OF_A_ROW = ("mean", "ci95", "method", "metric", "reference", "least", "evaluations", "measurements")
+OF_A_ROW = (
+    "mean", "ci95", "method", "metric", "reference", "least", "evaluations", "measurements", "searched", "reported",
+    "proxies", "looked_up",
+)  # fmt: skip
 """What a row says beside where it stands: these make no columns, nor do others that begin like them."""
 
 ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -61,7 +64,7 @@ def latex(rows: Sequence[Row], metric: str | None = None) -> str:
     if metric not in known:
         raise InvalidValue(f"no metric {metric!r} in these rows; there are {', '.join(known)}")
     mine = [row for row in rows if str(row["metric"]) == metric]
-    keys = _column_keys(mine)
+    keys = settings_of(mine)
     headings = list(dict.fromkeys(tuple(row.get(key) for key in keys) for row in mine))
     methods = list(dict.fromkeys(str(row["method"]) for row in mine))
     values: dict[tuple[str, tuple[Any, ...]], Row] = {}
@@ -90,7 +93,7 @@ def escape(text: str) -> str:
     return "".join(ESCAPED.get(c, c) for c in text)
 
 
-def _column_keys(rows: Sequence[Row]) -> list[str]:
+def settings_of(rows: Sequence[Row]) -> list[str]:
     """What distinguishes the rows of one method from each other."""
     found = []
     for key in columns(rows):

@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from nastk.files import write_text
-from nastk.report.rows import columns, numeric
+from nastk.report.curves import Curves
+from nastk.report.rows import columns, compact, numeric
 from nastk.report.tables import cell
 from nastk.report.text import printable
 
 Rows = Sequence[Mapping[str, Any]]
-
-SORTING = """
-for (const table of document.querySelectorAll("table.front")) {
-  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-  if (body.rows.length < 3) continue;
-  heads.forEach((head, k) => {
-    const button = document.createElement("button");
-    button.type = "button"; button.className = "sort"; button.textContent = head.textContent;
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const falling = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", falling ? "descending" : "ascending");
-      const key = row => {
-        const text = row.cells[k].textContent, value = parseFloat(text.replaceAll(",", ""));
-        return Number.isNaN(value) ? text : value;
-      };
-      const numbers = (a, b) => typeof a === "number" && typeof b === "number";
-      const order = (a, b) => numbers(a, b) ? a - b : String(a).localeCompare(String(b));
-      body.append(...[...body.rows].sort((a, b) => (falling ? -1 : 1) * order(key(a), key(b))));
-    });
-  });
-}
-"""
-"""A click on a heading sorts its table."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +33,8 @@ class Section:
         commands: each shown as what can be typed.
         tables: titles ("" for none) and rows.
         pictures: files, with what they show. In HTML they are in the page, in Markdown beside it.
+        charts: curves that the HTML draws, so that values can be read and one method's interval be chosen; Markdown has
+            their captions alone.
     """
 
     title: str
@@ -64,6 +43,7 @@ class Section:
     commands: Sequence[str] = ()
     tables: Sequence[tuple[str, Rows]] = ()
     pictures: Sequence[tuple[Path, str]] = ()
+    charts: Sequence[Curves] = ()
 
     @property
     def anchor(self) -> str:
@@ -72,41 +52,73 @@ class Section:
 
 
 def write_html(title: str, notes: Sequence[str], sections: Sequence[Section], path: str | os.PathLike[str]) -> None:
-    """Write the page in the design of :mod:`nastk.report.html`; whole or not at all.
+    """Write the page of :func:`render`; whole or not at all."""
+    write_text(path, render(title, notes, sections))
 
-    In the tables of the first section, a value of the first column that is the title of another one leads there.
+
+def render(
+    title: str, notes: Sequence[str], sections: Sequence[Section], addresses: Mapping[str, str] | None = None
+) -> str:
+    """The page as HTML, in the design of :mod:`nastk.report.html`; it loads nothing from elsewhere.
+
+    In the tables of the first section, a value of the first column that is the title of another one leads there, and
+    one of `addresses` to its address.
     """
-    links = {section.title: section.anchor for section in sections}
+    links = {section.title: f"#{section.anchor}" for section in sections} | dict(addresses or {})
     parts = [
         "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_plain(title)}</title>",
-        f"<style>{_style()}figure{{margin:14px 0}}img{{max-width:100%;background:#fff;border-radius:6px}}"
-        "button.sort{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-align:inherit}"
-        "th[aria-sort=ascending] button::after{content:' ↑'}th[aria-sort=descending] button::after{content:' ↓'}"
-        "pre{margin:6px 0;white-space:pre-wrap}h2,h3{margin:22px 0 8px}td{white-space:pre-line}</style>",
+        f"<style>{part('style.css')}</style>",
         f"</head><body><main><h1>{_plain(title)}</h1>",
-        '<ul class="notes">',
-        *(f"<li>{_plain(note)}</li>" for note in notes),
-        "</ul>",
     ]
+    if notes:
+        parts += ['<ul class="notes">', *(f"<li>{_plain(note)}</li>" for note in notes), "</ul>"]
     for k, section in enumerate(sections):
-        parts.append(f'<h{section.level} id="{section.anchor}">{_plain(section.title)}</h{section.level}>')
-        parts.append('<section class="card wide" tabindex="0">')
+        heading = f"h{section.level}"
+        parts.append(f'<{heading} id="{section.anchor}">{_plain(section.title)}</{heading}>')
+        parts.append(f'<section class="card wide" tabindex="0" aria-labelledby="{section.anchor}">')
         parts += [f"<p>{_plain(line)}</p>" for line in section.lines]
         parts += [f"<pre><code>{_plain(command)}</code></pre>" for command in section.commands]
+        parts += [_html_picture(picture, said) for picture, said in section.pictures]
+        parts += [_html_chart(chart) for chart in section.charts]
         for name, rows in section.tables:
             if name:
                 parts.append(f"<p><b>{_plain(name)}</b></p>")
             parts.append(_html_table(rows, links if k == 0 else {}))
-        for picture, said in section.pictures:
-            data = base64.b64encode(picture.read_bytes()).decode("ascii")
-            parts.append(
-                f'<figure><img alt="{_plain(said)}" src="data:image/png;base64,{data}">'
-                f'<figcaption class="hint">{_plain(said)}</figcaption></figure>'
-            )
         parts.append("</section>")
-    write_text(path, "\n".join([*parts, f"</main><script>{SORTING}</script></body></html>"]) + "\n")
+    return "\n".join([*parts, f"</main><script>{part('common.js')}{part('page.js')}</script></body></html>"]) + "\n"
+
+
+def part(name: str) -> str:
+    """A file that pages are made of: style or program."""
+    return files("nastk.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _html_picture(picture: Path, said: str) -> str:
+    kind = "svg+xml" if picture.with_suffix(".svg").exists() else "png"
+    source = picture.with_suffix(".svg") if kind == "svg+xml" else picture
+    data = base64.b64encode(source.read_bytes()).decode("ascii")
+    caption = f'<figcaption class="hint">{_plain(said)}</figcaption>'
+    return f'<figure><img alt="{_plain(said)}" src="data:image/{kind};base64,{data}">{caption}</figure>'
+
+
+def _html_chart(chart: Curves) -> str:
+    panels = [{**asdict(panel), "lonely": panel.lonely} for panel in chart.panels]
+    facts = {
+        "x": chart.x,
+        "y": chart.y,
+        "log": chart.log,
+        "log_y": chart.log_y,
+        "top": chart.top,
+        "chosen": chart.chosen,
+        "panels": panels,
+    }
+    # "<" as an escape, so that no text in the data can end the script element
+    data = json.dumps(compact(facts), allow_nan=False).replace("<", "\\u003c")
+    caption = f'<figcaption class="hint">{_plain(chart.caption)}</figcaption>'
+    return f'<figure class="curves"><script type="application/json">{data}</script>{caption}</figure>'
 
 
 def write_markdown(title: str, notes: Sequence[str], sections: Sequence[Section], path: str | os.PathLike[str]) -> None:
@@ -125,12 +137,9 @@ def write_markdown(title: str, notes: Sequence[str], sections: Sequence[Section]
             parts += [*_markdown_table(rows), ""]
         for picture, said in section.pictures:
             parts += [f"![{_marked(said)}]({Path(os.path.relpath(picture, folder)).as_posix()})", ""]
+        for chart in section.charts:
+            parts += [_marked(chart.caption), ""]
     write_text(path, "\n".join(parts))
-
-
-def _style() -> str:
-    page = files("nastk.report").joinpath("front.html").read_text(encoding="utf-8")
-    return page.partition("<style>")[2].partition("</style>")[0]
 
 
 def _plain(text: str) -> str:
@@ -153,7 +162,7 @@ def _html_table(rows: Rows, links: Mapping[str, str]) -> str:
             value = row.get(heading)
             text = _plain(cell(value))
             if k == 0 and value in links:
-                text = f'<a href="#{links[str(value)]}">{text}</a>'
+                text = f'<a href="{html.escape(links[str(value)])}">{text}</a>'
             name = f' data-name="{_plain(heading)}"' if k else ""  # what a phone shows beside the value
             cells.append(f"<td{kinds[heading]}{name}>{text}</td>")
         lines.append("".join(cells))

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nastk.files import atomic_path
 from nastk.report.chart import INTERVALS, KINDS, Axis, Chart, Point, Value, staircase
+from nastk.report.figure import new_figure, save
 from nastk.report.tables import number
 from nastk.report.text import drawable
 
@@ -36,12 +36,9 @@ TRUE = "#3a3f47"
 def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> None:
     """Draw the chart's two main objectives; the file is written whole or not at all. One whose name ends in .svg or
     .pdf is of that format."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     across, upward = chart.xy
-    figure = Figure(figsize=(8.4, 6.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.4, 6.2, "constrained")
     axes = figure.add_subplot()
     _draw(axes, chart, across, upward)
     if axes.get_legend_handles_labels()[0]:  # below the picture, where it hides nothing
@@ -50,14 +47,7 @@ def write_png(chart: Chart, path: str | os.PathLike[str], dpi: int = 160) -> Non
     axes.text(0, 1.015, notes, transform=axes.transAxes, va="bottom", fontsize=8, color="#555b66", linespacing=1.35)
     pad = 10 + 11.5 * (notes.count("\n") + 1)
     axes.set_title(drawable(chart.title), loc="left", fontsize=13, fontweight="bold", pad=pad)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=format_of(path), dpi=dpi)
-
-
-def format_of(path: str | os.PathLike[str]) -> str:
-    """The format of a picture by the ending of its name: svg, pdf, else png."""
-    ending = os.path.splitext(path)[1].lower().removeprefix(".")
-    return ending if ending in ("svg", "pdf") else "png"
+    save(figure, path, dpi)
 
 
 def _draw(axes: Axes, chart: Chart, across: Axis, upward: Axis) -> None:

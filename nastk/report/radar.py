@@ -6,8 +6,8 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-from nastk.files import atomic_path
 from nastk.report.curves import COLOURS
+from nastk.report.figure import new_figure, save_all
 from nastk.report.text import drawable
 
 
@@ -27,13 +27,10 @@ def write_radar(
         marked: spokes whose names are set in bold.
         note: below.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     spokes = list(next(iter(values.values())))
     angles = [2 * math.pi * i / len(spokes) for i in range(len(spokes))]
-    figure = Figure(figsize=(9.4, 7.2))
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.4, 7.2)
     axes = figure.add_axes((0.12, 0.05, 0.6, 0.83), projection="polar")
     axes.set_theta_offset(math.pi / 2)  # type: ignore[attr-defined]  # of a polar plot
     axes.set_theta_direction(-1)  # type: ignore[attr-defined]
@@ -66,5 +63,4 @@ def write_radar(
     figure.suptitle(drawable(title), x=0.02, ha="left", fontsize=12, fontweight="bold")
     figure.text(0.02, 0.01, drawable(note), fontsize=9)
     figure.legend(loc="upper right", bbox_to_anchor=(0.995, 0.9), fontsize=9, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+    save_all(figure, path, dpi)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nastk.files import write_text
+from nastk.report.text import printable
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -21,8 +22,10 @@ def columns(rows: Rows) -> list[str]:
 
 
 def numeric(rows: Rows, heading: str) -> bool:
-    """Whether a column has numbers alone, or nothing."""
-    return all(isinstance(row.get(heading), (int, float, type(None))) for row in rows)
+    """Whether a column has numbers alone, with or without an interval, or nothing."""
+    return all(
+        isinstance(value, (int, float, type(None))) or " ± " in value for row in rows for value in [row.get(heading)]
+    )
 
 
 def write_json(path: str | os.PathLike[str], rows: Rows) -> None:
@@ -43,6 +46,22 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def compact(value: Any) -> Any:
+    """A nested value for a page: floats to five significant digits, those that are not finite None, texts as they may
+    be shown."""
+    if isinstance(value, str):
+        return printable(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {printable(k): compact(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [compact(v) for v in value]
+    return value
 
 
 def without_nan(value: Any) -> Any:

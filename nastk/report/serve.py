@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +9,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from nastk.errors import NastkError, StorageError, UnknownName
 from nastk.report.html import render
+from nastk.report.page import Section
+from nastk.report.page import render as render_page
 from nastk.report.stored import chart_of_stored, duration, standing
-from nastk.report.text import printable
 from nastk.studies import read_study, studies
 
 HOST = "127.0.0.1"
@@ -19,6 +19,12 @@ HOST = "127.0.0.1"
 
 RELOAD = 10
 """Seconds after which a page reads the database again."""
+
+RELOADING = f"""
+setInterval(() => {{
+  if (!document.hidden && !document.querySelector("details[open]")) location.reload(); }}, {RELOAD}000);
+"""
+"""Reads the page again unless somebody looks at one of its networks."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """A browser loads nothing from elsewhere, whatever the texts of a study are."""
@@ -63,8 +69,10 @@ class StudyServer(ThreadingHTTPServer):
             return _list_page(self.storage)
         found = read_study(self.storage, study)
         if not found.goals:
-            return _plain(f"Study {found.facts.name}", [f"<p>{_safe(line)}</p>" for line in standing(found)])
-        note = f"This page reads the database again every {RELOAD} s. Predictions are not shown."
+            return render_page(f"Study {found.facts.name}", standing(found), [])
+        note = (
+            f"This page reads the database again every {RELOAD} s, unless a network is open. Predictions are not shown."
+        )
         return _reloading(render(chart_of_stored(found, [note])))
 
 
@@ -74,19 +82,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host = self.headers.get("Host", "").rpartition(":")[0]
         if host not in (HOST, "localhost"):  # a page of the web that has its own name point here
-            self._answer(HTTPStatus.FORBIDDEN, _plain("Not here", []))
+            self._answer(HTTPStatus.FORBIDDEN, render_page("Not here", [], []))
             return
         address = urlsplit(self.path)
         asked = parse_qs(address.query).get("study", [None])[0]
         if address.path != "/" or (self.server.study is not None and asked not in (None, self.server.study)):
-            self._answer(HTTPStatus.NOT_FOUND, _plain("No such page", []))
+            self._answer(HTTPStatus.NOT_FOUND, render_page("No such page", [], []))
             return
         try:
             self._answer(HTTPStatus.OK, self.server.page(asked or self.server.study))
         except UnknownName as error:
-            self._answer(HTTPStatus.NOT_FOUND, _plain("No such study", [f"<p>{_safe(str(error))}</p>"]))
+            self._answer(HTTPStatus.NOT_FOUND, render_page("No such study", [str(error)], []))
         except NastkError as error:  # the database may come back: the page goes on asking
-            page = _reloading(_plain("The database cannot be read", [f"<p>{_safe(str(error))}</p>"]))
+            page = _reloading(render_page("The database cannot be read", [str(error)], []))
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, page)
 
     def _answer(self, status: HTTPStatus, page: str) -> None:
@@ -106,35 +114,24 @@ class _Handler(BaseHTTPRequestHandler):
 def _list_page(storage: str | os.PathLike[str]) -> str:
     import time
 
-    rows = []
+    rows, links = [], {}
     for facts in studies(storage):
-        counts = ", ".join(f"{n} of {name}" for name, n in facts.evaluations.items()) or "none"
-        last = "-" if facts.last is None else f"{duration(time.time() - facts.last)} ago"
-        run_by = "-" if facts.holder is None else f"process {facts.holder.process} on {facts.holder.host}"
-        cells = [facts.identity.get("space", "-"), counts, str(sum(facts.failures.values())), last, run_by]
-        link = f'<a href="/?study={quote(facts.name)}">{_safe(facts.name)}</a>'
-        rows.append(f"<tr><td>{link}</td>{''.join(f'<td>{_safe(str(cell))}</td>' for cell in cells)}</tr>")
-    heads = ("study", "space", "evaluations", "failed", "last evaluation", "run by")
-    table = f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{''.join(rows)}</table>"
-    return _reloading(_plain("Studies", [table if rows else "<p>no study yet</p>"]))
-
-
-def _plain(title: str, parts: list[str]) -> str:
-    """A page of text; `parts` are HTML."""
-    style = (
-        ":root { color-scheme: light dark } body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem } "
-        "td, th { text-align: left; padding: 3px 18px 3px 0 }"
-    )
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_safe(title)}</title>\n'
-        f"<style>{style}</style>\n</head>\n<body>\n<h1>{_safe(title)}</h1>\n{''.join(parts)}\n</body>\n</html>\n"
-    )
+        links[facts.name] = f"/?study={quote(facts.name)}"
+        rows.append(
+            {
+                "study": facts.name,
+                "space": facts.identity.get("space"),
+                "evaluations": ", ".join(f"{n} of {name}" for name, n in facts.evaluations.items()) or "none",
+                "failed": sum(facts.failures.values()),
+                "last evaluation": None if facts.last is None else f"{duration(time.time() - facts.last)} ago",
+                "run by": None if facts.holder is None else f"process {facts.holder.process} on {facts.holder.host}",
+            }
+        )
+    note = f"This page reads the database again every {RELOAD} s."
+    if not rows:
+        return _reloading(render_page("Studies", [note], [Section("none", lines=["no study yet"])]))
+    return _reloading(render_page("Studies", [note], [Section("in this database", tables=[("", rows)])], links))
 
 
 def _reloading(page: str) -> str:
-    mark = '<meta charset="utf-8">'
-    return page.replace(mark, f'{mark}\n<meta http-equiv="refresh" content="{RELOAD}">', 1)
-
-
-def _safe(text: str) -> str:
-    return html.escape(printable(text))
+    return page.replace("</body>", f"<script>{RELOADING}</script></body>", 1)

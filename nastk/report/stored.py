@@ -16,6 +16,7 @@ from nastk.evaluation import Kind
 from nastk.metrics import nondominated
 from nastk.registry import SPACES
 from nastk.report.chart import Axis, Chart, Point, Value
+from nastk.report.course import Limit, drawn, failures_of, growth_of, spent_of
 from nastk.search.base import Constraint
 from nastk.spaces.base import SearchSpace
 from nastk.spaces.precisions import MARK, in_precisions
@@ -32,7 +33,9 @@ def chart_of_stored(found: StoredStudy, notes: list[str] | None = None) -> Chart
     them least.
     """
     names = [goal.name for goal in found.goals]
-    best, feasible = front_of_stored(found, found.goals, list(map(Constraint.parse, found.constraints)))
+    bounds = list(map(Constraint.parse, found.constraints))
+    best, feasible = front_of_stored(found, found.goals, bounds)
+    space = space_of(found.facts.identity)
     kinds = {(r.arch, r.objective): r.kind for r in found.records}
     text = text_of(found.facts.identity)
 
@@ -43,18 +46,27 @@ def chart_of_stored(found: StoredStudy, notes: list[str] | None = None) -> Chart
             if value is not None:
                 kind: Kind = kinds.get((arch, goal.name), goal.kind)
                 shown[goal.name] = Value(value, kind)
-        return Point(text(arch), shown)
+        graph = drawn(space.graph(np.array(arch))) if space is not None and arch in members else None
+        return Point(text(arch), shown, graph=graph)
 
+    members = set(best)
     front = sorted(map(point, best), key=lambda p: p.shown[names[0]].value)
-    others = [point(arch) for arch in found.archs if arch not in set(best)]
+    others = [p for p in (point(arch) for arch in found.archs if arch not in members) if p.shown]
+    axes = [Axis(goal.name, goal.unit, goal.direction, goal.source) for goal in found.goals]
+    limits = [Limit(c.objective, c.relation, c.bound) for c in bounds]
+    order = list(dict.fromkeys(text(r.arch) for r in found.records if r.purpose == "search"))
     return Chart(
         title=f"{found.facts.name}: {', '.join(name.replace('_', ' ') for name in names)} of "
         f"{found.facts.identity.get('space', 'a space')}",
-        axes=[Axis(goal.name, goal.unit, goal.direction, goal.source) for goal in found.goals],
+        axes=axes,
         front=front,
-        evaluated=[p for p in others if p.shown],
+        evaluated=others,
         notes=[*standing(found), *(notes or [])],
         feasible=feasible or not found.constraints,
+        limits=limits,
+        spent=spent_of(found.records, names, found.budget),
+        failed=failures_of(found.facts.failures),
+        growth=growth_of([*front, *others], order, axes, limits),
     )
 
 

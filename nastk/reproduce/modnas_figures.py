@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nastk.files import atomic_path
 from nastk.metrics import nondominated
 from nastk.report.curves import COLOURS
+from nastk.report.figure import new_figure, save_all
 from nastk.report.radar import write_radar
 from nastk.report.text import drawable
 from nastk.reproduce.modnas import METRICS, Comparison
@@ -85,18 +85,13 @@ def draw(found: Comparison, folder: Path) -> list[str]:
 
 
 def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     setting = found.setting
     shown = list(setting.unseen or setting.devices())[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
-    figure = Figure(
-        figsize=(max(3.9 * columns, 7.5 if said else 5.5), 3.3 * lines + 0.8 + 0.4 * bool(said)), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    wide = max(3.9 * columns, 7.5 if said else 5.5)
+    figure = new_figure(wide, 3.3 * lines + 0.8 + 0.4 * bool(said), "constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
     outcome = next(iter(found.outcomes.values()))
     for axes, device in zip(grid.flat, shown, strict=False):
@@ -133,5 +128,4 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    save_all(figure, path)

@@ -51,7 +51,7 @@ class EncodingSearch:
         """Finished searches by encoding; those that the folder holds are not repeated."""
         return {
             encoding: search.compare(
-                self.space,
+                space=self.space,
                 searchers=[SEARCHER],
                 budget=self.budget,
                 seeds=self.seeds,

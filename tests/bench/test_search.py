@@ -163,17 +163,58 @@ def test_ranks_pictures_and_page(nastk_home: object, tmp_path: Path) -> None:
     found = search_bench.compare(
         searchers=["random", "pareto-local-search"], budget=12, seeds=6, workers=1, objectives=TEST, devices=["fpga"]
     )
-    lines = search_figures.ranks(found, 12)
+    lines = search_figures.ranks([found], 12).rows()
     assert [line["mean rank"] for line in lines] == sorted(line["mean rank"] for line in lines)
     assert sum(line["mean rank"] for line in lines) == pytest.approx(3)
     first, second = (line["method"] for line in lines)
     assert 0 < lines[0][f"p against {second}"] <= 1
     assert lines[0][f"p against {second}"] == lines[1][f"p against {first}"]
-    names = search_figures.draw(found, tmp_path)
-    search_figures.write_page(found, found.rows([6, 12]), tmp_path / "report.html", [tmp_path / n for n in names])
+    search_figures.write_all([found], found.rows([6, 12]), tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png") == 3
+    assert page.count('<figure class="curves">') == 3
     assert "test accuracy itself is the objective" in page
+    written = {path.name for path in tmp_path.iterdir()}
+    curves = {f"{n}.{end}" for n in ("hypervolume", "igd_plus", "seconds") for end in ("png", "svg", "pdf")}
+    assert written == curves | {"report.html", "rows.json", "rows.csv"} | {
+        f"{n}.tex" for n in ("hypervolume", "igd_plus", "overhead_ms")
+    }
+
+
+def test_several_tables_are_ranked_together_and_each_as_if_alone(nastk_home: object, tmp_path: Path) -> None:
+    searchers = ["random", "pareto-local-search", "optuna:tpe"]
+    settings: dict[str, Any] = {"searchers": searchers, "budget": 10, "seeds": 3}
+    one = search_bench.plan(space="nasbench201", dataset="cifar100", objectives=["test_accuracy"], **settings)
+    other = search_bench.plan(
+        space="fbnet", devices=["fpga", "pixel3"], objectives=["max:params", "latency"], **settings
+    )
+    journal = tmp_path / "runs.jsonl"
+    parts = search_bench.carry_out([one, other], workers=1, journal=journal)
+    assert [part.main_metric for part in parts] == ["regret", "hypervolume"]
+    alone = search_bench.carry_out([one], workers=1)[0]
+    assert _only(alone.rows([10]), "regret") == _only(parts[0].rows([10]), "regret")
+    ranked = search_figures.ranks(parts, 10)
+    assert list(ranked.costs) == ["nasbench201 cifar100", "fbnet"]
+    assert ranked.pairs == 3 + 2 * 3
+    assert ranked.mean.tolist() == pytest.approx(np.mean(list(ranked.by_table.values()), axis=0).tolist())
+    rows = [row for part in parts for row in part.rows([10])]
+    search_figures.write_all(parts, rows, tmp_path)
+    assert (tmp_path / "ranked.svg").exists()
+    page = (tmp_path / "report.html").read_text()
+    assert "Holm" in page
+    assert "space fbnet" in page
+    lines = len(journal.read_text().splitlines())
+    search_bench.carry_out([one, other], workers=1, journal=journal)
+    assert len(journal.read_text().splitlines()) == lines, "nothing is run again"
+
+
+def test_searchers_with_predictors_of_their_own(nastk_home: object) -> None:
+    options: dict[str, Any] = {"objectives": ["test_accuracy"], "seeds": 2}
+    rows = _run(["npenas@ridge", "npenas@ridge@path-counts", "random"], (14,), **options)
+    assert list(dict.fromkeys(r["method"] for r in rows)) == ["npenas@ridge", "npenas@ridge@path-counts", "random"]
+    common = _run(["npenas"], (14,), predictor="ridge", **options)
+    regret = {r["method"]: r["mean"] for r in _only(rows, "regret")}
+    assert regret["npenas@ridge"] == common[0]["mean"], "the same search by either way of asking"
+    assert regret["npenas@ridge"] != regret["npenas@ridge@path-counts"]
 
 
 def test_a_predictor_with_an_encoding_and_fewer_candidates(nastk_home: object, tmp_path: Path) -> None:
@@ -205,6 +246,10 @@ def test_bad_input_is_refused_before_any_run(nastk_home: object) -> None:
         _run(["random"], objectives=["test_accuracy"], devices=["fpga"])
     with pytest.raises(InvalidValue, match="flops takes no encoding"):
         _run(["predictor"], predictor="flops@vec")
+    with pytest.raises(InvalidValue, match="random learns nothing; write random"):
+        _run(["random@gp"])
+    with pytest.raises(UnknownName, match="did you mean 'brp-nas'"):
+        _run(["npenas@brpnas"])
     with pytest.raises(UnknownName, match="unknown encoding 'vecs'"):
         _run(["predictor"], predictor="ridge@vecs")
     with pytest.raises(InvalidValue, match="leave out --candidates"):

@@ -129,6 +129,7 @@ BASES: dict[str, list[str]] = {
         *("bench", "search", "--space", "tiny.py:Tiny", "--objective", "test_accuracy", "--searchers", "random"),
         *("--budgets", "2", "--seeds", "1"),
     ],
+    "bench predict": ["bench", "predict", "--predictors", "ridge", "--sizes", "5", "--seeds", "1"],
     "bench supernet-search": ["bench", "supernet-search", "--pool", "10", "--seeds", "1", "--out", "new/supernets"],
     "bench workers": ["bench", "workers", "--searcher", "random", "--evaluations", "2"],
     "bench delivered": [
@@ -180,7 +181,7 @@ BASES: dict[str, list[str]] = {
 """One line of each command; those that read a fetched table are refused without it."""
 NEED_TABLES = {
     "bench workers", "reproduce latency", "reproduce accuracy", "reproduce correlations", "reproduce modnas",
-    "reproduce hat-latency",
+    "reproduce hat-latency", "bench predict",
 }  # fmt: skip
 
 # ---- what is wrong with a value
@@ -252,6 +253,10 @@ WRONG: dict[str, list[str]] = {
     "--csv": FILE_OUT,
     "--html": FILE_OUT,
     "--png": FILE_OUT,
+    "--svg": FILE_OUT,
+    "--pdf": FILE_OUT,
+    "--predictors": LIST,
+    "--sizes": COUNTS,
     "--runtime": OBJECT,
     "--accuracy": OBJECT,
     "--epochs": COUNTS,
@@ -420,6 +425,14 @@ CONTRADICTIONS = [
     "bench search --space tiny.py:Tiny --devices pi5 --objective test_accuracy",
     "bench search --space tiny.py:Tiny --objective params",
     "bench search --space tiny.py:Tiny --with-proxies",
+    "bench search --space tiny.py:Tiny,tiny.py:Tiny --objective test_accuracy",
+    "bench search --space tiny.py:Tiny@cifar10 --objective test_accuracy",
+    "bench search --space tiny.py:Tiny,fbnet --dataset cifar10",
+    "bench search --space tiny.py:Tiny --objective test_accuracy --searchers random@gp",
+    "bench search --space tiny.py:Tiny --objective test_accuracy --searchers npenas@nope",
+    "bench predict --space tiny.py:Tiny --objective test_accuracy --sizes 2",
+    "bench predict --space tiny.py:Bare",
+    "report result.json --svg front.png",
     "bench zcp --space tiny.py:Bare",
     "bench zcp --space tiny.py:Tiny --agreement 3",
     "reproduce accuracy --experiment transfer --samples 5,10",
@@ -586,6 +599,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.study.Study.run", "nastk.full_training._train_all", "nastk.oracles.latency.Latency.measure_many",
         "nastk.bench.runtimes.compare", "nastk.bench.repeatability.measure_once", "nastk.data.fetch.Store._download",
         "nastk.oracles.zerocost._oracle.each", "nastk.bench.search.each_once", "nastk.bench.accuracy.each_once",
+        "nastk.bench.predict.each_once",
         "nastk.bench.latency.each_once", "nastk.bench.proxy_cost.each", "nastk.bench.proxy_cost._plain",
         "nastk.bench.storage.each", "nastk.bench.overhead.each",
         "nastk.bench.stand_alone.each_once", "nastk.report.serve.StudyServer.serve_forever",

@@ -10,6 +10,7 @@ import pytest
 from nastk.cli import run
 from nastk.errors import InvalidValue
 from nastk.report.latex import latex
+from nastk.report.of_rows import curves_of
 
 ROWS = [
     {"method": m, "samples": n, "device": "d_1", "metric": metric, "mean": v, "ci95": half, "evaluations": 2 * n}
@@ -56,5 +57,32 @@ def test_the_command_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert table.read_text().count("\n") == 1 + 6
     assert "hypervolume" not in capsys.readouterr().out
     assert run(["report", str(file), "--metric", "none"]) == 2
-    assert run(["report", str(file), "--png", "x.png"]) == 2
+    assert run(["report", str(file), "--svg", str(tmp_path / "x.png")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_pictures_and_a_page_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    devices = [{**row, "device": device} for row in ROWS for device in ("d_1", "d_2", "*")]
+    drawn = curves_of(devices, "regret")
+    assert [panel.title for panel in drawn.panels] == ["d_1", "d_2", "mean"]
+    first = drawn.panels[0].curves[0]
+    assert (list(first.x), list(first.mean)) == ([10.0, 20.0], [3.0, 1.0])
+    many = [{**row, "device": f"d{i}"} for row in ROWS for i in range(20)]
+    assert len(curves_of([*many, *devices]).panels) == 1, "of too many devices, their mean"
+    with pytest.raises(InvalidValue, match="20 settings of device; at most 16"):
+        curves_of(many)
+    Path("rows.json").write_text(json.dumps([r for r in devices if r["mean"] == r["mean"] and r["mean"] is not None]))
+    assert run(["report", "rows.json", "--svg", "a.svg", "--pdf", "b.pdf", "--png", "c.png", "--html", "d.html"]) == 0
+    starts = {"a.svg": b"<?xml", "b.pdf": b"%PDF", "c.png": b"\x89PNG", "d.html": b"<!doctype"}
+    assert {name: Path(name).read_bytes()[: len(start)] for name, start in starts.items()} == starts
+    assert Path("d.html").read_text().count('<figure class="curves">') == 2
+
+
+def test_methods_with_one_value_stand_below_each_other(tmp_path: Path) -> None:
+    one = curves_of([row for row in ROWS if row["samples"] == 10 and row["metric"] == "hypervolume"])
+    assert one.panels[0].lonely == 10
+    one.write(tmp_path / "one.svg")
+    text = (tmp_path / "one.svg").read_text()
+    assert "<!-- a&amp;b -->" in text or "<!-- a&b -->" in text, "names on the axis"
+    assert "<!-- hypervolume -->" in text
