@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from nastk.bench import accuracy
+from nastk.bench.device_sets import random_sets
 from nastk.bench.latency_tasks import TASKS
-from nastk.report.curves import Curve, Panel, write_curves
+from nastk.report.bars import Bar, write_bars
+from nastk.report.curves import Panel, write_curves
 from nastk.report.heatmap import write_heatmap
 from nastk.reproduce import accuracy_figures, accuracy_transfer, correlations, latency_tables, lists, task_distance
 from nastk.reproduce import latency_items as of_latency
@@ -149,11 +151,21 @@ def _table(name: str, what: str, runs: Runs, reason: str = "", note: str = "") -
     return Item(PAPER, name, what, run, of_latency.commands(runs), reason)
 
 
-def _curves(name: str, what: str, runs: Runs, kinds: Sequence[str] = ("samples",), reason: str = "") -> Item:
+def _curves(
+    name: str, what: str, runs: Runs, kinds: Sequence[str] = ("samples",), reason: str = "", lacking: str = ""
+) -> Item:
+    """An item of pictures.
+
+    Args:
+        kinds: names of `latency_tables.MEASURED`.
+        lacking: methods that only --full has.
+    """
+
     def run(setting: Setting) -> Outcome:
         rows = of_latency.all_rows(runs, setting)
         drawn = of_latency.pictures(setting, rows, name.lower().replace(" ", "-"), kinds)
-        return Outcome(tables=[("means over devices", latency_tables.means(rows))], pictures=drawn)
+        notes = [f"Without {lacking}, which are {of_latency.IN_FULL}."] if lacking and setting.quick else []
+        return Outcome(tables=[("means over devices", latency_tables.means(rows))], pictures=drawn, notes=notes)
 
     return Item(PAPER, name, what, run, of_latency.commands(runs), reason)
 
@@ -165,24 +177,35 @@ def _figure_4(setting: Setting) -> Outcome:
     rows = of_latency.all_rows(_SETS, setting)
     means = [r for r in rows if r["metric"] == "spearman" and r["device"] == "*"]
     tasks = list(dict.fromkeys(r["task"] for r in means))
-    lines, curves = [], []
+    lines: list[Row] = []
+    bars: dict[tuple[str, str], Bar] = {}
     for method in DEVICES:
         found = {(r["task"], r["samples"]): r for r in means if r["method"] == method}
+        label = of_latency.LABELS[method]
         for k in KS:
             values = [found[task, k]["mean"] for task in tasks]
-            line: Row = {"method": of_latency.LABELS[method], "samples": k, **dict(zip(tasks, values, strict=True))}
-            line["geometric mean"] = math.exp(float(np.mean(np.log(values)))) if min(values) > 0 else None
+            line: Row = {"method": label, "samples": k, **dict(zip(tasks, values, strict=True))}
+            line[_GEOMETRIC] = math.exp(float(np.mean(np.log(values)))) if min(values) > 0 else None
             lines.append(line)
-        halves = [found[task, KS[-1]]["ci95"] for task in tasks]
-        values = [found[task, KS[-1]]["mean"] for task in tasks]
-        curves.append(Curve(of_latency.LABELS[method], range(1, len(tasks) + 1), values, halves))
-    panel = Panel(f"{KS[-1]} measurements; sets in order: {', '.join(tasks)}", curves)
-    write_curves([panel], setting.folder / "figures" / "figure-4.png", "device set", "Spearman", top=None)
+        bars |= {(t, method): Bar(f"{t}, {label}", found[t, KS[-1]]["mean"], found[t, KS[-1]]["ci95"]) for t in tasks}
+        bars[_GEOMETRIC, method] = Bar(f"{_GEOMETRIC}, {label}", lines[-1][_GEOMETRIC] or 0.0, math.nan)
+    ordered = [bars[task, method] for task in (*tasks, _GEOMETRIC) for method in DEVICES]
+    write_bars(ordered, setting.folder / "figures" / "figure-4.png", f"Spearman, {KS[-1]} measurements")
+    drawn = [
+        {"set": name, "sources": ", ".join(devices.sources), "targets": ", ".join(devices.targets)}
+        for name, devices in random_sets("fbnet", 3).items()
+    ]
     return Outcome(
-        tables=[("mean Spearman over the targets of each set, and geometric mean over the sets", lines)],
+        tables=[
+            ("mean Spearman over the targets of each set, and geometric mean over the sets", lines),
+            ("random sets", drawn),
+        ],
         pictures=[("figure-4.png", "three representations of a device on five device sets of FBNet")],
         notes=["The paper does not name the devices of R1 to R3: those here are drawn anew, with a fixed seed."],
     )
+
+
+_GEOMETRIC = "geometric mean"
 
 
 def _between_spaces(name: str, tasks: Sequence[str], runs: Runs, what: str, devices: bool) -> Item:
@@ -514,7 +537,7 @@ ITEMS: tuple[Item, ...] = (
          {size: f"nastk reproduce accuracy --experiment proxies-in-order --seeds {_seeds(3)[size]} --figures figures"
           for size in ("quick", "full")}),
     _curves("Figure 16", "ND with sources that correlate .5 to .7 with the target, by all measurements.", _APART,
-            ("measurements", "training")),
+            ("measurements", "training"), lacking="HELP and BRP-NAS"),
     Item(PAPER, "Figure 17", "All curves of latency and accuracy by what was measured and trained.", _figure_17,
          {size: "\n".join([*(run.command for run in (*_FROM_SCRATCH[size], *_ND[size])), _accuracy_command(size)])
           for size in ("quick", "full")}),
