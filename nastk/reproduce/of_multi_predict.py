@@ -123,7 +123,7 @@ _FROM_SCRATCH: Runs = {
     "full": [LatencyRun(("ND",), SCRATCH, MORE, 10), LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4)],
 }
 _APART: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE, 2, most=0.7, least=0.5)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 2, most=0.7, least=0.5)],
     "full": [
         LatencyRun(("ND",), SCRATCH, MORE, 10, most=0.7, least=0.5),
         LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4, most=0.7, least=0.5),
@@ -133,9 +133,15 @@ _APART: Runs = {
 
 
 def _between(task: str) -> Runs:
+    transfer, _, vec = BETWEEN
+    few = (2, 5, 10, 40)
     return {
-        "quick": [LatencyRun((task,), BETWEEN, FEW, 2, (100,)), LatencyRun((task,), BETWEEN[:1], FEW, 1, share=0.15)],
-        "full": [LatencyRun((task,), BETWEEN, FEW, 10, (100,)), LatencyRun((task,), BETWEEN[:1], FEW, 10, share=0.15)],
+        "quick": [
+            LatencyRun((task,), BETWEEN[:2], few, 2, (100,)),
+            LatencyRun((task,), (vec,), few[1::2], 1, (100,)),
+            LatencyRun((task,), (transfer,), few, 1, share=0.15),
+        ],
+        "full": [LatencyRun((task,), BETWEEN, FEW, 10, (100,)), LatencyRun((task,), (transfer,), FEW, 10, share=0.15)],
     }
 
 
@@ -224,7 +230,8 @@ def _between_spaces(name: str, tasks: Sequence[str], runs: Runs, what: str, devi
         write_curves(panels, setting.folder / "figures" / file, "measurements of the target device", "Spearman")
         lines = [
             {"task": r["task"], "method": r["method"], "samples": r["samples"], "spearman": r["mean"],
-             "± 95 %": r["ci95"], "measurements": r["measurements"], "of training": r["training_measurements"]}
+             "± 95 %": r["ci95"], "seeds": r["seeds"], "measurements": r["measurements"],
+             "of training": r["training_measurements"]}
             for r in means
         ]  # fmt: skip
         notes = [
