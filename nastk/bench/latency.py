@@ -89,8 +89,8 @@ METHODS: dict[str, Method] = {
     "maple": Method("maple", slow=True, chooses=True, least=10),
     "brp-nas": Method("brp-nas", slow=True, scratch=True),
     "help-short": Method(
-        "help", {"episodes": 500, "draws": 3}, True, True, (), 20,
-        short="500 episodes in place of 2,000 (cells) or 4,000 (chains)",
+        "help", {"episodes": 500, "query": 50, "draws": 3}, True, True, (), 20,
+        short="500 episodes of 50 queries in place of 2,000 (cells) or 4,000 (chains) of 200",
     ),
     "nasflat-short": Method("nasflat", {"epochs": 20}, slow=True, short="20 epochs in place of 150"),
     "brp-nas-short": Method(

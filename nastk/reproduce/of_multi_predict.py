@@ -51,9 +51,9 @@ def _seeds(quick: int, full: int = 10) -> dict[Size, int]:
 _ND: Runs = {
     "quick": [
         LatencyRun(("ND",), TABLE[:1], KS, 4),
-        LatencyRun(("ND",), (*TABLE[1:], *DEVICES[1:]), KS, 4, (300,)),
+        LatencyRun(("ND",), (*TABLE[1:], *DEVICES[1:]), KS, 4, (100,)),
         LatencyRun(("ND",), ("help-short",), (20,), 4),
-        LatencyRun(("ND",), ("flops", "few-shot-gp"), KS, 4),
+        LatencyRun(("ND",), ("flops", "few-shot-gp"), KS, 2),
         LatencyRun(("ND",), ("brp-nas-short",), (100,), 4),
     ],
     "full": [
@@ -66,9 +66,9 @@ _ND: Runs = {
 _FD: Runs = {
     "quick": [
         LatencyRun(("FD",), DEVICES[:1], KS, 4),
-        LatencyRun(("FD",), DEVICES[1:], KS, 4, (1000,)),
+        LatencyRun(("FD",), DEVICES[1:], KS, 4, (500,)),
         LatencyRun(("FD",), ("help-short",), (20,), 4),
-        LatencyRun(("FD",), ("few-shot-gp",), KS, 4),
+        LatencyRun(("FD",), ("few-shot-gp",), KS, 2),
     ],
     "full": [
         LatencyRun(("FD",), DEVICES, KS, 10),
@@ -79,9 +79,9 @@ _FD: Runs = {
 _FA: Runs = {
     "quick": [
         LatencyRun(("FA",), TABLE[:1], CURVE, 4),
-        LatencyRun(("FA",), TABLE[1:], CURVE, 4, (1000,)),
+        LatencyRun(("FA",), TABLE[1:], CURVE, 4, (500,)),
         LatencyRun(("FA",), ("help-short",), (20, 40), 4),
-        LatencyRun(("FA",), ("few-shot-gp",), CURVE, 4),
+        LatencyRun(("FA",), ("few-shot-gp",), CURVE, 2),
     ],
     "full": [
         LatencyRun(("FA",), TABLE, CURVE, 10),
@@ -91,7 +91,7 @@ _FA: Runs = {
 }
 _NA: Runs = {
     "quick": [
-        LatencyRun(("NA",), TABLE, CURVE, 4, (200,)),
+        LatencyRun(("NA",), TABLE, CURVE, 4, (100,)),
         LatencyRun(("NA",), ("help-short",), (20, 40), 4),
     ],
     "full": [LatencyRun(("NA",), TABLE, CURVE, 10), LatencyRun(("NA",), ("help",), (20, 40, 80), 10)],
@@ -110,8 +110,8 @@ _FEWER: Runs = {
 }
 _SETS: Runs = {
     "quick": [
-        LatencyRun((), DEVICES, KS, 4, (300,), space="fbnet", random_sets=3),
-        LatencyRun(("FA", "FD"), DEVICES, KS, 4, (300,)),
+        LatencyRun((), DEVICES, KS, 4, (100,), space="fbnet", random_sets=3),
+        LatencyRun(("FA", "FD"), DEVICES, KS, 4, (100,)),
     ],
     "full": [
         LatencyRun((), DEVICES, KS, 10, space="fbnet", random_sets=3),
@@ -119,11 +119,11 @@ _SETS: Runs = {
     ],
 }
 _FROM_SCRATCH: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE, 2)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 2)],
     "full": [LatencyRun(("ND",), SCRATCH, MORE, 10), LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4)],
 }
 _APART: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 2, most=0.7, least=0.5)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 1, most=0.7, least=0.5)],
     "full": [
         LatencyRun(("ND",), SCRATCH, MORE, 10, most=0.7, least=0.5),
         LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4, most=0.7, least=0.5),
@@ -134,11 +134,11 @@ _APART: Runs = {
 
 def _between(task: str) -> Runs:
     transfer, _, vec = BETWEEN
-    few = (2, 5, 10, 40)
+    few = (2, 5, 20)
     return {
         "quick": [
-            LatencyRun((task,), BETWEEN[:2], few, 2, (100,)),
-            LatencyRun((task,), (vec,), few[1::2], 1, (100,)),
+            LatencyRun((task,), BETWEEN[:2], few, 1, (100,)),
+            LatencyRun((task,), (vec,), few[1:2], 1, (100,)),
             LatencyRun((task,), (transfer,), few, 1, share=0.15),
         ],
         "full": [LatencyRun((task,), BETWEEN, FEW, 10, (100,)), LatencyRun((task,), (transfer,), FEW, 10, share=0.15)],
@@ -267,8 +267,8 @@ def _correlation_map(name: str, kind: str, what: str, three: bool = False) -> It
 # ---- accuracy
 
 _ENCODED = ("transfer-mlp@vec", "transfer-mlp@zcp", "mlp@hwl", "mlp@vec+zcp", "brp-nas")
-_ACCURACY_SEEDS = _seeds(3)
-_ACCURACY_SAMPLES: dict[Size, tuple[int, ...]] = {"quick": (10, 25, 50, 100), "full": (5, 10, 25, 50, 100, 200, 400)}
+_ACCURACY_SEEDS = _seeds(2)
+_ACCURACY_SAMPLES: dict[Size, tuple[int, ...]] = {"quick": (10, 50, 100), "full": (5, 10, 25, 50, 100, 200, 400)}
 
 
 def _accuracy_command(size: Size) -> str:
@@ -389,7 +389,7 @@ def _figure_15(setting: Setting) -> Outcome:
 # ---- search
 
 _SEARCHES: dict[Size, tuple[EncodingSearch, ...]] = {
-    "quick": (EncodingSearch("nasbench201", 100, 3), EncodingSearch("nasbench101", 100, 3)),
+    "quick": (EncodingSearch("nasbench201", 100, 2), EncodingSearch("nasbench101", 100, 2)),
     "full": (EncodingSearch("nasbench201", 150, 10), EncodingSearch("nasbench101", 140, 10)),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nastk.bench import latency
 from nastk.bench.latency import measures_sources
 from nastk.bench.latency_tasks import PUBLISHED, TASKS
 from nastk.cli import run as command
@@ -80,7 +81,8 @@ def test_every_published_cell_of_latency_is_there(
         assert all((tmp_path / size / "figures" / file).stat().st_size > 5_000 for file, _ in outcome.pictures)
 
 
-def test_a_smaller_experiment_is_shown_beside_the_published_one_without_a_verdict() -> None:
+@pytest.mark.data
+def test_a_smaller_experiment_is_shown_beside_the_published_one_without_a_verdict(nastk_home: Path) -> None:
     def row(method: str, samples: int, sources: int, mean: float) -> Row:
         known = {"task": "ND", "metric": "spearman", "device": "*", "devices": 6, "ci95": 0.01, "seeds": 4}
         return {**known, "method": method, "samples": samples, "source_samples": sources, "mean": mean}
@@ -97,7 +99,7 @@ def test_a_smaller_experiment_is_shown_beside_the_published_one_without_a_verdic
     assert (whole.ours, whole.verdict, whole.reason) == (0.94, "inside", "")
     fewer = found["ND: TL, index @10, mean"]
     assert (fewer.ours, fewer.verdict, fewer.reason) == (0.8, "", "300 of 900 source samples")
-    assert found["ND: HELP @20, mean"].reason == "500 episodes in place of 2,000 (cells) or 4,000 (chains)"
+    assert found["ND: HELP @20, mean"].reason == latency.METHODS["help-short"].short
     both = found["ND: BRP-NAS @900, mean"]
     assert both.ours == 0.6
     assert both.reason.startswith("100 of 900 measurements; 100 epochs")
