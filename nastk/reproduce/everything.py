@@ -273,8 +273,8 @@ def _index_row(one: Done) -> dict[str, Any]:
         "what": one.item.what,
         "status": one.status,
         "seeds": ", ".join(map(str, seeds)),
-        "processor, s": round(one.seconds, 1) if one.outcome else None,
-        "elapsed, s": round(one.elapsed, 1) if one.outcome else None,
+        "processor, s": round(one.seconds) if one.outcome else None,
+        "elapsed, s": round(one.elapsed) if one.outcome else None,
     }
 
 

@@ -110,8 +110,8 @@ _FEWER: Runs = {
 }
 _SETS: Runs = {
     "quick": [
-        LatencyRun((), DEVICES, KS, 4, (100,), space="fbnet", random_sets=3),
-        LatencyRun(("FA", "FD"), DEVICES, KS, 4, (100,)),
+        LatencyRun((), DEVICES, KS, 4, (500,), space="fbnet", random_sets=3),
+        LatencyRun(("FA", "FD"), DEVICES, KS, 4, (500,)),
     ],
     "full": [
         LatencyRun((), DEVICES, KS, 10, space="fbnet", random_sets=3),

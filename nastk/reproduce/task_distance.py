@@ -50,10 +50,10 @@ BOUNDS = tuple(TABLE_12)
 ALL = ("help", "nasflat", "maple", "multi-predict", "multi-predict-vec+zcp", "multi-predict-vec+hwl", "few-shot-gp")
 FAR: Runs = {
     "quick": [
-        *(LatencyRun(("FD",), ("maple", "multi-predict"), (20,), 4, (200,), most=most) for most in BOUNDS),
+        *(LatencyRun(("FD",), ("maple", "multi-predict"), (20,), 4, (500,), most=most) for most in BOUNDS),
         *(LatencyRun(("FD",), ("help-short",), (20,), 4, most=most) for most in BOUNDS),
         *(LatencyRun(("FD",), ("nasflat-short",), (20,), 4, (100,), most=most) for most in BOUNDS),
-        *(LatencyRun(("FD",), ("few-shot-gp",), (20,), 2, (200,), most=most) for most in BOUNDS),
+        *(LatencyRun(("FD",), ("few-shot-gp",), (20,), 2, (500,), most=most) for most in BOUNDS),
     ],
     "full": [LatencyRun(("FD",), ALL, (20,), 10, most=most) for most in BOUNDS],
 }
