@@ -16,6 +16,8 @@ COLOURS = ("#d1495b", "#2e6f95", "#66a182", "#edae49", "#6d597a", "#8d6e63", "#3
 """Line colours of the methods, in turn; further methods repeat them with another stroke."""
 
 
+PUBLISHED = "published (colour: its method)"
+"""In the legend, where there are any."""
 LETTERS = 12.5
 """Letters of a label on an inch: longer ones are wrapped, or have fewer columns of the legend."""
 
@@ -76,8 +78,9 @@ def write_curves(
     lines = math.ceil(len(panels) / columns)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
     width = max(3.6 * columns, 5.4)
-    across = max(1, min(4, len(labels), int(1.25 * width * LETTERS / (max(map(len, labels), default=0) + 6))))
-    rows = math.ceil(len(labels) / across)
+    named = [*labels, PUBLISHED] if any(panel.published for panel in panels) else labels
+    across = max(1, min(4, len(named), int(1.25 * width * LETTERS / (max(map(len, named), default=0) + 6))))
+    rows = math.ceil(len(named) / across)
     figure = Figure(figsize=(width, 3.0 * lines + 0.9 + 0.18 * max(rows - 2, 0)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
@@ -123,14 +126,13 @@ def write_curves(
     figure.supxlabel(fill(drawable(x), round(width * LETTERS)), fontsize=10)
     figure.supylabel(drawable(y), fontsize=10)
     handles = [_line(colour[label], stroke[label]) for label in labels]
-    if any(panel.published for panel in panels):
+    if named is not labels:
         from matplotlib.lines import Line2D
 
         handles.append(Line2D([], [], marker="D", mfc="none", color="#3a3f47", lw=0))
-        labels = [*labels, "published (colour: its method)"]
     figure.legend(
         handles,
-        list(map(drawable, labels)),
+        list(map(drawable, named)),
         loc="outside upper center",
         ncols=across,
         fontsize=8.5,
