@@ -93,9 +93,8 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
-    figure = Figure(
-        figsize=(max(3.9 * columns, 7.5 if said else 5.5), 3.3 * lines + 0.8 + 0.4 * bool(said)), layout="constrained"
-    )
+    width = max(3.9 * columns, 7.5 if said else 5.5)
+    figure = Figure(figsize=(width, 3.3 * lines + 0.8 + 0.4 * bool(said)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
     outcome = next(iter(found.outcomes.values()))
@@ -130,8 +129,10 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
         axes.set_visible(False)
     goals = [str(g) for g in setting.goals]
     figure.supxlabel(f"{goals[-1]}, cost scaled over {setting.scaled_over}{said}", fontsize=10)
-    figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
+    figure.supylabel(fill(f"{goals[0]}, cost scaled over {setting.scaled_over}", 32 * lines), fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(4, int(width / 1.8)), fontsize=8.5, frameon=False
+    )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
