@@ -267,7 +267,7 @@ def _correlation_map(name: str, kind: str, what: str, three: bool = False) -> It
 # ---- accuracy
 
 _ENCODED = ("transfer-mlp@vec", "transfer-mlp@zcp", "mlp@hwl", "mlp@vec+zcp", "brp-nas")
-_ACCURACY_SEEDS = _seeds(2)
+_ACCURACY_SEEDS = _seeds(3)
 _ACCURACY_SAMPLES: dict[Size, tuple[int, ...]] = {"quick": (10, 50, 100), "full": (5, 10, 25, 50, 100, 200, 400)}
 
 
@@ -389,7 +389,7 @@ def _figure_15(setting: Setting) -> Outcome:
 # ---- search
 
 _SEARCHES: dict[Size, tuple[EncodingSearch, ...]] = {
-    "quick": (EncodingSearch("nasbench201", 100, 2), EncodingSearch("nasbench101", 100, 2)),
+    "quick": (EncodingSearch("nasbench201", 100, 3), EncodingSearch("nasbench101", 100, 3)),
     "full": (EncodingSearch("nasbench201", 150, 10), EncodingSearch("nasbench101", 140, 10)),
 }
 

@@ -15,7 +15,7 @@ from nastk.bench.latency import measures_sources
 from nastk.bench.latency_tasks import PUBLISHED, TASKS
 from nastk.cli import run as command
 from nastk.errors import NastkError, UnknownName
-from nastk.reproduce import everything, latency_items, of_multi_predict
+from nastk.reproduce import everything, latency_items, lists, of_multi_predict
 from nastk.reproduce.items import Cell, Item, Outcome, Setting
 from nastk.reproduce.latency_items import LatencyRun
 
@@ -230,7 +230,10 @@ def test_lists_say_what_is_here(nastk_home: Path, tmp_path: Path) -> None:
     assert rows["1080ti_256"]["fbnet"] == "-"
     assert rows["embedded_tpu_edge_tpu_int8"]["note"].startswith("files downloaded by hand")
     assert len(rows) == 20 + 12 + 13
-    assert latency_items.LABELS["help"] == "HELP"
+    sets = {row["set"]: row for row in lists.sets()}
+    assert len(sets["FA"]["train"].split(", ")) == 15
+    assert sets["FA"]["test"] == "gold_6226, essential_ph_1, samsung_s7, pixel2"
+    assert (sets["FA"]["runs"], sets["FA"]["lacking"]) == ("whole", "")
 
 
 def test_a_wrong_list_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
