@@ -108,6 +108,17 @@ _FEWER: Runs = {
         *(LatencyRun((task,), ("help",), (20,), 10, sizes) for task, sizes in (("FD", (1000,)), ("ND", (50,)))),
     ],
 }
+_SOURCES: Runs = {
+    size: [
+        *(
+            r
+            for r in (*_FD[size], *_ND[size])
+            if not r.source_samples and {*TABLE[:1], "help", "help-short"} & {*r.methods}
+        ),
+        *_FEWER[size],
+    ]
+    for size in ("quick", "full")
+}
 _SETS: Runs = {
     "quick": [
         LatencyRun((), DEVICES, KS, 4, (500,), space="fbnet", random_sets=3),
@@ -502,9 +513,7 @@ ITEMS: tuple[Item, ...] = (
            {size: [*_NA[size], *_FA[size]] for size in ("quick", "full")}, _EAGLE),
     _table("Table 3", "Latency of each device of FD (FBNet), by representation of a device.", _FD,
            note="HELP's line is HELP's own; two columns of the paper's Table 3 are swapped."),
-    _table("Table 4", "Fewer measurements of the source devices.",
-           {size: [*(run for run in _FD[size] if run.methods in (DEVICES, ("help",))), _ND[size][0], *_FEWER[size],
-                   *(run for run in _ND[size] if run.methods == ("help",))] for size in ("quick", "full")}),
+    _table("Table 4", "Fewer measurements of the source devices.", _SOURCES),
     _list("Table 5", "spaces", "Search spaces and what is known of each."),
     _list("Table 6", "proxies", "Zero-cost proxies."),
     _list("Table 7", "devices", "Devices, and in which space each was measured."),
