@@ -130,11 +130,11 @@ _SETS: Runs = {
     ],
 }
 _FROM_SCRATCH: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 2)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 3)],
     "full": [LatencyRun(("ND",), SCRATCH, MORE, 10), LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4)],
 }
 _APART: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 1, most=0.7, least=0.5)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 3, most=0.7, least=0.5)],
     "full": [
         LatencyRun(("ND",), SCRATCH, MORE, 10, most=0.7, least=0.5),
         LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4, most=0.7, least=0.5),
