@@ -89,7 +89,8 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
     from matplotlib.figure import Figure
 
     setting = found.setting
-    shown = list(setting.unseen or setting.devices())[:6]
+    devices = setting.devices()  # where the objectives name their devices, there are no unseen ones
+    shown = ([device for device in setting.unseen if device in devices] or devices)[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
