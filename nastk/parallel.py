@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
+from time import process_time
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +17,53 @@ from threadpoolctl import threadpool_limits
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
+
+
+class _Kept:
+    """Processes of :func:`kept_processes`.
+
+    Attributes:
+        pool: None before the first jobs, and after an error, whose processes are ended.
+        seconds: processor time of the finished jobs.
+    """
+
+    def __init__(self) -> None:
+        self.pool: ProcessPoolExecutor | None = None
+        self.workers = 0
+        self.seconds = 0.0
+
+    def open(self, workers: int) -> ProcessPoolExecutor:
+        if self.pool is not None and self.workers != workers:
+            self.close()
+        if self.pool is None:
+            self.pool, self.workers = _pool(workers, False), workers
+        return self.pool
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+        self.pool = None
+
+
+_kept: _Kept | None = None
+
+
+@contextmanager
+def kept_processes() -> Iterator[None]:
+    """A block in which :func:`each` starts its processes once: a start takes seconds, for imports and tables."""
+    global _kept
+    mine = _Kept()
+    before, _kept = _kept, mine
+    try:
+        yield
+    finally:
+        mine.close()
+        _kept = before
+
+
+def kept_seconds() -> float:
+    """Processor time of the jobs that ended in processes that are kept; they count as children only at their end."""
+    return 0.0 if _kept is None else _kept.seconds
 
 
 def each(
@@ -34,7 +82,8 @@ def each(
         progress: called with (done, total) after each job.
         fresh: run each job in a new process.
     """
-    workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+    most = workers or os.cpu_count() or 1
+    workers = min(most, max(len(jobs), 1))
     if workers == 1 and not fresh:
         for done, job in enumerate(jobs, 1):
             with one_thread():
@@ -43,20 +92,39 @@ def each(
             if progress:
                 progress(done, len(jobs))
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, max_tasks_per_child=1 if fresh else None
-    ) as pool:
-        futures = {pool.submit(function, job): job for job in jobs}
-        try:
-            for done, future in enumerate(as_completed(futures), 1):
-                yield futures[future], future.result()
-                if progress:
-                    progress(done, len(jobs))
-        except BaseException:
-            for process in list(pool._processes.values()):  # otherwise Ctrl-C would wait for the running jobs
-                process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    kept = None if fresh else _kept
+    pool = _pool(workers, fresh) if kept is None else kept.open(most)
+    try:
+        futures = {pool.submit(_timed, function, job): job for job in jobs}
+        for done, future in enumerate(as_completed(futures), 1):
+            answer, seconds = future.result()
+            if kept is not None:
+                kept.seconds += seconds
+            yield futures[future], answer
+            if progress:
+                progress(done, len(jobs))
+    except BaseException:
+        for process in list(pool._processes.values()):  # otherwise Ctrl-C would wait for the running jobs
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        if kept is not None:
+            kept.pool = None
+        raise
+    if kept is None:
+        pool.shutdown()
+
+
+def _pool(workers: int, fresh: bool) -> ProcessPoolExecutor:
+    context = get_context("spawn")
+    return ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, max_tasks_per_child=1 if fresh else None
+    )
+
+
+def _timed(function: Callable[[Job], Answer], job: Job) -> tuple[Answer, float]:
+    """The answer, and the processor time that it took."""
+    before = process_time()
+    return function(job), process_time() - before
 
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))

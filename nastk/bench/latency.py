@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from time import perf_counter
@@ -48,6 +48,7 @@ class Method:
             on the source devices, for its encoding or for a new device's row in the table).
         least: fewest target samples that it supports.
         scratch: the predictor learns only from the target's samples.
+        short: in words, how its training is shorter than the predictor's; such a method is for a quick look.
     """
 
     predictor: str
@@ -57,6 +58,7 @@ class Method:
     lookups: tuple[str, ...] = ()
     least: int = 2
     scratch: bool = False
+    short: str = ""
 
 
 def _multi_predict(least: int = 2, chooses: bool = False, scratch: bool = False, **options: Any) -> Method:
@@ -86,9 +88,18 @@ METHODS: dict[str, Method] = {
     "nasflat": Method("nasflat", slow=True),
     "maple": Method("maple", slow=True, chooses=True, least=10),
     "brp-nas": Method("brp-nas", slow=True, scratch=True),
+    "help-short": Method(
+        "help", {"episodes": 500, "query": 50, "draws": 3}, True, True, (), 20,
+        short="500 episodes of 50 queries in place of 2,000 (cells) or 4,000 (chains) of 200",
+    ),
+    "nasflat-short": Method("nasflat", {"epochs": 20}, slow=True, short="20 epochs in place of 150"),
+    "brp-nas-short": Method(
+        "brp-nas", {"width": 200, "epochs": 100}, slow=True, scratch=True,
+        short="100 epochs of a network 200 wide in place of 250 and 600",
+    ),
     "lookup-table": Method("lookup-table", scratch=True),
     "flops": Method("flops", scratch=True),
-}
+}  # fmt: skip
 """Methods by name in the comparison; any other registered predictor can be named too."""
 
 DEFAULT_METHODS = ("few-shot-gp", "multi-predict", "lookup-table", "flops")
@@ -136,7 +147,7 @@ _Scores = dict[tuple[int, int, str], Score]
 
 
 @dataclass(frozen=True)
-class _Run:
+class Job:
     """One pretraining with all its draws, numbers of samples and devices."""
 
     task: str
@@ -191,6 +202,29 @@ def run(
         UnknownName: no such task, method or sampler.
         InvalidValue: nothing to run.
     """
+    wanted = jobs(tasks, methods, samples, seeds, source_samples, sampler_name, sets, first)
+    found: dict[Job, _Scores] = {}
+    try:
+        for job, scores in _finished(wanted, journal, workers, progress):
+            found[job] = scores
+    except KeyboardInterrupt:
+        if partial and found:
+            partial(rows(found, methods))
+        raise
+    return rows(found, methods)
+
+
+def jobs(
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    samples: Sequence[int],
+    seeds: int,
+    source_samples: Sequence[int] | None = None,
+    sampler_name: str | None = None,
+    sets: Mapping[str, DeviceSet] | None = None,
+    first: int = 0,
+) -> list[Job]:
+    """What :func:`run` runs with these arguments."""
     if not tasks or not methods or not samples or seeds < 1:
         raise InvalidValue("a comparison needs at least one task, one method, one number of samples and one seed")
     known = {task: device_set_of(task, sets or {}) for task in tasks}
@@ -204,7 +238,7 @@ def run(
     if not able:
         lacking = ", ".join(dict.fromkeys(d for task in tasks for d in missing(known[task])[1]))
         raise InvalidValue(f"no device of {', '.join(tasks)} can be run: the tables lack {lacking}; {CURE}")
-    jobs = []
+    found = []
     for task in able:
         devices = known[task]
         for size in source_samples or [devices.source_samples]:
@@ -218,17 +252,38 @@ def run(
                 for number in range(start, start + -(-seeds // each_draw)):
                     draws = tuple(range(number * each_draw, (number + 1) * each_draw))
                     if enough:
-                        jobs.append(_Run(task, devices, method, number, draws, enough, size, sampler_name))
-    jobs.sort(key=lambda job: not find(job.method).slow)  # longest jobs first, so that no core idles at the end
-    kept, found = Journal(journal, _written, _read), {}
-    try:
-        for job, scores in each_once(_pretrain_and_adapt, jobs, kept, asdict, workers, progress):
-            found[job] = scores
-    except KeyboardInterrupt:
-        if partial and found:
-            partial(rows(found, methods))
-        raise
-    return rows(found, methods)
+                        found.append(Job(task, devices, method, number, draws, enough, size, sampler_name))
+    return found
+
+
+def finish(
+    wanted: Sequence[Job],
+    journal: str | os.PathLike[str],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run jobs of several comparisons at once, so that no core waits for the last one of each.
+
+    Args:
+        journal: where :func:`run` finds them.
+    """
+    for _ in _finished(list(dict.fromkeys(wanted)), journal, workers, progress):
+        pass
+
+
+def _finished(
+    wanted: Sequence[Job],
+    journal: str | os.PathLike[str] | None,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[tuple[Job, _Scores]]:
+    """Each job with its scores; the longest begin first, so that no core idles at the end."""
+
+    def length(job: Job) -> tuple[bool, int]:
+        return find(job.method).slow, job.source_samples * len(job.devices.sources)
+
+    ordered = sorted(wanted, key=length, reverse=True)
+    return each_once(_pretrain_and_adapt, ordered, Journal(journal, _written, _read), asdict, workers, progress)
 
 
 def _written(scores: _Scores) -> dict[str, Any]:
@@ -302,7 +357,7 @@ class _Sources:
         return self._models(archs)
 
 
-def _pretrain_and_adapt(job: _Run) -> _Scores:
+def _pretrain_and_adapt(job: Job) -> _Scores:
     """Scores by (samples, draw, device)."""
     devices, method = job.devices, find(job.method)
     table = open_table(devices.space)
@@ -449,7 +504,7 @@ METRICS = {
 """Metrics of the rows, and the fields of :class:`Score`."""
 
 
-def rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[str, Any]]:
+def rows(found: Mapping[Job, _Scores], methods: Sequence[str]) -> list[dict[str, Any]]:
     """Tidy rows of finished runs."""
     grouped: dict[tuple[str, str, int], _Scores] = {}
     pretrainings: dict[tuple[str, str, int], int] = {}

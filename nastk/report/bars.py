@@ -37,7 +37,7 @@ def write_bars(
     half = [0.0 if np.isnan(bar.half) else bar.half for bar in bars]
     names = [drawable(bar.label) for bar in bars]
     axes.barh(names, [bar.mean for bar in bars], xerr=half, color=COLOURS[1], ecolor="#3a3f47", height=0.65)
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     low = min(bar.mean - h for bar, h in zip(bars, half, strict=True))
     high = max(bar.mean + h for bar, h in zip(bars, half, strict=True))
     if line is not None:

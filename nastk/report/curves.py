@@ -22,6 +22,8 @@ STROKES = ("-", "--", ":")
 MARKERS = "osD^v<>P"
 """Shapes of the methods' points, so that a print without colours tells them apart as well."""
 
+PUBLISHED = "published (colour: its method)"
+"""In the legend, where there are any."""
 LETTERS = 12.5
 """Letters of a label on an inch: longer ones are wrapped, or have fewer columns of the legend."""
 
@@ -117,8 +119,9 @@ def write_curves(
     lines = math.ceil(len(panels) / columns)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
     width = max(3.6 * columns, 5.4)
-    across = max(1, min(4, len(labels), int(1.25 * width * LETTERS / (max(map(len, labels), default=0) + 6))))
-    rows = math.ceil(len(labels) / across)
+    named = [*labels, PUBLISHED] if any(panel.published for panel in panels) else labels
+    across = max(1, min(4, len(named), int(1.25 * width * LETTERS / (max(map(len, named), default=0) + 6))))
+    rows = math.ceil(len(named) / across)
     figure = new_figure(width, 3.0 * lines + 0.9 + 0.18 * max(rows - 2, 0), "constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
     looks = {label: _look(i) for i, label in enumerate(labels)}
@@ -221,7 +224,7 @@ def _legend(figure: Any, looks: dict[str, dict[str, Any]], columns: int, publish
     labels = list(looks)
     if published:
         handles.append(Line2D([], [], marker="D", mfc="none", color="#3a3f47", lw=0))
-        labels.append("published (colour: its method)")
+        labels.append(PUBLISHED)
     names = list(map(drawable, labels))
     figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=8.5, frameon=False)
 

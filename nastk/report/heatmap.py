@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def write_heatmap(
     for (row, column), value in values.items():
         grid[down.index(row), across.index(column)] = value
     size = 0.27
-    figure = new_figure(3.4 + size * len(across), 2.6 + size * len(down), "constrained")
+    figure = new_figure(max(3.4 + size * len(across), 6.4), 2.6 + size * len(down), "constrained")
     axes = figure.subplots()
     axes.set_facecolor("#d9dce1")
     most = float(np.nanmax(np.abs(grid))) or 1.0
@@ -47,7 +48,7 @@ def write_heatmap(
     axes.set_yticks(range(len(down)), list(map(drawable, down)), fontsize=7)
     axes.set_xlabel(drawable(columns))
     axes.set_ylabel(drawable(rows))
-    axes.set_title(drawable(title), loc="left", fontsize=10, fontweight="bold")
+    figure.suptitle(fill(drawable(title), round(10 * width)), x=0.01, ha="left", fontsize=10, fontweight="bold")
     if by_space:
         for line in _borders(across):
             axes.axvline(line - 0.5, color="#3a3f47", lw=0.7)

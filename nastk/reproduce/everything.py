@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 from nastk import __version__
 from nastk.errors import DataError, NastkError, UnknownName
 from nastk.files import locked_folder, write_text
+from nastk.parallel import kept_processes, kept_seconds
 from nastk.report.page import Section, write_html, write_markdown
 from nastk.report.rows import without_nan
 from nastk.reproduce import of_modnas, of_multi_predict
@@ -32,13 +33,15 @@ class Done:
     Args:
         outcome: None where it failed, or nothing can be run.
         failure: why it failed.
-        seconds: of processor time that it took.
+        seconds: of processor time that it took, attempts that did not finish included.
+        elapsed: seconds that passed.
     """
 
     item: Item
     outcome: Outcome | None = None
     failure: str = ""
     seconds: float = 0.0
+    elapsed: float = 0.0
 
     @property
     def status(self) -> str:
@@ -99,7 +102,7 @@ def run(
     Raises:
         StorageError: the folder cannot be written to, or another run is writing to it.
     """
-    with locked_folder(out / size) as folder:
+    with locked_folder(out / size) as folder, kept_processes():
         return _run_all(out, folder, size, items, workers, progress)
 
 
@@ -130,24 +133,51 @@ def _run_all(
 
 def _run(item: Item, setting: Setting) -> Done:
     assert item.run is not None
-    before = _seconds()
+    spent, passed = _spent(setting.folder, item)
+    before, started = _seconds(), perf_counter()
+    outcome, failure = None, ""
     try:
         outcome = item.run(setting)
     except NastkError as error:
-        return Done(item, failure=str(error), seconds=_seconds() - before)
+        failure = str(error)
     except Exception as error:  # one experiment that breaks must not take the others with it
-        return Done(item, failure=f"{type(error).__name__}: {error}", seconds=_seconds() - before)
-    return Done(item, outcome, seconds=_seconds() - before)
+        failure = f"{type(error).__name__}: {error}"
+    finally:  # of an interruption too
+        seconds, elapsed = spent + _seconds() - before, passed + perf_counter() - started
+        _keep_spent(setting.folder, item, None if outcome else (seconds, elapsed))
+    return Done(item, outcome, failure, seconds, elapsed)
 
 
 def _seconds() -> float:
-    """Processor time of this process and of the children that have ended."""
+    """Processor time of this process, of the children that have ended, and of the jobs of those that are kept."""
     if sys.platform == "win32":
-        return process_time()
+        return process_time() + kept_seconds()
     import resource
 
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return process_time() + children.ru_utime + children.ru_stime
+    return process_time() + kept_seconds() + children.ru_utime + children.ru_stime
+
+
+def _spent(folder: Path, item: Item) -> tuple[float, float]:
+    """Processor time and seconds that passed in attempts that did not finish: what they finished is not repeated."""
+    try:
+        seconds, elapsed = json.loads(_unfinished(folder, item).read_text(encoding="utf-8"))
+        return float(seconds), float(elapsed)
+    except (OSError, ValueError, TypeError):
+        return 0.0, 0.0
+
+
+def _keep_spent(folder: Path, item: Item, spent: tuple[float, float] | None) -> None:
+    path = _unfinished(folder, item)
+    if spent is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(spent) + "\n")
+
+
+def _unfinished(folder: Path, item: Item) -> Path:
+    return folder / "items" / f"{item.key}.unfinished"
 
 
 # ---- finished items on disk
@@ -166,6 +196,7 @@ def _keep(folder: Path, done: Done) -> None:
         "version": __version__,
         "command": done.item.command.get("quick" if folder.name == "quick" else "full", ""),
         "seconds": done.seconds,
+        "elapsed": done.elapsed,
         "outcome": asdict(done.outcome),
     }
     write_text(path, json.dumps(without_nan(entry), indent=1) + "\n")
@@ -181,7 +212,7 @@ def _kept(folder: Path, item: Item) -> Done | None:
         command = item.command.get("quick" if folder.name == "quick" else "full", "")
         if entry["version"] != __version__ or entry["command"] != command:
             return None
-        return Done(item, _read(entry["outcome"]), seconds=float(entry["seconds"]))
+        return Done(item, _read(entry["outcome"]), "", float(entry["seconds"]), float(entry.get("elapsed", 0.0)))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} does not hold a finished item: {error}; remove it") from error
 
@@ -204,16 +235,20 @@ def write_page(out: Path, size: Size, done: Sequence[Done]) -> None:
     folder = out / size
     cells = [cell for one in done if one.outcome for cell in one.outcome.cells]
     verdicts = [cell.verdict for cell in cells if cell.verdict]
-    seconds = sum(one.seconds for one in done)
+    seconds, elapsed = sum(one.seconds for one in done), sum(one.elapsed for one in done)
     notes = [
-        f"nastk {__version__}, size {size}; {seconds / 60:.1f} minutes of processor time in all",
+        f"nastk {__version__}, size {size}; {seconds / 60:.1f} minutes of processor time in all, in {elapsed / 60:.1f} "
+        "minutes. What an item shares with an earlier one counts there",
         f"{verdicts.count('inside')} of {len(verdicts)} published figures lie inside: ours and theirs differ by no "
         "more than the half-widths of both intervals together",
         "Ours is the 95 % interval over random seeds. The papers print no intervals for these tables: theirs is half "
         "of the last printed digit. Figures of a single seed have no interval, and no verdict",
     ]
     if size == "quick":
-        notes.append("quick: fewer seeds, and smaller experiments where an item says so; --full runs all of it")
+        notes.append(
+            "quick: fewer seeds, and smaller experiments where a row says so, which then has no verdict; --full runs "
+            "all of it"
+        )
     index = Section("Overview", tables=[("", [_index_row(one) for one in done])])
     sections = [index]
     for paper in dict.fromkeys(one.item.paper for one in done):
@@ -238,7 +273,8 @@ def _index_row(one: Done) -> dict[str, Any]:
         "what": one.item.what,
         "status": one.status,
         "seeds": ", ".join(map(str, seeds)),
-        "processor, s": round(one.seconds, 1) if one.outcome else None,
+        "processor, s": round(one.seconds) if one.outcome else None,
+        "elapsed, s": round(one.elapsed) if one.outcome else None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nastk.bench import latency
@@ -48,19 +49,29 @@ class LatencyRun:
         }
         return " ".join(["nastk reproduce latency", *(f"{name} {value}" for name, value in given.items() if value)])
 
-    def rows(self, setting: Setting) -> list[Row]:
-        """Tidy rows; runs that the folder holds are not repeated."""
+    def _tasks(self) -> tuple[list[str], list[str], dict[str, DeviceSet]]:
+        """Tasks within a space, between spaces, and the device sets of those that the literature does not have."""
         sets: dict[str, DeviceSet] = random_sets(self.space, self.random_sets) if self.random_sets else {}
         wanted = [*self.tasks, *sets]
         if self.most is not None:
             sets = all_far_sets(wanted, sets, self.most, self.least)
             wanted = list(sets)
         between = [task for task in wanted if task in cross_space.PAIRS]
-        within = [task for task in wanted if task not in between]
+        return [task for task in wanted if task not in between], between, sets
+
+    def jobs(self) -> list[latency.Job]:
+        """Its jobs within a space."""
+        within, _, sets = self._tasks()
+        sizes = list(self.source_samples) or None
+        return latency.jobs(within, self.methods, self.samples, self.seeds, sizes, sets=sets) if within else []
+
+    def rows(self, setting: Setting) -> list[Row]:
+        """Tidy rows; jobs that the folder holds are not repeated."""
+        within, between, sets = self._tasks()
         shared: dict[str, Any] = {
             "workers": setting.workers,
             "progress": setting.progress,
-            "journal": setting.folder / "latency.jsonl",
+            "journal": _journal(setting),
         }
         sizes = list(self.source_samples) or None
         found: list[Row] = []
@@ -69,6 +80,10 @@ class LatencyRun:
         if between:
             found += cross_space.run(between, self.methods, self.samples, self.seeds, sizes, share=self.share, **shared)
         return found
+
+
+def _journal(setting: Setting) -> Path:
+    return setting.folder / "latency.jsonl"
 
 
 Runs = Mapping[Size, Sequence[LatencyRun]]
@@ -80,7 +95,9 @@ def commands(runs: Runs) -> dict[Size, str]:
 
 
 def all_rows(runs: Runs, setting: Setting) -> list[Row]:
-    """Rows of all runs of a size, one after another."""
+    """Rows of all runs of a size; their jobs are run together."""
+    jobs = [job for run in runs[setting.size] for job in run.jobs()]
+    latency.finish(jobs, _journal(setting), setting.workers, setting.progress)
     return [row for run in runs[setting.size] for row in run.rows(setting)]
 
 
@@ -91,7 +108,9 @@ LABELS = {
     "multi-predict-vec+zcp": "TL, ZCPVec, table",
     "multi-predict-vec+hwl": "TL, HWLVec, table",
     "brp-nas": "BRP-NAS",
+    "brp-nas-short": "BRP-NAS, short",
     "help": "HELP",
+    "help-short": "HELP, short",
     "flops": "FLOPs",
 }
 """The paper's names of methods (TL: transfer learning)."""
@@ -117,15 +136,35 @@ def _cell(figure: Figure, ours: Mapping[tuple[Any, ...], Row], size: Size) -> Ce
     counts = [k for _, method, k, *_ in ours if method == figure.method]
     samples = figure.samples or max(counts, default=0)
     row = ours.get((figure.task, figure.method, samples, sources, figure.device))
+    reason = ""
+    if row is None:
+        row, reason = _less(figure, ours, sources)
     if row is None:
         lacking = latency.missing(task)[1]
         reason = f"the tables lack {', '.join(lacking)}" if lacking and figure.device != "*" else ""
         return Cell(said, figure.value, None, reason=reason or (IN_FULL if size == "quick" else "not run"))
     if figure.device == "*" and row["devices"] < len(task.targets):
         partial = f"partial: {row['devices']} of {len(task.targets)} targets are in the tables"
-        return Cell(said, figure.value, row["mean"], row["ci95"], row["seeds"], reason=partial)
+        reason = f"{partial}; {reason}" if reason else partial
     half = 0.0 if figure.method == "flops" else row["ci95"]
-    return Cell(said, figure.value, row["mean"], half, row["seeds"])
+    return Cell(said, figure.value, row["mean"], half, row["seeds"], reason=reason)
+
+
+def _less(figure: Figure, ours: Mapping[tuple[Any, ...], Row], sources: int) -> tuple[Row | None, str]:
+    """The row of a smaller experiment that comes nearest to a published one, and what it has less of."""
+    found: list[tuple[tuple[int, int, bool], Row, str]] = []
+    for (task, method, samples, size, device), row in ours.items():
+        asked, short = latency.find(figure.method), latency.find(method)
+        same = method == figure.method or (short.short and short.predictor == asked.predictor)
+        fits = samples <= (figure.samples or samples) if asked.scratch else samples == figure.samples
+        if (task, device) != (figure.task, figure.device) or not same or not fits or size > sources:
+            continue
+        less = [f"{size} of {sources} source samples"] * (size < sources and not asked.scratch)
+        less += [f"{samples} of {figure.samples} measurements"] * (samples != figure.samples)
+        less += [short.short] * bool(short.short)
+        found.append(((samples, size, not short.short), row, "; ".join(less)))
+    _, best, said = max(found, key=lambda one: one[0], default=((0, 0, False), None, ""))
+    return best, said
 
 
 def pictures(

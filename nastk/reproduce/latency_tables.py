@@ -102,7 +102,7 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
         mine = [r for r in means if r["task"] == task]
         learned = [r for r in mine if _learned(r)]
         several = len({r["source_samples"] for r in learned}) > 1
-        lines, seen = [], set()
+        lines, seen, full = [], set(), {}
         for r in mine:
             size = r["source_samples"] if several and against == "samples" and _learned(r) else 0
             if (r["method"], size) in seen:
@@ -111,10 +111,12 @@ def curves(rows: Rows, against: str = "samples") -> list[Panel]:
             points = [p for p in mine if p["method"] == r["method"] and size in (0, p["source_samples"])]
             points = sorted(points, key=lambda p: p[against])
             label = f"{r['method']}, {size} source samples" if size else r["method"]
+            if task in TASKS and size in (0, TASKS[task].source_samples):
+                full[r["method"]] = label
             x, mean, half = ([p[key] for p in points] for key in (against, "mean", "ci95"))
             lines.append(Curve(label, x, mean, half))
         published = [
-            (f.method, float(f.samples), f.value)
+            (full.get(f.method, f.method), float(f.samples), f.value)
             for f in PUBLISHED
             if f.task == task and f.device == "*" and f.samples and not f.source_samples
             and against == "samples" and f.samples <= max(r["samples"] for r in mine)
@@ -186,10 +188,12 @@ def means(rows: Rows) -> list[dict[str, Any]]:
     """One row per task, method and number of samples.
 
     Mean Spearman over the devices, their geometric mean, the mean without the fastest and slowest tenth, median
-    relative error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table.
+    relative error, fraction of true values in the 95 % intervals, and seconds to adapt and predict the table. Where a
+    task has other numbers of source architectures than the papers', they are a column.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     single: dict[tuple[Any, ...], list[float]] = {}
+    several = any(r["task"] in TASKS and r["source_samples"] != TASKS[r["task"]].source_samples for r in rows)
     for r in rows:
         key = (r["task"], r["method"], r["source_samples"], r["samples"])
         if r["device"] != "*":
@@ -211,7 +215,8 @@ def means(rows: Rows) -> list[dict[str, Any]]:
             "s",
             "draws",
         )
-        start = {"task": r["task"], "method": r["method"], "samples": r["samples"], **dict.fromkeys(columns)}
+        start = {"task": r["task"], "method": r["method"], "samples": r["samples"]}
+        start |= ({"source samples": r["source_samples"]} if several else {}) | dict.fromkeys(columns)
         line = found.setdefault(key, start)
         if r["metric"] == "spearman":
             line |= {"measurements": r["measurements"], "spearman": r["mean"], "ci95": r["ci95"]}

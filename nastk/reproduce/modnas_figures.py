@@ -86,7 +86,8 @@ def draw(found: Comparison, folder: Path) -> list[str]:
 
 def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None:
     setting = found.setting
-    shown = list(setting.unseen or setting.devices())[:6]
+    devices = setting.devices()  # where the objectives name their devices, there are no unseen ones
+    shown = ([device for device in setting.unseen if device in devices] or devices)[:6]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     said = "\n" + fill(setting.mixed, 75) if setting.mixed else ""
@@ -125,7 +126,8 @@ def _write_fronts(found: Comparison, methods: Sequence[str], path: Path) -> None
         axes.set_visible(False)
     goals = [str(g) for g in setting.goals]
     figure.supxlabel(f"{goals[-1]}, cost scaled over {setting.scaled_over}{said}", fontsize=10)
-    figure.supylabel(f"{goals[0]}, cost scaled over {setting.scaled_over}", fontsize=10)
+    figure.supylabel(fill(f"{goals[0]}, cost scaled over {setting.scaled_over}", 32 * lines), fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
+    across = min(4, int(wide / 1.8))
+    figure.legend(handles, labels, loc="outside upper center", ncols=across, fontsize=8.5, frameon=False)
     save_all(figure, path)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nastk.bench import accuracy
-from nastk.bench.latency import open_table
+from nastk.bench.device_sets import random_sets
 from nastk.bench.latency_tasks import TASKS
-from nastk.metrics import spearman
-from nastk.report.curves import Curve, Panel, write_curves
+from nastk.report.bars import Bar, write_bars
+from nastk.report.curves import Panel, write_curves
 from nastk.report.heatmap import write_heatmap
-from nastk.reproduce import accuracy_figures, accuracy_transfer, correlations, latency_tables, lists
+from nastk.reproduce import accuracy_figures, accuracy_transfer, correlations, latency_tables, lists, task_distance
 from nastk.reproduce import latency_items as of_latency
 from nastk.reproduce.items import Cell, Item, Outcome, Row, Setting, Size
 from nastk.reproduce.latency_items import LatencyRun, Runs
@@ -29,6 +29,8 @@ TABLE = ("multi-predict", "multi-predict-vec+zcp", "multi-predict-vec+hwl")
 DEVICES = ("multi-predict", "multi-predict-index", "multi-predict-sample")
 SCRATCH = tuple(f"multi-predict-{name}-scratch" for name in ("vec", "zcp", "hwl", "vec+hwl"))
 MORE = (10, 20, 40, 80)
+CURVE = (5, 10, 20, 40)
+"""Of the pictures by measurements of the target (Figures 5 and 11)."""
 FEW = (2, 4, 5, 10, 20, 40)
 BETWEEN = ("multi-predict-hwl", "multi-predict-hwl-scratch", "multi-predict-vec-scratch")
 
@@ -43,11 +45,16 @@ def _seeds(quick: int, full: int = 10) -> dict[Size, int]:
 
 # ---- latency: runs that several items share
 
+# --quick keeps the paper's settings for the learned table, and takes fewer source architectures or shorter trainings
+# for what is beside it; such cells say so and have no verdict.
+
 _ND: Runs = {
     "quick": [
-        LatencyRun(("ND",), (*TABLE, *DEVICES[1:]), KS, 4),
-        LatencyRun(("ND",), ("help",), (20,), 4),
-        LatencyRun(("ND",), ("flops", "few-shot-gp"), KS, 4),
+        LatencyRun(("ND",), TABLE[:1], KS, 4),
+        LatencyRun(("ND",), (*TABLE[1:], *DEVICES[1:]), KS, 4, (100,)),
+        LatencyRun(("ND",), ("help-short",), (20,), 4),
+        LatencyRun(("ND",), ("flops", "few-shot-gp"), KS, 2),
+        LatencyRun(("ND",), ("brp-nas-short",), (100,), 4),
     ],
     "full": [
         LatencyRun(("ND",), (*TABLE, *DEVICES[1:]), KS, 10),
@@ -57,7 +64,12 @@ _ND: Runs = {
     ],
 }
 _FD: Runs = {
-    "quick": [LatencyRun(("FD",), DEVICES, KS, 4), LatencyRun(("FD",), ("few-shot-gp",), KS, 4)],
+    "quick": [
+        LatencyRun(("FD",), DEVICES[:1], KS, 4),
+        LatencyRun(("FD",), DEVICES[1:], KS, 4, (500,)),
+        LatencyRun(("FD",), ("help-short",), (20,), 4),
+        LatencyRun(("FD",), ("few-shot-gp",), KS, 2),
+    ],
     "full": [
         LatencyRun(("FD",), DEVICES, KS, 10),
         LatencyRun(("FD",), ("help",), (20,), 10),
@@ -65,26 +77,47 @@ _FD: Runs = {
     ],
 }
 _FA: Runs = {
-    "quick": [LatencyRun(("FA",), TABLE, KS, 4), LatencyRun(("FA",), ("few-shot-gp",), KS, 4)],
+    "quick": [
+        LatencyRun(("FA",), TABLE[:1], CURVE, 4),
+        LatencyRun(("FA",), TABLE[1:], CURVE, 4, (500,)),
+        LatencyRun(("FA",), ("help-short",), (20, 40), 4),
+        LatencyRun(("FA",), ("few-shot-gp",), CURVE, 2),
+    ],
     "full": [
-        LatencyRun(("FA",), TABLE, KS, 10),
-        LatencyRun(("FA",), ("help",), (20,), 10),
-        LatencyRun(("FA",), ("few-shot-gp",), KS, 10),
+        LatencyRun(("FA",), TABLE, CURVE, 10),
+        LatencyRun(("FA",), ("help",), (20, 40, 80), 10),
+        LatencyRun(("FA",), ("few-shot-gp",), CURVE, 10),
     ],
 }
 _NA: Runs = {
-    "quick": [LatencyRun(("NA",), TABLE, KS, 4, (300,))],
-    "full": [LatencyRun(("NA",), TABLE, KS, 10), LatencyRun(("NA",), ("help",), (20,), 10)],
+    "quick": [
+        LatencyRun(("NA",), TABLE, CURVE, 4, (100,)),
+        LatencyRun(("NA",), ("help-short",), (20, 40), 4),
+    ],
+    "full": [LatencyRun(("NA",), TABLE, CURVE, 10), LatencyRun(("NA",), ("help",), (20, 40, 80), 10)],
 }
 _FEWER: Runs = {
     "quick": [
         LatencyRun(("FD",), ("multi-predict",), KS, 4, (1000,)),
         LatencyRun(("ND",), ("multi-predict",), KS, 4, (50,)),
+        LatencyRun(("FD",), ("help-short",), (20,), 4, (1000,)),
+        LatencyRun(("ND",), ("help-short",), (20,), 4, (50,)),
     ],
     "full": [
         *(LatencyRun((task,), ("multi-predict",), KS, 10, sizes) for task, sizes in (("FD", (1000,)), ("ND", (50,)))),
         *(LatencyRun((task,), ("help",), (20,), 10, sizes) for task, sizes in (("FD", (1000,)), ("ND", (50,)))),
     ],
+}
+_SOURCES: Runs = {
+    size: [
+        *(
+            r
+            for r in (*_FD[size], *_ND[size])
+            if not r.source_samples and {*TABLE[:1], "help", "help-short"} & {*r.methods}
+        ),
+        *_FEWER[size],
+    ]
+    for size in ("quick", "full")
 }
 _SETS: Runs = {
     "quick": [
@@ -97,37 +130,29 @@ _SETS: Runs = {
     ],
 }
 _FROM_SCRATCH: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE, 3)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 3)],
     "full": [LatencyRun(("ND",), SCRATCH, MORE, 10), LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4)],
 }
 _APART: Runs = {
-    "quick": [LatencyRun(("ND",), SCRATCH, MORE, 3, most=0.7, least=0.5)],
+    "quick": [LatencyRun(("ND",), SCRATCH, MORE[::2], 3, most=0.7, least=0.5)],
     "full": [
         LatencyRun(("ND",), SCRATCH, MORE, 10, most=0.7, least=0.5),
         LatencyRun(("ND",), ("brp-nas",), (*MORE, 900), 4, most=0.7, least=0.5),
         LatencyRun(("ND",), ("help",), (20, 40, 80), 4, most=0.7, least=0.5),
     ],
 }
-_FAR_METHODS = ("few-shot-gp", "multi-predict", "multi-predict-vec+zcp", "multi-predict-vec+hwl")
-_FAR: Runs = {
-    "quick": [
-        *(LatencyRun(("FD",), ("few-shot-gp",), KS, 2, most=most) for most in (None, 0.7, 0.6, 0.3)),
-        *(LatencyRun(("FD",), ("multi-predict",), KS, 4, (500,), most=most) for most in (None, 0.7, 0.6, 0.3)),
-    ],
-    "full": [
-        LatencyRun(("FD",), ("help", "nasflat", "maple", *_FAR_METHODS), (20,), 10),
-        *(
-            LatencyRun(("FD",), ("help", "nasflat", "maple", *_FAR_METHODS), (20,), 10, most=most)
-            for most in (0.7, 0.6, 0.3)
-        ),
-    ],
-}
 
 
 def _between(task: str) -> Runs:
+    transfer, _, vec = BETWEEN
+    few = (2, 5, 20)
     return {
-        "quick": [LatencyRun((task,), BETWEEN, FEW, 2, (100,)), LatencyRun((task,), BETWEEN[:1], FEW, 1, share=0.15)],
-        "full": [LatencyRun((task,), BETWEEN, FEW, 10, (100,)), LatencyRun((task,), BETWEEN[:1], FEW, 10, share=0.15)],
+        "quick": [
+            LatencyRun((task,), BETWEEN[:2], few, 1, (100,)),
+            LatencyRun((task,), (vec,), few[1:2], 1, (100,)),
+            LatencyRun((task,), (transfer,), few, 1, share=0.15),
+        ],
+        "full": [LatencyRun((task,), BETWEEN, FEW, 10, (100,)), LatencyRun((task,), (transfer,), FEW, 10, share=0.15)],
     }
 
 
@@ -143,11 +168,21 @@ def _table(name: str, what: str, runs: Runs, reason: str = "", note: str = "") -
     return Item(PAPER, name, what, run, of_latency.commands(runs), reason)
 
 
-def _curves(name: str, what: str, runs: Runs, kinds: Sequence[str] = ("samples",), reason: str = "") -> Item:
+def _curves(
+    name: str, what: str, runs: Runs, kinds: Sequence[str] = ("samples",), reason: str = "", lacking: str = ""
+) -> Item:
+    """An item of pictures.
+
+    Args:
+        kinds: names of `latency_tables.MEASURED`.
+        lacking: methods that only --full has.
+    """
+
     def run(setting: Setting) -> Outcome:
         rows = of_latency.all_rows(runs, setting)
         drawn = of_latency.pictures(setting, rows, name.lower().replace(" ", "-"), kinds)
-        return Outcome(tables=[("means over devices", latency_tables.means(rows))], pictures=drawn)
+        notes = [f"Without {lacking}, which are {of_latency.IN_FULL}."] if lacking and setting.quick else []
+        return Outcome(tables=[("means over devices", latency_tables.means(rows))], pictures=drawn, notes=notes)
 
     return Item(PAPER, name, what, run, of_latency.commands(runs), reason)
 
@@ -159,107 +194,35 @@ def _figure_4(setting: Setting) -> Outcome:
     rows = of_latency.all_rows(_SETS, setting)
     means = [r for r in rows if r["metric"] == "spearman" and r["device"] == "*"]
     tasks = list(dict.fromkeys(r["task"] for r in means))
-    lines, curves = [], []
+    lines: list[Row] = []
+    bars: dict[tuple[str, str], Bar] = {}
     for method in DEVICES:
         found = {(r["task"], r["samples"]): r for r in means if r["method"] == method}
+        label = of_latency.LABELS[method]
         for k in KS:
             values = [found[task, k]["mean"] for task in tasks]
-            line: Row = {"method": of_latency.LABELS[method], "samples": k, **dict(zip(tasks, values, strict=True))}
-            line["geometric mean"] = math.exp(float(np.mean(np.log(values)))) if min(values) > 0 else None
+            line: Row = {"method": label, "samples": k, **dict(zip(tasks, values, strict=True))}
+            line[_GEOMETRIC] = math.exp(float(np.mean(np.log(values)))) if min(values) > 0 else None
             lines.append(line)
-        halves = [found[task, KS[-1]]["ci95"] for task in tasks]
-        values = [found[task, KS[-1]]["mean"] for task in tasks]
-        curves.append(Curve(of_latency.LABELS[method], range(1, len(tasks) + 1), values, halves))
-    panel = Panel(f"{KS[-1]} measurements; sets in order: {', '.join(tasks)}", curves)
-    write_curves([panel], setting.folder / "figures" / "figure-4.png", "device set", "Spearman", top=None)
+        bars |= {(t, method): Bar(f"{t}, {label}", found[t, KS[-1]]["mean"], found[t, KS[-1]]["ci95"]) for t in tasks}
+        bars[_GEOMETRIC, method] = Bar(f"{_GEOMETRIC}, {label}", lines[-1][_GEOMETRIC] or 0.0, math.nan)
+    ordered = [bars[task, method] for task in (*tasks, _GEOMETRIC) for method in DEVICES]
+    write_bars(ordered, setting.folder / "figures" / "figure-4.png", f"Spearman, {KS[-1]} measurements")
+    drawn = [
+        {"set": name, "sources": ", ".join(devices.sources), "targets": ", ".join(devices.targets)}
+        for name, devices in random_sets("fbnet", 3).items()
+    ]
     return Outcome(
-        tables=[("mean Spearman over the targets of each set, and geometric mean over the sets", lines)],
+        tables=[
+            ("mean Spearman over the targets of each set, and geometric mean over the sets", lines),
+            ("random sets", drawn),
+        ],
         pictures=[("figure-4.png", "three representations of a device on five device sets of FBNet")],
         notes=["The paper does not name the devices of R1 to R3: those here are drawn anew, with a fixed seed."],
     )
 
 
-def _correlations_of(name: str, task: str, published: dict[str, str], help_: str) -> Item:
-    """Tables 9 and 10: how training and test devices rank alike."""
-    targets = ("eyeriss", "fpga", "raspi4")
-
-    def run(setting: Setting) -> Outcome:
-        table = open_table(TASKS[task].space)
-        value = {device: table.values("latency", device=device) for device in (*published, *targets)}
-        cells, closest = [], []
-        for source, printed in published.items():
-            for target, theirs in zip(targets, printed.split(), strict=True):
-                ours = spearman(value[source], value[target])
-                cells.append(Cell(f"{source}, {target}", float(theirs), ours))
-                closest.append((target, ours))
-        for k, target in enumerate(targets):
-            best = max(float(printed.split()[k]) for printed in published.values())
-            cells.append(Cell(f"closest, {target}", best, max(rho for name, rho in closest if name == target)))
-        note = (
-            f"HELP's predictor, for comparison, as printed: {help_} on {', '.join(targets)}. "
-            "Ours is over the whole table, and exact."
-        )
-        return Outcome(cells, notes=[note])
-
-    space = TASKS[task].space
-    command = f"nastk reproduce correlations --space {space}"
-    what = f"Spearman correlation of the training and test devices of {task}"
-    return Item(PAPER, name, what, run, _both(command))
-
-
-_TABLE_9 = {
-    "1080ti_1": ".25 .23 .26", "1080ti_32": ".53 .42 .52", "silver_4114": ".62 .67 .64", "silver_4210r": ".63 .68 .65",
-    "essential_ph_1": ".68 .70 .66", "samsung_s7": ".69 .71 .68", "1080ti_64": ".76 .61 .72",
-    "samsung_a50": ".86 .86 .84", "pixel3": ".98 .91 .96",
-}  # fmt: skip
-_TABLE_10 = {
-    "1080ti_1": ".42 .83 .65", "1080ti_32": ".43 .84 .67", "samsung_s7": ".52 .89 .76", "essential_ph_1": ".62 .92 .81",
-    "silver_4114": ".59 .94 .84", "samsung_a50": ".63 .96 .87", "silver_4210r": ".62 .97 .88",
-    "1080ti_256": ".89 .89 .73", "pixel3": ".72 .87 .97",
-}  # fmt: skip
-_TABLE_12 = {
-    None: (0.886, 0.895, 0.939, 0.91),
-    0.7: (0.663, 0.689, 0.727, 0.69),
-    0.6: (0.328, 0.395, 0.437, 0.39),
-    0.3: (0.146, 0.159, 0.201, 0.17),
-}
-"""By the bound: FPGA, RasPi4, Eyeriss, and their mean. The first line is HELP's of Table 3, and so are all here."""
-
-
-def _table_12(setting: Setting) -> Outcome:
-    rows = [r for r in of_latency.all_rows(_FAR, setting) if r["metric"] == "spearman" and r["samples"] == 20]
-    targets = ("fpga", "raspi4", "eyeriss")
-    lines, cells = [], []
-    for most, published in _TABLE_12.items():
-        name = "default set" if most is None else f"Spearman < {most:g}"
-        mine = [r for r in rows if r["task"].partition("/")[0] == ("FD" if most is None else f"FD<{most:g}")]
-        for method in dict.fromkeys(r["method"] for r in mine):
-            found = {r["device"]: r for r in mine if r["method"] == method}
-            line: Row = {
-                "sources": name,
-                "method": method,
-                **{t: found[t]["mean"] if t in found else None for t in targets},
-            }
-            known = [line[t] for t in targets if line[t] is not None]
-            lines.append(line | {"mean": float(np.mean(known))})
-        help_ = {r["device"]: r for r in mine if r["method"] == "help"}
-        for target, theirs in zip((*targets, "mean"), published, strict=True):
-            row = help_.get(target)
-            what, digits = f"{name}: HELP @20, {target}", 0.005 if target == "mean" else 0.0005
-            if target == "mean" and len(help_) == len(targets):
-                ours = float(np.mean([r["mean"] for r in help_.values()]))
-                half = math.sqrt(sum(r["ci95"] ** 2 for r in help_.values())) / len(help_)
-                cells.append(Cell(what, theirs, ours, half, row["seeds"] if row else 4, digits))
-            elif row is not None:
-                cells.append(Cell(what, theirs, row["mean"], row["ci95"], row["seeds"], digits))
-            else:
-                why = of_latency.IN_FULL if setting.quick else "no source is as far from this target"
-                cells.append(Cell(what, theirs, None, published_half=digits, reason=why))
-    notes = [
-        "The paper does not say which method, nor how many measurements: its first line is HELP's of Table 3, with 20.",
-        "Sources are taken away by all values of the target, as in the paper: a study, no way to choose sources.",
-    ]
-    return Outcome(cells, [("every method, mean Spearman @20", lines)], notes=notes)
+_GEOMETRIC = "geometric mean"
 
 
 def _between_spaces(name: str, tasks: Sequence[str], runs: Runs, what: str, devices: bool) -> Item:
@@ -278,7 +241,8 @@ def _between_spaces(name: str, tasks: Sequence[str], runs: Runs, what: str, devi
         write_curves(panels, setting.folder / "figures" / file, "measurements of the target device", "Spearman")
         lines = [
             {"task": r["task"], "method": r["method"], "samples": r["samples"], "spearman": r["mean"],
-             "± 95 %": r["ci95"], "measurements": r["measurements"], "of training": r["training_measurements"]}
+             "± 95 %": r["ci95"], "seeds": r["seeds"], "measurements": r["measurements"],
+             "of training": r["training_measurements"]}
             for r in means
         ]  # fmt: skip
         notes = [
@@ -291,30 +255,22 @@ def _between_spaces(name: str, tasks: Sequence[str], runs: Runs, what: str, devi
     return Item(PAPER, name, what, run, of_latency.commands(runs))
 
 
-# ---- correlations
+# ---- how far devices are
+
+
+def _ranking(name: str, task: str) -> Item:
+    """Tables 9 and 10: how training and test devices rank alike."""
+    command = f"nastk reproduce correlations --space {TASKS[task].space}"
+    what = f"Spearman correlation of the training and test devices of {task}"
+    return Item(PAPER, name, what, lambda setting: task_distance.ranking(task), _both(command))
 
 
 def _correlation_map(name: str, kind: str, what: str, three: bool = False) -> Item:
     command = "nastk reproduce correlations --space nasbench201 --figures figures"
+    file = f"{name.lower().replace(' ', '-')}.png"
 
     def run(setting: Setting) -> Outcome:
-        rows = [row for row in correlations.run("nasbench201") if row["kind"] == kind]
-        values = {(row["a"], row["b"]): row["spearman"] for row in rows}
-        if three:
-            values = {
-                pair: 1.0 if v > correlations.CLOSE else 0.5 if v > correlations.MIDDLING else 0.0
-                for pair, v in values.items()
-            }
-        one, other = correlations.KINDS[kind]
-        file = f"{name.lower().replace(' ', '-')}.png"
-        write_heatmap(values, setting.folder / "figures" / file, one, other, what, "Spearman", by_space=False)
-        tables = correlations.tables(rows) if three else []
-        notes = []
-        if three:
-            (_, lines), *_ = tables
-            near = sum(line["spearman"] > correlations.CLOSE for line in lines)
-            notes = [f"{near} of {len(lines)} devices have another one that ranks above .7 like them; the paper: most."]
-        return Outcome(tables=tables, pictures=[(file, what)], notes=notes)
+        return task_distance.correlation_map(kind, what, setting.folder / "figures" / file, three)
 
     return Item(PAPER, name, what, run, _both(command))
 
@@ -323,7 +279,7 @@ def _correlation_map(name: str, kind: str, what: str, three: bool = False) -> It
 
 _ENCODED = ("transfer-mlp@vec", "transfer-mlp@zcp", "mlp@hwl", "mlp@vec+zcp", "brp-nas")
 _ACCURACY_SEEDS = _seeds(3)
-_ACCURACY_SAMPLES: dict[Size, tuple[int, ...]] = {"quick": (10, 25, 50, 100), "full": (5, 10, 25, 50, 100, 200, 400)}
+_ACCURACY_SAMPLES: dict[Size, tuple[int, ...]] = {"quick": (10, 50, 100), "full": (5, 10, 25, 50, 100, 200, 400)}
 
 
 def _accuracy_command(size: Size) -> str:
@@ -379,41 +335,53 @@ def _figure_17(setting: Setting) -> Outcome:
     return Outcome(tables=[("means over devices", latency_tables.means(rows))], pictures=drawn)
 
 
-def _transfer(
-    name: str, what: str, sources: Sequence[str] | None, targets: Sequence[str] | None, quick: int, claim: bool
-) -> Item:
+Pairs = tuple[Sequence[str] | None, Sequence[str] | None]
+"""Tasks or spaces that are learned before, and those that are transferred to; None for all 28."""
+
+
+def _transfer(name: str, what: str, groups: Mapping[str, Pairs], quick: int, claim: bool, note: str = "") -> Item:
+    """An item with transfer on ZCP beside Vec from scratch.
+
+    Args:
+        groups: by what is added to the names of the pictures.
+        claim: whether the paper says of the first group how often transfer gains.
+    """
     seeds = _seeds(quick, 10 if claim else 3)
-    given = (
-        "" if sources is None or targets is None else f" --sources {','.join(sources)} --targets {','.join(targets)}"
-    )
+
+    def line(pairs: Pairs, count: int) -> str:
+        given = [
+            f" --{which} {','.join(names)}" for which, names in zip(("sources", "targets"), pairs, strict=True) if names
+        ]
+        return f"nastk reproduce accuracy --experiment transfer --methods transfer-mlp{''.join(given)} --seeds {count}"
+
     command: dict[Size, str] = {
-        size: f"nastk reproduce accuracy --experiment transfer --methods transfer-mlp{given} --seeds {seeds[size]}"
-        for size in ("quick", "full")
+        size: "\n".join(line(pairs, seeds[size]) for pairs in groups.values()) for size in ("quick", "full")
     }
 
     def run(setting: Setting) -> Outcome:
-        rows = accuracy_transfer.run(
-            ["transfer-mlp"], sources, targets, 10, seeds[setting.size], setting.workers, setting.progress,
-            journal=setting.folder / "transfer.jsonl",
-        )  # fmt: skip
-        gains = {(r["source"], r["task"]): r["mean"] for r in rows if r["metric"] == "improvement"}
-        stem, drawn = name.lower().replace(" ", "-"), []
-        for kind, values in (
-            ("gain", gains),
-            ("better", {pair: float(gain > 0) for pair, gain in gains.items()}),
-        ):
-            said = "gain in Spearman" if kind == "gain" else "1 where the mean gain is above 0"
-            write_heatmap(
-                values, setting.folder / "figures" / f"{stem}-{kind}.png", "learned before", "target task",
-                f"transfer on ZCP over from scratch on Vec: {said}", said,
+        cells: list[Cell] = []
+        tables, drawn = [], []
+        for added, pairs in groups.items():
+            rows = accuracy_transfer.run(
+                ["transfer-mlp"], *pairs, 10, seeds[setting.size], setting.workers, setting.progress,
+                journal=setting.folder / "transfer.jsonl",
             )  # fmt: skip
-            drawn.append((f"{stem}-{kind}.png", f"transfer on ZCP over from scratch on Vec: {said}"))
-        cells = []
-        if claim:
-            (won,) = (r for r in rows if r["metric"] == "pairs_won_a_draw")
-            said = f"fraction of {len(gains)} pairs that gain, in a single draw (printed: over 85 %)"
-            cells = [Cell(said, 0.85, won["mean"], won["ci95"], won["seeds"], at_least=True)]
-        return Outcome(cells, accuracy_figures.tables(rows), drawn)
+            gains = {(r["source"], r["task"]): r["mean"] for r in rows if r["metric"] == "improvement"}
+            better = {pair: float(gain > 0) for pair, gain in gains.items()}
+            for kind, values, said in (
+                ("gain", gains, "gain in Spearman"),
+                ("better", better, "1 where the mean gain is above 0"),
+            ):
+                file = f"{name.lower().replace(' ', '-')}{added}-{kind}.png"
+                title = f"transfer on ZCP over from scratch on Vec: {said}"
+                write_heatmap(values, setting.folder / "figures" / file, "learned before", "target task", title, said)
+                drawn.append((file, title))
+            tables += accuracy_figures.tables(rows)
+            if claim and not cells:
+                (won,) = (r for r in rows if r["metric"] == "pairs_won_a_draw")
+                said = f"fraction of {len(gains)} pairs that gain, in a single draw (printed: over 85 %)"
+                cells = [Cell(said, 0.85, won["mean"], won["ci95"], won["seeds"], at_least=True)]
+        return Outcome(cells, tables, drawn, [note] if note else [])
 
     return Item(PAPER, name, what, run, command)
 
@@ -530,7 +498,10 @@ _EAGLE = (
     "EAGLE's devices are in no file that can be fetched by name: NA runs on eyeriss alone, one of its three targets. "
     "With the files: nastk data import eagle PATH, and the same command."
 )
-_ALL_TASKS = ("transbench101-micro", "transbench101-macro")
+_MICRO = ("transbench101-micro",)
+_CELLS = (*(f"nasbench201/{data}" for data in ("cifar10", "cifar100", "ImageNet16-120")),
+          *(f"nasbench301/{data}" for data in ("cifar10", "svhn")))  # fmt: skip
+"""The right half of Figure 9."""
 
 ITEMS: tuple[Item, ...] = (
     Item(PAPER, "Figure 1", "Summary of the other figures in bars: measurements and trained networks saved.",
@@ -542,20 +513,18 @@ ITEMS: tuple[Item, ...] = (
            {size: [*_NA[size], *_FA[size]] for size in ("quick", "full")}, _EAGLE),
     _table("Table 3", "Latency of each device of FD (FBNet), by representation of a device.", _FD,
            note="HELP's line is HELP's own; two columns of the paper's Table 3 are swapped."),
-    _table("Table 4", "Fewer measurements of the source devices.",
-           {size: [*(run for run in _FD[size] if run.methods in (DEVICES, ("help",))), _ND[size][0], *_FEWER[size],
-                   *(run for run in _ND[size] if run.methods == ("help",))] for size in ("quick", "full")}),
+    _table("Table 4", "Fewer measurements of the source devices.", _SOURCES),
     _list("Table 5", "spaces", "Search spaces and what is known of each."),
     _list("Table 6", "proxies", "Zero-cost proxies."),
     _list("Table 7", "devices", "Devices, and in which space each was measured."),
     _list("Table 8", "tasks", "Tasks with accuracies."),
-    _correlations_of("Table 9", "FD", _TABLE_9, ".94 .89 .90"),
-    _correlations_of("Table 10", "ND", _TABLE_10, ".94 .99 .89"),
+    _ranking("Table 9", "FD"),
+    _ranking("Table 10", "ND"),
     Item(PAPER, "Table 11", "Caption of Tables 9 and 10: training and test devices rank alike.",
          lambda setting: Outcome(tables=correlations.tables(correlations.run("nasbench201"))[1:]),
          _both("nastk reproduce correlations --space nasbench201")),
     Item(PAPER, "Table 12", "How fast methods fall as sources that rank like the target are taken away (FBNet).",
-         _table_12, of_latency.commands(_FAR)),
+         task_distance.table_12, of_latency.commands(task_distance.FAR)),
     _list("Table 13", "sets", "Adversarial device sets."),
     _settings("Table 14", "Settings of accuracy transfer.", _TABLE_14, _transfer_mlp),
     _settings("Table 15", "Settings of latency transfer.", _TABLE_15, _multi_predict),
@@ -568,8 +537,10 @@ ITEMS: tuple[Item, ...] = (
                     False),
     Item(PAPER, "Figure 8", "Accuracy of NAS-Bench-201 by number of trained networks and encoding.", _figure_8,
          {size: _accuracy_command(size) for size in ("quick", "full")}),
-    _transfer("Figure 9", "Accuracy predictors from TransNAS-Bench-101 micro to micro and macro.", _ALL_TASKS[:1],
-              _ALL_TASKS, 3, True),
+    _transfer("Figure 9", "Accuracy predictors from TransNAS-Bench-101 micro to micro and macro, and between "
+              "NAS-Bench-201 and 301.",
+              {"": (_MICRO, (*_MICRO, "transbench101-macro")), "-right": (_CELLS, _CELLS)}, 3, True,
+              "The paper does not say which two data sets of NAS-Bench-301 it took."),
     Item(PAPER, "Figure 10", "Search on NAS-Bench-101 and 201: Vec against ZCP.", _figure_10,
          {size: "\n".join(c for s in some for c in s.commands) for size, some in _SEARCHES.items()},
          "Proxies of all 423,624 cells of NAS-Bench-101 are not public: its search is over the 292 different ones of "
@@ -582,12 +553,12 @@ ITEMS: tuple[Item, ...] = (
          {size: f"nastk reproduce accuracy --experiment proxies-in-order --seeds {_seeds(3)[size]} --figures figures"
           for size in ("quick", "full")}),
     _curves("Figure 16", "ND with sources that correlate .5 to .7 with the target, by all measurements.", _APART,
-            ("measurements", "training")),
+            ("measurements", "training"), lacking="HELP and BRP-NAS"),
     Item(PAPER, "Figure 17", "All curves of latency and accuracy by what was measured and trained.", _figure_17,
          {size: "\n".join([*(run.command for run in (*_FROM_SCRATCH[size], *_ND[size])), _accuracy_command(size)])
           for size in ("quick", "full")}),
-    _transfer("Figure 18", "All pairs of 28 tasks: where transfer gains.", None, None, 1, False),
-    _transfer("Figure 19", "All pairs of 28 tasks: how much transfer gains.", None, None, 1, False),
+    _transfer("Figure 18", "All pairs of 28 tasks: where transfer gains.", {"": (None, None)}, 1, False),
+    _transfer("Figure 19", "All pairs of 28 tasks: how much transfer gains.", {"": (None, None)}, 1, False),
     _between_spaces("Figure 20", ("FBNet-NB201",), _between("FBNet-NB201"), "FBNet to NAS-Bench-201 by device.", True),
     _between_spaces("Figure 21", ("NB201-FBNet",), _between("NB201-FBNet"), "NAS-Bench-201 to FBNet by device.", True),
 )  # fmt: skip

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nastk.bench import latency
 from nastk.bench.latency import measures_sources
 from nastk.bench.latency_tasks import PUBLISHED, TASKS
 from nastk.cli import run as command
 from nastk.errors import NastkError, UnknownName
-from nastk.reproduce import everything, latency_items, of_multi_predict
+from nastk.reproduce import everything, latency_items, lists, of_multi_predict
 from nastk.reproduce.items import Cell, Item, Outcome, Setting
 from nastk.reproduce.latency_items import LatencyRun
 
@@ -54,6 +56,7 @@ def test_every_published_cell_of_latency_is_there(
     nastk_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Any
 ) -> None:
     monkeypatch.setattr(LatencyRun, "rows", made_up)
+    monkeypatch.setattr(LatencyRun, "jobs", lambda run: [])
     monkeypatch.setattr("nastk.bench.latency.missing", lambda devices: (False, []))
     drawn = LATENCY[5:] if size == "quick" else []  # pictures take time
     items = everything.find([f"multi-predict-{name}" for name in [*LATENCY[:5], *drawn]])
@@ -76,6 +79,31 @@ def test_every_published_cell_of_latency_is_there(
         assert outcome is not None
         assert outcome.pictures
         assert all((tmp_path / size / "figures" / file).stat().st_size > 5_000 for file, _ in outcome.pictures)
+
+
+@pytest.mark.data
+def test_a_smaller_experiment_is_shown_beside_the_published_one_without_a_verdict(nastk_home: Path) -> None:
+    def row(method: str, samples: int, sources: int, mean: float) -> Row:
+        known = {"task": "ND", "metric": "spearman", "device": "*", "devices": 6, "ci95": 0.01, "seeds": 4}
+        return {**known, "method": method, "samples": samples, "source_samples": sources, "mean": mean}
+
+    rows = [
+        row("multi-predict", 10, 900, 0.94),
+        row("multi-predict-index", 10, 50, 0.7),
+        row("multi-predict-index", 10, 300, 0.8),
+        row("help-short", 20, 900, 0.9),
+        row("brp-nas-short", 100, 900, 0.6),
+    ]
+    found = {c.what: c for c in latency_items.cells("Multi-Predict, Table 1", rows, "quick") if c.what.endswith("mean")}
+    whole = found["ND: TL, table (ET) @10, mean"]
+    assert (whole.ours, whole.verdict, whole.reason) == (0.94, "inside", "")
+    fewer = found["ND: TL, index @10, mean"]
+    assert (fewer.ours, fewer.verdict, fewer.reason) == (0.8, "", "300 of 900 source samples")
+    assert found["ND: HELP @20, mean"].reason == latency.METHODS["help-short"].short
+    both = found["ND: BRP-NAS @900, mean"]
+    assert both.ours == 0.6
+    assert both.reason.startswith("100 of 900 measurements; 100 epochs")
+    assert found["ND: TL, sample @20, mean"].reason == "only in --full"
 
 
 def test_verdicts() -> None:
@@ -140,17 +168,26 @@ def test_a_failure_is_a_line_and_what_is_finished_is_kept(
 def test_an_interrupted_run_goes_on(
     three_items: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stop(item: Any, setting: Any, run: Any = everything._run) -> Any:
-        if item.name == "Table 99":
-            raise KeyboardInterrupt
-        return run(item, setting)
+    def interrupted(setting: Setting) -> Outcome:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(everything, "_run", stop)
+    def let(run: Callable[[Setting], Outcome]) -> None:
+        good, bad, other = everything.ITEMS
+        monkeypatch.setattr(everything, "ITEMS", (good, replace(bad, run=run), other))
+
+    seconds = iter([0.0, 1.0, 1.0, 8.0, 8.0, 10.0])
+    monkeypatch.setattr(everything, "_seconds", lambda: next(seconds))
+    let(interrupted)
     assert command(["reproduce", "all", "--out", str(tmp_path)]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert (tmp_path / "index.html").exists()
-    monkeypatch.undo()
-    assert (tmp_path / "quick" / "items" / "multi-predict-table-98.json").exists()
+    folder = tmp_path / "quick" / "items"
+    assert (folder / "multi-predict-table-98.json").exists()
+    let(lambda setting: Outcome())
+    assert command(["reproduce", "all", "--out", str(tmp_path)]) == 0
+    kept = json.loads((folder / "multi-predict-table-99.json").read_text(encoding="utf-8"))
+    assert kept["seconds"] == 9, "seven of the interrupted attempt, and two"
+    assert not list(folder.glob("*.unfinished"))
 
 
 def test_items_have_names_of_their_own_and_figures_4_to_21_a_picture_or_a_reason() -> None:
@@ -193,7 +230,10 @@ def test_lists_say_what_is_here(nastk_home: Path, tmp_path: Path) -> None:
     assert rows["1080ti_256"]["fbnet"] == "-"
     assert rows["embedded_tpu_edge_tpu_int8"]["note"].startswith("files downloaded by hand")
     assert len(rows) == 20 + 12 + 13
-    assert latency_items.LABELS["help"] == "HELP"
+    sets = {row["set"]: row for row in lists.sets()}
+    assert len(sets["FA"]["train"].split(", ")) == 15
+    assert sets["FA"]["test"] == "gold_6226, essential_ph_1, samsung_s7, pixel2"
+    assert (sets["FA"]["runs"], sets["FA"]["lacking"]) == ("whole", "")
 
 
 def test_a_wrong_list_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nastk.cli import run as command
 from nastk.errors import InvalidValue, UnknownName
-from nastk.reproduce import modnas
+from nastk.reproduce import modnas, modnas_figures
 
 
 def mean(rows: list[dict[str, Any]], method: str, device: str, metric: str = "hypervolume") -> float:
@@ -60,6 +60,15 @@ def test_the_command_compares_prints_draws_and_writes_tidy_rows(
     assert paid["generator", "fpga"] == (40, 10)
     assert paid["generator", "pixel3"] == (40, 900)
     assert paid["nsga2@24", "fpga"] == (24, 24)
+
+
+@pytest.mark.data
+def test_fronts_of_objectives_that_name_their_devices_are_drawn(nastk_home: Path, tmp_path: Path) -> None:
+    chosen = modnas.setting(objectives=("test_accuracy", "latency:pixel3", "energy:eyeriss"))
+    (device,) = chosen.devices()
+    points = np.random.default_rng(0).random((5, 3))
+    made_up = modnas.Outcome({(method, device): points for method in modnas.Comparison(chosen, {}).methods})
+    assert modnas_figures.draw(modnas.Comparison(chosen, {0: made_up}), tmp_path) == ["modnas-fronts.png"]
 
 
 @pytest.mark.data
