@@ -24,6 +24,7 @@ MARKERS = "osD^v<>P"
 
 PUBLISHED = "published (colour: its method)"
 """In the legend, where there are any."""
+
 LETTERS = 12.5
 """Letters of a label on an inch: longer ones are wrapped, or have fewer columns of the legend."""
 

@@ -39,7 +39,8 @@ def write_heatmap(
     for (row, column), value in values.items():
         grid[down.index(row), across.index(column)] = value
     size = 0.27
-    figure = new_figure(max(3.4 + size * len(across), 6.4), 2.6 + size * len(down), "constrained")
+    width = max(3.4 + size * len(across), 6.4)
+    figure = new_figure(width, 2.6 + size * len(down), "constrained")
     axes = figure.subplots()
     axes.set_facecolor("#d9dce1")
     most = float(np.nanmax(np.abs(grid))) or 1.0
