@@ -11,7 +11,7 @@ A problem of one's own is a subclass of :class:`Problem`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nastk.errors import InvalidValue, UnknownName
@@ -180,13 +180,51 @@ class Density(Regression):
     judged by the mean absolute error of the sums.
 
     Targets are such maps, or ``(b, height, width)``.
+
+    With a pyramid the same error of the maps' averages over squares is added for each size (the scale pyramid pooling
+    loss of NAS-Count, Hu et al., ECCV 2020, arXiv 2003.00217), so that what is counted in a region weighs more than
+    where in it. How the paper weighs the sizes is not known to us; here they weigh alike.
+
+    Args:
+        pyramid: sides of the squares, pixels of the map; those at a border are smaller where they do not fit.
+        weight: of the pyramid's part.
+
+    Raises:
+        InvalidValue: a side below 2, or a negative weight.
     """
 
     name = "density"
     metric = "count_mae"
 
+    def __init__(self, pyramid: Iterable[int] = (), weight: float = 1.0):
+        self.pyramid, self.weight = tuple(pyramid), float(weight)
+        if any(side < 2 for side in self.pyramid) or not self.weight >= 0:
+            raise InvalidValue(
+                f"a pyramid has sides from 2 on, and no negative weight; got {self.pyramid} and {weight}"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        return self._error(outputs - _alike(outputs, targets))
+
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.flatten(1).sum(1) - _alike(outputs, targets).flatten(1).sum(1)).abs()
+
+    def distilled(self, outputs: Tensor, softened: Tensor) -> Tensor:
+        return self._error(outputs - softened)
+
+    def _error(self, difference: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        error = difference.square().mean()
+        maps = difference.reshape(-1, 1, *difference.shape[-2:])
+        for side in self.pyramid:
+            height, width = (min(side, size) for size in maps.shape[-2:])
+            pooled = functional.avg_pool2d(maps, (height, width), ceil_mode=True)
+            error = error + self.weight * pooled.square().mean()
+        return error
+
+    def identity(self) -> Any:
+        return [self.name, list(self.pyramid), self.weight] if self.pyramid else self.name
 
 
 def _alike(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -235,7 +273,12 @@ class MultiTask(Problem):
             )
         return dict(zip(self.tasks, found.values(), strict=True))
 
-    def _columns(self, outputs: Mapping[str, Tensor], targets: Tensor) -> list[tuple[str, Problem, Tensor, Tensor]]:
+    def columns(self, outputs: Mapping[str, Tensor], targets: Tensor) -> list[tuple[str, Problem, Tensor, Tensor]]:
+        """Each task: its name, its problem, its outputs and its targets.
+
+        Raises:
+            InvalidValue: targets that do not have a column for each.
+        """
         if targets.ndim != 2 or targets.shape[1] != len(self.tasks):
             raise InvalidValue(f"targets are (b, {len(self.tasks)}), a column a task; got {tuple(targets.shape)}")
         return [
@@ -246,14 +289,14 @@ class MultiTask(Problem):
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, smoothing: float = 0.0) -> Tensor:
         parts = [
             self.weights[name] * task.loss(found, wanted, smoothing if task.smooths else 0.0)
-            for name, task, found, wanted in self._columns(outputs, targets)
+            for name, task, found, wanted in self.columns(outputs, targets)
         ]
         return sum(parts[1:], parts[0])
 
     def scores(self, outputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
         parts = [
             task.scale * (1.0 - scores.float() if task.direction == "max" else scores)
-            for _, task, found, wanted in self._columns(outputs, targets)
+            for _, task, found, wanted in self.columns(outputs, targets)
             for scores in [task.scores(found, wanted)]
         ]
         return sum(parts[1:], parts[0]) / len(parts)

@@ -195,6 +195,23 @@ def test_prune_my_network(tmp_path: Path) -> None:
     assert all(float(word.rstrip("%,")) <= 100 for word in lines[2].split() if word.rstrip(",").endswith("%"))
 
 
+@pytest.mark.long
+def test_several_tasks(tmp_path: Path) -> None:
+    lines = run("several_tasks.py", tmp_path).splitlines()
+    errors = [float(word) for word in lines[0].replace("%", " ").split() if word.replace(".", "", 1).isdigit()][:2]
+    assert max(errors) < 20
+    assert lines[1].split() != ["open:", ""]
+    assert all(0 <= float(pair.split()[-1]) <= 1 for pair in lines[2].partition(":")[2].split(","))
+    assert len(lines) >= 5
+
+
+@pytest.mark.long
+def test_count_things(tmp_path: Path) -> None:
+    lines = run("count_things.py", tmp_path).splitlines()
+    assert all(float(line.split(" digits wrong")[0].split()[-1]) < 2 for line in lines[:2])
+    assert len(lines) >= 4
+
+
 def test_the_own_predictor_and_space_keep_their_contracts() -> None:
     from nastk.registry import load_object
     from nastk.spaces.factory import space

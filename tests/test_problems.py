@@ -16,7 +16,7 @@ from nastk.data.images import data_of
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.oracles import Training
 from nastk.outputs import AmbiguousOutput
-from nastk.problems import Classification, MultiTask, Problem, problem
+from nastk.problems import Classification, Density, MultiTask, Problem, problem
 from nastk.spaces.tcn import TCN
 from nastk.supernets.sandwich import Sandwich
 
@@ -61,6 +61,23 @@ def test_tasks_are_added_and_their_badness_averaged() -> None:
     assert float(both.distilled(outputs, taught)) < float(both.loss(outputs, targets))
     with pytest.raises(AmbiguousOutput, match="tasks are parity, size"):
         both.read(torch.zeros(2, 3))
+
+
+def test_a_pyramid_adds_the_errors_of_regions() -> None:
+    difference = torch.randn(2, 1, 5, 4, generator=torch.Generator().manual_seed(0))
+    plain, wanted = Density(), torch.zeros(2, 5, 4)
+    pooled = functional.avg_pool2d(difference, 2, ceil_mode=True)
+    assert pooled.shape[-2:] == (3, 2)
+    by_hand = difference.square().mean() + 0.5 * pooled.square().mean()
+    assert float(Density([2], 0.5).loss(difference, wanted)) == pytest.approx(float(by_hand))
+    total = difference.square().mean() + difference.mean((2, 3)).square().mean()
+    assert float(Density([9]).loss(difference, wanted)) == pytest.approx(float(total)), (
+        "the whole map, if it is smaller"
+    )
+    assert plain.identity() == "density" != Density([2]).identity()
+    assert float(Density().loss(difference, wanted)) == pytest.approx(float(difference.square().mean()))
+    with pytest.raises(InvalidValue):
+        Density([1])
 
 
 def test_names_and_shapes_that_do_not_fit_are_refused() -> None:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 import nastk
+from nastk.data.digit_scenes import digit_scenes
+from nastk.data.digit_tasks import digit_tasks
+from nastk.data.images import ImageData
 from nastk.generators import Cost, Device, ParetoGenerator, load
 from nastk.oracles import Count, Flops, Latency, Measurement, Params, Predicted, Training, ZeroCost
 from nastk.oracles.table import Benchmark, TableOracle
@@ -19,6 +22,7 @@ from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.search import NastkSampler
 from nastk.search.base import Searcher
 from nastk.search.random import RandomSearch
+from nastk.spaces.mtl_fusion import MTLFusion
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -190,6 +194,18 @@ def generators(space: nastk.SearchSpace, accuracy: nastk.Predictor) -> None:
     generator = nastk.generators.ParetoGenerator(space, {"accuracy": accuracy, "latency": None})
     assert_type(generator.fit([Device("pixel2", {"latency": Nearby()})]), ParetoGenerator)
     print(generator.propose(Device("mine")), Cost, load)
+
+
+def several_tasks(data: ImageData) -> torch.nn.Module:
+    found = nastk.generators.MTLNAS(MTLFusion(outputs=(10, 2)), steps=300).fit(data)
+    print(found.arch, found.probabilities, found.gap(data.test))
+    return found.network()
+
+
+def what_counting_is_judged_by() -> nastk.problems.Density:
+    assert_type(digit_scenes(seed=1), ImageData)
+    assert_type(digit_tasks("parity"), ImageData)
+    return nastk.problems.Density(pyramid=(4, 8), weight=1.0)
 
 
 def what_networks_are_judged_by() -> nastk.problems.Problem:

@@ -110,6 +110,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk reproduce tcn --seeds 2 --out tcn",
         "nastk reproduce tcn --data my_series.npz --seeds 1 --out tcn",
     ),
+    "reproduce mtl": (
+        "nastk reproduce mtl --seeds 2 --out mtl --figures mtl",
+        "nastk reproduce mtl --second thickness --subsets 20 --seeds 1",
+    ),
+    "reproduce counting": (
+        "nastk reproduce counting --seeds 2 --out counting --figures counting",
+        "nastk reproduce counting --trainings 20 --seeds 1",
+    ),
     "data list": ("nastk data list", "nastk data list --json tables.json"),
     "data fetch": ("nastk data fetch nasbench201", "nastk data fetch nasbench201 fbnet"),
     "data import": ("nastk data import mine.csv", "nastk data import csv mine.csv --space nasbench201"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nastk.cli import reproduce_tasks
 from nastk.cli.options import Interrupted, Json, Workers, count, integers, words
 from nastk.errors import InvalidValue, UnknownName
 
@@ -646,3 +647,7 @@ def tcn(
         write_json(json_file, rows)
     for title, lines in comparison.tables(rows):
         show(lines, title=title)
+
+
+app.command("mtl")(reproduce_tasks.mtl)
+app.command("counting")(reproduce_tasks.counting)

@@ -1,5 +1,5 @@
 """Generators: trained once, they propose architectures for any preference among objectives and any device; and
-pruning by masks, which finds a network within the weights of one."""
+pruning by masks and gates on paths, which find a network within the weights of one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _PUBLIC = {
     "LayerLatency": "layer_latency",
     "LayerSize": "_pit_masks",
     "Limit": "limits",
+    "MTLNAS": "mtl_nas",
     "PIT": "pit",
     "PITFront": "pit_front",
     "Phases": "pit_front",
@@ -27,6 +28,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "MTLNAS",
     "PIT",
     "Cost",
     "Device",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from nastk.generators.hypernetworks import hypernetwork
     from nastk.generators.layer_latency import LayerLatency
     from nastk.generators.limits import Limit
+    from nastk.generators.mtl_nas import MTLNAS
     from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.pit import PIT
     from nastk.generators.pit_front import Phases, PITFront

@@ -19,6 +19,7 @@ from torch.nn import functional
 from nastk import problems
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.generators import discretisers, hypernetworks, scalarisations
+from nastk.generators._entropy import entropies
 from nastk.generators.device_gradients import COMBINATIONS, descend
 from nastk.generators.discretisers import Discretiser, Exact
 from nastk.generators.normalisation import Normalisation
@@ -88,6 +89,9 @@ class SupernetGenerator:
         progress: called with (done, total) after each epoch.
         problem: what the supernet is trained for, see :mod:`nastk.problems`; where this says cross-entropy, it is the
             problem's loss.
+        entropy: greatest weight of the mean entropy of the choices (nats) in the hypernetwork's loss, which grows
+            linearly from 0 after the warm-up, so that what it draws becomes what it proposes (MTL-NAS, arXiv
+            2003.14058; its weight is 10). 0, as in MODNAS, leaves it out.
         build_options: of `SearchSpace.supernet`.
 
     Raises:
@@ -119,6 +123,7 @@ class SupernetGenerator:
         network_options: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         problem: str | problems.Problem = "classification",
+        entropy: float = 0.0,
         **build_options: Any,
     ):
         if epochs < 1 or batch < 2 or references < 2 or not 0 <= warmup < 1:
@@ -126,6 +131,8 @@ class SupernetGenerator:
                 "a supernet needs at least 1 epoch, 2 images per batch, 2 references and a warm-up of 0 up to 1; "
                 f"got {epochs}, {batch}, {references} and {warmup}"
             )
+        if not entropy >= 0:
+            raise InvalidValue(f"the weight of the entropy is not negative; got {entropy}")
         if combination not in COMBINATIONS:
             raise UnknownName("combination of gradients", combination, COMBINATIONS)
         if discretiser == "exact" or isinstance(discretiser, Exact):
@@ -136,6 +143,7 @@ class SupernetGenerator:
         self.epochs, self.warmup, self.batch, self.momentum, self.decay = epochs, warmup, batch, momentum, decay
         self.weight_rate, self.clip, self.learning_rate, self.betas = weight_rate, clip, learning_rate, betas
         self.alignment, self.references, self.seed, self.device = alignment, references, seed, torch.device(device)
+        self.entropy = entropy
         self.network_options = dict(network_options or {})
         self.progress, self.build_options, self.problem = progress, build_options, problems.problem(problem)
         self.sizes = [int(size) for size in space.sizes]
@@ -165,6 +173,7 @@ class SupernetGenerator:
         for epoch in range(self.epochs):
             seen: list[tuple[float, float, float]] = []
             held_out = self._batches(len(validation[0]))
+            self._entropy = self.entropy * max(epoch - resting, 0) / (self.epochs - resting)
             if epoch >= resting:
                 self.normalise_errors(_take(validation, held_out[0]))
             for step, rows in enumerate(self._batches(len(training[0]))):
@@ -183,6 +192,7 @@ class SupernetGenerator:
         if not devices or len({len(device.embedding) for device in devices}) > 1:
             raise InvalidValue("a supernet search needs at least one device, with embeddings of one length")
         self.devices_ = list(devices)
+        self._entropy = 0.0
         self._embeddings = torch.as_tensor(np.stack([d.embedding for d in devices]), dtype=torch.float32)
         self._generator = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
@@ -192,7 +202,7 @@ class SupernetGenerator:
                 self.network, 2, self._embeddings.shape[1], sum(self.sizes), **self.network_options
             )
         self.hypernetwork_.observe(self._embeddings)
-        self._weights = torch.optim.SGD(
+        self._weights: torch.optim.Optimizer = torch.optim.SGD(
             self.supernet_.parameters(),
             self.weight_rate,
             momentum=self.momentum,
@@ -234,6 +244,8 @@ class SupernetGenerator:
         self.supernet_.requires_grad_(False)
         try:
             loss = self.discretiser.loss(leaf, cost, self.sizes, self._generator)
+            if self._entropy:
+                loss = loss + self._entropy * entropies(leaf, self.sizes).mean(-1)
             (slopes,) = torch.autograd.grad(loss.sum(), leaf)
         finally:
             self.supernet_.requires_grad_(True)
@@ -312,6 +324,11 @@ class SupernetGenerator:
             raise InvalidValue(f"the embedding has shape {tuple(place.shape)}, those learned from {known}")
         with torch.no_grad():
             return self.hypernetwork_(weights / weights.sum(1, keepdim=True), place.expand(len(weights), -1))
+
+    def entropies(self, embedding: Array, preferences: Array) -> Array:
+        """Mean entropy of the choices for each preference, nats, ``(n,)``: 0 where one architecture is certain."""
+        found: Array = entropies(self.logits(embedding, preferences).detach(), self.sizes).mean(-1).double().numpy()
+        return found
 
     def propose(self, embedding: Array, preferences: Array) -> Archs:
         """The most probable architecture for each preference, ``(n, d)``; the device may be new."""

@@ -35,6 +35,8 @@ MET = 1.02
 """A limit counts as met up to this multiple."""
 PIT, LIMITED, RANDOM, PREDICTOR = "pit", "limits", "random", "predictor"
 """Names of the methods."""
+TENTH = "a tenth"
+"""PIT under a limit of :data:`SMALLER` times fewer parameters than the seed's, and no other."""
 SEARCHERS = (RANDOM, PREDICTOR)
 METHODS = (PIT, *SEARCHERS, LIMITED)
 
@@ -70,7 +72,8 @@ class Plan:
         return round((self.warmup + len(STRENGTHS) * (self.search + self.finetune)) / self.trainings)
 
     def settings(self) -> Row:
-        return {**asdict(self), "data": list(self.data), "strengths": list(STRENGTHS), "limits": list(LIMITS)}
+        limits = [{"params": 1.0 / SMALLER}, *LIMITS] if self.method == LIMITED else list(LIMITS)
+        return {**asdict(self), "data": list(self.data), "strengths": list(STRENGTHS), "limits": limits}
 
 
 @dataclass(frozen=True)
@@ -169,16 +172,16 @@ def _pruned(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row
 
 
 def _limited(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row]:
-    """Networks within two limits at once."""
+    """Networks within two limits at once, and one with a tenth of the parameters."""
     front = _front(plan, data, options, Phases(plan.warmup, plan.search, plan.finetune, batch_of(data)))
     seed = {name: float(values[0]) for name, values in TCN().statics(TCN().seed[None], **options).items()}
     rows = []
-    for shares in LIMITS:
+    for method, shares in [(TENTH, {"params": 1.0 / SMALLER}), *((LIMITED, shares) for shares in LIMITS)]:
         limits = {name: share * seed[name] for name, share in shares.items()}
         made = front.within(limits)
         test = front.metric(made.network, data.test)
         over = {f"over_{name}": made.costs[name] / limit for name, limit in limits.items()}
-        rows.append(_row(LIMITED, made.validation, test, made.costs) | over | {"shares": shares, "forced": made.forced})
+        rows.append(_row(method, made.validation, test, made.costs) | over | {"shares": shares, "forced": made.forced})
     return rows
 
 
@@ -258,6 +261,7 @@ def rows_of(found: Found, data: Sequence[tuple[str, int | None]]) -> list[Row]:
         error = guess_error((name, steps))
         done = [s for s in sorted({row["seed"] for row in found.of(data=name)}) if _whole(found, name, s)]
         lost, shrunk, volumes = [], [], {method: [] for method in (PIT, *SEARCHERS)}  # type: ignore[var-annotated]
+        tenths = [found.of(data=name, seed=seed, method=TENTH)[0] for seed in done]
         accuracies = []
         for seed in done:
             reference = found.of(data=name, seed=seed, method="seed")[0]
@@ -271,6 +275,7 @@ def rows_of(found: Found, data: Sequence[tuple[str, int | None]]) -> list[Row]:
         if not done:
             continue
         add(name, "seed", "test_accuracy", accuracies)
+        add(name, TENTH, "points_lost", [a - row["test"] for a, row in zip(accuracies, tenths, strict=True)])
         if lost:
             add(name, PIT, "points_lost", lost)
             add(name, PIT, "times_smaller", shrunk)
@@ -288,7 +293,7 @@ def rows_of(found: Found, data: Sequence[tuple[str, int | None]]) -> list[Row]:
 
 
 def _whole(found: Found, name: str, seed: int) -> bool:
-    return all(found.of(data=name, seed=seed, method=method) for method in ("seed", *METHODS))
+    return all(found.of(data=name, seed=seed, method=method) for method in ("seed", TENTH, *METHODS))
 
 
 def _overs(row: Row) -> list[float]:

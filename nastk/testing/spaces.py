@@ -273,6 +273,7 @@ def _check_networks(space: SearchSpace, archs: Archs, options: dict[str, Any]) -
     import torch
 
     from nastk.oracles.counts import count_network
+    from nastk.outputs import named_tensors
 
     for arch in archs:
         try:
@@ -283,10 +284,12 @@ def _check_networks(space: SearchSpace, archs: Archs, options: dict[str, Any]) -
         assert isinstance(network, torch.nn.Module), f"build returned a {type(network).__name__}, must be a Module"
         assert network is not space.build(arch, **options), "build returned the same network twice"
         with torch.inference_mode():
-            logits = network.eval()(torch.zeros(2, *shape))
-        assert logits.ndim >= 2, f"the network returned shape {tuple(logits.shape)} for a batch of 2"
-        assert len(logits) == 2, f"the network returned shape {tuple(logits.shape)} for a batch of 2"
-        assert torch.isfinite(logits).all(), "the network's output is not finite"
+            outputs = named_tensors(network.eval()(torch.zeros(2, *shape)))
+        assert outputs, "the network returns no tensor"
+        for output in outputs.values():
+            assert output.ndim >= 2, f"the network returned shape {tuple(output.shape)} for a batch of 2"
+            assert len(output) == 2, f"the network returned shape {tuple(output.shape)} for a batch of 2"
+            assert torch.isfinite(output).all(), "the network's output is not finite"
         statics, counted = space.statics(arch[None], **options), count_network(network, shape)
         for name in counted.keys() & statics.keys():
             said = float(statics[name][0])

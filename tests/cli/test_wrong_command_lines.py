@@ -164,6 +164,8 @@ BASES: dict[str, list[str]] = {
     "reproduce hat-latency": ["reproduce", "hat-latency", "--seeds", "1"],
     "reproduce supernet": ["reproduce", "supernet", "--seeds", "1"],
     "reproduce tcn": ["reproduce", "tcn", "--data", "series.npz", "--seeds", "1", "--out", "new/tcn"],
+    "reproduce mtl": ["reproduce", "mtl", "--seeds", "1", "--out", "new/mtl"],
+    "reproduce counting": ["reproduce", "counting", "--seeds", "1", "--out", "new/counting"],
     "study list": ["study", "list", "--storage", "sqlite:///study.db"],
     "study show": ["study", "show", "--storage", "sqlite:///study.db"],
     "study retry": ["study", "retry", "--storage", "sqlite:///study.db"],
@@ -303,6 +305,7 @@ WRONG: dict[str, list[str]] = {
     "--local-sources-time": TIME,
     "--sources-time": TIME,
     "--settings": LIST,
+    "--second": ODD,
     "--data": [*FILE_IN, "nope", "text.npz", "tiny.py:Nope", "tiny.py:number", "nowhere.py:X"],
     "--optimizer": ODD,
     "--augment": LIST,
@@ -609,6 +612,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
         "nastk.reproduce.everything.run", "nastk.reproduce.tcn.each_once",
+        "nastk.reproduce.mtl.each_once", "nastk.reproduce.counting.each_once",
     ):  # fmt: skip
         monkeypatch.setattr(where, began)
 

@@ -60,9 +60,13 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert tcn.run(data, 1, tmp_path / "out", 1, warmup=2, search=3, finetune=1).networks == found.networks
     assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
     methods = [each["method"] for each in found.networks]
-    assert [methods.count(name) for name in ("pit", "seed", "random", "predictor", "limits")] == [2, 1, 2, 2, 1]
+    assert [methods.count(name) for name in ("pit", "seed", "random", "predictor", "limits", "a tenth")] == [
+        2, 1, 2, 2, 1, 1,
+    ]  # fmt: skip
     rows = {(each["method"], each["metric"]): each["mean"] for each in tcn.rows_of(found, data)}
     assert rows["limits", "limits_met"] == 100.0
+    assert {(row["over_params"] <= 1.0) for row in found.of(method="a tenth")} == {True}
+    assert "points_lost" in {metric for method, metric in rows if method == "a tenth"}
     assert rows["limits", "met_by_the_search_alone"] == 0.0, "three steps are too few"
     assert {"pit - random", "pit - predictor"} <= {method for method, _ in rows}
     assert tcn.tables(tcn.rows_of(found, data))[0][0] == data[0][0]

@@ -1,0 +1,82 @@
+"""``nastk reproduce mtl`` and ``counting``: searches for networks that do more than classify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nastk.cli.options import Json, Workers, count
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished runs, which are not repeated.")
+]
+Seeds = Annotated[int, count("--seeds", "Number of random seeds, from 0.")]
+Epochs = Annotated[int, count("--epochs", "Of each training.")]
+Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")]
+
+
+def mtl(
+    second: Annotated[
+        str, typer.Option("--second", metavar="L", help="The digits' second label: parity or thickness.")
+    ] = "parity",
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=3)] = 50,
+    seeds: Seeds = 5,
+    epochs: Epochs = 9,
+    out: Out = None,
+    workers: Workers = None,
+    figures: Figures = None,
+    json_file: Json = None,
+) -> None:
+    """MTL-NAS on digits with two labels: paths between two networks found in one search, against trained subsets."""
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce import mtl as comparison
+    from nastk.reproduce import mtl_figures
+
+    check_outputs([json_file], [out, figures])
+    with bar(None, "training") as progress:
+        found = comparison.run(seeds, subsets, out, workers, follow(progress), second=second, epochs=epochs)
+    rows = comparison.rows_of(found)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in comparison.tables(rows):
+        show(lines, title=title)
+    if figures is not None:
+        typer.echo(f"drawn: {mtl_figures.draw(found, figures)} in {figures}")
+
+
+def counting(
+    trainings: Annotated[int, count("--trainings", "Trainings of each searcher.", least=2)] = 8,
+    seeds: Seeds = 5,
+    searched: Annotated[
+        int | None,
+        typer.Option("--searched", metavar="N", min=0, help="Seeds whose networks are searched for; by default all."),
+    ] = None,
+    epochs: Epochs = 4,
+    out: Out = None,
+    workers: Workers = None,
+    figures: Figures = None,
+    json_file: Json = None,
+) -> None:
+    """Counting digits on canvases (NAS-Count): the pyramid loss against the squared error, searched networks."""
+    from nastk.cli.progress import bar, follow
+    from nastk.files import check_outputs
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+    from nastk.reproduce import counting as comparison
+
+    check_outputs([json_file], [out, figures])
+    with bar(None, "training") as progress:
+        found = comparison.run(seeds, searched, out, workers, follow(progress), trainings=trainings, epochs=epochs)
+    rows = comparison.rows_of(found)
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in comparison.tables(rows):
+        show(lines, title=title)
+    if figures is not None:
+        drawn = comparison.draw(found, figures, trainings=trainings, epochs=epochs)
+        typer.echo(f"drawn: {drawn} in {figures}")

@@ -1,0 +1,353 @@
+"""MTL-NAS on handwritten digits with two labels each, against trained subsets of the paths between two backbones.
+
+A seed draws the split, the weights and the batches. The subsets are the same for all seeds. What is searched for is
+chosen on the training part alone; test losses judge it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nastk.bench._journal import Journal, each_once
+from nastk.data.digit_tasks import digit_tasks
+from nastk.data.images import ImageData
+from nastk.errors import InvalidValue
+from nastk.metrics import mean_ci, paired
+from nastk.spaces.mtl_fusion import NO_PATHS, MTLFusion
+
+Row = dict[str, Any]
+
+NONE, ALL, SUBSET = "no paths", "all paths", "subset"
+"""Methods that train one architecture each."""
+FOUND, ALONE, NO_ENTROPY = "mtl-nas", "mtl-nas, trained alone", "mtl-nas without entropy"
+"""What the search found with the weights that it was searched with, trained alone, and searched without the entropy."""
+GENERATOR = "generator"
+"""A :class:`nastk.generators.SupernetGenerator` with the entropy and without."""
+ENTROPIES = (0.0, 10.0)
+"""Weights of the entropy in a :class:`nastk.generators.SupernetGenerator`."""
+PREFERENCES = np.array([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.0, 1.0]])
+"""Of loss and multiply-adds, for which it proposes."""
+DRAWS = 5
+"""Architectures that it draws for each."""
+CLOSE = 5.0
+"""Per cent of the best subset's loss within which what was found is said to be as good."""
+TRIED = 3
+"""Trainings of random subsets whose cost is about that of a search."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of a run.
+
+    Args:
+        seed: random seed.
+        method: what is trained; all subsets are one run.
+        arch: what the search found, which is trained alone beside the subsets.
+        count: subsets.
+        second: the second label, see :func:`nastk.data.digit_tasks.digit_tasks`.
+        training, validation: images of these parts.
+        epochs, batch: of each training; a search takes as many steps of the weights.
+        rate: learning rate of AdamW.
+    """
+
+    seed: int
+    method: str
+    arch: str = ""
+    count: int = 50
+    second: str = "parity"
+    training: int = 500
+    validation: int = 400
+    epochs: int = 9
+    batch: int = 32
+    rate: float = 2e-2
+
+    @property
+    def steps(self) -> int:
+        """Steps of the weights."""
+        return self.epochs * max(round(self.training / self.batch), 1)
+
+    def data(self) -> ImageData:
+        return digit_tasks(self.second, self.training, self.validation, self.seed)
+
+    def settings(self) -> Row:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a comparison found.
+
+    Args:
+        networks: tidy, one for each trained network: seed, method, architecture, open paths, losses (nats, the sum of
+            both tasks) on validation and test data, errors (%) on test data, seconds of processor time.
+    """
+
+    networks: list[Row] = field(default_factory=list)
+
+    def of(self, **wanted: Any) -> list[Row]:
+        return [row for row in self.networks if all(row.get(name) == value for name, value in wanted.items())]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those whose runs are all there."""
+        each = {row["seed"] for row in self.networks}
+        most = max((len(self.of(seed=seed)) for seed in each), default=0)
+        return sorted(seed for seed in each if len(self.of(seed=seed)) == most)
+
+
+def subsets(count: int) -> list[str]:
+    """Subsets of the paths, as text: the same for all seeds, without none and all."""
+    space = MTLFusion()
+    drawn = space.sample(count + 2, seed=0, unique=True)
+    open_paths = drawn.sum(axis=1)
+    return space.format_all(drawn[(open_paths > 0) & (open_paths < space.d)][:count])
+
+
+def run(
+    seeds: int = 5,
+    count: int = 50,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> Found:
+    """Run the comparison; finished runs of the folder `out` are not repeated.
+
+    Args:
+        seeds: random seeds, from 0.
+        count: subsets that are trained.
+        settings: of :class:`Plan`.
+
+    Raises:
+        InvalidValue: settings that cannot be used.
+    """
+    space = MTLFusion()
+    if not TRIED <= count <= space.size - 2:
+        raise InvalidValue(f"{TRIED} to {space.size - 2} subsets can be trained; got {count}")
+    Plan(0, NONE, **settings).data()
+    file = None if out is None else Path(out) / "runs.jsonl"
+    journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
+    found, methods = Found(), (FOUND, NO_ENTROPY, GENERATOR)
+    total = seeds * (len(methods) + 1)
+
+    def take(plans: Sequence[Plan], before: int) -> None:
+        def follow(done: int, _: int) -> None:
+            if progress:
+                progress(before + done, total)
+
+        for _, rows in each_once(networks_of, plans, journal, Plan.settings, workers, follow):
+            found.networks.extend(rows)
+
+    plans = [Plan(seed, method, **settings) for seed in range(seeds) for method in methods]
+    take(plans, 0)
+    alone = {seed: found.of(seed=seed, method=FOUND)[0]["arch"] for seed in range(seeds)}
+    take([Plan(seed, SUBSET, arch, count, **settings) for seed, arch in alone.items()], len(plans))
+    return found
+
+
+def networks_of(plan: Plan) -> list[Row]:
+    """The networks of a run."""
+    data = plan.data()
+    if plan.method in (FOUND, NO_ENTROPY):
+        return [_searched(plan, data)]
+    if plan.method == GENERATOR:
+        return [_generated(plan, data, entropy) for entropy in ENTROPIES]
+    return _trained(plan, data)
+
+
+def _trained(plan: Plan, data: ImageData) -> list[Row]:
+    """The subsets, none, all and what the search found, each trained alone."""
+    from nastk.reproduce._together import train_together
+
+    space = MTLFusion()
+    texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), plan.arch, *subsets(plan.count)]
+    methods = [NONE, ALL, ALONE, *[SUBSET] * plan.count]
+    started = time.process_time()
+    networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, plan.seed)
+    seconds = (time.process_time() - started) / len(networks)
+    return [_row(plan, *each, data, seconds) for each in zip(methods, texts, networks, strict=True)]
+
+
+def _searched(plan: Plan, data: ImageData) -> Row:
+    """A search: its network with the weights as they are."""
+    from nastk.generators import MTLNAS
+
+    space = MTLFusion()
+    started = time.process_time()
+    search = MTLNAS(
+        space, plan.steps, batch=plan.batch, rate=plan.rate, seed=plan.seed,
+        entropy=0.0 if plan.method == NO_ENTROPY else 10.0,
+    ).fit(data)  # fmt: skip
+    seconds, arch = time.process_time() - started, space.format(search.arch)
+    searched, left = search.gap(data.test)
+    row = _row(plan, plan.method, arch, search.network(), data, seconds)
+    return row | {"searched_loss": searched, "left_loss": left, "curve": search.curve_.round(4).tolist()}
+
+
+def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float) -> Row:
+    paths = int(MTLFusion().parse(arch).sum())
+    judged = {
+        f"{name}_{figure}": value
+        for name, part in (("validation", data.validation), ("test", data.test))
+        for figure, value in judge(network, part, data.problem).items()
+    }
+    about = {"seed": plan.seed, "method": method, "arch": arch, "paths": paths}
+    return {**about, **judged, "params": sum(p.numel() for p in network.parameters()), "seconds": seconds}
+
+
+def judge(network: Any, part: Any, problem: Any) -> dict[str, float]:
+    """The loss of a network in evaluation mode on a part of the data, the mean error of its tasks, and each one's."""
+    import torch
+
+    totals: dict[str, float] = {}
+    with torch.inference_mode():
+        for x, y in part.batches(500):
+            outputs = problem.read(network(x))
+            totals["loss"] = totals.get("loss", 0.0) + float(problem.total(outputs, y))
+            for name, task, found, wanted in problem.columns(outputs, y):
+                totals[name] = totals.get(name, 0.0) + float(task.scores(found, wanted).double().sum())
+    count = len(part)
+    errors = {f"{name}_error": task.badness(totals[name] / count) for name, task in problem.tasks.items()}
+    return {"loss": totals["loss"] / count, "error": sum(errors.values()) / len(errors), **errors}
+
+
+def _generated(plan: Plan, data: ImageData, entropy: float) -> Row:
+    """What the entropy does to a hypernetwork that proposes paths by loss and multiply-adds."""
+    import torch
+
+    from nastk.generators import SupernetGenerator, Target
+
+    space = MTLFusion()
+    base = space.statics(np.zeros((1, space.d), dtype=np.int64))["flops"][0]
+    added = space.statics(np.eye(space.d, dtype=np.int64))["flops"] - base
+    costs = torch.as_tensor(np.stack([np.zeros(space.d), added], axis=1).ravel(), dtype=torch.float32)
+    target = Target("multiply-adds", np.ones(1), lambda one_hots: one_hots @ costs)
+    search = SupernetGenerator(
+        space, "smooth", epochs=plan.epochs, batch=64, references=24, weight_rate=0.05, entropy=entropy, seed=plan.seed,
+        problem=data.problem,
+    )  # fmt: skip
+    search.fit(data.training.tensors(), data.validation.tensors(), [target])
+    test = data.test.tensors()
+    proposed = search.propose(target.embedding, PREFERENCES)
+    drawn = search.sample(target.embedding, PREFERENCES, DRAWS)
+    losses, of_draws = search.cross_entropies(proposed, test), search.cross_entropies(drawn, test)
+    entropies = search.entropies(target.embedding, PREFERENCES)
+    same = (drawn == np.repeat(proposed, DRAWS, axis=0)).mean()
+    return {
+        "seed": plan.seed, "method": GENERATOR, "entropy": entropy, "proposed_loss": float(losses.mean()),
+        "drawn_loss": float(of_draws.mean()), "entropies": float(entropies.mean()),
+        "same_choices": 100.0 * float(same), "first_loss": float(losses[0]), "first_paths": int(proposed[0].sum()),
+        "last_paths": int(proposed[-1].sum()),
+    }  # fmt: skip
+
+
+# ---- figures
+
+
+def best_of(validation: Sequence[float], test: Sequence[float], tried: int) -> float:
+    """Mean test loss of the best by validation loss, of `tried` that are drawn at random, over all draws."""
+    order = np.argsort(validation, kind="stable")
+    n = len(order)
+    chances = np.array([math.comb(n - place - 1, tried - 1) for place in range(n)]) / math.comb(n, tried)
+    return float(chances @ np.asarray(test)[order])
+
+
+def losses(found: Found) -> dict[str, NDArray[np.float64]]:
+    """Test losses by method, ``(seeds,)`` each."""
+    each: dict[str, list[float]] = {}
+    by_subset = {
+        arch: np.mean([row["test_loss"] for row in found.of(method=SUBSET, arch=arch) if row["seed"] in found.seeds])
+        for arch in {row["arch"] for row in found.of(method=SUBSET)}
+    }
+    steady = min(sorted(by_subset), key=by_subset.__getitem__)
+    for seed in found.seeds:
+        for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+            each.setdefault(method, []).append(found.of(seed=seed, method=method)[0]["test_loss"])
+        some = found.of(seed=seed, method=SUBSET)
+        validation, test = ([row[f"{part}_loss"] for row in some] for part in ("validation", "test"))
+        each.setdefault("best subset by validation", []).append(test[int(np.argmin(validation))])
+        each.setdefault("best subset by its mean over seeds", []).append(
+            next(row["test_loss"] for row in some if row["arch"] == steady)
+        )
+        each.setdefault("best subset by the test itself", []).append(min(test))
+        each.setdefault(f"best of {TRIED} random subsets by validation", []).append(best_of(validation, test, TRIED))
+        each.setdefault("mean subset", []).append(float(np.mean(test)))
+    return {name: np.array(values) for name, values in each.items()}
+
+
+def spread(found: Found) -> dict[str, float]:
+    """The deviation of the subsets' mean losses over the seeds, and what it would be by the noise of their trainings
+    alone: what is left of each loss without its seed's mean and its subset's, over the root of the seeds."""
+    archs = sorted({row["arch"] for row in found.of(method=SUBSET)})
+    seeds = found.seeds
+    table = np.array([[found.of(seed=s, method=SUBSET, arch=arch)[0]["test_loss"] for s in seeds] for arch in archs])
+    if len(seeds) < 2:
+        return {}
+    means = table.mean(axis=1, keepdims=True)
+    left = table - means - table.mean(axis=0) + table.mean()
+    noise = (left**2).sum() / ((len(archs) - 1) * (len(seeds) - 1))
+    return {"deviation_of_means": float(means.std(ddof=1)), "deviation_by_noise": float(np.sqrt(noise / len(seeds)))}
+
+
+BEST = ("best subset by validation", "best subset by its mean over seeds", "best subset by the test itself")
+"""Meanings of the best of the subsets, from what can be known to what cannot."""
+
+
+def rows_of(found: Found) -> list[Row]:
+    """Tidy rows: test losses and errors by method, and by how much they exceed others'."""
+    rows: list[Row] = []
+
+    def add(method: str, metric: str, values: Sequence[float] | NDArray[np.float64], **more: Any) -> None:
+        mean, half = mean_ci(values)
+        about = {"experiment": "mtl", "space": "mtl-fusion", "dataset": "digits", "method": method, "metric": metric}
+        rows.append({**about, "mean": mean, "ci95": half, "seeds": len(values), **more})
+
+    by_method = losses(found)
+    for method, values in by_method.items():
+        add(method, "test_loss", values)
+    for method in (FOUND, ALONE):
+        for other in (*BEST, NONE, ALL):
+            above = 100.0 * (by_method[method] / by_method[other] - 1.0)
+            p = paired(by_method[method] - by_method[other])[2] if len(above) > 1 else math.nan
+            add(f"{method} against {other}", "percent_above", above, p=p)
+    for metric, value in spread(found).items():
+        add(SUBSET, metric, [value])
+    for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+        for metric in ("test_error", "paths", "seconds"):
+            add(method, metric, [found.of(seed=seed, method=method)[0][metric] for seed in found.seeds])
+    for method in (FOUND, NO_ENTROPY):
+        some = [found.of(seed=seed, method=method)[0] for seed in found.seeds]
+        add(method, "loss_as_the_search_ends", [row["searched_loss"] for row in some])
+        add(method, "gap", [row["left_loss"] - row["searched_loss"] for row in some])
+        add(method, "probability", [np.abs(np.array(row["curve"][-1]) - 0.5).mean() + 0.5 for row in some])
+    for entropy in ENTROPIES:
+        some = [row for row in found.of(method=GENERATOR, entropy=entropy) if row["seed"] in found.seeds]
+        for metric in ("entropies", "same_choices", "proposed_loss", "drawn_loss", "first_paths", "last_paths"):
+            add(f"supernet generator, entropy {entropy:g}", metric, [row[metric] for row in some])
+    return rows
+
+
+def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The figures with their intervals, by what they are of."""
+    titles = {"test_loss": "Test loss of both tasks, nats", "percent_above": "Per cent of a loss above another's"}
+    titled: dict[str, list[Row]] = {}
+    for row in rows:
+        half = "" if np.isnan(row["ci95"]) else f" ± {row['ci95']:.2g}"
+        line = {"method": row["method"], "mean": f"{row['mean']:.4g}{half}"}
+        if "p" in row:
+            line["p"] = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
+        title = titles.get(row["metric"])
+        if title is None:
+            title = "Supernet generator" if row["method"].startswith("supernet") else "Searches and networks"
+            line = {"method": row["method"], "figure": row["metric"].replace("_", " "), "mean": line["mean"]}
+        titled.setdefault(title, []).append(line)
+    return list(titled.items())

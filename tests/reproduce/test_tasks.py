@@ -1,0 +1,113 @@
+"""The comparisons of MTL-NAS and of counting: figures by hand, and small runs from start to end."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nastk.data.digit_scenes import digit_scenes
+from nastk.errors import InvalidValue
+from nastk.reproduce import counting, mtl, mtl_figures
+from nastk.reproduce._together import train_together
+
+
+def test_the_mean_best_of_random_draws() -> None:
+    validation, test = [0.3, 0.1, 0.4, 0.2], [1.0, 2.0, 3.0, 4.0]
+    draws = [min(some, key=validation.__getitem__) for some in itertools.combinations(range(4), 3)]
+    assert mtl.best_of(validation, test, 3) == pytest.approx(np.mean([test[i] for i in draws]))
+    assert mtl.best_of(validation, test, 1) == pytest.approx(2.5)
+    assert mtl.best_of(validation, test, 4) == 2.0
+
+
+def test_subsets_are_others_than_none_and_all() -> None:
+    space = mtl.MTLFusion()
+    some = mtl.subsets(20)
+    counts = space.as_archs(some).sum(axis=1)
+    assert len(set(some)) == 20
+    assert counts.min() > 0
+    assert counts.max() < space.d
+    assert mtl.subsets(20) == some
+
+
+def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
+    monkeypatch.setattr(mtl, "DRAWS", 1)
+    small = {"count": 3, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
+    found = mtl.run(1, out=tmp_path / "out", workers=1, **small)
+    kept = (tmp_path / "out" / "runs.jsonl").read_text()
+    assert mtl.run(1, out=tmp_path / "out", workers=1, **small).networks == found.networks
+    assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
+    methods = [row["method"] for row in found.networks]
+    assert methods.count("subset") == 3
+    assert methods.count("generator") == 2
+    rows = {(row["method"], row["metric"]): row["mean"] for row in mtl.rows_of(found)}
+    tests = [row["test_loss"] for row in found.of(method="subset")]
+    assert rows["best subset by the test itself", "test_loss"] == pytest.approx(min(tests))
+    above = 100 * (rows["mtl-nas", "test_loss"] / rows["all paths", "test_loss"] - 1)
+    assert rows["mtl-nas against all paths", "percent_above"] == pytest.approx(above)
+    assert len(mtl.tables(mtl.rows_of(found))) == 4
+    assert (tmp_path / mtl_figures.draw(found, tmp_path)).stat().st_size > 10_000
+    with pytest.raises(InvalidValue):
+        mtl.run(1, 2)
+
+
+def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "PYRAMIDS", ((2, 4), (8,)))
+    small = {"trainings": 2, "training": 20, "validation": 10, "test": 10, "epochs": 1, "batch": 10}
+    found = counting.run(1, out=tmp_path / "out", workers=1, **small)
+    kept = (tmp_path / "out" / "runs.jsonl").read_text()
+    assert counting.run(1, out=tmp_path / "out", workers=1, **small).networks == found.networks
+    losses, whole = (
+        [(row["method"], row["metric"], row["mean"]) for row in counting.rows_of(some)]
+        for some in (counting.run(1, 0, tmp_path / "out", 1, **small), found)
+    )
+    assert losses == whole[: len(losses)]
+    assert len(losses) < len(whole), "no searches"
+    assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
+    assert [row["part"] for row in found.networks] == ["losses"] * 3 + ["random"] * 2 + ["predictor"] * 2
+    best = min(found.networks[1:3], key=lambda row: row["validation"])
+    assert all(row["pyramid"] == best["pyramid"] for row in found.networks[3:])
+    rows = {(row["method"], row["metric"]): row["mean"] for row in counting.rows_of(found)}
+    lower = 100 * (1 - best["test"] / found.networks[0]["test"])
+    assert rows["pyramid, sides by validation, against the error alone", "percent_lower"] == pytest.approx(lower)
+    assert (tmp_path / counting.draw(found, tmp_path, **small)).stat().st_size > 10_000
+    with pytest.raises(InvalidValue):
+        counting.run(1, trainings=1)
+
+
+def test_scenes_hold_as_many_digits_as_their_maps_say() -> None:
+    data = digit_scenes(30, 5, 5, side=40, most=4, sizes=(8, 12), seed=1)
+    canvases, maps = data.training.source.images, data.training.labels
+    counts = maps.flatten(1).sum(1)
+    assert canvases.shape == (30, 1, 40, 40)
+    assert maps.shape == (30, 1, 20, 20)
+    assert float((counts - counts.round()).abs().max()) < 1e-4
+    assert set(counts.round().int().tolist()) == {1, 2, 3, 4}
+    alone = counts.round() == 1
+    ink = canvases[alone, 0].double()
+    centre = (ink.sum(1) * torch.arange(40)).sum(1) / ink.sum((1, 2))
+    found = (maps[alone, 0].sum(1) * (torch.arange(20) * 2 + 0.5)).sum(1)
+    assert float((centre - found).abs().max()) < 2.5, "the bell is where the digit is"
+    same = digit_scenes(30, 5, 5, side=40, most=4, sizes=(8, 12), seed=1)
+    assert same.identity == data.identity
+    for options in ({"most": 0}, {"side": 33}, {"sizes": (6, 40)}):
+        with pytest.raises(InvalidValue):
+            digit_scenes(4, 4, 4, **options)
+
+
+def test_networks_trained_together_are_as_if_alone() -> None:
+    space, data = mtl.MTLFusion(), mtl.Plan(0, mtl.SUBSET, training=40, validation=20).data()
+    options = {"epochs": 3, "batch": 20, "rate": 0.01, "decay": 0.0, "seed": 1}
+    archs = space.as_archs(mtl.subsets(3))
+    together = train_together(space, archs, data, **options)
+    for arch, network in zip(archs, together, strict=True):
+        alone = train_together(space, arch[None], data, **options)[0]
+        assert sum(p.numel() for p in network.parameters()) == space.statics(arch[None])["params"][0]
+        for a, b in zip(alone.state_dict().values(), network.state_dict().values(), strict=True):
+            assert float((a - b).abs().max()) < 2e-3
+    first, second = (network.state_dict()["heads.0.weight"] for network in together[:2])
+    assert float((first - second).abs().max()) > 1e-2, "each has weights of its own"
