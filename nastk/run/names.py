@@ -277,8 +277,9 @@ class _Asked:
         """The sentence pairs that a SuperTransformer is trained on; errors as of `nastk.oracles.TranslationLoss`."""
         from nastk.oracles.translation import TranslationLoss
 
-        options = {} if steps is None else {"steps": steps}
-        self.translation = TranslationLoss(self.space, *pairs, seed=seed, **options).describe()
+        options: dict[str, Any] = {} if steps is None else {"steps": steps}
+        source, target = pairs
+        self.translation = TranslationLoss(self.space, source, target, seed=seed, **options).describe()
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
