@@ -52,6 +52,7 @@ class RunOptions:
         epochs: numbers with commas between, such as ``5,50``.
         supernet: name of a method, or the table ``[supernet]`` with `method` and options of its class.
         train: a command line, or the table ``[train]`` with `command`, `timeout` and `retries`.
+        pairs: two text files, sentences and translations.
         storage: URL of the database that keeps the history.
         study: name of the study in that database.
         resume: go on with the history in `out`, without `storage`.
@@ -97,6 +98,7 @@ class RunOptions:
     train: str | dict[str, Any] | None = None
     data: str | None = None
     image_size: int | None = None
+    pairs: list[str] = field(default_factory=list)
     epochs: str | None = None
     weights: bool | None = None
     supernet: str | dict[str, Any] | None = None
@@ -120,7 +122,8 @@ class RunOptions:
             StorageError: the results could not be written.
         """
         chosen = read_config(config) if config is not None else {}
-        chosen.update({name: value for name, value in command_line.items() if value not in (None, [])})
+        given = {name: list(v) if isinstance(v, tuple) else v for name, v in command_line.items()}
+        chosen.update({name: value for name, value in given.items() if value not in (None, [])})
         options = replace(cls(), **chosen)
         for name, least in LEAST.items():
             value = getattr(options, name)

@@ -482,7 +482,9 @@ def modnas(
     ] = None,
     network: Annotated[str, typer.Option("--network", metavar="N", help="Hypernetwork: bank or smooth.")] = "bank",
     labels: Annotated[int, count("--labels", "Evaluations for the predictors of accuracy.", least=5)] = 100,
-    steps: Annotated[int, count("--steps", "Training steps of the generator.")] = 1500,
+    steps: Annotated[
+        int | None, count("--steps", "Training steps of the generator.  [1500; mobilenetv3, hat: 1000]")
+    ] = None,
     seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 10,
     workers: Workers = None,
     figures: Annotated[

@@ -139,6 +139,10 @@ def search(
     epochs: Annotated[
         Text, option("--epochs", "N,M,...", "Of these trainings; all but the last are short trainings.  [30]")
     ] = None,
+    pairs: Annotated[
+        tuple[str, str] | None,
+        option("--pairs", "EN.txt DE.txt", "Of hat, instead: sentences and translations; accuracy is a loss on them."),
+    ] = None,
     weights: Annotated[
         bool | None,
         typer.Option("--weights/--no-weights", help="Keep the weights that --accuracy trains, as it does by default."),
@@ -146,7 +150,9 @@ def search(
     supernet: Annotated[
         Text, option("--supernet", "METHOD", "Train a supernet on --data first, and pay only for what leads by it.")
     ] = None,
-    supernet_steps: Annotated[Number, option("--supernet-steps", "N", "Of its training.  [the method's]")] = None,
+    supernet_steps: Annotated[
+        Number, option("--supernet-steps", "N", "Of its training, or of that on --pairs.  [the method's]")
+    ] = None,
     supernet_start: Annotated[
         bool | None, typer.Option("--supernet-start", help="Begin the trainings on --data with its weights.")
     ] = None,

@@ -102,5 +102,5 @@ def _lines(path: Path) -> list[str]:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{path} has more than {LARGEST // 10**6} MB; give a part of it")
         return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read the sentences of {path}: {error}") from error

@@ -14,6 +14,9 @@ from nastk.oracles.table import Benchmark
 _GOAL = re.compile(r"(?:(max|min):)?([\w-]+)(?::([\w.-]+(?::\d+)?))?(?:@(\d+(?:\.\d+)?))?")
 """Direction, metric, device (``cuda:1`` has a colon of its own), epochs."""
 
+VALIDATION_LOSS = "validation_loss"
+"""The metric of translators on sentence pairs, which "accuracy" stands for with them."""
+
 
 @dataclass(frozen=True)
 class Goal:

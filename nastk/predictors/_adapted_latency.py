@@ -52,13 +52,18 @@ A mean is linear in the kernel, so that all configurations share one product, bu
 LOG_ROOM = 3.0
 """How far, in nats, a prediction on the log scale may leave the range of the measurements (a factor of 20): it is
 exponentiated, and one absurd value would rule the average over the scales."""
+DISTURBED = 0.05
+"""Prior probability that one of the measurements, whichever, was disturbed and says nothing."""
+AS_NOTHING = 1e-6
+"""Precision of a disturbed measurement, relative to the others'."""
 RAW_FLOOR = 0.1
 """Share of the least measurement below which no latency is predicted: on the raw scale a Gaussian can be negative."""
 
 
 @dataclass(frozen=True)
 class _Fits:
-    """GPs of one scale (raw or logarithmic) and one noise model: ``c`` configurations over ``n`` measurements.
+    """GPs of one scale (raw or logarithmic) and one noise model (Gaussian, Student's t, Gaussian but for one disturbed
+    measurement): ``c`` configurations over ``n`` measurements.
 
     Args:
         log: whether logarithms are modelled.
@@ -133,22 +138,33 @@ class AdaptedLatency(Predictor):
         # to a mean prior variance of one, so that a noise relative to the signal means the same in each configuration
         scale = np.maximum(np.einsum("cii->c", grams) / n, 1e-12)
         grams, weights = grams / scale[:, None, None], tried.weights / scale[:, None]
-        posterior = tried.log_odds + self._evidences(grams, tried.noises)
+        evidences, worst = self._evidences(grams, tried.noises)
+        posterior = tried.log_odds + evidences
         best = np.sort(posterior, axis=None)[::-1]
         kept = posterior >= max(best[0] - NEGLIGIBLE, best[min(MOST, len(best)) - 1])
         self.fits_: list[_Fits] = []
         for log in (False, True):  # some devices' layers add up, others' multiply: evidence decides
-            which, noise = np.nonzero(kept[int(log)])
+            which, noise = np.nonzero(kept[0, int(log)])
             if len(which):
                 odds = tried.log_odds[int(log), which, noise]
                 self.fits_ += self._fits(log, grams[which], weights[which], tried.noises[noise], odds)
+            which, noise = np.nonzero(kept[1, int(log)])
+            if len(which):
+                one, probable = worst[int(log), which, noise], posterior[1, int(log), which, noise]
+                rest = self._without(one, log, grams[which], weights[which], tried.noises[noise], probable)
+                self.fits_.append(rest)
         evidence = np.concatenate([f.evidence for f in self.fits_])
         share = np.exp(evidence - evidence.max())
         self.posterior_ = np.split(share / share.sum(), np.cumsum([len(f.noise) for f in self.fits_])[:-1])
         return self
 
-    def _evidences(self, grams: Array, noises: Array) -> Array:
-        """Log marginal likelihoods on the raw and the logarithmic scale, ``(2, c, noises)``, of Gaussian noise.
+    def _evidences(self, grams: Array, noises: Array) -> tuple[Array, NDArray[np.int64]]:
+        """Log marginal likelihoods ``(2, 2, c, noises)``, of Gaussian noise alone and where the measurement that fits
+        worst is disturbed, each on the raw and the logarithmic scale; and that measurement, ``(2, c, noises)``.
+
+        A disturbed measurement may be anything within a factor of e^:data:`LOG_ROOM`, whatever the others are. What the
+        others' likelihood is follows from leaving one out in closed form (Rasmussen & Williams 2006, Section 5.4.2), so
+        that a kernel which fits all but one is not dismissed for that one.
 
         Args:
             grams: kernels among the measurements, ``(c, n, n)``.
@@ -159,15 +175,35 @@ class AdaptedLatency(Predictor):
         precision = 1.0 / (np.maximum(eigenvalues, 0.0)[:, None, :] + noises[:, None])
         ones = vectors.sum(axis=1)
         total = (precision * ones[:, None, :] ** 2).sum(axis=2)
-        found = []
+        found: Array = np.full((2, 2, len(grams), len(noises)), -np.inf)
+        worst = np.zeros(found.shape[1:], dtype=np.int64)
+        # of the inverse covariance: the sums of its rows, and its diagonal without what the constant takes up
+        sums = np.einsum("cik,cpk->cpi", vectors, precision * ones[:, None, :])
+        free = np.einsum("cik,cpk->cpi", vectors**2, precision) - sums**2 / total[:, :, None]
         for log in (False, True):
-            z, _, _, jacobian = self._standardised(log)
+            z, _, spread, jacobian = self._standardised(log)
             turned = z @ vectors
             offset = (precision * (ones * turned)[:, None, :]).sum(axis=2) / total
             rest = turned[:, None, :] - offset[:, :, None] * ones[:, None, :]
-            variance = np.maximum((precision * rest**2).sum(axis=2) / n, LEAST_SIGNAL)
-            found.append(_evidence(n, variance, np.log(precision).sum(axis=2), total) + jacobian)
-        return np.stack(found)
+            square, determinant = (precision * rest**2).sum(axis=2), np.log(precision).sum(axis=2)
+            variance = np.maximum(square / n, LEAST_SIGNAL)
+            found[0, int(log)] = _evidence(n, variance, determinant, total) + jacobian
+            if n < TELLING or not self.few.robust:
+                continue
+            alpha = np.einsum("cik,cpk->cpi", vectors, precision * rest)
+            one = worst[int(log)] = (alpha**2 / free).argmax(axis=2)
+
+            def of_one(values: Array, one: NDArray[np.int64] = one) -> Array:
+                return np.asarray(np.take_along_axis(values, one[:, :, None], axis=2)[:, :, 0])
+
+            variance = np.maximum((square - of_one(alpha**2 / free)) / (n - 1), LEAST_SIGNAL)
+            diagonal = of_one(free + sums**2 / total[:, :, None])
+            rest_of = determinant - np.log(diagonal), total - of_one(sums) ** 2 / diagonal
+            # `_evidence` leaves out the constants of one measurement more, and `jacobian` is of all of them
+            more = np.log(DISTURBED / n / (2.0 * LOG_ROOM)) + 0.5 * (np.log(2.0 * np.pi) + 1.0) + np.log(spread)
+            density = 0.0 if log else -self._targets(True)[one]
+            found[1, int(log)] = _evidence(n - 1, variance, *rest_of) + jacobian + more + density
+        return found, worst
 
     def _fits(self, log: bool, grams: Array, weights: Array, noise: Array, odds: Array) -> list[_Fits]:
         """GPs on one scale with Gaussian noise, and with Student's t noise.
@@ -213,6 +249,22 @@ class AdaptedLatency(Predictor):
             # by chance is no better than the others
             precision = np.minimum((few.freedom + 1) / (few.freedom + left_out), 1.0)
         return found
+
+    def _without(
+        self, one: NDArray[np.int64], log: bool, grams: Array, weights: Array, noise: Array, evidence: Array
+    ) -> _Fits:
+        """GPs with Gaussian noise in each of which one measurement, ``(c,)``, says nothing; else as :meth:`_fits`."""
+        n = len(self.task_)
+        z, centre, spread, _ = self._standardised(log)
+        precision: Array = np.ones((len(grams), n))
+        precision[np.arange(len(grams)), one] = AS_NOTHING
+        inverse = np.linalg.inv(grams + noise[:, None, None] * (np.eye(n) / precision[:, :, None]))
+        ones = inverse.sum(axis=2)
+        offset = (ones @ z) / ones.sum(axis=1)
+        alpha = np.einsum("cij,cj->ci", inverse, z - offset[:, None])
+        variance = np.maximum((alpha * (z - offset[:, None])).sum(axis=1) / (n - 1), LEAST_SIGNAL)
+        widened = variance * _widening(n - 1) ** 2
+        return _Fits(log, centre, spread, weights, noise, evidence, offset, alpha, widened, np.asarray(inverse))
 
     def _standardised(self, log: bool) -> tuple[Array, float, float, float]:
         """The targets of a scale ``(n,)``, their centre and spread, and the log density of the transformation, so that

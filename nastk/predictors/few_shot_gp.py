@@ -40,7 +40,8 @@ class FewShotGP(FewShotPredictor):
 
     Args:
         robust: rounds of reweighting by Student's t noise, for low-resolution timers and disturbed measurements; each
-            configuration is tried both with and without. 0 switches it off.
+            configuration is tried both with and without, and also without the measurement that fits worst. 0 switches
+            all of that off.
         freedom: degrees of freedom of that t distribution.
         max_configurations: try at most this many kernels, the most probable ones; fewer with many samples.
         calculated: with fewer than :data:`ENOUGH` source devices, also use latencies calculated from the operators of

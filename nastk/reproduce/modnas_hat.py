@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nastk.data.hat import MEASURED
 from nastk.errors import InvalidValue, UnknownName
+from nastk.oracles.goals import VALIDATION_LOSS
 from nastk.oracles.table import benchmark
 from nastk.reproduce.modnas_surrogates import Predict, Surrogate, SurrogateSetting, World
 from nastk.spaces.base import Archs
@@ -29,8 +30,6 @@ Array = NDArray[np.float64]
 
 EVALUATED = 200
 """Networks whose loss in the SuperTransformer is evaluated, for its surrogate and for the labels."""
-LOSS = "validation_loss"
-"""The objective of sentence pairs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class HATSetting(SurrogateSetting):
     training: int = 200
 
     def with_pairs(self, source: str, target: str) -> HATSetting:
-        return replace(self, pairs=(source, target), objectives=(LOSS, "latency"))
+        return replace(self, pairs=(source, target), objectives=(VALIDATION_LOSS, "latency"))
 
     @property
     def mixed(self) -> str:
@@ -87,9 +86,11 @@ def _world(task: str, pairs: tuple[str, str] | None, training: int) -> World:
         trained = same_features(space.sample(EVALUATED, 0, unique=True))
         losses = TranslationLoss(space, *pairs, steps=training)(trained)
         known = np.isfinite(losses)
-        labelled[LOSS] = trained[known], losses[known]
+        labelled[VALIDATION_LOSS] = trained[known], losses[known]
         # few noisy values: squares and products would promise networks that are better than any
-        others[LOSS] = Surrogate.fit(partial(_of_features, degree=1), *labelled[LOSS], "nats", "min")
+        others[VALIDATION_LOSS] = Surrogate.fit(
+            partial(_of_features, degree=1), *labelled[VALIDATION_LOSS], "nats", "min"
+        )
     return World(
         space=space,
         whole=space,

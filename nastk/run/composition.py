@@ -56,6 +56,7 @@ ORACLES = (
     "train",
     "training",
     "supernet",
+    "translation",
 )
 """Kinds of oracles that can be made from their description."""
 
@@ -355,6 +356,10 @@ def _oracle(facts: Mapping[str, Any], space: SearchSpace, tables: dict[str, Any]
 
         data = read_again(rest.pop("data"), rest["image_size"], rest.pop("hash", None))
         return SupernetAccuracy(space, data, **rest)
+    if what == "translation":
+        from nastk.oracles.translation import TranslationLoss
+
+        return TranslationLoss.described(space, rest)
     from nastk.oracles.own_function import accuracy_function
 
     return accuracy_function(

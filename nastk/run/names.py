@@ -13,7 +13,7 @@ from nastk.data.device_file import METRICS, CommandDevice, UserDevices
 from nastk.devices import is_live
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.oracles.counts import COUNTED
-from nastk.oracles.goals import Goal, objective_names
+from nastk.oracles.goals import VALIDATION_LOSS, Goal, objective_names
 from nastk.oracles.microcontroller import ACCELERATOR, BY_VELA, MICROCONTROLLER, check_accelerator
 from nastk.predictors._local_sources import SECONDS
 from nastk.run.description import MEASURED, MEASURED_HERE, SearchDescription, usual_budget
@@ -66,6 +66,7 @@ def describe(
     supernet_steps: int | None = None,
     supernet_start: bool = False,
     ship_supernet: bool = False,
+    pairs: Sequence[str] = (),
 ) -> SearchDescription:
     """The description of a search that is given as names, as ``nastk search`` has them.
 
@@ -98,9 +99,12 @@ def describe(
         image_size: side to which these images are resized.
         supernet: method of a supernet that is trained on `data` first, and is a lower fidelity of the accuracies, which
             may then be those of `accuracy` or `train`; or a table of `method` and options of its class.
-        supernet_steps: of its training.
+        supernet_steps: of its training, or of that on `pairs`.
         supernet_start: begin the trainings on `data` with its weights.
         ship_supernet: instead of trainings: accuracies are those with its weights, as networks then ship.
+        pairs: of the space hat, two text files of sentences and their translations: in place of an accuracy the
+            objective is the validation loss with the weights of a small SuperTransformer, which is trained on them
+            first (`nastk.oracles.TranslationLoss`).
 
     Raises:
         NastkError: an objective that does not exist with these names; the message says what is missing.
@@ -108,6 +112,7 @@ def describe(
     kind = searcher_class(searcher)
     if predictors and not kind.learns:
         raise InvalidValue(f"the searcher {searcher!r} learns nothing; leave out --predictor")
+    _check_pairs(pairs, {"--accuracy": accuracy, "--train": train, "--data": data, "--supernet": supernet})
     if epochs and accuracy is None and train is None and data is None:
         raise InvalidValue(
             "--epochs are of trainings; leave it out, or bring --accuracy my_file.py:train or images, such as --data "
@@ -117,7 +122,8 @@ def describe(
         raise InvalidValue("--no-weights is of your own function, --accuracy; leave it out")
     if accuracy is not None and train is not None:
         raise InvalidValue("--accuracy and --train are both of your own trainings; leave one out")
-    _check_supernet(supernet, supernet_steps, supernet_start, ship_supernet, data, accuracy, train, epochs)
+    of_supernet = None if pairs else supernet_steps
+    _check_supernet(supernet, of_supernet, supernet_start, ship_supernet, data, accuracy, train, epochs)
     if data is not None and supernet is None and (accuracy is not None or train is not None):
         own = "--accuracy" if train is None else "--train"
         raise InvalidValue(f"with --data nastk trains, with {own} you do; leave one out")
@@ -126,12 +132,14 @@ def describe(
     if image_size is not None and data is None:
         raise InvalidValue("--image-size is of --data; leave it out")
     if budget is None:
-        budget = usual_budget(supernet is not None, ship_supernet)
+        budget = usual_budget(supernet is not None, ship_supernet or bool(pairs))
     how = dict(zip(MEASURED, (runtime, threads, batch, read_precisions(precision), calibration), strict=True))
     commands, device = UserDevices.asked(device, devices, device_command)
     training = None if train is None else _training(train, retries)
     trained_on = data if accuracy is None and train is None else None
     asked = _Asked(space, dataset, device, how, accuracy, epochs, commands, measured, training, trained_on, image_size)
+    if pairs:
+        asked.take_pairs(pairs, seed, supernet_steps)
     shared = None
     if supernet is not None:
         from nastk.run.supernet import supernet_facts
@@ -146,8 +154,10 @@ def describe(
     asked.refuse_unused([facts for _, _, facts in found])
     made_by = {
         "devices": "command", "device-command": "command", "measured": "brought", "train": "train", "data": "training",
+        "pairs": "translation",
     }  # fmt: skip
-    given = (devices, device_command, measured, None if training is None else shlex.join(training["command"]), data)
+    line = None if training is None else shlex.join(training["command"])
+    given = (devices, device_command, measured, line, data, " ".join(pairs) or None)
     for (option, kind_of), value in zip(made_by.items(), given, strict=True):
         if option == "data" and supernet is not None:
             continue
@@ -178,6 +188,16 @@ def describe(
     return replace(description, predictors=_named_predictors(predictors, description, called))
 
 
+def _check_pairs(pairs: Sequence[str], others: Mapping[str, Any]) -> None:
+    """Refuse sentence pairs that are not two files, or beside which something else tells how good a network is."""
+    if not pairs:
+        return
+    if len(pairs) != 2:
+        raise InvalidValue(f"--pairs takes two text files, sentences and their translations; got {len(pairs)}")
+    if other := next((name for name, value in others.items() if value is not None), None):
+        raise InvalidValue(f"--pairs and {other} both say how good a network is; leave one out")
+
+
 def _check_supernet(
     supernet: Any,
     steps: int | None,
@@ -192,7 +212,8 @@ def _check_supernet(
     given = {"--supernet-steps": steps is not None, "--supernet-start": start, "--ship-supernet": ship}
     if supernet is None:
         if unused := next((name for name, is_given in given.items() if is_given), None):
-            raise InvalidValue(f"{unused} is of --supernet; add it, or leave {unused} out")
+            also = " or --pairs" if unused == "--supernet-steps" else ""
+            raise InvalidValue(f"{unused} is of --supernet{also}; add it, or leave {unused} out")
         return
     if data is None:
         raise InvalidValue(
@@ -239,6 +260,7 @@ class _Asked:
         self.images: dict[str, Any] | None = None
         self.shared: Mapping[str, Any] | None = None  # the supernet whose accuracies ship
         self.start: Mapping[str, Any] | None = None  # the one with whose weights trainings begin
+        self.translation: Mapping[str, Any] | None = None  # the loss on sentence pairs
         self.build: dict[str, Any] = {}
         if data is not None:
             self._take_images(data, image_size)
@@ -250,6 +272,14 @@ class _Asked:
 
         images = read_images(data, image_size)
         self.images, self.build = images.asked(), options_for(self.space, images)
+
+    def take_pairs(self, pairs: Sequence[str], seed: int, steps: int | None) -> None:
+        """The sentence pairs that a SuperTransformer is trained on; errors as of `nastk.oracles.TranslationLoss`."""
+        from nastk.oracles.translation import TranslationLoss
+
+        options: dict[str, Any] = {} if steps is None else {"steps": steps}
+        source, target = pairs
+        self.translation = TranslationLoss(self.space, source, target, seed=seed, **options).describe()
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
@@ -264,7 +294,7 @@ class _Asked:
     def objective(self, goal: Goal) -> tuple[Goal, float | None, dict[str, Any]]:
         """The objective as its oracle calls it, the fidelity to evaluate, and the description of the oracle."""
         device = goal.device or self.device
-        if goal.metric == "accuracy":
+        if goal.metric == "accuracy" or (goal.metric == VALIDATION_LOSS and self.translation is not None):
             return self._accuracy(goal)
         if goal.metric == "latency" and goal.device is None and self.brought is not None:
             goal.needs_no_epochs("min")
@@ -399,6 +429,10 @@ class _Asked:
         sets."""
         if self.training is not None:
             return self._trained(goal)
+        if self.translation is not None:
+            goal = replace(goal, metric=VALIDATION_LOSS)
+            goal.needs_none("min")
+            return goal, None, dict(self.translation)
         if self.shared is not None:
             goal.needs_none("max")
             return goal, None, {"oracle": "supernet", **self.shared}

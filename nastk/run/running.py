@@ -170,7 +170,7 @@ class Run:
         if each is not None:
             note = f"{note[:-1]}, as much as {supernet.elapsed / each:.1f} of the trainings ({each:.1f} s each)."
         if not supernet.lower:
-            note += " Accuracies are those with its weights, as they ship: no network was trained alone."
+            note += f" {supernet.kept.shipping}"
         self.result.notes.append(f"{note[0].upper()}{note[1:]}")
 
     @property

@@ -16,11 +16,13 @@ from nastk.oracles.base import Oracle
 from nastk.oracles.of_network import OfNetwork
 from nastk.oracles.supernet import SupernetAccuracy
 from nastk.oracles.training import Training
+from nastk.oracles.translation import TranslationLoss
 from nastk.problems import CLASSIFICATION
 from nastk.search.base import LowerFidelity, Objective, Searcher
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.spaces.precisions import WithPrecision
 from nastk.supernets._kept import KeptSupernet, Sample
+from nastk.supernets._kept_translator import KeptSuperTransformer
 
 JUDGED = 100
 """Random networks that a supernet judges before a search, from which the predictors learn what it says of others: more
@@ -106,14 +108,14 @@ class SupernetOfSearch:
     Args:
         kept: the supernet.
         space: that is searched.
-        lower: objectives whose lower fidelity it is; none where its accuracies are the objective.
+        lower: objectives whose lower fidelity it is; none where its accuracies, or losses, are the objective.
         searcher: uses it, called `searcher_name`.
 
     Attributes:
         said: what was trained, in one line, after :meth:`train`.
     """
 
-    kept: KeptSupernet
+    kept: KeptSupernet | KeptSuperTransformer
     space: SearchSpace
     lower: tuple[Objective, ...]
     searcher: Searcher
@@ -144,7 +146,11 @@ class SupernetOfSearch:
         if self.is_kept:
             return f"{self.kept.called} is kept in {self.kept.folder}: it is not trained again"
         does = "going on with the training of" if self.kept.is_begun else "training"
-        return f"{does} {self.kept.called}, {self.kept.steps} steps; memory: {self.kept.memory()}"
+        return f"{does} {self.kept.called}, {self.kept.steps} steps{self._memory()}"
+
+    def _memory(self) -> str:
+        """What its training needs, to be read behind what it is; a SuperTransformer's is little."""
+        return f"; memory: {self.kept.memory()}" if isinstance(self.kept, KeptSupernet) else ""
 
     def train(self, progress: Progress | None = None) -> None:
         """Train it, unless it is kept; have it judge some networks; tell the searcher.
@@ -153,21 +159,21 @@ class SupernetOfSearch:
             NastkError: it cannot be trained, or needs more memory than there is.
         """
         if not self.is_kept:
-            self.kept.memory()
+            self._memory()
         net = self.kept.get(progress)
-        if self.lower:
+        if self.lower and isinstance(self.kept, KeptSupernet):
             self.sample = self.kept.judge_some(JUDGED, progress)
-            lower = {o.name: self._lower(o, self.sample) for o in self.lower}
+            lower = {o.name: self._lower(o, self.kept, self.sample) for o in self.lower}
             searcher_with(self.searcher, self.searcher_name, lower)
         seconds = self.kept.seconds
         judged = f", {self.sample.seconds:.1f} s to judge {len(self.sample.archs)} networks" if self.sample else ""
         cost = f"{self.kept.steps} steps took {seconds:.1f} s of processor time{judged}"
         self.said = f"{self.kept.called}: {cost}; {net.unshared}"
 
-    def _lower(self, objective: Objective, sample: Sample) -> LowerFidelity:
+    def _lower(self, objective: Objective, kept: KeptSupernet, sample: Sample) -> LowerFidelity:
         def ask(archs: Archs) -> Any:
             networks = self.space.network_of(archs) if isinstance(self.space, WithPrecision) else archs
-            return objective.sign * self.kept.evaluate(networks).loss
+            return objective.sign * kept.evaluate(networks).loss
 
         archs = sample.archs
         if isinstance(self.space, WithPrecision):
@@ -196,10 +202,10 @@ class SupernetOfSearch:
         }  # fmt: skip
 
 
-def shipped(objectives: Sequence[Objective]) -> SupernetAccuracy | None:
-    """The objective that is a supernet's own accuracy; None where there is none."""
+def shipped(objectives: Sequence[Objective]) -> SupernetAccuracy | TranslationLoss | None:
+    """The objective that is a supernet's own accuracy, or loss; None where there is none."""
     oracles = [o.oracle.oracle if isinstance(o.oracle, OfNetwork) else o.oracle for o in objectives]
-    return next((oracle for oracle in oracles if isinstance(oracle, SupernetAccuracy)), None)
+    return next((oracle for oracle in oracles if isinstance(oracle, (SupernetAccuracy, TranslationLoss))), None)
 
 
 def images_of(objectives: Sequence[Objective]) -> ImageData | None:

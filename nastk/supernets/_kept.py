@@ -68,11 +68,14 @@ class KeptSupernet:
 
     Attributes:
         method, folder: as named, and where it is kept.
+        shipping: what results say where its accuracies are an objective.
 
     Raises:
         UnknownName: no such supernet.
         InvalidValue: an option that cannot be used.
     """
+
+    shipping = "Accuracies are those with its weights, as they ship: no network was trained alone."
 
     def __init__(
         self,

@@ -9,7 +9,8 @@ those of the full ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class SuperTransformer:
 
     Attributes:
         training: mean loss of the largest network in the last tenth of the steps, nats a token.
+        seconds, elapsed: processor time of the training, and time that passed.
 
     Raises:
         InvalidValue: an option out of range.
@@ -69,9 +71,10 @@ class SuperTransformer:
         device: str = "cpu",
         progress: Callable[[int, int], None] | None = None,
     ):
-        if steps < 1 or batch < 1 or random < 0 or not 0 < held_out < 1:
+        if steps < 1 or batch < 1 or random < 0 or rate <= 0 or not 0 < held_out < 1:
             raise InvalidValue(
-                "a SuperTransformer needs at least 1 step, a batch of 1 and a share of held-out pairs between 0 and 1"
+                "a SuperTransformer needs at least 1 step, a batch of 1, a positive rate and a share of held-out pairs "
+                "between 0 and 1"
             )
         self.space, self.steps, self.batch, self.random, self.rate = space, steps, batch, random, rate
         self.seed, self.device, self.progress = seed, torch.device(device), progress
@@ -93,6 +96,7 @@ class SuperTransformer:
         """Train, if it is not trained yet; returns itself."""
         if self._trained:
             return self
+        started, began = time.process_time(), time.monotonic()
         rng = np.random.default_rng([self.seed, 1])
         self.shared.network(self.largest)  # which has all weights: they never grow while they are trained
         adam = torch.optim.Adam(self.shared.parameters(), self.rate, betas=(0.9, 0.98))
@@ -113,7 +117,28 @@ class SuperTransformer:
             if self.progress:
                 self.progress(step + 1, self.steps)
         self.training = float(np.mean(losses[-max(1, self.steps // 10) :]))
+        self.seconds, self.elapsed = time.process_time() - started, time.monotonic() - began
         self._trained = True
+        return self
+
+    @property
+    def unshared(self) -> str:
+        """In one line, what the networks do not share; once it is trained."""
+        return self.shared.unshared_summary
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights, by name, once it is trained; :meth:`restore` takes them back."""
+        return {name: value.detach().cpu().contiguous() for name, value in self.shared.state_dict().items()}
+
+    def restore(self, state: Mapping[str, Tensor], training: float, seconds: float, elapsed: float) -> SuperTransformer:
+        """Take over weights and what is known of their training, in place of training; returns itself.
+
+        Raises:
+            RuntimeError: they are of other networks.
+        """
+        self.shared.network(self.largest)
+        self.shared.load_state_dict(dict(state))
+        self.training, self.seconds, self.elapsed, self._trained = training, seconds, elapsed, True
         return self
 
     @torch.no_grad()

@@ -161,7 +161,7 @@ def test_chosen_architectures_are_worth_more_than_random_ones(few: FewShotGP) ->
     assert np.mean(scores["chosen"]) > np.mean(scores["random"])
 
 
-def test_one_disturbed_measurement_does_less_harm_with_heavy_tailed_noise(few: FewShotGP) -> None:
+def test_one_disturbed_measurement_does_hardly_any_harm(few: FewShotGP) -> None:
     space = nastk.space("nasbench201")
     everything = space.enumerate()
     error = {}
@@ -177,7 +177,8 @@ def test_one_disturbed_measurement_does_less_harm_with_heavy_tailed_noise(few: F
             truth = _latency(space, everything, 30 + seed)
             found.append(float(np.median(np.abs(mine.predict(everything).mean / truth - 1))))
         error[rounds] = np.mean(found)
-    assert error[3] < error[0]
+    assert error[0] > 0.04
+    assert error[3] < 0.015  # undisturbed .007; with heavy-tailed noise alone .054
 
 
 def test_it_works_without_any_source_device() -> None:
