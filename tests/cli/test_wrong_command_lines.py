@@ -423,6 +423,9 @@ CONTRADICTIONS = [
     "bench zcp --space tiny.py:Bare",
     "bench zcp --space tiny.py:Tiny --agreement 3",
     "reproduce accuracy --experiment transfer --samples 5,10",
+    "reproduce accuracy --calibration --wrong-prior",
+    "reproduce accuracy --calibration --samples 3",
+    "reproduce accuracy --calibration --figures new/figures",
     "reproduce latency --tasks ND --min-correlation .5",
     "reproduce latency --tasks ND --source-share .15",
     "reproduce latency --unseen --source-share .15",
@@ -594,6 +597,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.hat_latency.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
+        "nastk.bench.calibration.each_once", "nastk.bench.wrong_prior.each_once",
         "nastk.reproduce.everything.run", "nastk.reproduce.tcn.each_once",
     ):  # fmt: skip
         monkeypatch.setattr(where, began)
