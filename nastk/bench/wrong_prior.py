@@ -98,8 +98,9 @@ def run(
         raise InvalidValue(f"the table {space} has no zero-cost proxies, from which the prior is learned")
     counts = tuple(sorted(set(samples)))
     jobs = [_Run(space, prior, draw, counts) for draw in range(first, first + seeds) for prior in wanted]
-    kept: Journal[dict[tuple[str, int], Score]] = Journal(journal, _written, _read)
-    return _rows(dict(each_once(_scores, jobs, kept, asdict, workers, progress)))
+    kept = Journal(journal, _written, _read)
+    found = dict(each_once(_scores, jobs, kept, asdict, workers, progress))
+    return _rows(found)
 
 
 class _Shuffled:
