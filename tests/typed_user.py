@@ -64,6 +64,7 @@ def predict_this_machine() -> None:
     mine = few.without(["pixel3"]).adapt(nastk.Task.measure(latency, few.choose(10, seed=0, space=space)))
     assert_type(mine, nastk.Predictor)
     assert_type(mine.predict(space.enumerate()).mean, Floats)
+    assert_type(mine.interval(space.enumerate(), level=0.9), tuple[Floats, Floats])
     mine.save("mine")
     assert_type(nastk.predictors.load("mine"), nastk.Predictor)
     if isinstance(few, FewShotGP):

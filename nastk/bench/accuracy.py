@@ -248,30 +248,45 @@ def _scores(job: _Run) -> _Scores:
     found: _Scores = {}
     method = find(job.method)
     for dataset, task in targets(job.space).items():
-        rng = np.random.default_rng([job.draw, crc32(f"{job.space}/{dataset}".encode())])
-        order = rng.permutation(len(task))
         if job.method in RANKINGS:
             ranking = RANKINGS[job.method](job.space, dataset)
+            order = _drawn(job.space, job.draw, task)[0]
             for n in job.samples:
                 found[dataset, n] = _score(ranking.values, task, order[:n], 0.0), ranking.used
             continue
         proxies, latencies = lookups(task.context.proxies), _latencies(job.space, method)
         task = replace(task, context=replace(task.context, proxies=proxies, latencies=latencies))
-        random = "seed" in vars(seeded(method.predictor, method.options, None))
-        base = _pretrained(job.space, job.method, job.draw if random else None)
-        if method.chooses:
-            most = max(job.samples)
-            rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
-            chosen = base.choose(
-                most, task.space, candidates=task.archs, seed=int(rng.integers(2**31)), context=task.context
-            )
-            order = np.array([rows[row.tobytes()] for row in chosen])
+        base, order = prepared(job.space, job.method, job.draw, task, max(job.samples))
         for n in job.samples:
             start = perf_counter()
             predicted = base.adapt(task.subset(order[:n])).predict(task.archs).mean
             score = _score(predicted, task, order[:n], perf_counter() - start)
             found[dataset, n] = score, _used(n, proxies, latencies, len(sources(job.space)) if method.prior else 0)
     return found
+
+
+def prepared(space: str, name: str, draw: int, task: Task, most: int) -> tuple[Predictor, NDArray[np.int64]]:
+    """A method as it is before it sees a task of a space, and the rows of the architectures that it sees, in order.
+
+    Args:
+        draw: seed of the method, and of the order.
+        most: architectures that it may see.
+    """
+    method = find(name)
+    random = "seed" in vars(seeded(method.predictor, method.options, None))
+    base = _pretrained(space, name, draw if random else None)
+    order, seed = _drawn(space, draw, task)
+    if method.chooses:
+        rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
+        chosen = base.choose(most, task.space, candidates=task.archs, seed=seed, context=task.context)
+        order = np.array([rows[row.tobytes()] for row in chosen])
+    return base, order
+
+
+def _drawn(space: str, draw: int, task: Task) -> tuple[NDArray[np.int64], int]:
+    """A random order of a task's architectures, and the seed of a method that chooses its own."""
+    rng = np.random.default_rng([draw, crc32(f"{space}/{task.dataset}".encode())])
+    return rng.permutation(len(task)), int(rng.integers(2**31))
 
 
 def _latencies(space: str, method: Method) -> Lookups | None:

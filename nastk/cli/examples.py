@@ -82,8 +82,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk reproduce latency --unseen --samples 10",
     ),
     "reproduce accuracy": (
-        "nastk reproduce accuracy --methods gp-bma,brp-nas --samples 10,50 --seeds 3",
-        "nastk reproduce accuracy --methods my_file.py:Mine,gp-bma --figures curves",
+        "nastk reproduce accuracy --methods my_file.py:Mine,gp-bma --samples 10,50 --figures curves",
+        "nastk reproduce accuracy --calibration --methods my_file.py:Mine,gp-bma --targets nasbench301",
     ),
     "reproduce correlations": (
         "nastk reproduce correlations",

@@ -160,7 +160,7 @@ def predict(
         asked = asked[space.distinct(asked)]
         asked = asked[~found.have_failed(space, asked)]
     fitted = learner.adapt(Task(space, known, values, "latency", "ms", "min", device="this"))
-    rows = _rows(space, asked, fitted.predict(asked))
+    rows = _rows(space, asked, fitted)
     if csv_file is not None:
         write_csv(csv_file, rows)
     if json_file is not None:
@@ -288,9 +288,19 @@ def _resemblance(devices: Sequence[tuple[str, float]], measurements: int) -> str
     return f"the device resembles no known device{best}; more measurements help"
 
 
-def _rows(space: Any, archs: Any, prediction: Any) -> list[dict[str, Any]]:
-    half = 1.96 * prediction.std
-    parts = zip(space.format_all(archs), prediction.mean, prediction.mean - half, prediction.mean + half, strict=True)
+def _rows(space: Any, archs: Any, fitted: Any) -> list[dict[str, Any]]:
+    """Predictions with 95 % intervals; where a predictor can have none, a line says why."""
+    import numpy as np
+
+    from nastk.errors import InvalidValue, Unsupported
+
+    mean = fitted.predict(archs).mean
+    low, high = np.full(len(mean), np.nan), np.full(len(mean), np.nan)
+    try:
+        low, high = fitted.interval(archs)
+    except (InvalidValue, Unsupported) as error:
+        typer.echo(f"nastk: no intervals: {error}", err=True)
+    parts = zip(space.format_all(archs), mean, low, high, strict=True)
     return [
         {"arch": text, "ms": float(ms), "low": max(float(low), 0.0), "high": float(high)}
         for text, ms, low, high in parts

@@ -282,7 +282,7 @@ def hat_latency(
     show(comparison.table(rows), title=f"Spearman over all other networks and within six decoder layers, {of}")
 
 
-EXPERIMENTS = ("sample-efficiency", "transfer", "proxy-removal", "proxies-in-order")
+EXPERIMENTS = ("sample-efficiency", "transfer", "proxy-removal", "proxies-in-order", "calibration", "wrong-prior")
 """Of ``nastk reproduce accuracy``."""
 
 
@@ -291,15 +291,27 @@ def accuracy(
     experiment: Annotated[
         str,
         typer.Option(
-            "--experiment", metavar="E", help="sample-efficiency, transfer, proxy-removal or proxies-in-order."
+            "--experiment",
+            metavar="E",
+            help="sample-efficiency, transfer, proxy-removal, proxies-in-order, calibration or wrong-prior.",
         ),
     ] = "sample-efficiency",
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="How well 95 % intervals hold: --experiment calibration.")
+    ] = False,
+    wrong_prior: Annotated[
+        bool, typer.Option("--wrong-prior", help="What a wrong prior of gp-bma costs: --experiment wrong-prior.")
+    ] = False,
     space: Annotated[
-        str, typer.Option("--space", metavar="S", help="Sample efficiency: space of the data sets.")
+        str, typer.Option("--space", metavar="S", help="Sample efficiency, wrong prior: space of the data sets.")
     ] = "nasbench201",
     methods: Annotated[
         str | None,
-        typer.Option("--methods", metavar="X,Y,...", help="Methods, or predictors with an encoding: mlp@path-counts."),
+        typer.Option(
+            "--methods",
+            metavar="X,Y,...",
+            help="Methods, or predictors with an encoding: mlp@path-counts; of wrong-prior its priors.",
+        ),
     ] = None,
     samples: Annotated[
         str | None, typer.Option("--samples", metavar="N,M,...", help="Accuracies seen; a single number for transfer.")
@@ -308,18 +320,25 @@ def accuracy(
         str | None, typer.Option("--sources", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
     ] = None,
     targets: Annotated[
-        str | None, typer.Option("--targets", metavar="A,B,...", help="Transfer: tasks or spaces; by default all.")
+        str | None,
+        typer.Option("--targets", metavar="A,B,...", help="Transfer, calibration: tasks or spaces; by default all."),
     ] = None,
-    seeds: Annotated[int | None, count("--seeds", "Random seeds; by default 10, for transfer 3.")] = None,
-    first_seed: Annotated[int, count("--first-seed", "The first of them; of sample-efficiency.", least=0)] = 0,
+    seeds: Annotated[
+        int | None, count("--seeds", "Random seeds; by default 10, for transfer and calibration 3, for wrong-prior 5.")
+    ] = None,
+    first_seed: Annotated[
+        int, count("--first-seed", "The first of them; of sample-efficiency, calibration and wrong-prior.", least=0)
+    ] = 0,
     workers: Workers = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also draw it here (PNG, SVG, PDF).")
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Accuracy predictors: sample efficiency, transfer between tasks, ablation of proxies, one each or in order."""
+    """Accuracy predictors: sample efficiency, transfer, ablation of proxies, intervals, wrong priors."""
     from nastk.bench import accuracy as comparison
+    from nastk.bench import calibration as intervals
+    from nastk.bench import wrong_prior as priors
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
@@ -328,14 +347,23 @@ def accuracy(
 
     if experiment not in EXPERIMENTS:
         raise UnknownName("experiment", experiment, EXPERIMENTS)
+    short = [name for name, given in (("calibration", calibration), ("wrong-prior", wrong_prior)) if given]
+    if len({*short, *([experiment] if experiment != EXPERIMENTS[0] else [])}) > 1:
+        raise InvalidValue("--experiment, --calibration and --wrong-prior name one experiment; give one of them")
+    experiment = short[0] if short else experiment
     check_outputs([json_file], [figures])
     named = None if methods is None else words("--methods", methods)
     counts = None if samples is None else integers("--samples", samples)
     of = None if sources is None else words("--sources", sources)
     to = None if targets is None else words("--targets", targets)
-    if experiment != "sample-efficiency" and counts is not None and len(counts) > 1:
+    several = ("sample-efficiency", "calibration", "wrong-prior")
+    if experiment not in several and counts is not None and len(counts) > 1:
         raise InvalidValue(f"{experiment} takes one number of samples; got {samples}")
-    if experiment != "sample-efficiency" and first_seed:
+    if experiment in several[1:] and figures is not None:
+        raise InvalidValue(f"--figures: {experiment} is told in tables")
+    if experiment in several and of is not None:
+        raise InvalidValue(f"--sources: {experiment} learns no other task before, but all of other spaces")
+    if experiment not in several and first_seed:
         raise InvalidValue(f"{experiment} begins at seed 0; leave out --first-seed")
 
     def keep(some: list[dict[str, Any]]) -> None:
@@ -353,6 +381,11 @@ def accuracy(
                 first=first_seed,
                 **shared,
             )
+        elif experiment == "calibration":
+            some = named or intervals.DEFAULT_METHODS
+            rows = intervals.run(some, to, counts or intervals.SAMPLES, seeds or 3, first=first_seed, **shared)
+        elif experiment == "wrong-prior":
+            rows = priors.run(space, named, counts or priors.SAMPLES, seeds or 5, first=first_seed, **shared)
         elif experiment == "transfer":
             ours = named or list(accuracy_transfer.BASELINES)
             rows = accuracy_transfer.run(ours, of, to, (counts or [10])[0], seeds or 3, **shared)

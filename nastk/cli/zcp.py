@@ -16,7 +16,8 @@ def zcp(
     space_name: Space = "nasbench201",
     random: RandomArchs = 0,
     proxies: Annotated[
-        str | None, typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default all.")
+        str | None,
+        typer.Option("--proxies", metavar="A,B,...", help="See nastk list proxies; by default thirteen."),
     ] = None,
     batch: Annotated[
         str,

@@ -122,6 +122,8 @@ class Further(NamedTuple):
 class AdaptedLatency(Predictor):
     """A device's latency, learned by `FewShotGP.adapt`."""
 
+    calibrated = True
+
     def __init__(self, few: FewShotGP, task: Task):
         self.few, self.task_ = few, task
         self.fit(task)

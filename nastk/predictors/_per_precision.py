@@ -110,6 +110,13 @@ class _Adapted(Predictor):
             mean[mine], std[mine] = answer.mean, answer.std
         return Prediction(mean, std)
 
+    def interval(self, archs: Any, level: float = 0.95) -> tuple[Values, Values]:
+        archs = self._checked(archs)
+        low, high = np.empty(len(archs)), np.empty(len(archs))
+        for mine, part in self._split(archs):
+            low[mine], high[mine] = part.interval(self.space_.network_of(archs[mine]), level)
+        return low, high
+
     def quantile(self, archs: Any, z: float) -> Values:
         archs = self._checked(archs)
         found = np.empty(len(archs))
@@ -155,6 +162,9 @@ class OfNetworks(Predictor):
 
     def predict(self, archs: Any) -> Prediction:
         return self.fitted_.predict(self.space_.network_of(self._checked(archs)))
+
+    def interval(self, archs: Any, level: float = 0.95) -> tuple[Values, Values]:
+        return self.fitted_.interval(self.space_.network_of(self._checked(archs)), level)
 
     def quantile(self, archs: Any, z: float) -> Values:
         return self.fitted_.quantile(self.space_.network_of(self._checked(archs)), z)

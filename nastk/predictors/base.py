@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, Unsupported
 from nastk.oracles.base import Direction, Oracle, Values
+from nastk.predictors._intervals import FOLDS, LEAST, Spread, folds
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
 
@@ -127,6 +129,8 @@ class Predictor(ABC):
         uses_lower: whether it learns from :attr:`Task.lower`.
         conditions: whether :meth:`conditioned` answers, and saves time.
         most_in_search: observations that a search gives it, at most, where more would cost too much; None for all.
+        calibrated: whether its own deviations already tell how far values lie from predictions, so that
+            :meth:`interval` takes them as they are.
     """
 
     scale: Literal["metric", "rank"] = "metric"
@@ -134,6 +138,7 @@ class Predictor(ABC):
     uses_lower: bool = False
     conditions: bool = False
     most_in_search: int | None = None
+    calibrated: bool = False
     task_: Task
 
     @abstractmethod
@@ -218,6 +223,57 @@ class Predictor(ABC):
         """The value `z` standard deviations from the median, ``(n,)``, in the unit of the metric."""
         prediction = self.predict(archs)
         return prediction.mean + z * np.nan_to_num(prediction.std, nan=0.0)
+
+    def interval(self, archs: Any, level: float = 0.95) -> tuple[Values, Values]:
+        """Both ends, ``(n,)`` each, of intervals that hold a new value with probability `level`.
+
+        What :meth:`predict` states is the method's own deviation, which compares architectures, as searches do; it may
+        leave the noise out, and that of an ensemble is too small. These intervals learn from how far the values of
+        the task lie from what fits without them predict (:mod:`nastk.predictors._intervals`): in closed form where a
+        method has one, else by as many more fits as there are folds, once for each fit and when first asked for.
+
+        Args:
+            archs: text, index, row or ``(n, d)`` array.
+            level: between 0 and 1.
+
+        Raises:
+            InvalidValue: another level, or values of fewer than five networks.
+            Unsupported: a predictor that only ranks.
+        """
+        if not 0.0 < level < 1.0:
+            raise InvalidValue(f"the level of an interval must be between 0 and 1, such as 0.95; got {level}")
+        if self.scale == "rank":
+            raise Unsupported(f"{type(self).__name__} only ranks: its predictions have no unit, and no intervals")
+        prediction = self.predict(archs)
+        if self.calibrated:
+            half = NormalDist().inv_cdf(0.5 + level / 2.0) * prediction.std
+            return prediction.mean - half, prediction.mean + half
+        return self._spread().interval(prediction, level)
+
+    def _spread(self) -> Spread:
+        """How far values lie from predictions, learned once for each task that was fitted."""
+        task = self.task_
+        kept: tuple[Task, Spread] | None = self.__dict__.get("_spread_of")
+        if kept is None or kept[0] is not task:
+            networks = len(set(task.space.keys(task.archs)))
+            if networks < LEAST:
+                raise InvalidValue(
+                    f"intervals are learned from the {task.metric} of at least {LEAST} networks; {networks} were given"
+                )
+            kept = task, Spread.fit(task.values, self._left_out(), task.direction)
+            self._spread_of = kept
+        return kept[1]
+
+    def _left_out(self) -> Prediction:
+        """What is predicted for each architecture of the task by a fit that has not seen its value, ``(n,)``."""
+        task = self.task_
+        fold = folds(task.archs, FOLDS)
+        mean, std = np.full(len(task), np.nan), np.full(len(task), np.nan)
+        for k in np.unique(fold):
+            out = fold == k
+            answer = self.template.adapt(task.subset(~out)).predict(task.archs[out])
+            mean[out], std[out] = answer.mean, answer.std
+        return Prediction(mean, std)
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """Unitless prior scores ``(n,)`` of architectures before any evaluation, higher is better.

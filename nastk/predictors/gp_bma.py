@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context, Features
 from nastk.errors import InvalidValue
-from nastk.gaussian import Observations, Posterior, SinglePosterior, greedy_design
+from nastk.gaussian import Observations, Posterior, SinglePosterior, greedy_design, left_out_residuals
 from nastk.oracles.base import Values
 from nastk.predictors._cache import Cache
 from nastk.predictors._gp_bma_features import LearnedPrior, ScaledFeatures
@@ -40,9 +40,14 @@ The middle one is that of the design (:meth:`GPBMA.choose`)."""
 MEAN_VARIANCE = 0.3
 """Prior variance of the constant mean, in standard deviations of the samples squared: few samples, and chosen ones, do
 not have the space's mean, which standardisation takes for zero."""
+SLOPES = (1.0, 0.5)
+"""Prior means of the slope by which a prior mean is multiplied, which are averaged over. Prior scores, what is known of
+a lower fidelity and the samples are all standardised: the slope is their correlation, one for what tells all."""
 SLOPE_STD = 0.3
-"""Prior standard deviation of the slope by which a prior mean is multiplied; its mean is one, for prior scores and what
-is known of a lower fidelity are both standardised."""
+"""Prior standard deviation of the slope about each of them."""
+LEFT_TO_LEARN = (0.1,)
+"""Signal variances that processes with a prior mean have beside :data:`AMPLITUDES`: a good one leaves little to learn,
+and a process that expects more would trust few samples more than it."""
 MEMBERS = 6
 """Keep at most MEMBERS processes; with few samples more, see :data:`ROWS`."""
 ROWS = 1000
@@ -79,20 +84,24 @@ class _Candidate(NamedTuple):
         mix: share of each kernel times the amplitude, ``(t,)``.
         mean: which of the prior means it has.
         noise: variance.
+        slope: of the prior mean.
+        share: prior probability.
     """
 
     mix: tuple[float, ...]
     mean: int
     noise: float
+    slope: float
+    share: float
 
 
 @dataclass(frozen=True)
 class _Process:
-    """One of the averaged processes: its weight, `mix` and `mean` as of a :class:`_Candidate`, and what it learned."""
+    """One of the averaged processes: its weight, what it is, its `mix` as an array, and what it learned."""
 
     weight: float
+    candidate: _Candidate
     mix: Array
-    mean: int
     posterior: Posterior[Array] | SinglePosterior[Array]
 
 
@@ -107,10 +116,11 @@ class GPBMA(Predictor):
     predict a metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's
     normal scores, each space with equal weight. From `related` tasks it learns what their cells are worth, for targets
     whose cells have the same edges (`RelatedCells`). Both predictions, in equal parts as far as they apply to the
-    target, are the prior mean of half of the processes; the other half has none, so that a prior that misleads costs
-    little. Without proxies in the target's context and without a related space there is no prior. What the task knows
-    of a lower fidelity (:attr:`Task.lower`) is the mean of as many processes again, times a slope that is learned: the
-    autoregressive model of Kennedy & O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
+    target, are the prior mean of some processes, times a slope; others have none. Those with a prior weigh half, or
+    less where the evidence is against them: one that misleads costs nothing once there are values that contradict it.
+    Without proxies in the target's context and without a related space there is no prior. What the task knows of a
+    lower fidelity (:attr:`Task.lower`) is the mean of as many processes again: the autoregressive model of Kennedy &
+    O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
 
     Args:
         encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
@@ -232,23 +242,38 @@ class GPBMA(Predictor):
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
             self.lower_warp_ = _warps(task.lower.task_, kind)[0]
-        self.x_, self.prior_means_ = self._inputs(task.archs)
+        self._observe()
         return self._weigh(self._all_candidates(), self.warp)
 
     def conditioned(self, task: Task) -> GPBMA | None:
         other = copy(self)
         other.task_ = task
-        other.x_, other.prior_means_ = other._inputs(task.archs)
+        other._observe()
         return other._weigh(self.plausible_, self.warp_.kind)
 
+    def _observe(self) -> None:
+        """Features and prior means of the samples, and the means' centre: where the values' own is, which they have
+        beside the samples."""
+        self.centre_ = np.zeros(1)
+        self.x_, means = self._inputs(self.task_.archs)
+        self.centre_ = means.mean(axis=0)
+        self.prior_means_ = means - self.centre_
+
     def _all_candidates(self) -> list[_Candidate]:
-        mixes = [amplitude * mix for amplitude in self.amplitudes for mix in _mixes(len(self.x_))]
-        return [
-            _Candidate(tuple(mix), mean, noise)
-            for mean in range(self.prior_means_.shape[1])
-            for mix in mixes
-            for noise in self.noises
-        ]
+        shares = _mixes(len(self.x_))
+        less = [amplitude for amplitude in LEFT_TO_LEARN if amplitude < min(self.amplitudes)]
+        found = []
+        for mean in range(self.prior_means_.shape[1]):
+            amplitudes, slopes = [*self.amplitudes, *(less if mean else [])], SLOPES if mean else (0.0,)
+            count = len(amplitudes) * len(shares) * len(self.noises) * len(slopes)
+            found += [
+                _Candidate(tuple(amplitude * mix), mean, noise, slope, 1.0 / count)
+                for amplitude in amplitudes
+                for mix in shares
+                for noise in self.noises
+                for slope in slopes
+            ]
+        return found
 
     def _weigh(self, candidates: list[_Candidate], kind: str) -> GPBMA:
         """Average these processes by their evidence, under the most probable warp of this kind."""
@@ -272,7 +297,7 @@ class GPBMA(Predictor):
 
     @staticmethod
     def _evidences(candidates: list[_Candidate], grams: Array, means: Array, z: Array) -> Array:
-        """Log evidences ``(warps, processes)``.
+        """Log evidences times prior probabilities, ``(warps, processes)``.
 
         Args:
             grams: of each group's kernel, ``(t, n, n)``.
@@ -280,23 +305,23 @@ class GPBMA(Predictor):
             z: the values under each warp, ``(warps, n)``; a factorisation serves all warps.
         """
         found = np.empty((len(z), len(candidates)))
-        for i, (candidate, covariance) in enumerate(_covariances(candidates, grams, means)):
-            right = (z - means[:, candidate.mean]).T
-            found[:, i] = Observations.of(covariance).log_evidence(right)
+        for i, (candidate, observations) in enumerate(_factorised(candidates, grams, means)):
+            right = (z - candidate.slope * means[:, candidate.mean]).T
+            found[:, i] = observations.log_evidence(right) + np.log(candidate.share)
         return found
 
     def _average(self, found: list[_Candidate], evidence: Array, grams: Array, z: Array) -> list[_Process]:
-        """The processes that matter, by their weights.
+        """The processes that matter, by their weights: evidence times prior probability.
 
-        Evidence weighs processes of the same prior mean. Each prior mean, none among them, has the same weight in all,
-        whatever its evidence: a prior that misleads then costs little, even where a few samples happen to favour it.
+        But the processes of a prior mean together weigh at most as much as those that have none: the mean of both is
+        better than either where the prior is right, and few samples that happen to favour it prove little. Where the
+        evidence is against a prior it weighs less, so that one that misleads soon costs nothing.
         """
-        weights = np.zeros(len(found))
         means = np.array([candidate.mean for candidate in found])
-        for mean in np.unique(means):
-            rows = means == mean
-            share = np.exp(evidence[rows] - evidence[rows].max())
-            weights[rows] = share / share.sum()
+        log, alone = evidence.copy(), np.logaddexp.reduce(evidence[means == 0])
+        for mean in np.unique(means[means > 0]):
+            log[means == mean] -= max(np.logaddexp.reduce(evidence[means == mean]) - alone, 0.0)
+        weights = np.exp(log - log.max())
         weights /= weights.sum()
         most = max(MEMBERS, ROWS // len(z))
         least = LEAST_WEIGHT * weights.max()
@@ -304,15 +329,14 @@ class GPBMA(Predictor):
         total = weights[kept].sum()
         processes = []
         # factorised once more: to hold the factors of all candidates would take their number times as much memory
-        again = _covariances([found[i] for i in kept], grams, self.prior_means_)
-        for i, (candidate, covariance) in zip(kept, again, strict=True):
-            observations = Observations.of(covariance)
-            values = z - self.prior_means_[:, candidate.mean]
+        again = _factorised([found[i] for i in kept], grams, self.prior_means_)
+        for i, (candidate, observations) in zip(kept, again, strict=True):
+            values = z - candidate.slope * self.prior_means_[:, candidate.mean]
             weight, mix = weights[i] / total, np.array(candidate.mix)
             single = observations.condition(values).single() if len(z) > SINGLE else None
             # inverted: searches predict whole spaces, and the noises are no small part of the signal
             posterior = observations.inverted().condition(values) if single is None else single
-            processes.append(_Process(weight, mix, candidate.mean, posterior))
+            processes.append(_Process(weight, candidate, mix, posterior))
         return processes
 
     # ---- prediction
@@ -329,7 +353,7 @@ class GPBMA(Predictor):
             means.append(prior if self.task_.direction == "max" else -prior)
         if (lower := self.task_.lower) is not None:
             means.append(self.lower_warp_.forward(lower.predict(archs).mean))
-        return x, np.stack(means, axis=1)
+        return x, np.stack(means, axis=1) - self.centre_
 
     def _moments(self, archs: Archs) -> tuple[Features, Features]:
         """Mean and standard deviation of the warped metric, each ``(n,)``, of the mixture of all processes."""
@@ -344,16 +368,17 @@ class GPBMA(Predictor):
             flat = kernels.reshape(len(kernels), -1)  # a mix of the kernels is then one product
             first, second = np.zeros(len(prior_means)), np.zeros(len(prior_means))
             for process in self.processes_:
-                mean = prior_means[:, process.mean]
+                candidate = process.candidate
+                mean = prior_means[:, candidate.mean]
                 cross = (process.mix.astype(flat.dtype) @ flat).reshape(kernels.shape[1:])
                 cross += MEAN_VARIANCE
-                if process.mean:
-                    other = self.prior_means_[:, process.mean]
+                if candidate.mean:
+                    other = self.prior_means_[:, candidate.mean]
                     cross += SLOPE_STD**2 * np.outer(mean.astype(cross.dtype), other.astype(cross.dtype))
                 # a kernel is one at distance zero, so that the mix sums up to the prior variance
                 prior = process.mix.sum() + MEAN_VARIANCE + SLOPE_STD**2 * mean**2
                 moved, variance = process.posterior.moments(cross, prior)
-                mean = mean + moved
+                mean = candidate.slope * mean + moved
                 first += process.weight * mean
                 second += process.weight * (np.maximum(variance, LEAST_VARIANCE) + mean**2)
             means.append(first)
@@ -373,6 +398,26 @@ class GPBMA(Predictor):
     def quantile(self, archs: Any, z: float) -> Values:
         mean, std = self._moments(self._checked(archs))
         return np.asarray(self.warp_.backward(mean + z * std))
+
+    def _left_out(self) -> Prediction:
+        """In closed form, under the warp of all values (Rasmussen & Williams 2006, Section 5.4.2)."""
+        z = self.warp_.forward(self.task_.values)
+        grams = np.stack([_kernel(a, a) for a in self.x_])
+        candidates = [process.candidate for process in self.processes_]
+        shape = len(candidates), len(z)
+        means, variances, log = np.empty(shape), np.empty(shape), np.empty(shape)
+        for i, (candidate, observations) in enumerate(_factorised(candidates, grams, self.prior_means_)):
+            values = z - candidate.slope * self.prior_means_[:, candidate.mean]
+            diagonal = (observations.whiten(np.eye(len(z))) ** 2).sum(axis=0)  # of the inverse covariance
+            residual = left_out_residuals(observations.weights(values), diagonal)
+            means[i], variances[i] = z - residual, 1.0 / diagonal - candidate.noise
+            # evidence is a product of densities: without the value's own, a process weighs what others make it weigh
+            log[i] = np.log(self.processes_[i].weight) - 0.5 * np.log(diagonal) + 0.5 * residual**2 * diagonal
+        weights = np.exp(log - log.max(axis=0))
+        weights /= weights.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        second = (weights * (np.maximum(variances, LEAST_VARIANCE) + means**2)).sum(axis=0)
+        return Prediction(*self.warp_.moments(mean, np.sqrt(np.maximum(second - mean**2, LEAST_VARIANCE))))
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior, ``(n,)``, standardised over the space, higher is better.
@@ -417,18 +462,27 @@ def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[An
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _covariances(candidates: list[_Candidate], grams: Array, means: Array) -> Iterator[tuple[_Candidate, Array]]:
-    """The covariance ``(n, n)`` of the samples under each process, its noise included; one at a time in memory."""
+def _factorised(
+    candidates: list[_Candidate], grams: Array, means: Array
+) -> Iterator[tuple[_Candidate, Observations[Array]]]:
+    """The covariance of the samples under each process, its noise included, factorised; one at a time in memory.
+
+    Processes that differ in their slope alone share a factor, where they follow one another.
+    """
     noiseless: tuple[Any, Array] | None = None
+    last: tuple[Any, Observations[Array]] | None = None
     for candidate in candidates:
         key = candidate.mix, candidate.mean
         if noiseless is None or noiseless[0] != key:
             # Gaussian priors of the constant and of the slope are integrated out: they add to the covariance
-            # (Rasmussen & Williams 2006, Section 2.7), and the prior mean is the one of slope one
+            # (Rasmussen & Williams 2006, Section 2.7), and the prior mean is that of the slope's own mean
             mean = means[:, candidate.mean]
             linear = MEAN_VARIANCE + SLOPE_STD**2 * np.outer(mean, mean)
             noiseless = key, np.tensordot(np.array(candidate.mix), grams, axes=1) + linear
-        yield candidate, noiseless[1] + candidate.noise * np.eye(grams.shape[1])
+        if last is None or last[0] != (key, candidate.noise):
+            covariance = noiseless[1] + candidate.noise * np.eye(grams.shape[1])
+            last = (key, candidate.noise), Observations.of(covariance)
+        yield candidate, last[1]
 
 
 def _plausible(candidates: list[_Candidate], evidence: Array) -> list[_Candidate]:

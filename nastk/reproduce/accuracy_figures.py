@@ -39,6 +39,15 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
                 line["used beside"] = row["beside"] or None
                 lines.append(line)
             found.append((f"{space}: {metric}, mean over data sets, by number of accuracies seen", lines))
+    if "calibration" in kinds:
+        level = next(row["level"] for row in rows if row["experiment"] == "calibration")
+        found.append((f"intervals of {100 * level:g} %, mean over a space's tasks", _calibration(rows)))
+    if "wrong-prior" in kinds:
+        space = next(row["task"] for row in rows if row["experiment"] == "wrong-prior")
+        for metric in ("spearman", "regret"):
+            found.append(
+                (f"{space}: {metric} of gp-bma, mean over data sets, by accuracies seen", _priors(rows, metric))
+            )
     if "transfer" in kinds:
         lines = []
         for row in rows:
@@ -73,6 +82,52 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         title = f"{rows[0]['task']}, {rows[0]['samples']} accuracies: proxies removed one after another, Spearman"
         found.append((title, lines))
     return found
+
+
+def _calibration(rows: Sequence[Row]) -> list[Row]:
+    """A line for each method, space and number of accuracies: how often intervals hold, how wide they are."""
+    lines: list[Row] = []
+    for row in rows:
+        if (row["dataset"], row["metric"]) != ("*", "coverage"):
+            continue
+        key = [row[name] for name in ("task", "method", "samples")]
+        mine = {
+            r["metric"]: r["mean"]
+            for r in rows
+            if r["dataset"] == "*" and [r[name] for name in ("task", "method", "samples")] == key
+        }
+        lines.append(
+            {
+                "method": row["method"],
+                "space": row["task"],
+                "samples": row["samples"],
+                "holds": _with_interval(row),
+                "least task": row["least"],
+                "width": mine["width"],
+                "score": mine["interval_score"],
+                "own deviation: holds": mine["stated_coverage"],
+                "own: score": mine["stated_interval_score"],
+            }
+        )
+    return sorted(lines, key=lambda line: (line["method"], line["samples"]))
+
+
+def _priors(rows: Sequence[Row], metric: str) -> list[Row]:
+    """A line for each prior: the metric by number of accuracies, and the difference to no prior."""
+    mine = [row for row in rows if row["dataset"] == "*" and row["metric"] == metric]
+    counts = sorted({row["samples"] for row in mine})
+    lines = []
+    for prior in dict.fromkeys(row["prior"] for row in mine):
+        line: Row = {"prior": prior}
+        for n in counts:
+            found = [row for row in mine if (row["prior"], row["samples"]) == (prior, n)]
+            line[f"@{n}" if n else "alone"] = _with_interval(found[0]) if found else None
+        for n in counts:
+            found = [row for row in mine if (row["prior"], row["samples"]) == (prior, n)]
+            if n and prior != "none":
+                line[f"over none @{n}"] = found[0]["over_none"]
+        lines.append(line)
+    return lines
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[str]:

@@ -91,6 +91,8 @@ class Supernet(ABC):
 
     name: ClassVar[str]
     shared: SharedWeights
+    _generator: np.random.Generator
+    """Draws paths."""
     tells_accuracy: ClassVar[bool] = True
     """Whether it tells accuracies, beside losses that rate."""
 

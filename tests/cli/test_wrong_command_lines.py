@@ -444,6 +444,9 @@ CONTRADICTIONS = [
     "bench zcp --space tiny.py:Bare",
     "bench zcp --space tiny.py:Tiny --agreement 3",
     "reproduce accuracy --experiment transfer --samples 5,10",
+    "reproduce accuracy --calibration --wrong-prior",
+    "reproduce accuracy --calibration --samples 3",
+    "reproduce accuracy --calibration --figures new/figures",
     "reproduce latency --tasks ND --min-correlation .5",
     "reproduce latency --tasks ND --source-share .15",
     "reproduce latency --unseen --source-share .15",
@@ -616,6 +619,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
         "nastk.bench.hat_latency.each",
         "nastk.supernets._kept.KeptSupernet.get", "nastk.bench.supernet_search.Trainings.get",
         "nastk.reproduce.supernet_demo.World", "nastk.reproduce.accuracy_transfer.each_once",
+        "nastk.bench.calibration.each_once", "nastk.bench.wrong_prior.each_once",
         "nastk.reproduce.everything.run", "nastk.reproduce.tcn.each_once",
         "nastk.reproduce.mtl.each_once", "nastk.reproduce.counting.each_once",
     ):  # fmt: skip

@@ -39,7 +39,7 @@ def _mean_output(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return logits.sum() / len(labels)
 
 
-def test_all_thirteen_are_registered_and_finite() -> None:
+def test_the_thirteen_are_the_default_and_finite() -> None:
     scores = zcp(_network(), _images(), torch.arange(12) % 4)
     assert tuple(scores.values) == PROXIES
     assert all(map(math.isfinite, scores.values.values())), scores.reasons
@@ -94,6 +94,59 @@ def test_nwot_counts_agreeing_signs() -> None:
     assert found == pytest.approx(np.log(np.linalg.det(agree)))
     functional = type("F", (nn.Module,), {"forward": lambda self, x: torch.relu(x)})()
     assert zcp(functional, x, torch.tensor([0, 1, 0]), ["nwot"]).values["nwot"] == pytest.approx(found)
+
+
+def test_swap_counts_the_different_patterns_of_all_layers() -> None:
+    """Against sets of tuples, for more images than a byte has bits."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 30), nn.ReLU(), nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 3))
+    for images in (3, 8, 21):
+        x = _images(images, 5)
+        first = network[0](x)
+        second = network[2](torch.relu(first))
+        wanted = {tuple(unit) for layer in (first, second) for unit in (layer > 0).T.tolist()}
+        found = zcp(network, x, proxies=["swap", "nwot"]).values["swap"]
+        assert found == len(wanted)
+    assert "no nonlinearity" in zcp(nn.Linear(5, 3), x, proxies=["swap"]).reasons["swap"]
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_meco_sums_the_least_eigenvalues_of_numpys_correlations(inplace: bool) -> None:
+    network, x = _network(inplace), _images()
+    maps = [network[0](x)[0], network[3](network[2](network[1](network[0](x).clone()).clone()))[0]]
+    correlations = [np.corrcoef(m.detach().double().flatten(1).numpy()) for m in maps]
+    wanted = sum(np.linalg.eigvals(c).real.min() for c in correlations)
+    assert wanted > 0.01
+    assert zcp(network, x, proxies=["meco"]).values["meco"] == pytest.approx(wanted, rel=1e-4)
+    network[0].weight.data[2] = 0.0
+    network[0].bias.data[2] = 0.0
+    dead = zcp(network, x, proxies=["meco"]).values["meco"]
+    maps = [network[3](network[2](network[1](network[0](x).clone()).clone()))[0]]
+    alone = np.linalg.eigvals(np.corrcoef(maps[0].detach().double().flatten(1).numpy())).real.min()
+    assert dead == pytest.approx(alone, rel=1e-4), "a channel that is the same everywhere makes its layer's zero"
+    assert "places" in zcp(nn.Linear(5, 3), _images(4, 5), proxies=["meco"]).reasons["meco"]
+
+
+def test_zico_of_a_linear_layer_has_a_closed_form() -> None:
+    """The gradient of the mean output is the half's mean input in every row."""
+    x = _images(10, 5)
+    a, b = x[:5].double().mean(dim=0), x[5:].double().mean(dim=0)
+    wanted = math.log(3 * float(((a.abs() + b.abs()) / (a - b).abs()).sum()))
+    scores = zcp(nn.Linear(5, 3, bias=False), x, torch.zeros(10).long(), ["zico"], _mean_output)
+    assert scores.values["zico"] == pytest.approx(wanted, rel=1e-4)
+    two = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    halves = []
+    for rows in (slice(0, 5), slice(5, 10)):
+        two.zero_grad()
+        CROSS_ENTROPY(two(x[rows]), (torch.arange(10) % 3)[rows]).backward()
+        halves.append([two[i].weight.grad.numpy().astype(float) for i in (0, 2)])
+    layers = [np.stack(pair) for pair in zip(*halves, strict=True)]
+    wanted = 0.0
+    for g in layers:
+        spread = g.std(axis=0)
+        wanted += np.log((np.abs(g).mean(axis=0)[spread > 0] / spread[spread > 0]).sum())
+    assert zcp(two, x, torch.arange(10) % 3, ["zico"]).values["zico"] == pytest.approx(wanted, rel=1e-4)
+    assert "two images" in zcp(two, x[:1], torch.zeros(1).long(), ["zico"]).reasons["zico"]
 
 
 def test_synflow_does_not_overflow_where_single_precision_does() -> None:

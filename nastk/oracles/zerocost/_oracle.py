@@ -56,7 +56,7 @@ class ZeroCost:
 
     Args:
         space: whose networks.
-        proxies: names; by default all.
+        proxies: names; by default the thirteen of NAS-Bench-Suite-Zero.
         batch: "digits", "random", or images and labels; or `nastk.data.images.ImageData`, of whose training part some
             are drawn: the networks are built to fit it then, unless there are `build_options`.
         batch_size: of "digits", "random" and `ImageData`.

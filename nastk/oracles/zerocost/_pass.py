@@ -10,7 +10,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -63,6 +65,8 @@ class Pass:
     Attributes:
         codes: with "codes", the number of units with the same sign for each pair of images, over all nonlinearities,
             ``(b, b)``; None if the network has no nonlinearity.
+        patterns: with "patterns", the different signs over the images that units of all nonlinearities have, ``(p,)``
+            of packed bits; None if the network has no nonlinearity.
         output: name of the output that was taken for the logits, where the network returns several.
     """
 
@@ -80,6 +84,7 @@ class Pass:
         self.needs, self.generator = needs, generator or torch.Generator().manual_seed(0)
         self.find = find or Logits()
         self.codes: Tensor | None = None
+        self.patterns: NDArray[np.void] | None = None
         self.output = ""
         self._labels = labels
 
@@ -129,12 +134,12 @@ class Pass:
         images = self.images.detach()
         if images.is_floating_point():
             images = images.clone().requires_grad_(True)
-        ran = _Forward("codes" in self.needs, "activations" in self.needs)
+        ran = _Forward(*(part in self.needs for part in ("codes", "activations", "patterns")))
         # fused attention has no second derivative
         attention = sdpa_kernel(SDPBackend.MATH) if "second order" in self.needs else contextlib.nullcontext()
         with attention:
             logits = self.run(images, ran)
-        self.codes = ran.codes
+        self.codes, self.patterns = ran.codes, ran.patterns
         return ran, images, logits
 
     def run(self, inputs: Tensor, ran: Layers) -> Tensor:
@@ -244,19 +249,24 @@ class _Forward(Layers):
     """Layers, with the codes of nonlinearities and the layers' outputs if they are wanted.
 
     Attributes:
-        codes: see :class:`Pass`.
+        codes, patterns: see :class:`Pass`.
         outputs: by layer, in the order of the runs.
     """
 
-    def __init__(self, codes: bool, outputs: bool):
+    def __init__(self, codes: bool, outputs: bool, patterns: bool):
         super().__init__()
-        self._counts, self._keeps = codes, outputs
+        self._counts, self._keeps, self._tells = codes, outputs, patterns
         self.codes: Tensor | None = None
+        self.patterns: NDArray[np.void] | None = None
         self.outputs: dict[Layer, _Output] = {}
 
     def run(self, call: Call) -> Any:
-        if self._counts and _is_gate(call):
-            self._count(call.tensors[0])
+        if (self._counts or self._tells) and _is_gate(call):
+            on = (call.tensors[0].detach() > 0).flatten(1)
+            if self._counts:
+                self._count(on)
+            if self._tells:
+                self._tell(on)
         if self.outputs and (written := call.written) is not None:
             self._save(written)
         return call.run()
@@ -274,9 +284,14 @@ class _Forward(Layers):
             if output.value.untyped_storage().data_ptr() == place:
                 output.value = output.value.clone()
 
-    def _count(self, x: Tensor) -> None:
+    def _tell(self, on: Tensor) -> None:
+        packed = np.packbits(on.cpu().numpy().T, axis=1)  # a row of bits for each unit
+        rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1])))[:, 0]
+        self.patterns = np.unique(rows if self.patterns is None else np.concatenate([self.patterns, rows]))
+
+    def _count(self, signs: Tensor) -> None:
         with torch.no_grad():
-            on = (x.detach() > 0).flatten(1).float()
+            on = signs.float()
             agree = on @ on.T
             both = on.sum(dim=1)
             # agreements: both on, plus both off

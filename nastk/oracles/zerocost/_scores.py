@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nastk.data.proxies import PROXIES as SUITE_ZERO
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.evaluation import reason_of
 from nastk.oracles.zerocost._pass import Loss, Pass
@@ -42,14 +43,14 @@ def table_name(name: str) -> str:
 
 
 def named_proxies(names: Sequence[str] | None = None) -> dict[str, Proxy]:
-    """Proxies by their names in tables; all registered ones if None.
+    """Proxies by their names in tables; the thirteen of NAS-Bench-Suite-Zero, which tables and priors know, if None.
 
     Raises:
         UnknownName: no such proxy.
     """
     known = {table_name(name): name for name in PROXIES.names()}
     found: dict[str, Proxy] = {}
-    for name in known if names is None else names:
+    for name in SUITE_ZERO if names is None else names:
         if table_name(name) not in known and ":" not in name:
             raise UnknownName("proxy", name, known)
         found[table_name(name)] = PROXIES.create(known.get(table_name(name), name))
@@ -79,7 +80,7 @@ def zcp(
         images: ``(b, channels, height, width)``, tokens ``(b, t)``, or any input of the network.
         labels: classes, ``(b,)``, or ``(b, t)`` where there are logits for each token; by default the images
             (or tokens) are assigned to the classes in turn.
-        proxies: names; by default all.
+        proxies: names; by default the thirteen of NAS-Bench-Suite-Zero.
         loss: of logits and labels; by default cross-entropy, whose classes are the last dimension of ``(b, classes)``
             and ``(b, t, classes)``, and the second of ``(b, classes, height, width)``.
         seed: random seed of weights and inputs (zen).
