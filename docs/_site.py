@@ -6,6 +6,7 @@ in the repository, lead to their pages on the site.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for folder, members in _examples().items():
         content = "\n".join([f"# {folder}", *(_listing(file) for file in members)])
         files.append(File.generated(config, f"{FOLDER}/{folder}.md", content=content))
-    index = "\n".join(["# Examples", "", *(f"- [{name}]({name}.md)" for name in _examples())])
-    files.append(File.generated(config, f"{FOLDER}/index.md", content=index))
+    files.append(File.generated(config, f"{FOLDER}/index.md", content=_index()))
     return files
 
 
@@ -51,6 +51,17 @@ def _examples() -> dict[str, list[Path]]:
         if file.suffix in SHOWN and "__pycache__" not in file.parts:
             found.setdefault(file.relative_to(ROOT / FOLDER).parts[0].removesuffix(".py"), []).append(file)
     return found
+
+
+def _index() -> str:
+    """All examples with the first line of what each says of itself."""
+    lines = ["# Examples", "", "The first lines of each say how to run it and what to expect; the tests run all of them.", ""]
+    for name, members in _examples().items():
+        programs = [file for file in members if file.suffix == ".py"]
+        tree = ast.parse(min(programs, key=lambda file: len(file.parts)).read_text(encoding="utf-8"))
+        said = (ast.get_docstring(tree) or "").partition("\n\n")[0]
+        lines.append(f"- [{name}]({name}.md): {' '.join(said.split())}")
+    return "\n".join(lines)
 
 
 def _listing(file: Path) -> str:
