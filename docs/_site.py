@@ -1,4 +1,5 @@
-"""What the site has beyond the pages of this folder: a page for each command and for each file of examples/.
+"""What the site has beyond the pages of this folder: a page for each command and for each file of examples/, and the
+page of a result for the front page.
 
 A hook of MkDocs (mkdocs.yml names it). Links to ``../examples/...``, which lead to the files where the pages are read
 in the repository, lead to their pages on the site.
@@ -17,6 +18,9 @@ from mkdocs.structure.files import File, Files
 
 from nastk.cli import app
 from nastk.cli.examples import EXAMPLES
+from nastk.report.chart import Chart
+from nastk.report.html import render
+from nastk.result import read_content
 
 ROOT = Path(__file__).parent.parent
 SHOWN = {".py": "python", ".sh": "sh", ".toml": "toml"}
@@ -33,6 +37,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         content = "\n".join([f"# {folder}", *(_listing(file) for file in members)])
         files.append(File.generated(config, f"{FOLDER}/{folder}.md", content=content))
     files.append(File.generated(config, f"{FOLDER}/index.md", content=_index()))
+    _, content = read_content(ROOT / "docs" / "images" / "own-network.json")
+    files.append(File.generated(config, "images/front.html", content=render(Chart.from_dict(content["chart"]))))
     return files
 
 
@@ -55,7 +61,12 @@ def _examples() -> dict[str, list[Path]]:
 
 def _index() -> str:
     """All examples with the first line of what each says of itself."""
-    lines = ["# Examples", "", "The first lines of each say how to run it and what to expect; the tests run all of them.", ""]
+    lines = [
+        "# Examples",
+        "",
+        "The first lines of each say how to run it and what to expect; the tests run all of them.",
+        "",
+    ]
     for name, members in _examples().items():
         programs = [file for file in members if file.suffix == ".py"]
         tree = ast.parse(min(programs, key=lambda file: len(file.parts)).read_text(encoding="utf-8"))

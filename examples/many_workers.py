@@ -1,8 +1,8 @@
-"""Many workers: four trainings at a time, each in a process of its own that may hang, crash or eat memory.
+"""Many workers: several trainings at a time, each in a process of its own that may hang, crash or eat memory.
 
 Run: python examples/many_workers.py [workers]    (under half a minute with 2)
 From the command line: nastk search --space examples/many_workers.py:SPACE --accuracy examples/many_workers.py:train
-    --objective accuracy --objective params --workers 4 --timeout 5 --budget 20 --storage workers.db
+    --objective accuracy --objective params --workers 4 --timeout 5 --budget 20 --storage sqlite:///workers.db
 Expect: twenty trainings, beside them those that crashed or ran out of time, counted by reason, and a front; run again,
 it ends at once, since every evaluation is in workers.db.
 """
@@ -18,10 +18,10 @@ SPACE = nastk.space("nasbench201")
 
 
 def train(arch):
-    """Stands for a training: convolutions help, some networks crash their process, and one kind never ends."""
-    if arch[0] == 0 and arch[5] == 0:
-        os._exit(3)  # as the system's out-of-memory killer would
-    if arch[0] == 4 and arch[3] == 4:
+    """Stands for a training: convolutions help, one kind of network crashes its process, one never ends."""
+    if arch[0] == 0:
+        os._exit(3)  # as a segmentation fault would
+    if arch[0] == 4:
         print("epoch 1 of 100")
         time.sleep(3600)
     time.sleep(0.1)
@@ -33,7 +33,7 @@ if __name__ == "__main__":  # worker processes import this file
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     result = nastk.search(
         SPACE, [accuracy, nastk.oracles.Params(SPACE)], searcher="random", budget=20, workers=workers, timeout=2,
-        retries=0, storage="workers.db",
+        retries=0, storage="sqlite:///workers.db",
     )  # fmt: skip
     records = result.history.records("search")
     print(f"{sum(r.status == 'ok' for r in records)} trainings by {workers} workers")
