@@ -1,4 +1,5 @@
-"""What the site has beyond the pages of this folder: a page for each command and for each file of examples/.
+"""What the site has beyond the pages of this folder: a page for each command and for each file of examples/, and the
+page of a result for the front page.
 
 A hook of MkDocs (mkdocs.yml names it). Links to ``../examples/...``, which lead to the files where the pages are read
 in the repository, lead to their pages on the site.
@@ -6,6 +7,7 @@ in the repository, lead to their pages on the site.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from mkdocs.structure.files import File, Files
 
 from nastk.cli import app
 from nastk.cli.examples import EXAMPLES
+from nastk.report.chart import Chart
+from nastk.report.html import render
+from nastk.result import read_content
 
 ROOT = Path(__file__).parent.parent
 SHOWN = {".py": "python", ".sh": "sh", ".toml": "toml"}
@@ -31,8 +36,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for folder, members in _examples().items():
         content = "\n".join([f"# {folder}", *(_listing(file) for file in members)])
         files.append(File.generated(config, f"{FOLDER}/{folder}.md", content=content))
-    index = "\n".join(["# Examples", "", *(f"- [{name}]({name}.md)" for name in _examples())])
-    files.append(File.generated(config, f"{FOLDER}/index.md", content=index))
+    files.append(File.generated(config, f"{FOLDER}/index.md", content=_index()))
+    _, content = read_content(ROOT / "docs" / "images" / "own-network.json")
+    files.append(File.generated(config, "images/front.html", content=render(Chart.from_dict(content["chart"]))))
     return files
 
 
@@ -51,6 +57,22 @@ def _examples() -> dict[str, list[Path]]:
         if file.suffix in SHOWN and "__pycache__" not in file.parts:
             found.setdefault(file.relative_to(ROOT / FOLDER).parts[0].removesuffix(".py"), []).append(file)
     return found
+
+
+def _index() -> str:
+    """All examples with the first line of what each says of itself."""
+    lines = [
+        "# Examples",
+        "",
+        "The first lines of each say how to run it and what to expect; the tests run all of them.",
+        "",
+    ]
+    for name, members in _examples().items():
+        programs = [file for file in members if file.suffix == ".py"]
+        tree = ast.parse(min(programs, key=lambda file: len(file.parts)).read_text(encoding="utf-8"))
+        said = (ast.get_docstring(tree) or "").partition("\n\n")[0]
+        lines.append(f"- [{name}]({name}.md): {' '.join(said.split())}")
+    return "\n".join(lines)
 
 
 def _listing(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 Run: python examples/compare_my_predictor.py    (about a minute, after: nastk data fetch nasbench201)
 The whole comparison: nastk reproduce latency --methods examples/compare_my_predictor.py:Blend,few-shot-gp,flops
+Expect: a rank correlation with its interval for each of four methods, few-shot-gp first, Blend above 0.8.
 """
 
 import numpy as np

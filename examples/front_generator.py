@@ -3,6 +3,8 @@
 Works without any download: accuracy and the source devices' latencies are the shipped predictors' estimates.
 
 Run: python examples/front_generator.py    (under two minutes; no download)
+Expect: one training on 27 devices, proposals for this machine within milliseconds, and eight networks at most with
+their estimated accuracy and latency, the best above 93 %.
 """
 
 import time

@@ -3,6 +3,8 @@
 Run: python examples/my_device_in_ten_measurements.py    (half a minute)
 Here the device is this machine. For another one, measure the ten architectures in whatever way it has, and put the
 numbers where `measured.values` is; `nastk predict --measured my.csv` does the same from a file.
+Expect: known devices that this one resembles, five latencies with intervals from the fastest network to the slowest,
+and a rank correlation with fifteen fresh measurements, above 0.9 on a quiet machine.
 """
 
 import numpy as np

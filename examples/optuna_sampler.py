@@ -1,6 +1,7 @@
 """nastk's predictor-guided search in an Optuna study, by one argument: a small network for handwritten digits.
 
 Run: python examples/optuna_sampler.py [trials]    (20 trials by default, under half a minute)
+Expect: the trials that no other one dominates, ascending by parameters, the best above 90 %.
 """
 
 import sys

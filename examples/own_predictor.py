@@ -2,6 +2,7 @@
 
 Run: python examples/own_predictor.py    (about a minute)
 From the command line: nastk search --predictor examples/own_predictor.py:Nearby --budget 16
+Expect: a front of accuracy against latency in which nothing is predicted by another model than this one.
 """
 
 import numpy as np

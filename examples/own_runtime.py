@@ -2,6 +2,7 @@
 
 Run: python examples/own_runtime.py    (about a minute)
 From the command line: nastk measure --random 5 --runtime examples/own_runtime.py:ExportedGraph
+Expect: the latencies of two networks in eager PyTorch, and of the same two as exported graphs.
 """
 
 import torch

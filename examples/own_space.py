@@ -5,6 +5,7 @@ Small convolutional networks for handwritten digits are really trained, and real
 Run: python examples/own_space.py    (about 20 seconds on two cores)
 The same from the command line: nastk search --space examples/own_space.py:DigitNet
 --accuracy examples/own_space.py:accuracy --budget 20
+Expect: the seven choices, a front of measured accuracy and measured latency, and the last network of it in full.
 """
 
 import torch

@@ -4,6 +4,8 @@ By default the series are scikit-learn's handwritten digits, read from left to r
 
 Run: python examples/prune_my_network.py                    (under three minutes; no download)
      python examples/prune_my_network.py japanese-vowels    (pip install 'nastk[timeseries]')
+Expect: a seed network of 32,010 parameters and a pruned one of a fifteenth of them that loses some three points, and
+how much of each limit it uses.
 """
 
 import sys

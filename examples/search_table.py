@@ -2,6 +2,8 @@
 
 Run: nastk data fetch nasbench201 && python examples/search_table.py    (under two minutes)
 From the command line: nastk search --dataset cifar10 --device fpga --budget 20
+Expect: the hypervolume of the searcher with twenty accuracies and ten latencies near that of the true front, .974, and
+random search with twice as many below it.
 """
 
 import sys

@@ -2,6 +2,8 @@
 
 Run: python examples/search_this_machine.py [folder]    (about a minute on two cores)
 From the command line: nastk search
+Expect: four to twelve architectures with estimated accuracies and measured latencies, how well the predicted latencies
+agreed with them (a Spearman correlation above 0.9 on a quiet machine), and a page and a picture of the front.
 """
 
 import sys

@@ -248,6 +248,15 @@ def test_an_interrupted_verification_goes_on(interrupted: int, tmp_path: Path) -
     assert third.measurement["front"] == (resumed.measurement or {})["front"], "p50 and p90 are in the history"
 
 
+def test_what_was_measured_in_the_end_alone_is_in_the_front_of_the_history(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/run.db"
+    result = search(Machine(), storage=storage)
+    known = {record.arch for record in result.history.records()}
+    assert known > {record.arch for record in result.history.records("search")}
+    answer = nastk.front(storage)
+    assert answer.chart.notes[0].startswith(f"{len(known)} of the {len(known)} architectures")
+
+
 def test_a_search_without_measured_objectives_stays_as_it_was() -> None:
     few = oracle("latency")
     few.few_shot = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -38,6 +39,15 @@ def run(name: str, folder: Path, *arguments: str) -> str:
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{p.name}"' in text for p in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
+def test_every_example_says_how_to_run_it_and_what_to_expect(file: Path) -> None:
+    said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    assert said is not None
+    assert "\nRun: " in said
+    assert "\nExpect: " in said
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 95
 
 
 @pytest.mark.long
@@ -175,6 +185,65 @@ def test_the_phone_of_device_by_command_answers(tmp_path: Path, monkeypatch: pyt
     ended = run_child([phone.program(), *phone.words({"onnx": str(network), "threads": "1"})], phone.folder, HANGS)
     assert (ended.status, ended.output.split()[-1]) == (0, "310.0")  # us: 300, and one for each 700 bytes
     assert not list(tmp_path.glob("fake-phone-*/*")), "it leaves nothing on the phone"
+
+
+@pytest.mark.long
+def test_own_network_to_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the network is exported to ONNX")
+    lines = run("own_network_to_model.py", tmp_path).splitlines()
+    test = next(line for line in lines if ": test accuracy " in line)
+    assert 80 < float(test.split(": test accuracy ")[1].split()[0]) <= 100
+    assert {Path(line).suffix for line in lines[lines.index(test) + 1 :]} >= {".onnx", ".py"}
+
+
+def test_limit_and_three_objectives(tmp_path: Path) -> None:
+    lines = run("limit_and_three_objectives.py", tmp_path).splitlines()
+    front = [line.split() for line in lines[1:-3]]
+    assert len(front) >= 5
+    assert all(float(row[-2]) <= 500_000 for row in front)
+    best = [float(line.split()[-2]) for line in lines[-3:]]
+    assert best == sorted(best, reverse=True), "a tighter limit costs accuracy"
+
+
+@pytest.mark.data
+@pytest.mark.long
+def test_benchmark_to_latex(nastk_home: Path, tmp_path: Path) -> None:
+    said = run("benchmark_to_latex.py", tmp_path)
+    assert "\\begin{tabular}" in said
+    assert all(name in said for name in ("random", "pymoo:nsga2", "predictor"))
+    row = next(line for line in said.splitlines() if line.startswith("predictor"))
+    assert row.count("\\textbf") == 2, "the best at both budgets"
+
+
+@pytest.mark.data
+@pytest.mark.long
+def test_transfer_between_spaces(suite_home: Path, tmp_path: Path) -> None:
+    lines = run("transfer_between_spaces.py", tmp_path).splitlines()
+    prior, without = (float(line.split("Spearman ")[1].split()[0]) for line in lines[1:])
+    assert prior > without > 0.5
+
+
+@pytest.mark.parametrize("name", ["benchmark_to_latex.py", "transfer_between_spaces.py"])
+def test_examples_of_tables_say_how_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASTK_HOME", str(tmp_path))
+    said = run(name, tmp_path)
+    assert said.startswith("skipped: ")
+    assert "nastk data fetch" in said
+
+
+@pytest.mark.long
+def test_many_workers(tmp_path: Path) -> None:
+    said = run("many_workers.py", tmp_path, "2")
+    assert said.startswith("20 trainings by 2 workers")
+    assert "its process ended itself with status 3" in said
+    assert "20 trainings" in run("many_workers.py", tmp_path, "2"), "nothing is evaluated again"
+
+
+@pytest.mark.long
+def test_time_series(tmp_path: Path) -> None:
+    found = [line.split() for line in run("time_series.py", tmp_path).splitlines()]
+    assert len(found) >= 2
+    assert max(float(row[0]) for row in found) > 60
 
 
 @pytest.mark.long

@@ -285,13 +285,17 @@ class Run:
         return {"goals": goals, "budget": budget, "search": self.description.to_dict()}
 
     def _computed(self) -> Computed | None:
-        """Values of the free objectives, of architectures that the searcher knows."""
+        """Values of the free objectives, of what was evaluated."""
         free = {o.name: j for j, o in enumerate(self.searcher.objectives) if not o.expensive}
         if not free:
             return None
 
         def computed(archs: Archs) -> dict[str, list[float]]:
             values = self.searcher.values_of(archs)
+            for j in free.values():
+                untold = np.isnan(values[:, j])  # such as what was measured in the end alone
+                if untold.any():
+                    values[untold, j] = self.searcher.objectives[j].oracle(archs[untold])
             return {name: values[:, j].tolist() for name, j in free.items()}
 
         return computed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -141,19 +140,6 @@ def test_the_same_weights_come_from_the_same_seed_and_deriving_draws_none() -> N
     first = space.build(space.sample(1, 0)[0])
     torch.manual_seed(3)
     assert torch.equal(next(space.build(space.sample(1, 0)[0]).parameters()), next(first.parameters()))
-
-
-def test_the_guides_examples_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("mine.csv").write_text("width;op;depth;acc\n16;conv_3x3;2;70.5\n8;skip;2;60\n")
-    text = (Path(__file__).parents[2] / "docs" / "own-space.md").read_text(encoding="utf-8")
-    scope: dict[str, Any] = {"__name__": "guide"}
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(code, scope)
-    assert "<space Net: 7 choices, 288 architectures>" in capsys.readouterr().out
-    check_space(scope["Towers"]())
 
 
 # ---- conditions
