@@ -3,6 +3,7 @@
 The things are scikit-learn's handwritten digits, real images at several scales on synthetic canvases.
 
 Run: python examples/count_things.py    (under three minutes; no download)
+Expect: a quarter of a digit wrong on average with either loss, and a front on which larger networks count better.
 """
 
 import nastk

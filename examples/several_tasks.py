@@ -4,6 +4,8 @@ The tasks are the number and the parity (or the thickness, measured in pixels) o
 
 Run: python examples/several_tasks.py              (under three minutes; no download)
      python examples/several_tasks.py thickness
+Expect: test errors of 3 to 4 % (digits) and 2 % (parity) with a handful of the 14 paths open, their gates near 0 or 1,
+and a front of four networks of which the one without paths is not the best.
 """
 
 import sys

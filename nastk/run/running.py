@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -295,7 +296,10 @@ class Run:
             for j in free.values():
                 untold = np.isnan(values[:, j])  # such as what was measured in the end alone
                 if untold.any():
-                    values[untold, j] = self.searcher.objectives[j].oracle(archs[untold])
+                    # what was evaluated is saved in any case: after an error that ended the search this may fail too,
+                    # and these networks then have no value, as `nastk front` says
+                    with contextlib.suppress(Exception):
+                        values[untold, j] = self.searcher.objectives[j].oracle(archs[untold])
             return {name: values[:, j].tolist() for name, j in free.items()}
 
         return computed

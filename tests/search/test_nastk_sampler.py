@@ -518,7 +518,7 @@ def test_an_option_that_the_searcher_does_not_take_is_named() -> None:
 
 def test_the_example_of_the_guide_runs() -> None:
     text = (Path(__file__).parents[2] / "docs" / "optuna.md").read_text(encoding="utf-8")
-    code = text.split("```python\n")[1].split("```")[0].replace("n_trials=50", "n_trials=14")
+    code = text.split("```python\n")[1].split("```")[0].replace("n_trials=30", "n_trials=14")
     names: dict[str, Any] = {"train": lambda kernel, block, depth, lr: kernel + depth + len(block) - abs(lr - 1e-3)}
     exec(code, names)
     assert len(names["study"].trials) == 14
