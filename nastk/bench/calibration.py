@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nastk.bench import accuracy
 from nastk.bench._journal import Journal, each_once
 from nastk.data import suite_zero
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue
 from nastk.metrics import interval_score, mean_ci
 from nastk.oracles.base import Values
 
@@ -89,7 +89,7 @@ def run(
         UnknownName: no such method or task.
         InvalidValue: nothing to run, or fewer than five samples.
     """
-    wanted = names_of(tasks)
+    wanted = suite_zero.names_of(tasks)
     if not methods or not samples or seeds < 1 or min(samples) < 5:
         raise InvalidValue("calibration needs a method, a seed, and numbers of samples of at least 5")
     for method in methods:
@@ -105,23 +105,6 @@ def run(
     kept = Journal(journal, _written, _read)
     found = dict(each_once(_held, jobs, kept, asdict, workers, progress))
     return _rows(found, level)
-
-
-def names_of(names: Sequence[str] | None) -> list[str]:
-    """Tasks by their names, or by those of their spaces; all 28 for None.
-
-    Raises:
-        UnknownName: no such task or space.
-    """
-    if names is None:
-        return list(suite_zero.NAMES)
-    found = []
-    for name in names:
-        mine = [task for task in suite_zero.NAMES if name in (task, task.partition("/")[0])]
-        if not mine:
-            raise UnknownName("task or space", name, [*suite_zero.DATASETS, *suite_zero.NAMES])
-        found += mine
-    return list(dict.fromkeys(found))
 
 
 def _held(job: _Run) -> dict[int, Held]:

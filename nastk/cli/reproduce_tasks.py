@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,8 +32,6 @@ def mtl(
     """MTL-NAS on digits with two labels: paths between two networks found in one search, against trained subsets."""
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
-    from nastk.report.rows import write_json
-    from nastk.report.tables import show
     from nastk.reproduce import mtl as comparison
     from nastk.reproduce import mtl_figures
 
@@ -41,10 +39,7 @@ def mtl(
     with bar(None, "training") as progress:
         found = comparison.run(seeds, subsets, out, workers, follow(progress), second=second, epochs=epochs)
     rows = comparison.rows_of(found)
-    if json_file is not None:
-        write_json(json_file, rows)
-    for title, lines in comparison.tables(rows):
-        show(lines, title=title)
+    _show(rows, comparison.tables(rows), json_file)
     if figures is not None:
         typer.echo(f"drawn: {mtl_figures.draw(found, figures)} in {figures}")
 
@@ -65,18 +60,24 @@ def counting(
     """Counting digits on canvases (NAS-Count): the pyramid loss against the squared error, searched networks."""
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
-    from nastk.report.rows import write_json
-    from nastk.report.tables import show
     from nastk.reproduce import counting as comparison
 
     check_outputs([json_file], [out, figures])
     with bar(None, "training") as progress:
         found = comparison.run(seeds, searched, out, workers, follow(progress), trainings=trainings, epochs=epochs)
     rows = comparison.rows_of(found)
-    if json_file is not None:
-        write_json(json_file, rows)
-    for title, lines in comparison.tables(rows):
-        show(lines, title=title)
+    _show(rows, comparison.tables(rows), json_file)
     if figures is not None:
         drawn = comparison.draw(found, figures, trainings=trainings, epochs=epochs)
         typer.echo(f"drawn: {drawn} in {figures}")
+
+
+def _show(rows: list[dict[str, Any]], tables: list[tuple[str, list[dict[str, Any]]]], json_file: Path | None) -> None:
+    """Write the rows where that is asked for, and show tables of them by their titles."""
+    from nastk.report.rows import write_json
+    from nastk.report.tables import show
+
+    if json_file is not None:
+        write_json(json_file, rows)
+    for title, lines in tables:
+        show(lines, title=title)

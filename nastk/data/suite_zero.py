@@ -105,6 +105,23 @@ class Recorded:
     dataset: str
 
 
+def names_of(names: Sequence[str] | None) -> list[str]:
+    """Tasks by their names, or by those of their spaces for all tasks of each; all 28 for None.
+
+    Raises:
+        UnknownName: no such task or space.
+    """
+    if names is None:
+        return list(NAMES)
+    found = []
+    for name in names:
+        mine = [task for task in NAMES if name in (task, task.partition("/")[0])]
+        if not mine:
+            raise UnknownName("task or space", name, [*DATASETS, *NAMES])
+        found += mine
+    return list(dict.fromkeys(found))
+
+
 def read(names: Iterable[str] | None = None, store: Store | None = None) -> dict[str, Recorded]:
     """Tasks by their names; all 28 by default.
 

@@ -6,6 +6,7 @@ that turn the direction of writing, and a picture takes what stands between doll
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 
@@ -23,3 +24,8 @@ def _escaped(character: str) -> str:
 def drawable(text: str) -> str:
     """A :func:`printable` text of which matplotlib reads nothing as a formula."""
     return printable(text).replace("$", r"\$")
+
+
+def with_half(mean: float, half: float, digits: int, of_half: int) -> str:
+    """A mean and the half-width of its interval, in so many significant digits; the mean alone where that is NaN."""
+    return f"{mean:.{digits}g}" + ("" if math.isnan(half) else f" ± {half:.{of_half}g}")

@@ -61,19 +61,7 @@ def pairs(sources: Sequence[str] | None = None, targets: Sequence[str] | None = 
     Raises:
         UnknownName: no such task or space.
     """
-    return [(s, t) for s in _expand(sources) for t in _expand(targets) if s != t]
-
-
-def _expand(names: Sequence[str] | None) -> list[str]:
-    if names is None:
-        return list(suite_zero.NAMES)
-    found = []
-    for name in names:
-        mine = [task for task in suite_zero.NAMES if name in (task, task.partition("/")[0])]
-        if not mine:
-            raise UnknownName("task or space", name, [*suite_zero.DATASETS, *suite_zero.NAMES])
-        found += mine
-    return list(dict.fromkeys(found))
+    return [(s, t) for s in suite_zero.names_of(sources) for t in suite_zero.names_of(targets) if s != t]
 
 
 def run(
@@ -186,7 +174,7 @@ def run_in_order(
         UnknownName: no such task.
         InvalidValue: `target` is several tasks.
     """
-    ends = _expand([target])
+    ends = suite_zero.names_of([target])
     if len(ends) > 1 or samples < 2 or seeds < 1:
         raise InvalidValue(
             f"removal in order needs one task, such as nasbench201/cifar10, at least 2 samples and a seed; got {target}"

@@ -22,6 +22,7 @@ from nastk.data.images import ImageData
 from nastk.errors import InvalidValue
 from nastk.metrics import mean_ci, paired
 from nastk.problems import Density
+from nastk.report.text import with_half
 from nastk.spaces.counting import Counting
 
 Row = dict[str, Any]
@@ -217,8 +218,7 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     titles = {"count_mae": "Mean absolute error of the number of digits, test", "percent_lower": "Per cent lower"}
     titled: dict[str, list[Row]] = {}
     for row in rows:
-        half = "" if np.isnan(row["ci95"]) else f" ± {row['ci95']:.2g}"
-        line = {"method": row["method"], "mean": f"{row['mean']:.3g}{half}"}
+        line = {"method": row["method"], "mean": with_half(row["mean"], row["ci95"], 3, 2)}
         if "p" in row:
             line["p"] = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
         titled.setdefault(titles[row["metric"]], []).append(line)

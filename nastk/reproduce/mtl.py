@@ -22,6 +22,7 @@ from nastk.data.digit_tasks import digit_tasks
 from nastk.data.images import ImageData
 from nastk.errors import InvalidValue
 from nastk.metrics import mean_ci, paired
+from nastk.report.text import with_half
 from nastk.spaces.mtl_fusion import NO_PATHS, MTLFusion
 
 Row = dict[str, Any]
@@ -341,8 +342,7 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     titles = {"test_loss": "Test loss of both tasks, nats", "percent_above": "Per cent of a loss above another's"}
     titled: dict[str, list[Row]] = {}
     for row in rows:
-        half = "" if np.isnan(row["ci95"]) else f" ± {row['ci95']:.2g}"
-        line = {"method": row["method"], "mean": f"{row['mean']:.4g}{half}"}
+        line = {"method": row["method"], "mean": with_half(row["mean"], row["ci95"], 4, 2)}
         if "p" in row:
             line["p"] = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
         title = titles.get(row["metric"])

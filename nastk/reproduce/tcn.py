@@ -19,6 +19,7 @@ from nastk.data.images import ImageData, read_images
 from nastk.errors import InvalidValue
 from nastk.generators.pit_front import Phases, PITFront
 from nastk.metrics import hypervolume, mean_ci, nondominated, paired
+from nastk.report.text import with_half
 from nastk.spaces.tcn import TCN
 
 Row = dict[str, Any]
@@ -309,7 +310,10 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """For each data set a table of the figures, with their intervals."""
     titled: dict[str, list[Row]] = {}
     for row in rows:
-        half = "" if np.isnan(row["ci95"]) else f" ± {row['ci95']:.3g}"
-        line = {"method": row["method"], "figure": row["metric"].replace("_", " "), "mean": f"{row['mean']:.3g}{half}"}
+        line = {
+            "method": row["method"],
+            "figure": row["metric"].replace("_", " "),
+            "mean": with_half(row["mean"], row["ci95"], 3, 3),
+        }
         titled.setdefault(row["dataset"], []).append({**line, "runs": row["seeds"]})
     return list(titled.items())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -52,10 +53,74 @@ class Sample:
     elapsed: float
 
 
-class KeptSupernet:
-    """A supernet that is trained where it is not kept already.
+class Trained(Protocol):
+    """What a training leaves."""
+
+    seconds: float
+    elapsed: float
+
+
+Learned = TypeVar("Learned", bound=Trained)
+
+
+class Kept(ABC, Generic[Learned]):
+    """Something that is trained where it is not kept already.
 
     It pickles without its weights, which another process reads from the disk.
+
+    Attributes:
+        folder: where it is kept.
+    """
+
+    folder: Path
+    _trained: Learned | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_trained": None}
+
+    @property
+    def is_kept(self) -> bool:
+        return (self.folder / WEIGHTS).is_file()
+
+    @property
+    def seconds(self) -> float:
+        """Processor time of its training, over all its runs; of one that is kept too."""
+        return self.get().seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Time that passed in its training, likewise."""
+        return self.get().elapsed
+
+    def get(self, progress: Progress | None = None) -> Learned:
+        """What was trained: read, or trained and kept.
+
+        Args:
+            progress: called with (done, total, what).
+
+        Raises:
+            DataError: what is kept is damaged.
+            StorageError: it cannot be kept, or another process trains it.
+            NastkError: it cannot be trained.
+        """
+        if self._trained is None and self.is_kept:
+            self._trained = self._read()
+        if self._trained is None:
+            with locked_folder(self.folder):
+                self._trained = self._read() if self.is_kept else self._train(progress)
+        return self._trained
+
+    @abstractmethod
+    def _read(self) -> Learned:
+        """What is kept."""
+
+    @abstractmethod
+    def _train(self, progress: Progress | None) -> Learned:
+        """Train and keep it."""
+
+
+class KeptSupernet(Kept[Supernet]):
+    """A supernet that is trained where it is not kept already.
 
     Args:
         space: that is searched. Of a pool the networks of the space that it restricts share weights.
@@ -90,11 +155,7 @@ class KeptSupernet:
         self.searched, self.space, self.data, self.method = space, space.whole, data, method
         self.options, self.build = dict(options or {}), dict(build or {})
         self.seed, self.device = seed, device
-        self._trained: Supernet | None = None
         self.folder = default_home() / FOLDER / self.key
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_trained": None}
 
     def _made(self, **more: Any) -> Supernet:
         return supernet(self.method, seed=self.seed, device=self.device, **self.options, **self.build, **more)
@@ -139,10 +200,6 @@ class KeptSupernet:
         return f"the supernet {self.method} on {self.data.name} ({self.data.identity})"
 
     @property
-    def is_kept(self) -> bool:
-        return (self.folder / WEIGHTS).is_file()
-
-    @property
     def is_begun(self) -> bool:
         """Whether an interrupted training goes on."""
         return (self.folder / CHECKPOINT).is_file()
@@ -151,16 +208,6 @@ class KeptSupernet:
     def steps(self) -> int:
         """Of its training."""
         return self._made().steps
-
-    @property
-    def seconds(self) -> float:
-        """Processor time of its training, over all its runs; of one that is kept too."""
-        return self.get().seconds
-
-    @property
-    def elapsed(self) -> float:
-        """Time that passed in its training, likewise."""
-        return self.get().elapsed
 
     @cached_property
     def _estimate(self) -> Memory:
@@ -179,24 +226,6 @@ class KeptSupernet:
                 "its images, or the batch"
             )
         return found
-
-    def get(self, progress: Progress | None = None) -> Supernet:
-        """The trained supernet: read, or trained and kept.
-
-        Args:
-            progress: called with (done, total, what).
-
-        Raises:
-            DataError: what is kept is damaged.
-            StorageError: it cannot be kept, or another process trains it.
-            NastkError: it cannot be trained.
-        """
-        if self._trained is None and self.is_kept:
-            self._trained = self._read()
-        if self._trained is None:
-            with locked_folder(self.folder):
-                self._trained = self._read() if self.is_kept else self._train(progress)
-        return self._trained
 
     def _read(self) -> Supernet:
         try:

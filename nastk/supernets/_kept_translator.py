@@ -14,9 +14,9 @@ from nastk.code import code_of
 from nastk.data.fetch import default_home
 from nastk.data.sentence_pairs import SentencePairs
 from nastk.errors import DataError, UnknownName
-from nastk.files import atomic_path, locked_folder
+from nastk.files import atomic_path
 from nastk.spaces.hat import HAT
-from nastk.supernets._kept import FOLDER, WEIGHTS
+from nastk.supernets._kept import FOLDER, WEIGHTS, Kept, Progress
 from nastk.supernets._super_transformer import SuperTransformer
 
 FACTS = "nastk-super-transformer"
@@ -25,10 +25,8 @@ OPTIONS = ("steps", "batch", "random", "rate", "shrink", "held_out")
 """Options of a training."""
 
 
-class KeptSuperTransformer:
+class KeptSuperTransformer(Kept[SuperTransformer]):
     """A SuperTransformer that is trained where it is not kept already.
-
-    It pickles without its weights, which another process reads from the disk.
 
     Args:
         space: of its networks.
@@ -62,12 +60,8 @@ class KeptSuperTransformer:
         for name in self.options:
             if name not in OPTIONS:
                 raise UnknownName("option of a SuperTransformer", name, OPTIONS)
-        self._trained: SuperTransformer | None = None
         self.steps = self._made().steps
         self.folder = default_home() / FOLDER / self._key
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_trained": None}
 
     def _made(self, progress: Callable[[int, int], None] | None = None) -> SuperTransformer:
         return SuperTransformer(self.space, self.pairs, seed=self.seed, progress=progress, **self.options)
@@ -104,38 +98,7 @@ class KeptSuperTransformer:
         """What results call it."""
         return f"the SuperTransformer of {len(self.pairs):,} sentence pairs ({self.hash})"
 
-    @property
-    def is_kept(self) -> bool:
-        return (self.folder / WEIGHTS).is_file()
-
-    @property
-    def seconds(self) -> float:
-        """Processor time of its training; of one that is kept too."""
-        return self.get().seconds
-
-    @property
-    def elapsed(self) -> float:
-        """Time that passed in its training, likewise."""
-        return self.get().elapsed
-
-    def get(self, progress: Callable[[int, int, str], None] | None = None) -> SuperTransformer:
-        """The trained SuperTransformer: read, or trained and kept.
-
-        Args:
-            progress: called with (done, total, what).
-
-        Raises:
-            DataError: what is kept is damaged.
-            StorageError: it cannot be kept, or another process trains it.
-        """
-        if self._trained is None and self.is_kept:
-            self._trained = self._read()
-        if self._trained is None:
-            with locked_folder(self.folder):
-                self._trained = self._read() if self.is_kept else self._train(progress)
-        return self._trained
-
-    def _train(self, progress: Callable[[int, int, str], None] | None) -> SuperTransformer:
+    def _train(self, progress: Progress | None) -> SuperTransformer:
         from safetensors.torch import save_file
 
         def tick(done: int, total: int) -> None:
