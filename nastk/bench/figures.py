@@ -43,14 +43,17 @@ CAPTIONS = {
 
 BANDS = "; bands are 95 % intervals over the seeds."
 
+BLANK = "blank: searchers see choices alone, no graphs, equal networks, counts, proxies, priors or source devices"
+"""What a blank table is, in a line."""
+
 RANKED = "ranked"
 """Name of the critical-difference diagram."""
 
 
 def name_of(found: Comparison) -> str:
-    """A table in a few words: its space, and its data set where it has some."""
+    """A table in a few words: its space, its data set where it has some, and whether it is blank."""
     first = found.problems[0]
-    return " ".join(part for part in (first.space, first.dataset) if part)
+    return " ".join(part for part in (first.space, first.dataset, "blank" if found.blank else "") if part)
 
 
 def ranks(parts: Sequence[Comparison], n: int) -> Ranks:
@@ -125,6 +128,8 @@ def _notes(parts: Sequence[Comparison]) -> list[str]:
     facts.append(f"{first.seeds} seeds, {first.budget} evaluations, {problems} problem{'s' * (problems > 1)}")
     if any(p.reported == p.searched and "test" in p.searched for part in parts for p in part.problems[:1]):
         facts.append("the test accuracy itself is the objective, to compare with the literature: no model selection")
+    if any(part.blank for part in parts):
+        facts.append(BLANK)
     if any(part.staged for part in parts):
         facts.append("costs are modelled, in full trainings: one of f epochs counts f divided by the most epochs")
     return facts

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.bench._blank import blank
 from nastk.data.device_file import read_devices
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import hypervolume, igd_plus, nondominated
@@ -206,6 +207,21 @@ class Scores:
     def single(self) -> bool:
         """Whether there is one objective."""
         return len(self.problem.goals) == 1
+
+    @cached_property
+    def blank(self) -> Benchmark:
+        """The table as a blank run shows it to searchers: see :func:`nastk.bench._blank.blank`.
+
+        Raises:
+            InvalidValue: an objective is computed from the network, which such a searcher does not know.
+        """
+        for goal in self.problem.goals:
+            if not goal.oracle(self.table).expensive:
+                raise InvalidValue(
+                    f"{goal.metric} is computed from the network, and a blank table shows choices alone; leave it out, "
+                    "or leave out --blank"
+                )
+        return blank(self.table, {goal.metric for goal in self.problem.goals})
 
     # ---- one objective
 

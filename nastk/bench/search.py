@@ -20,16 +20,18 @@ from nastk import run
 from nastk.bench._journal import Journal, each_once
 from nastk.bench._virtual import VirtualWorkers
 from nastk.bench.problems import Problem, Scores, open_devices, problems, scores
+from nastk.encodings.base import Context
 from nastk.encodings.base import encoding as _encoding
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.metrics import mean_ci
 from nastk.oracles.goals import objective_names
 from nastk.oracles.table import CountingOracle, Table, benchmark
-from nastk.predictors.base import Predictor, Task
+from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.predictors.factory import predictor as named_predictor
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.registry import SEARCHERS
 from nastk.search.base import Objective, searcher_class
+from nastk.spaces.base import SearchSpace
 
 Values = NDArray[np.float64]
 
@@ -57,6 +59,7 @@ class _Run:
     brought: str = ""
     in_flight: int = 1
     candidates: int = 0
+    blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Plan:
     """A comparison on one table that can be run: nothing of it is wrong.
 
     Args:
-        problems, searchers, seeds, budget: as in :func:`plan`.
+        problems, searchers, seeds, budget, blank: as in :func:`plan`.
         runs: by problem, searcher and seed.
     """
 
@@ -100,6 +103,7 @@ class Plan:
     seeds: int
     budget: int
     runs: Mapping[tuple[Problem, str, int], _Run]
+    blank: bool = False
 
 
 def plan(
@@ -119,6 +123,7 @@ def plan(
     predictor: str | None = None,
     in_flight: int = 1,
     candidates: int | None = None,
+    blank: bool = False,
 ) -> Plan:
     """Every searcher on every problem of a table with every seed.
 
@@ -147,6 +152,10 @@ def plan(
             takes longer). With more than 1, `batch` is not used: each that ends is followed by a proposal.
         candidates: most architectures that a searcher scores at a time, for those that have such a limit; by default
             their own.
+        blank: show searchers the choices alone, as categories without meaning: no graph, no isomorphic encodings (each
+            is evaluated by itself), no counts, no zero-cost proxies, no shipped prior, no source devices, and latencies
+            within the budget like all else. That is what a hyper-parameter optimiser is told. Values and scores are
+            those of the same table.
 
     Raises:
         UnknownName, InvalidValue: an argument that cannot be used.
@@ -160,7 +169,9 @@ def plan(
     if predictor and not any(searcher_class(name).learns for name, _ in taken.values()):
         raise InvalidValue(f"none of {', '.join(searchers)} learns; leave out the predictor")
     table = benchmark(space).table
-    used = tuple(table.source_devices if sources is None else sources)
+    if blank and sources:
+        raise InvalidValue("a blank table has no source devices; leave out --sources, or leave out --blank")
+    used = () if blank else tuple(table.source_devices if sources is None else sources)
     for device in used:
         if device not in table.devices():
             raise UnknownName("source device", device, table.devices())
@@ -168,11 +179,14 @@ def plan(
         scored = scores(problem)
         if not any(goal.oracle(scored.table).expensive for goal in problem.goals):
             raise InvalidValue(f"nothing of {problem.searched} is expensive; there is nothing to search")
-        for name, _ in taken.values():
+        shown = scored.blank if blank else scored.table
+        for name, its in taken.values():
+            if blank and its:
+                _refuse_unlearnable(its, shown.space)
             if searcher_class(name).needs_fidelities:
-                goals = [goal.oracle(scored.table) for goal in problem.goals]
+                goals = [goal.oracle(shown) for goal in problem.goals]
                 named = [Objective(n, o) for n, o in zip(objective_names(problem.goals), goals, strict=True)]
-                SEARCHERS.create(name, scored.table.space, named)
+                SEARCHERS.create(name, shown.space, named)
     if candidates and not any(_limited(name) for name, _ in taken.values()):
         raise InvalidValue(f"none of {', '.join(searchers)} has a limit of candidates; leave out --candidates")
     batch = batch or (1 if len(asked[0].goals) == 1 else 5)
@@ -180,13 +194,13 @@ def plan(
     runs = {
         (problem, label, seed): _Run(
             problem, name, seed, budget, used, source_samples, measurements, batch, its, mine, in_flight,
-            candidates or 0,
+            candidates or 0, blank,
         )
         for seed in range(seeds)
         for label, (name, its) in taken.items()
         for problem in asked
     }  # fmt: skip
-    return Plan(tuple(asked), tuple(taken), seeds, budget, runs)
+    return Plan(tuple(asked), tuple(taken), seeds, budget, runs, blank)
 
 
 def carry_out(
@@ -206,7 +220,7 @@ def carry_out(
     kept = Journal(journal, _written, _read)
     done = dict(each_once(_search, jobs, kept, _settings, workers, progress))
     return [
-        Comparison(p.problems, p.searchers, p.seeds, p.budget, {key: done[job] for key, job in p.runs.items()})
+        Comparison(p.problems, p.searchers, p.seeds, p.budget, {k: done[job] for k, job in p.runs.items()}, p.blank)
         for p in plans
     ]
 
@@ -243,15 +257,16 @@ def _searcher(label: str, predictor: str) -> tuple[str, str]:
 
 def _search(job: _Run) -> Trace:
     """One run; spies count the values that the searcher saw of its expensive objectives."""
-    table = scores(job.problem).table
-    spies = [CountingOracle(goal.oracle(table)) for goal in job.problem.goals]
+    scored = scores(job.problem)
+    shown = scored.blank if job.blank else scored.table
+    spies = [CountingOracle(goal.oracle(shown)) for goal in job.problem.goals]
     goals = [Objective(name, spy) for name, spy in zip(objective_names(job.problem.goals), spies, strict=True)]
     expensive = [goal for goal in goals if goal.expensive]
     seed = zlib.crc32(
         f"search/{job.problem.space}/{job.problem.dataset}/{job.problem.device}/{job.searcher}/{job.seed}".encode()
     )
     kind = searcher_class(job.searcher)
-    latencies = [goal for goal in expensive if goal.oracle.few_shot] if kind.learns_few_shot else []
+    latencies = [o for o in expensive if o.oracle.few_shot] if kind.learns_few_shot and not job.blank else []
     # A search for latencies alone would be over after a few measurements: there they are learned like all else, so
     # that budgets mean the same for every searcher.
     few = bool(latencies) and len(latencies) < len(expensive) and min(job.measurements, job.budget) >= 2
@@ -260,7 +275,7 @@ def _search(job: _Run) -> Trace:
         models |= {goal.name: predictor_of(job.predictor) for goal in expensive if goal.name not in models}
     measurements = min(job.measurements, job.budget) if few else None
     described = run.describe_objects(
-        table.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
+        shown.space, goals, job.searcher, models or None, budget=job.budget, measurements=measurements, batch=job.batch,
         verify=0, seed=seed, retries=0, count_failures=True,  # an unknown value of a table stays unknown
         options={"candidates": job.candidates} if job.candidates and _limited(job.searcher) else None,
     )  # fmt: skip
@@ -279,14 +294,14 @@ def _search(job: _Run) -> Trace:
     main = next(goal for goal in expensive if not staged or len(goal.oracle.fidelities))
     trained = np.array([r.objective == main.name for r in records], dtype=bool)
     evaluated = trained & [main.is_target(r.fidelity) for r in records]
-    archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, table.space.d)[evaluated]
+    archs = np.array([r.arch for r in records], dtype=np.int64).reshape(-1, shown.space.d)[evaluated]
     on_devices = {goal.name for goal in expensive if goal.oracle.device is not None}
     paid = np.arange(1, len(records) + 1)
     measured = np.cumsum([r.objective in on_devices for r in records])
     before_next = np.append(np.flatnonzero(evaluated)[1:], len(records)) - 1
     cost = np.cumsum([main.share(r.fidelity) if r.objective == main.name else 0.0 for r in records])[evaluated]
     return Trace(
-        table.table.rows(archs),
+        scored.table.table.rows(archs),
         paid[before_next],
         measured[before_next],
         np.array(clock.seconds)[evaluated],
@@ -310,6 +325,23 @@ def predictor_of(name: str) -> str | Predictor:
         raise InvalidValue(f"{base} takes no encoding; write {base}")
     _encoding(encoding)
     return named_predictor(base, encoding=encoding)
+
+
+def _refuse_unlearnable(name: str, space: SearchSpace) -> None:
+    """Refuse a predictor that needs more of a blank space than its choices.
+
+    Raises:
+        InvalidValue: it does.
+    """
+    base, _, its = name.partition("@")
+    why = "learns from source devices" if isinstance(named_predictor(base), FewShotPredictor) else ""
+    if not why and its:
+        try:
+            _encoding(its).fit(space, Context())
+        except (InvalidValue, Unsupported) as error:
+            why = f"cannot be encoded: {error}"
+    if why:
+        raise InvalidValue(f"--blank: {name} {why}; a blank table shows choices alone")
 
 
 def _limited(searcher: str) -> bool:
@@ -393,7 +425,12 @@ def _read(entry: Mapping[str, Any]) -> Trace:
 
 def _settings(job: _Run) -> dict[str, Any]:
     facts = asdict(job)
-    later = {"brought": "", "in_flight": 1, "candidates": 0}  # a run of an earlier version does not say them
+    later = {
+        "brought": "",
+        "in_flight": 1,
+        "candidates": 0,
+        "blank": False,
+    }  # a run of an earlier version does not say them
     return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
@@ -414,7 +451,7 @@ class Comparison:
     """Finished runs of searchers on problems that differ in their devices.
 
     Args:
-        problems, searchers, seeds, budget: as in :func:`compare`.
+        problems, searchers, seeds, budget, blank: as in :func:`plan`.
         traces: by problem, searcher and seed.
     """
 
@@ -423,6 +460,7 @@ class Comparison:
     seeds: int
     budget: int
     traces: Mapping[tuple[Problem, str, int], Trace]
+    blank: bool = False
 
     @property
     def single(self) -> bool:
@@ -502,6 +540,7 @@ class Comparison:
                     "reference_source": "" if reference is None else "best of the table",
                     "searched": searched,
                     "reported": reported,
+                    **({"blank": True} if self.blank else {}),
                 }
             )
         return rows

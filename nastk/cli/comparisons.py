@@ -75,6 +75,10 @@ def search(
     ] = None,
     batch: Annotated[int | None, count("--batch", "Proposals per step; by default 1, or 5 for a front.")] = None,
     with_proxies: WithProxies = False,
+    blank: Annotated[
+        bool,
+        typer.Option("--blank", help="Show searchers the choices alone: no graphs, proxies, priors, source devices."),
+    ] = False,
     out: Out = None,
     in_flight: Annotated[
         int, count("--in-flight", "Evaluations at a time, as by N workers; on a virtual clock, none takes longer.")
@@ -110,6 +114,7 @@ def search(
             predictor=predictor,
             in_flight=in_flight,
             candidates=candidates,
+            blank=blank,
         )
         for table, data in _tables(space, dataset)
     ]
@@ -128,6 +133,7 @@ def search(
         over = f", mean over {len(part.problems)} devices" if device == "*" else ""
         what = f"searched {last['searched']}; reported {last['reported']}"
         title = f"{first.space}, {first.dataset or 'any data set'}; {what}\n{part.main_metric}{over}, {seeds} seeds"
+        title += f"\n{figures.BLANK}" if part.blank else ""
         show([{k: row[k] for k in shown} for row in means], title=title)
         if part.single:
             medians = [r for r in part.rows(counts) if r["metric"].startswith("median")]

@@ -317,3 +317,84 @@ def test_sources_leave_out_what_could_not_be_run(tmp_path: Path, monkeypatch: py
     imported.bring("csv", [file], space="nasbench-macro", columns=["latency"], device="board")
     few = search_bench._pretrain("nasbench-macro", None, ("board",), 20, seed=123)
     assert few.devices == ("board",)
+
+
+# ---- blank tables
+
+
+def test_a_blank_table_shows_choices_alone(nastk_home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[Any, Any]] = []
+    describe = search_bench.run.describe_objects
+
+    def spy(space: Any, goals: Any, *args: Any, **options: Any) -> Any:
+        shown.append((space, goals, options))
+        return describe(space, goals, *args, **options)
+
+    monkeypatch.setattr(search_bench.run, "describe_objects", spy)
+    asked: dict[str, Any] = {"budget": 4, "seeds": 1, "workers": 1, "devices": ["fpga"], "dataset": "cifar10"}
+    found = search_bench.compare(searchers=["predictor"], blank=True, **asked)
+    ((space, goals, options),) = shown
+    real = benchmark("nasbench201")
+    archs = space.enumerate()
+    assert (space.sizes == real.space.sizes).all() and len(archs) == 15625
+    assert space.whole is space and space.name == "nasbench201-blank", "a name for which no weights ship"
+    assert (real.space.canonical(archs) != archs).any() and (space.canonical(archs) == archs).all()
+    assert real.space.statics(archs[:2]) and not space.statics(archs[:2])
+    assert not space.has_networks and not space.forms_differ
+    assert not {o for c in real.space.choices for o in c.options} & {o for c in space.choices for o in c.options}
+    assert dict(space.graph(archs[0]).out_degree()) == dict.fromkeys(["input", *(f"x{j}" for j in range(6))], 1) | {
+        "output": 0
+    }, "a chain"
+    for goal in goals:
+        assert goal.oracle.search_proxies() is None
+        own = real.oracle(goal.name, dataset="cifar10", device=goal.oracle.device)
+        np.testing.assert_array_equal(goal.oracle.oracle(archs), own(archs))
+        assert {c.metric.removesuffix("_std") for c in goal.oracle.table.columns} == {"val_accuracy", "latency"}
+    assert options["measurements"] is None and not options.get("predictor")
+    (trace,) = found.traces.values()
+    assert (trace.evaluations[-1], trace.measurements[-1], trace.source_measurements) == (8, 4, 0)
+    assert all(row["blank"] for row in found.rows([4]))
+
+
+def test_a_blank_run_is_another_run_with_the_same_scores(nastk_home: object, tmp_path: Path) -> None:
+    journal = tmp_path / "runs.jsonl"
+    asked: dict[str, Any] = {"objectives": ["test_accuracy"], "seeds": 1, "workers": 1, "journal": journal}
+    informed = search_bench.compare(searchers=["predictor"], budget=4, **asked)
+    blank = search_bench.compare(searchers=["predictor"], budget=4, blank=True, **asked)
+    entries = [json.loads(line)["run"] for line in journal.read_text(encoding="utf-8").splitlines()]
+    assert ["blank" in entry for entry in entries] == [False, True]
+    (a,), (b,) = informed.traces.values(), blank.traces.values()
+    assert (a.rows != b.rows).any()
+    (problem,) = blank.problems
+    assert blank.rows([4])[0]["reference"] == informed.rows([4])[0]["reference"]
+    assert blank.values("regret", "predictor", problem, 4)[0] == search_problems.scores(problem).regrets(b.rows)[-1]
+    assert "blank" not in informed.rows([4])[0]
+    search_figures.write_all([blank], blank.rows([4]), tmp_path)
+    assert search_figures.BLANK in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_blank_table_that_holds_a_part_of_its_space_is_a_pool_of_choices(nastk_home: object) -> None:
+    (problem,) = problems("nasbench201", "cifar10", ["test_accuracy"], with_proxies=True)
+    scored = search_problems.scores(problem)
+    space = scored.blank.space
+    assert space.size == len(scored.table.space.enumerate()) < 15625
+    archs = space.sample(50, seed=0)
+    np.testing.assert_array_equal(
+        scored.blank.values("test_accuracy")[space.index(archs)],
+        scored.table.values("test_accuracy")[scored.table.table.rows(archs)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sources": ["pixel3"]}, "a blank table has no source devices"),
+        ({"objectives": ["test_accuracy", "flops"]}, "flops is computed from the network"),
+        ({"searchers": ["predictor@few-shot-gp"]}, "few-shot-gp learns from source devices"),
+        ({"searchers": ["predictor@gp@statics"]}, "gp@statics cannot be encoded"),
+        ({"searchers": ["predictor@gp@zcp"]}, "gp@zcp cannot be encoded"),
+    ],
+)
+def test_what_a_blank_table_cannot_have_is_refused(nastk_home: object, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        search_bench.plan(**{"searchers": ["random"], "devices": None, "blank": True} | options)

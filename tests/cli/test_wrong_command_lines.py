@@ -437,6 +437,8 @@ CONTRADICTIONS = [
     "bench search --space tiny.py:Tiny@cifar10 --objective test_accuracy",
     "bench search --space tiny.py:Tiny,fbnet --dataset cifar10",
     "bench search --space tiny.py:Tiny --objective test_accuracy --searchers random@gp",
+    "bench search --space tiny.py:Tiny --objective test_accuracy --objective params --blank",
+    "bench search --space tiny.py:Tiny --objective test_accuracy --searchers predictor@gp@statics --blank",
     "bench search --space tiny.py:Tiny --objective test_accuracy --searchers npenas@nope",
     "bench predict --space tiny.py:Tiny --objective test_accuracy --sizes 2",
     "bench predict --space tiny.py:Bare",
