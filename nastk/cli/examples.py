@@ -46,7 +46,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk bench search --dataset cifar10 --devices fpga,pixel2 --searchers random,predictor --seeds 10",
         "nastk bench search --space nasbench201,transbench101-micro --searchers random,predictor@gp,npenas@brp-nas "
         "--out compared",
-        "nastk bench search --dataset cifar10 --objective test_accuracy --blank --searchers predictor,optuna:gp,optuna:tpe",
+        "nastk bench search --objective test_accuracy --blank --searchers predictor,optuna:gp,optuna:tpe",
     ),
     "bench predict": (
         "nastk bench predict --space nasbench201@cifar100 --predictors gp-bma,my_file.py:Mine --sizes 10,50",

@@ -336,11 +336,16 @@ def test_a_blank_table_shows_choices_alone(nastk_home: object, monkeypatch: pyte
     ((space, goals, options),) = shown
     real = benchmark("nasbench201")
     archs = space.enumerate()
-    assert (space.sizes == real.space.sizes).all() and len(archs) == 15625
-    assert space.whole is space and space.name == "nasbench201-blank", "a name for which no weights ship"
-    assert (real.space.canonical(archs) != archs).any() and (space.canonical(archs) == archs).all()
-    assert real.space.statics(archs[:2]) and not space.statics(archs[:2])
-    assert not space.has_networks and not space.forms_differ
+    assert (space.sizes == real.space.sizes).all()
+    assert len(archs) == 15625
+    assert space.whole is space
+    assert space.name == "nasbench201-blank", "a name for which no weights ship"
+    assert (real.space.canonical(archs) != archs).any()
+    assert (space.canonical(archs) == archs).all()
+    assert real.space.statics(archs[:2])
+    assert not space.statics(archs[:2])
+    assert not space.has_networks
+    assert not space.forms_differ
     assert not {o for c in real.space.choices for o in c.options} & {o for c in space.choices for o in c.options}
     assert dict(space.graph(archs[0]).out_degree()) == dict.fromkeys(["input", *(f"x{j}" for j in range(6))], 1) | {
         "output": 0
@@ -350,7 +355,8 @@ def test_a_blank_table_shows_choices_alone(nastk_home: object, monkeypatch: pyte
         own = real.oracle(goal.name, dataset="cifar10", device=goal.oracle.device)
         np.testing.assert_array_equal(goal.oracle.oracle(archs), own(archs))
         assert {c.metric.removesuffix("_std") for c in goal.oracle.table.columns} == {"val_accuracy", "latency"}
-    assert options["measurements"] is None and not options.get("predictor")
+    assert options["measurements"] is None
+    assert not options.get("predictor")
     (trace,) = found.traces.values()
     assert (trace.evaluations[-1], trace.measurements[-1], trace.source_measurements) == (8, 4, 0)
     assert all(row["blank"] for row in found.rows([4]))

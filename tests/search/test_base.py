@@ -74,11 +74,12 @@ def everyone() -> list[Any]:
             options = {"population": 4} if full.startswith("pymoo:") else {"predictor": "ridge"} if learns else {}
             options |= CHEAP.get(full, {})
             goals = 1 if single else 2
-            evaluations = 8 if full in ("predictor", "optuna:gp", "qlognehvi") else 14 if full in DEAR else 24
-            needs = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes", "qlognehvi": "botorch"}.get(full)
+            evaluations = 8 if full in ("predictor", "optuna:gp", "qlognehvi", "smac") else 14 if full in DEAR else 24
+            packages = {"pymoo:age-moea2": "numba", "optuna:cma-es": "cmaes", "qlognehvi": "botorch", "smac": "smac"}
+            needs = packages.get(full)
             missing = needs is not None and find_spec(needs) is None
             marks = [pytest.mark.skip(f"{needs} is not installed")] if missing else []
-            marks += [pytest.mark.long] if full == "qlognehvi" else []
+            marks += [pytest.mark.long] if full in ("qlognehvi", "smac") else []
             make = partial(SEARCHERS.get(full), **options)
             cases.append(pytest.param(make, goals, evaluations, id=full, marks=marks))
     return cases
