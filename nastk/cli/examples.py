@@ -46,7 +46,6 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk bench search --dataset cifar10 --devices fpga,pixel2 --searchers random,predictor --seeds 10",
         "nastk bench search --space nasbench201,transbench101-micro --searchers random,predictor@gp,npenas@brp-nas "
         "--out compared",
-        "nastk bench search --objective test_accuracy --blank --searchers predictor,optuna:gp,optuna:tpe",
     ),
     "bench predict": (
         "nastk bench predict --space nasbench201@cifar100 --predictors gp-bma,my_file.py:Mine --sizes 10,50",
@@ -69,7 +68,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk bench overhead --dataset ImageNet16-120",
         "nastk bench overhead --space my_space.py:Space --functions 2",
     ),
-    "bench zcp": ("nastk bench zcp --networks 5", "nastk bench zcp --proxies nwot,synflow --batch random"),
+    "bench zcp": ("nastk bench zcp --networks 5", "nastk bench zcp --accuracies 100 --batch random --batch-size 16"),
     "bench supernet": (
         "nastk bench supernet --data digits --networks 60 --out supernets",
         "nastk bench supernet --methods params,block-wise,sandwich --seeds 3 --out supernets",
@@ -109,7 +108,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "reproduce tcn": (
         "nastk reproduce tcn --seeds 2 --out tcn",
-        "nastk reproduce tcn --data my_series.npz --seeds 1 --out tcn",
+        "nastk reproduce tcn --data my_series.npz --methods tenth --seeds 5 --out tcn",
     ),
     "reproduce mtl": (
         "nastk reproduce mtl --seeds 2 --out mtl --figures mtl",
