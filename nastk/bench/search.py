@@ -425,12 +425,8 @@ def _read(entry: Mapping[str, Any]) -> Trace:
 
 def _settings(job: _Run) -> dict[str, Any]:
     facts = asdict(job)
-    later = {
-        "brought": "",
-        "in_flight": 1,
-        "candidates": 0,
-        "blank": False,
-    }  # a run of an earlier version does not say them
+    # a run of an earlier version does not say them
+    later = {"brought": "", "in_flight": 1, "candidates": 0, "blank": False}
     return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
