@@ -80,12 +80,15 @@ class _Terms(Tabulated):
 def fitted_terms(name: str | Encoding, task: Task, reference: Archs) -> list[Encoding]:
     """The terms of an encoding, each fitted to the task's space.
 
-    "auto" means choices, counts and statics, as written and in canonical form, as far as the space has them.
+    "auto" means choices (numbers as such), counts and statics, as written and in canonical form, as far as the space
+    has them.
     """
     if name != "auto":
         whole = encoding(name).fit(task.space, task.context)
         return list(getattr(whole, "terms", [whole]))
-    names = ["vec", "counts"]
+    names = ["ordinal", "totals"]
+    if task.space.count_matrix(grouped=True)[1]:  # or all counts are totals
+        names.append("counts")
     if task.space.statics(reference[:1], **task.context.build_options):
         names.append("statics")
     if not np.array_equal(task.space.canonical(reference), reference):
@@ -102,8 +105,8 @@ class GP(Predictor):
     term, as samples. The metric is warped by the transform with the highest evidence.
 
     Args:
-        encoding: terms joined by ``+``; "auto" is choices, counts and statics, both as written and in canonical form,
-            and the data weigh them.
+        encoding: terms joined by ``+``; "auto" is choices (numbers as such, see the encoding ordinal), counts and
+            statics, both as written and in canonical form, and the data weigh them.
         warp: "identity", "log", "distance" (from the best), or "auto".
         steps: L-BFGS iterations, at most.
         learn_at_most: architectures, at most, that hyper-parameters are learned on, whose every step costs the cube of
