@@ -32,11 +32,11 @@ class Totals(Ordinal):
             numbers = "" in blocks[j][1] and _PLACES.search(choice.name)
             kinds.setdefault(_PLACES.sub("", choice.name) if numbers else choice.options, []).append(j)
         columns: dict[str, Features] = {}
-        for kind, members in kinds.items():
+        for members in kinds.values():
             for j in members if len(members) > 1 else []:
                 for column, option in zip(blocks[j][0].T, blocks[j][1], strict=True):
-                    name = f"{kind if isinstance(kind, str) else space.choices[members[0]].name}={option}"
-                    total = columns.setdefault(name, np.zeros(places[-1]))
+                    name = space.choices[members[0]].name + (f"={option}" if option else "")
+                    total = columns.setdefault(f"{name} and {len(members) - 1} more", np.zeros(places[-1]))
                     total[places[j] : places[j + 1]] += column
         self.names_ = list(columns)
         self.matrix_ = np.stack(list(columns.values()), axis=1) if columns else np.zeros((places[-1], 0))
