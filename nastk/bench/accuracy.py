@@ -29,8 +29,11 @@ from nastk.metrics import kendall, mean_ci, spearman
 from nastk.oracles.table import Benchmark, benchmark, first_dataset
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
+from nastk.predictors.gp_bma import GPBMA
 from nastk.registry import PREDICTORS
 
+RELATED = {"nasbench201": "transbench101-micro"}
+"""Spaces with the same edges as another one, whose cells the prior of that one knows."""
 VOTERS = ("nwot", "synflow", "jacov", "params")
 """Proxies of :func:`votes`."""
 
@@ -42,7 +45,7 @@ class Method:
     Args:
         predictor: its name.
         options: of its constructor.
-        prior: whether it is pretrained on the tasks of other spaces.
+        prior: whether it is pretrained on the tasks of other spaces; gp-bma on :func:`related` ones as well.
         chooses: whether it chooses its samples; random ones otherwise.
     """
 
@@ -225,10 +228,28 @@ def sources(space: str) -> tuple[Task, ...]:
     return tuple(tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
 
 
+@lru_cache(maxsize=2)
+def related(space: str) -> tuple[Task, ...]:
+    """Validation metrics of all cells of a space with the same edges, in its tasks that have nearly all; () if none."""
+    if space not in RELATED:
+        return ()
+    table = benchmark(RELATED[space])
+    archs = table.space.enumerate()
+    found = []
+    for name in table.table.datasets("val_accuracy"):
+        values = table.values("val_accuracy", dataset=name)
+        there = np.isfinite(values)
+        if there.mean() > 0.9:
+            found.append(Task(table.space, archs[there], values[there], "val_accuracy", "%", "max", dataset=name))
+    return tuple(found)
+
+
 @lru_cache(maxsize=8)
 def _pretrained(space: str, method: str, draw: int | None) -> Predictor:
     chosen = find(method)
     made = seeded(chosen.predictor, chosen.options, draw)
+    if chosen.prior and isinstance(made, GPBMA):
+        return made.pretrain(sources(space), related(space))
     return made.pretrain(sources(space)) if chosen.prior else made
 
 
