@@ -27,7 +27,7 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     found: list[tuple[str, list[Row]]] = []
     if "accuracy" in kinds:
         space = next(row["task"] for row in rows if row["experiment"] == "accuracy")
-        for metric in ("spearman", "kendall", "seconds"):
+        for metric in ("spearman", "kendall", "ndcg", "seconds"):
             mine = [row for row in rows if row["dataset"] == "*" and row["metric"] == metric]
             counts = list(dict.fromkeys(row["samples"] for row in mine))
             lines = []
