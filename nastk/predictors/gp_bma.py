@@ -121,11 +121,12 @@ class GPBMA(Predictor):
     averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence.
 
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
-    predict a metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's
-    normal scores, each space with equal weight. From `related` tasks it learns what their cells are worth, for targets
-    whose cells have the same edges (`RelatedCells`). Both predictions, in equal parts as far as they apply to the
-    target, are the prior mean of some processes, times a slope; others have none. Those with a prior weigh half, or
-    less where the evidence is against them: one that misleads costs nothing once there are values that contradict it.
+    predict a metric, from the proxies' quantiles within a space to the metric's normal scores: by boosted trees,
+    monotone in every proxy, each space with equal weight, and by the spaces whose proxies correlate with each other as
+    the target's do (`SimilarSpaces`). From `related` tasks it learns what their cells are worth, for targets whose
+    cells have the same edges (`RelatedCells`). All that apply to the target, in equal parts, are the prior mean of some
+    processes, times a slope; others have none. Those with a prior weigh half, more with few samples if the evidence is
+    clearly for them, less where it is against them: one that misleads costs nothing once values contradict it.
     Without proxies in the target's context and without a related space there is no prior. What the task knows of a
     lower fidelity (:attr:`Task.lower`) is the mean of as many processes again: the autoregressive model of Kennedy &
     O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
