@@ -73,7 +73,10 @@ ACCURACIES = ("test_accuracy", "val_accuracy")
 
 
 class Score(NamedTuple):
-    """Quality of the ranking of the other architectures, and its cost; nDCG counts what comes first."""
+    """Quality of the ranking of the other architectures, and its cost.
+
+    nDCG counts what comes first; NaN without an order, of which there is no row.
+    """
 
     spearman: float
     kendall: float
@@ -449,6 +452,8 @@ def _rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[st
                 used = max((scores[d, n][1] for scores in runs.values() for d in mine), key=lambda u: u[:3])
                 for k, metric in enumerate(Score._fields):
                     values = np.array([np.mean([scores[d, n][0][k] for d in mine]) for scores in runs.values()])
+                    if not np.isfinite(values).all():
+                        continue
                     mean, half = mean_ci(values)
                     rows.append(
                         {

@@ -82,6 +82,7 @@ def test_a_method_sees_its_samples_and_other_spaces_only(suite_home: Path, monke
     assert len(Spy.pretrained) == 24
     assert not any("301" in name for name in Spy.pretrained)
     assert {row["mean"] for row in rows if row["metric"] == "spearman"} == {0.0}, "no order, no correlation"
+    assert not any(row["metric"] == "ndcg" for row in rows)
     accuracy._pretrained.cache_clear()
 
 
