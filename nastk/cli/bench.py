@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -354,15 +354,20 @@ def zcp(
     ] = None,
     agreement: Annotated[int, count("--agreement", "Instead: agreement with the table, N networks.", least=0)] = 0,
     initialisations: Annotated[int, count("--initialisations", "With --agreement: how many, for averages.")] = 1,
+    accuracies: Annotated[
+        int, count("--accuracies", "Instead: rank correlation with the table's accuracies, N networks.", least=0)
+    ] = 0,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="With --agreement: processes."),
+        typer.Option(
+            "--workers", metavar="N", min=1, max=MOST_WORKERS, help="With --agreement or --accuracies: processes."
+        ),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Instead: peak memory of each.")] = False,
     json_file: Json = None,
 ) -> None:
     """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
-    from nastk.bench import proxy_agreement, proxy_cost
+    from nastk.bench import proxy_accuracies, proxy_agreement, proxy_cost
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
@@ -374,6 +379,10 @@ def zcp(
         if agreement:
             rows = proxy_agreement.run(
                 space, agreement, initialisations, names, batch, batch_size, workers=workers, progress=follow(progress)
+            )
+        elif accuracies:
+            rows = proxy_accuracies.run(
+                space, accuracies, names, batch, batch_size, workers=workers, progress=follow(progress)
             )
         else:
             cost = proxy_cost.memory if memory else proxy_cost.run
@@ -392,6 +401,16 @@ def zcp(
         counts = sorted({r["samples"] for r in rows})
         many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         show(compared, title=f"{space}: {many} networks ranked here and by the published table")
+        return
+    if accuracies and not agreement:
+        gains = {r["method"]: r["mean"] for r in rows if r["metric"] == "ndcg" and r["dataset"] == "*"}
+        ranked: dict[str, dict[str, Any]] = {name: {"proxy": name} for name in gains}
+        for r in rows:
+            if r["metric"] == "spearman":
+                ranked[r["method"]] |= {"mean" if r["dataset"] == "*" else r["dataset"]: r["mean"]}
+        found = [row | {"ndcg": gains[name]} for name, row in ranked.items()]
+        found.sort(key=lambda row: -row["mean"])
+        show(found, title=f"{space}: Spearman with the accuracies of {accuracies} networks, mean nDCG")
         return
     if memory:
         peaks = [r for r in rows if r["metric"] == "peak_bytes"]

@@ -68,7 +68,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nastk bench overhead --dataset ImageNet16-120",
         "nastk bench overhead --space my_space.py:Space --functions 2",
     ),
-    "bench zcp": ("nastk bench zcp --networks 5", "nastk bench zcp --proxies nwot,synflow --batch random"),
+    "bench zcp": ("nastk bench zcp --networks 5", "nastk bench zcp --accuracies 100 --batch random --batch-size 16"),
     "bench supernet": (
         "nastk bench supernet --data digits --networks 60 --out supernets",
         "nastk bench supernet --methods params,block-wise,sandwich --seeds 3 --out supernets",

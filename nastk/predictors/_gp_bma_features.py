@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._similar_spaces import SimilarSpaces, correlation
 from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs
@@ -42,6 +43,23 @@ class _ProxyScore:
         return self.trees(proxy_quantiles(self.task, self.proxies, archs, self.reference))
 
 
+@dataclass(frozen=True)
+class _SimilarScore:
+    """The same by the spaces whose proxies correlate as the target's do."""
+
+    spaces: SimilarSpaces
+    proxies: tuple[str, ...]
+    task: Task
+    reference: Archs
+
+    def __call__(self, archs: Archs, /) -> Features:
+        return self.spaces(proxy_quantiles(self.task, self.proxies, archs, self.reference), self._here)
+
+    @cached_property
+    def _here(self) -> Features:
+        return correlation(proxy_quantiles(self.task, self.proxies, self.reference, self.reference))
+
+
 class LearnedPrior(NamedTuple):
     """What was learned from tasks of other spaces.
 
@@ -49,11 +67,13 @@ class LearnedPrior(NamedTuple):
         trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
         proxies: names of the proxies.
         related: what cells of other spaces with the same edges are worth.
+        similar: the same as `trees`, by each space, those with similar proxies first; None in weights made before.
     """
 
     trees: MonotoneTrees | None
     proxies: tuple[str, ...]
     related: tuple[RelatedCells, ...]
+    similar: SimilarSpaces | None = None
 
     def applies(self, task: Task) -> bool:
         """Whether anything of it scores architectures of the task's space, given the task's context."""
@@ -65,6 +85,8 @@ class LearnedPrior(NamedTuple):
         source = task.context.proxies  # of which one that the trees know is enough: they take missing ones
         if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
             found.append(_ProxyScore(self.trees, self.proxies, task, reference))
+            if self.similar is not None:
+                found.append(_SimilarScore(self.similar, self.proxies, task, reference))
         found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
         return found
 
@@ -88,8 +110,8 @@ class ScaledFeatures(Tabulated):
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
         self.scores = prior.scores(self.task, looked_up)
-        # proxies and related cells score on scales of their own: each is standardised before they are averaged, and the
-        # average once more, so that a prior score of one is a standard deviation of the space
+        # each score has a scale of its own: all are standardised before they are averaged, and the average once more,
+        # so that a prior score of one is a standard deviation of the space
         self.standards = [_standard(score(looked_up)) for score in self.scores]
         self.centre, self.spread = _standard(self._mean_score(looked_up)) if self.scores else (0.0, 1.0)
 
