@@ -99,8 +99,15 @@ SCREENED = 3000
 """With one objective, architectures of an enumerable space that are scored at every evaluation: the best when all were
 last scored. Fewer are faster, and miss more of what a new value changes."""
 
+LEAST_SCREENED = 500
+"""At least so many, however many values there are; see :data:`STEADY`."""
+
 REFRESH = 10
 """Evaluations after which the whole space is scored again; see :data:`SCREENED`."""
+
+STEADY = 100
+"""Values with which that is so. Of more, each changes less and takes longer to predict by: with twice as many, half as
+many architectures are scored, and the whole space after twice as many evaluations."""
 
 
 class PredictorSearch(Searcher):
@@ -566,12 +573,14 @@ class PredictorSearch(Searcher):
         if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
             return self._pool(rng)  # the best in one objective may all violate the constraints on others
         name, count = objective.name, self._results(objective.name)
-        if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
+        fewer = max(1.0, count / STEADY)
+        screened = max(LEAST_SCREENED, int(SCREENED / fewer))
+        if name not in self._rankings or count - self._rankings[name][0] >= REFRESH * fewer or count < REFRESH:
             cost = objective.sign * self.models.fitted(name).quantile(everything, -objective.sign)
             self._rankings[name] = count, np.argsort(cost, kind="stable")
         order = self._rankings[name][1]
-        some = rng.choice(order[SCREENED:], min(SCREENED // 4, len(order) - SCREENED), replace=False)
-        return everything[np.concatenate([order[:SCREENED], some])]
+        some = rng.choice(order[screened:], min(screened // 4, len(order) - screened), replace=False)
+        return everything[np.concatenate([order[:screened], some])]
 
     # ---- candidates and the result
 
