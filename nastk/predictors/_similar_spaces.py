@@ -13,8 +13,8 @@ from scipy.optimize import nnls
 Array = NDArray[np.float64]
 
 SHARPNESS = 20.0
-"""How fast a space's weight falls with its distance: by a factor of e for .05. Of .1, .05 and .02 the best by leaving
-whole source spaces out (docs/accuracy.md)."""
+"""How fast a space's weight falls with its distance: by a factor of e for .05. Of .1, .05 and .02, together with the
+trees, by leaving whole source spaces out; it matters where one space resembles the target (docs/accuracy.md)."""
 MIDDLE = 0.5
 """Quantile that stands for a missing proxy."""
 

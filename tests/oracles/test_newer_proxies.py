@@ -85,7 +85,7 @@ def test_trainability_is_best_where_blocks_keep_the_size_of_gradients() -> None:
     first, second = network[0][1][0].layer, network[0][1][1].layer[1]
     # many random signs: the estimate of a 1 x 1 convolution's Jacobian is its weight; averaging four places makes four
     # copies of a quarter of it, whose norm is half of the weight's
-    sizes = [float(torch.linalg.matrix_norm(layer.weight.flatten(1).double(), 2)) for layer in (first, second)]
+    sizes = [float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1).double(), 2)) for layer in (first, second)]
     sizes[1] /= 2
     wanted = np.mean([2 - s - 1 / s for s in sizes])
     found = zcp(network, x, proxies=["az_trainability"]).values["az_trainability"]

@@ -15,6 +15,8 @@ SMOOTHING = 0.05
 """Share of the uniform distribution in the predicted one."""
 SMALL = 1e-10
 """Keeps the logarithm finite at an eigenvalue of zero."""
+AT_ONCE = 8
+"""Images, and classes, at once: the gradients of all weights are held for each pair, to bound the memory."""
 SCALE = 10.0
 """The entropy of nine shares is below log 9: divided by this, it only orders networks with as many parameters."""
 
@@ -51,6 +53,9 @@ class Vkdnw(Proxy):
         names = [name for name, p in run.model.named_parameters() if p.is_floating_point() and p.numel()][:WEIGHTS]
         if not names:
             raise Undefined("the network has no parameters")
+        with torch.no_grad():
+            if run.find.choose(run.model(run.images[:1]))[1].ndim != 2:
+                raise Undefined("it needs one prediction for each image")
 
         def logits(entries: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
             moved = dict(kept)
@@ -61,10 +66,9 @@ class Vkdnw(Proxy):
             return found, found
 
         entries = torch.stack([kept[name].flatten()[0] for name in names])
-        jacobian, given = vmap(jacrev(logits, has_aux=True), (None, 0))(entries, run.images.detach())
-        jacobian, given = jacobian.double().flatten(1, -2), given.detach().double()
-        if given.ndim != 2:
-            raise Undefined("it needs one prediction for each image")
+        slopes = jacrev(logits, has_aux=True, chunk_size=AT_ONCE)
+        jacobian, given = vmap(slopes, (None, 0), chunk_size=AT_ONCE)(entries, run.images.detach())
+        jacobian, given = jacobian.double(), given.detach().double()
         q = torch.softmax(given, dim=1) * (1 - SMOOTHING) + SMOOTHING / given.shape[1]
         mean = torch.einsum("bc,bcp->bp", q, jacobian)
         centred = jacobian - mean[:, None]  # J' (diag(q) - q q') J is the covariance of J's rows under q
