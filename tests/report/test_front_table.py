@@ -119,11 +119,11 @@ def test_intervals_of_predictions_are_those_that_hold_wherever_they_are_shown(tm
     assert np.allclose(guessed["latency_low"], np.maximum(low, 0.0), rtol=1e-4)
     assert np.allclose(guessed["latency_high"], high, rtol=1e-4)
     assert not np.allclose(high, guessed["latency"] + 1.96 * guessed["latency_std"], rtol=0.01)
-    ends = list(zip(guessed["latency_low"], guessed["latency_high"], strict=True))
+    ends = guessed[["latency_low", "latency_high"]].to_numpy()
     points = {p.arch: p.shown["latency"].interval for p in result.chart().front}
-    assert [points[arch] for arch in guessed["arch"]] == pytest.approx(ends)
+    assert np.allclose([points[arch] for arch in guessed["arch"]], ends)
     rows = {row["arch"]: row for row in json.loads((tmp_path / "result.json").read_text())["front"]}
-    assert [(rows[a]["latency_low"], rows[a]["latency_high"]) for a in guessed["arch"]] == pytest.approx(ends)
+    assert np.allclose([[rows[a]["latency_low"], rows[a]["latency_high"]] for a in guessed["arch"]], ends)
 
 
 @pytest.mark.usefixtures("uncalibrated")
