@@ -379,7 +379,7 @@ class Searcher(ABC):
 
     def intervals(self, archs: Archs) -> dict[str, tuple[Values, Values]]:
         """95 % intervals of what :meth:`estimate` predicts, both ends ``(n,)``, by objective
-        (:meth:`Predictor.interval`); without those objectives whose predictor cannot tell any."""
+        (:meth:`Predictor.interval`); without those objectives whose predictor cannot tell any. Here none."""
         return {}
 
     def relearned(self, name: str, archs: Archs, values: NDArray[np.float64], of: Archs) -> Prediction | None:
