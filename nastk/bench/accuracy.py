@@ -299,13 +299,19 @@ def prepared(space: str, name: str, draw: int, task: Task, most: int) -> tuple[P
     """
     method = find(name)
     random = "seed" in vars(seeded(method.predictor, method.options, None))
-    base = _pretrained(space, name, draw if random else None)
+    base = _pretrained(space, _alike(name), draw if random else None)
     order, seed = _drawn(space, draw, task)
     if method.chooses:
         rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
         chosen = base.choose(most, task.space, candidates=task.archs, seed=seed, context=task.context)
         order = np.array([rows[row.tobytes()] for row in chosen])
     return base, order
+
+
+def _alike(name: str) -> str:
+    """The first method that differs from this one in its samples at most: both share what was pretrained."""
+    method = find(name)
+    return next((other for other, m in METHODS.items() if replace(m, chooses=method.chooses) == method), name)
 
 
 def _drawn(space: str, draw: int, task: Task) -> tuple[NDArray[np.int64], int]:

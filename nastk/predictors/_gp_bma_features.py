@@ -106,6 +106,7 @@ class ScaledFeatures(Tabulated):
         looked_up = reference
         if getattr(task.context.proxies, "live", False):
             looked_up = reference[np.random.default_rng(1).permutation(len(reference))[:LIVE]]
+        self.looked_up = looked_up  # of the space; their proxies are known
         named = _groups(task, name, reference, looked_up)
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]

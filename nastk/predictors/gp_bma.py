@@ -78,6 +78,8 @@ CHUNK = 4096
 """Architectures predicted at once, to bound the memory of their kernels."""
 LEAST_VARIANCE = 1e-10
 """Floor of predictive variances, which rounding can make negative at the samples themselves."""
+POPULATION = 200
+"""Architectures, at most, from which the spread of the space is predicted."""
 CACHED = 4
 """Settings (space, encoding, context) whose features one predictor keeps; a benchmark of three data sets of one space
 needs three."""
@@ -430,6 +432,10 @@ class GPBMA(Predictor):
         mean = (weights * means).sum(axis=0)
         second = (weights * (np.maximum(variances, LEAST_VARIANCE) + means**2)).sum(axis=0)
         return Prediction(*self.warp_.moments(mean, np.sqrt(np.maximum(second - mean**2, LEAST_VARIANCE))))
+
+    def _of_space(self) -> Prediction:
+        archs = self.features_.looked_up
+        return self.predict(archs[np.random.default_rng(0).permutation(len(archs))[:POPULATION]])
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior, ``(n,)``, standardised over the space, higher is better.

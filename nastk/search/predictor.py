@@ -22,7 +22,7 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.evaluation import Record
 from nastk.metrics import nondominated
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import Oracle, Values
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search import acquisition, candidates, first_designs
 from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
@@ -247,8 +247,15 @@ class PredictorSearch(Searcher):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
-        enough = [name for name in self.expensive if self.models.can_learn([name])]
-        return {name: self.models.predict(name, archs) for name in enough}
+        return {name: self.models.predict(name, archs) for name in self._predicted()}
+
+    def intervals(self, archs: Archs) -> dict[str, tuple[Values, Values]]:
+        found = {name: self.models.interval(name, archs) for name in self._predicted()}
+        return {name: ends for name, ends in found.items() if ends is not None}
+
+    def _predicted(self) -> list[str]:
+        """Objectives that have enough values to be learned."""
+        return [name for name in self.expensive if self.models.can_learn([name])]
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         names = [o.name for o in self.objectives]
