@@ -659,8 +659,7 @@ def tcn(
         typer.Option(
             "--methods",
             metavar="X,Y,...",
-            help="tenth (a tenth of the parameters), pit (a sweep), random, predictor, limits (two at once); by default "
-            "all.",
+            help="tenth (of the parameters), pit (a sweep), random, predictor, limits (two at once); by default all.",
         ),
     ] = None,
     seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,

@@ -305,8 +305,8 @@ def guess_error(data: tuple[str, int | None]) -> float:
 
 
 def rows_of(found: Found, data: Sequence[tuple[str, int | None]]) -> list[Row]:
-    """Tidy rows: what is lost with ten times fewer parameters, hypervolumes, their differences, and limits met. Of each,
-    those whose methods were run."""
+    """Tidy rows: what is lost with ten times fewer parameters, hypervolumes, their differences, and limits met; of the
+    methods that were run."""
     rows: list[Row] = []
     for name, steps in data:
         for method, metric, values, more in _figures(found, name, steps):
