@@ -331,8 +331,9 @@ def _figures(found: Found, name: str, steps: int | None) -> Iterator[Figure]:
         reference = tested(SEED, done)
         yield SEED, "test_accuracy", reference.tolist(), {}
         for method in (TENTH, SCRATCH):
-            yield method, "points_lost", (reference - tested(method, done)).tolist(), {}
-        difference = tested(SCRATCH, done) - tested(TENTH, done)
+            yield method, "points_lost", (reference - tested(method, done)).round(6).tolist(), {}
+        yield TENTH, "times_smaller", [of(SEED, seed)[0]["params"] / of(TENTH, seed)[0]["params"] for seed in done], {}
+        difference = (tested(SCRATCH, done) - tested(TENTH, done)).round(6)  # 1e-15 is no difference
         yield f"{SCRATCH} - {TENTH}", "test_accuracy", difference.tolist(), {"p": _p(difference)}
     if done := _seeds(found, name, TENTH, PIT):
         pairs = [(of(SEED, seed)[0], smaller(of(PIT, seed), of(SEED, seed)[0])) for seed in done]
