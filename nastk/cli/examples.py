@@ -108,7 +108,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "reproduce tcn": (
         "nastk reproduce tcn --seeds 2 --out tcn",
-        "nastk reproduce tcn --data my_series.npz --seeds 1 --out tcn",
+        "nastk reproduce tcn --data my_series.npz --methods tenth --seeds 5 --out tcn",
     ),
     "reproduce mtl": (
         "nastk reproduce mtl --seeds 2 --out mtl --figures mtl",
