@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nastk.data.images import ImageData
-from nastk.errors import DataError, InvalidValue, NastkError, Unsupported
+from nastk.errors import DataError, InvalidValue, NastkError, UnknownName, Unsupported
 from nastk.evaluation import reason_of
 from nastk.files import atomic_path
 from nastk.spaces._networks import recalibrate
+from nastk.spaces._placeholders import build_options
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._sharing import SharedWeights
 
@@ -48,7 +49,7 @@ CHECKPOINT_SECONDS = 10.0
 FACTS = "nastk-supernet"
 """Key of the metadata of a supernet's file under which it says what was trained."""
 
-UNKEPT = ("progress", "device", "options", "build_options", "self")
+UNKEPT = ("progress", "device")
 """Arguments of constructors on which what a supernet learns does not depend, or that are written down apart."""
 
 
@@ -131,9 +132,11 @@ class Supernet(ABC):
 
         Raises:
             Unsupported: the space builds no networks, or not such as the method needs.
+            UnknownName: an option that neither the method has nor the networks.
             NastkError: no network of the space could be trained.
             DataError: the checkpoint is another training's, or damaged.
         """
+        Supernet.check(self, space)
         self._take(space, data)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._before, self._began = (0.0, 0.0), (time.process_time(), time.monotonic())
@@ -168,8 +171,13 @@ class Supernet(ABC):
 
         Raises:
             Unsupported: the space builds no networks, or not such as the method needs.
+            UnknownName: an option that neither the method has nor the networks.
         """
         space.need_networks("a supernet")
+        taken = build_options(space)
+        for option in self.build_options:
+            if option not in taken and "**" not in taken:
+                raise UnknownName(f"option of the supernet {self.name}", option, parameters_of(type(self)))
 
     @abstractmethod
     def _fit(self) -> None: ...
@@ -207,11 +215,7 @@ class Supernet(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments on which what is learned depends, with the values that they have."""
-        names: dict[str, None] = {}
-        for cls in type(self).__mro__:
-            if "__init__" in vars(cls) and issubclass(cls, Supernet):
-                names |= dict.fromkeys(n for n in inspect.signature(cls.__init__).parameters if n not in UNKEPT)
-        return {name: getattr(self, name) for name in sorted(names)}
+        return {name: getattr(self, name) for name in sorted(parameters_of(type(self))) if name not in UNKEPT}
 
     def identity(self) -> dict[str, Any]:
         """What a supernet's weights depend on, JSON-able; after :meth:`fit`.
@@ -522,6 +526,17 @@ class PathSupernet(NetworkSupernet):
 
     def _own_network(self, arch: Archs) -> nn.Module:
         return self.shared.materialise(arch)
+
+
+def parameters_of(cls: type[Supernet]) -> dict[str, inspect.Parameter]:
+    """The named arguments of a supernet's constructor, those that it hands on to the classes above it included."""
+    found: dict[str, inspect.Parameter] = {}
+    for above in cls.__mro__:
+        if "__init__" in vars(above) and issubclass(above, Supernet):
+            for parameter in list(inspect.signature(above.__init__).parameters.values())[1:]:
+                if parameter.kind != parameter.VAR_KEYWORD:
+                    found.setdefault(parameter.name, parameter)
+    return found
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
