@@ -185,6 +185,18 @@ def test_searchers_use_it(searcher: str) -> None:
     assert any("steps took" in note for note in result.notes)
 
 
+def test_networks_that_cannot_be_built_are_left_out_of_what_leads() -> None:
+    space = nastk.space_of(Elastic)
+
+    def some(archs: np.ndarray) -> np.ndarray:
+        return np.where(archs[:, 0] == 0, np.nan, archs.sum(axis=1))  # as parameters are of what cannot be built
+
+    unknown = nastk.FunctionOracle(space, some, "size", expensive=False)
+    with pytest.warns(UserWarning, match="Training the supernet"):
+        result = nastk.search(space, [accuracy(space), unknown], supernet=STEPS, data=digits(), budget=3, verify=0)
+    assert result.history.counts()["accuracy"] == 3
+
+
 def test_what_leads_is_trained_first() -> None:
     space = nastk.space_of(Elastic)
     search = compose(_description(space), _objects(space))
