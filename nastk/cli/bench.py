@@ -445,7 +445,9 @@ def supernet(
     batch: Annotated[int, count("--batch", "Images a step of it.", least=2)] = 64,
     networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
     repeats: Annotated[int, count("--repeats", "Trainings of each, whose mean is what ratings are compared with.")] = 1,
-    twice: Annotated[int, count("--twice", "Of them trained as often again, with other seeds.", least=3)] = 30,
+    twice: Annotated[
+        int | None, count("--twice", "Of them trained as often again, with other seeds.  [30, or all]", least=3)
+    ] = None,
     seeds: Annotated[int, count("--seeds", "Random seeds of each method.")] = 5,
     seed: Seed = 0,
     samples: Annotated[int, count("--samples", "Trainings that gp-bma learns from.", least=2)] = 10,
@@ -458,6 +460,14 @@ def supernet(
             "all.",
         ),
     ] = None,
+    largest: Annotated[
+        int,
+        count(
+            "--largest",
+            "Trainings of the largest network alone, as long as the supernet's, which its accuracy there is beside.",
+            least=0,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished trainings, which are not repeated.")
     ] = None,
@@ -478,7 +488,7 @@ def supernet(
     names = None if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         rows, truth, left_out = bench.compare(
-            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress), repeats
+            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress), repeats, largest
         )
     if json_file is not None:
         write_json(json_file, rows)
@@ -492,7 +502,7 @@ def supernet(
         f"{least:.1f} to {most:.1f} %, {truth.seconds.mean():.1f} s of the processor each"
     )
     what = "two trainings with different seeds" if repeats == 1 else f"the means of {repeats} and {repeats} trainings"
-    typer.echo(f"rank correlation of {what}: {truth.reliability:.2f} ({twice} networks)")
+    typer.echo(f"rank correlation of {what}: {truth.reliability:.2f} ({rows[0]['seeds']} networks)")
     if not truth.reliability >= bench.RELIABLE:
         typer.echo(
             f"warning: below {bench.RELIABLE}, the trainings themselves rank noise, and what is below says little: "
@@ -500,6 +510,8 @@ def supernet(
             err=True,
         )
     show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")
+    if lines := bench.largest_table(rows):
+        show(lines, title="the largest network, with shared weights and trained alone for as many steps")
 
 
 @app.command("supernet-search")

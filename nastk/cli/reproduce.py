@@ -528,7 +528,7 @@ def modnas(
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
-    from nastk.generators.hypernetworks import HYPERNETWORKS
+    from nastk.relaxation.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import modnas as comparison

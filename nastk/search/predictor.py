@@ -416,7 +416,10 @@ class PredictorSearch(Searcher):
         for c in self.constraints:
             if c.objective in known:
                 broken |= c.violation(known[c.objective]) > 0
-        return first_designs.prior_front(self.space, pool, costs, broken, n, self._volume)
+        usable = np.isfinite(costs).all(axis=1)  # of a network that cannot be built nothing is known
+        if not usable.any():
+            return self._spread_design(n)
+        return first_designs.prior_front(self.space, pool[usable], costs[usable], broken[usable], n, self._volume)
 
     def _cheapest_encodings(self, archs: Archs) -> Archs:
         """For each architecture the isomorphic one of least cost, as far as costs are known without an evaluation."""
