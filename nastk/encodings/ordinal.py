@@ -51,6 +51,11 @@ class Ordinal(Encoding):
         return one_hot @ torch.as_tensor(self.matrix_, dtype=one_hot.dtype, device=one_hot.device)
 
 
+def has_numbers(space: SearchSpace) -> bool:
+    """Whether a choice of the space is between numbers; if none is, `ordinal` is the one-hot `vec`."""
+    return any(np.isfinite(_numbers(choice)).any() for choice in space.choices)
+
+
 def columns_of(choice: Choice) -> tuple[Features, list[str]]:
     """Columns of a choice, ``(options, k)``, and the option that each tells; "" for the one of its numbers, which comes
     first."""

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from nastk.encodings.base import Encoding, Features, encoding, some_archs
+from nastk.encodings.ordinal import has_numbers
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
@@ -164,12 +165,14 @@ def _groups(task: Task, name: str | Encoding, reference: Archs, looked_up: Archs
         archs = looked_up if "zcp" in str(name) else reference
         whole = encoding(name).fit(task.space, task.context, archs)
         return [[(term, archs)] for term in getattr(whole, "terms", [whole])]
-    written = ["vec", "counts"]
+    written = ["ordinal", "counts"]
     if task.space.statics(reference[:1], **task.context.build_options):
         written.append("quantiles:statics")
     names = [written]
     if not np.array_equal(task.space.canonical(reference), reference):
         names.append([f"canonical:{n}" if n != "quantiles:statics" else "quantiles:canonical:statics" for n in written])
+    if has_numbers(task.space):  # totals of anything else are among the counts
+        names.append(["totals"])
     names.append(["path-counts"])
     if task.context.proxies is not None:
         names.append(["quantiles:zcp"])
