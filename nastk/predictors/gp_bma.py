@@ -134,9 +134,9 @@ class GPBMA(Predictor):
     O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
 
     Args:
-        encoding: groups of features joined by ``+``; "auto" is choices (numbers as such), counts and statics as written,
-            the same in canonical form, the totals of numbers over the network, path-counts, and quantiles of proxies,
-            each where there are any.
+        encoding: groups of features joined by ``+``; "auto" is choices (numbers as such), counts and statics as
+            written, the same in canonical form, totals of numbers over the network, path-counts, and quantiles of
+            proxies, each where there are any.
         warp: "identity", "distance" (from the best), "log", or "auto": the first or second, by evidence.
         amplitudes: signal variances, relative to that of the samples, that are averaged over. A search, whose samples
             are alike because all are good, needs larger ones than samples from all over the space.
