@@ -20,6 +20,7 @@ from nastk.run import SearchDescription, compose, describe
 from nastk.supernets import _kept, _memory, base, supernet
 from nastk.supernets._kept import KeptSupernet
 
+BLOCKS = ("block-wise", "self-supervised")
 STEPS = {"method": "sandwich", "steps": 3, "batch": 16}
 NETWORK = """
 from torch import nn
@@ -62,26 +63,53 @@ def kept(**more: Any) -> KeptSupernet:
 # ---- on disk
 
 
+LONG = pytest.mark.long
+SMALL_CELLS = {"channels": 2, "cells_per_stage": 1, "input_size": 8, "in_channels": 1}
+
+
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "stopped"),
     [
-        ("sandwich", {"steps": 6}),
-        pytest.param("single-path", {"steps": 6}, marks=pytest.mark.long),
-        ("block-wise", {"steps": 2, "teacher_steps": 1, "rounds": 2}),
+        ("sandwich", {"steps": 6}, 5),
+        pytest.param("single-path", {"steps": 6}, 5, marks=LONG),
+        ("block-wise", {"steps": 2, "teacher_steps": 1, "rounds": 2}, 5),
+        pytest.param("progressive", {"steps": 9}, 2, id="progressive, its teacher in training", marks=LONG),
+        pytest.param("progressive", {"steps": 9}, 5, id="progressive, taught"),
+        ("few-shot", {"steps": 6, "parts": 2}, 3),
+        pytest.param(
+            "few-shot",
+            {"steps": 24, "parts": 2, "split": "edges"},
+            5,
+            id="few-shot, before edges are split",
+            marks=pytest.mark.long,
+        ),
+        pytest.param("few-shot", {"steps": 24, "parts": 2, "split": "edges"}, 18, id="few-shot, within a round"),
+        pytest.param(
+            "few-shot", {"steps": 48, "parts": 2, "split": "gradient", "contexts": 1}, 35, id="few-shot, by gradients"
+        ),
+        pytest.param("self-supervised", {"steps": 6}, 2, id="self-supervised, first stage", marks=LONG),
+        pytest.param("self-supervised", {"steps": 6}, 4, id="self-supervised, second stage"),
+        pytest.param(
+            "modnas", {"steps": 8, "warmup": 0.5, **SMALL_CELLS}, 2, id="modnas, warm-up", marks=pytest.mark.long
+        ),
+        pytest.param("modnas", {"steps": 8, "warmup": 0.5, **SMALL_CELLS}, 6, id="modnas, in turns"),
     ],
 )
 def test_a_training_goes_on_as_if_it_had_not_been_interrupted(
-    name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, options: dict[str, Any], stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "CHECKPOINT_SECONDS", 0.0)
     options = {"batch": 8, **options}
-    space = nastk.space_of(Staged if name == "block-wise" else Elastic)
+    spaces = {"modnas": nastk.space("nasbench201")} | {n: nastk.space_of(Staged) for n in BLOCKS}
+    space = spaces.get(name, nastk.space_of(Elastic))
     file = tmp_path / "checkpoint.pt"
     archs = space.sample(4, 1)
-    whole = supernet(name, **options).fit(space, digits()).evaluate(archs).loss
+    total: list[int] = []
+    made = supernet(name, progress=lambda done, of: total.append(of), **options)
+    whole = made.fit(space, digits()).evaluate(archs).loss
 
-    def stop(done: int, total: int) -> None:
-        if done == 5:
+    def stop(done: int, of: int) -> None:
+        if done == stopped:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -90,8 +118,8 @@ def test_a_training_goes_on_as_if_it_had_not_been_interrupted(
     other = supernet(name, **{**options, "batch": 17})
     with pytest.raises(DataError, match="other settings"):
         other.fit(space, digits(), file)
-    again = supernet(name, progress=lambda done, total: seen.append(done), **options).fit(space, digits(), file)
-    assert seen == [6]
+    again = supernet(name, progress=lambda done, of: seen.append(done), **options).fit(space, digits(), file)
+    assert seen == list(range(stopped + 1, total[0] + 1))
     assert np.array_equal(again.evaluate(archs).loss, whole)
     assert not file.exists()
 
@@ -139,7 +167,7 @@ def test_memory_counts_every_option() -> None:
 
 @pytest.mark.parametrize(
     "searcher",
-    ["predictor", "ofa2", "pymoo:nsga2", *(pytest.param(n, marks=pytest.mark.long) for n in ("modnas", "nsganetv2"))],
+    ["predictor", "ofa2", "pymoo:nsga2", *(pytest.param(n, marks=LONG) for n in ("modnas", "nsganetv2"))],
 )
 def test_searchers_use_it(searcher: str) -> None:
     space = nastk.space_of(Elastic)
@@ -155,6 +183,18 @@ def test_searchers_use_it(searcher: str) -> None:
     assert result.supernet["lower_fidelity_of"] == ["accuracy"]
     assert result.supernet["seconds"] > 0
     assert any("steps took" in note for note in result.notes)
+
+
+def test_networks_that_cannot_be_built_are_left_out_of_what_leads() -> None:
+    space = nastk.space_of(Elastic)
+
+    def some(archs: np.ndarray) -> np.ndarray:
+        return np.where(archs[:, 0] == 0, np.nan, archs.sum(axis=1))  # as parameters are of what cannot be built
+
+    unknown = nastk.FunctionOracle(space, some, "size", expensive=False)
+    with pytest.warns(UserWarning, match="Training the supernet"):
+        result = nastk.search(space, [accuracy(space), unknown], supernet=STEPS, data=digits(), budget=3, verify=0)
+    assert result.history.counts()["accuracy"] == 3
 
 
 def test_what_leads_is_trained_first() -> None:

@@ -65,6 +65,7 @@ def predict_this_machine() -> None:
     assert_type(mine, nastk.Predictor)
     assert_type(mine.predict(space.enumerate()).mean, Floats)
     assert_type(mine.interval(space.enumerate(), level=0.9), tuple[Floats, Floats])
+    assert_type(mine.has_intervals, bool)
     mine.save("mine")
     assert_type(nastk.predictors.load("mine"), nastk.Predictor)
     if isinstance(few, FewShotGP):
@@ -171,6 +172,7 @@ def by_hand(space: nastk.SearchSpace, oracle: nastk.Oracle) -> None:
         print(error)
     base: nastk.Searcher = searcher
     assert isinstance(base, Searcher)
+    assert_type(base.intervals(base.archs_), dict[str, tuple[Floats, Floats]])
 
 
 def modules(space: nastk.SearchSpace, result: nastk.Result) -> None:

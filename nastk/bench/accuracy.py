@@ -25,12 +25,15 @@ from nastk.bench.suite_zero import tasks
 from nastk.data import suite_zero
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
-from nastk.metrics import kendall, mean_ci, spearman
+from nastk.metrics import kendall, mean_ci, ndcg, spearman
 from nastk.oracles.table import Benchmark, benchmark, first_dataset
 from nastk.predictors.base import Predictor, Task
 from nastk.predictors.factory import predictor
+from nastk.predictors.gp_bma import GPBMA
 from nastk.registry import PREDICTORS
 
+RELATED = {"nasbench201": "transbench101-micro"}
+"""Spaces with the same edges as another one, whose cells the prior of that one knows."""
 VOTERS = ("nwot", "synflow", "jacov", "params")
 """Proxies of :func:`votes`."""
 
@@ -42,7 +45,7 @@ class Method:
     Args:
         predictor: its name.
         options: of its constructor.
-        prior: whether it is pretrained on the tasks of other spaces.
+        prior: whether it is pretrained on the tasks of other spaces; gp-bma on :func:`related` ones as well.
         chooses: whether it chooses its samples; random ones otherwise.
     """
 
@@ -70,11 +73,15 @@ ACCURACIES = ("test_accuracy", "val_accuracy")
 
 
 class Score(NamedTuple):
-    """Quality of the ranking of the other architectures, and its cost."""
+    """Quality of the ranking of the other architectures, and its cost.
+
+    nDCG counts what comes first; NaN without an order, of which there is no row.
+    """
 
     spearman: float
     kendall: float
     seconds: float
+    ndcg: float = float("nan")
 
 
 class Used(NamedTuple):
@@ -225,10 +232,28 @@ def sources(space: str) -> tuple[Task, ...]:
     return tuple(tasks([n for n in suite_zero.NAMES if n not in _names(space)]).values())
 
 
+@lru_cache(maxsize=2)
+def related(space: str) -> tuple[Task, ...]:
+    """Validation metrics of all cells of a space with the same edges, in its tasks that have nearly all; () if none."""
+    if space not in RELATED:
+        return ()
+    table = benchmark(RELATED[space])
+    archs = table.space.enumerate()
+    found = []
+    for name in table.table.datasets("val_accuracy"):
+        values = table.values("val_accuracy", dataset=name)
+        there = np.isfinite(values)
+        if there.mean() > 0.9:
+            found.append(Task(table.space, archs[there], values[there], "val_accuracy", "%", "max", dataset=name))
+    return tuple(found)
+
+
 @lru_cache(maxsize=8)
 def _pretrained(space: str, method: str, draw: int | None) -> Predictor:
     chosen = find(method)
     made = seeded(chosen.predictor, chosen.options, draw)
+    if chosen.prior and isinstance(made, GPBMA):
+        return made.pretrain(sources(space), related(space))
     return made.pretrain(sources(space)) if chosen.prior else made
 
 
@@ -261,7 +286,7 @@ def _scores(job: _Run) -> _Scores:
             start = perf_counter()
             predicted = base.adapt(task.subset(order[:n])).predict(task.archs).mean
             score = _score(predicted, task, order[:n], perf_counter() - start)
-            found[dataset, n] = score, _used(n, proxies, latencies, len(sources(job.space)) if method.prior else 0)
+            found[dataset, n] = score, _used(n, proxies, latencies, _learned_before(job.space, base, method.prior))
     return found
 
 
@@ -274,13 +299,19 @@ def prepared(space: str, name: str, draw: int, task: Task, most: int) -> tuple[P
     """
     method = find(name)
     random = "seed" in vars(seeded(method.predictor, method.options, None))
-    base = _pretrained(space, name, draw if random else None)
+    base = _pretrained(space, _alike(name), draw if random else None)
     order, seed = _drawn(space, draw, task)
     if method.chooses:
         rows = {row.tobytes(): i for i, row in enumerate(task.archs)}
         chosen = base.choose(most, task.space, candidates=task.archs, seed=seed, context=task.context)
         order = np.array([rows[row.tobytes()] for row in chosen])
     return base, order
+
+
+def _alike(name: str) -> str:
+    """The first method that differs from this one in its samples at most: both share what was pretrained."""
+    method = find(name)
+    return next((other for other, m in METHODS.items() if replace(m, chooses=method.chooses) == method), name)
 
 
 def _drawn(space: str, draw: int, task: Task) -> tuple[NDArray[np.int64], int]:
@@ -299,14 +330,25 @@ def _latencies(space: str, method: Method) -> Lookups | None:
     return Lookups(table.latency_source(table.table.source_devices or table.devices()))
 
 
-def _used(n: int, proxies: Lookups | None, latencies: Lookups | None, tasks: int) -> Used:
-    """What a predictor used beside `n` accuracies."""
+def _learned_before(space: str, learned: Predictor, prior: bool) -> tuple[int, list[str]]:
+    """How many tasks of other spaces a predictor was pretrained on, and that in words."""
+    if not prior:
+        return 0, []
+    tasks = len(sources(space))
+    said = [f"all accuracies of {tasks} tasks of other spaces"]
+    if isinstance(learned, GPBMA) and (cells := related(space)):
+        said.append(f"all cells of {RELATED[space]} in {len(cells)} of them")
+    return tasks, said
+
+
+def _used(n: int, proxies: Lookups | None, latencies: Lookups | None, before: tuple[int, list[str]]) -> Used:
+    """What a predictor used beside `n` accuracies; `before` as :func:`_learned_before` gives it."""
+    tasks, learned = before
     count = 0 if proxies is None else proxies.count
     measured = 0 if latencies is None else int(latencies.asked()[1].sum())
     said = [f"zero-cost proxies of {count:,} architectures"] * bool(count)
     said += [f"{measured:,} latencies"] * bool(measured)
-    said += [f"all accuracies of {tasks} tasks of other spaces"] * bool(tasks)
-    return Used(n, count, tasks, "; ".join(said), measured)
+    return Used(n, count, tasks, "; ".join(said + learned), measured)
 
 
 @dataclass(frozen=True)
@@ -324,15 +366,37 @@ class Ranking:
 
 def votes(space: str, dataset: str) -> Ranking:
     """The sum of the ranks of four proxies, which needs no accuracies."""
+    return _voted(space, dataset, lambda ranks: ranks)
+
+
+def log_votes(space: str, dataset: str) -> Ranking:
+    """The same of the ranks' logarithms, as AZ-NAS and VKDNW add theirs: one low rank counts more than one high."""
+    return _voted(space, dataset, np.log)
+
+
+def _voted(space: str, dataset: str, vote: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Ranking:
     task = targets(space)[dataset]
     if task.context.proxies is None:
         raise InvalidValue(f"the table {space} has no zero-cost proxies to vote")
     names = list(task.context.proxies.names)
     voters = [name for name in VOTERS if name in names]
     values = np.nan_to_num(task.context.proxies(task.archs))
-    total = np.asarray(sum(rankdata(values[:, names.index(name)]) for name in voters))
+    total = np.sum([vote(rankdata(values[:, names.index(name)])) for name in voters], axis=0)
     said = f"no accuracy; {', '.join(voters)} of {len(task):,} architectures"
     return Ranking(total, Used(0, len(task), 0, said))
+
+
+def prior_alone(space: str, dataset: str) -> Ranking:
+    """gp-bma's prior, learned from the tasks of other spaces: what it ranks by before the first training."""
+    task = targets(space)[dataset]
+    learned = _pretrained(space, "gp-bma", None)
+    assert isinstance(learned, GPBMA)
+    values = learned.prior_score(task.space, task.archs, task.context)
+    if values is None:
+        raise InvalidValue(f"the table {space} has no zero-cost proxies, from which the prior is learned")
+    tasks, before = _learned_before(space, learned, prior=True)
+    said = ["no accuracy", f"zero-cost proxies of {len(task):,} architectures", *before]
+    return Ranking(values, Used(0, len(task), tasks, "; ".join(said)))
 
 
 def another_dataset(space: str, dataset: str) -> Ranking:
@@ -359,7 +423,9 @@ def twelve_epochs(space: str, dataset: str) -> Ranking:
 
 
 RANKINGS: dict[str, Callable[[str, str], Ranking]] = {
+    "prior": prior_alone,
     "votes": votes,
+    "log-votes": log_votes,
     "another-dataset": another_dataset,
     "twelve-epochs": twelve_epochs,
 }
@@ -373,7 +439,7 @@ def _score(predicted: NDArray[np.float64], task: Task, seen: NDArray[np.int64], 
     ranks = predicted[others] if np.ptp(predicted[others]) > 0 else None
     if ranks is None:  # constant predictions
         return Score(0.0, 0.0, seconds)
-    return Score(spearman(ranks, known), kendall(ranks, known), seconds)
+    return Score(spearman(ranks, known), kendall(ranks, known), seconds, ndcg(ranks, known))
 
 
 def _rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[str, Any]]:
@@ -392,6 +458,8 @@ def _rows(found: Mapping[_Run, _Scores], methods: Sequence[str]) -> list[dict[st
                 used = max((scores[d, n][1] for scores in runs.values() for d in mine), key=lambda u: u[:3])
                 for k, metric in enumerate(Score._fields):
                     values = np.array([np.mean([scores[d, n][0][k] for d in mine]) for scores in runs.values()])
+                    if not np.isfinite(values).all():
+                        continue
                     mean, half = mean_ci(values)
                     rows.append(
                         {

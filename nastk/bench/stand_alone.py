@@ -183,11 +183,16 @@ def _accuracy(
         schedule.step()
     network.eval()
     set_statistics(network, images)
+    return accuracy_of(network, data.test)
+
+
+def accuracy_of(network: torch.nn.Module, part: Part) -> float:
+    """Accuracy of a network in evaluation mode on images, %."""
     right = 0
     with torch.inference_mode():
-        for some, wanted in data.test.batches(VALIDATED):
+        for some, wanted in part.batches(VALIDATED):
             right += int((network(some).argmax(1) == wanted).sum())
-    return 100.0 * right / len(data.test)
+    return 100.0 * right / len(part)
 
 
 def moved(images: Tensor, most: int) -> list[Tensor]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nastk.bench.accuracy import VOTERS
-from nastk.bench.stand_alone import Trained, Trainings, images_of, space_of_setting, train_all
+from nastk.bench.stand_alone import Trained, Trainings, accuracy_of, images_of, space_of_setting, train_all
 from nastk.errors import InvalidValue, UnknownName, Unsupported
 from nastk.metrics import kendall, ndcg, partial_spearman, spearman
 from nastk.oracles.counts import Count
@@ -30,6 +30,8 @@ from nastk.predictors.gp_bma import GPBMA
 from nastk.registry import SUPERNETS
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets import Supernet, supernet
+from nastk.supernets.base import PathSupernet
+from nastk.supernets.sandwich import extreme
 
 Array = NDArray[np.float64]
 Rows = list[dict[str, Any]]
@@ -66,7 +68,26 @@ METRICS = ("spearman", "kendall", "ndcg", "best_of_top_ten", "partial_spearman")
 """Of the ratings with the accuracies. `best_of_top_ten` is an accuracy, %; `partial_spearman` is given the number of
 parameters."""
 
+LARGEST = "largest_accuracy"
+"""The metric of supernets' largest networks: accuracy with the shared weights on the images that judge trainings, %."""
+
 WITH_INTERVAL = ("spearman", "partial_spearman")
+
+
+@dataclass(frozen=True)
+class Largest:
+    """A supernet's largest network.
+
+    Args:
+        arch: ``(d,)``.
+        accuracy: with the shared weights, on the images that judge trainings, %.
+        steps, batch: of the supernet's training.
+    """
+
+    arch: tuple[int, ...]
+    accuracy: float
+    steps: int
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -77,11 +98,13 @@ class Rating:
         values: higher is better, ``(n,)``; NaN where it says nothing, as of the networks that it was trained with.
         seconds: of the processor that it cost, the trainings it learned from included.
         trainings: of those.
+        largest: of a supernet, where it was asked for.
     """
 
     values: Array
     seconds: float
     trainings: int = 0
+    largest: Largest | None = None
 
 
 @dataclass(frozen=True)
@@ -189,11 +212,12 @@ def compare(
     seeds: int = 5,
     first_seed: int = 0,
     samples: int = 10,
-    twice: int = TWICE,
+    twice: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Progress = lambda done, total, what: None,
     repeats: int = 1,
+    largest: int = 0,
 ) -> tuple[Rows, Truth, dict[str, str]]:
     """Rate random networks of a space by every method, and compare with their stand-alone trainings.
 
@@ -204,11 +228,13 @@ def compare(
         networks: that are rated.
         seeds, first_seed: random seeds of supernets, and of what :data:`GP` learns from.
         samples: trainings that :data:`GP` learns from; it is judged on the other networks.
-        twice: networks that are trained again, with other seeds.
+        twice: networks that are trained again, with other seeds; by default :data:`TWICE`, or all.
         folder: keeps trainings, which are not repeated.
         workers: processes of the trainings; all else runs in one thread of this one.
         progress: called with (done, total, what).
         repeats: trainings of each network, whose mean ratings are compared with.
+        largest: trainings, alone and of as many steps and images as the supernet's, of the largest network of each
+            supernet that has whole networks; 0 leaves the comparison out.
 
     Returns:
         Tidy rows by method and metric: the mean over the seeds, the least of them, and for correlations of ranks a
@@ -219,10 +245,11 @@ def compare(
         UnknownName, InvalidValue: an argument that cannot be used, before anything is trained.
         Unsupported: a supernet that was asked for does not take the space.
     """
-    if seeds < 1 or samples < 2 or networks < 2 * samples or not 3 <= twice <= networks or repeats < 1:
+    twice = min(TWICE, networks) if twice is None else twice
+    if seeds < 1 or repeats < 1 or largest < 0 or not 3 <= twice <= networks:
         raise InvalidValue(
-            f"needs 1 seed, 2 samples, twice as many networks, 3 of them trained twice, and 1 training of each; got "
-            f"{seeds} seeds, {samples} samples, {networks} networks, {twice} of them twice, {repeats} trainings"
+            f"needs 1 seed, 1 training of each network, none or more of the largest, and 3 to {networks} (all) trained "
+            f"twice; got {seeds} seeds, {repeats} trainings, {largest} of the largest, {twice} networks twice"
         )
     space, options = space_of_setting(setting)
     space.need_networks("a supernet")
@@ -235,6 +262,11 @@ def compare(
             if methods is not None:
                 raise
             left_out[method] = str(error)
+    if any(method.startswith(GP) for method in asked) and not 2 <= samples <= networks // 2:
+        raise InvalidValue(
+            f"{GP} learns from at least 2 networks, at most half of all, and is judged on the others; got {samples} of "
+            f"{networks}"
+        )
     chosen = range(first_seed, first_seed + seeds)
     trainings = repeats * (networks + twice)
     total = trainings + len(asked) * seeds
@@ -243,7 +275,7 @@ def compare(
         progress(done, total, "training")
 
     truth = truth_of(setting, networks, twice, folder, workers, follow, repeats)
-    rater = _Rater(setting, truth, samples)
+    rater = _Rater(setting, truth, samples, largest > 0)
     ratings: dict[str, list[Rating]] = {}
     with one_thread():
         for i, method in enumerate(asked):
@@ -251,8 +283,11 @@ def compare(
             for k, seed in enumerate(chosen[:1] if method in COUNTS else chosen):
                 progress(trainings + i * seeds + k, total, method)
                 ratings[method].append(rater.rate(method, seed))
+    rows = _rows(setting, truth, ratings)
+    if largest:
+        rows += _largest_rows(setting, truth, ratings, largest, folder, workers)
     progress(total, total, "")
-    return _rows(setting, truth, ratings), truth, left_out
+    return rows, truth, left_out
 
 
 def default_methods() -> list[str]:
@@ -307,8 +342,8 @@ def _value(text: str) -> Any:
 class _Rater:
     """Rates the networks of a truth; a supernet is trained once for each seed."""
 
-    def __init__(self, setting: Trainings, truth: Truth, samples: int):
-        self.truth, self.samples = truth, samples
+    def __init__(self, setting: Trainings, truth: Truth, samples: int, largest: bool = False):
+        self.truth, self.samples, self.largest = truth, samples, largest
         self.data = images_of(setting)
         self.options = space_of_setting(setting)[1]
         self._supernets: dict[tuple[str, int], Rating] = {}
@@ -334,8 +369,16 @@ class _Rater:
             name, options = parse_supernet(method)
             made: Supernet = supernet(name, seed=seed, **self.options, **options)
             loss = made.fit(self.truth.space, self.data).evaluate(self.truth.archs).loss
-            self._supernets[method, seed] = Rating(-loss, process_time() - start)
+            seconds = process_time() - start
+            found = self._largest(made) if self.largest and isinstance(made, PathSupernet) else None
+            self._supernets[method, seed] = Rating(-loss, seconds, largest=found)
         return self._supernets[method, seed]
+
+    def _largest(self, made: PathSupernet) -> Largest:
+        """The largest network with the shared weights, as it would ship."""
+        arch = extreme(made, 1)
+        accuracy = accuracy_of(made.network_of(arch), self.data.test)
+        return Largest(tuple(int(v) for v in arch), accuracy, made.steps, made.batch)
 
     def _learned(self, method: str, seed: int) -> Rating:
         """gp-bma on some trainings, with a supernet's ratings as a lower fidelity where one is named."""
@@ -456,10 +499,62 @@ def _rows(setting: Trainings, truth: Truth, ratings: Mapping[str, Sequence[Ratin
     return rows
 
 
+def _largest_rows(
+    setting: Trainings,
+    truth: Truth,
+    ratings: Mapping[str, Sequence[Rating]],
+    trainings: int,
+    folder: str | os.PathLike[str] | None,
+    workers: int | None,
+) -> Rows:
+    """The largest networks of supernets beside their own trainings, of as many steps and images."""
+    rows: Rows = []
+    for method, found in ratings.items():
+        each = [rating.largest for rating in found if rating.largest is not None]
+        alone = [
+            trained
+            for one in dict.fromkeys(replace(largest, accuracy=0.0) for largest in each)
+            for trained in train_all(
+                replace(setting, steps=one.steps, batch=one.batch), [(one.arch, seed) for seed in range(trainings)],
+                folder, workers,
+            )
+        ]  # fmt: skip
+        if not each:
+            continue
+        accuracies = np.array([largest.accuracy for largest in each])
+        rows.append(
+            {
+                "experiment": "supernet", "space": truth.space.name, "dataset": setting.data,
+                "networks": len({largest.arch for largest in each}), "failed": sum(bool(one.reason) for one in alone),
+                "method": method, "metric": LARGEST, "mean": float(accuracies.mean()),
+                "least": float(accuracies.min()), "low": float("nan"), "high": float("nan"), "seeds": len(each),
+                "seconds": float(sum(one.seconds for one in alone)), "trainings": len(alone),
+                "reference": float(np.mean([one.accuracy for one in alone])),
+                "reference_source": "mean of its own trainings, of as many steps",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def largest_table(rows: Rows) -> Rows:
+    """One line a supernet whose largest network was trained alone."""
+    return [
+        {
+            "method": row["method"], "in the supernet, %": row["mean"], "worst seed": row["least"],
+            "trained alone, %": row["reference"], "trainings": row["trainings"],
+            "with minus alone": row["mean"] - row["reference"],
+        }
+        for row in rows
+        if row["metric"] == LARGEST
+    ]  # fmt: skip
+
+
 def table(rows: Rows) -> Rows:
     """One line a method."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows[1:]:
+        if row["metric"] == LARGEST:
+            continue
         line = found.setdefault(row["method"], {"method": row["method"]})
         line[row["metric"].replace("_", " ")] = row["mean"]
         if row["metric"] in WITH_INTERVAL:

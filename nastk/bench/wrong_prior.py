@@ -28,8 +28,6 @@ from nastk.spaces.base import Archs
 
 Array = NDArray[np.float64]
 
-RELATED = {"nasbench201": "transbench101-micro"}
-"""Spaces with the same edges as another one, whose cells the prior of that one knows."""
 PRIORS = ("none", "right", "negated", "permuted", "another-space", "cells", "negated-cells")
 """Priors that are compared: none, and no proxies either; proxies as they are; negated; of other networks of the space;
 of networks of another space; without proxies what related cells are worth; the same negated."""
@@ -85,7 +83,7 @@ def run(
         UnknownName: no such prior.
         InvalidValue: nothing to run, no proxies, or a prior that does not apply to the space.
     """
-    able = [p for p in PRIORS if space in RELATED or not p.endswith("cells")]
+    able = [p for p in PRIORS if space in accuracy.RELATED or not p.endswith("cells")]
     wanted = list(dict.fromkeys(["none", *(able if priors is None else priors)]))
     for prior in wanted:
         if prior not in PRIORS:
@@ -149,7 +147,7 @@ def _learned(space: str, prior: str) -> GPBMA:
     sources = list(accuracy.sources(space))
     if not prior.endswith("cells"):
         return GPBMA().pretrain(sources)
-    related = list(accuracy.targets(RELATED[space]).values())
+    related = list(accuracy.related(space))
     if prior == "negated-cells":
         related = [replace(task, values=-task.values) for task in related]
     return GPBMA().pretrain(sources, related)

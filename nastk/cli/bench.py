@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -354,15 +354,20 @@ def zcp(
     ] = None,
     agreement: Annotated[int, count("--agreement", "Instead: agreement with the table, N networks.", least=0)] = 0,
     initialisations: Annotated[int, count("--initialisations", "With --agreement: how many, for averages.")] = 1,
+    accuracies: Annotated[
+        int, count("--accuracies", "Instead: rank correlation with the table's accuracies, N networks.", least=0)
+    ] = 0,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="With --agreement: processes."),
+        typer.Option(
+            "--workers", metavar="N", min=1, max=MOST_WORKERS, help="With --agreement or --accuracies: processes."
+        ),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Instead: peak memory of each.")] = False,
     json_file: Json = None,
 ) -> None:
     """Cost of each zero-cost proxy, and of all in one pass, relative to a forward and backward pass."""
-    from nastk.bench import proxy_agreement, proxy_cost
+    from nastk.bench import proxy_accuracies, proxy_agreement, proxy_cost
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
     from nastk.report.rows import write_json
@@ -374,6 +379,10 @@ def zcp(
         if agreement:
             rows = proxy_agreement.run(
                 space, agreement, initialisations, names, batch, batch_size, workers=workers, progress=follow(progress)
+            )
+        elif accuracies:
+            rows = proxy_accuracies.run(
+                space, accuracies, names, batch, batch_size, workers=workers, progress=follow(progress)
             )
         else:
             cost = proxy_cost.memory if memory else proxy_cost.run
@@ -392,6 +401,16 @@ def zcp(
         counts = sorted({r["samples"] for r in rows})
         many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         show(compared, title=f"{space}: {many} networks ranked here and by the published table")
+        return
+    if accuracies and not agreement:
+        gains = {r["method"]: r["mean"] for r in rows if r["metric"] == "ndcg" and r["dataset"] == "*"}
+        ranked: dict[str, dict[str, Any]] = {name: {"proxy": name} for name in gains}
+        for r in rows:
+            if r["metric"] == "spearman":
+                ranked[r["method"]] |= {"mean" if r["dataset"] == "*" else r["dataset"]: r["mean"]}
+        found = [row | {"ndcg": gains[name]} for name, row in ranked.items()]
+        found.sort(key=lambda row: -row["mean"])
+        show(found, title=f"{space}: Spearman with the accuracies of {accuracies} networks, mean nDCG")
         return
     if memory:
         peaks = [r for r in rows if r["metric"] == "peak_bytes"]
@@ -426,7 +445,9 @@ def supernet(
     batch: Annotated[int, count("--batch", "Images a step of it.", least=2)] = 64,
     networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
     repeats: Annotated[int, count("--repeats", "Trainings of each, whose mean is what ratings are compared with.")] = 1,
-    twice: Annotated[int, count("--twice", "Of them trained as often again, with other seeds.", least=3)] = 30,
+    twice: Annotated[
+        int | None, count("--twice", "Of them trained as often again, with other seeds.  [30, or all]", least=3)
+    ] = None,
     seeds: Annotated[int, count("--seeds", "Random seeds of each method.")] = 5,
     seed: Seed = 0,
     samples: Annotated[int, count("--samples", "Trainings that gp-bma learns from.", least=2)] = 10,
@@ -439,6 +460,14 @@ def supernet(
             "all.",
         ),
     ] = None,
+    largest: Annotated[
+        int,
+        count(
+            "--largest",
+            "Trainings of the largest network alone, as long as the supernet's, which its accuracy there is beside.",
+            least=0,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished trainings, which are not repeated.")
     ] = None,
@@ -459,7 +488,7 @@ def supernet(
     names = None if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         rows, truth, left_out = bench.compare(
-            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress), repeats
+            setting, names, networks, seeds, seed, samples, twice, out, workers, follow(progress), repeats, largest
         )
     if json_file is not None:
         write_json(json_file, rows)
@@ -473,7 +502,7 @@ def supernet(
         f"{least:.1f} to {most:.1f} %, {truth.seconds.mean():.1f} s of the processor each"
     )
     what = "two trainings with different seeds" if repeats == 1 else f"the means of {repeats} and {repeats} trainings"
-    typer.echo(f"rank correlation of {what}: {truth.reliability:.2f} ({twice} networks)")
+    typer.echo(f"rank correlation of {what}: {truth.reliability:.2f} ({rows[0]['seeds']} networks)")
     if not truth.reliability >= bench.RELIABLE:
         typer.echo(
             f"warning: below {bench.RELIABLE}, the trainings themselves rank noise, and what is below says little: "
@@ -481,6 +510,8 @@ def supernet(
             err=True,
         )
     show(bench.table(rows), title=f"ratings and accuracy: {seeds} seeds from {seed}; rho is Spearman's")
+    if lines := bench.largest_table(rows):
+        show(lines, title="the largest network, with shared weights and trained alone for as many steps")
 
 
 @app.command("supernet-search")

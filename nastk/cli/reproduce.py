@@ -528,7 +528,7 @@ def modnas(
     """MODNAS: one generator for many devices, against random search, NSGA-II and enumeration."""
     from nastk.cli.progress import bar, follow
     from nastk.files import check_outputs
-    from nastk.generators.hypernetworks import HYPERNETWORKS
+    from nastk.relaxation.hypernetworks import HYPERNETWORKS
     from nastk.report.rows import write_json
     from nastk.report.tables import show
     from nastk.reproduce import modnas as comparison
@@ -654,7 +654,16 @@ def tcn(
             "--data", metavar="A,B:N,...", help="Time series, as --data of nastk search; :N resamples them to N steps."
         ),
     ] = "basic-motions:50,japanese-vowels,acsf1:73",
-    seeds: Annotated[int, count("--seeds", "Number of random seeds, from 0.")] = 5,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            metavar="X,Y,...",
+            help="tenth (of the parameters), pit (a sweep), random, predictor, limits (two at once); by default all.",
+        ),
+    ] = None,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,
+    first_seed: Annotated[int, count("--first-seed", "The first of them.", least=0)] = 0,
     warmup: Annotated[int, count("--warmup", "Steps of the seed network's training.")] = 150,
     search: Annotated[int, count("--search", "Steps with masks.")] = 200,
     finetune: Annotated[int, count("--finetune", "Steps of each exported network.")] = 80,
@@ -673,10 +682,12 @@ def tcn(
 
     check_outputs([json_file], [out])
     asked = [comparison.parse_data(text) for text in words("--data", data)]
+    named = list(comparison.METHODS) if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         found = comparison.run(
-            asked, seeds, out, workers, follow(progress), warmup=warmup, search=search, finetune=finetune
-        )
+            asked, seeds, out, workers, follow(progress), named, first_seed,
+            warmup=warmup, search=search, finetune=finetune,
+        )  # fmt: skip
     rows = comparison.rows_of(found, asked)
     if json_file is not None:
         write_json(json_file, rows)

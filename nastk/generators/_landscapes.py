@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nastk.generators.discretisers import split
+from nastk.relaxation.discretisers import split
 from nastk.spaces.base import Archs, SearchSpace
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from nastk.data.images import ImageData, Part
 from nastk.errors import InvalidValue
-from nastk.generators._entropy import entropies
+from nastk.relaxation.entropy import entropies
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
 

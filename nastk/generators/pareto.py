@@ -24,13 +24,13 @@ from nastk.files import atomic_path, write_text
 from nastk.generators._landscapes import Distilled, Grid, archs_to_label, isomorphic_encodings, one_hots
 from nastk.generators.costs import Cost, CostLike, Device, scaled
 from nastk.generators.decoding import Decoder, greedy
-from nastk.generators.device_gradients import combine, descend
-from nastk.generators.discretisers import Exact, discretiser
-from nastk.generators.hypernetworks import Hypernetwork, hypernetwork
 from nastk.generators.limits import Limit
-from nastk.generators.normalisation import Normalisation
-from nastk.generators.preferences import dirichlet, rays
-from nastk.generators.scalarisations import scalarisation
+from nastk.relaxation.device_gradients import combine, descend
+from nastk.relaxation.discretisers import Exact, discretiser
+from nastk.relaxation.hypernetworks import Hypernetwork, hypernetwork
+from nastk.relaxation.normalisation import Normalisation
+from nastk.relaxation.preferences import dirichlet, rays
+from nastk.relaxation.scalarisations import scalarisation
 from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -58,10 +58,10 @@ class ParetoGenerator:
         objectives: name to cost (see `nastk.generators.costs.CostLike`), or None if it depends on the device.
         references: architectures ``(k, d)`` whose values describe a device; by default ten chosen by the
             sampler "a-optimal". The paper uses ten random ones.
-        network: "bank" (the paper's), "smooth" or "constant" (see `nastk.generators.hypernetworks`).
+        network: "bank" (the paper's), "smooth" or "constant" (see `nastk.relaxation.hypernetworks`).
         network_options: of its constructor.
-        discretiser: see `nastk.generators.discretisers.DISCRETISERS`.
-        scalarisation: see `nastk.generators.scalarisations.SCALARISATIONS`.
+        discretiser: see `nastk.relaxation.discretisers.DISCRETISERS`.
+        scalarisation: see `nastk.relaxation.scalarisations.SCALARISATIONS`.
         normalisation: "cdf" or "min-max", of each objective and device.
         combination: "mean" or "mgda", of the devices' gradients.
         condition: "preference"; or "budget" (PNAG, Guo et al., arXiv 2210.07634): the first of two

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from nastk.data.images import ImageData
 from nastk.errors import InvalidValue, NastkError, Unsupported
 from nastk.outputs import Logits, class_count
 from nastk.spaces._networks import blank_inputs, build_network, without_memory
-from nastk.spaces._placeholders import DerivedSpace
+from nastk.spaces._placeholders import build_options
 from nastk.spaces.base import SearchSpace
 
 AXES = {"images": "channels, height, width", "series": "channels, time"}
@@ -31,7 +30,7 @@ def options_for(space: SearchSpace, data: ImageData) -> dict[str, Any]:
     wanted = {"in_channels": channels, "input_size": sides[0] if len(set(sides)) == 1 else tuple(sides)}
     if (outputs := _outputs(data)) is not None:
         wanted["num_classes"] = outputs
-    taken = _options(space)
+    taken = build_options(space)
     options = {name: value for name, value in wanted.items() if name in taken and taken[name] != value}
     check_fit(space, data, options)
     return options
@@ -72,14 +71,6 @@ def _cure(shape: tuple[int, ...], found: tuple[int, ...]) -> str:
     if len(shape) == len(found) == 3 and shape[0] == found[0] and shape[1] == shape[2]:
         return f"; --image-size {shape[1]} resizes them"
     return ""
-
-
-def _options(space: SearchSpace) -> dict[str, Any]:
-    """Options of a space's networks by name, and what each is by default."""
-    space = space.whole
-    networks = getattr(space, "networks", space)  # of a space that chooses precisions, too
-    made = networks.network if isinstance(networks, DerivedSpace) else networks.build
-    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
 
 
 def _classes(space: SearchSpace, options: Mapping[str, Any]) -> int | None:

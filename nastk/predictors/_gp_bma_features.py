@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from nastk.encodings.base import Encoding, Features, encoding, some_archs
+from nastk.encodings.ordinal import has_numbers
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._similar_spaces import SimilarSpaces, correlation
 from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs
@@ -42,6 +44,23 @@ class _ProxyScore:
         return self.trees(proxy_quantiles(self.task, self.proxies, archs, self.reference))
 
 
+@dataclass(frozen=True)
+class _SimilarScore:
+    """The same by the spaces whose proxies correlate as the target's do."""
+
+    spaces: SimilarSpaces
+    proxies: tuple[str, ...]
+    task: Task
+    reference: Archs
+
+    def __call__(self, archs: Archs, /) -> Features:
+        return self.spaces(proxy_quantiles(self.task, self.proxies, archs, self.reference), self._here)
+
+    @cached_property
+    def _here(self) -> Features:
+        return correlation(proxy_quantiles(self.task, self.proxies, self.reference, self.reference))
+
+
 class LearnedPrior(NamedTuple):
     """What was learned from tasks of other spaces.
 
@@ -49,11 +68,13 @@ class LearnedPrior(NamedTuple):
         trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
         proxies: names of the proxies.
         related: what cells of other spaces with the same edges are worth.
+        similar: the same as `trees`, by each space, those with similar proxies first; None in weights made before.
     """
 
     trees: MonotoneTrees | None
     proxies: tuple[str, ...]
     related: tuple[RelatedCells, ...]
+    similar: SimilarSpaces | None = None
 
     def applies(self, task: Task) -> bool:
         """Whether anything of it scores architectures of the task's space, given the task's context."""
@@ -65,6 +86,8 @@ class LearnedPrior(NamedTuple):
         source = task.context.proxies  # of which one that the trees know is enough: they take missing ones
         if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
             found.append(_ProxyScore(self.trees, self.proxies, task, reference))
+            if self.similar is not None:
+                found.append(_SimilarScore(self.similar, self.proxies, task, reference))
         found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
         return found
 
@@ -84,12 +107,13 @@ class ScaledFeatures(Tabulated):
         looked_up = reference
         if getattr(task.context.proxies, "live", False):
             looked_up = reference[np.random.default_rng(1).permutation(len(reference))[:LIVE]]
+        self.looked_up = looked_up  # of the space; their proxies are known
         named = _groups(task, name, reference, looked_up)
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
         self.scores = prior.scores(self.task, looked_up)
-        # proxies and related cells score on scales of their own: each is standardised before they are averaged, and the
-        # average once more, so that a prior score of one is a standard deviation of the space
+        # each score has a scale of its own: all are standardised before they are averaged, and the average once more,
+        # so that a prior score of one is a standard deviation of the space
         self.standards = [_standard(score(looked_up)) for score in self.scores]
         self.centre, self.spread = _standard(self._mean_score(looked_up)) if self.scores else (0.0, 1.0)
 
@@ -141,12 +165,14 @@ def _groups(task: Task, name: str | Encoding, reference: Archs, looked_up: Archs
         archs = looked_up if "zcp" in str(name) else reference
         whole = encoding(name).fit(task.space, task.context, archs)
         return [[(term, archs)] for term in getattr(whole, "terms", [whole])]
-    written = ["vec", "counts"]
+    written = ["ordinal", "counts"]
     if task.space.statics(reference[:1], **task.context.build_options):
         written.append("quantiles:statics")
     names = [written]
     if not np.array_equal(task.space.canonical(reference), reference):
         names.append([f"canonical:{n}" if n != "quantiles:statics" else "quantiles:canonical:statics" for n in written])
+    if has_numbers(task.space):  # totals of anything else are among the counts
+        names.append(["totals"])
     names.append(["path-counts"])
     if task.context.proxies is not None:
         names.append(["quantiles:zcp"])

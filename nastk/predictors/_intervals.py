@@ -28,25 +28,28 @@ FOLDS = 5
 """Parts of the values that are left out in turn, where a method has no closed form: each costs a fit."""
 LEAST = 5
 """Values, at least, from which a spread can be learned."""
-STRETCHES = tuple(4.0**k for k in range(-2, 5))
-"""Factors of the variance that a method states, which are averaged over: up to a sixteenfold deviation, as ensembles
-need that agree on too much."""
-CONSTANTS = tuple(0.003 * 3.0**k for k in range(7))
-"""Variances that every network has beside, in normal scores (the values themselves have one): noise, and what no
-feature tells."""
+STRETCHES = tuple(2.0 ** (0.75 * k) for k in range(-4, 5))
+"""Factors of the variances, which are averaged over: from an eighth to eightfold."""
+STRETCH = (0.5, 0.7)
+"""Mean and width of the normal prior of their logarithm."""
+FLOORS = (0.02, 0.06, 0.2, 0.6)
+"""Variances, in normal scores (the values themselves have one), that every network has beside what a method states:
+noise, and what no feature tells."""
+FLOOR_SHARES = (1.0, 2.0, 2.0, 1.0)
+"""Their prior weights."""
 TAILS = (3.0, 6.0, 30.0)
 """Degrees of freedom of Student's t: from rare failures far off to next to normal."""
-STRETCH = (0.0, 1.5)
-"""Mean and width of the normal prior of the logarithm of the factor."""
-CONSTANT = (-1.5, 1.0)
-"""The same of the constant variance."""
+NARROWEST = 0.6
+"""The spread of the space beside that of the values, at least: it is only predicted."""
 KNOTS = 48
-"""Stated deviations for which half-widths are computed; between them they are interpolated."""
+"""Stated variances for which half-widths are computed; between them they are interpolated."""
 HALVINGS = 40
 """Steps of the bisection for a half-width, each of which halves its error."""
-MOST = 1.0
-"""Variance, in normal scores, that a stated deviation stands for at most, stretched or not: the values' own. Far
-from the values warps state deviations without bound."""
+STATED = 1.0
+"""Variance, in normal scores, that a stated deviation stands for at most: the values' own. Far from the values warps
+state deviations without bound."""
+MOST = 1.5
+"""The same of a stretched one and the floor: a prediction is hardly worse than the mean of all values."""
 BEYOND = 0.5
 """Scores by which a prediction may lie beyond all values, at most: extrapolated warps have no bounds."""
 LEAST_WEIGHT = 1e-4
@@ -57,58 +60,74 @@ LEAST_WEIGHT = 1e-4
 class Spread:
     """The distribution of a value about its prediction, in scores of the metric (`Scale`).
 
-    Student's t with variance parameter ``min(stretch * deviation ** 2, MOST) + constant``, a mixture over parameters.
+    Student's t with variance parameter ``min(stretch * (min(deviation ** 2, STATED) + floor), MOST)``, a mixture over
+    parameters.
+
+    Residuals are standardised: values that were chosen to lie far apart are further from their predictions than others
+    will be, and a method states larger deviations for them. But a score is a deviation of the values known, which is
+    more than one of the space if they were chosen among its extremes: `share` corrects for that.
 
     Args:
         scale: of the values.
         weights: of the parameters, ``(p,)``.
-        stretches, constants, tails: the parameters, ``(p,)``.
+        stretches, floors, tails: the parameters, ``(p,)``.
+        share: of the half-widths: the spread of the space beside that of the values, at most one.
     """
 
     scale: Scale
     weights: Array
     stretches: Array
-    constants: Array
+    floors: Array
     tails: Array
+    share: float
 
     @classmethod
-    def fit(cls, values: Values, left_out: Prediction, direction: Direction) -> Spread:
-        """Learn from values ``(n,)`` and what fits that had not seen them predicted for them."""
+    def fit(
+        cls, values: Values, left_out: Prediction, direction: Direction, of_space: Prediction | None = None
+    ) -> Spread:
+        """Learn from values ``(n,)`` and what fits that had not seen them predicted for them.
+
+        Args:
+            of_space: what the fit to all predicts of random architectures of the space, ``(m,)``, where that tells how
+                far their values spread.
+        """
         from scipy.stats import norm, t
 
         scale = _scale(values, direction)
-        centre, deviation = _scored(scale, left_out)
+        centre, variance = _scored(scale, left_out)
         residual = scale.forward(values) - centre
-        grid = np.meshgrid(STRETCHES, CONSTANTS, TAILS, indexing="ij")
-        stretches, constants, tails = (part.ravel() for part in grid)
-        widths = _widths(deviation, stretches, constants)
+        grid = np.meshgrid(STRETCHES, FLOORS, TAILS, indexing="ij")
+        stretches, floors, tails = (part.ravel() for part in grid)
+        widths = _widths(variance, stretches, floors)
         log = t.logpdf(residual, tails[:, None], scale=widths).sum(axis=1)
-        log += norm.logpdf(np.log(stretches), *STRETCH) + norm.logpdf(np.log(constants), *CONSTANT)
+        log += norm.logpdf(np.log(stretches), *STRETCH) + np.log(FLOOR_SHARES)[np.searchsorted(FLOORS, floors)]
         weights = np.exp(log - log.max())
         kept = weights >= LEAST_WEIGHT
-        return cls(scale, weights[kept] / weights[kept].sum(), stretches[kept], constants[kept], tails[kept])
+        total = weights[kept].sum()
+        share = 1.0 if of_space is None else _share(_scored(scale, of_space), (centre, variance))
+        return cls(scale, weights[kept] / total, stretches[kept], floors[kept], tails[kept], share)
 
     def interval(self, prediction: Prediction, level: float) -> tuple[Values, Values]:
         """Both ends, ``(n,)`` each, in the metric's unit, of the central intervals of this probability."""
-        centre, deviation = _scored(self.scale, prediction)
+        centre, variance = _scored(self.scale, prediction)
         if not len(centre):
             return centre, centre
-        half = self._half_widths(deviation, level)
+        half = self.share * self._half_widths(variance, level)
         return self.scale.backward(centre - half), self.scale.backward(centre + half)
 
-    def _half_widths(self, deviation: Array, level: float) -> Array:
+    def _half_widths(self, variance: Array, level: float) -> Array:
         """Half-widths ``(n,)`` in scores: where the mixture's probability within them is `level`."""
-        from scipy.stats import t
+        from scipy.special import stdtr, stdtrit
 
-        knots = np.unique(np.quantile(deviation, np.linspace(0.0, 1.0, KNOTS)))
-        widths = _widths(knots, self.stretches, self.constants)
-        upper = widths * t.ppf(0.5 + level / 2.0, self.tails)[:, None]
+        knots = np.unique(np.quantile(variance, np.linspace(0.0, 1.0, KNOTS)))
+        widths = _widths(knots, self.stretches, self.floors)
+        upper = widths * stdtrit(self.tails, 0.5 + level / 2.0)[:, None]
         low, high = upper.min(axis=0), upper.max(axis=0)  # of the narrowest and of the widest alone
         for _ in range(HALVINGS):
             middle = (low + high) / 2.0
-            within = self.weights @ (2.0 * t.cdf(middle / widths, self.tails[:, None]) - 1.0)
+            within = self.weights @ (2.0 * stdtr(self.tails[:, None], middle / widths) - 1.0)
             low, high = np.where(within < level, middle, low), np.where(within < level, high, middle)
-        return np.interp(deviation, knots, high)
+        return np.interp(variance, knots, high)
 
 
 def _scale(values: Values, direction: Direction) -> Scale:
@@ -117,23 +136,30 @@ def _scale(values: Values, direction: Direction) -> Scale:
     The next one may be further off than two that happen to be close to each other at an end tell.
     """
     scale = Scale.fit("auto", values, direction)
-    if len(scale.values) < 2:
-        return scale
+    if len(scale.values) < 2:  # a straight line: its knots are only to say where the values end
+        ends = np.unique(values)[[0, -1]]
+        return replace(scale, values=ends, scores=scale.forward(ends)) if ends[0] < ends[1] else scale
     mean = float(np.ptp(scale.values) / np.ptp(scale.scores))
     return replace(scale, low=max(scale.low, mean), high=max(scale.high, mean))
 
 
-def _widths(deviation: Array, stretches: Array, constants: Array) -> Array:
+def _widths(variance: Array, stretches: Array, floors: Array) -> Array:
     """Scale parameters ``(p, n)`` of Student's t."""
-    return np.sqrt(np.minimum(stretches[:, None] * deviation**2, MOST) + constants[:, None])
+    return np.sqrt(np.minimum(stretches[:, None] * (variance + floors[:, None]), MOST))
 
 
 def _scored(scale: Scale, prediction: Prediction) -> tuple[Array, Array]:
-    """Mean and deviation in scores, ``(n,)`` each; a method without deviations has zeros."""
+    """Mean and variance in scores, ``(n,)`` each; a method without deviations has zeros."""
     std = np.nan_to_num(prediction.std, nan=0.0)
     low, high = scale.forward(prediction.mean - std), scale.forward(prediction.mean + std)
     room = scale.scores[0] - BEYOND, scale.scores[-1] + BEYOND
-    return np.clip(scale.forward(prediction.mean), *room), (high - low) / 2.0
+    return np.clip(scale.forward(prediction.mean), *room), np.minimum(((high - low) / 2.0) ** 2, STATED)
+
+
+def _share(of_space: tuple[Array, Array], left_out: tuple[Array, Array]) -> float:
+    """Spread of the space's values beside that of the values known, both as predicted by (mean, variance)."""
+    whole, known = (float(mean.var() + variance.mean()) for mean, variance in (of_space, left_out))
+    return float(np.clip(np.sqrt(whole / known), NARROWEST, 1.0)) if known > 0.0 else 1.0
 
 
 def folds(archs: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -110,6 +110,10 @@ class _Adapted(Predictor):
             mean[mine], std[mine] = answer.mean, answer.std
         return Prediction(mean, std)
 
+    @property
+    def has_intervals(self) -> bool:
+        return all(part.has_intervals for part in self.parts_)
+
     def interval(self, archs: Any, level: float = 0.95) -> tuple[Values, Values]:
         archs = self._checked(archs)
         low, high = np.empty(len(archs)), np.empty(len(archs))
@@ -162,6 +166,10 @@ class OfNetworks(Predictor):
 
     def predict(self, archs: Any) -> Prediction:
         return self.fitted_.predict(self.space_.network_of(self._checked(archs)))
+
+    @property
+    def has_intervals(self) -> bool:
+        return self.fitted_.has_intervals
 
     def interval(self, archs: Any, level: float = 0.95) -> tuple[Values, Values]:
         return self.fitted_.interval(self.space_.network_of(self._checked(archs)), level)

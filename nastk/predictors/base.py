@@ -250,17 +250,27 @@ class Predictor(ABC):
             return prediction.mean - half, prediction.mean + half
         return self._spread().interval(prediction, level)
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether a fitted predictor can state intervals: it predicts in the metric's unit, and has the values of as
+        many networks as :meth:`interval` learns from, or is :attr:`calibrated`."""
+        return self.scale == "metric" and (self.calibrated or self._networks() >= LEAST)
+
+    def _networks(self) -> int:
+        """How many different networks the task has."""
+        return len(set(self.task_.space.keys(self.task_.archs)))
+
     def _spread(self) -> Spread:
         """How far values lie from predictions, learned once for each task that was fitted."""
         task = self.task_
         kept: tuple[Task, Spread] | None = self.__dict__.get("_spread_of")
         if kept is None or kept[0] is not task:
-            networks = len(set(task.space.keys(task.archs)))
-            if networks < LEAST:
+            if self._networks() < LEAST:
                 raise InvalidValue(
-                    f"intervals are learned from the {task.metric} of at least {LEAST} networks; {networks} were given"
+                    f"intervals are learned from the {task.metric} of at least {LEAST} networks; "
+                    f"{self._networks()} were given"
                 )
-            kept = task, Spread.fit(task.values, self._left_out(), task.direction)
+            kept = task, Spread.fit(task.values, self._left_out(), task.direction, self._of_space())
             self._spread_of = kept
         return kept[1]
 
@@ -274,6 +284,11 @@ class Predictor(ABC):
             answer = self.template.adapt(task.subset(~out)).predict(task.archs[out])
             mean[out], std[out] = answer.mean, answer.std
         return Prediction(mean, std)
+
+    def _of_space(self) -> Prediction | None:
+        """What is predicted of random architectures of the space, where means and deviations together tell how far
+        values of the space spread (as a posterior's do); None where they do not."""
+        return None
 
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """Unitless prior scores ``(n,)`` of architectures before any evaluation, higher is better.

@@ -80,17 +80,22 @@ class _Terms(Tabulated):
 def fitted_terms(name: str | Encoding, task: Task, reference: Archs) -> list[Encoding]:
     """The terms of an encoding, each fitted to the task's space.
 
-    "auto" means choices, counts and statics, as written and in canonical form, as far as the space has them.
+    "auto" means choices (numbers as such), their totals, counts by group, and statics, as written and in canonical
+    form, as far as the space has them. Totals are a term of their own: few numbers, whose length scale is not that of
+    the many columns of single choices.
     """
     if name != "auto":
         whole = encoding(name).fit(task.space, task.context)
         return list(getattr(whole, "terms", [whole]))
-    names = ["vec", "counts"]
+    names = ["ordinal", "totals"]
+    if task.space.count_matrix(grouped=True)[1]:  # or all counts are totals
+        names.append("counts")
     if task.space.statics(reference[:1], **task.context.build_options):
         names.append("statics")
     if not np.array_equal(task.space.canonical(reference), reference):
         names += [f"canonical:{n}" for n in names]
-    return [encoding(n).fit(task.space, task.context) for n in names]
+    fitted = [encoding(n).fit(task.space, task.context) for n in names]
+    return [term for term in fitted if term.names_]  # a space may have no two choices of one kind
 
 
 class GP(Predictor):
@@ -102,8 +107,8 @@ class GP(Predictor):
     term, as samples. The metric is warped by the transform with the highest evidence.
 
     Args:
-        encoding: terms joined by ``+``; "auto" is choices, counts and statics, both as written and in canonical form,
-            and the data weigh them.
+        encoding: terms joined by ``+``; "auto" is the encodings ordinal, totals, counts and statics, both as written
+            and in canonical form, and the data weigh them.
         warp: "identity", "log", "distance" (from the best), or "auto".
         steps: L-BFGS iterations, at most.
         learn_at_most: architectures, at most, that hyper-parameters are learned on, whose every step costs the cube of

@@ -20,6 +20,7 @@ from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._similar_spaces import SimilarSpaces
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -48,6 +49,13 @@ SLOPE_STD = 0.3
 LEFT_TO_LEARN = (0.1,)
 """Signal variances that processes with a prior mean have beside :data:`AMPLITUDES`: a good one leaves little to learn,
 and a process that expects more would trust few samples more than it."""
+PROOF = 2.0
+"""Log evidence (nats) by which processes with a prior mean must be ahead before they weigh more than those without."""
+PROVEN = 30.0
+"""Most that they then weigh, relative to those without, times the number of samples: three times as much with ten, no
+more from thirty on. Both by leaving whole spaces out (docs/accuracy.md)."""
+NOISY = frozenset({"grasp", "plain"})
+"""Proxies that the prior does not read: two published runs on the same images agree on them at .70 and .19."""
 MEMBERS = 6
 """Keep at most MEMBERS processes; with few samples more, see :data:`ROWS`."""
 ROWS = 1000
@@ -70,6 +78,8 @@ CHUNK = 4096
 """Architectures predicted at once, to bound the memory of their kernels."""
 LEAST_VARIANCE = 1e-10
 """Floor of predictive variances, which rounding can make negative at the samples themselves."""
+POPULATION = 200
+"""Architectures, at most, from which the spread of the space is predicted."""
 CACHED = 4
 """Settings (space, encoding, context) whose features one predictor keeps; a benchmark of three data sets of one space
 needs three."""
@@ -113,18 +123,20 @@ class GPBMA(Predictor):
     averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence.
 
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
-    predict a metric: boosted trees, monotone in every proxy, from the proxies' quantiles within a space to the metric's
-    normal scores, each space with equal weight. From `related` tasks it learns what their cells are worth, for targets
-    whose cells have the same edges (`RelatedCells`). Both predictions, in equal parts as far as they apply to the
-    target, are the prior mean of some processes, times a slope; others have none. Those with a prior weigh half, or
-    less where the evidence is against them: one that misleads costs nothing once there are values that contradict it.
+    predict a metric, from the proxies' quantiles within a space to the metric's normal scores: by boosted trees,
+    monotone in every proxy, each space with equal weight, and by the spaces whose proxies correlate with each other as
+    the target's do (`SimilarSpaces`). From `related` tasks it learns what their cells are worth, for targets whose
+    cells have the same edges (`RelatedCells`). All that apply to the target, in equal parts, are the prior mean of some
+    processes, times a slope; others have none. Those with a prior weigh half, more with few samples if the evidence is
+    clearly for them, less where it is against them: one that misleads costs nothing once values contradict it.
     Without proxies in the target's context and without a related space there is no prior. What the task knows of a
     lower fidelity (:attr:`Task.lower`) is the mean of as many processes again: the autoregressive model of Kennedy &
     O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
 
     Args:
-        encoding: groups of features joined by ``+``; "auto" is choices, counts and statics as written, the same in
-            canonical form, path-counts, and quantiles of proxies where the context has them.
+        encoding: groups of features joined by ``+``; "auto" is choices (numbers as such), counts and statics as
+            written, the same in canonical form, totals of numbers over the network, path-counts, and quantiles of
+            proxies, each where there are any.
         warp: "identity", "distance" (from the best), "log", or "auto": the first or second, by evidence.
         amplitudes: signal variances, relative to that of the samples, that are averaged over. A search, whose samples
             are alike because all are good, needs larger ones than samples from all over the space.
@@ -154,6 +166,7 @@ class GPBMA(Predictor):
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
+    similar_: SimilarSpaces | None = None
 
     # ---- the prior
 
@@ -168,14 +181,13 @@ class GPBMA(Predictor):
             InvalidValue: no tasks, or one without proxies, or a related space that cannot be read by others or stored.
         """
         names = proxy_names(tasks)
+        names = [name for name in names if name not in NOISY] or names
         spaces = [task.space.name for task in tasks]
-        x, y, weights = [], [], []
-        for task in tasks:
-            x.append(proxy_quantiles(task, names, task.archs, task.archs))
-            y.append(normal_scores(task))
-            weights.append(np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)))
-        weight = np.concatenate(weights)
+        x = [proxy_quantiles(task, names, task.archs, task.archs) for task in tasks]
+        y = [normal_scores(task) for task in tasks]
+        weight = np.concatenate([np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)) for task in tasks])
         self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
+        self.similar_ = SimilarSpaces.fit(list(zip(spaces, x, y, strict=True)))
         self.proxies_ = tuple(names)
         self.related_ = tuple(RelatedCells.fit_each(related))
         self._cache = Cache(CACHED)
@@ -183,7 +195,7 @@ class GPBMA(Predictor):
 
     @property
     def _learned_prior(self) -> LearnedPrior:
-        return LearnedPrior(self.trees_, self.proxies_, self.related_)
+        return LearnedPrior(self.trees_, self.proxies_, self.related_, self.similar_)
 
     def _features(self, task: Task) -> ScaledFeatures:
         """The features of a task's space and context; its architectures and values do not matter."""
@@ -313,19 +325,22 @@ class GPBMA(Predictor):
     def _average(self, found: list[_Candidate], evidence: Array, grams: Array, z: Array) -> list[_Process]:
         """The processes that matter, by their weights: evidence times prior probability.
 
-        But the processes of a prior mean together weigh at most as much as those that have none: the mean of both is
-        better than either where the prior is right, and few samples that happen to favour it prove little. Where the
-        evidence is against a prior it weighs less, so that one that misleads soon costs nothing.
+        But the processes of a prior mean together weigh as much as those that have none where the evidence favours
+        them: the mean of both is better than either where the prior is right. More (:data:`PROVEN`) only as long as
+        there are few samples, which teach those without little, and where the evidence is clear (:data:`PROOF`). Where
+        it is against a prior that weighs less, so that one that misleads soon costs nothing.
         """
         means = np.array([candidate.mean for candidate in found])
         log, alone = evidence.copy(), np.logaddexp.reduce(evidence[means == 0])
+        most = np.log(max(PROVEN / len(z), 1.0))
         for mean in np.unique(means[means > 0]):
-            log[means == mean] -= max(np.logaddexp.reduce(evidence[means == mean]) - alone, 0.0)
+            ahead = np.logaddexp.reduce(evidence[means == mean]) - alone
+            log[means == mean] -= max(ahead - min(max(ahead - PROOF, 0.0), most), 0.0)
         weights = np.exp(log - log.max())
         weights /= weights.sum()
-        most = max(MEMBERS, ROWS // len(z))
         least = LEAST_WEIGHT * weights.max()
-        kept = [int(i) for i in np.argsort(-weights, kind="stable")[:most] if weights[i] >= least]
+        best = np.argsort(-weights, kind="stable")[: max(MEMBERS, ROWS // len(z))]
+        kept = [int(i) for i in best if weights[i] >= least]
         total = weights[kept].sum()
         processes = []
         # factorised once more: to hold the factors of all candidates would take their number times as much memory
@@ -419,6 +434,10 @@ class GPBMA(Predictor):
         second = (weights * (np.maximum(variances, LEAST_VARIANCE) + means**2)).sum(axis=0)
         return Prediction(*self.warp_.moments(mean, np.sqrt(np.maximum(second - mean**2, LEAST_VARIANCE))))
 
+    def _of_space(self) -> Prediction:
+        archs = self.features_.looked_up
+        return self.predict(archs[np.random.default_rng(0).permutation(len(archs))[:POPULATION]])
+
     def prior_score(self, space: SearchSpace, archs: Archs, context: Context) -> Values | None:
         """The learned prior, ``(n,)``, standardised over the space, higher is better.
 
@@ -441,6 +460,8 @@ class GPBMA(Predictor):
         if self.trees_ is None:
             return None
         arrays: dict[str, NDArray[Any]] = {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
+        if self.similar_ is not None:
+            arrays |= {f"similar.{name}": a for name, a in self.similar_.arrays().items()}
         for cells in self.related_:
             arrays |= {f"related.{cells.space.name}.{name}": a for name, a in cells.arrays().items()}
         if hasattr(self, "task_"):
@@ -451,6 +472,8 @@ class GPBMA(Predictor):
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
     ) -> Predictor:
         self.trees_, self.proxies_ = MonotoneTrees.of_arrays(_under("trees.", arrays)), tuple(facts["proxies"])
+        similar = _under("similar.", arrays)
+        self.similar_ = SimilarSpaces.of_arrays(similar) if similar else None
         self.related_ = tuple(
             RelatedCells.of_arrays(name, _under(f"related.{name}.", arrays)) for name in facts.get("related", [])
         )

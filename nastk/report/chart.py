@@ -58,8 +58,8 @@ class Value:
     Args:
         value: in the objective's unit.
         kind: measured, of a table, estimated or computed.
-        low, high: ends of its interval: 95 % of the predictive distribution of an estimate; of what was measured, 1.96
-            standard deviations to each side (of a table's repeats; of the median of a timing here).
+        low, high: ends of its interval: of an estimate, those that hold a new value with 95 %; of what was measured,
+            1.96 standard deviations to each side (of a table's repeats; of the median of a timing here).
     """
 
     value: float

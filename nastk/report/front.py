@@ -31,6 +31,9 @@ BUILT = 300
 PURPOSES: tuple[Purpose, Purpose] = ("search", "verify")
 """Where a value is looked for; a later measurement says more."""
 
+Ends = tuple[float, float]
+"""Both ends of an interval."""
+
 Z95 = 1.96
 """Standard normal quantile at 97.5 %: half the width of a 95 % interval in standard deviations."""
 
@@ -135,6 +138,20 @@ def _predict(searcher: Searcher, archs: Archs) -> dict[str, Prediction]:
     return predictions
 
 
+def predicted_ends(searcher: Searcher, archs: Archs) -> dict[str, list[Ends | None]]:
+    """95 % intervals of what a search's predictors say of architectures, by expensive objective.
+
+    Those that hold (:meth:`nastk.predictors.Predictor.interval`), not so many of the deviations by which a search
+    compares architectures; nothing of an objective whose predictor cannot tell any.
+    """
+    learned = searcher.intervals(archs) if len(archs) else {}
+    believed = searcher.estimate(archs) if learned else {}
+    return {
+        name: list(map(_ends, believed[name].mean.tolist(), low.tolist(), high.tolist()))
+        for name, (low, high) in learned.items()
+    }
+
+
 def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
     learned = set(searcher.estimate(archs[:1])) if len(archs) else set()
     if set(searcher.expensive) - learned:
@@ -153,7 +170,7 @@ def _points(result: Result, archs: Archs, named: bool = False) -> list[Point]:
     if that was evaluated after it. `named`: with the labels of its choices."""
     searcher = result.searcher
     choices = choices_of(searcher.space, archs) if named else [{} for _ in archs]
-    predictions = _predict(searcher, archs)
+    predictions, ends = _predict(searcher, archs), predicted_ends(searcher, archs)
     told, verified = (
         {o.name: _evaluated(result, archs, o, purpose) for o in searcher.objectives} for purpose in PURPOSES
     )
@@ -163,7 +180,9 @@ def _points(result: Result, archs: Archs, named: bool = False) -> list[Point]:
         predicted: dict[str, Value] = {}
         for objective in searcher.objectives:
             name = objective.name
-            prediction = _prediction_of(objective, predictions[name], i) if name in predictions else None
+            prediction = None
+            if name in predictions:
+                prediction = _prediction_of(objective, predictions[name], ends.get(name), i)
             before = told[name][i]
             if (value := verified[name][i]) is not None:
                 shown[name] = value
@@ -198,11 +217,15 @@ def _evaluated(result: Result, archs: Archs, objective: Objective, purpose: Purp
         return [None] * len(archs)
     kind = objective.oracle.kind
     records = result.find(archs, objective, purpose)
-    return [None if r is None or r.status != "ok" else _value(r.value, r.std, kind) for r in records]
+    return [None if r is None or r.status != "ok" else _value(r.value, interval(r.value, r.std), kind) for r in records]
 
 
-def _prediction_of(objective: Objective, prediction: Prediction, i: int) -> Value:
-    return _value(float(prediction.mean[i]), float(prediction.std[i]), _predicted_kind(objective))
+def _prediction_of(objective: Objective, prediction: Prediction, ends: list[Ends | None] | None, i: int) -> Value:
+    """`ends` of what is learned; what is computed may vary, and an oracle says so."""
+    value, kind = float(prediction.mean[i]), _predicted_kind(objective)
+    if objective.expensive:
+        return _value(value, None if ends is None else ends[i], kind)
+    return _value(value, interval(value, float(prediction.std[i])), kind)
 
 
 def _predicted_kind(objective: Objective) -> Kind:
@@ -210,18 +233,21 @@ def _predicted_kind(objective: Objective) -> Kind:
     return "estimate" if objective.expensive else objective.oracle.kind
 
 
-def _value(value: float, std: float, kind: Kind) -> Value:
-    ends = interval(value, std)
+def _value(value: float, ends: Ends | None, kind: Kind) -> Value:
     return Value(value, kind) if ends is None else Value(value, kind, *ends)
 
 
-def interval(value: float, std: float) -> tuple[float, float] | None:
-    """Both ends of a value's 95 % interval, from its standard deviation; None where that is unknown or 0. What is not
-    negative stays so."""
-    if not std > 0:
+def interval(value: float, std: float) -> Ends | None:
+    """Both ends of the 95 % interval of what was measured, from its standard deviation; None where that is unknown or
+    0."""
+    return _ends(value, value - Z95 * std, value + Z95 * std) if std > 0 else None
+
+
+def _ends(value: float, low: float, high: float) -> Ends | None:
+    """Both ends of an interval, where there is one. What is not negative stays so."""
+    if not low < high:
         return None
-    low = value - Z95 * std
-    return max(low, 0.0) if value >= 0 else low, value + Z95 * std
+    return max(low, 0.0) if value >= 0 else low, high
 
 
 def agreement(chart: Chart, name: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nastk.report.front import choices_of, interval, options_of
+from nastk.report.front import choices_of, interval, options_of, predicted_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,25 +26,28 @@ def front_table(result: Result) -> pd.DataFrame:
     """One row an architecture of the front; more columns than :attr:`nastk.Result.front`.
 
     Beside its columns there are, for each objective, ``<name>_kind`` ("measured", "table", "estimate" or "computed"),
-    ``<name>_low`` and ``<name>_high``, the ends of a 95 % interval (empty where none is known), and ``<name>_unit``;
-    then one column for each choice with the option's label, empty where the choice makes no difference to the network
-    (:meth:`nastk.SearchSpace.active`).
+    ``<name>_low`` and ``<name>_high``, the ends of a 95 % interval (empty where none is known; of a prediction those of
+    :func:`nastk.report.front.predicted_ends`), and ``<name>_unit``; then one column for each choice with the option's
+    label, empty where the choice makes no difference to the network (:meth:`nastk.SearchSpace.active`).
     """
     import pandas as pd
 
     front = result.front
+    archs = result.space.as_archs(list(front["arch"]))
+    believed = predicted_ends(result.searcher, archs)
     units = {o.name: o.unit for o in result.objectives}
     columns: dict[str, Any] = {}
     for name in front.columns:
         columns[name] = front[name]
         objective = str(name).removesuffix("_source")
         if objective in units and name != objective:
-            ends = [interval(v, s) for v, s in zip(front[objective], front[f"{objective}_std"], strict=True)]
+            learned = believed.get(objective, [None] * len(front))
+            known = zip(front[objective], front[f"{objective}_std"], front[name], learned, strict=True)
+            ends = [e if source == "predicted" else interval(v, s) for v, s, source, e in known]
             columns[f"{objective}_kind"] = [KIND_OF.get(source, source) for source in front[name]]
             columns[f"{objective}_low"] = [None if e is None else e[0] for e in ends]
             columns[f"{objective}_high"] = [None if e is None else e[1] for e in ends]
             columns[f"{objective}_unit"] = units[objective]
-    archs = result.space.as_archs(list(front["arch"]))
     options = options_of(result.space, archs)
     columns |= {heading: [row[j] for row in options] for j, heading in enumerate(_headings(result))}
     return pd.DataFrame(columns)

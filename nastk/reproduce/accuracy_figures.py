@@ -27,18 +27,20 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     found: list[tuple[str, list[Row]]] = []
     if "accuracy" in kinds:
         space = next(row["task"] for row in rows if row["experiment"] == "accuracy")
-        for metric in ("spearman", "kendall", "seconds"):
+        for metric in ("spearman", "kendall", "ndcg", "seconds"):
             mine = [row for row in rows if row["dataset"] == "*" and row["metric"] == metric]
             counts = list(dict.fromkeys(row["samples"] for row in mine))
             lines = []
             for method in dict.fromkeys(row["method"] for row in mine):
                 line: Row = {"method": method}
                 for n in counts:
-                    (row,) = (r for r in mine if (r["method"], r["samples"]) == (method, n))
-                    line[f"@{n}"] = _with_interval(row) if metric != "seconds" else row["mean"]
-                line["used beside"] = row["beside"] or None
+                    for row in (r for r in mine if (r["method"], r["samples"]) == (method, n)):  # one, or none
+                        line[f"@{n}"] = _with_interval(row) if metric != "seconds" else row["mean"]
+                        beside = row["beside"]
+                line["used beside"] = beside or None
                 lines.append(line)
-            found.append((f"{space}: {metric}, mean over data sets, by number of accuracies seen", lines))
+            if lines:
+                found.append((f"{space}: {metric}, mean over data sets, by number of accuracies seen", lines))
     if "calibration" in kinds:
         level = next(row["level"] for row in rows if row["experiment"] == "calibration")
         found.append((f"intervals of {100 * level:g} %, mean over a space's tasks", _calibration(rows)))

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from nastk.devices import torch_device
 from nastk.errors import InvalidValue, UnknownName
 from nastk.files import writable_folder
-from nastk.generators.device_gradients import COMBINATIONS
 from nastk.metrics import hypervolume, igd_plus, mean_ci, nondominated, spearman
 from nastk.oracles.base import FunctionOracle
 from nastk.oracles.training import Training
 from nastk.parallel import each
 from nastk.predictors.ridge import Ridge
+from nastk.relaxation.device_gradients import COMBINATIONS
 from nastk.reproduce.supernet_devices import REFERENCES, Setting, additive, blend, embed, measure, settings
 from nastk.spaces.base import Archs, SearchSpace
 
@@ -308,8 +308,8 @@ class Proposals:
 
 
 def _supernet_job(job: tuple[Plan, Targets, int]) -> Proposals:
-    from nastk.generators.preferences import rays
-    from nastk.generators.supernet import SupernetGenerator, Target
+    from nastk.generators import SupernetGenerator, Target
+    from nastk.relaxation.preferences import rays
 
     plan, targets, seed = job
     training, validation, _ = _images(plan, seed)

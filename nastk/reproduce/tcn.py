@@ -6,21 +6,26 @@ part that came with the data. A seed draws the split, the weights, the batches a
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.bench._journal import Journal, each_once
 from nastk.data.images import ImageData, read_images
-from nastk.errors import InvalidValue
-from nastk.generators.pit_front import Phases, PITFront
+from nastk.errors import InvalidValue, UnknownName
+from nastk.generators.pit_front import Phases, PITFront, Pruned
 from nastk.metrics import hypervolume, mean_ci, nondominated, paired
 from nastk.report.text import with_half
 from nastk.spaces.tcn import TCN
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Row = dict[str, Any]
 
@@ -34,12 +39,14 @@ SMALLER = 10.0
 """How many times fewer parameters a network has that is compared with the seed."""
 MET = 1.02
 """A limit counts as met up to this multiple."""
-PIT, LIMITED, RANDOM, PREDICTOR = "pit", "limits", "random", "predictor"
-"""Names of the methods."""
-TENTH = "a tenth"
-"""PIT under a limit of :data:`SMALLER` times fewer parameters than the seed's, and no other."""
+TENTH, PIT, LIMITED, RANDOM, PREDICTOR = "tenth", "pit", "limits", "random", "predictor"
+"""Names of the methods. "tenth" is PIT under a limit of :data:`SMALLER` times fewer parameters than the seed's, and no
+other."""
+SEED, SCRATCH = "seed", "tenth, from scratch"
+"""What a tenth is compared with: the seed network, and the network that PIT left with new initial weights, each trained
+for as many steps as PIT takes for it."""
 SEARCHERS = (RANDOM, PREDICTOR)
-METHODS = (PIT, *SEARCHERS, LIMITED)
+METHODS = (TENTH, PIT, *SEARCHERS, LIMITED)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Plan:
         data: a data set of time series (see :func:`nastk.data.images.read_images`), and the steps that its series are
             resampled to.
         seed: random seed.
-        method: PIT, with limits or without, or a searcher.
+        method: of :data:`METHODS`.
         warmup, search, finetune: steps of PIT's phases; the searchers' networks are trained for as many as a seed and
             a search of PIT's, divided by the networks that these give.
     """
@@ -73,8 +80,9 @@ class Plan:
         return round((self.warmup + len(STRENGTHS) * (self.search + self.finetune)) / self.trainings)
 
     def settings(self) -> Row:
-        limits = [{"params": 1.0 / SMALLER}, *LIMITS] if self.method == LIMITED else list(LIMITS)
-        return {**asdict(self), "data": list(self.data), "strengths": list(STRENGTHS), "limits": limits}
+        limits = {TENTH: [{"params": 1.0 / SMALLER}], LIMITED: list(LIMITS)}.get(self.method, [])
+        strengths = [] if limits else list(STRENGTHS)
+        return {**asdict(self), "data": list(self.data), "strengths": strengths, "limits": limits}
 
 
 @dataclass(frozen=True)
@@ -112,17 +120,29 @@ def run(
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    methods: Sequence[str] = METHODS,
+    first_seed: int = 0,
     **phases: int,
 ) -> Found:
     """Run the comparison; finished runs of the folder `out` are not repeated.
 
+    Args:
+        methods: of :data:`METHODS`.
+        first_seed: of as many as `seeds`.
+
     Raises:
         MissingExtra: sktime is not installed.
+        UnknownName: no such method.
         InvalidValue: a data set cannot be used.
     """
+    for method in methods:
+        if method not in METHODS:
+            raise UnknownName("method", method, METHODS)
     for name, steps in data:
         _read(name, steps, 0)
-    plans = [Plan(each, seed, method, **phases) for seed in range(seeds) for each in data for method in METHODS]
+    plans = [
+        Plan(each, first_seed + seed, method, **phases) for seed in range(seeds) for each in data for method in methods
+    ]
     file = None if out is None else Path(out) / "runs.jsonl"
     journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
     found = Found()
@@ -144,7 +164,7 @@ def networks_of(plan: Plan) -> list[Row]:
     channels, steps = data.shape
     options = {"num_classes": len(data.classes), "input_size": steps, "in_channels": channels}
     about: Row = {"data": plan.data[0], "seed": plan.seed}
-    made = {PIT: _pruned, LIMITED: _limited}.get(plan.method, _searched)
+    made = {TENTH: _tenth, PIT: _pruned, LIMITED: _limited}.get(plan.method, _searched)
     return [{**about, **row} for row in made(plan, data, options)]
 
 
@@ -158,37 +178,72 @@ def _front(plan: Plan, data: ImageData, options: Mapping[str, int], phases: Phas
     return PITFront(network, data, phases, seed=plan.seed)
 
 
-def _pruned(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row]:
-    """The seed, PIT's networks, and the seed trained for as long as one of them."""
-    front = _front(plan, data, options, Phases(plan.warmup, plan.search, plan.finetune, batch_of(data)))
-    rows = []
-    for made in front.run(STRENGTHS):
-        test = front.metric(made.network, data.test)
-        rows.append(_row(PIT, made.validation, test, made.costs) | {"strength": made.strength})
+def _tenth(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row]:
+    """The seed trained for as long as PIT takes, PIT's network with a tenth of its parameters, and that network trained
+    from new initial weights for as long."""
     steps = plan.warmup + plan.search + plan.finetune
-    longer = _front(plan, data, options, Phases(steps, plan.search, plan.finetune, batch_of(data)))
-    trained = longer.warm_up()
-    validation, test = (longer.metric(trained, part) for part in (data.validation, data.test))
-    return [*rows, _row("seed", validation, test, rows[0])]
+    alone = Phases(steps, plan.search, plan.finetune, batch_of(data))
+    front, costs = _front(plan, data, options, alone), _costs_of_seed(options)
+    rows = [_judged(SEED, front, front.warm_up(), data, costs)]
+    front = _front(plan, data, options, Phases(plan.warmup, plan.search, plan.finetune, batch_of(data)))
+    limits = {"params": costs["params"] / SMALLER}
+    made = front.within(limits)
+    rows.append(_judged(TENTH, front, made.network, data, made.costs) | _over(made, limits))
+    front = PITFront(untrained(made.network, plan.seed), data, alone, seed=plan.seed)
+    return [*rows, _judged(SCRATCH, front, front.warm_up(), data, made.costs)]
+
+
+def _pruned(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row]:
+    """The seed, and PIT's networks."""
+    front = _front(plan, data, options, Phases(plan.warmup, plan.search, plan.finetune, batch_of(data)))
+    return [
+        _judged(PIT, front, made.network, data, made.costs) | {"strength": made.strength}
+        for made in front.run(STRENGTHS)
+    ]
 
 
 def _limited(plan: Plan, data: ImageData, options: Mapping[str, int]) -> list[Row]:
-    """Networks within two limits at once, and one with a tenth of the parameters."""
+    """Networks within two limits at once."""
     front = _front(plan, data, options, Phases(plan.warmup, plan.search, plan.finetune, batch_of(data)))
-    seed = {name: float(values[0]) for name, values in TCN().statics(TCN().seed[None], **options).items()}
-    rows = []
-    for method, shares in [(TENTH, {"params": 1.0 / SMALLER}), *((LIMITED, shares) for shares in LIMITS)]:
-        limits = {name: share * seed[name] for name, share in shares.items()}
+    costs, rows = _costs_of_seed(options), []
+    for shares in LIMITS:
+        limits = {name: share * costs[name] for name, share in shares.items()}
         made = front.within(limits)
-        test = front.metric(made.network, data.test)
-        over = {f"over_{name}": made.costs[name] / limit for name, limit in limits.items()}
-        rows.append(_row(method, made.validation, test, made.costs) | over | {"shares": shares, "forced": made.forced})
+        row = _judged(LIMITED, front, made.network, data, made.costs)
+        rows.append(row | _over(made, limits) | {"shares": shares})
     return rows
+
+
+def _costs_of_seed(options: Mapping[str, int]) -> dict[str, float]:
+    space = TCN()
+    return {name: float(values[0]) for name, values in space.statics(space.seed[None], **options).items()}
+
+
+def _over(made: Pruned, limits: Mapping[str, float]) -> Row:
+    over = {f"over_{name}": made.costs[name] / limit for name, limit in limits.items()}
+    return {**over, "forced": made.forced}
+
+
+def untrained(network: nn.Module, seed: int) -> nn.Module:
+    """A copy of a network with new initial weights."""
+    import torch
+
+    made = copy.deepcopy(network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in made.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()  # type: ignore[operator]
+    return made
 
 
 def batch_of(data: ImageData) -> int:
     """Series of a step: two steps or more an epoch, and at most 32."""
     return min(32, max(len(data.training) // 2, 2))
+
+
+def _judged(method: str, front: PITFront, network: nn.Module, data: ImageData, costs: Mapping[str, float]) -> Row:
+    return _row(method, front.metric(network, data.validation), front.metric(network, data.test), costs)
 
 
 def _row(method: str, validation: float, test: float, costs: Mapping[str, float]) -> Row:
@@ -250,51 +305,65 @@ def guess_error(data: tuple[str, int | None]) -> float:
 
 
 def rows_of(found: Found, data: Sequence[tuple[str, int | None]]) -> list[Row]:
-    """Tidy rows: what is lost with ten times fewer parameters, hypervolumes, their differences, and limits met."""
+    """Tidy rows: what is lost with ten times fewer parameters, hypervolumes, their differences, and limits met; of the
+    methods that were run."""
     rows: list[Row] = []
-
-    def add(name: str, method: str, metric: str, values: Sequence[float], **more: Any) -> None:
-        mean, half = mean_ci(values)
-        about = {"experiment": "tcn", "space": "tcn", "dataset": name, "method": method, "metric": metric}
-        rows.append({**about, "mean": mean, "ci95": half, "seeds": len(values), **more})
-
     for name, steps in data:
-        error = guess_error((name, steps))
-        done = [s for s in sorted({row["seed"] for row in found.of(data=name)}) if _whole(found, name, s)]
-        lost, shrunk, volumes = [], [], {method: [] for method in (PIT, *SEARCHERS)}  # type: ignore[var-annotated]
-        tenths = [found.of(data=name, seed=seed, method=TENTH)[0] for seed in done]
-        accuracies = []
-        for seed in done:
-            reference = found.of(data=name, seed=seed, method="seed")[0]
-            accuracies.append(reference["test"])
-            small = smaller(found.of(data=name, seed=seed, method=PIT), reference)
-            if small is not None:
-                lost.append(reference["test"] - small["test"])
-                shrunk.append(reference["params"] / small["params"])
-            for method in volumes:
-                volumes[method].append(volume(found.of(data=name, seed=seed, method=method), reference, error))
-        if not done:
-            continue
-        add(name, "seed", "test_accuracy", accuracies)
-        add(name, TENTH, "points_lost", [a - row["test"] for a, row in zip(accuracies, tenths, strict=True)])
-        if lost:
-            add(name, PIT, "points_lost", lost)
-            add(name, PIT, "times_smaller", shrunk)
-        for method, values in volumes.items():
-            add(name, method, "hypervolume", values)
-        for method in SEARCHERS:
-            differences = np.subtract(volumes[PIT], volumes[method])
-            p = paired(differences)[2] if len(done) > 1 else float("nan")
-            add(name, f"{PIT} - {method}", "hypervolume", differences.tolist(), p=p)
-        limited = [row for seed in done for row in found.of(data=name, seed=seed, method=LIMITED)]
-        add(name, LIMITED, "limits_met", [100.0 * is_met(row) for row in limited])
-        add(name, LIMITED, "met_by_the_search_alone", [100.0 * (row["forced"] == 0) for row in limited])
-        add(name, LIMITED, "largest_share_of_a_limit", [max(_overs(row)) for row in limited])
+        for method, metric, values, more in _figures(found, name, steps):
+            mean, half = mean_ci(values)
+            about = {"experiment": "tcn", "space": "tcn", "dataset": name, "method": method, "metric": metric}
+            rows.append({**about, "mean": mean, "ci95": half, "seeds": len(values), **more})
     return rows
 
 
-def _whole(found: Found, name: str, seed: int) -> bool:
-    return all(found.of(data=name, seed=seed, method=method) for method in ("seed", TENTH, *METHODS))
+Figure = tuple[str, str, Sequence[float], Row]
+"""Method, metric, a value for each seed or run, and what more there is to say."""
+
+
+def _figures(found: Found, name: str, steps: int | None) -> Iterator[Figure]:
+    def of(method: str, seed: int) -> list[Row]:
+        return found.of(data=name, seed=seed, method=method)
+
+    def tested(method: str, seeds: Sequence[int]) -> NDArray[np.float64]:
+        return np.array([of(method, seed)[0]["test"] for seed in seeds])
+
+    if done := _seeds(found, name, TENTH):
+        reference = tested(SEED, done)
+        yield SEED, "test_accuracy", reference.tolist(), {}
+        for method in (TENTH, SCRATCH):
+            yield method, "points_lost", (reference - tested(method, done)).round(6).tolist(), {}
+        yield TENTH, "times_smaller", [of(SEED, seed)[0]["params"] / of(TENTH, seed)[0]["params"] for seed in done], {}
+        difference = (tested(SCRATCH, done) - tested(TENTH, done)).round(6)  # 1e-15 is no difference
+        yield f"{SCRATCH} - {TENTH}", "test_accuracy", difference.tolist(), {"p": _p(difference)}
+    if done := _seeds(found, name, TENTH, PIT):
+        pairs = [(of(SEED, seed)[0], smaller(of(PIT, seed), of(SEED, seed)[0])) for seed in done]
+        small = [(seed, row) for seed, row in pairs if row is not None]
+        if small:
+            yield PIT, "points_lost", [seed["test"] - row["test"] for seed, row in small], {}
+            yield PIT, "times_smaller", [seed["params"] / row["params"] for seed, row in small], {}
+    volumes: dict[str, list[float]] = {}
+    if done := _seeds(found, name, PIT, *SEARCHERS):
+        error = guess_error((name, steps))
+        for method in (PIT, *SEARCHERS):
+            volumes[method] = [volume(of(method, seed), of(PIT, seed)[0], error) for seed in done]
+            yield method, "hypervolume", volumes[method], {}
+        for method in SEARCHERS:
+            difference = np.subtract(volumes[PIT], volumes[method])
+            yield f"{PIT} - {method}", "hypervolume", difference.tolist(), {"p": _p(difference)}
+    if limited := [row for seed in _seeds(found, name, LIMITED) for row in of(LIMITED, seed)]:
+        yield LIMITED, "limits_met", [100.0 * is_met(row) for row in limited], {}
+        yield LIMITED, "met_by_the_search_alone", [100.0 * (row["forced"] == 0) for row in limited], {}
+        yield LIMITED, "largest_share_of_a_limit", [max(_overs(row)) for row in limited], {}
+
+
+def _p(differences: NDArray[np.float64]) -> float:
+    return paired(differences)[2] if len(differences) > 1 else float("nan")
+
+
+def _seeds(found: Found, name: str, *methods: str) -> list[int]:
+    """Those that have all of these methods."""
+    every = sorted({row["seed"] for row in found.of(data=name)})
+    return [seed for seed in every if all(found.of(data=name, seed=seed, method=method) for method in methods)]
 
 
 def _overs(row: Row) -> list[float]:

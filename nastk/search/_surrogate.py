@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import Oracle, Values
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search._dominance import by_dominance
 from nastk.search._single import SingleObjective
@@ -124,8 +124,16 @@ class Learner(Searcher):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
+        return {name: self._model(name).predict(archs) for name in self._predicted()}
+
+    def intervals(self, archs: Archs) -> dict[str, tuple[Values, Values]]:
+        found = {name: self.models.interval(name, archs, self._learning_count()) for name in self._predicted()}
+        return {name: ends for name, ends in found.items() if ends is not None}
+
+    def _predicted(self) -> list[str]:
+        """Objectives that are predicted in their unit, and have enough values to be learned."""
         units = [name for name, model in self.models.templates.items() if model.scale == "metric"]
-        return {name: self._model(name).predict(archs) for name in units if self.models.can_learn([name])}
+        return [name for name in units if self.models.can_learn([name])]
 
     # ---- candidates
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nastk.errors import DataWarning, InvalidValue, UnknownName, Unsupported
 from nastk.evaluation import Record
-from nastk.oracles.base import Direction, Oracle
+from nastk.oracles.base import Direction, Oracle, Values
 from nastk.predictors.base import Prediction
 from nastk.registry import SEARCHERS
 from nastk.spaces.base import Archs, SearchSpace
@@ -375,6 +375,11 @@ class Searcher(ABC):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """Predictions for architectures that were not evaluated, by objective; empty if the searcher has no model."""
+        return {}
+
+    def intervals(self, archs: Archs) -> dict[str, tuple[Values, Values]]:
+        """95 % intervals of what :meth:`estimate` predicts, both ends ``(n,)``, by objective
+        (:meth:`Predictor.interval`); without those objectives whose predictor cannot tell any. Here none."""
         return {}
 
     def relearned(self, name: str, archs: Archs, values: NDArray[np.float64], of: Archs) -> Prediction | None:

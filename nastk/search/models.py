@@ -7,6 +7,7 @@ is evaluated.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings.base import Context
-from nastk.errors import InvalidValue, UnknownName
+from nastk.errors import DataWarning, InvalidValue, UnknownName
 from nastk.predictors._autoregressive import adapted
 from nastk.predictors.base import FewShotPredictor, Prediction, Predictor, Task
 from nastk.predictors.factory import predictor as named
@@ -315,6 +316,21 @@ class Models:
             self._answers.pop(next(iter(self._answers)))
         self._answers[key] = answer
         return answer
+
+    def interval(self, name: str, archs: Archs, first: int | None = None) -> tuple[Array, Array] | None:
+        """Both ends, ``(n,)`` each, of 95 % intervals of an objective; `first`: see :meth:`known`.
+
+        None where its predictor only ranks, or has too few values to tell; a warning says so where it cannot learn from
+        a part of the values, as from equal ones.
+        """
+        model = self.fitted(name, first)
+        if not model.has_intervals:
+            return None
+        try:
+            return model.interval(archs)
+        except InvalidValue as error:
+            warnings.warn(f"the predictions of {name} have no intervals: {error}", DataWarning, stacklevel=2)
+            return None
 
     def compute(self, archs: Archs) -> dict[str, Array]:
         """Values ``(n,)`` of the free objectives; the candidates last asked about are not computed twice."""

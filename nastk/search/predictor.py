@@ -22,7 +22,7 @@ from nastk.encodings.base import Context
 from nastk.errors import InvalidValue
 from nastk.evaluation import Record
 from nastk.metrics import nondominated
-from nastk.oracles.base import Oracle
+from nastk.oracles.base import Oracle, Values
 from nastk.predictors.base import Prediction, Predictor
 from nastk.search import acquisition, candidates, first_designs
 from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
@@ -99,8 +99,15 @@ SCREENED = 3000
 """With one objective, architectures of an enumerable space that are scored at every evaluation: the best when all were
 last scored. Fewer are faster, and miss more of what a new value changes."""
 
+LEAST_SCREENED = 500
+"""At least so many, however many values there are; see :data:`STEADY`."""
+
 REFRESH = 10
 """Evaluations after which the whole space is scored again; see :data:`SCREENED`."""
+
+STEADY = 100
+"""Values with which that is so. Of more, each changes less and takes longer to predict by: with twice as many, half as
+many architectures are scored, and the whole space after twice as many evaluations."""
 
 
 class PredictorSearch(Searcher):
@@ -240,8 +247,15 @@ class PredictorSearch(Searcher):
 
     def estimate(self, archs: Archs) -> dict[str, Prediction]:
         """What the predictors say of each expensive objective that has enough values to be learned."""
-        enough = [name for name in self.expensive if self.models.can_learn([name])]
-        return {name: self.models.predict(name, archs) for name in enough}
+        return {name: self.models.predict(name, archs) for name in self._predicted()}
+
+    def intervals(self, archs: Archs) -> dict[str, tuple[Values, Values]]:
+        found = {name: self.models.interval(name, archs) for name in self._predicted()}
+        return {name: ends for name, ends in found.items() if ends is not None}
+
+    def _predicted(self) -> list[str]:
+        """Objectives that have enough values to be learned."""
+        return [name for name in self.expensive if self.models.can_learn([name])]
 
     def _feasibility(self, mean: Array, std: Array) -> Array:
         names = [o.name for o in self.objectives]
@@ -402,7 +416,10 @@ class PredictorSearch(Searcher):
         for c in self.constraints:
             if c.objective in known:
                 broken |= c.violation(known[c.objective]) > 0
-        return first_designs.prior_front(self.space, pool, costs, broken, n, self._volume)
+        usable = np.isfinite(costs).all(axis=1)  # of a network that cannot be built nothing is known
+        if not usable.any():
+            return self._spread_design(n)
+        return first_designs.prior_front(self.space, pool[usable], costs[usable], broken[usable], n, self._volume)
 
     def _cheapest_encodings(self, archs: Archs) -> Archs:
         """For each architecture the isomorphic one of least cost, as far as costs are known without an evaluation."""
@@ -566,12 +583,14 @@ class PredictorSearch(Searcher):
         if everything is None or len(everything) <= SCREENED or (self.constraints and not self.single):
             return self._pool(rng)  # the best in one objective may all violate the constraints on others
         name, count = objective.name, self._results(objective.name)
-        if name not in self._rankings or count - self._rankings[name][0] >= REFRESH or count < REFRESH:
+        fewer = max(1.0, count / STEADY)
+        screened = max(LEAST_SCREENED, int(SCREENED / fewer))
+        if name not in self._rankings or count - self._rankings[name][0] >= REFRESH * fewer or count < REFRESH:
             cost = objective.sign * self.models.fitted(name).quantile(everything, -objective.sign)
             self._rankings[name] = count, np.argsort(cost, kind="stable")
         order = self._rankings[name][1]
-        some = rng.choice(order[SCREENED:], min(SCREENED // 4, len(order) - SCREENED), replace=False)
-        return everything[np.concatenate([order[:SCREENED], some])]
+        some = rng.choice(order[screened:], min(screened // 4, len(order) - screened), replace=False)
+        return everything[np.concatenate([order[:screened], some])]
 
     # ---- candidates and the result
 

@@ -107,8 +107,8 @@ class Supernet(Network):
             return self.gated(x, arch.reshape(-1, 2)[:, 1])
         return self.gated(x, [int(v) for v in arch])
 
-    def hand_over(self, network: Network) -> Network:
-        """Copy the weights of an architecture's network, which is returned."""
+    def hand_over(self, network: Network, arch: Sequence[int] | None = None) -> Network:
+        """Copy the weights of an architecture's network, which is returned; it says itself which paths it has."""
         mine = self.state_dict()
         network.load_state_dict({name: mine[name] for name in network.state_dict()})
         return network

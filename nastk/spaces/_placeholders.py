@@ -251,6 +251,16 @@ class DerivedSpace(SearchSpace):
         return self.as_archs(row)[0]
 
 
+def build_options(space: SearchSpace) -> dict[str, Any]:
+    """What `SearchSpace.build` takes beside the architecture: names, and what each is by default; "**" stands for any
+    others."""
+    space = space.whole
+    networks = getattr(space, "networks", space)  # of a space that chooses precisions, too
+    made = networks.network if isinstance(networks, DerivedSpace) else networks.build
+    parameters = inspect.signature(made).parameters.values()
+    return {"**" if p.kind == p.VAR_KEYWORD else p.name: p.default for p in parameters}
+
+
 def _takes_trial(network: Callable[..., Any], name: str) -> bool:
     if not callable(network):
         raise InvalidValue(f"a space is derived from a network class or a function; got {network!r}")

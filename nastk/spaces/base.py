@@ -669,7 +669,8 @@ class SearchSpace:
         """One network that holds the weights of all architectures, freshly initialised; options as for :meth:`build`.
 
         Calling it with inputs and an architecture, integers ``(d,)`` or a float one-hot ``(sum(sizes),)`` through which
-        gradients flow, returns logits.
+        gradients flow, returns logits. Its method `hand_over(network, arch)` copies the weights of an architecture
+        into the network that :meth:`build` made of it.
         """
         raise Unsupported(f"the space {self.whole.name} has no supernet; nasbench201 has one")
 

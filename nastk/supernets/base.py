@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nastk.data.images import ImageData
-from nastk.errors import DataError, InvalidValue, NastkError, Unsupported
+from nastk.errors import DataError, InvalidValue, NastkError, UnknownName, Unsupported
 from nastk.evaluation import reason_of
 from nastk.files import atomic_path
 from nastk.spaces._networks import recalibrate
+from nastk.spaces._placeholders import build_options
 from nastk.spaces.base import Archs, SearchSpace
 from nastk.supernets._sharing import SharedWeights
 
@@ -48,7 +49,7 @@ CHECKPOINT_SECONDS = 10.0
 FACTS = "nastk-supernet"
 """Key of the metadata of a supernet's file under which it says what was trained."""
 
-UNKEPT = ("progress", "device", "options", "build_options", "self")
+UNKEPT = ("progress", "device")
 """Arguments of constructors on which what a supernet learns does not depend, or that are written down apart."""
 
 
@@ -95,6 +96,7 @@ class Supernet(ABC):
     """Draws paths."""
     tells_accuracy: ClassVar[bool] = True
     """Whether it tells accuracies, beside losses that rate."""
+    _checkpoint: Path | None = None
 
     def __init__(
         self,
@@ -130,9 +132,11 @@ class Supernet(ABC):
 
         Raises:
             Unsupported: the space builds no networks, or not such as the method needs.
+            UnknownName: an option that neither the method has nor the networks.
             NastkError: no network of the space could be trained.
             DataError: the checkpoint is another training's, or damaged.
         """
+        Supernet.check(self, space)
         self._take(space, data)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._before, self._began = (0.0, 0.0), (time.process_time(), time.monotonic())
@@ -167,8 +171,13 @@ class Supernet(ABC):
 
         Raises:
             Unsupported: the space builds no networks, or not such as the method needs.
+            UnknownName: an option that neither the method has nor the networks.
         """
         space.need_networks("a supernet")
+        taken = build_options(space)
+        for option in self.build_options:
+            if option not in taken and "**" not in taken:
+                raise UnknownName(f"option of the supernet {self.name}", option, parameters_of(type(self)))
 
     @abstractmethod
     def _fit(self) -> None: ...
@@ -206,11 +215,7 @@ class Supernet(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments on which what is learned depends, with the values that they have."""
-        names: dict[str, None] = {}
-        for cls in type(self).__mro__:
-            if "__init__" in vars(cls) and issubclass(cls, Supernet):
-                names |= dict.fromkeys(n for n in inspect.signature(cls.__init__).parameters if n not in UNKEPT)
-        return {name: getattr(self, name) for name in sorted(names)}
+        return {name: getattr(self, name) for name in sorted(parameters_of(type(self))) if name not in UNKEPT}
 
     def identity(self) -> dict[str, Any]:
         """What a supernet's weights depend on, JSON-able; after :meth:`fit`.
@@ -290,13 +295,16 @@ class Supernet(ABC):
         """A random batch of training images, moved, and their labels."""
         places = torch.randint(len(self._training), (min(self.batch, len(self._training)),))
         images, labels = self._training.batch(places)
-        images, labels = images.to(self.device), labels.to(self.device)
-        if self.shift and images.dim() == 4:
-            # as dark as the darkest pixel: a border of the mean would be an edge that no image has when judged
-            padded = functional.pad(images, [self.shift] * 4, value=float(images.min()))
-            down, right = torch.randint(2 * self.shift + 1, (2,)).tolist()
-            images = padded[..., down : down + images.shape[-2], right : right + images.shape[-1]]
-        return images, labels
+        return self._shifted(images.to(self.device)), labels.to(self.device)
+
+    def _shifted(self, images: Tensor) -> Tensor:
+        """Images moved by up to `shift` pixels, all the same way; series as they are."""
+        if not self.shift or images.dim() != 4:
+            return images
+        # as dark as the darkest pixel: a border of the mean would be an edge that no image has when judged
+        padded = functional.pad(images, [self.shift] * 4, value=float(images.min()))
+        down, right = torch.randint(2 * self.shift + 1, (2,)).tolist()
+        return padded[..., down : down + images.shape[-2], right : right + images.shape[-1]]
 
     def _calibration_batches(self) -> list[Tensor]:
         """The same training images for every network."""
@@ -327,8 +335,8 @@ class Supernet(ABC):
         assert self._checkpoint is not None
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         content |= {
-            "identity": json.dumps(self.identity()), "time": list(self._time_so_far), "weights": self.shared.kept(),
-            "paths": json.dumps(self._generator.bit_generator.state), "random": torch.get_rng_state(), "cuda": cuda,
+            "identity": json.dumps(self.identity()), "time": list(self._time_so_far), "weights": self._weights_so_far(),
+            "paths": self._state_of_draws(), "random": torch.get_rng_state(), "cuda": cuda,
         }  # fmt: skip
         with atomic_path(self._checkpoint) as temporary:
             torch.save(content, temporary)
@@ -349,9 +357,9 @@ class Supernet(ABC):
             content: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
             known = json.loads(content["identity"]) == self.identity()
             if known:
-                self.shared.restore(content["weights"])
+                self._take_weights(content["weights"])
                 take(content)
-                self._generator.bit_generator.state = json.loads(content["paths"])
+                self._take_state_of_draws(content["paths"])
                 torch.set_rng_state(content["random"].cpu())
                 if content["cuda"] is not None:
                     torch.cuda.set_rng_state(content["cuda"].cpu(), self.device)
@@ -362,8 +370,53 @@ class Supernet(ABC):
             raise DataError(f"{file} is of a training with other settings, data or space; remove it")
         return content
 
+    def _weights_so_far(self) -> dict[str, Tensor]:
+        return self.shared.kept()
 
-class PathSupernet(Supernet):
+    def _take_weights(self, kept: Mapping[str, Tensor]) -> None:
+        self.shared.restore(kept)
+
+    def _state_of_draws(self) -> Any:
+        """The state of what draws paths, as a checkpoint keeps it."""
+        return json.dumps(self._generator.bit_generator.state)
+
+    def _take_state_of_draws(self, state: Any) -> None:
+        self._generator.bit_generator.state = json.loads(state)
+
+
+class NetworkSupernet(Supernet):
+    """A supernet that judges an architecture by its own network with the shared weights."""
+
+    _calibration: list[Tensor]
+    """Batches of training images whose statistics networks get."""
+
+    @abstractmethod
+    def _own_network(self, arch: Archs) -> nn.Module:
+        """The network of an architecture ``(d,)`` with a copy of its shared weights."""
+
+    def network_of(self, arch: Archs) -> nn.Module:
+        """The network of an architecture with its shared weights, recalibrated, in evaluation mode."""
+        network = self._own_network(arch)
+        recalibrate(network, self._calibration)
+        return network
+
+    def _judge(self, arch: Archs) -> tuple[float, float]:
+        network = self.network_of(arch)
+        loss, total, count = 0.0, 0.0, 0
+        with torch.inference_mode():
+            for images, labels in self._validation.batches(JUDGED_ON):
+                found, labels = self.problem.read(network(images.to(self.device))), labels.to(self.device)
+                loss += float(self.problem.total(found, labels))
+                total += float(self.problem.scores(found, labels).double().sum())
+                count += len(labels)
+        return loss / count, self.problem.scale * total / count
+
+    def weights_of(self, arch: Archs) -> dict[str, Tensor]:
+        network = self.network_of(self.space.as_archs(arch)[0])
+        return {name: value.detach().cpu() for name, value in network.state_dict().items()}
+
+
+class PathSupernet(NetworkSupernet):
     """A supernet whose networks run with slices of shared weights; a method says what a step trains.
 
     Args:
@@ -379,7 +432,7 @@ class PathSupernet(Supernet):
         self._prepare()
         self._sample(1)  # an optimiser needs a parameter to begin with
         self._begin()
-        first = self._resume()
+        first = self._resume(lambda content: self._take_position(content["position"]))
         optimiser = torch.optim.AdamW(list(self.shared.weights), self.rate, weight_decay=self.decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
         if first is not None:
@@ -399,7 +452,10 @@ class PathSupernet(Supernet):
             self._step(optimiser, list(self.shared.weights))
             schedule.step()
             if self._checkpoint_due():
-                self._write_checkpoint(step=step + 1, optimiser=optimiser.state_dict(), schedule=schedule.state_dict())
+                self._write_checkpoint(
+                    step=step + 1, optimiser=optimiser.state_dict(), schedule=schedule.state_dict(),
+                    position=self._position(),
+                )  # fmt: skip
             if self.progress is not None:
                 self.progress(step + 1, self.steps)
         self.shared.grown = None
@@ -420,6 +476,13 @@ class PathSupernet(Supernet):
 
     def _begin(self) -> None:
         """What is known before the first step, such as the largest network."""
+
+    def _position(self) -> dict[str, Any]:
+        """What a step depends on beside the weights and random numbers, as a checkpoint keeps it."""
+        return {}
+
+    def _take_position(self, position: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`_position`, when the weights are those of the checkpoint."""
 
     @abstractmethod
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
@@ -461,26 +524,19 @@ class PathSupernet(Supernet):
             found = self.problem.read(self.shared(images, arch))
         return {name: part.float() for name, part in found.items()} if isinstance(found, dict) else found.float()
 
-    def network_of(self, arch: Archs) -> nn.Module:
-        """The network of an architecture with its shared weights, recalibrated, in evaluation mode."""
-        network = self.shared.materialise(arch)
-        recalibrate(network, self._calibration)
-        return network
+    def _own_network(self, arch: Archs) -> nn.Module:
+        return self.shared.materialise(arch)
 
-    def _judge(self, arch: Archs) -> tuple[float, float]:
-        network = self.network_of(arch)
-        loss, total, count = 0.0, 0.0, 0
-        with torch.inference_mode():
-            for images, labels in self._validation.batches(JUDGED_ON):
-                found, labels = self.problem.read(network(images.to(self.device))), labels.to(self.device)
-                loss += float(self.problem.total(found, labels))
-                total += float(self.problem.scores(found, labels).double().sum())
-                count += len(labels)
-        return loss / count, self.problem.scale * total / count
 
-    def weights_of(self, arch: Archs) -> dict[str, Tensor]:
-        network = self.network_of(self.space.as_archs(arch)[0])
-        return {name: value.detach().cpu() for name, value in network.state_dict().items()}
+def parameters_of(cls: type[Supernet]) -> dict[str, inspect.Parameter]:
+    """The named arguments of a supernet's constructor, those that it hands on to the classes above it included."""
+    found: dict[str, inspect.Parameter] = {}
+    for above in cls.__mro__:
+        if "__init__" in vars(above) and issubclass(above, Supernet):
+            for parameter in list(inspect.signature(above.__init__).parameters.values())[1:]:
+                if parameter.kind != parameter.VAR_KEYWORD:
+                    found.setdefault(parameter.name, parameter)
+    return found
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:

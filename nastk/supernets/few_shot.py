@@ -155,15 +155,33 @@ class FewShot(PathSupernet):
         self._live: list[str] = [""]
         self._waiting: dict[str, deque[Archs]] = {}
         self._spent = 0  # passes that the comparison of gradients has had
-        self._turn: int | None = None
+        self._same: tuple[Tensor, Tensor] | None = None  # images that parts see one after another, and what they said
+        self._answers: list[Tensor] = []
+        self._turn = 0
         self._hierarchies = hierarchies(self.space)
         self._splits = self._planned()
         if self.split == "nonlinear":
             self._split_by_nonlinear_functions()
         self._recognise()
 
+    def _position(self) -> dict[str, Any]:
+        return {
+            "cuts": [cuts.parts[0] for cuts in self._cuts], "turn": self._turn, "spent": self._spent,
+            "waiting": {part: np.array(archs).tolist() for part, archs in self._waiting.items()},
+            "same": self._same, "answers": self._answers,
+        }  # fmt: skip
+
+    def _take_position(self, position: Mapping[str, Any]) -> None:
+        for part in position["cuts"]:
+            self._into(Cuts.by_name(part, self.space.sizes.tolist()))
+        self._turn, self._spent = position["turn"], position["spent"]
+        self._waiting = {
+            part: deque(np.array(arch, dtype=np.int64) for arch in archs) for part, archs in position["waiting"].items()
+        }
+        self._same, self._answers = position["same"], position["answers"]
+
     def _recognise(self) -> None:
-        """Take up a split that the weights have been through already."""
+        """Take up a split that the weights of a file have been through."""
         named = [part for part in self.shared.parts if re.fullmatch(r"(\d+=[\d,]+[+/]?)+", part)]
         cuts = {one.parts[0]: one for one in (Cuts.by_name(part, self.space.sizes.tolist()) for part in named)}
         for one in sorted(cuts.values(), key=lambda one: one.of.count("/") + bool(one.of)):
@@ -192,10 +210,6 @@ class FewShot(PathSupernet):
         return [first + i * left // rounds for i in range(rounds)]
 
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
-        if self._turn is None:
-            self._turn = 0
-            if step and not self._cuts:  # a training that goes on
-                self._recognise()
         if step in self._splits:
             if self.split == "gradient":
                 self._split_by_gradients(images, labels)
@@ -209,7 +223,7 @@ class FewShot(PathSupernet):
         self._turn += 1
         if self.split == "edges" and count > 1:
             if places % count == 0:
-                self._same, self._answers = (images, labels), list[Tensor]()
+                self._same, self._answers = (images, labels), []
             # who is first, and learns from the labels alone, changes from round to round
             self._train_beside(self._live[(places // count + places) % count])
         else:
@@ -218,6 +232,7 @@ class FewShot(PathSupernet):
 
     def _train_beside(self, part: str) -> None:
         """One path of a part, which learns from those that answered on these images before it."""
+        assert self._same is not None
         images, labels = self._same
         logits = self._logits(images, self._next(part))
         loss = self.problem.loss(logits, labels)

@@ -10,6 +10,7 @@ one learning rate is annealed over all phases; a step of every phase trains as m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,19 @@ class Progressive(PathSupernet):
         self._teacher: nn.Module | None = None
         self.shared.network(self.largest)
 
+    def _position(self) -> dict[str, Any]:
+        return {"teacher": None if self._teacher is None else self._teacher.state_dict()}
+
+    def _take_position(self, position: Mapping[str, Any]) -> None:
+        if position["teacher"] is not None:
+            self._teacher = self.network_of(self.largest)
+            self._teacher.load_state_dict(position["teacher"])
+
     def _train(self, images: Tensor, labels: Tensor, step: int) -> None:
         if step < self._start:
             self.problem.loss(self._logits(images, self.largest), labels).backward()
             return
-        if self._teacher is None:  # or a training goes on: the largest network as it is then
+        if self._teacher is None:
             self._teacher = self.network_of(self.largest)
         with torch.no_grad():
             taught = self.problem.soften(self.problem.read(self._teacher(images)))

@@ -14,8 +14,9 @@ partly covered, as images may be of any kind.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +80,28 @@ class SelfSupervised(BlockWise):
         self._lay_out()
         count = len(self.stages)
         self._done, self._total = 0, max(self.steps // count, 1) * count
-        follower = SharedWeights(self.space, self.seed, self.device, **self.build_options)
+        self._follower = SharedWeights(self.space, self.seed, self.device, **self.build_options)
+        kept = self._resume(self._take_stages)
         self._adapters = [nn.ModuleList() for _ in self.stages]  # stages follow on each other, without any
         groups = [self._parameters_of(i) for i in range(count)]
-        pairs = [self._pairs(i, follower) for i in range(count)]
+        pairs = [self._pairs(i, self._follower) for i in range(count)]
         self._paths = [self.layers_of(i, self.shared) for i in range(count)]
-        follows = [self.layers_of(i, follower) for i in range(count)]
-        stem, slow_stem = (self._stem_of(shared) for shared in (self.shared, follower))
+        follows = [self.layers_of(i, self._follower) for i in range(count)]
+        stem, slow_stem = (self._stem_of(shared) for shared in (self.shared, self._follower))
         before = [stem]
         for i, stage in enumerate(self.stages):
             stage_of = _Stage(before, self._paths[i], slow_stem if i == 0 else None, follows[i])
-            self._train_stage(i, stage_of, groups[i], pairs[i])
+            if kept is None or i >= kept["stage"]:
+                self._train_stage(i, stage_of, groups[i], pairs[i], kept)
+                kept = None
             before = [*before, *self._paths[i][int(np.argmin(stage.losses))]]
+
+    def _take_stages(self, content: Mapping[str, Any]) -> None:
+        """What a checkpoint says of the copy, and of the stages that are done."""
+        self._follower.restore(content["follower"])
+        self._done = int(content["done"])
+        for stage, losses in zip(self.stages, content["losses"], strict=False):
+            stage.losses = losses.cpu().numpy()
 
     def _stem_of(self, shared: SharedWeights) -> Layer:
         network = shared.network(self._base).train()
@@ -106,21 +117,37 @@ class SelfSupervised(BlockWise):
         return list(found.items())
 
     def _train_stage(
-        self, i: int, of: _Stage, weights: list[nn.Parameter], pairs: list[tuple[nn.Parameter, nn.Parameter]]
+        self,
+        i: int,
+        of: _Stage,
+        weights: list[nn.Parameter],
+        pairs: list[tuple[nn.Parameter, nn.Parameter]],
+        kept: Mapping[str, Any] | None,
     ) -> None:
-        """Train the paths of a stage, and rate them."""
-        with torch.no_grad():
-            width = run(of.paths[0], run(of.before, self._draw()[0])).shape[1]
-            for mine, theirs in pairs:
-                theirs.copy_(mine)
-        projection, predictor = (perceptron(n).to(self.device) for n in (width, PROJECTED))
+        """Train the paths of a stage, or go on with it from a checkpoint, and rate them."""
+        # a training that goes on has drawn these already
+        with contextlib.nullcontext() if kept is None else torch.random.fork_rng(devices=[]):
+            with torch.no_grad():
+                width = run(of.paths[0], run(of.before, self._draw()[0])).shape[1]
+            projection, predictor = (perceptron(n).to(self.device) for n in (width, PROJECTED))
         slow = copy.deepcopy(projection)
+        if kept is None:
+            with torch.no_grad():
+                for mine, theirs in pairs:
+                    theirs.copy_(mine)
         pairs = [*pairs, *zip(projection.parameters(), slow.parameters(), strict=True)]
         learn = [*weights, *projection.parameters(), *predictor.parameters()]
         optimiser = torch.optim.Adam(learn, self.rate)
         steps = self._total // len(self.stages)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        for _ in range(steps):
+        states: dict[str, Any] = {
+            "projection": projection, "predictor": predictor, "slow": slow,
+            "optimiser": optimiser, "schedule": schedule,
+        }  # fmt: skip
+        if kept is not None:
+            for name, part in states.items():
+                part.load_state_dict(kept[name])
+        for step in range(0 if kept is None else kept["step"], steps):
             images = self._draw()[0]
             views = [view(images), view(images)]
             taken = self._generator.choice(len(of.paths), min(self.together, len(of.paths)), replace=False)
@@ -139,6 +166,12 @@ class SelfSupervised(BlockWise):
             with torch.no_grad():
                 for own, following in pairs:
                     following.lerp_(own, 1 - FOLLOWS)
+            if self._checkpoint_due():
+                self._write_checkpoint(
+                    stage=i, step=step + 1, done=self._done + 1, follower=self._follower.kept(),
+                    losses=[torch.from_numpy(stage.losses) for stage in self.stages[:i]],
+                    **{name: part.state_dict() for name, part in states.items()},
+                )  # fmt: skip
             self._tick()
         self._rate_stage(i, of, slow)
 

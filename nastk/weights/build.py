@@ -116,7 +116,7 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, dict[str, Any]]:
 
 def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
     """gp-bma's prior for a space from the tasks of all other spaces, and its quality after a few trainings."""
-    sources, related = accuracy.sources(space), _related_tasks()
+    sources, related = accuracy.sources(space), accuracy.related(space)
     model = GPBMA().pretrain(sources, related)
     quality: dict[str, float] = {}
     for dataset, task in accuracy.targets(space).items():
@@ -144,19 +144,6 @@ def build_prior(space: str = "nasbench201") -> tuple[GPBMA, dict[str, Any]]:
         },
         "data": {file.path: file.sha256 for file in files},
     }
-
-
-def _related_tasks(space: str = "transbench101-micro") -> list[Task]:
-    """Validation metrics of all cells of a related space in its tasks that have nearly all of them."""
-    table = benchmark(space)
-    archs = table.space.enumerate()
-    tasks = []
-    for name in table.table.datasets("val_accuracy"):
-        values = table.values("val_accuracy", dataset=name)
-        there = np.isfinite(values)
-        if there.mean() > 0.9:
-            tasks.append(Task(table.space, archs[there], values[there], "val_accuracy", "%", "max", dataset=name))
-    return tasks
 
 
 def _build_options(dataset: str) -> dict[str, int]:

@@ -82,13 +82,14 @@ def test_a_method_sees_its_samples_and_other_spaces_only(suite_home: Path, monke
     assert len(Spy.pretrained) == 24
     assert not any("301" in name for name in Spy.pretrained)
     assert {row["mean"] for row in rows if row["metric"] == "spearman"} == {0.0}, "no order, no correlation"
+    assert not any(row["metric"] == "ndcg" for row in rows)
     accuracy._pretrained.cache_clear()
 
 
 def test_rows_are_tidy_and_the_mean_is_over_data_sets(suite_home: Path) -> None:
     rows = accuracy.run("nasbench301", ["gp-bma-no-prior", "votes"], [5, 10], seeds=2, workers=1)
     cell = {(r["method"], r["samples"], r["dataset"], r["metric"]): r for r in rows}
-    assert len(cell) == len(rows) == 2 * 2 * 5 * 3
+    assert len(cell) == len(rows) == 2 * 2 * 5 * 4
     datasets = suite_zero.DATASETS["nasbench301"]
     means = [cell["votes", 5, d, "spearman"]["mean"] for d in datasets]
     assert cell["votes", 5, "*", "spearman"]["mean"] == pytest.approx(np.mean(means))
@@ -101,6 +102,17 @@ def test_rows_are_tidy_and_the_mean_is_over_data_sets(suite_home: Path) -> None:
         row = cell["gp-bma-no-prior", 5, dataset, "spearman"]
         assert (row["accuracies"], row["proxies"], row["source_tasks"]) == (5, size, 0)
     assert cell["votes", 10, "*", "kendall"]["proxies"] == max(sizes.values())
+
+
+def test_the_prior_ranks_before_the_first_training(suite_home: Path) -> None:
+    rows = accuracy.run("nasbench301", ["prior", "votes", "log-votes"], [5], seeds=1, workers=1)
+    cell = {(r["method"], r["metric"]): r for r in rows if r["dataset"] == "cifar10"}
+    prior = cell["prior", "spearman"]
+    assert (prior["accuracies"], prior["source_tasks"]) == (0, 24)
+    assert prior["beside"].endswith("all accuracies of 24 tasks of other spaces")
+    assert prior["mean"] > 0.3
+    assert 0.5 < cell["prior", "ndcg"]["mean"] < 1
+    assert cell["votes", "spearman"]["mean"] != cell["log-votes", "spearman"]["mean"]
 
 
 def test_rows_say_what_a_ranking_used_that_learns_nothing_from_the_samples(suite_home: Path) -> None:

@@ -76,6 +76,11 @@ def test_intervals_of_gp_bma_hold_better_than_its_own_deviation() -> None:
     assert abs(found["coverage"] - 0.95) < abs(found["stated_coverage"] - 0.95)
 
 
+def test_methods_that_differ_in_their_samples_share_what_was_pretrained() -> None:
+    alike = {name: accuracy._alike(name) for name in ("gp-bma", "gp-bma-random", "gp-bma-no-prior", "gp@vec")}
+    assert alike == {name: "gp-bma" if name == "gp-bma-random" else name for name in alike}
+
+
 def test_what_cannot_be_compared_is_refused(suite_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InvalidValue, match="votes only ranks"):
         calibration.run(["votes"])

@@ -37,14 +37,19 @@ def test_all_methods_have_their_figures_and_trainings_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, file = tmp_path / "out", tmp_path / "rows.json"
+    monkeypatch.setattr(bench, "TWICE", 3)  # by default
     asked = ["params", "votes", "single-path@steps=2", "gp-bma", "gp-bma+single-path@steps=2"]
     line = ["bench", "supernet", "--space", TINY.space, "--train-images", "60", "--steps", "1", "--networks", "8"]
-    line += ["--twice", "3", "--seeds", "2", "--samples", "3", "--workers", "1", "--methods", ",".join(asked)]
+    line += ["--largest", "2", "--seeds", "2", "--samples", "3", "--workers", "1", "--methods", ",".join(asked)]
     assert run([*line, "--out", str(out), "--json", str(file)]) == 0
     shown = capsys.readouterr()
     assert "rank correlation of two trainings with different seeds" in shown.out
     assert "gp-bma+single-path@steps=2" in shown.out
-    rows: list[dict[str, Any]] = json.loads(file.read_text())
+    assert "trained alone for as many steps" in shown.out
+    *rows, largest = json.loads(file.read_text())
+    assert (largest["method"], largest["metric"], largest["seeds"]) == ("single-path@steps=2", bench.LARGEST, 2)
+    assert largest["least"] <= largest["mean"]
+    assert 0 < largest["reference"] < 100
     assert [row["method"] for row in rows if row["metric"] in ("spearman", "spearman_of_two_seeds")] == [
         "trainings",
         *asked,
@@ -60,10 +65,11 @@ def test_all_methods_have_their_figures_and_trainings_are_kept(
     assert spent["gp-bma"][0] == 3
     assert spent["gp-bma+single-path@steps=2"][1] > spent["single-path@steps=2"][1], "the supernet is paid for"
     lines = (out / stand_alone.FILE).read_text().splitlines()
-    assert len(lines) == 8 + 3
+    assert len(lines) == 8 + 3 + largest["trainings"]
+    assert largest["trainings"] == 2 * largest["networks"]
     monkeypatch.setattr(stand_alone, "train", None)  # what is kept is not trained again
     assert run([*line, "--out", str(out), "--json", str(tmp_path / "again.json")]) == 0
-    again = json.loads((tmp_path / "again.json").read_text())
+    again = json.loads((tmp_path / "again.json").read_text())[:-1]
     assert [row["mean"] for row in again] == [row["mean"] for row in rows]
 
 
@@ -178,8 +184,14 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(monkeypat
         compare(TINY, ["sandwitch"])
     with pytest.raises(InvalidValue, match="single-path@steps=900"):
         compare(TINY, ["single-path@steps"])
-    with pytest.raises(InvalidValue, match="twice as many networks"):
-        compare(TINY, ["params"], networks=15, twice=3)
+    with pytest.raises(InvalidValue, match=r"at most half of all, .*got 10 of 15"):
+        compare(TINY, ["params", "gp-bma"], networks=15)
+    with pytest.raises(InvalidValue, match=r"3 to 15 \(all\) trained twice"):
+        compare(TINY, ["params"], networks=15, twice=16)
+    with pytest.raises(InvalidValue, match="steps of the supernet single-path is a whole number; got 'many'"):
+        compare(TINY, ["single-path@steps=many"])
+    with pytest.raises(UnknownName, match="option of the supernet single-path 'step'; did you mean 'steps'"):
+        compare(TINY, ["single-path@step=3"])
     with pytest.raises(Unsupported, match="attributes `stem`, `stages`"):
         compare(replace(TINY, space="elastic:Elastic"), ["block-wise"])
     assert parse_supernet("a@x=1@y=.5@z=true@w=b") == ("a", {"x": 1, "y": 0.5, "z": True, "w": "b"})

@@ -445,6 +445,7 @@ CONTRADICTIONS = [
     "report result.json --svg front.png",
     "bench zcp --space tiny.py:Bare",
     "bench zcp --space tiny.py:Tiny --agreement 3",
+    "bench zcp --space tiny.py:Tiny --accuracies 3",
     "reproduce accuracy --experiment transfer --samples 5,10",
     "reproduce accuracy --calibration --wrong-prior",
     "reproduce accuracy --calibration --samples 3",

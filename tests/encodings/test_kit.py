@@ -106,6 +106,60 @@ def test_counts_of_fbnet_add_up_in_all_and_by_stage() -> None:
     assert (features[:, 9:].sum(axis=1) == 22).all()
 
 
+class _Numbers(nastk.SearchSpace):
+    """Numbers after words, numbers beside something else, names that only look like numbers, and a lone choice."""
+
+    name = "numbers"
+    choices = (
+        nastk.Choice("stage 1 kernel", ("k3", "k5")),
+        nastk.Choice("stage 2 kernel", ("none", "k3", "k7")),
+        nastk.Choice("norm", ("batch", "layer")),
+        nastk.Choice("width", ("0.5", "1")),
+    )
+
+    def build(self, arch, **options):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+def test_ordinal_has_one_column_for_the_numbers_of_a_choice_and_one_for_any_other_option() -> None:
+    fitted = encoding("ordinal").fit(_Numbers())
+    names = ["stage 1 kernel", "stage 2 kernel", "stage 2 kernel=none", "norm=batch", "norm=layer", "width"]
+    assert fitted.names_ == names
+    between = (np.log(4) + np.log(8)) / 2  # what is no number lies amid those that are
+    found = fitted.transform(np.array([[0, 2, 1, 0], [1, 0, 0, 1]]))
+    assert found == pytest.approx(np.array(
+        [[np.log(4), np.log(8), 0, 0, 1, np.log(1.5)], [np.log(6), between, 1, 1, 0, np.log(2)]]
+    ))  # fmt: skip
+
+
+def test_totals_add_up_choices_of_one_kind() -> None:
+    space = _Numbers()
+    fitted = encoding("totals").fit(space)
+    assert fitted.names_ == ["stage 1 kernel and 1 more", "stage 1 kernel=none and 1 more"]
+    found = fitted.transform(np.array([[0, 2, 1, 0], [1, 0, 0, 1]]))
+    assert found == pytest.approx(np.array([[np.log(4) + np.log(8), 0], [np.log(6) + np.log(32) / 2, 1]]))
+    cells = nastk.space("nasbench201")
+    archs = cells.sample(20, 0)
+    assert np.array_equal(
+        encoding("totals").fit(cells).transform(archs), encoding("counts").fit(cells).transform(archs)
+    )
+    depth = encoding("totals").fit(nastk.space("mnasnet")).names_
+    assert "block 0 layers and 6 more" in depth, "the sixth block has other options, and layers nevertheless"
+
+
+@pytest.mark.data
+def test_gp_learns_more_from_numbers_than_from_one_hot_choices(fetched) -> None:  # type: ignore[no-untyped-def]
+    table = nastk.benchmark("mnasnet", home=fetched("accel-nasbench"))
+    truth, archs = table.values("val_accuracy"), table.space.enumerate()
+    found = {"auto": [], "vec+counts+statics": []}
+    for seed in range(3):
+        rows = np.random.default_rng(seed).choice(len(archs), 25, replace=False)
+        task = nastk.Task(table.space, archs[rows], truth[rows], "val_accuracy", "%", "max")
+        for name, scores in found.items():
+            scores.append(spearman(nastk.predictor("gp", encoding=name).fit(task).predict(archs).mean, truth))
+    assert np.mean(found["auto"]) > np.mean(found["vec+counts+statics"]) + 0.01, found
+
+
 def test_isomorphic_networks_have_equal_canonical_features() -> None:
     space = nastk.space("nasbench201")
     everything = space.enumerate()

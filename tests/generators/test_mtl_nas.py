@@ -14,9 +14,9 @@ from nastk.data.digit_tasks import digit_tasks, thickness
 from nastk.data.images import ImageData, data_of, read_images
 from nastk.errors import InvalidValue, UnknownName
 from nastk.generators import MTLNAS, SupernetGenerator, Target
-from nastk.generators._entropy import entropies
 from nastk.oracles import Training
 from nastk.problems import MultiTask
+from nastk.relaxation.entropy import entropies
 from nastk.spaces.mtl_fusion import MTLFusion
 
 SMALL = MTLFusion((2, 2), (4, 4), reach=0)

@@ -18,6 +18,7 @@ from nastk.predictors import gp_bma, load
 from nastk.predictors._gp_bma_features import ScaledFeatures
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._similar_spaces import SimilarSpaces, correlation
 from nastk.predictors.base import Task
 
 
@@ -243,14 +244,61 @@ def test_a_related_space_is_a_prior_without_proxies(cells: nastk.SearchSpace, tm
     assert spearman(prior.prior_score(cells_alone, archs, Context()), scores) > 0.999
 
 
-def test_related_cells_and_proxies_count_the_same(cells: nastk.SearchSpace) -> None:
+def test_related_cells_count_as_much_as_each_of_the_two_scores_by_proxies(cells: nastk.SearchSpace) -> None:
     target = _task(cells, ("good",), 200)
     source = _task(Toy(), ("good",), 60)
     by_proxies, by_cells, both = (
         nastk.predictor("gp-bma").pretrain([source], related).prior_score(cells, target.archs, context)
         for related, context in (([], target.context), (_related(), Context()), (_related(), target.context))
     )
-    assert spearman(both, by_proxies + by_cells) > 0.999
+    shares, rest, *_ = np.linalg.lstsq(np.stack([by_proxies, by_cells], axis=1), both, rcond=None)
+    assert rest[0] < 1e-9 * len(both)
+    # standardised, the mean of two scores by proxies stands for a sum of a deviation between sqrt(2) and two
+    assert 1.4 < shares[0] / shares[1] < 2.01
+
+
+def test_spaces_whose_proxies_correlate_as_the_targets_do_weigh_more() -> None:
+    rng = np.random.default_rng(0)
+    size, other = rng.uniform(size=(2, 400))
+    quantiles = {
+        "alike": np.stack([size, size, other], axis=1),
+        "unlike": np.stack([size, other, size], axis=1),
+        "unknown": np.stack([size, np.full(400, np.nan), np.full(400, np.nan)], axis=1),
+    }
+    worth = {"alike": 2 * size, "unlike": 3 * other - size, "unknown": size}
+    spaces = SimilarSpaces.fit([(name, x, worth[name]) for name, x in quantiles.items()])
+    assert (spaces.slopes >= 0).all(), "a proxy is never read the other way round"
+    assert spaces.slopes[0, :2].sum() == pytest.approx(2.0)
+    assert spaces.slopes[1, 1] == pytest.approx(3.0, abs=0.3)
+    weights = spaces.weights(correlation(quantiles["alike"] + 0.001 * rng.standard_normal((400, 3))))
+    assert weights.argmax() == 0
+    assert weights[0] > 0.99
+    assert spaces.weights(np.full((3, 3), np.nan)) == pytest.approx([1 / 3] * 3), "nothing tells them apart"
+    stored = SimilarSpaces.of_arrays(spaces.arrays())
+    x = np.where(rng.uniform(size=(50, 3)) < 0.2, np.nan, rng.uniform(size=(50, 3)))
+    here = correlation(quantiles["unlike"])
+    assert np.array_equal(stored(x, here), spaces(x, here))
+    assert np.isfinite(spaces(x, here)).all()
+    wanted = np.corrcoef(quantiles["unlike"].T)
+    assert here == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("samples", "share"), [(10, 0.75), (40, 0.5)])
+def test_a_prior_that_few_samples_confirm_weighs_more_than_none(
+    cells: nastk.SearchSpace, samples: int, share: float
+) -> None:
+    source, target = _task(Toy(), ("good",), 60), _task(cells, ("good",), 100)
+    made = nastk.predictor("gp-bma", encoding="vec").pretrain([source])
+
+    def weight(task: Task) -> float:
+        fitted = made.adapt(task)
+        return sum(process.weight for process in fitted.processes_ if process.candidate.mean)
+
+    seen = target.subset(np.arange(samples))
+    assert weight(seen) == pytest.approx(share, abs=0.05)
+    others = np.random.default_rng(0).permutation(seen.values)
+    against = Task(cells, seen.archs, others, "accuracy", "%", "max", context=seen.context)
+    assert weight(against) < 0.45
 
 
 def test_an_operation_that_the_related_space_lacks_counts_as_none(cells: nastk.SearchSpace) -> None:

@@ -10,8 +10,9 @@ from toy import Toy
 
 import nastk
 from nastk.errors import InvalidValue, Unsupported
+from nastk.oracles.base import Values
 from nastk.predictors import gp_bma
-from nastk.predictors._intervals import FOLDS, folds
+from nastk.predictors._intervals import FOLDS, Spread, folds
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.predictors.ridge import Ridge
 
@@ -87,6 +88,39 @@ def test_fewer_values_give_wider_intervals() -> None:
         )
         widths.append(np.mean(np.array(high) - np.array(low)))
     assert widths[0] > 1.3 * widths[1]
+
+
+def _widths(predicted: list[float], anywhere: float = 1.0) -> Values:
+    """Widths at these deviations of what learned from thirty values, each missed by the deviation stated for it.
+
+    Args:
+        anywhere: the spread of the predictions over the space, beside that of the values.
+    """
+    values = np.linspace(-2.0, 2.0, 30)
+    deviation = np.full(30, 0.8)
+    left_out = Prediction(values + 0.8 * np.random.default_rng(0).standard_normal(30), deviation)
+    middle = left_out.mean.mean()
+    of_space = Prediction(middle + anywhere * (left_out.mean - middle), anywhere * deviation)
+    spread = Spread.fit(values, left_out, "min", of_space)
+    low, high = spread.interval(Prediction(np.zeros(len(predicted)), np.array(predicted)), 0.95)
+    return high - low
+
+
+def test_values_chosen_far_apart_do_not_widen_the_intervals_of_others() -> None:
+    far, near = _widths([0.8, 0.2])
+    assert near < 0.7 * far, "their residuals are large, and so are the deviations that are stated for them"
+    (narrower,) = _widths([0.8], anywhere=0.8)
+    assert narrower == pytest.approx(0.8 * far), "a space of less spread than the values"
+    assert _widths([0.8], anywhere=1.5) == pytest.approx(far), "not the other way round"
+    assert _widths([0.8], anywhere=0.1) == pytest.approx(0.6 * far), "it is only predicted"
+
+
+def test_intervals_of_what_is_minimised_lie_about_the_predictions_too() -> None:
+    values = np.linspace(1.0, 9.0, 12)
+    spread = Spread.fit(values, Prediction(values + 0.1, np.full(12, 0.1)), "min")
+    low, high = spread.interval(Prediction(np.array([1.5, 5.0, 8.5]), np.full(3, 0.1)), 0.95)
+    assert (low + high) / 2 == pytest.approx([1.5, 5.0, 8.5])
+    assert (high - low < 4.0).all()
 
 
 def test_equal_networks_are_left_out_together_in_any_order() -> None:

@@ -17,7 +17,8 @@ import nastk
 from nastk.cli import run
 from nastk.data.measured import read_archs
 from nastk.errors import DataError
-from nastk.report.front_table import headings
+from nastk.predictors._adapted_latency import AdaptedLatency
+from nastk.report.front_table import front_table, headings
 from nastk.report.summary import Summary
 from nastk.result import SCHEMA, Result
 from nastk.spaces.base import Archs
@@ -89,17 +90,51 @@ def test_an_empty_cell_of_a_choice_that_matters_is_an_error(tmp_path: Path) -> N
         read_archs(file, Towers())
 
 
-def test_intervals_of_predictions_are_in_the_table(tmp_path: Path) -> None:
+@pytest.fixture
+def uncalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The few-shot predictor of searches is like those whose deviation is no interval."""
+    monkeypatch.setattr(AdaptedLatency, "calibrated", False)
+
+
+def predicted_latency(measurements: int) -> Result:
+    """A search that measures latency no more often, and whose proposals' latencies are predictions."""
     few = oracle("latency")
     few.few_shot = True
-    result = nastk.search(Toy(), [oracle("accuracy", expensive=False), few], budget=6, measurements=6, verify=0)
+    goals = [oracle("accuracy", expensive=False), few]
+    return nastk.search(Toy(), goals, budget=measurements, measurements=measurements, verify=0)
+
+
+@pytest.mark.usefixtures("uncalibrated")
+def test_intervals_of_predictions_are_those_that_hold_wherever_they_are_shown(tmp_path: Path) -> None:
+    result = predicted_latency(6)
     result.to_csv(tmp_path / "front.csv")
+    result.to_json(tmp_path / "result.json")
     table = pd.read_csv(tmp_path / "front.csv")
     guessed = table[table["latency_source"] == "predicted"]
     assert len(guessed)
     assert set(guessed["latency_kind"]) == {"estimate"}
     assert (guessed["latency_low"] < guessed["latency"]).all()
-    assert np.allclose(guessed["latency_high"], guessed["latency"] + 1.96 * guessed["latency_std"])
+    searcher: Any = result.searcher
+    low, high = searcher.models.fitted("latency").interval(list(guessed["arch"]))
+    assert np.allclose(guessed["latency_low"], np.maximum(low, 0.0), rtol=1e-4)
+    assert np.allclose(guessed["latency_high"], high, rtol=1e-4)
+    assert not np.allclose(high, guessed["latency"] + 1.96 * guessed["latency_std"], rtol=0.01)
+    ends = guessed[["latency_low", "latency_high"]].to_numpy()
+    points = {p.arch: p.shown["latency"].interval for p in result.chart().front}
+    assert np.allclose([points[arch] for arch in guessed["arch"]], ends)
+    rows = {row["arch"]: row for row in json.loads((tmp_path / "result.json").read_text())["front"]}
+    assert np.allclose([[rows[a]["latency_low"], rows[a]["latency_high"]] for a in guessed["arch"]], ends)
+
+
+@pytest.mark.usefixtures("uncalibrated")
+def test_predictions_from_too_few_values_have_no_interval() -> None:
+    result = predicted_latency(4)
+    table = front_table(result)
+    guessed = table[table["latency_source"] == "predicted"]
+    assert len(guessed)
+    assert (guessed["latency_std"] > 0).all()
+    assert guessed["latency_low"].isna().all()
+    assert {p.shown["latency"].interval for p in result.chart().front if p.estimated("latency")} == {None}
 
 
 def test_headings_are_unique() -> None:

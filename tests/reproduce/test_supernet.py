@@ -11,7 +11,7 @@ from torch.nn import functional
 import nastk
 from nastk import cli
 from nastk.errors import DataError, InvalidValue, UnknownName, Unsupported
-from nastk.generators.supernet import SupernetGenerator, Target
+from nastk.generators import SupernetGenerator, Target
 from nastk.oracles.training import Training
 from nastk.reproduce import supernet_demo as demo
 from nastk.reproduce.supernet_devices import Setting, additive, blend, embed
@@ -130,28 +130,28 @@ def changed(module, before):
 @pytest.mark.parametrize("discretiser", ["reinmax", "score", "softmax"])
 def test_each_step_moves_its_own_network_alone(discretiser, combination):
     search = generator(discretiser=discretiser, combination=combination)
-    search.begin(DEVICES)
-    search.normalise_errors(images())
+    search.trained.begin(SPACE, DEVICES, search.problem)
+    search.trained.normalise_errors(images())
     weights, phi = copies(search.supernet_), copies(search.hypernetwork_)
-    search.hypernetwork_step(images())
+    search.trained.hypernetwork_step(images())
     assert not any(changed(search.supernet_, weights))
     assert all(changed(search.hypernetwork_, phi))
     assert all(parameter.requires_grad for parameter in search.supernet_.parameters())
     phi = copies(search.hypernetwork_)
-    search.weight_step(images(seed=1))
+    search.trained.weight_step(images(seed=1))
     assert not any(changed(search.hypernetwork_, phi))
     assert any(changed(search.supernet_, weights))
 
 
 def test_a_single_path_trains_what_is_on_it_alone():
     search = generator(decay=0.0)
-    search.begin(DEVICES[:1])
-    search.discretiser.relaxes = False
+    search.trained.begin(SPACE, DEVICES[:1], search.problem)
+    search.trained.discretises.relaxes = False
     with torch.no_grad():
         search.hypernetwork_.tables.copy_((one_hot(np.full(6, CONV1)) * 100).expand_as(search.hypernetwork_.tables))
     edge = search.supernet_.features[2].edges[3]
     before, norm = edge.kernel.weight.detach().clone(), edge.norm3.weight.detach().clone()
-    search.weight_step(images())
+    search.trained.weight_step(images())
     moved = (edge.kernel.weight != before).any(0).any(0)
     assert moved.tolist() == [[False, False, False], [False, True, False], [False, False, False]]
     assert torch.equal(edge.norm3.weight, norm)
@@ -195,7 +195,7 @@ def test_what_cannot_be_used_is_named():
     with pytest.raises(InvalidValue, match="one label each"):
         generator().fit((torch.zeros(1, 1, 8, 8), torch.zeros(1)), images(), DEVICES)
     search = generator()
-    search.begin(DEVICES)
+    search.trained.begin(SPACE, DEVICES, search.problem)
     with pytest.raises(InvalidValue, match="two weights"):
         search.propose(DEVICES[0].embedding, np.array([[0.5, -0.5]]))
     with pytest.raises(InvalidValue, match="embedding"):

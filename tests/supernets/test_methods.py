@@ -13,13 +13,16 @@ from torch import nn
 import nastk
 from nastk.errors import InvalidValue, Unsupported
 from nastk.registry import SUPERNETS
+from nastk.spaces.nasbench201 import CONV3
 from nastk.supernets import Supernet, few_shot, supernet
 from nastk.supernets._sharing import SharedWeights
 from nastk.supernets.block_wise import BlockWise, rows_of, unexplained
 from nastk.supernets.knapsack import front
+from nastk.supernets.modnas import Modnas
 from nastk.supernets.progressive import Progressive, changes
 from nastk.supernets.sandwich import Sandwich
 
+SMALL_CELLS = {"channels": 2, "cells_per_stage": 1, "input_size": 8, "in_channels": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
     "single-path": {"steps": 8, "batch": 16},
     "sandwich": {"steps": 4, "batch": 16},
@@ -27,14 +30,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "few-shot": {"steps": 8, "batch": 16, "parts": 2},
     "block-wise": {"steps": 6, "batch": 16, "teacher_steps": 4},
     "self-supervised": {"steps": 4, "batch": 16},
+    "modnas": {"steps": 6, "batch": 16, "references": 4, **SMALL_CELLS},
 }
 BLOCKS = ("block-wise", "self-supervised")
-SPACES = {name: Staged if name in BLOCKS else Elastic for name in OPTIONS}
+SPACES = {name: nastk.space_of(Staged if name in BLOCKS else Elastic) for name in OPTIONS}
+SPACES["modnas"] = nastk.space("nasbench201")
 
 
 def trained(name: str, **options: Any) -> Supernet:
     made = supernet(name, **{**OPTIONS[name], **options})
-    return made.fit(nastk.space_of(SPACES[name]), digits())
+    return made.fit(SPACES[name], digits())
 
 
 @pytest.mark.parametrize("name", SUPERNETS.names())
@@ -50,7 +55,7 @@ def test_keeps_the_contract(name: str) -> None:
         assert np.array_equal(judged.loss, trained(name).evaluate(archs).loss), "the same seed, the same supernet"
     if name not in BLOCKS:
         assert ((judged.accuracy >= 0) & (judged.accuracy <= 100)).all()
-    network = net.space.build(archs[0])
+    network = net.space.build(archs[0], **net.build_options)
     assert not network.load_state_dict(net.weights_of(archs[0]), strict=name not in BLOCKS).unexpected_keys
 
 
@@ -68,6 +73,30 @@ def test_what_is_learned_is_seen_on_the_largest_network() -> None:
     with torch.inference_mode():
         found = 100 * float((own.eval()(images).argmax(1) == labels).float().mean())
     assert found == pytest.approx(judged.accuracy[0]), "the weights are those that were judged"
+
+
+def test_modnas_trains_what_its_hypernetwork_draws_for_a_space_with_a_supernet() -> None:
+    space = nastk.space("nasbench201")
+    net = trained("modnas", steps=30, warmup=0.4, learning_rate=0.3, network_options={"anchors": 2})
+    assert isinstance(net, Modnas)
+    (target,) = net.devices_
+    hot = torch.as_tensor(space.one_hot(space.sample(20, 0))).float()
+    counted = space.statics(space.sample(20, 0), **net.build_options)["flops"]
+    assert target.latency(hot).numpy() == pytest.approx(counted, rel=1e-4), "a sum over the edges, as it is"
+    assert [bool(np.isnan(epoch.validation)) for epoch in net.epochs_] == [False], "79 batches make an epoch"
+    with torch.no_grad():
+        light, heavy = (
+            net.hypernetwork_(torch.tensor([[1 - share, share]]), torch.ones(1, 1))
+            .view(6, 5)
+            .softmax(1)[:, CONV3]
+            .mean()
+            for share in (1.0, 0.0)
+        )
+    assert light < heavy, "who wants few multiply-adds gets fewer 3 x 3 convolutions"
+    with pytest.raises(Unsupported, match=r"modnas: the space fbnet has no supernet.*sandwich"):
+        supernet("modnas").check(nastk.space("fbnet"))
+    with pytest.raises(InvalidValue, match="2 references"):
+        supernet("modnas", references=1)
 
 
 def test_strictly_fair_paths_have_each_option_equally_often() -> None:

@@ -18,15 +18,16 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nastk.oracles._calls import Call, Layer, Layers
+from nastk.oracles.zerocost._blocks import Blocks, Feature
 from nastk.outputs import Logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# Nonlinearities with two sides; their outputs' signs are the codes of nwot.
-_GATES = frozenset({
+GATES = frozenset({
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
     "hardtanh",
 })  # fmt: skip
+"""Nonlinearities with two sides; their outputs' signs are the codes of nwot."""
 _CLAMPS = {"clamp": "min", "clip": "min", "clamp_min": "min", "threshold": "threshold"}
 """Functions that are a ReLU where this argument is 0."""
 
@@ -135,10 +136,13 @@ class Pass:
         if images.is_floating_point():
             images = images.clone().requires_grad_(True)
         ran = _Forward(*(part in self.needs for part in ("codes", "activations", "patterns")))
+        blocks = Blocks(self.model, ran.channels) if "features" in self.needs else contextlib.nullcontext()
         # fused attention has no second derivative
         attention = sdpa_kernel(SDPBackend.MATH) if "second order" in self.needs else contextlib.nullcontext()
-        with attention:
+        with attention, blocks as kept:
             logits = self.run(images, ran)
+        if kept is not None:
+            ran.features = kept.features
         self.codes, self.patterns = ran.codes, ran.patterns
         return ran, images, logits
 
@@ -200,6 +204,18 @@ class Pass:
         """The channel dimension of each of :attr:`activations`: the last for linear layers, otherwise the second."""
         return [output.channels for output in self._outputs]
 
+    @property
+    def features(self) -> list[Feature]:
+        """With "features", what passes between the blocks of the network, at least two.
+
+        Raises:
+            Undefined: there are fewer.
+        """
+        found = self._forward[0].features
+        if len(found) < 2:
+            raise Undefined("the network has no two blocks (modules made of others) whose outputs have places")
+        return found
+
     @cached_property
     def _backward(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Gradients of the loss for weights and for activations, by one backward pass."""
@@ -251,6 +267,8 @@ class _Forward(Layers):
     Attributes:
         codes, patterns: see :class:`Pass`.
         outputs: by layer, in the order of the runs.
+        channels: the channel dimension of the last layer's output, by its number of dimensions.
+        features: between the blocks, if they are wanted.
     """
 
     def __init__(self, codes: bool, outputs: bool, patterns: bool):
@@ -259,6 +277,8 @@ class _Forward(Layers):
         self.codes: Tensor | None = None
         self.patterns: NDArray[np.void] | None = None
         self.outputs: dict[Layer, _Output] = {}
+        self.channels: dict[int, int] = {}
+        self.features: list[Feature] = []
 
     def run(self, call: Call) -> Any:
         if (self._counts or self._tells) and _is_gate(call):
@@ -273,6 +293,8 @@ class _Forward(Layers):
 
     def ran(self, layer: Layer, output: Any) -> None:
         super().ran(layer, output)
+        if layer.channels is not None:
+            self.channels[output.ndim] = layer.channels
         trains = any(weight.requires_grad for weight in layer.weights)
         if self._keeps and trains and layer.channels is not None and output.requires_grad:
             self.outputs[layer] = _Output(output.detach(), get_gradient_edge(output), layer.channels)
@@ -304,7 +326,7 @@ def _is_gate(call: Call) -> bool:
         bound = call.get(_CLAMPS[call.name])
         if isinstance(bound, Tensor) or bound != 0:
             return False
-    elif call.name not in _GATES:
+    elif call.name not in GATES:
         return False
     return call.tensors[0].ndim > 1
 

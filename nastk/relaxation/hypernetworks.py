@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nastk.errors import InvalidValue, UnknownName
-from nastk.generators.preferences import simplex_grid
+from nastk.relaxation.preferences import simplex_grid
 
 
 class Hypernetwork(nn.Module):

@@ -8,11 +8,11 @@ import torch
 
 from nastk.errors import InvalidValue, UnknownName
 from nastk.generators import rays
-from nastk.generators.device_gradients import combine, frank_wolfe
-from nastk.generators.hypernetworks import HYPERNETWORKS, hypernetwork
-from nastk.generators.normalisation import Normalisation
-from nastk.generators.preferences import SimplexGrid, dirichlet, simplex_grid
-from nastk.generators.scalarisations import SCALARISATIONS, scalarisation
+from nastk.relaxation.device_gradients import combine, frank_wolfe
+from nastk.relaxation.hypernetworks import HYPERNETWORKS, hypernetwork
+from nastk.relaxation.normalisation import Normalisation
+from nastk.relaxation.preferences import SimplexGrid, dirichlet, simplex_grid
+from nastk.relaxation.scalarisations import SCALARISATIONS, scalarisation
 
 # ---- preferences
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nastk.errors import InvalidValue, UnknownName, Unsupported
-from nastk.generators.discretisers import DISCRETISERS, Exact, Score, StraightThrough, discretiser, join, split
+from nastk.relaxation.discretisers import DISCRETISERS, Exact, Score, StraightThrough, discretiser, join, split
 
 SIZES = (3, 2, 4)
 
