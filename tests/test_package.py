@@ -85,7 +85,7 @@ def test_version_agrees_with_the_project_file() -> None:
     assert nastk.__version__ == project["version"]
 
 
-MODULES = {"scikit-learn": ("sklearn",), "mnn": ("MNN", "_tools")}
+MODULES = {"configspace": ("ConfigSpace",), "mnn": ("MNN", "_tools"), "scikit-learn": ("sklearn",)}
 """Modules of packages whose names differ from them."""
 ELSEWHERE = {"naslib"}
 """Imported where the user has installed it; the error that names it says how."""
