@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,17 @@ def test_intervals_of_predictions_are_those_that_hold_wherever_they_are_shown(tm
     assert np.allclose([points[arch] for arch in guessed["arch"]], ends)
     rows = {row["arch"]: row for row in json.loads((tmp_path / "result.json").read_text())["front"]}
     assert np.allclose([[rows[a]["latency_low"], rows[a]["latency_high"]] for a in guessed["arch"]], ends)
+
+
+def test_what_is_computed_has_the_interval_that_its_oracle_tells() -> None:
+    estimate = oracle("accuracy", expensive=False)
+    answer = estimate._evaluate
+    estimate._evaluate = lambda archs, fidelity: replace(answer(archs, fidelity), std=np.full(len(archs), 2.0))
+    result = nastk.search(Toy(), [estimate, oracle("latency")], budget=6, verify=0)
+    table = front_table(result)
+    told = table[table["accuracy_std"] > 0]
+    assert len(told)
+    assert np.allclose(told["accuracy_high"] - told["accuracy"], 1.96 * told["accuracy_std"], rtol=1e-3)
 
 
 @pytest.mark.usefixtures("uncalibrated")
