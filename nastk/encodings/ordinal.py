@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import block_diag
 
-from nastk.encodings.base import Context, Encoding, Features
+from nastk.encodings._linear import Linear
+from nastk.encodings.base import Context, Features
 from nastk.spaces.base import Archs, Choice, SearchSpace
-
-if TYPE_CHECKING:
-    import torch
 
 _NUMBER = re.compile(r"([A-Za-z_]*)(\d+(?:\.\d+)?)")
 """An option that is a number, perhaps after a word: "5", "0.75", "k5"."""
 
 
-class Ordinal(Encoding):
+class Ordinal(Linear):
     """One column for the numbers of a choice, and one for each option that is no number, ``(n, k)``.
 
     A predictor that has seen kernels of 3 and 7 knows from it that 5 lies between, which the one-hot `vec` hides:
@@ -28,8 +25,6 @@ class Ordinal(Encoding):
 
     A linear function of the one-hot choices.
     """
-
-    relaxable = True
 
     def fit(self, space: SearchSpace, context: Context | None = None, archs: Archs | None = None) -> Ordinal:
         self.space_ = space
@@ -41,14 +36,6 @@ class Ordinal(Encoding):
         ]
         self.matrix_ = block_diag(*[block for block, _ in blocks])
         return self
-
-    def transform(self, archs: Archs) -> Features:
-        return self.space_.one_hot(archs) @ self.matrix_
-
-    def transform_relaxed(self, one_hot: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        return one_hot @ torch.as_tensor(self.matrix_, dtype=one_hot.dtype, device=one_hot.device)
 
 
 def has_numbers(space: SearchSpace) -> bool:

@@ -7,15 +7,16 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from nastk.encodings._linear import Linear
 from nastk.encodings.base import Context, Features
-from nastk.encodings.ordinal import Ordinal, columns_of
+from nastk.encodings.ordinal import columns_of
 from nastk.spaces.base import Archs, SearchSpace
 
 _PLACES = re.compile(r"[\d.]+")
 """What tells choices of one kind apart: "block 2 layers" and "block 5 layers", "kernel 1.1" and "kernel 2.3"."""
 
 
-class Totals(Ordinal):
+class Totals(Linear):
     """The columns of `ordinal`, added up over choices of one kind, ``(n, k)``: how deep, how wide, how many of each.
 
     A few numbers that say much of a network, and that few trainings suffice to learn. Choices are of one kind if they
