@@ -142,14 +142,15 @@ def predicted_ends(searcher: Searcher, archs: Archs) -> dict[str, list[Ends | No
     """95 % intervals of what a search's predictors say of architectures, by expensive objective.
 
     Those that hold (:meth:`nastk.predictors.Predictor.interval`), not so many of the deviations by which a search
-    compares architectures; nothing of an objective whose predictor cannot tell any.
+    compares architectures; None where a predictor cannot tell any. What is computed may vary too, but its oracle says
+    by how much: see :func:`interval`.
     """
     learned = searcher.intervals(archs) if len(archs) else {}
     believed = searcher.estimate(archs) if learned else {}
-    return {
-        name: list(map(_ends, believed[name].mean.tolist(), low.tolist(), high.tolist()))
-        for name, (low, high) in learned.items()
-    }
+    found: dict[str, list[Ends | None]] = {name: [None] * len(archs) for name in searcher.expensive}
+    for name, (low, high) in learned.items():
+        found[name] = list(map(_ends, believed[name].mean.tolist(), low.tolist(), high.tolist()))
+    return found
 
 
 def _cloud(searcher: Searcher, archs: Archs) -> Cloud:
@@ -221,11 +222,10 @@ def _evaluated(result: Result, archs: Archs, objective: Objective, purpose: Purp
 
 
 def _prediction_of(objective: Objective, prediction: Prediction, ends: list[Ends | None] | None, i: int) -> Value:
-    """`ends` of what is learned; what is computed may vary, and an oracle says so."""
+    """`ends` of what is learned; None of what is computed."""
     value, kind = float(prediction.mean[i]), _predicted_kind(objective)
-    if objective.expensive:
-        return _value(value, None if ends is None else ends[i], kind)
-    return _value(value, interval(value, float(prediction.std[i])), kind)
+    told = interval(value, float(prediction.std[i])) if ends is None else ends[i]
+    return _value(value, told, kind)
 
 
 def _predicted_kind(objective: Objective) -> Kind:

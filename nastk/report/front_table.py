@@ -36,17 +36,15 @@ def front_table(result: Result) -> pd.DataFrame:
     archs = result.space.as_archs(list(front["arch"]))
     believed = predicted_ends(result.searcher, archs)
     units = {o.name: o.unit for o in result.objectives}
-    expensive = {o.name for o in result.objectives if o.expensive}
     columns: dict[str, Any] = {}
     for name in front.columns:
         columns[name] = front[name]
         objective = str(name).removesuffix("_source")
         if objective in units and name != objective:
-            learned = believed.get(objective, [None] * len(front))
-            known = zip(front[objective], front[f"{objective}_std"], front[name], learned, strict=True)
-            # what is computed may vary too, and its oracle says by how much
-            learns = objective in expensive
-            ends = [e if learns and source == "predicted" else interval(v, s) for v, s, source, e in known]
+            ends = list(map(interval, front[objective], front[f"{objective}_std"]))
+            if objective in believed:
+                known = zip(front[name], believed[objective], ends, strict=True)
+                ends = [learned if source == "predicted" else measured for source, learned, measured in known]
             columns[f"{objective}_kind"] = [KIND_OF.get(source, source) for source in front[name]]
             columns[f"{objective}_low"] = [None if e is None else e[0] for e in ends]
             columns[f"{objective}_high"] = [None if e is None else e[1] for e in ends]
