@@ -44,25 +44,41 @@ SEARCH_WARP = "distance"
 bad samples dominate the variance."""
 
 
-def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+def default_predictor(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
     gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
     fronts are better on HW-GPT-Bench.
     """
     if alone or shipped_prior(space, direction) is not None:
-        return gp_bma_for_search(space, direction, alone)
+        return gp_bma_for_search(space, direction, dataset, alone)
     return predictor("gp")
 
 
-def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
-    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
-    found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
-    assert isinstance(found, GPBMA)
+def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
+    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior.
+
+    Args:
+        dataset: of the objective; the prior then has not learned it, nor those that rank networks like it.
+    """
+    found = gp_bma_with_prior(space, direction, dataset)
     found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     if not alone:
         found.noises = FRONT_NOISES
     return found
+
+
+def gp_bma_with_prior(space: SearchSpace, direction: Direction, dataset: str | None) -> GPBMA:
+    """gp-bma with the prior that ships for a space, if one does, as if it had not learned the target's data set."""
+    return copy(_prior(shipped_prior(space, direction), dataset))
+
+
+@lru_cache(maxsize=8)
+def _prior(pretrained: str | None, dataset: str | None) -> GPBMA:
+    """That prior, once a process; its copies share the features that it caches."""
+    found = predictor("gp-bma", pretrained=pretrained)
+    assert isinstance(found, GPBMA)
+    return found.without_task(dataset)
 
 
 def latency_predictor(space: SearchSpace, device: str | None = None, name: str = FEW_SHOT) -> Predictor:
@@ -155,5 +171,5 @@ def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: b
     if name == FEW_SHOT:
         return latency_predictor(space, oracle.device)
     if name == "gp-bma":
-        return gp_bma_for_search(space, oracle.direction, alone)
+        return gp_bma_for_search(space, oracle.direction, oracle.dataset, alone)
     return predictor(name)
