@@ -91,8 +91,8 @@ class RelatedCells:
         for known in np.unique(count > 0, axis=1).T:  # tasks of the same networks share a factorisation
             rows = np.flatnonzero(known)
             observations = Observations.of(gram[rows[:, None], rows])
-            for j in np.flatnonzero(((count > 0) == known[:, None]).all(axis=0)):
-                alpha[rows, j] = observations.weights(scores[rows, j] - scores[rows, j].mean())
+            for place in np.flatnonzero(((count > 0) == known[:, None]).all(axis=0)):
+                alpha[rows, place] = observations.weights(scores[rows, place] - scores[rows, place].mean())
         return cls(space, cells, alpha, tuple(str(task.dataset or "") for task in tasks))
 
     def without(self, task: str) -> RelatedCells | None:
@@ -108,13 +108,13 @@ class RelatedCells:
         return replace(self, alpha=self.alpha[:, kept], tasks=tuple(self.tasks[j] for j in kept))
 
     def own(self, space: SearchSpace) -> bool:
-        """Whether that is the space of the tasks."""
-        return space.whole.name == self.space.name
+        """Whether that is the space of the tasks; another one of its name may write architectures otherwise."""
+        return space.whole.name == self.space.name and _read(space) == _read(self.space)
 
     def relates(self, space: SearchSpace) -> bool:
         """Whether it is the same space, or another one with the same edges, each with a `none`."""
-        if self.own(space):
-            return True
+        if space.whole.name == self.space.name:
+            return self.own(space)
         names, ours = ([choice.name for choice in s.choices] for s in (space, self.space))
         return names == ours and all(NOTHING in choice.options for s in (space, self.space) for choice in s.choices)
 
@@ -147,6 +147,10 @@ class RelatedCells:
         if tasks is None:
             alpha, tasks = alpha[:, None], [""]
         return cls(spaces.space(space), arrays["archs"].astype(np.int64), alpha, tuple(tasks))
+
+
+def _read(space: SearchSpace) -> list[tuple[str, tuple[str, ...]]]:
+    return [(choice.name, tuple(choice.options)) for choice in space.choices]
 
 
 def _kernel(a: Array, b: Array, d: int) -> Array:

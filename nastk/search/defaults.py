@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -101,9 +101,9 @@ def _pretrained(name: str, space: str, device: str | None) -> Predictor:
     return few.without([device], duplicates=DUPLICATES) if device else few
 
 
-def learns_sources(model: Predictor) -> bool:
-    """Whether a predictor can learn networks measured here as its source devices: few-shot-gp that has none."""
-    return isinstance(model, FewShotGP) and not model.devices
+def learns_sources(model: Predictor) -> TypeGuard[FewShotGP]:
+    """Whether a predictor learns networks measured here as source devices: few-shot-gp with none, or of one kind."""
+    return isinstance(model, FewShotGP) and (not model.devices or model.calculated == "always")
 
 
 def sources_here(
@@ -118,7 +118,8 @@ def sources_here(
     """The networks to measure on this machine as source devices; None for none.
 
     Args:
-        networks: as asked for; None for the default: some where a device elsewhere is learned without shipped weights.
+        networks: as asked for; None for the default: some where a device elsewhere is learned and a predictor learns
+            them.
         seconds: time limit.
         learned: whether a predictor learns them (:func:`learns_sources`).
         elsewhere: whether such a predictor is of a device that is not this machine.
@@ -139,8 +140,8 @@ def sources_here(
             return None  # ten measurements are a good part of them
     elif not learned:
         raise InvalidValue(
-            "local sources are for few-shot-gp in a space without shipped latency weights, which learns nothing here; "
-            "leave them out"
+            "local sources are for few-shot-gp in a space whose shipped weights know no variety of devices; "
+            "here nothing learns them, leave them out"
         )
     return LocalSources(space, networks, seconds, but=but, **build_options)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import nastk
-from nastk.bench import accuracy, suite_zero
+from nastk.bench import accuracy
 from nastk.data.fetch import Store
 from nastk.data.tables import Column
 from nastk.metrics import kendall, ndcg, spearman
@@ -210,7 +209,11 @@ def build_accuracy(dataset: str, seed: int = 0) -> tuple[GP, Notes]:
         table.space, everything[rows], values[rows], "test_accuracy", "%", "max", dataset,
         context=nastk.Context(build_options=dict(_build_options(dataset))),
     )  # fmt: skip
-    model = GP().fit(task)
+    fitted = GP().fit(task)
+    model = GP()
+    model.restore(
+        *cast("tuple[Any, Any]", fitted.learned()), task, None
+    )  # as what is read predicts: in double precision
     mean, truth = model.predict(everything[held_out]).mean, values[held_out]
     best = truth >= np.quantile(truth, 0.9)
     _, column = table.table.find("test_accuracy", dataset=dataset)
@@ -268,10 +271,11 @@ def _of_other_spaces(model: GPBMA) -> Notes:
             found.append(spearman(mean, task.values[~chosen]))
         quality[dataset] = round(float(np.mean(found)), 4)
     compared: dict[str, list[Array]] = {}
-    for dataset, task in suite_zero.tasks([f"nasbench201/{name}" for name in NEW]).items():
+    for dataset in NEW:
+        task = _accuracies("nasbench201", dataset, None)
         assert not any(dataset in cells.tasks for cells in model.related_)
         models = {"gp-bma": model, "gp-bma without other tasks": blind, "gp-bma alone": GPBMA()}
-        _compare(models, replace(task, context=nastk.Context()), compared)
+        _compare(models, task, compared)
     return {
         "how": f"{TRAININGS} trainings of nasbench201, of which no accuracy was fitted, mean of {DRAWS} draws",
         "spearman": round(float(np.mean(list(quality.values()))), 4),
@@ -327,7 +331,7 @@ def _compare(models: Mapping[str, GPBMA], task: Task, found: dict[str, list[Arra
 def _accuracies(space: str, dataset: str, samples: int | None) -> Task:
     """Accuracies of random architectures of a table, or of all that have one."""
     table = benchmark(space)
-    metric = next(m for m in accuracy.ACCURACIES if m in table.table.metrics())
+    metric = next(m for m in accuracy.ACCURACIES if dataset in table.table.datasets(m))
     everything, values = table.space.enumerate(), table.values(metric, dataset=dataset)
     rows = np.flatnonzero(np.isfinite(values))
     if samples is not None:
