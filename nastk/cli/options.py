@@ -70,7 +70,7 @@ LocalSources = Annotated[
         min=0,
         max=MANY,
         help="Networks to measure on this machine first, as source devices; 0 for none.  [200 for another device and a "
-        "space without shipped latency weights, else 0]",
+        "space without shipped latencies of various devices, else 0]",
         show_default=False,
     ),
 ]

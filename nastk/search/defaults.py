@@ -140,8 +140,8 @@ def sources_here(
             return None  # ten measurements are a good part of them
     elif not learned:
         raise InvalidValue(
-            "local sources are for few-shot-gp in a space whose shipped weights know no variety of devices; "
-            "here nothing learns them, leave them out"
+            "local sources are for few-shot-gp in a space without shipped latencies of various devices, which learns "
+            "nothing here; leave them out"
         )
     return LocalSources(space, networks, seconds, but=but, **build_options)
 

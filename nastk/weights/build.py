@@ -244,8 +244,7 @@ def build_prior(space: str) -> tuple[GPBMA, Notes]:
     others = f", of the same cells in {len(related)} tasks of {related[0].space.name}" if related else ""
     others += f", and of how proxies rank networks in {len(sources)} tasks of other spaces" if sources else ""
     return model, {
-        "what": f"accuracies of {space} from few trainings, by those of the same networks in {len(own)} other tasks"
-        f"{others}",
+        "what": f"accuracies of {space} from few trainings, by those of the same networks in {len(own)} tasks{others}",
         "space": space,
         "metric": "accuracy",
         "samples": max(SAMPLES, *(len(task) for task in sources)) if sources else SAMPLES,
@@ -331,7 +330,8 @@ def _compare(models: Mapping[str, GPBMA], task: Task, found: dict[str, list[Arra
 def _accuracies(space: str, dataset: str, samples: int | None) -> Task:
     """Accuracies of random architectures of a table, or of all that have one."""
     table = benchmark(space)
-    metric = next(m for m in accuracy.ACCURACIES if dataset in table.table.datasets(m))
+    metrics = [m for m in accuracy.ACCURACIES if m in table.table.metrics()]
+    metric = next(m for m in metrics if dataset in table.table.datasets(m))
     everything, values = table.space.enumerate(), table.values(metric, dataset=dataset)
     rows = np.flatnonzero(np.isfinite(values))
     if samples is not None:

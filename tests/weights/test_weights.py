@@ -15,7 +15,7 @@ from nastk.predictors.base import Task
 from nastk.predictors.factory import WEIGHTS, weights
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp_bma import GPBMA
-from nastk.search.defaults import default_predictor, latency_predictor
+from nastk.search.defaults import default_predictor, latency_predictor, learns_sources
 from nastk.weights.build import RECIPES
 
 ACCURACY = ["cifar10", "cifar100", "ImageNet16-120"]
@@ -61,6 +61,8 @@ def test_a_search_starts_from_what_ships_but_for_the_target() -> None:
     assert isinstance(few, FewShotGP)
     assert len(few.devices) < 8
     assert "v100" not in few.devices
+    assert learns_sources(few), "graphics processors say little of other hardware: what is measured here joins them"
+    assert not learns_sources(latency_predictor(nastk.space("fbnet")))
     for space, tasks in PRIORS.items():
         mine = default_predictor(nastk.space(space), "max", None, alone=False)
         assert isinstance(mine, GPBMA)
