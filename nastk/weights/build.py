@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,15 @@ class Devices(NamedTuple):
         origin: repository of the columns.
         paper: that published them.
         kinds: how device names start, and the kind of hardware: all of a target's kind are left out when the quality is
-            evaluated. They are few, so that calculated devices join them. Without kinds (HELP's devices, from phones to
-            servers) it is the target and its near-duplicates (:data:`DUPLICATES`).
+            evaluated. Without kinds it is the target and its near-duplicates (:data:`DUPLICATES`).
+        calculated: of `FewShotGP`. Graphics processors alone are always joined by calculated devices; beside FPGAs,
+            TPUs and graphics processors these add nothing (docs/weights.md).
     """
 
     origin: str
     paper: str
     kinds: Mapping[str, str]
+    calculated: bool | Literal["always"] = True
 
 
 HELP = "HELP (Lee et al., NeurIPS 2021)"
@@ -68,7 +70,8 @@ DEVICES = {
     "nasbench201": Devices("HayeonLee/HELP", HELP, {}),
     "fbnet": Devices("HayeonLee/HELP", HELP, {}),
     "mobilenetv3": Devices(
-        "HayeonLee/HELP", HELP, {"2080ti": "Turing", "titan_rtx": "Turing", "titan_xp": "Pascal", "v100": "Volta"}
+        "HayeonLee/HELP", HELP, {"2080ti": "Turing", "titan_rtx": "Turing", "titan_xp": "Pascal", "v100": "Volta"},
+        "always",
     ),
     "gpt": Devices(
         "automl/HW-GPT-Bench",
@@ -77,11 +80,13 @@ DEVICES = {
             "P100": "Pascal", "v100": "Volta", "rtx2080": "Turing", "a100": "Ampere", "a40": "Ampere",
             "a6000": "Ampere", "rtx3080": "Ampere", "h100": "Hopper",
         },
+        "always",
     ),
     "mnasnet": Devices(
         "afzalxo/Accel-NASBench",
         "Accel-NASBench (Ahmad et al., DAC 2024)",
         {"a100": "Ampere", "rtx3090": "Ampere", "tpu": "TPU", "zcu102": "FPGA", "vck190": "FPGA"},
+        False,
     ),
 }  # fmt: skip
 
@@ -111,7 +116,7 @@ def build_latency(space: str, seed: int = 0) -> tuple[FewShotGP, Notes]:
     known = np.flatnonzero(np.isfinite(list(values.values())).all(axis=0))
     rows = np.random.default_rng(seed).choice(known, SAMPLES, replace=False)
     held_out = np.setdiff1d(known, rows)
-    few = FewShotGP(calculated="always" if which.kinds else True).pretrain(
+    few = FewShotGP(calculated=which.calculated).pretrain(
         [_latencies(whole, everything[rows], v[rows], d) for d, v in values.items()]
     )
     quality, compared = {}, dict[str, list[Array]]()
