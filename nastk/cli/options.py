@@ -110,6 +110,19 @@ class Interrupted(Exception):
         self.number = number
 
 
+def keep_finished(json_file: Path | None, rows: list[dict[str, Any]], what: str = "draws") -> None:
+    """Write what an interrupted comparison has finished, and say so; without a file nothing is kept.
+
+    Raises:
+        Interrupted: it was written.
+    """
+    from nastk.report.rows import write_json
+
+    if json_file is not None:
+        write_json(json_file, rows)
+        raise Interrupted(f"interrupted; the finished {what} are in {json_file}")
+
+
 class Ended(KeyboardInterrupt):
     """A request to end other than Ctrl-C, such as that of a queue whose time is over, or of a closed connection.
 
