@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,17 @@ class RelatedCells:
         left. A task that was not learned changes nothing."""
         if task not in self.tasks:
             return self
-        ranks = np.apply_along_axis(rankdata, 0, self._each(self.archs))
-        correlation = np.atleast_2d(np.corrcoef(ranks.T))[self.tasks.index(task)]
-        kept = [j for j, name in enumerate(self.tasks) if name != task and correlation[j] <= ALIKE]
+        alike = self._correlation[self.tasks.index(task)] > ALIKE
+        kept = [j for j, name in enumerate(self.tasks) if name != task and not alike[j]]
         if not kept:
             return None
         return replace(self, alpha=self.alpha[:, kept], tasks=tuple(self.tasks[j] for j in kept))
+
+    @cached_property
+    def _correlation(self) -> Array:
+        """Spearman correlations of what is predicted in the tasks, ``(tasks, tasks)``."""
+        ranks = np.apply_along_axis(rankdata, 0, self._each(self.archs))
+        return np.atleast_2d(np.corrcoef(ranks.T))
 
     def own(self, space: SearchSpace) -> bool:
         """Whether that is the space of the tasks; another one of its name may write architectures otherwise."""

@@ -175,16 +175,20 @@ class GPBMA(Predictor):
         """A copy whose prior has not learned a data set of the related tasks, nor those that rank networks like it.
 
         So that a search in a table, whose values the prior was learned from, is told none that it did not pay for.
+        :meth:`fit` does it for the data set that a task, or else its context, names.
 
         Args:
             dataset: its name; None, and one that was not learned, for the same as a copy.
         """
         other = copy(self)
         if dataset is not None and any(dataset in cells.tasks for cells in self.related_):
-            rest = [cells.without(dataset) for cells in self.related_]
-            other.related_ = tuple(cells for cells in rest if cells is not None)
-            other._cache = Cache(CACHED)
+            other.related_, other._cache = self._related_without(dataset), Cache(CACHED)
         return other
+
+    def _related_without(self, dataset: str | None) -> tuple[RelatedCells, ...]:
+        if dataset is None:
+            return self.related_
+        return tuple(rest for cells in self.related_ if (rest := cells.without(dataset)) is not None)
 
     def pretrain(self, tasks: Sequence[Task], related: Sequence[Task] = ()) -> GPBMA:
         """Learn the prior; returns itself.
@@ -216,17 +220,18 @@ class GPBMA(Predictor):
         self.similar_ = SimilarSpaces.fit(list(zip(spaces, x, y, strict=True)))
         self.proxies_ = tuple(names)
 
-    @property
-    def _learned_prior(self) -> LearnedPrior:
-        return LearnedPrior(self.trees_, self.proxies_, self.related_, self.similar_)
+    def _learned_prior(self, task: Task) -> LearnedPrior:
+        """What was learned, without the data set of the task."""
+        return LearnedPrior(self.trees_, self.proxies_, self._related_without(_dataset(task)), self.similar_)
 
     def _features(self, task: Task) -> ScaledFeatures:
         """The features of a task's space and context; its architectures and values do not matter."""
-        prior, name, context = self._learned_prior, self.encoding, task.context
+        prior, name, context = self._learned_prior(task), self.encoding, task.context
         if not isinstance(name, str):
             return ScaledFeatures(task, name, prior)
         # what is kept holds the space and the sources, so that no other object can come to have their ids
-        key = (id(task.space), name, id(context.proxies), id(context.latencies), repr(context.build_options))
+        sources = (id(context.proxies), id(context.latencies), repr(context.build_options))
+        key = (id(task.space), name, *sources, _dataset(task))
         return self._cache.find(key, lambda: ScaledFeatures(task, name, prior))
 
     # ---- samples
@@ -467,7 +472,7 @@ class GPBMA(Predictor):
         None where nothing of it applies: no related space, no proxies in the context.
         """
         task = Task(space, archs[:1], np.zeros(1), context=context)
-        if not self._learned_prior.applies(task):
+        if not self._learned_prior(task).applies(task):
             return None
         return self._features(task)(archs)[1]
 
@@ -511,6 +516,11 @@ class GPBMA(Predictor):
         )
         self._cache = Cache(CACHED)
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
+
+
+def _dataset(task: Task) -> str | None:
+    """That of the task's values; where it names none, that of what is looked up for it."""
+    return task.dataset or task.context.dataset
 
 
 def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

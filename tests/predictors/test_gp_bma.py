@@ -324,6 +324,10 @@ def test_other_tasks_of_the_same_space_are_a_prior_but_for_those_that_the_target
     assert ranks(prior, "mine") > 0.8, "what it was copied from stays"
     assert prior.without_task("new").related_ == prior.related_
     assert rest.without_task("other").prior_score(MICRO, archs, Context()) is None
+    named = prior.prior_score(MICRO, archs, Context(dataset="mine"))
+    assert np.allclose(named, rest.prior_score(MICRO, archs, Context())), "nor what the context names"
+    few = tasks[0].subset(np.arange(5))
+    assert np.allclose(prior.adapt(few).predict(archs).mean, rest.adapt(few).predict(archs).mean), "nor the task"
     prior.save(tmp_path / "prior")
     stored = load(tmp_path / "prior").without_task("mine").prior_score(MICRO, archs, Context())
     assert np.allclose(stored, rest.prior_score(MICRO, archs, Context()), rtol=1e-9)
