@@ -18,6 +18,7 @@ import torch
 from effort import HANGS
 
 import nastk
+from nastk.oracles.counts import count_network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -300,13 +301,15 @@ def test_elastic_networks() -> None:
     space = nastk.space(f"{folder / 'network.py'}:ElasticCNN")
     assert space.size == 373_248
     small = nastk.space(f"{folder / 'small_mobilenetv3.py'}:SmallMobileNetV3")
-    for each, side in ((space, 8), (small, 16)):
+    for each in (space, small):
         arch = each.sample(1, 0)[0]
         network = each.build(arch).eval()
         with torch.no_grad():
-            assert network(torch.zeros(2, 1, side, side)).shape == (2, 10)
-    # what params are compared with must be of the small networks
-    assert small.statics(arch[None])["params"][0] == sum(p.numel() for p in network.parameters())
+            assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    # what params and FLOPs are compared with must be of the small networks
+    counts = small.statics(arch[None])
+    assert {name: counts[name][0] for name in ("params", "flops")} == count_network(network, (1, 8, 8))
+    assert any((m.weight == 0).all() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def test_bottlenecks_have_equal_parameters() -> None:
