@@ -306,6 +306,7 @@ def test_elastic_networks() -> None:
     for each, side in ((space, 8), (small, 16), (narrow, 8)):
         arch = each.sample(1, 0)[0]
         network = each.build(arch).eval()
+        assert each.input_shape() == (1, side, side)
         with torch.no_grad():
             assert network(torch.zeros(2, 1, side, side)).shape == (2, 10)
         if each is not space:  # what params and FLOPs are compared with must be of the small networks

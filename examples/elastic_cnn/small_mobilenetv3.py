@@ -40,6 +40,9 @@ class NarrowMobileNetV3(SmallMobileNetV3):
     divisor = 4
     strides = (1, 1, 2, 1, 1, 2)  # maps of 8 x 8, from the second stage on of 4 x 4, in the last one of 2 x 2
 
+    def input_shape(self, input_size: int = 8, in_channels: int = 1, **options: Any) -> tuple[int, ...]:
+        return super().input_shape(input_size, in_channels)
+
     def canonical(self, archs: Archs) -> Archs:
         found = super().canonical(archs)
         found[:, -1] = 0  # the resolution
