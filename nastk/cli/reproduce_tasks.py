@@ -45,13 +45,17 @@ def mtl(
 
 
 def counting(
-    trainings: Annotated[int, count("--trainings", "Trainings of each searcher.", least=2)] = 8,
+    trainings: Annotated[int, count("--trainings", "Trainings of each searcher.", least=2)] = 16,
+    off: Annotated[
+        float,
+        typer.Option("--off", metavar="SHARE", help="Deviation of the digits' marks from their centres, of a side."),
+    ] = 0.25,
     seeds: Seeds = 5,
     searched: Annotated[
         int | None,
         typer.Option("--searched", metavar="N", min=0, help="Seeds whose networks are searched for; by default all."),
     ] = None,
-    epochs: Epochs = 4,
+    epochs: Epochs = 20,
     out: Out = None,
     workers: Workers = None,
     figures: Figures = None,
@@ -63,12 +67,13 @@ def counting(
     from nastk.reproduce import counting as comparison
 
     check_outputs([json_file], [out, figures])
+    settings = {"trainings": trainings, "off": off, "epochs": epochs}
     with bar(None, "training") as progress:
-        found = comparison.run(seeds, searched, out, workers, follow(progress), trainings=trainings, epochs=epochs)
+        found = comparison.run(seeds, searched, out, workers, follow(progress), **settings)
     rows = comparison.rows_of(found)
     _show(rows, comparison.tables(rows), json_file)
     if figures is not None:
-        drawn = comparison.draw(found, figures, trainings=trainings, epochs=epochs)
+        drawn = comparison.draw(found, figures, **settings)
         typer.echo(f"drawn: {drawn} in {figures}")
 
 
