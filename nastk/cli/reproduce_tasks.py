@@ -19,9 +19,9 @@ Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="
 
 def mtl(
     second: Annotated[
-        str, typer.Option("--second", metavar="L", help="The digits' second label: parity or thickness.")
-    ] = "parity",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=3)] = 50,
+        str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
+    ] = "width",
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=4)] = 50,
     seeds: Seeds = 5,
     epochs: Epochs = 9,
     out: Out = None,
@@ -67,7 +67,7 @@ def counting(
     from nastk.reproduce import counting as comparison
 
     check_outputs([json_file], [out, figures])
-    settings = {"trainings": trainings, "off": off, "epochs": epochs}
+    settings: dict[str, Any] = {"trainings": trainings, "off": off, "epochs": epochs}
     with bar(None, "training") as progress:
         found = comparison.run(seeds, searched, out, workers, follow(progress), **settings)
     rows = comparison.rows_of(found)

@@ -160,7 +160,7 @@ def networks_of(plan: Plan) -> list[Row]:
     if plan.part == LOSSES:
         return [_row(plan, oracle(sides), sides, space.usual) for sides in ((), *PYRAMIDS)]
     trained = oracle(plan.pyramid)
-    options = {"start": START} if plan.part == PREDICTOR else {}
+    options: dict[str, Any] = {"start": START} if plan.part == PREDICTOR else {}
     result = nastk.search(
         space, objectives=[trained], searcher=plan.part, budget=plan.trainings, seed=plan.seed, **options
     )

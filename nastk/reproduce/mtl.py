@@ -41,8 +41,12 @@ DRAWS = 5
 """Architectures that it draws for each."""
 CLOSE = 5.0
 """Per cent of the best subset's loss within which what was found is said to be as good."""
-TRIED = 3
-"""Trainings of random subsets whose cost is about that of a search."""
+LONGER = 2
+"""Steps of the weights in a search, in those of a training: the gates have little to learn from in each."""
+TRIED = 4
+"""Trainings of random subsets whose cost is about that of a search, which has as many steps of the gates, too."""
+WIDTHS = (4, 4, 8, 8)
+"""Channels of the stages: so few that it matters for which task a backbone works."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +59,38 @@ class Plan:
         arch: what the search found, which is trained alone beside the subsets.
         count: subsets.
         second: the second label, see :func:`nastk.data.digit_tasks.digit_tasks`.
+        weight: of its loss.
         training, validation: images of these parts.
-        epochs, batch: of each training; a search takes as many steps of the weights.
+        epochs, batch: of each training; a search takes :data:`LONGER` times as many steps of the weights.
         rate: learning rate of AdamW.
+        entropy: greatest weight of the entropy in a search.
     """
 
     seed: int
     method: str
     arch: str = ""
     count: int = 50
-    second: str = "parity"
+    second: str = "width"
+    weight: float = 4.0
     training: int = 500
     validation: int = 400
     epochs: int = 9
     batch: int = 32
-    rate: float = 2e-2
+    rate: float = 1e-2
+    entropy: float = 0.5
+
+    @property
+    def space(self) -> MTLFusion:
+        """The backbones and their paths."""
+        return MTLFusion((10, 1 if self.second == "width" else 2), WIDTHS)
 
     @property
     def steps(self) -> int:
-        """Steps of the weights."""
-        return self.epochs * max(round(self.training / self.batch), 1)
+        """Steps of the weights in a search."""
+        return LONGER * self.epochs * max(round(self.training / self.batch), 1)
 
     def data(self) -> ImageData:
-        return digit_tasks(self.second, self.training, self.validation, self.seed)
+        return digit_tasks(self.second, self.training, self.validation, self.seed, self.weight)
 
     def settings(self) -> Row:
         return asdict(self)
@@ -88,8 +101,8 @@ class Found:
     """What a comparison found.
 
     Args:
-        networks: tidy, one for each trained network: seed, method, architecture, open paths, losses (nats, the sum of
-            both tasks) on validation and test data, errors (%) on test data, seconds of processor time.
+        networks: tidy, one for each trained network: seed, method, architecture, open paths, losses (the weighted
+            sum of both tasks) and errors of each task on validation and test data, seconds of processor time.
     """
 
     networks: list[Row] = field(default_factory=list)
@@ -169,7 +182,7 @@ def _trained(plan: Plan, data: ImageData) -> list[Row]:
     """The subsets, none, all and what the search found, each trained alone."""
     from nastk.reproduce._together import train_together
 
-    space = MTLFusion()
+    space = plan.space
     texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), plan.arch, *subsets(plan.count)]
     methods = [NONE, ALL, ALONE, *[SUBSET] * plan.count]
     started = time.process_time()
@@ -182,11 +195,11 @@ def _searched(plan: Plan, data: ImageData) -> Row:
     """A search: its network with the weights as they are."""
     from nastk.generators import MTLNAS
 
-    space = MTLFusion()
+    space = plan.space
     started = time.process_time()
     search = MTLNAS(
         space, plan.steps, batch=plan.batch, rate=plan.rate, seed=plan.seed,
-        entropy=0.0 if plan.method == NO_ENTROPY else 10.0,
+        entropy=0.0 if plan.method == NO_ENTROPY else plan.entropy,
     ).fit(data)  # fmt: skip
     seconds, arch = time.process_time() - started, space.format(search.arch)
     searched, left = search.gap(data.test)
@@ -195,7 +208,7 @@ def _searched(plan: Plan, data: ImageData) -> Row:
 
 
 def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float) -> Row:
-    paths = int(MTLFusion().parse(arch).sum())
+    paths = int(plan.space.parse(arch).sum())
     judged = {
         f"{name}_{figure}": value
         for name, part in (("validation", data.validation), ("test", data.test))
@@ -206,7 +219,7 @@ def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seco
 
 
 def judge(network: Any, part: Any, problem: Any) -> dict[str, float]:
-    """The loss of a network in evaluation mode on a part of the data, the mean error of its tasks, and each one's."""
+    """The loss of a network in evaluation mode on a part of the data, and the error of each of its tasks."""
     import torch
 
     totals: dict[str, float] = {}
@@ -218,7 +231,7 @@ def judge(network: Any, part: Any, problem: Any) -> dict[str, float]:
                 totals[name] = totals.get(name, 0.0) + float(task.scores(found, wanted).double().sum())
     count = len(part)
     errors = {f"{name}_error": task.badness(totals[name] / count) for name, task in problem.tasks.items()}
-    return {"loss": totals["loss"] / count, "error": sum(errors.values()) / len(errors), **errors}
+    return {"loss": totals["loss"] / count, **errors}
 
 
 def _generated(plan: Plan, data: ImageData, entropy: float) -> Row:
@@ -227,7 +240,7 @@ def _generated(plan: Plan, data: ImageData, entropy: float) -> Row:
 
     from nastk.generators import SupernetGenerator, Target
 
-    space = MTLFusion()
+    space = plan.space
     base = space.statics(np.zeros((1, space.d), dtype=np.int64))["flops"][0]
     added = space.statics(np.eye(space.d, dtype=np.int64))["flops"] - base
     costs = torch.as_tensor(np.stack([np.zeros(space.d), added], axis=1).ravel(), dtype=torch.float32)
@@ -322,8 +335,9 @@ def rows_of(found: Found) -> list[Row]:
             add(f"{method} against {other}", "percent_above", above, p=p)
     for metric, value in spread(found).items():
         add(SUBSET, metric, [value])
+    errors = [name for name in found.of(method=NONE)[0] if name.startswith("test_") and name.endswith("_error")]
     for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
-        for metric in ("test_error", "paths", "seconds"):
+        for metric in (*errors, "paths", "seconds"):
             add(method, metric, [found.of(seed=seed, method=method)[0][metric] for seed in found.seeds])
     for method in (FOUND, NO_ENTROPY):
         some = [found.of(seed=seed, method=method)[0] for seed in found.seeds]
@@ -339,7 +353,7 @@ def rows_of(found: Found) -> list[Row]:
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """The figures with their intervals, by what they are of."""
-    titles = {"test_loss": "Test loss of both tasks, nats", "percent_above": "Per cent of a loss above another's"}
+    titles = {"test_loss": "Test loss of both tasks", "percent_above": "Per cent of a loss above another's"}
     titled: dict[str, list[Row]] = {}
     for row in rows:
         line = {"method": row["method"], "mean": with_half(row["mean"], row["ci95"], 4, 2)}

@@ -37,7 +37,7 @@ def draw(found: Found, folder: Path) -> str:
         label = f"{FOUND}, not trained again" if method == FOUND else method
         left.plot([x], [y], marker, color=colour, markeredgecolor=edge, ms=8, ls="", label=label)
     left.set_xlabel("open paths")
-    left.set_ylabel(f"test loss of both tasks, nats (mean of {len(found.seeds)} seeds)")
+    left.set_ylabel(f"test loss of both tasks (mean of {len(found.seeds)} seeds)")
     figure.legend(loc="outside lower left", ncols=3, fontsize=8.5, frameon=False)
     curve = np.array(found.of(seed=found.seeds[0], method=FOUND)[0]["curve"])
     curve = np.concatenate([np.full((1, curve.shape[1]), 0.5), curve])
