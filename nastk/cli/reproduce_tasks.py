@@ -21,9 +21,9 @@ def mtl(
     second: Annotated[
         str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
     ] = "width",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=4)] = 50,
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=3)] = 50,
     seeds: Seeds = 5,
-    epochs: Epochs = 9,
+    epochs: Epochs = 18,
     out: Out = None,
     workers: Workers = None,
     figures: Figures = None,

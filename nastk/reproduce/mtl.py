@@ -39,12 +39,10 @@ PREFERENCES = np.array([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.0
 """Of loss and multiply-adds, for which it proposes."""
 DRAWS = 5
 """Architectures that it draws for each."""
-CLOSE = 5.0
-"""Per cent of the best subset's loss within which what was found is said to be as good."""
-LONGER = 2
-"""Steps of the weights in a search, in those of a training: the gates have little to learn from in each."""
-TRIED = 4
-"""Trainings of random subsets whose cost is about that of a search, which has as many steps of the gates, too."""
+APART = 1000
+"""Between the random seeds of two trainings of one subset."""
+TRIED = 3
+"""Trainings of random subsets whose cost is about that of a search, and of training what it found."""
 WIDTHS = (4, 4, 8, 8)
 """Channels of the stages: so few that it matters for which task a backbone works."""
 
@@ -61,7 +59,9 @@ class Plan:
         second: the second label, see :func:`nastk.data.digit_tasks.digit_tasks`.
         weight: of its loss.
         training, validation: images of these parts.
-        epochs, batch: of each training; a search takes :data:`LONGER` times as many steps of the weights.
+        epochs, batch: of each training; a search takes as many steps of the weights.
+        repeats: trainings of each subset, from other initial weights and with other batches, whose mean is its loss:
+            luck with those is as large as what subsets differ by.
         rate: learning rate of AdamW.
         entropy: greatest weight of the entropy in a search.
     """
@@ -74,8 +74,9 @@ class Plan:
     weight: float = 4.0
     training: int = 500
     validation: int = 400
-    epochs: int = 9
+    epochs: int = 18
     batch: int = 32
+    repeats: int = 2
     rate: float = 1e-2
     entropy: float = 0.5
 
@@ -86,8 +87,8 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Steps of the weights in a search."""
-        return LONGER * self.epochs * max(round(self.training / self.batch), 1)
+        """Steps of the weights."""
+        return self.epochs * max(round(self.training / self.batch), 1)
 
     def data(self) -> ImageData:
         return digit_tasks(self.second, self.training, self.validation, self.seed, self.weight)
@@ -101,8 +102,9 @@ class Found:
     """What a comparison found.
 
     Args:
-        networks: tidy, one for each trained network: seed, method, architecture, open paths, losses (the weighted
-            sum of both tasks) and errors of each task on validation and test data, seconds of processor time.
+        networks: tidy, one for each architecture and way to train it: seed, method, architecture, open paths, losses
+            (the weighted sum of both tasks) and errors of each task on validation and test data, seconds of processor
+            time. Of what is trained alone they are means over the repeats.
     """
 
     networks: list[Row] = field(default_factory=list)
@@ -185,10 +187,21 @@ def _trained(plan: Plan, data: ImageData) -> list[Row]:
     space = plan.space
     texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), plan.arch, *subsets(plan.count)]
     methods = [NONE, ALL, ALONE, *[SUBSET] * plan.count]
-    started = time.process_time()
-    networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, plan.seed)
-    seconds = (time.process_time() - started) / len(networks)
-    return [_row(plan, *each, data, seconds) for each in zip(methods, texts, networks, strict=True)]
+    repeats: list[list[Row]] = []
+    for i in range(plan.repeats):
+        started, seed = time.process_time(), plan.seed + APART * i
+        networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, seed)
+        seconds = (time.process_time() - started) / len(networks)
+        repeats.append([_row(plan, *each, data, seconds) for each in zip(methods, texts, networks, strict=True)])
+    return [_mean(rows) for rows in zip(*repeats, strict=True)]
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """An architecture's rows as one: the means of what differs."""
+    return {
+        name: value if all(row[name] == value for row in rows) else float(np.mean([row[name] for row in rows]))
+        for name, value in rows[0].items()
+    }
 
 
 def _searched(plan: Plan, data: ImageData) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,13 @@ def test_subsets_are_others_than_none_and_all() -> None:
 def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
     monkeypatch.setattr(mtl, "DRAWS", 1)
-    small = {"count": 4, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
+    small = {"count": 3, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
     found = mtl.run(1, out=tmp_path / "out", workers=1, **small)
     kept = (tmp_path / "out" / "runs.jsonl").read_text()
     assert mtl.run(1, out=tmp_path / "out", workers=1, **small).networks == found.networks
     assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
     methods = [row["method"] for row in found.networks]
-    assert methods.count("subset") == 4
+    assert methods.count("subset") == 3
     assert methods.count("generator") == 2
     rows = {(row["method"], row["metric"]): row["mean"] for row in mtl.rows_of(found)}
     tests = [row["test_loss"] for row in found.of(method="subset")]
@@ -52,10 +53,16 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     error = found.of(method="all paths")[0]["test_width_error"]
     assert rows["all paths", "test_width_error"] == pytest.approx(error)
     assert 0 < error < 3, "deviations of the training part"
+    plan = mtl.Plan(0, mtl.SUBSET, found.of(method="mtl-nas")[0]["arch"], **small)
+    once, again = (replace(plan, seed=seed, repeats=1) for seed in (0, mtl.APART))
+    data = plan.data()
+    each = [mtl._trained(some, data)[0]["test_loss"] for some in (once, again)]
+    assert found.of(method="no paths")[0]["test_loss"] == pytest.approx(np.mean(each))
+    assert each[0] != each[1]
     assert len(mtl.tables(mtl.rows_of(found))) == 4
     assert (tmp_path / mtl_figures.draw(found, tmp_path)).stat().st_size > 10_000
     with pytest.raises(InvalidValue):
-        mtl.run(1, 3)
+        mtl.run(1, 2)
 
 
 def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
