@@ -257,7 +257,7 @@ def draw(found: Found, folder: Path, **settings: Any) -> str:
     sides, data, space = chosen(found.of(seed=plan.seed, part=LOSSES))["pyramid"], plan.data(), Counting()
     x, y = data.test.tensors()
     pick = torch.argsort(y.flatten(1).sum(1), stable=True)[torch.linspace(0, len(y) - 1, 6).long()]
-    maps = [("true map", y[pick, 0])]
+    maps = [("map as marked", y[pick, 0])]
     for title, pyramid in (("squared error alone", ()), (f"pyramid {', '.join(map(str, sides))}", sides)):
         recipe = Recipe(plan.epochs, plan.batch, "adamw", plan.rate, decay=1e-3)
         job = Job(
