@@ -21,9 +21,10 @@ def mtl(
     second: Annotated[
         str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
     ] = "width",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=3)] = 50,
-    seeds: Seeds = 5,
-    epochs: Epochs = 18,
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=9)] = 50,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,
+    first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first random seed.")] = 0,
+    epochs: Epochs = 9,
     out: Out = None,
     workers: Workers = None,
     figures: Figures = None,
@@ -37,7 +38,8 @@ def mtl(
 
     check_outputs([json_file], [out, figures])
     with bar(None, "training") as progress:
-        found = comparison.run(seeds, subsets, out, workers, follow(progress), second=second, epochs=epochs)
+        settings: dict[str, Any] = {"second": second, "epochs": epochs}
+        found = comparison.run(seeds, subsets, out, workers, follow(progress), first_seed, **settings)
     rows = comparison.rows_of(found)
     _show(rows, comparison.tables(rows), json_file)
     if figures is not None:

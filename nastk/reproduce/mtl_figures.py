@@ -31,7 +31,7 @@ def draw(found: Found, folder: Path) -> str:
     means = [np.mean([row["test_loss"] for row in some]) for some in subsets]
     left.plot(paths, means, "o", color="#b4b9c2", ms=4.5, label=f"{len(archs)} subsets, each trained alone")
     for method, (marker, colour) in _MARKS.items():
-        some = [row for row in found.of(method=method) if row["seed"] in found.seeds]
+        some = [row for row in found.of(method=method, search=0) if row["seed"] in found.seeds]
         x, y = (float(np.mean([row[name] for row in some])) for name in ("paths", "test_loss"))
         edge = "#d1495b" if method in (FOUND, ALONE) else colour
         label = f"{FOUND}, not trained again" if method == FOUND else method
@@ -39,7 +39,7 @@ def draw(found: Found, folder: Path) -> str:
     left.set_xlabel("open paths")
     left.set_ylabel(f"test loss of both tasks (mean of {len(found.seeds)} seeds)")
     figure.legend(loc="outside lower left", ncols=3, fontsize=8.5, frameon=False)
-    curve = np.array(found.of(seed=found.seeds[0], method=FOUND)[0]["curve"])
+    curve = np.array(found.of(seed=found.seeds[0], method=FOUND, search=0)[0]["curve"])
     curve = np.concatenate([np.full((1, curve.shape[1]), 0.5), curve])
     for values in curve.T:
         right.plot(values, color="#d1495b" if values[-1] > 0.5 else "#2e6f95", lw=1.1, alpha=0.85)

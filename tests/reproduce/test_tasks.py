@@ -37,13 +37,14 @@ def test_subsets_are_others_than_none_and_all() -> None:
 def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
     monkeypatch.setattr(mtl, "DRAWS", 1)
-    small = {"count": 3, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
-    found = mtl.run(1, out=tmp_path / "out", workers=1, **small)
+    small = {"count": 9, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
+    found = mtl.run(1, out=tmp_path / "out", workers=1, first_seed=3, **small)
     kept = (tmp_path / "out" / "runs.jsonl").read_text()
-    assert mtl.run(1, out=tmp_path / "out", workers=1, **small).networks == found.networks
+    assert mtl.run(1, out=tmp_path / "out", workers=1, first_seed=3, **small).networks == found.networks
     assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
     methods = [row["method"] for row in found.networks]
-    assert methods.count("subset") == 3
+    assert methods.count("subset") == 9
+    assert methods.count("mtl-nas") == methods.count("mtl-nas, trained alone") == mtl.SEARCHES
     assert methods.count("generator") == 2
     rows = {(row["method"], row["metric"]): row["mean"] for row in mtl.rows_of(found)}
     tests = [row["test_loss"] for row in found.of(method="subset")]
@@ -53,8 +54,12 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     error = found.of(method="all paths")[0]["test_width_error"]
     assert rows["all paths", "test_width_error"] == pytest.approx(error)
     assert 0 < error < 3, "deviations of the training part"
-    plan = mtl.Plan(0, mtl.SUBSET, found.of(method="mtl-nas")[0]["arch"], **small)
-    once, again = (replace(plan, seed=seed, repeats=1) for seed in (0, mtl.APART))
+    archs = [row["arch"] for row in found.of(method="mtl-nas, trained alone")]
+    assert sorted(archs) == sorted(row["arch"] for row in found.of(method="mtl-nas"))
+    best = min(found.of(method="mtl-nas, trained alone"), key=lambda row: row["validation_loss"])
+    assert rows[mtl.BEST_FOUND, "test_loss"] == pytest.approx(best["test_loss"])
+    plan = mtl.Plan(3, mtl.SUBSET, tuple(archs[:1]), **small)
+    once, again = (replace(plan, seed=seed, repeats=1) for seed in (3, 3 + mtl.APART))
     data = plan.data()
     each = [mtl._trained(some, data)[0]["test_loss"] for some in (once, again)]
     assert found.of(method="no paths")[0]["test_loss"] == pytest.approx(np.mean(each))
@@ -62,7 +67,7 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(mtl.tables(mtl.rows_of(found))) == 4
     assert (tmp_path / mtl_figures.draw(found, tmp_path)).stat().st_size > 10_000
     with pytest.raises(InvalidValue):
-        mtl.run(1, 2)
+        mtl.run(1, 8)
 
 
 def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
