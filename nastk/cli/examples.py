@@ -116,7 +116,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "reproduce counting": (
         "nastk reproduce counting --seeds 2 --out counting --figures counting",
-        "nastk reproduce counting --trainings 20 --seeds 1",
+        "nastk reproduce counting --off 0 --searched 0",
     ),
     "data list": ("nastk data list", "nastk data list --json tables.json"),
     "data fetch": ("nastk data fetch nasbench201", "nastk data fetch nasbench201 fbnet"),

@@ -19,10 +19,11 @@ Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="
 
 def mtl(
     second: Annotated[
-        str, typer.Option("--second", metavar="L", help="The digits' second label: parity or thickness.")
-    ] = "parity",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=3)] = 50,
-    seeds: Seeds = 5,
+        str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
+    ] = "width",
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=9)] = 50,
+    seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,
+    first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first random seed.")] = 0,
     epochs: Epochs = 9,
     out: Out = None,
     workers: Workers = None,
@@ -37,7 +38,8 @@ def mtl(
 
     check_outputs([json_file], [out, figures])
     with bar(None, "training") as progress:
-        found = comparison.run(seeds, subsets, out, workers, follow(progress), second=second, epochs=epochs)
+        settings: dict[str, Any] = {"second": second, "epochs": epochs}
+        found = comparison.run(seeds, subsets, out, workers, follow(progress), first_seed, **settings)
     rows = comparison.rows_of(found)
     _show(rows, comparison.tables(rows), json_file)
     if figures is not None:
@@ -45,13 +47,17 @@ def mtl(
 
 
 def counting(
-    trainings: Annotated[int, count("--trainings", "Trainings of each searcher.", least=2)] = 8,
+    trainings: Annotated[int, count("--trainings", "Trainings of each searcher.", least=2)] = 16,
+    off: Annotated[
+        float,
+        typer.Option("--off", metavar="SHARE", help="Deviation of the digits' marks from their centres, of a side."),
+    ] = 0.25,
     seeds: Seeds = 5,
     searched: Annotated[
         int | None,
         typer.Option("--searched", metavar="N", min=0, help="Seeds whose networks are searched for; by default all."),
     ] = None,
-    epochs: Epochs = 4,
+    epochs: Epochs = 20,
     out: Out = None,
     workers: Workers = None,
     figures: Figures = None,
@@ -63,12 +69,13 @@ def counting(
     from nastk.reproduce import counting as comparison
 
     check_outputs([json_file], [out, figures])
+    settings: dict[str, Any] = {"trainings": trainings, "off": off, "epochs": epochs}
     with bar(None, "training") as progress:
-        found = comparison.run(seeds, searched, out, workers, follow(progress), trainings=trainings, epochs=epochs)
+        found = comparison.run(seeds, searched, out, workers, follow(progress), **settings)
     rows = comparison.rows_of(found)
     _show(rows, comparison.tables(rows), json_file)
     if figures is not None:
-        drawn = comparison.draw(found, figures, trainings=trainings, epochs=epochs)
+        drawn = comparison.draw(found, figures, **settings)
         typer.echo(f"drawn: {drawn} in {figures}")
 
 

@@ -34,6 +34,7 @@ def digit_scenes(
     sizes: tuple[int, int] = (5, 11),
     seed: int = 0,
     problem: str | Problem = "density",
+    off: float = 0.0,
 ) -> ImageData:
     """Canvases with up to `most` digits each, and density maps of which each digit has 1: a map's sum is their number.
 
@@ -46,10 +47,14 @@ def digit_scenes(
         sizes: least and greatest side of a digit, pixels; equally often at each scale.
         seed: random seed of the images' parts, of places and of sizes.
         problem: what networks are trained for: "density", or a :class:`nastk.problems.Density` with a pyramid.
+        off: how far from the digits' centres they are marked, as people mark them: the deviation of a normal
+            distribution, down and across, as a share of the digit's side.
 
     Raises:
-        InvalidValue: parts without scenes, or digits that are larger than the canvas.
+        InvalidValue: parts without scenes, digits that are larger than the canvas, or a negative deviation.
     """
+    if not 0 <= off < 1:
+        raise InvalidValue(f"marks are off by a deviation from 0 to below 1 of a digit's side; got {off}")
     if min(training, validation, test, most) < 1 or not 2 <= sizes[0] <= sizes[1] <= side or side % STRIDE:
         raise InvalidValue(
             "scenes need 1 or more in each part, digits of 2 pixels up to the side, which is even; got "
@@ -61,7 +66,7 @@ def digit_scenes(
     parts = np.split(order, [round(0.6 * len(order)), round(0.8 * len(order))])
     scaled: dict[int, Array] = {}
     fitted, judged, tested = (
-        _scenes(count, images, rows, side, most, sizes, rng, scaled)
+        _scenes(count, images, rows, side, most, sizes, off, rng, scaled)
         for count, rows in zip((training, validation, test), parts, strict=True)
     )
     return data_of(fitted, judged, tested, problem, name="digit scenes")
@@ -74,6 +79,7 @@ def _scenes(
     side: int,
     most: int,
     sizes: tuple[int, int],
+    off: float,
     rng: np.random.Generator,
     scaled: dict[int, Array],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -90,13 +96,14 @@ def _scenes(
                 if all(np.hypot(centre[0] - a, centre[1] - b) >= APART * (size + s) / 2 for a, b, s in placed):
                     seen = canvas[y : y + size, x : x + size]
                     np.maximum(seen, digit, out=seen)
-                    density += _bell(centre, SPREAD * size, side)
+                    marked = centre + rng.normal(0.0, off * size, 2) if off else np.array(centre)
+                    density += _bell(marked.clip(0, side), SPREAD * size, side)
                     placed.append((*centre, size))
                     break
     return canvases, maps
 
 
-def _bell(centre: tuple[float, float], deviation: float, side: int) -> Array:
+def _bell(centre: Array, deviation: float, side: int) -> Array:
     """A density map of one thing at this place of the canvas, which has 1 in all."""
     pixels = (np.arange(side // STRIDE) + 0.5) * STRIDE
     down, across = (np.exp(-0.5 * ((pixels - c) / deviation) ** 2) for c in centre)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,19 +14,23 @@ from nastk.problems import MultiTask
 
 Array = NDArray[np.float64]
 
-SECOND = ("parity", "thickness")
+SECOND = ("parity", "thickness", "width")
 """The second label: of the number, or of how it is written."""
 
 
-def digit_tasks(second: str = "parity", training: int = 500, validation: int = 400, seed: int = 0) -> ImageData:
-    """The digits, each with its number and a second label of two classes; the problem is a
-    :class:`nastk.problems.MultiTask` of "digit" and that one.
+def digit_tasks(
+    second: str = "parity", training: int = 500, validation: int = 400, seed: int = 0, weight: float = 1.0
+) -> ImageData:
+    """The digits, each with its number and a second label; the problem is a :class:`nastk.problems.MultiTask` of
+    "digit" and that one.
 
     Args:
         second: "parity" (odd or even), or "thickness" (whether strokes are thicker than the median of the training
-            part; see :func:`thickness`).
+            part; see :func:`thickness`), both two classes; or "width", that thickness itself, for regression, in
+            deviations of the training part from its mean.
         training, validation: images of these parts, drawn by the seed; the others are the test part.
         seed: random seed.
+        weight: of the second label's loss.
 
     Raises:
         UnknownName: no such label.
@@ -40,14 +46,20 @@ def digit_tasks(second: str = "parity", training: int = 500, validation: int = 4
         )
     order = np.random.default_rng(seed).permutation(len(images))
     places = np.split(order, [training, training + validation])
+    measured = thickness(images)
+    of_training = measured[places[0]]
+    labels: NDArray[Any]
     if second == "parity":
         labels = numbers % 2
+    elif second == "thickness":
+        labels = measured > np.median(of_training)
     else:
-        measured = thickness(images)
-        labels = (measured > np.median(measured[places[0]])).astype(np.int64)
-    pairs = np.stack([numbers, labels], axis=1)
+        labels = (measured - of_training.mean()) / of_training.std()
+    pairs = np.stack([numbers, labels], axis=1).astype(np.float32 if second == "width" else np.int64)
     fitted, judged, tested = ((images[rows][:, None].astype(np.float32), pairs[rows]) for rows in places)
-    problem = MultiTask({"digit": "classification", second: "classification"})
+    problem = MultiTask(
+        {"digit": "classification", second: "regression" if second == "width" else "classification"}, {second: weight}
+    )
     return data_of(fitted, judged, tested, problem, name=f"digits with {second}")
 
 

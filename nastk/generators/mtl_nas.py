@@ -40,6 +40,10 @@ class MTLNAS:
     paths closed. Then each step of the weights follows a step of the gates. Both have as many images, from halves of
     the training part that are drawn anew in every epoch.
 
+    A gate learns how the loss changes with what passes it at the weights of the moment, and not what an open path does
+    to the weights: a task that reads another's features trains their backbone, too, which can harm that other task.
+    Search several times, train what is found, and compare it with no paths and all of them.
+
     Args:
         space: the backbones and their paths.
         steps: of the weights.

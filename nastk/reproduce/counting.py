@@ -27,11 +27,13 @@ from nastk.spaces.counting import Counting
 
 Row = dict[str, Any]
 
-PYRAMIDS: tuple[tuple[int, ...], ...] = ((2, 4), (3, 6), (2, 4, 12), (2, 3, 4, 6))
+PYRAMIDS: tuple[tuple[int, ...], ...] = ((4,), (6,), (2, 4), (3, 6))
 """Sides of the squares among which those of the pyramid are searched for, pixels of a map of 12 x 12."""
 LOSSES, RANDOM, PREDICTOR = "losses", "random", "predictor"
 """Parts of a run: the usual network with each loss; networks by each searcher."""
 SEARCHERS = (RANDOM, PREDICTOR)
+START = 6
+"""Trainings of `predictor` before it predicts: it has a few tens of networks in all."""
 USUAL, MEAN = "usual network", "mean random network"
 """Of the methods that are compared with a searched network."""
 
@@ -45,7 +47,9 @@ class Plan:
         part: what is trained.
         pyramid: of the loss, for searches.
         trainings: of each searcher.
-        training, validation, test: scenes.
+        off: how far from the digits' centres they are marked, see :func:`nastk.data.digit_scenes.digit_scenes`.
+        weight: of the pyramid, see :class:`nastk.problems.Density`.
+        training, validation, test: scenes of these parts.
         epochs, batch: of each training.
         rate: learning rate of AdamW.
     """
@@ -53,16 +57,21 @@ class Plan:
     seed: int
     part: str
     pyramid: tuple[int, ...] = ()
-    trainings: int = 8
-    training: int = 800
-    validation: int = 200
+    trainings: int = 16
+    off: float = 0.25
+    weight: float = 30.0
+    training: int = 100
+    validation: int = 400
     test: int = 400
-    epochs: int = 4
+    epochs: int = 20
     batch: int = 20
     rate: float = 1e-2
 
     def data(self) -> ImageData:
-        return digit_scenes(self.training, self.validation, self.test, seed=self.seed)
+        return digit_scenes(self.training, self.validation, self.test, seed=self.seed, off=self.off)
+
+    def problem(self, pyramid: Sequence[int]) -> Density:
+        return Density(pyramid, self.weight)
 
     def settings(self) -> Row:
         found = asdict(self) | {"pyramid": list(self.pyramid)}
@@ -109,6 +118,7 @@ def run(
     """
     if settings.get("trainings", Plan.trainings) < 2:
         raise InvalidValue(f"a searcher needs 2 trainings or more; got {settings['trainings']}")
+    replace(Plan(0, LOSSES, **settings), training=1, validation=1, test=1).data()
     file = None if out is None else Path(out) / "runs.jsonl"
     journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
     searched = seeds if searched is None else min(searched, seeds)
@@ -145,12 +155,15 @@ def networks_of(plan: Plan) -> list[Row]:
     recipe = Recipe(plan.epochs, plan.batch, "adamw", plan.rate, decay=1e-3)
 
     def oracle(pyramid: Sequence[int]) -> Training:
-        return Training(space, fitted, judged, tested, recipe=recipe, seed=plan.seed, problem=Density(pyramid))
+        return Training(space, fitted, judged, tested, recipe=recipe, seed=plan.seed, problem=plan.problem(pyramid))
 
     if plan.part == LOSSES:
         return [_row(plan, oracle(sides), sides, space.usual) for sides in ((), *PYRAMIDS)]
     trained = oracle(plan.pyramid)
-    result = nastk.search(space, objectives=[trained], searcher=plan.part, budget=plan.trainings, seed=plan.seed)
+    options: dict[str, Any] = {"start": START} if plan.part == PREDICTOR else {}
+    result = nastk.search(
+        space, objectives=[trained], searcher=plan.part, budget=plan.trainings, seed=plan.seed, **options
+    )
     records = result.history.records("search")
     archs = np.unique(space.as_archs([record.arch for record in records]), axis=0)
     return [_row(plan, trained, plan.pyramid, arch) for arch in archs]
@@ -244,12 +257,12 @@ def draw(found: Found, folder: Path, **settings: Any) -> str:
     sides, data, space = chosen(found.of(seed=plan.seed, part=LOSSES))["pyramid"], plan.data(), Counting()
     x, y = data.test.tensors()
     pick = torch.argsort(y.flatten(1).sum(1), stable=True)[torch.linspace(0, len(y) - 1, 6).long()]
-    maps = [("true map", y[pick, 0])]
+    maps = [("map as marked", y[pick, 0])]
     for title, pyramid in (("squared error alone", ()), (f"pyramid {', '.join(map(str, sides))}", sides)):
         recipe = Recipe(plan.epochs, plan.batch, "adamw", plan.rate, decay=1e-3)
         job = Job(
             space, space.usual, {}, data.training, {}, None, recipe, plan.seed, "cpu", (plan.epochs,),
-            problem=Density(pyramid),
+            problem=plan.problem(pyramid),
         )  # fmt: skip
         network = train(job).network
         assert network is not None

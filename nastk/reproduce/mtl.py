@@ -31,6 +31,12 @@ NONE, ALL, SUBSET = "no paths", "all paths", "subset"
 """Methods that train one architecture each."""
 FOUND, ALONE, NO_ENTROPY = "mtl-nas", "mtl-nas, trained alone", "mtl-nas without entropy"
 """What the search found with the weights that it was searched with, trained alone, and searched without the entropy."""
+SEARCHES = 3
+"""Searches with other initial weights, gates and batches, of which the best is taken, too."""
+BEST_FOUND = f"mtl-nas, best of {SEARCHES} searches, trained alone"
+"""What the best of them found, by validation loss when trained alone."""
+LONGER = 2
+"""Steps of the weights in a search, in those of a training: the gates learn little in each."""
 GENERATOR = "generator"
 """A :class:`nastk.generators.SupernetGenerator` with the entropy and without."""
 ENTROPIES = (0.0, 10.0)
@@ -39,10 +45,12 @@ PREFERENCES = np.array([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.0
 """Of loss and multiply-adds, for which it proposes."""
 DRAWS = 5
 """Architectures that it draws for each."""
-CLOSE = 5.0
-"""Per cent of the best subset's loss within which what was found is said to be as good."""
-TRIED = 3
-"""Trainings of random subsets whose cost is about that of a search."""
+APART = 1000
+"""Between the random seeds of two trainings of one subset, and of two searches."""
+TRIED = (3, 9)
+"""Random subsets whose trainings cost about as much as a search, or :data:`SEARCHES`, and training what was found."""
+WIDTHS = (4, 4, 8, 8)
+"""Channels of the stages: so few that it matters for which task a backbone works."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +60,49 @@ class Plan:
     Args:
         seed: random seed.
         method: what is trained; all subsets are one run.
-        arch: what the search found, which is trained alone beside the subsets.
+        archs: what the searches found, which is trained alone beside the subsets.
+        search: which of a seed's searches.
         count: subsets.
         second: the second label, see :func:`nastk.data.digit_tasks.digit_tasks`.
+        weight: of its loss.
         training, validation: images of these parts.
-        epochs, batch: of each training; a search takes as many steps of the weights.
+        epochs, batch: of each training; a search takes :data:`LONGER` times as many steps of the weights.
+        repeats: trainings of each subset, from other initial weights and with other batches, whose mean is its loss:
+            luck with those is as large as what subsets differ by.
         rate: learning rate of AdamW.
+        entropy: greatest weight of the entropy in a search.
     """
 
     seed: int
     method: str
-    arch: str = ""
+    archs: tuple[str, ...] = ()
+    search: int = 0
     count: int = 50
-    second: str = "parity"
+    second: str = "width"
+    weight: float = 4.0
     training: int = 500
     validation: int = 400
     epochs: int = 9
     batch: int = 32
-    rate: float = 2e-2
+    repeats: int = 2
+    rate: float = 1e-2
+    entropy: float = 0.5
+
+    @property
+    def space(self) -> MTLFusion:
+        """The backbones and their paths."""
+        return MTLFusion((10, 1 if self.second == "width" else 2), WIDTHS)
 
     @property
     def steps(self) -> int:
-        """Steps of the weights."""
-        return self.epochs * max(round(self.training / self.batch), 1)
+        """Steps of the weights in a search."""
+        return LONGER * self.epochs * max(round(self.training / self.batch), 1)
 
     def data(self) -> ImageData:
-        return digit_tasks(self.second, self.training, self.validation, self.seed)
+        return digit_tasks(self.second, self.training, self.validation, self.seed, self.weight)
 
     def settings(self) -> Row:
-        return asdict(self)
+        return asdict(self) | {"archs": list(self.archs)}
 
 
 @dataclass(frozen=True)
@@ -88,8 +110,9 @@ class Found:
     """What a comparison found.
 
     Args:
-        networks: tidy, one for each trained network: seed, method, architecture, open paths, losses (nats, the sum of
-            both tasks) on validation and test data, errors (%) on test data, seconds of processor time.
+        networks: tidy, one for each architecture and way to train it: seed, method, search, architecture, open paths,
+            losses (the weighted sum of both tasks) and errors of each task on validation and test data, seconds of
+            processor time. Of what is trained alone they are means over the repeats.
     """
 
     networks: list[Row] = field(default_factory=list)
@@ -119,12 +142,14 @@ def run(
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    first_seed: int = 0,
     **settings: Any,
 ) -> Found:
     """Run the comparison; finished runs of the folder `out` are not repeated.
 
     Args:
-        seeds: random seeds, from 0.
+        seeds: random seeds.
+        first_seed: the first of them.
         count: subsets that are trained.
         settings: of :class:`Plan`.
 
@@ -132,13 +157,14 @@ def run(
         InvalidValue: settings that cannot be used.
     """
     space = MTLFusion()
-    if not TRIED <= count <= space.size - 2:
-        raise InvalidValue(f"{TRIED} to {space.size - 2} subsets can be trained; got {count}")
+    if not max(TRIED) <= count <= space.size - 2:
+        raise InvalidValue(f"{max(TRIED)} to {space.size - 2} subsets can be trained; got {count}")
     Plan(0, NONE, **settings).data()
     file = None if out is None else Path(out) / "runs.jsonl"
     journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
-    found, methods = Found(), (FOUND, NO_ENTROPY, GENERATOR)
-    total = seeds * (len(methods) + 1)
+    found, each = Found(), range(first_seed, first_seed + seeds)
+    runs = [*((FOUND, search) for search in range(SEARCHES)), (NO_ENTROPY, 0), (GENERATOR, 0)]
+    total = seeds * (len(runs) + 1)
 
     def take(plans: Sequence[Plan], before: int) -> None:
         def follow(done: int, _: int) -> None:
@@ -148,10 +174,10 @@ def run(
         for _, rows in each_once(networks_of, plans, journal, Plan.settings, workers, follow):
             found.networks.extend(rows)
 
-    plans = [Plan(seed, method, **settings) for seed in range(seeds) for method in methods]
+    plans = [Plan(seed, method, search=search, **settings) for seed in each for method, search in runs]
     take(plans, 0)
-    alone = {seed: found.of(seed=seed, method=FOUND)[0]["arch"] for seed in range(seeds)}
-    take([Plan(seed, SUBSET, arch, count, **settings) for seed, arch in alone.items()], len(plans))
+    alone = {seed: [found.of(seed=seed, method=FOUND, search=i)[0]["arch"] for i in range(SEARCHES)] for seed in each}
+    take([Plan(seed, SUBSET, tuple(archs), count=count, **settings) for seed, archs in alone.items()], len(plans))
     return found
 
 
@@ -166,47 +192,62 @@ def networks_of(plan: Plan) -> list[Row]:
 
 
 def _trained(plan: Plan, data: ImageData) -> list[Row]:
-    """The subsets, none, all and what the search found, each trained alone."""
+    """The subsets, none, all and what the searches found, each trained alone."""
     from nastk.reproduce._together import train_together
 
-    space = MTLFusion()
-    texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), plan.arch, *subsets(plan.count)]
-    methods = [NONE, ALL, ALONE, *[SUBSET] * plan.count]
-    started = time.process_time()
-    networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, plan.seed)
-    seconds = (time.process_time() - started) / len(networks)
-    return [_row(plan, *each, data, seconds) for each in zip(methods, texts, networks, strict=True)]
+    space = plan.space
+    texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), *plan.archs, *subsets(plan.count)]
+    methods = [NONE, ALL, *[ALONE] * len(plan.archs), *[SUBSET] * plan.count]
+    searches = [0, 0, *range(len(plan.archs)), *[0] * plan.count]
+    repeats: list[list[Row]] = []
+    for i in range(plan.repeats):
+        started, seed = time.process_time(), plan.seed + APART * i
+        networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, seed)
+        seconds = (time.process_time() - started) / len(networks)
+        each = zip(methods, texts, networks, searches, strict=True)
+        repeats.append(
+            [_row(plan, method, text, network, data, seconds, search) for method, text, network, search in each]
+        )
+    return [_mean(rows) for rows in zip(*repeats, strict=True)]
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """An architecture's rows as one: the means of what differs."""
+    return {
+        name: value if all(row[name] == value for row in rows) else float(np.mean([row[name] for row in rows]))
+        for name, value in rows[0].items()
+    }
 
 
 def _searched(plan: Plan, data: ImageData) -> Row:
     """A search: its network with the weights as they are."""
     from nastk.generators import MTLNAS
 
-    space = MTLFusion()
+    space = plan.space
     started = time.process_time()
     search = MTLNAS(
-        space, plan.steps, batch=plan.batch, rate=plan.rate, seed=plan.seed,
-        entropy=0.0 if plan.method == NO_ENTROPY else 10.0,
+        space, plan.steps, batch=plan.batch, rate=plan.rate, seed=plan.seed + APART * plan.search,
+        entropy=0.0 if plan.method == NO_ENTROPY else plan.entropy,
     ).fit(data)  # fmt: skip
     seconds, arch = time.process_time() - started, space.format(search.arch)
     searched, left = search.gap(data.test)
-    row = _row(plan, plan.method, arch, search.network(), data, seconds)
+    row = _row(plan, plan.method, arch, search.network(), data, seconds, plan.search)
     return row | {"searched_loss": searched, "left_loss": left, "curve": search.curve_.round(4).tolist()}
 
 
-def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float) -> Row:
-    paths = int(MTLFusion().parse(arch).sum())
+def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float, search: int = 0) -> Row:
+    paths = int(plan.space.parse(arch).sum())
     judged = {
         f"{name}_{figure}": value
         for name, part in (("validation", data.validation), ("test", data.test))
         for figure, value in judge(network, part, data.problem).items()
     }
-    about = {"seed": plan.seed, "method": method, "arch": arch, "paths": paths}
+    about = {"seed": plan.seed, "method": method, "search": search, "arch": arch, "paths": paths}
     return {**about, **judged, "params": sum(p.numel() for p in network.parameters()), "seconds": seconds}
 
 
 def judge(network: Any, part: Any, problem: Any) -> dict[str, float]:
-    """The loss of a network in evaluation mode on a part of the data, the mean error of its tasks, and each one's."""
+    """The loss of a network in evaluation mode on a part of the data, and the error of each of its tasks."""
     import torch
 
     totals: dict[str, float] = {}
@@ -218,7 +259,7 @@ def judge(network: Any, part: Any, problem: Any) -> dict[str, float]:
                 totals[name] = totals.get(name, 0.0) + float(task.scores(found, wanted).double().sum())
     count = len(part)
     errors = {f"{name}_error": task.badness(totals[name] / count) for name, task in problem.tasks.items()}
-    return {"loss": totals["loss"] / count, "error": sum(errors.values()) / len(errors), **errors}
+    return {"loss": totals["loss"] / count, **errors}
 
 
 def _generated(plan: Plan, data: ImageData, entropy: float) -> Row:
@@ -227,7 +268,7 @@ def _generated(plan: Plan, data: ImageData, entropy: float) -> Row:
 
     from nastk.generators import SupernetGenerator, Target
 
-    space = MTLFusion()
+    space = plan.space
     base = space.statics(np.zeros((1, space.d), dtype=np.int64))["flops"][0]
     added = space.statics(np.eye(space.d, dtype=np.int64))["flops"] - base
     costs = torch.as_tensor(np.stack([np.zeros(space.d), added], axis=1).ravel(), dtype=torch.float32)
@@ -272,15 +313,19 @@ def losses(found: Found) -> dict[str, NDArray[np.float64]]:
     steady = min(sorted(by_subset), key=by_subset.__getitem__)
     for seed in found.seeds:
         for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
-            each.setdefault(method, []).append(found.of(seed=seed, method=method)[0]["test_loss"])
+            each.setdefault(method, []).append(found.of(seed=seed, method=method, search=0)[0]["test_loss"])
         some = found.of(seed=seed, method=SUBSET)
         validation, test = ([row[f"{part}_loss"] for row in some] for part in ("validation", "test"))
+        alone = min(found.of(seed=seed, method=ALONE), key=lambda row: row["validation_loss"])
+        each.setdefault(BEST_FOUND, []).append(alone["test_loss"])
         each.setdefault("best subset by validation", []).append(test[int(np.argmin(validation))])
         each.setdefault("best subset by its mean over seeds", []).append(
             next(row["test_loss"] for row in some if row["arch"] == steady)
         )
         each.setdefault("best subset by the test itself", []).append(min(test))
-        each.setdefault(f"best of {TRIED} random subsets by validation", []).append(best_of(validation, test, TRIED))
+        for tried in TRIED:
+            name = f"best of {tried} random subsets by validation"
+            each.setdefault(name, []).append(best_of(validation, test, tried))
         each.setdefault("mean subset", []).append(float(np.mean(test)))
     return {name: np.array(values) for name, values in each.items()}
 
@@ -315,18 +360,19 @@ def rows_of(found: Found) -> list[Row]:
     by_method = losses(found)
     for method, values in by_method.items():
         add(method, "test_loss", values)
-    for method in (FOUND, ALONE):
-        for other in (*BEST, NONE, ALL):
+    for method in (FOUND, ALONE, BEST_FOUND):
+        for other in (*BEST, *(name for name in by_method if name.endswith("random subsets by validation")), NONE, ALL):
             above = 100.0 * (by_method[method] / by_method[other] - 1.0)
             p = paired(by_method[method] - by_method[other])[2] if len(above) > 1 else math.nan
             add(f"{method} against {other}", "percent_above", above, p=p)
     for metric, value in spread(found).items():
         add(SUBSET, metric, [value])
+    errors = [name for name in found.of(method=NONE)[0] if name.startswith("test_") and name.endswith("_error")]
     for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
-        for metric in ("test_error", "paths", "seconds"):
-            add(method, metric, [found.of(seed=seed, method=method)[0][metric] for seed in found.seeds])
+        for metric in (*errors, "paths", "seconds"):
+            add(method, metric, [found.of(seed=seed, method=method, search=0)[0][metric] for seed in found.seeds])
     for method in (FOUND, NO_ENTROPY):
-        some = [found.of(seed=seed, method=method)[0] for seed in found.seeds]
+        some = [found.of(seed=seed, method=method, search=0)[0] for seed in found.seeds]
         add(method, "loss_as_the_search_ends", [row["searched_loss"] for row in some])
         add(method, "gap", [row["left_loss"] - row["searched_loss"] for row in some])
         add(method, "probability", [np.abs(np.array(row["curve"][-1]) - 0.5).mean() + 0.5 for row in some])
@@ -339,7 +385,7 @@ def rows_of(found: Found) -> list[Row]:
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """The figures with their intervals, by what they are of."""
-    titles = {"test_loss": "Test loss of both tasks, nats", "percent_above": "Per cent of a loss above another's"}
+    titles = {"test_loss": "Test loss of both tasks", "percent_above": "Per cent of a loss above another's"}
     titled: dict[str, list[Row]] = {}
     for row in rows:
         line = {"method": row["method"], "mean": with_half(row["mean"], row["ci95"], 4, 2)}

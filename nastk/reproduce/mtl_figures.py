@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
 
 from nastk.files import atomic_path
-from nastk.reproduce.mtl import ALL, ALONE, FOUND, NONE, SUBSET, Found
+from nastk.reproduce.mtl import ALL, ALONE, FOUND, LONGER, NONE, SUBSET, Found
 from nastk.spaces.mtl_fusion import MTLFusion
 
 NAME = "mtl.png"
@@ -31,20 +32,21 @@ def draw(found: Found, folder: Path) -> str:
     means = [np.mean([row["test_loss"] for row in some]) for some in subsets]
     left.plot(paths, means, "o", color="#b4b9c2", ms=4.5, label=f"{len(archs)} subsets, each trained alone")
     for method, (marker, colour) in _MARKS.items():
-        some = [row for row in found.of(method=method) if row["seed"] in found.seeds]
+        some = [row for row in found.of(method=method, search=0) if row["seed"] in found.seeds]
         x, y = (float(np.mean([row[name] for row in some])) for name in ("paths", "test_loss"))
         edge = "#d1495b" if method in (FOUND, ALONE) else colour
-        label = f"{FOUND}, not trained again" if method == FOUND else method
+        label = f"{FOUND}, not trained again, {LONGER} times the steps" if method == FOUND else method
         left.plot([x], [y], marker, color=colour, markeredgecolor=edge, ms=8, ls="", label=label)
     left.set_xlabel("open paths")
-    left.set_ylabel(f"test loss of both tasks, nats (mean of {len(found.seeds)} seeds)")
+    left.set_ylabel(f"test loss of both tasks (mean of {len(found.seeds)} seeds)")
     figure.legend(loc="outside lower left", ncols=3, fontsize=8.5, frameon=False)
-    curve = np.array(found.of(seed=found.seeds[0], method=FOUND)[0]["curve"])
+    curve = np.array(found.of(seed=found.seeds[0], method=FOUND, search=0)[0]["curve"])
     curve = np.concatenate([np.full((1, curve.shape[1]), 0.5), curve])
     for values in curve.T:
         right.plot(values, color="#d1495b" if values[-1] > 0.5 else "#2e6f95", lw=1.1, alpha=0.85)
     opened = [choice.name for choice, last in zip(MTLFusion().choices, curve[-1], strict=True) if last > 0.5]
-    right.set_title(f"open in the end: {', '.join(opened) or 'none'}", loc="left", fontsize=9)
+    title = textwrap.fill(f"open in the end: {', '.join(opened) or 'none'}", 60)
+    right.set_title(title, loc="left", fontsize=9)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("epochs of the search")
     right.set_ylabel(f"probability that a path is open (seed {found.seeds[0]})")

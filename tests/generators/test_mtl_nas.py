@@ -126,6 +126,14 @@ def test_digits_have_two_real_labels() -> None:
     written = digit_tasks("thickness", 300, 200, seed=2)
     assert torch.equal(found.test.labels[:, 0], written.test.labels[:, 0])
     assert 0.4 < float(written.training.labels[:, 1].float().mean()) <= 0.5
+    measured = digit_tasks("width", 300, 200, seed=2, weight=4.0)
+    widths = measured.training.labels[:, 1]
+    assert float(widths.mean().abs()) < 1e-4
+    assert float(widths.std(correction=0)) == pytest.approx(1)
+    assert torch.equal(widths > widths.median(), written.training.labels[:, 1] == 1)
+    outputs = {"digit": torch.zeros(300, 10), "width": torch.zeros(300, 1)}
+    loss = measured.problem.loss(outputs, measured.training.labels)
+    assert float(loss) == pytest.approx(np.log(10) + 4.0, rel=1e-4), "four times the variance"
     stroke = np.zeros((2, 40, 40))
     stroke[0, 5:35, 10:12], stroke[1, 5:35, 10:16] = 1.0, 1.0
     thin, thick = thickness(stroke)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,23 +37,37 @@ def test_subsets_are_others_than_none_and_all() -> None:
 def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
     monkeypatch.setattr(mtl, "DRAWS", 1)
-    small = {"count": 3, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
-    found = mtl.run(1, out=tmp_path / "out", workers=1, **small)
+    small = {"count": 9, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
+    found = mtl.run(1, out=tmp_path / "out", workers=1, first_seed=3, **small)
     kept = (tmp_path / "out" / "runs.jsonl").read_text()
-    assert mtl.run(1, out=tmp_path / "out", workers=1, **small).networks == found.networks
+    assert mtl.run(1, out=tmp_path / "out", workers=1, first_seed=3, **small).networks == found.networks
     assert (tmp_path / "out" / "runs.jsonl").read_text() == kept
     methods = [row["method"] for row in found.networks]
-    assert methods.count("subset") == 3
+    assert methods.count("subset") == 9
+    assert methods.count("mtl-nas") == methods.count("mtl-nas, trained alone") == mtl.SEARCHES
     assert methods.count("generator") == 2
     rows = {(row["method"], row["metric"]): row["mean"] for row in mtl.rows_of(found)}
     tests = [row["test_loss"] for row in found.of(method="subset")]
     assert rows["best subset by the test itself", "test_loss"] == pytest.approx(min(tests))
     above = 100 * (rows["mtl-nas", "test_loss"] / rows["all paths", "test_loss"] - 1)
     assert rows["mtl-nas against all paths", "percent_above"] == pytest.approx(above)
+    error = found.of(method="all paths")[0]["test_width_error"]
+    assert rows["all paths", "test_width_error"] == pytest.approx(error)
+    assert 0 < error < 3, "deviations of the training part"
+    archs = [row["arch"] for row in found.of(method="mtl-nas, trained alone")]
+    assert sorted(archs) == sorted(row["arch"] for row in found.of(method="mtl-nas"))
+    best = min(found.of(method="mtl-nas, trained alone"), key=lambda row: row["validation_loss"])
+    assert rows[mtl.BEST_FOUND, "test_loss"] == pytest.approx(best["test_loss"])
+    plan = mtl.Plan(3, mtl.SUBSET, tuple(archs[:1]), **small)
+    once, again = (replace(plan, seed=seed, repeats=1) for seed in (3, 3 + mtl.APART))
+    data = plan.data()
+    each = [mtl._trained(some, data)[0]["test_loss"] for some in (once, again)]
+    assert found.of(method="no paths")[0]["test_loss"] == pytest.approx(np.mean(each))
+    assert each[0] != each[1]
     assert len(mtl.tables(mtl.rows_of(found))) == 4
     assert (tmp_path / mtl_figures.draw(found, tmp_path)).stat().st_size > 10_000
     with pytest.raises(InvalidValue):
-        mtl.run(1, 2)
+        mtl.run(1, 8)
 
 
 def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +90,9 @@ def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     lower = 100 * (1 - best["test"] / found.networks[0]["test"])
     assert rows["pyramid, sides by validation, against the error alone", "percent_lower"] == pytest.approx(lower)
     assert (tmp_path / counting.draw(found, tmp_path, **small)).stat().st_size > 10_000
-    with pytest.raises(InvalidValue):
-        counting.run(1, trainings=1)
+    for wrong in ({"trainings": 1}, {"off": -0.1}):
+        with pytest.raises(InvalidValue):
+            counting.run(1, **wrong)
 
 
 def test_scenes_hold_as_many_digits_as_their_maps_say() -> None:
@@ -94,13 +110,27 @@ def test_scenes_hold_as_many_digits_as_their_maps_say() -> None:
     assert float((centre - found).abs().max()) < 2.5, "the bell is where the digit is"
     same = digit_scenes(30, 5, 5, side=40, most=4, sizes=(8, 12), seed=1)
     assert same.identity == data.identity
-    for options in ({"most": 0}, {"side": 33}, {"sizes": (6, 40)}):
+    for options in ({"most": 0}, {"side": 33}, {"sizes": (6, 40)}, {"off": 1.0}):
         with pytest.raises(InvalidValue):
             digit_scenes(4, 4, 4, **options)
 
 
+def test_marks_off_the_centres_move_the_bells_and_nothing_else() -> None:
+    exact, off = (digit_scenes(300, 5, 5, most=1, sizes=(10, 10), seed=1, off=each) for each in (0.0, 0.2))
+    assert torch.equal(exact.training.source.images[:1], off.training.source.images[:1])
+    maps = off.training.labels
+    assert float((maps.flatten(1).sum(1) - 1).abs().max()) < 1e-4, "one each"
+    images = off.training.source.images[:, 0].double()
+    centres, marks = (
+        torch.stack([(some.sum(3 - axis) * at).sum(1) / some.sum((1, 2)) for axis in (1, 2)])
+        for some, at in ((images, torch.arange(24)), (maps[:, 0].double(), torch.arange(12) * 2 + 0.5))
+    )
+    apart = (marks - centres).std(1)
+    assert 1.6 < float(apart.min()) <= float(apart.max()) < 2.6, "a fifth of ten pixels, and the ink's own centre"
+
+
 def test_networks_trained_together_are_as_if_alone() -> None:
-    space, data = mtl.MTLFusion(), mtl.Plan(0, mtl.SUBSET, training=40, validation=20).data()
+    space, data = mtl.MTLFusion(), mtl.Plan(0, mtl.SUBSET, second="parity", training=40, validation=20).data()
     options = {"epochs": 3, "batch": 20, "rate": 0.01, "decay": 0.0, "seed": 1}
     archs = space.as_archs(mtl.subsets(3))
     together = train_together(space, archs, data, **options)
