@@ -20,6 +20,7 @@ from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._relevance import relevance
 from nastk.predictors._similar_spaces import SimilarSpaces
 from nastk.predictors._warps import Warp
 from nastk.predictors.base import Prediction, Predictor, Task
@@ -116,11 +117,13 @@ class _Process:
 
 
 class GPBMA(Predictor):
-    """Exact Gaussian processes in closed form; nothing is optimised.
+    """Exact Gaussian processes in closed form; where a space has any structure, nothing is optimised.
 
     Each group of features has a squared exponential kernel. A process is a mix of them (in equal parts, or mainly one),
     an amplitude and a noise; all are averaged with their marginal likelihood as weight (Hoeting et al., Bayesian model
-    averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence.
+    averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence. A space that
+    tells nothing beyond its choices has one group; there a second kernel weighs the choices by how much they matter
+    (`_relevance`), the one thing that is optimised.
 
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
     predict a metric, from the proxies' quantiles within a space to the metric's normal scores: by boosted trees,
@@ -167,6 +170,7 @@ class GPBMA(Predictor):
     proxies_: tuple[str, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
     similar_: SimilarSpaces | None = None
+    relevance_: Array | None = None
 
     # ---- the prior
 
@@ -254,7 +258,11 @@ class GPBMA(Predictor):
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
             self.lower_warp_ = _warps(task.lower.task_, kind)[0]
+        self.relevance_ = None
         self._observe()
+        if self.features_.choice_of is not None:
+            self.relevance_ = self._learn_relevance()
+            self._observe()
         return self._weigh(self._all_candidates(), self.warp)
 
     def conditioned(self, task: Task) -> GPBMA | None:
@@ -262,6 +270,16 @@ class GPBMA(Predictor):
         other.task_ = task
         other._observe()
         return other._weigh(self.plausible_, self.warp_.kind)
+
+    def _learn_relevance(self) -> Array:
+        """Factors on the columns of the only group, ``(k,)``, by how much their choices matter."""
+        task, which = self.task_, self.features_.choice_of
+        assert which is not None
+        rows = _screening(len(task))
+        x = self.x_[0][rows]
+        squared = [((x[:, None, which == j] - x[:, which == j]) ** 2).sum(axis=2) for j in range(which[-1] + 1)]
+        z = _warps(task, "identity" if self.warp == "auto" else self.warp)[0].forward(task.values[rows])
+        return np.sqrt(relevance(np.stack(squared), z, self.amplitudes[0], MEAN_VARIANCE, LENGTH_SCALE))[which]
 
     def _observe(self) -> None:
         """Features and prior means of the samples, and the means' centre: where the values' own is, which they have
@@ -293,7 +311,7 @@ class GPBMA(Predictor):
         grams = np.stack([_kernel(a, a) for a in self.x_])
         known = _warps(task, kind)
         if len(task) > SCREENED:  # evidence differs by more, the more samples there are: a part of them tells enough
-            rows = np.linspace(0, len(task) - 1, SCREENED).round().astype(np.int64)
+            rows = _screening(len(task))
             z = np.stack([warp.forward(task.values[rows]) for warp in known])
             found = self._evidences(candidates, grams[:, rows[:, None], rows], self.prior_means_[rows], z)
             candidates = [c for c in candidates if any(c in _plausible(candidates, row) for row in found)]
@@ -363,6 +381,8 @@ class GPBMA(Predictor):
         what the task knows of a lower fidelity, in standardised units.
         """
         x, prior = self.features_(archs)
+        if self.relevance_ is not None:
+            x = [*x, x[0] * self.relevance_]
         means = [np.zeros(len(archs))]
         if prior is not None:
             means.append(prior if self.task_.direction == "max" else -prior)
@@ -506,6 +526,11 @@ def _factorised(
             covariance = noiseless[1] + candidate.noise * np.eye(grams.shape[1])
             last = (key, candidate.noise), Observations.of(covariance)
         yield candidate, last[1]
+
+
+def _screening(n: int) -> NDArray[np.int64]:
+    """Rows of at most :data:`SCREENED` of `n` samples, spread over them."""
+    return np.linspace(0, n - 1, min(n, SCREENED)).round().astype(np.int64)
 
 
 def _plausible(candidates: list[_Candidate], evidence: Array) -> list[_Candidate]:

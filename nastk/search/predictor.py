@@ -34,7 +34,11 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 START = 10
-"""First evaluations where no predictor has a prior. More make the first fit better, and leave fewer to choose by it."""
+"""First evaluations of several objectives where no predictor has a prior. More make the first fit better, and leave
+fewer to choose by it."""
+
+ALONE_START = 5
+"""The same of one objective: gp-bma, which averages over its hyper-parameters, need not wait until they are known."""
 
 PRIOR_START = 2
 """First evaluations of one objective whose predictor has a prior: two are the least that a predictor can be fitted
@@ -119,8 +123,8 @@ class PredictorSearch(Searcher):
             gp. A pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
-            :data:`START`; where the predictors have priors, :data:`PRIOR_START` of one objective and
-            :data:`PRIOR_FRONT_START` of several.
+            :data:`ALONE_START` of one objective and :data:`START` of several; where the predictors have priors,
+            :data:`PRIOR_START` and :data:`PRIOR_FRONT_START`.
         measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
         refine: share of the measurements kept for architectures that are proposed later, least certain first.
         candidates: score at most this many architectures a round; a larger space is scored on an evolved pool. At most
@@ -354,7 +358,8 @@ class PredictorSearch(Searcher):
     def _start(self) -> int:
         start = self.start
         if start is None:
-            start = START if not self._has_prior else PRIOR_START if self.single else PRIOR_FRONT_START
+            few, more = (PRIOR_START, PRIOR_FRONT_START) if self._has_prior else (ALONE_START, START)
+            start = few if self.single else more
         return max(1, min(start, self._plan_size() // 2))
 
     @property
