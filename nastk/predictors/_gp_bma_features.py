@@ -116,7 +116,8 @@ class ScaledFeatures(Tabulated):
         named = _groups(task, name, reference, looked_up)
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
-        self.choice_of = self._find_choices(reference[:COMPARED]) if name == "auto" else None
+        alone = name == "auto" and task.context.proxies is None
+        self.choice_of = self._find_choices(reference[:COMPARED]) if alone else None
         if self.choice_of is not None:
             self.groups, self.scaling = [self.groups[0][:1]], [self.scaling[0][:1]]
         self.scores = prior.scores(self.task, looked_up)
