@@ -19,7 +19,8 @@ from nastk.database import BEGUN, COMPUTED, LEASES, RECORDS, STATES, STUDIES, Da
 from nastk.errors import StorageError, UnknownName
 from nastk.evaluation import Key, Kind, Record
 from nastk.lease import Holder, holder_of, refuse_held
-from nastk.storage import arch_of, move_state, number_or_none, records_of, stored_state, write_state
+from nastk.storage.rows import arch_of, number_or_none, records_of
+from nastk.storage.state import move_state, stored_state, write_state
 
 Answer = TypeVar("Answer")
 

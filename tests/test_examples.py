@@ -13,11 +13,13 @@ import tomllib
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from effort import HANGS
 
 import nastk
+from nastk.oracles.counts import count_network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -300,13 +302,19 @@ def test_elastic_networks() -> None:
     space = nastk.space(f"{folder / 'network.py'}:ElasticCNN")
     assert space.size == 373_248
     small = nastk.space(f"{folder / 'small_mobilenetv3.py'}:SmallMobileNetV3")
-    for each, side in ((space, 8), (small, 16)):
+    narrow = nastk.space(f"{folder / 'small_mobilenetv3.py'}:NarrowMobileNetV3")
+    for each, side in ((space, 8), (small, 16), (narrow, 8)):
         arch = each.sample(1, 0)[0]
         network = each.build(arch).eval()
         with torch.no_grad():
             assert network(torch.zeros(2, 1, side, side)).shape == (2, 10)
-    # what params are compared with must be of the small networks
-    assert small.statics(arch[None])["params"][0] == sum(p.numel() for p in network.parameters())
+        if each is not space:  # what params and FLOPs are compared with must be of the small networks
+            counts = each.statics(arch[None], input_size=side)
+            assert {n: counts[n][0] for n in ("params", "flops")} == count_network(network, (1, side, side))
+    assert any((m.weight == 0).all() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    drawn = narrow.sample(300, 0)
+    assert np.ptp(narrow.statics(drawn)["params"]) > 35_000  # uniform over rows: 22,000
+    assert not drawn[:, -1].any()
 
 
 def test_bottlenecks_have_equal_parameters() -> None:

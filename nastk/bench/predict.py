@@ -35,6 +35,7 @@ from nastk.oracles.table import Benchmark, benchmark
 from nastk.predictors.base import FewShotPredictor, Predictor, Task
 from nastk.predictors.factory import predictor as named_predictor
 from nastk.predictors.factory import shipped_prior
+from nastk.search.defaults import gp_bma_with_prior
 from nastk.spaces.base import Archs
 
 Values = NDArray[np.float64]
@@ -431,8 +432,8 @@ def _pretrained(problem: Problem, name: str, seed: int, sources: tuple[str, ...]
     method = method_of(name, bool(problem.device))
     options = dict(method.options)
     whole = _all(problem)
-    if method.predictor == "gp-bma" and not options and (prior := shipped_prior(whole.space, whole.direction)):
-        return named_predictor("gp-bma", pretrained=prior)
+    if method.predictor == "gp-bma" and not options and shipped_prior(whole.space, whole.direction):
+        return gp_bma_with_prior(whole.space, whole.direction, problem.dataset)
     made = seeded(method.predictor, options, seed)
     tasks = _source_tasks(problem, sources, samples, seed)
     return made.pretrain(tasks) if tasks and not method.scratch else made

@@ -78,10 +78,10 @@ class Trainings:
     shift: int = 1
 
     def __post_init__(self) -> None:
-        if self.train_images < 2 or self.steps < 1 or self.batch < 2:
+        if self.train_images < 2 or self.steps < 1 or self.batch < 2 or not 0 < self.rate < math.inf:
             raise InvalidValue(
-                f"a training takes 2 images, 1 step and batches of 2; got {self.train_images}, {self.steps} and "
-                f"{self.batch}"
+                f"a training takes 2 images, 1 step, batches of 2 and a positive learning rate; got "
+                f"{self.train_images}, {self.steps}, {self.batch} and {self.rate}"
             )
 
 

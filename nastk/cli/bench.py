@@ -443,6 +443,7 @@ def supernet(
     train_images: Annotated[int, count("--train-images", "Images to train on; few, so that networks differ.")] = 300,
     steps: Annotated[int, count("--steps", "Of a stand-alone training.")] = 150,
     batch: Annotated[int, count("--batch", "Images a step of it.", least=2)] = 64,
+    rate: Annotated[float, typer.Option("--rate", metavar="R", help="Its learning rate, annealed by a cosine.")] = 4e-3,
     networks: Annotated[int, count("--networks", "Random networks, each trained alone.", least=4)] = 150,
     repeats: Annotated[int, count("--repeats", "Trainings of each, whose mean is what ratings are compared with.")] = 1,
     twice: Annotated[
@@ -484,7 +485,7 @@ def supernet(
     from nastk.report.text import printable
 
     check_outputs([json_file], [out])
-    setting = Trainings(space, data, image_size, train_images, steps, batch)
+    setting = Trainings(space, data, image_size, train_images, steps, batch, rate)
     names = None if methods is None else words("--methods", methods)
     with bar(None, "training") as progress:
         rows, truth, left_out = bench.compare(

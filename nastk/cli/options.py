@@ -70,7 +70,7 @@ LocalSources = Annotated[
         min=0,
         max=MANY,
         help="Networks to measure on this machine first, as source devices; 0 for none.  [200 for another device and a "
-        "space without shipped latency weights, else 0]",
+        "space without shipped latencies of various devices, else 0]",
         show_default=False,
     ),
 ]
@@ -108,6 +108,19 @@ class Interrupted(Exception):
     def __init__(self, message: str, number: int = signal.SIGINT):
         super().__init__(message)
         self.number = number
+
+
+def keep_finished(json_file: Path | None, rows: list[dict[str, Any]], what: str = "draws") -> None:
+    """Write what an interrupted comparison has finished, and say so; without a file nothing is kept.
+
+    Raises:
+        Interrupted: it was written.
+    """
+    from nastk.report.rows import write_json
+
+    if json_file is not None:
+        write_json(json_file, rows)
+        raise Interrupted(f"interrupted; the finished {what} are in {json_file}")
 
 
 class Ended(KeyboardInterrupt):

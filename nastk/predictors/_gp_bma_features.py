@@ -28,6 +28,9 @@ quantile is then right to about .08."""
 
 COMPARED = 100
 """Architectures by whose distances groups are found to tell the same."""
+OWN_SHARE = 2.0 / 3.0
+"""Share in the prior of what other tasks of the target's own space say; the other scores have the rest in equal parts.
+By leaving tasks of TransNAS-Bench-101 out (docs/accuracy.md)."""
 
 
 class PriorScore(Protocol):
@@ -72,7 +75,7 @@ class LearnedPrior(NamedTuple):
     Args:
         trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
         proxies: names of the proxies.
-        related: what cells of other spaces with the same edges are worth.
+        related: what architectures of the space itself, or of others with the same edges, are worth.
         similar: the same as `trees`, by each space, those with similar proxies first; None in weights made before.
     """
 
@@ -85,16 +88,23 @@ class LearnedPrior(NamedTuple):
         """Whether anything of it scores architectures of the task's space, given the task's context."""
         return bool(self.scores(task, task.archs))
 
-    def scores(self, task: Task, reference: Archs) -> list[PriorScore]:
-        """Prior scores that apply to the task's space and context; quantiles are taken within `reference`."""
+    def scores(self, task: Task, reference: Archs) -> list[tuple[float, PriorScore]]:
+        """Prior scores that apply to the task's space and context, each with its share; quantiles are taken within
+        `reference`."""
+        own: list[PriorScore] = [partial(cells, task.space) for cells in self.related if cells.own(task.space)]
+        others = self._others(task, reference)
+        share = OWN_SHARE if own and others else 1.0
+        return [(share / len(own), s) for s in own] + [((1.0 - share if own else 1.0) / len(others), s) for s in others]
+
+    def _others(self, task: Task, reference: Archs) -> list[PriorScore]:
         found: list[PriorScore] = []
         source = task.context.proxies  # of which one that the trees know is enough: they take missing ones
         if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
             found.append(_ProxyScore(self.trees, self.proxies, task, reference))
             if self.similar is not None:
                 found.append(_SimilarScore(self.similar, self.proxies, task, reference))
-        found += [partial(cells, task.space) for cells in self.related if cells.relates(task.space)]
-        return found
+        related = [cells for cells in self.related if cells.relates(task.space) and not cells.own(task.space)]
+        return found + [partial(cells, task.space) for cells in related]
 
 
 class ScaledFeatures(Tabulated):
@@ -123,7 +133,7 @@ class ScaledFeatures(Tabulated):
         self.scores = prior.scores(self.task, looked_up)
         # each score has a scale of its own: all are standardised before they are averaged, and the average once more,
         # so that a prior score of one is a standard deviation of the space
-        self.standards = [_standard(score(looked_up)) for score in self.scores]
+        self.standards = [_standard(score(looked_up)) for _, score in self.scores]
         self.centre, self.spread = _standard(self._mean_score(looked_up)) if self.scores else (0.0, 1.0)
 
     def __call__(self, archs: Archs) -> tuple[list[Features], Features | None]:
@@ -153,8 +163,10 @@ class ScaledFeatures(Tabulated):
 
     def _mean_score(self, archs: Archs) -> Features:
         """The mean of all prior scores, each standardised over the space."""
-        standardised = [(score(archs) - c) / s for score, (c, s) in zip(self.scores, self.standards, strict=True)]
-        return np.asarray(np.mean(standardised, axis=0))
+        parts = [
+            share * (score(archs) - c) / s for (share, score), (c, s) in zip(self.scores, self.standards, strict=True)
+        ]
+        return np.asarray(np.sum(parts, axis=0))
 
 
 def _standard(values: Features) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,12 @@ from nastk.errors import DataWarning, InvalidValue, NastkError
 from nastk.files import write_text
 from nastk.oracles._settings import SHORT, InSettings, Setting, available
 from nastk.predictors._source_models import SourceModels
-from nastk.predictors.base import Predictor, Task
+from nastk.predictors.base import Task
 from nastk.runtimes.base import make_runtime, runtime_class
 from nastk.spaces.base import ENUMERABLE, Archs, SearchSpace
+
+if TYPE_CHECKING:
+    from nastk.predictors.few_shot_gp import FewShotGP
 
 NETWORKS = 200
 """Networks that are measured in each setting where nothing else is asked for."""
@@ -351,14 +354,14 @@ def local_sources(
     return tasks
 
 
-def pretrain(models: Iterable[Predictor], sources: LocalSources, progress: Progress | None = None) -> str:
+def pretrain(models: Iterable[FewShotGP], sources: LocalSources, progress: Progress | None = None) -> str:
     """Measure what is not kept, and let the predictors learn it in place; they stay as they are where nothing could be
     measured. Returns what was learned, in one line; settings that are no sources are named in warnings."""
     tasks = sources.tasks(progress)
     _warn_of(sources, stacklevel=4)
     if tasks:
         for model in models:
-            model.pretrain(tasks)
+            model.learn_more(tasks)
     return sources.summary(tasks)
 
 

@@ -42,6 +42,9 @@ LEAST = 0.5
 MOST_ROWS = 1500
 """Rows up to which interactions are modelled; beyond, an exact GP takes minutes and the additive part is well known."""
 
+RANKED = 900
+"""Random architectures on which devices are told to rank alike, where no rows are stored."""
+
 
 @dataclass(frozen=True)
 class SourceModels:
@@ -145,11 +148,29 @@ class SourceModels:
         values[:, log] = np.exp(values[:, log])
         return np.maximum(values, floor)
 
+    def joined(self, other: SourceModels) -> SourceModels:
+        """These devices and others of the same space."""
+        rows = len(self.archs)
+        return replace(
+            self,
+            devices=self.devices + other.devices,
+            archs=np.concatenate([self.archs, other.archs]),
+            sets=self.sets + tuple((first + rows, last + rows) for first, last in other.sets),
+            alpha=self.alpha + other.alpha,
+            additive=np.concatenate([self.additive, other.additive]),
+            kernel=np.concatenate([self.kernel, other.kernel]),
+            scaling=np.concatenate([self.scaling, other.scaling]),
+            log=self.log + other.log,
+            quality=np.concatenate([self.quality, other.quality]),
+        )
+
     def without(self, devices: set[str], duplicates: float | None = None) -> SourceModels | None:
         """The rest, or None if nothing is left; see `FewShotGP.without`."""
         dropped = {j for j, name in enumerate(self.devices) if name in devices}
         if duplicates is not None and dropped:
-            ranks = np.apply_along_axis(rankdata, 0, self(self.archs))
+            # rows that no interactions need are not stored
+            archs = self.archs if len(self.archs) else self.space.sample(RANKED, seed=0)
+            ranks = np.apply_along_axis(rankdata, 0, self(archs))
             correlation = np.atleast_2d(np.corrcoef(ranks.T))
             dropped |= {
                 j for j in range(len(self.devices)) if any(correlation[j, i] > duplicates for i in tuple(dropped))

@@ -128,13 +128,14 @@ class GPBMA(Predictor):
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
     predict a metric, from the proxies' quantiles within a space to the metric's normal scores: by boosted trees,
     monotone in every proxy, each space with equal weight, and by the spaces whose proxies correlate with each other as
-    the target's do (`SimilarSpaces`). From `related` tasks it learns what their cells are worth, for targets whose
-    cells have the same edges (`RelatedCells`). All that apply to the target, in equal parts, are the prior mean of some
-    processes, times a slope; others have none. Those with a prior weigh half, more with few samples if the evidence is
-    clearly for them, less where it is against them: one that misleads costs nothing once values contradict it.
-    Without proxies in the target's context and without a related space there is no prior. What the task knows of a
-    lower fidelity (:attr:`Task.lower`) is the mean of as many processes again: the autoregressive model of Kennedy &
-    O'Hagan (Biometrika 2000), with that fidelity's prediction taken as it is.
+    the target's do (`SimilarSpaces`). From `related` tasks it learns what their networks are worth, for targets of the
+    same space, or whose cells have the same edges (`RelatedCells`). All that apply to the target, in equal parts (but
+    two thirds for tasks of its own space), are the prior mean of some processes, times a slope; others have none. Those
+    with a prior weigh half, more with few samples if the evidence is clearly for them, less where it is against them:
+    one that misleads costs nothing once values contradict it. Without proxies in the target's context and without
+    related tasks there is no prior. What the task knows of a lower fidelity (:attr:`Task.lower`) is the mean of as many
+    processes again: the autoregressive model of Kennedy & O'Hagan (Biometrika 2000), with that fidelity's prediction
+    taken as it is.
 
     Args:
         encoding: groups of features joined by ``+``; "auto" is choices (numbers as such), counts and statics as
@@ -174,16 +175,45 @@ class GPBMA(Predictor):
 
     # ---- the prior
 
+    def without_task(self, dataset: str | None) -> GPBMA:
+        """A copy whose prior has not learned a data set of the related tasks, nor those that rank networks like it.
+
+        So that a search in a table, whose values the prior was learned from, is told none that it did not pay for.
+        :meth:`fit` does it for the data set that a task, or else its context, names.
+
+        Args:
+            dataset: its name; None, and one that was not learned, for the same as a copy.
+        """
+        other = copy(self)
+        if dataset is not None and any(dataset in cells.tasks for cells in self.related_):
+            other.related_, other._cache = self._related_without(dataset), Cache(CACHED)
+        return other
+
+    def _related_without(self, dataset: str | None) -> tuple[RelatedCells, ...]:
+        if dataset is None:
+            return self.related_
+        return tuple(rest for cells in self.related_ if (rest := cells.without(dataset)) is not None)
+
     def pretrain(self, tasks: Sequence[Task], related: Sequence[Task] = ()) -> GPBMA:
         """Learn the prior; returns itself.
 
         Args:
-            tasks: of any spaces, with proxies in their contexts.
-            related: of spaces that may have the same edges as the target's, with or without proxies.
+            tasks: of any spaces, with proxies in their contexts; may be none if there are related ones.
+            related: of the target's own space or of those that may have the same edges, with or without proxies.
 
         Raises:
-            InvalidValue: no tasks, or one without proxies, or a related space that cannot be read by others or stored.
+            InvalidValue: no tasks, or one without proxies, or a related space that cannot be stored.
         """
+        self._learn_proxies(tasks if tasks or not related else None)
+        self.related_ = tuple(RelatedCells.fit_each(related))
+        self._cache = Cache(CACHED)
+        return self
+
+    def _learn_proxies(self, tasks: Sequence[Task] | None) -> None:
+        """How proxies predict a metric; nothing of that where there are no tasks (None)."""
+        if tasks is None:
+            self.trees_, self.similar_, self.proxies_ = None, None, ()
+            return
         names = proxy_names(tasks)
         names = [name for name in names if name not in NOISY] or names
         spaces = [task.space.name for task in tasks]
@@ -193,21 +223,19 @@ class GPBMA(Predictor):
         self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
         self.similar_ = SimilarSpaces.fit(list(zip(spaces, x, y, strict=True)))
         self.proxies_ = tuple(names)
-        self.related_ = tuple(RelatedCells.fit_each(related))
-        self._cache = Cache(CACHED)
-        return self
 
-    @property
-    def _learned_prior(self) -> LearnedPrior:
-        return LearnedPrior(self.trees_, self.proxies_, self.related_, self.similar_)
+    def _learned_prior(self, task: Task) -> LearnedPrior:
+        """What was learned, without the data set of the task."""
+        return LearnedPrior(self.trees_, self.proxies_, self._related_without(_dataset(task)), self.similar_)
 
     def _features(self, task: Task) -> ScaledFeatures:
         """The features of a task's space and context; its architectures and values do not matter."""
-        prior, name, context = self._learned_prior, self.encoding, task.context
+        prior, name, context = self._learned_prior(task), self.encoding, task.context
         if not isinstance(name, str):
             return ScaledFeatures(task, name, prior)
         # what is kept holds the space and the sources, so that no other object can come to have their ids
-        key = (id(task.space), name, id(context.proxies), id(context.latencies), repr(context.build_options))
+        sources = (id(context.proxies), id(context.latencies), repr(context.build_options))
+        key = (id(task.space), name, *sources, _dataset(task))
         return self._cache.find(key, lambda: ScaledFeatures(task, name, prior))
 
     # ---- samples
@@ -464,7 +492,7 @@ class GPBMA(Predictor):
         None where nothing of it applies: no related space, no proxies in the context.
         """
         task = Task(space, archs[:1], np.zeros(1), context=context)
-        if not self._learned_prior.applies(task):
+        if not self._learned_prior(task).applies(task):
             return None
         return self._features(task)(archs)[1]
 
@@ -477,28 +505,42 @@ class GPBMA(Predictor):
     # ---- on disk
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        if self.trees_ is None:
+        if self.trees_ is None and not self.related_:
             return None
-        arrays: dict[str, NDArray[Any]] = {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
+        arrays: dict[str, NDArray[Any]] = {}
+        if self.trees_ is not None:
+            arrays |= {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
         if self.similar_ is not None:
             arrays |= {f"similar.{name}": a for name, a in self.similar_.arrays().items()}
         for cells in self.related_:
             arrays |= {f"related.{cells.space.name}.{name}": a for name, a in cells.arrays().items()}
         if hasattr(self, "task_"):
             arrays |= {"archs": self.task_.archs.astype(np.int64), "values": self.task_.values}
-        return {"proxies": list(self.proxies_), "related": [cells.space.name for cells in self.related_]}, arrays
+        facts = {
+            "proxies": list(self.proxies_),
+            "related": [cells.space.name for cells in self.related_],
+            "tasks": {cells.space.name: list(cells.tasks) for cells in self.related_},
+        }
+        return facts, arrays
 
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
     ) -> Predictor:
-        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(_under("trees.", arrays)), tuple(facts["proxies"])
+        trees = _under("trees.", arrays)
+        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(trees) if trees else None, tuple(facts["proxies"])
         similar = _under("similar.", arrays)
         self.similar_ = SimilarSpaces.of_arrays(similar) if similar else None
         self.related_ = tuple(
-            RelatedCells.of_arrays(name, _under(f"related.{name}.", arrays)) for name in facts.get("related", [])
+            RelatedCells.of_arrays(name, facts.get("tasks", {}).get(name), _under(f"related.{name}.", arrays))
+            for name in facts.get("related", [])
         )
         self._cache = Cache(CACHED)
         return self if task is None else self.fit(replace(task, archs=arrays["archs"], values=arrays["values"]))
+
+
+def _dataset(task: Task) -> str | None:
+    """That of the task's values; where it names none, that of what is looked up for it."""
+    return task.dataset or task.context.dataset
 
 
 def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

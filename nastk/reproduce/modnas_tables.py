@@ -18,9 +18,9 @@ from nastk.oracles.base import Oracle
 from nastk.oracles.goals import Goal
 from nastk.oracles.table import benchmark
 from nastk.predictors.base import Task
-from nastk.predictors.factory import predictor, shipped_prior
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.reproduce.modnas_cases import Case, Setting
+from nastk.search.defaults import gp_bma_with_prior
 from nastk.spaces.base import Archs
 
 Array = NDArray[np.float64]
@@ -144,7 +144,7 @@ class TableCase(Case):
         if not oracle.expensive:
             return oracle
         context = Context(proxies=self.table.nearest_proxies(), dataset=self.setting.dataset)
-        model = predictor("gp-bma", pretrained=shipped_prior(self.space, oracle.direction))
+        model = gp_bma_with_prior(self.space, oracle.direction, self.setting.dataset)
         if self._labelled is None:
             self._labelled = model.choose(
                 self.setting.labels,

@@ -21,7 +21,6 @@ from nastk.files import check_outputs
 from nastk.history import History
 from nastk.identity import earlier_identity, evaluation_identity, files_identity, study_identity
 from nastk.predictors._local_sources import LocalSources, pretrain
-from nastk.predictors.base import Predictor
 from nastk.result import Result
 from nastk.search.base import Objective, Searcher
 from nastk.spaces.base import Archs
@@ -30,6 +29,7 @@ from nastk.workers.base import Workers
 from nastk.workers.factory import make_workers
 
 if TYPE_CHECKING:
+    from nastk.predictors.few_shot_gp import FewShotGP
     from nastk.storage import Computed
 from nastk.run.description import SearchDescription
 from nastk.run.supernet import SupernetOfSearch
@@ -320,14 +320,14 @@ class SourcesToLearn:
 
     Args:
         local: the measurements.
-        predictors: that learn them, by objective; without sources of their own.
+        predictors: that learn them, by objective.
 
     Attributes:
         learned: whether the predictors have learned them.
         said: what was learned, in one line.
     """
 
-    def __init__(self, local: LocalSources, predictors: Mapping[str, Predictor]):
+    def __init__(self, local: LocalSources, predictors: Mapping[str, FewShotGP]):
         self.local, self.predictors = local, predictors
         self.learned, self.said = False, ""
 

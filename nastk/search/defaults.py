@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -44,25 +44,41 @@ SEARCH_WARP = "distance"
 bad samples dominate the variance."""
 
 
-def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+def default_predictor(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
     gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
     fronts are better on HW-GPT-Bench.
     """
     if alone or shipped_prior(space, direction) is not None:
-        return gp_bma_for_search(space, direction, alone)
+        return gp_bma_for_search(space, direction, dataset, alone)
     return predictor("gp")
 
 
-def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
-    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
-    found = predictor("gp-bma", pretrained=shipped_prior(space, direction))
-    assert isinstance(found, GPBMA)
+def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
+    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior.
+
+    Args:
+        dataset: of the objective; the prior then has not learned it, nor those that rank networks like it.
+    """
+    found = gp_bma_with_prior(space, direction, dataset)
     found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     if not alone:
         found.noises = FRONT_NOISES
     return found
+
+
+def gp_bma_with_prior(space: SearchSpace, direction: Direction, dataset: str | None) -> GPBMA:
+    """gp-bma with the prior that ships for a space, if one does, as if it had not learned the target's data set."""
+    return copy(_prior(shipped_prior(space, direction), dataset))
+
+
+@lru_cache(maxsize=8)
+def _prior(pretrained: str | None, dataset: str | None) -> GPBMA:
+    """That prior, once a process; its copies share the features that it caches."""
+    found = predictor("gp-bma", pretrained=pretrained)
+    assert isinstance(found, GPBMA)
+    return found.without_task(dataset)
 
 
 def latency_predictor(space: SearchSpace, device: str | None = None, name: str = FEW_SHOT) -> Predictor:
@@ -85,9 +101,9 @@ def _pretrained(name: str, space: str, device: str | None) -> Predictor:
     return few.without([device], duplicates=DUPLICATES) if device else few
 
 
-def learns_sources(model: Predictor) -> bool:
-    """Whether a predictor can learn networks measured here as its source devices: few-shot-gp that has none."""
-    return isinstance(model, FewShotGP) and not model.devices
+def learns_sources(model: Predictor) -> TypeGuard[FewShotGP]:
+    """Whether a predictor learns networks measured here as source devices: few-shot-gp with none, or of one kind."""
+    return isinstance(model, FewShotGP) and (not model.devices or model.calculated == "always")
 
 
 def sources_here(
@@ -102,7 +118,8 @@ def sources_here(
     """The networks to measure on this machine as source devices; None for none.
 
     Args:
-        networks: as asked for; None for the default: some where a device elsewhere is learned without shipped weights.
+        networks: as asked for; None for the default: some where a device elsewhere is learned and a predictor learns
+            them.
         seconds: time limit.
         learned: whether a predictor learns them (:func:`learns_sources`).
         elsewhere: whether such a predictor is of a device that is not this machine.
@@ -123,8 +140,8 @@ def sources_here(
             return None  # ten measurements are a good part of them
     elif not learned:
         raise InvalidValue(
-            "local sources are for few-shot-gp in a space without shipped latency weights, which learns nothing here; "
-            "leave them out"
+            "local sources are for few-shot-gp in a space without shipped latencies of various devices, which learns "
+            "nothing here; leave them out"
         )
     return LocalSources(space, networks, seconds, but=but, **build_options)
 
@@ -155,5 +172,5 @@ def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: b
     if name == FEW_SHOT:
         return latency_predictor(space, oracle.device)
     if name == "gp-bma":
-        return gp_bma_for_search(space, oracle.direction, alone)
+        return gp_bma_for_search(space, oracle.direction, oracle.dataset, alone)
     return predictor(name)

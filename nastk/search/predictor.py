@@ -178,7 +178,11 @@ class PredictorSearch(Searcher):
         self.refine, self.exploration = refine, exploration
         alone = len(self.objectives) == 1
         self.models = Models(
-            self, predictor, contexts, lambda o: default_predictor(space, o.direction, alone), self._lower_model
+            self,
+            predictor,
+            contexts,
+            lambda o: default_predictor(space, o.direction, o.oracle.dataset, alone),
+            self._lower_model,
         )
         for name, model in self.models.templates.items():
             if model.scale != "metric":

@@ -88,6 +88,7 @@ class Network(nn.Sequential):
         side: pixels to which images are resized.
         in_channels: of the image.
         expanded, features: channels before and after the last 1x1 convolution, which has no normalisation.
+        stride: of the stem.
     """
 
     def __init__(
@@ -99,10 +100,11 @@ class Network(nn.Sequential):
         expanded: int,
         features: int,
         num_classes: int,
+        stride: int = 2,
     ):
         super().__init__(
             Resize(side),
-            *_convolution(in_channels, layers[0].c_in, 3, 2),
+            *_convolution(in_channels, layers[0].c_in, 3, stride),
             _activation(hard_swish=True),
             *(InvertedResidual(layer) for layer in layers),
             *_convolution(layers[-1].c_out, expanded),

@@ -18,9 +18,9 @@ def checked_size(space: str, input_size: int) -> int:
     return input_size
 
 
-def stage_sides(input_size: int, strides: Sequence[int]) -> list[int]:
-    """Side of the input of each stage behind a stem of stride 2, and of the last one's output."""
-    sides = [-(-input_size // 2)]
+def stage_sides(input_size: int, strides: Sequence[int], stem: int = 2) -> list[int]:
+    """Side of the input of each stage behind a stem of stride `stem`, and of the last one's output."""
+    sides = [-(-input_size // stem)]
     for stride in strides:
         sides.append(-(-sides[-1] // stride))
     return sides

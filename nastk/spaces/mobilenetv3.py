@@ -41,14 +41,16 @@ EXPANDED = 960
 """Channels of the last 1x1 convolution with normalisation."""
 FEATURES = 1280
 """Channels of the classifier's input."""
-STRIDES = (2, 2, 2, 1, 2)
-"""Stride of the first layer of each stage; the stem has another 2."""
+STRIDES = (2, 2, 2, 2, 1, 2)
+"""Stride of the stem, and of the first layer of each stage."""
 SQUEEZED = (False, True, False, True, True)
 """Stages whose layers have squeeze-and-excitation."""
 HARD_SWISH = (False, False, True, True, True)
 """Stages whose layers have h-swish; the others have ReLU."""
 REDUCTION = 4
 """Factor by which squeeze-and-excitation reduces the channels."""
+DIVISOR = 8
+"""Channels are multiples of it."""
 WIDTH = 1.2
 """Width multiplier of the once-for-all network ``ofa_mbv3_d234_e346_k357_w1.2``, whose subnets HELP measured."""
 DATASETS: dict[str, dict[str, Any]] = {"ImageNet": {"num_classes": 1000}}
@@ -83,13 +85,13 @@ class Settings(NamedTuple):
     resolutions: NDArray[np.int64]
 
 
-def round_channels(channels: float) -> int:
-    """The nearest multiple of 8, the next one if that is below 90 % of `channels`, at least 8."""
-    nearest = max(8, 8 * int(channels / 8 + 0.5))
-    return nearest + 8 if nearest < 0.9 * channels else nearest
+def round_channels(channels: float, divisor: int = DIVISOR) -> int:
+    """The nearest multiple of `divisor`, the next one if that is below 90 % of `channels`, at least `divisor`."""
+    nearest = max(divisor, divisor * int(channels / divisor + 0.5))
+    return nearest + divisor if nearest < 0.9 * channels else nearest
 
 
-def widths(width: float = WIDTH) -> tuple[int, tuple[int, ...], int, int]:
+def widths(width: float = WIDTH, divisor: int = DIVISOR) -> tuple[int, tuple[int, ...], int, int]:
     """Channels of the stem, the stages, the last convolution and the classifier's input under a width multiplier.
 
     Raises:
@@ -97,24 +99,33 @@ def widths(width: float = WIDTH) -> tuple[int, tuple[int, ...], int, int]:
     """
     if not width > 0:
         raise InvalidValue(f"mobilenetv3: the width multiplier must be positive; got {width}")
-    stem, *stages, expanded, features = (round_channels(c * width) for c in (STEM, *WIDTHS, EXPANDED, FEATURES))
+    full = (STEM, *WIDTHS, EXPANDED, FEATURES)
+    stem, *stages, expanded, features = (round_channels(c * width, divisor) for c in full)
     return stem, tuple(stages), expanded, features
 
 
-def first_block(width: float = WIDTH) -> Layer:
+def first_block(width: float = WIDTH, divisor: int = DIVISOR) -> Layer:
     """The fixed block after the stem."""
-    stem, *_ = widths(width)
+    stem, *_ = widths(width, divisor)
     return Layer(stem, stem, 0, stem, kernel=3, stride=1, hard_swish=False)
 
 
-def layer(stage: int, place: int, kernel: int, expansion: int, width: float = WIDTH) -> Layer:
+def layer(
+    stage: int,
+    place: int,
+    kernel: int,
+    expansion: int,
+    width: float = WIDTH,
+    divisor: int = DIVISOR,
+    strides: tuple[int, ...] = STRIDES,
+) -> Layer:
     """A layer of a stage, both counted from 0, with one of the choices of kernel and expansion."""
-    stem, stages, *_ = widths(width)
+    stem, stages, *_ = widths(width, divisor)
     before = stem if stage == 0 else stages[stage - 1]
     c_in = before if place == 0 else stages[stage]
     inside = c_in * expansion
-    squeezed = round_channels(inside // REDUCTION) if SQUEEZED[stage] else 0
-    stride = STRIDES[stage] if place == 0 else 1
+    squeezed = round_channels(inside // REDUCTION, divisor) if SQUEEZED[stage] else 0
+    stride = strides[1 + stage] if place == 0 else 1
     return Layer(c_in, inside, squeezed, stages[stage], kernel, stride, HARD_SWISH[stage])
 
 
@@ -156,6 +167,10 @@ class MobileNetV3(SearchSpace):
     choices = _choices()
     width: ClassVar[float] = WIDTH
     """Width multiplier of the networks, unless an option says another."""
+    divisor: ClassVar[int] = DIVISOR
+    """Channels are multiples of it; a space of very narrow networks may have a smaller one."""
+    strides: ClassVar[tuple[int, ...]] = STRIDES
+    """Of the stem and of each stage; a space for small images may have more that are 1."""
 
     # ---- rows and settings
 
@@ -330,8 +345,9 @@ class MobileNetV3(SearchSpace):
             sides, place = RESOLUTIONS, archs[:, _RESOLUTION]
         else:
             sides, place = (checked_size("mobilenetv3", input_size),), np.zeros(len(archs), dtype=np.int64)
-        params, flops = _layer_counts(width, sides)
-        fixed_params, fixed_flops = _fixed_counts(width, sides, num_classes, in_channels)
+        shape = width, self.divisor, self.strides
+        params, flops = _layer_counts(sides, *shape)
+        fixed_params, fixed_flops = _fixed_counts(sides, num_classes, in_channels, *shape)
         active, layers = active_layers(archs), np.arange(STAGES * LAYERS)
         kernels, expansions = archs[:, _KERNEL], archs[:, _EXPANSION]
         return {
@@ -360,14 +376,15 @@ class MobileNetV3(SearchSpace):
 
         row, width = self.as_archs(arch), self.width if width is None else width
         _, kernels, expansions, (resolution,) = self.settings(row)
-        layers, places = [first_block(width)], ["first block"]
+        layers, places = [first_block(width, self.divisor)], ["first block"]
         for place in np.flatnonzero(active_layers(row)[0]).tolist():
             kernel, expansion = int(kernels[0, place]), int(expansions[0, place])
-            layers.append(layer(place // LAYERS, place % LAYERS, kernel, expansion, width))
-            places.append(f"stage {place // LAYERS + 1} layer {place % LAYERS + 1}")
+            stage, number = divmod(place, LAYERS)
+            layers.append(layer(stage, number, kernel, expansion, width, self.divisor, self.strides))
+            places.append(f"stage {stage + 1} layer {number + 1}")
         side = int(resolution) if input_size is None else checked_size("mobilenetv3", input_size)
-        _, _, expanded, features = widths(width)
-        return Network(layers, places, side, in_channels, expanded, features, num_classes)
+        _, _, expanded, features = widths(width, self.divisor)
+        return Network(layers, places, side, in_channels, expanded, features, num_classes, self.strides[0])
 
 
 def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: int) -> Archs:
@@ -384,16 +401,18 @@ def _places(what: str, values: NDArray[Any], options: tuple[int, ...], columns: 
 
 
 @lru_cache(maxsize=8)
-def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _layer_counts(
+    sides: tuple[int, ...], width: float, divisor: int, strides: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Parameters ``(20, 3, 3)`` and multiply-adds ``(sides, 20, 3, 3)`` by layer, kernel and expansion."""
     params = np.empty((STAGES * LAYERS, len(KERNELS), len(EXPANSIONS)))
     flops = np.empty((len(sides), *params.shape))
-    inputs = np.array([stage_sides(side, STRIDES) for side in sides])
+    inputs = np.array([stage_sides(side, strides[1:], strides[0]) for side in sides])
     for place in range(STAGES * LAYERS):
         stage, number = divmod(place, LAYERS)
         for i, kernel in enumerate(KERNELS):
             for j, expansion in enumerate(EXPANSIONS):
-                made = layer(stage, number, kernel, expansion, width)
+                made = layer(stage, number, kernel, expansion, width, divisor, strides)
                 params[place, i, j] = made.params
                 before = inputs[:, stage] if number == 0 else inputs[:, stage + 1]
                 flops[:, place, i, j] = [made.flops(int(side)) for side in before]
@@ -401,16 +420,21 @@ def _layer_counts(width: float, sides: tuple[int, ...]) -> tuple[NDArray[np.floa
 
 
 def _fixed_counts(
-    width: float, sides: tuple[int, ...], num_classes: int, in_channels: int
+    sides: tuple[int, ...],
+    num_classes: int,
+    in_channels: int,
+    width: float,
+    divisor: int,
+    strides: tuple[int, ...],
 ) -> tuple[float, NDArray[np.float64]]:
     """Parameters, and multiply-adds by side, of the fixed parts."""
-    stem, stages, expanded, features = widths(width)
-    block = first_block(width)
+    stem, stages, expanded, features = widths(width, divisor)
+    block = first_block(width, divisor)
     convolution, expand = 9 * in_channels * stem, stages[-1] * expanded
     mix, classifier = expanded * features, (features + 1) * num_classes
     params = convolution + 2 * stem + block.params + expand + 2 * expanded + mix + classifier
     flops = []
     for side in sides:
-        before, *_, after = stage_sides(side, STRIDES)
+        before, *_, after = stage_sides(side, strides[1:], strides[0])
         flops.append(convolution * before**2 + block.flops(before) + expand * after**2 + mix + classifier)
     return float(params), np.array(flops, dtype=np.float64)

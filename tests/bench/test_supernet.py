@@ -140,6 +140,9 @@ def test_images_are_divided_without_overlap() -> None:
     assert float(x.mean()) == pytest.approx(0.0, abs=1e-5)
     with pytest.raises(InvalidValue, match="has 1,797 images; 1,500 to train on"):
         images_of(replace(TINY, train_images=1500))
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidValue, match="a positive learning rate; got 60, 2, 16 and"):
+            replace(TINY, rate=wrong)
 
 
 class Fails(nn.Module):

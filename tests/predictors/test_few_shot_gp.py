@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nastk.encodings._latency_blocks import MERGED
 from nastk.errors import InvalidValue, UnknownName
 from nastk.metrics import spearman
 from nastk.oracles.table import benchmark
+from nastk.predictors import load
 from nastk.predictors._adapted_latency import AdaptedLatency
 from nastk.predictors.base import Task
 from nastk.predictors.few_shot_gp import FewShotGP
@@ -208,6 +210,34 @@ def test_it_says_which_source_the_device_resembles(few: FewShotGP) -> None:
     best, correlation = mine.resembles()[0]
     assert best == "d2"
     assert correlation > 0.99
+
+
+def test_further_sources_join_those_that_are_known() -> None:
+    space = nastk.space("nasbench201")
+    tasks = [
+        Task(space, archs, _latency(space, archs, d), "latency", "ms", device=f"d{d}")
+        for d, n in ((1, 60), (2, 60), (3, 80))
+        for archs in [space.sample(n, 0)]
+    ]
+    at_once = FewShotGP().pretrain(tasks)
+    in_turns = FewShotGP().pretrain(tasks[:2]).learn_more(tasks[2:])
+    archs = space.sample(50, 1)
+    assert in_turns.devices == ("d1", "d2", "d3")
+    assert np.allclose(in_turns.sources_(archs), at_once.sources_(archs), rtol=1e-9)
+    assert FewShotGP().learn_more(tasks[:1]).devices == ("d1",)
+
+
+def test_stored_sources_that_rank_like_a_target_are_left_out_without_their_rows(tmp_path: Path) -> None:
+    space = nastk.space("fbnet")
+    archs = space.sample(400, 0)  # additive, so that no rows are stored
+    tasks = [Task(space, archs, _latency(space, archs, d), "latency", "ms", device=f"d{d}") for d in (1, 3)]
+    twin = Task(space, archs, _latency(space, archs, 3) * 1.7, "latency", "ms", device="d3-twin")
+    FewShotGP().pretrain([*tasks, twin]).save(tmp_path / "few")
+    read = load(tmp_path / "few")
+    assert isinstance(read, FewShotGP)
+    assert read.sources_ is not None
+    assert len(read.sources_.archs) == 0
+    assert read.without(["d3"], duplicates=0.99).devices == ("d1",)
 
 
 def test_bad_source_tasks_are_refused() -> None:

@@ -21,6 +21,7 @@ from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._similar_spaces import SimilarSpaces, correlation
 from nastk.predictors.base import Task
+from nastk.predictors.gp_bma import GPBMA
 
 
 class Proxies:
@@ -302,12 +303,59 @@ def test_a_prior_that_few_samples_confirm_weighs_more_than_none(
     assert weight(against) < 0.45
 
 
+def test_other_tasks_of_the_same_space_are_a_prior_but_for_those_that_the_target_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    worth = {"mine": _worth, "alike": _worth, "other": lambda archs: (MICRO.canonical(archs) == 1).sum(axis=1) + 0.0}
+    tasks = []
+    for seed, (name, value) in enumerate(worth.items()):
+        archs = MICRO.sample(250, seed, unique=True)  # not all of the same networks
+        values = value(archs) + 0.02 * rng.standard_normal(250)
+        tasks.append(Task(MICRO, archs, values, "accuracy", "%", "max", dataset=name))
+    prior = nastk.predictor("gp-bma").pretrain((), tasks)
+    archs = MICRO.sample(400, 9, unique=True)
+
+    def ranks(made: GPBMA, name: str) -> float:
+        return spearman(made.prior_score(MICRO, archs, Context()), worth[name](archs))
+
+    assert ranks(prior, "mine") > 0.8
+    rest = prior.without_task("mine")
+    assert [cells.tasks for cells in rest.related_] == [("other",)], "what ranks like it goes with it"
+    assert ranks(rest, "other") > 0.95
+    assert abs(ranks(rest, "mine")) < 0.5
+    assert ranks(prior, "mine") > 0.8, "what it was copied from stays"
+    assert prior.without_task("new").related_ == prior.related_
+    assert rest.without_task("other").prior_score(MICRO, archs, Context()) is None
+    named = prior.prior_score(MICRO, archs, Context(dataset="mine"))
+    assert np.allclose(named, rest.prior_score(MICRO, archs, Context())), "nor what the context names"
+    few = tasks[0].subset(np.arange(5))
+    assert np.allclose(prior.adapt(few).predict(archs).mean, rest.adapt(few).predict(archs).mean), "nor the task"
+    prior.save(tmp_path / "prior")
+    stored = load(tmp_path / "prior").without_task("mine").prior_score(MICRO, archs, Context())
+    assert np.allclose(stored, rest.prior_score(MICRO, archs, Context()), rtol=1e-9)
+
+
+def test_tasks_of_the_same_space_count_twice_as_much_as_all_others(cells: nastk.SearchSpace) -> None:
+    source = _task(Toy(), ("good",), 60)
+    target = _task(MICRO, ("good",), 200)
+    made = [
+        nastk.predictor("gp-bma").pretrain(*given).prior_score(MICRO, target.archs, context)
+        for given, context in (
+            (([source], []), target.context),
+            (((), _related()), Context()),
+            (([source], _related()), target.context),
+        )
+    ]
+    shares, *_ = np.linalg.lstsq(np.stack(made[:2], axis=1), made[2], rcond=None)
+    # two scores by proxies, standardised one by one, have less than a deviation together
+    assert 2.0 <= shares[1] / shares[0] < 2.9
+
+
 def test_an_operation_that_the_related_space_lacks_counts_as_none(cells: nastk.SearchSpace) -> None:
     related = RelatedCells.fit(_related())
     pooled = cells.sample(50, 3)
     cut = np.where(pooled == 4, 0, pooled)
     assert np.array_equal(related(cells, pooled), related(cells, cut))
-    assert not related.relates(MICRO), "its own accuracies are no prior"
+    assert not related.relates(nastk.space("transbench101-macro"))
     with pytest.raises(InvalidValue, match="toy cannot be a related space"):
         RelatedCells.fit_each([Task(Toy(), Toy().sample(5, 0), np.arange(5.0))])
 

@@ -275,6 +275,25 @@ def test_closed_form_counts_are_those_of_the_built_networks(options: dict):
         assert counted == {"params": statics["params"][i], "flops": statics["flops"][i]}
 
 
+class Narrow(MobileNetV3):
+    width = 0.05
+    divisor = 4
+    strides = (1, 1, 2, 1, 1, 2)
+
+
+def test_a_space_of_its_own_divisor_and_strides_is_counted_as_it_is_built():
+    space, options = Narrow(), {"input_size": 9, "in_channels": 1, "num_classes": 3}
+    archs = space.sample(4, 0)
+    statics = space.statics(archs, **options)
+    for i, arch in enumerate(archs):
+        network = space.build(arch, **options)
+        counted = count_network(network, space.input_shape(**options))
+        assert counted == {"params": statics["params"][i], "flops": statics["flops"][i]}
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert convolutions[0].out_channels == 4
+    assert sum(convolution.stride == (2, 2) for convolution in convolutions) == 2
+
+
 def test_a_network_sees_images_at_its_own_resolution():
     arch = SPACE.parse(SPACE.format(SPACE.from_ofa(LARGE)).replace("r224", "r128"))
     network = SPACE.build(arch, width=0.5, num_classes=10).eval()

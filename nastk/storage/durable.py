@@ -1,9 +1,4 @@
-"""Histories in a database: SQLite for one machine, PostgreSQL for a group.
-
-A database holds many studies. A study has a name and an identity (space, objectives, constraints, searcher, random
-seed ...), and the records of its evaluations. An evaluation has an identity too: what another study of the same
-database evaluated on the same space with the same oracle is taken over, and counts against no budget.
-"""
+"""A history that lives in a database, and is one process's alone until it is closed."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import math
 import os
 import re
 import socket
-import sys
 import threading
 import time
 import warnings
@@ -22,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -30,12 +24,28 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from nastk import database
-from nastk.database import BEGUN, COMPUTED, KEY, RECORDS, STATES, STUDIES, Database
+from nastk.database import BEGUN, COMPUTED, KEY, RECORDS, STUDIES, Database
 from nastk.errors import InvalidValue, StorageError
 from nastk.evaluation import Identity, Key, Record
 from nastk.files import is_mine, write_text
 from nastk.history import History
 from nastk.lease import OLD, Holder, Lease
+from nastk.storage.differences import differences
+from nastk.storage.rows import (
+    arch_of,
+    arch_text,
+    fidelity_text,
+    key_of,
+    keys_of,
+    null,
+    number_or_none,
+    read_key,
+    read_spilled,
+    records_of,
+    row_key,
+    row_of,
+)
+from nastk.storage.state import StoredValue, move_state, stored_state, write_state
 
 STUDY = "nastk"
 """Name of a study that is given none; a further one is called ``nastk-2``, and so on."""
@@ -147,7 +157,7 @@ class DurableHistory(History):
         if found is not None and not _same(found, config, earlier):
             raise InvalidValue(
                 f"study {name!r} in {self.storage} was begun with other settings "
-                f"({_differences(json.loads(found.config), config)}); use those, or another study name"
+                f"({differences(json.loads(found.config), config)}); use those, or another study name"
             )
         if found is not None:
             return int(found.id), name
@@ -158,7 +168,7 @@ class DurableHistory(History):
         if last is not None:
             self.notes.append(
                 f"Began study {name!r} in {self.storage}: different from {last.name!r} there: "
-                f"{_differences(json.loads(last.config), config)}."
+                f"{differences(json.loads(last.config), config)}."
             )
         return int(key[0]), name
 
@@ -188,7 +198,7 @@ class DurableHistory(History):
         connection.execute(update.values(config=json.dumps(config, sort_keys=True)))
         for name, identity in self._identities.items():
             mine = (RECORDS.c.study == found.id) & (RECORDS.c.objective == name)
-            at = sa.case((RECORDS.c.fidelity == "", _fidelity_text(identity.target)), else_=RECORDS.c.fidelity)
+            at = sa.case((RECORDS.c.fidelity == "", fidelity_text(identity.target)), else_=RECORDS.c.fidelity)
             connection.execute(sa.update(RECORDS).where(mine).values(evaluation=identity.digest, resolved=at))
         self.notes.append(
             f"Study {found.name!r} was begun by a version of nastk that did not store the options of its choices: make "
@@ -216,9 +226,9 @@ class DurableHistory(History):
                 if not identity.has(at):
                     continue
                 if have is None:
-                    have = {_row_key(r) for r in connection.execute(_keys_of(self._id))}
+                    have = {row_key(r) for r in connection.execute(keys_of(self._id))}
                 values = {c.name: getattr(row, c.name) for c in RECORDS.columns if c.name != "id"}
-                values |= {"study": self._id, "objective": name, "fidelity": _fidelity_text(identity.recorded(at))}
+                values |= {"study": self._id, "objective": name, "fidelity": fidelity_text(identity.recorded(at))}
                 values |= {"purpose": "search", "charged": 0, "origin": row.evaluated_by}
                 key = values["arch"], name, values["fidelity"], "search"
                 if key not in have:
@@ -289,8 +299,8 @@ class DurableHistory(History):
             identity = self._identities.get(record.objective)
             if identity is None or not record.study:
                 return record.charged
-            at = _fidelity_text(identity.resolved(record.fidelity))
-            return (identity.digest, _arch_text(record.arch), at) not in free
+            at = fidelity_text(identity.resolved(record.fidelity))
+            return (identity.digest, arch_text(record.arch), at) not in free
 
         return [replace(record, charged=paid(record)) if record.study else record for record in records]
 
@@ -310,7 +320,7 @@ class DurableHistory(History):
         records, begun, computed = self._database.within(read)
         self._state = {name: value.content for name, value in self._stored_state.items()} or None
         self._keep(records)
-        self._deaths = {_key(row): row.deaths for row in begun}
+        self._deaths = {read_key(row): row.deaths for row in begun}
         if self._computed is not None:
             self._valued = {arch_of(text) for text in computed}
             self._see_computed(records)
@@ -381,7 +391,8 @@ class DurableHistory(History):
         self._reopen()
         # As a text: what a searcher hands over it may change before it is written.
         texts = None if state is None else {name: json.dumps(value) for name, value in state.items()}
-        rows = [self._row(record) for record in records]
+        unnamed = Identity("")
+        rows = [row_of(record, self._id, self._identities.get(record.objective, unnamed)) for record in records]
         now = time.monotonic()
         with self._lock:
             self._see_computed(records)
@@ -440,14 +451,14 @@ class DurableHistory(History):
             stored = self._stored_state
             if tries > 1:  # a connection was lost, perhaps with no more than the answer that all is done
                 stored = stored_state(connection, self._id)
-                if rows and connection.execute(_keys_of(self._id, rows[0])).first() is not None:
+                if rows and connection.execute(keys_of(self._id, rows[0])).first() is not None:
                     return
                 mine = COMPUTED.c.study == self._id
                 for row in computed:
                     connection.execute(sa.delete(COMPUTED).where(mine, COMPUTED.c.arch == row["arch"]))
             if rows:
                 connection.execute(sa.insert(RECORDS), rows)
-            ended = [row for row in rows if (key := _key_of(row)) in self._begun or key in self._deaths]
+            ended = [row for row in rows if (key := key_of(row)) in self._begun or key in self._deaths]
             if ended:
                 connection.execute(END, [{f"of_{name}": row[name] for name in KEY} for row in ended])
             if texts is not None:
@@ -490,40 +501,15 @@ class DurableHistory(History):
         archs = list(self._told)
         columns = self._computed(np.array(archs, dtype=np.int64))
         return [
-            {"study": self._id, "arch": _arch_text(arch), "objective": name, "value": _null(float(value))}
+            {"study": self._id, "arch": arch_text(arch), "objective": name, "value": null(float(value))}
             for name, values in columns.items()
             for arch, value in zip(archs, values, strict=True)
             if math.isfinite(value)
         ]
 
-    def _row(self, record: Record) -> dict[str, Any]:
-        identity = self._identities.get(record.objective, Identity(""))
-        return {
-            "study": self._id,
-            "arch": _arch_text(record.arch),
-            "objective": record.objective,
-            "fidelity": _fidelity_text(record.fidelity),
-            "purpose": record.purpose,
-            "value": _null(record.value),
-            "std": _null(record.std),
-            "cost": _null(record.cost),
-            "source": record.source,
-            "status": record.status,
-            "reason": record.reason,
-            "time": record.time,
-            "kind": record.kind,
-            "attempts": record.attempts,
-            "charged": int(record.charged),
-            "origin": record.study,
-            "evaluation": identity.digest,
-            "resolved": _fidelity_text(identity.resolved(record.fidelity)),
-            "version": identity.version,
-            "details": json.dumps(dict(record.details)) if record.details else "",
-        }
-
     def _columns(self, key: Key) -> dict[str, Any]:
         arch, objective, fidelity, purpose = key
-        what = {"arch": _arch_text(arch), "objective": objective, "fidelity": _fidelity_text(fidelity)}
+        what = {"arch": arch_text(arch), "objective": objective, "fidelity": fidelity_text(fidelity)}
         return {"study": self._id, **what, "purpose": purpose}
 
     def _is_begun(self, key: Key) -> list[sa.ColumnElement[bool]]:
@@ -550,7 +536,7 @@ class DurableHistory(History):
         for path in self._database.spill_files:
             if not path.exists() or not is_mine(path):
                 continue
-            rows = _read_spilled(path)
+            rows = read_spilled(path)
             of_mine = [row["study"] == self.study and self._could_be_mine(row) for row in rows]
             others = [row for row, is_mine in zip(rows, of_mine, strict=True) if not is_mine]
             mine = [{**row, "study": self._id} for row, is_mine in zip(rows, of_mine, strict=True) if is_mine]
@@ -559,7 +545,7 @@ class DurableHistory(History):
 
             def insert(connection: sa.Connection, mine: list[dict[str, Any]] = mine) -> int:
                 self._lease.check(connection)
-                keys = {_row_key(row) for row in connection.execute(_keys_of(self._id))}
+                keys = {row_key(row) for row in connection.execute(keys_of(self._id))}
                 fresh = [r for r in mine if (r["arch"], r["objective"], r["fidelity"], r["purpose"]) not in keys]
                 for row in fresh:
                     connection.execute(sa.insert(RECORDS), [row])
@@ -602,87 +588,6 @@ def _weakly(history: DurableHistory) -> Callable[[], float | None]:
     return soon
 
 
-# ---- the state of a study
-
-
-class StoredValue(NamedTuple):
-    """One value of a study's state as the database has it.
-
-    Args:
-        parts: rows that it takes; more than one where it is a list that grew.
-        text: the whole, JSON.
-    """
-
-    parts: int
-    text: str
-
-    @property
-    def content(self) -> Any:
-        return json.loads(self.text)
-
-
-OF_STATE = (STATES.c.study == sa.bindparam("of_study"), STATES.c.name == sa.bindparam("of_name"))
-REPLACE = sa.update(STATES).where(*OF_STATE).values(value=sa.bindparam("value"))
-
-
-def stored_state(connection: sa.Connection, study: int) -> dict[str, StoredValue]:
-    """The state of a study by name, as it was last written."""
-    query = sa.select(STATES).where(STATES.c.study == study).order_by(STATES.c.name, STATES.c.part)
-    parts: dict[str, list[str]] = {}
-    for row in connection.execute(query).all():
-        parts.setdefault(row.name, []).append(row.value)
-    return {
-        name: StoredValue(len(texts), texts[0] if len(texts) == 1 else f"[{', '.join(t[1:-1] for t in texts)}]")
-        for name, texts in parts.items()
-    }
-
-
-def write_state(
-    connection: sa.Connection, study: int, stored: Mapping[str, StoredValue], texts: Mapping[str, str]
-) -> dict[str, StoredValue]:
-    """Write what differs from what is stored; of a list that grew, only what is new.
-
-    Args:
-        texts: the state, JSON by name.
-
-    Returns:
-        What is stored now.
-    """
-    now = {}
-    for name, text in texts.items():
-        before = stored.get(name)
-        of = {"of_study": study, "of_name": name}
-        row = {"study": study, "name": name}
-        if before is None:
-            connection.execute(sa.insert(STATES), [{**row, "part": 0, "value": text}])
-            now[name] = StoredValue(1, text)
-        elif before.text == text:
-            now[name] = before
-        elif before.text.startswith("[") and before.text != "[]" and text.startswith(f"{before.text[:-1]}, "):
-            fresh = f"[{text[len(before.text) + 1 :]}"
-            connection.execute(sa.insert(STATES), [{**row, "part": before.parts, "value": fresh}])
-            now[name] = StoredValue(before.parts + 1, text)
-        else:
-            if before.parts > 1:
-                connection.execute(sa.delete(STATES).where(*OF_STATE, STATES.c.part > 0), of)
-            connection.execute(REPLACE, [{**of, "value": text}])
-            now[name] = StoredValue(1, text)
-    for name in stored.keys() - texts.keys():
-        connection.execute(sa.delete(STATES).where(*OF_STATE), {"of_study": study, "of_name": name})
-    return now
-
-
-def move_state(connection: sa.Connection, found: Any) -> None:
-    """Bring the state of a study (its row) that an earlier version wrote to where it is now."""
-    if found.state:
-        texts = {name: json.dumps(value) for name, value in json.loads(found.state).items()}
-        write_state(connection, found.id, stored_state(connection, found.id), texts)
-        connection.execute(sa.update(STUDIES).where(STUDIES.c.id == found.id).values(state=None))
-
-
-# ---- texts and rows
-
-
 def _same(row: Any, config: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
     stored = json.loads(row.config)
     return bool(stored == config or (earlier is not None and stored == earlier))
@@ -691,183 +596,3 @@ def _same(row: Any, config: dict[str, Any], earlier: dict[str, Any] | None) -> b
 def _free(name: str, taken: Mapping[str, Any]) -> str:
     names = [name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))]
     return next(n for n in names if n not in taken)
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two identities, as a person would say it."""
-    said = []
-    for key in sorted({*before, *now}):
-        a, b = before.get(key), now.get(key)
-        if a == b:
-            continue
-        if key == "choices" and isinstance(a, list) and isinstance(b, list):
-            said.append(_different_choices(a, b))
-            continue
-        if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-            pairs = [_only_differing(x, y) for x, y in zip(a, b, strict=True) if x != y]
-            a, b = [x for x, _ in pairs], [y for _, y in pairs]
-        said.append(f"{key} was {_short(a)}, now {_short(b)}")
-    return "; ".join(said) or "nothing"
-
-
-def _different_choices(before: list[list[str]], now: list[list[str]]) -> str:
-    old, new = {name: options for name, *options in before}, {name: options for name, *options in now}
-    said = [
-        f"the options of {name} were {', '.join(old[name])} and are {', '.join(new[name])}"
-        for name in new
-        if name in old and old[name] != new[name]
-    ]
-    if list(old) != list(new):
-        said.append(f"the choices were {', '.join(old)} and are {', '.join(new)}")
-    return _short_text("; ".join(said))
-
-
-def _only_differing(a: Any, b: Any) -> tuple[Any, Any]:
-    if not (isinstance(a, dict) and isinstance(b, dict)):
-        return a, b
-    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    return {key: a.get(key) for key in keys}, {key: b.get(key) for key in keys}
-
-
-def _short(value: Any) -> str:
-    return _short_text(repr(value))
-
-
-def _short_text(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _read_spilled(path: Path) -> list[dict[str, Any]]:
-    names = {"study", *(c.name for c in RECORDS.columns)} - {"id"}
-    rows = []
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            row = json.loads(line)
-            if isinstance(row, dict):
-                row.setdefault("details", "")  # of an earlier version
-            if not isinstance(row, dict) or set(row) != names:
-                raise ValueError(f"line {number} is no record")
-            rows.append(row)
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot take in {path}: {error}; mend it, or remove it") from error
-    return rows
-
-
-FIELDS = (
-    "arch", "objective", "value", "std", "cost", "fidelity", "source", "status", "reason", "purpose", "time", "kind",
-    "attempts", "charged", "origin", "details",
-)  # fmt: skip
-"""Columns of a record, in the order of :class:`Record`'s fields."""
-
-
-def records_of(connection: sa.Connection, study: int) -> list[Record]:
-    """The records of a study, oldest first."""
-    query = sa.select(*(RECORDS.c[name] for name in FIELDS)).where(RECORDS.c.study == study).order_by(RECORDS.c.id)
-    return [_record(row) for row in connection.execute(query)]
-
-
-def _record(row: Any) -> Record:
-    """A record from the columns :data:`FIELDS`; equal texts are one object, of which a long history has many."""
-    (
-        arch, objective, value, std, cost, fidelity, source, status, reason, purpose, when, kind, attempts, charged, by,
-        details,
-    ) = row  # fmt: skip
-    # The kind as recorded; in databases older than the column, by the source.
-    kind = kind or ("table" if source.startswith("table") else "measured")
-    one: Callable[[Any], Any] = sys.intern
-    return Record(
-        arch_of(arch), one(objective), _number(value), _number(std), _number(cost), number_or_none(fidelity),
-        one(source), one(status), one(reason), one(purpose), when, one(kind), attempts, bool(charged), one(by),
-        json.loads(details) if details else {},
-    )  # fmt: skip
-
-
-def arch_of(text: str) -> tuple[int, ...]:
-    """An architecture as the database has it."""
-    return tuple(map(int, text.split(",")))
-
-
-def _key(row: Any) -> Key:
-    return arch_of(row.arch), row.objective, number_or_none(row.fidelity), row.purpose
-
-
-def _key_of(row: Mapping[str, Any]) -> Key:
-    """The key of a row that is going to be inserted."""
-    return arch_of(row["arch"]), row["objective"], number_or_none(row["fidelity"]), row["purpose"]
-
-
-def _keys_of(study: int, row: Mapping[str, Any] | None = None) -> sa.Select[Any]:
-    """Keys of the records of a study, or the one of this row."""
-    found = sa.select(*(RECORDS.c[name] for name in KEY[1:])).where(RECORDS.c.study == study)
-    return found if row is None else found.where(*(RECORDS.c[name] == row[name] for name in KEY[1:]))
-
-
-def _row_key(row: Any) -> tuple[str, str, str, str]:
-    return row.arch, row.objective, row.fidelity, row.purpose
-
-
-def _arch_text(arch: Sequence[int]) -> str:
-    return ",".join(map(str, arch))
-
-
-def _fidelity_text(fidelity: float | None) -> str:
-    return "" if fidelity is None else repr(float(fidelity))
-
-
-def number_or_none(text: str) -> float | None:
-    """A fidelity as the database has it."""
-    return float(text) if text else None
-
-
-def _number(value: float | None) -> float:
-    return NAN if value is None else value
-
-
-NAN = float("nan")
-"""One object for all values that are unknown."""
-
-
-def _null(value: float) -> float | None:
-    return None if value != value else float(value)
-
-
-def open_history(
-    storage: str | os.PathLike[str] | None = None,
-    study: str | None = None,
-    config: dict[str, Any] | None = None,
-    identities: Mapping[str, Identity] | None = None,
-    earlier: dict[str, Any] | None = None,
-    about: dict[str, Any] | None = None,
-    computed: Computed | None = None,
-    reuse: bool = False,
-) -> History:
-    """A history in memory (no `storage`), or durable in a database, where this process alone runs the study from now on
-    until the history is closed.
-
-    Args:
-        storage: SQLAlchemy URL, such as ``sqlite:///run.db``, or the path of a SQLite file.
-        study: one database holds many studies by name. Without one, the study with this `config`.
-        config: identity of the study (space, objectives, searcher, seed ...); an existing study is opened only with
-            the same one. The budget is no part of it.
-        identities: of the evaluations of each objective; what other studies evaluated with an equal one is taken over.
-        earlier: the identity by which a study is known that an earlier version of nastk began.
-        about: what those that look at the study should know of it, JSON-able: its objectives (`nastk.studies.Goal`) as
-            "goals", and its "budget".
-        computed: values of the objectives that have no records, which are kept for those that look at the study.
-        reuse: whether what other studies evaluated counts against the budget of this one, as its own evaluations do.
-
-    Raises:
-        InvalidValue: the named study exists with another configuration, or the configuration is no JSON.
-        StudyHeld: another process runs the study.
-        StorageError: the database cannot be opened, read or written.
-    """
-    if storage is None:
-        return History()
-    if study is not None and not study.isprintable():
-        raise InvalidValue(f"a study cannot be called {study!r}: the name has characters that are not printed")
-    try:
-        plain = json.loads(json.dumps(config or {}, sort_keys=True))
-    except (TypeError, ValueError) as error:
-        raise InvalidValue(f"the configuration of a study must be JSON: {error}") from None
-    before = None if earlier is None else json.loads(json.dumps(earlier))
-    return DurableHistory(storage, study, plain, identities or {}, before, about, computed, reuse)
