@@ -22,7 +22,7 @@ from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._relevance import relevance
 from nastk.predictors._similar_spaces import SimilarSpaces
-from nastk.predictors._warps import Warp
+from nastk.predictors._warps import applicable
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
@@ -66,9 +66,6 @@ LEAST_WEIGHT = 0.01
 """Drop processes that weigh less than this share of the heaviest one; they would not change an average visibly."""
 POOL = 600
 """Random candidates among which samples are chosen: their covariance is a dense matrix that every pick updates."""
-KINDS = ("identity", "distance")
-"""Warps that "auto" compares: the metric as it is, or the log of its distance from the best, under which differences
-near the best count (see `_warps`)."""
 SCREENED = 300
 """Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
 IMPLAUSIBLE = 10.0
@@ -285,11 +282,11 @@ class GPBMA(Predictor):
         self.features_ = self._features(task)
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
-            self.lower_warp_ = _warps(task.lower.task_, kind)[0]
+            self.lower_warp_ = applicable(task.lower.task_, kind)[0]
         self.relevance_ = None
         self._observe()
         if self.features_.choice_of is not None:
-            self.relevance_ = self._learn_relevance()
+            self.relevance_ = self._learn_relevance(self.features_.choice_of)
             self._observe()
         return self._weigh(self._all_candidates(), self.warp)
 
@@ -299,14 +296,12 @@ class GPBMA(Predictor):
         other._observe()
         return other._weigh(self.plausible_, self.warp_.kind)
 
-    def _learn_relevance(self) -> Array:
-        """Factors on the columns of the only group, ``(k,)``, by how much their choices matter."""
-        task, which = self.task_, self.features_.choice_of
-        assert which is not None
-        rows = _screening(len(task))
-        x = self.x_[0][rows]
+    def _learn_relevance(self, which: NDArray[np.int64]) -> Array:
+        """Factors on the columns of the only group, ``(k,)``, by how much `which` choice each is of matters."""
+        task = self.task_
+        x = self.x_[0][(rows := _screening(len(task)))]
         squared = [((x[:, None, which == j] - x[:, which == j]) ** 2).sum(axis=2) for j in range(which[-1] + 1)]
-        z = _warps(task, "identity" if self.warp == "auto" else self.warp)[0].forward(task.values[rows])
+        z = applicable(task, "identity" if self.warp == "auto" else self.warp)[0].forward(task.values[rows])
         return np.sqrt(relevance(np.stack(squared), z, self.amplitudes[0], MEAN_VARIANCE, LENGTH_SCALE))[which]
 
     def _observe(self) -> None:
@@ -337,7 +332,7 @@ class GPBMA(Predictor):
         """Average these processes by their evidence, under the most probable warp of this kind."""
         task = self.task_
         grams = np.stack([_kernel(a, a) for a in self.x_])
-        known = _warps(task, kind)
+        known = applicable(task, kind)
         if len(task) > SCREENED:  # evidence differs by more, the more samples there are: a part of them tells enough
             rows = _screening(len(task))
             z = np.stack([warp.forward(task.values[rows]) for warp in known])
@@ -603,18 +598,3 @@ def _mixes(t: int) -> Array:
     main = np.full((t, t), (1.0 - MAIN_SHARE) / (t - 1))
     np.fill_diagonal(main, MAIN_SHARE)
     return np.concatenate([np.full((1, t), 1.0 / t), main])
-
-
-def _warps(task: Task, kind: str) -> list[Warp]:
-    """Transforms of a task's metric that can be applied to its values; the identity if all values are the same.
-
-    Raises:
-        InvalidValue: none can.
-    """
-    fitted = [Warp.fit(k, task.values, task.direction) for k in (KINDS if kind == "auto" else (kind,))]
-    known = [warp for warp in fitted if warp is not None]
-    if not known and np.ptp(task.values) == 0:
-        known = [Warp("identity", 1.0 if task.direction == "min" else -1.0, 0.0, float(task.values[0]), 1.0)]
-    if not known:
-        raise InvalidValue(f"the warp {kind!r} cannot be applied to these values of {task.metric}")
-    return known
