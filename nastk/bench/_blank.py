@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nastk.data.tables import spread_of
+from nastk.data.tables import Column, spread_of
 from nastk.oracles.table import Benchmark, Table
 from nastk.spaces.base import Choice, SearchSpace
 
@@ -31,7 +31,8 @@ class BlankSpace(SearchSpace):
 def blank(table: Benchmark, metrics: Collection[str]) -> Benchmark:
     """The same architectures and values in a :class:`BlankSpace`, with the columns of these metrics alone.
 
-    The integers of an architecture stay the same; rows are in the order of the integers.
+    The integers of an architecture stay the same; rows are in the order of the integers. Counts are shown as
+    measurements, for what counts them is the network.
     """
     source = table.table
     content = source.subset(np.lexsort(source.content.archs.T[::-1])).content
@@ -41,8 +42,13 @@ def blank(table: Benchmark, metrics: Collection[str]) -> Benchmark:
     content = replace(
         content,
         name=f"{content.name}-blank",
-        columns=[content.columns[i] for i in kept],
+        columns=[_measured(content.columns[i]) for i in kept],
         places=[content.places[i] for i in kept],
     )
     shown = Table(content, BlankSpace(f"{whole.name}-blank", whole.sizes.tolist()))
     return Benchmark(shown, table.dataset if table.dataset in shown.datasets() else None)
+
+
+def _measured(column: Column) -> Column:
+    """The column as one whose values must be paid for."""
+    return column if column.expensive else replace(column, kind="other")

@@ -213,13 +213,15 @@ class Scores:
         """The table as a blank run shows it to searchers: see :func:`nastk.bench._blank.blank`.
 
         Raises:
-            InvalidValue: an objective is computed from the network, which such a searcher does not know.
+            InvalidValue: an objective is no column of the table, but computed from the network, which such a searcher
+                does not know.
         """
+        held = self.table.table.metrics()
         for goal in self.problem.goals:
-            if not goal.oracle(self.table).expensive:
+            if goal.metric not in held:
                 raise InvalidValue(
-                    f"{goal.metric} is computed from the network, and a blank table shows choices alone; leave it out, "
-                    "or leave out --blank"
+                    f"{goal.metric} is computed from the network, which a blank table does not show, and the table has "
+                    "no column of it; leave it out, or leave out --blank"
                 )
         return blank(self.table, {goal.metric for goal in self.problem.goals})
 

@@ -7,9 +7,10 @@ from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.encodings.base import Encoding, Features, encoding, some_archs
-from nastk.encodings.ordinal import has_numbers
+from nastk.encodings.ordinal import columns_of, has_numbers
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._proxy_quantiles import proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
@@ -25,6 +26,8 @@ LIVE = 40
 quantile is then right to about .08."""
 
 
+COMPARED = 100
+"""Architectures by whose distances groups are found to tell the same."""
 OWN_SHARE = 2.0 / 3.0
 """Share in the prior of what other tasks of the target's own space say; the other scores have the rest in equal parts.
 By leaving tasks of TransNAS-Bench-101 out (docs/accuracy.md)."""
@@ -123,6 +126,10 @@ class ScaledFeatures(Tabulated):
         named = _groups(task, name, reference, looked_up)
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
+        alone = name == "auto" and task.context.proxies is None
+        self.choice_of = self._find_choices(reference[:COMPARED]) if alone else None
+        if self.choice_of is not None:
+            self.groups, self.scaling = [self.groups[0][:1]], [self.scaling[0][:1]]
         self.scores = prior.scores(self.task, looked_up)
         # each score has a scale of its own: all are standardised before they are averaged, and the average once more,
         # so that a prior score of one is a standard deviation of the space
@@ -134,11 +141,24 @@ class ScaledFeatures(Tabulated):
         found = self._find(archs)
         return (found[:-1], found[-1]) if self.scores else (found, None)
 
-    def _compute(self, archs: Archs) -> list[Features]:
+    def _find_choices(self, archs: Archs) -> NDArray[np.int64] | None:
+        """The choice of each column of `ordinal`, which comes first, where all groups measure the same distances: the
+        space is a list of choices, and tells nothing of them. Else None."""
+        distances = [((x[:, None] - x) ** 2).sum(axis=2) for x in self._features(archs)]
+        if not all(np.allclose(distances[0], other, rtol=1e-6, atol=1e-9) for other in distances[1:]):
+            return None
+        columns = [len(columns_of(choice)[1]) for choice in self.space.choices]
+        return np.repeat(np.arange(len(columns)), columns)
+
+    def _features(self, archs: Archs) -> list[Features]:
         groups = []
         for terms, scaling in zip(self.groups, self.scaling, strict=True):
             parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
             groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
+        return groups
+
+    def _compute(self, archs: Archs) -> list[Features]:
+        groups = self._features(archs)
         return [*groups, (self._mean_score(archs) - self.centre) / self.spread] if self.scores else groups
 
     def _mean_score(self, archs: Archs) -> Features:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from nastk.errors import InvalidValue
 from nastk.oracles.base import Direction, Values
+from nastk.predictors.base import Task
+
+COMPARED = ("identity", "distance")
+"""Warps that "auto" compares in :func:`applicable`: the metric as it is, or the log of its distance from the best,
+under which differences near the best count."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,18 @@ class Warp:
         """Median and half-width of the central 68 % in the metric's units, from a warped mean and deviation."""
         low, high = self.backward(mean - std), self.backward(mean + std)
         return self.backward(mean), np.abs(high - low) / 2
+
+
+def applicable(task: Task, kind: str) -> list[Warp]:
+    """Transforms of a task's metric that can be applied to its values; the identity if all values are the same.
+
+    Raises:
+        InvalidValue: none can.
+    """
+    fitted = [Warp.fit(k, task.values, task.direction) for k in (COMPARED if kind == "auto" else (kind,))]
+    known = [warp for warp in fitted if warp is not None]
+    if not known and np.ptp(task.values) == 0:
+        known = [Warp("identity", 1.0 if task.direction == "min" else -1.0, 0.0, float(task.values[0]), 1.0)]
+    if not known:
+        raise InvalidValue(f"the warp {kind!r} cannot be applied to these values of {task.metric}")
+    return known

@@ -20,8 +20,9 @@ from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._normal_scores import normal_scores
 from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
 from nastk.predictors._related_cells import RelatedCells
+from nastk.predictors._relevance import relevance
 from nastk.predictors._similar_spaces import SimilarSpaces
-from nastk.predictors._warps import Warp
+from nastk.predictors._warps import applicable
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
 
@@ -65,9 +66,6 @@ LEAST_WEIGHT = 0.01
 """Drop processes that weigh less than this share of the heaviest one; they would not change an average visibly."""
 POOL = 600
 """Random candidates among which samples are chosen: their covariance is a dense matrix that every pick updates."""
-KINDS = ("identity", "distance")
-"""Warps that "auto" compares: the metric as it is, or the log of its distance from the best, under which differences
-near the best count (see `_warps`)."""
 SCREENED = 300
 """Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
 IMPLAUSIBLE = 10.0
@@ -116,11 +114,13 @@ class _Process:
 
 
 class GPBMA(Predictor):
-    """Exact Gaussian processes in closed form; nothing is optimised.
+    """Exact Gaussian processes in closed form; where a space has any structure, nothing is optimised.
 
     Each group of features has a squared exponential kernel. A process is a mix of them (in equal parts, or mainly one),
     an amplitude and a noise; all are averaged with their marginal likelihood as weight (Hoeting et al., Bayesian model
-    averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence.
+    averaging, Statistical Science 1999). The metric is warped by the transform with the highest evidence. A space that
+    tells nothing beyond its choices has one group; there a second kernel weighs the choices by how much they matter
+    (`_relevance`), the one thing that is optimised.
 
     ``pretrain(tasks, related)`` learns from tasks of other spaces, whose contexts have zero-cost proxies, how proxies
     predict a metric, from the proxies' quantiles within a space to the metric's normal scores: by boosted trees,
@@ -168,6 +168,7 @@ class GPBMA(Predictor):
     proxies_: tuple[str, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
     similar_: SimilarSpaces | None = None
+    relevance_: Array | None = None
 
     # ---- the prior
 
@@ -281,8 +282,12 @@ class GPBMA(Predictor):
         self.features_ = self._features(task)
         if task.lower is not None:
             kind = "identity" if self.warp == "auto" else self.warp
-            self.lower_warp_ = _warps(task.lower.task_, kind)[0]
+            self.lower_warp_ = applicable(task.lower.task_, kind)[0]
+        self.relevance_ = None
         self._observe()
+        if self.features_.choice_of is not None:
+            self.relevance_ = self._learn_relevance(self.features_.choice_of)
+            self._observe()
         return self._weigh(self._all_candidates(), self.warp)
 
     def conditioned(self, task: Task) -> GPBMA | None:
@@ -290,6 +295,14 @@ class GPBMA(Predictor):
         other.task_ = task
         other._observe()
         return other._weigh(self.plausible_, self.warp_.kind)
+
+    def _learn_relevance(self, which: NDArray[np.int64]) -> Array:
+        """Factors on the columns of the only group, ``(k,)``, by how much `which` choice each is of matters."""
+        task = self.task_
+        x = self.x_[0][(rows := _screening(len(task)))]
+        squared = [((x[:, None, which == j] - x[:, which == j]) ** 2).sum(axis=2) for j in range(which[-1] + 1)]
+        z = applicable(task, "identity" if self.warp == "auto" else self.warp)[0].forward(task.values[rows])
+        return np.sqrt(relevance(np.stack(squared), z, self.amplitudes[0], MEAN_VARIANCE, LENGTH_SCALE))[which]
 
     def _observe(self) -> None:
         """Features and prior means of the samples, and the means' centre: where the values' own is, which they have
@@ -319,9 +332,9 @@ class GPBMA(Predictor):
         """Average these processes by their evidence, under the most probable warp of this kind."""
         task = self.task_
         grams = np.stack([_kernel(a, a) for a in self.x_])
-        known = _warps(task, kind)
+        known = applicable(task, kind)
         if len(task) > SCREENED:  # evidence differs by more, the more samples there are: a part of them tells enough
-            rows = np.linspace(0, len(task) - 1, SCREENED).round().astype(np.int64)
+            rows = _screening(len(task))
             z = np.stack([warp.forward(task.values[rows]) for warp in known])
             found = self._evidences(candidates, grams[:, rows[:, None], rows], self.prior_means_[rows], z)
             candidates = [c for c in candidates if any(c in _plausible(candidates, row) for row in found)]
@@ -391,6 +404,8 @@ class GPBMA(Predictor):
         what the task knows of a lower fidelity, in standardised units.
         """
         x, prior = self.features_(archs)
+        if self.relevance_ is not None:
+            x = [*x, x[0] * self.relevance_]
         means = [np.zeros(len(archs))]
         if prior is not None:
             means.append(prior if self.task_.direction == "max" else -prior)
@@ -550,6 +565,11 @@ def _factorised(
         yield candidate, last[1]
 
 
+def _screening(n: int) -> NDArray[np.int64]:
+    """Rows of at most :data:`SCREENED` of `n` samples, spread over them."""
+    return np.linspace(0, n - 1, min(n, SCREENED)).round().astype(np.int64)
+
+
 def _plausible(candidates: list[_Candidate], evidence: Array) -> list[_Candidate]:
     """Those of a log evidence that is not far below the best of the same prior mean."""
     means = np.array([candidate.mean for candidate in candidates])
@@ -578,18 +598,3 @@ def _mixes(t: int) -> Array:
     main = np.full((t, t), (1.0 - MAIN_SHARE) / (t - 1))
     np.fill_diagonal(main, MAIN_SHARE)
     return np.concatenate([np.full((1, t), 1.0 / t), main])
-
-
-def _warps(task: Task, kind: str) -> list[Warp]:
-    """Transforms of a task's metric that can be applied to its values; the identity if all values are the same.
-
-    Raises:
-        InvalidValue: none can.
-    """
-    fitted = [Warp.fit(k, task.values, task.direction) for k in (KINDS if kind == "auto" else (kind,))]
-    known = [warp for warp in fitted if warp is not None]
-    if not known and np.ptp(task.values) == 0:
-        known = [Warp("identity", 1.0 if task.direction == "min" else -1.0, 0.0, float(task.values[0]), 1.0)]
-    if not known:
-        raise InvalidValue(f"the warp {kind!r} cannot be applied to these values of {task.metric}")
-    return known

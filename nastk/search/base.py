@@ -478,6 +478,18 @@ class Searcher(ABC):
             found = np.concatenate([found, rng.permutation(rest)])[:n]
         return found
 
+    def nearest_new(self, arch: Archs, pending: Archs, rng: np.random.Generator) -> Archs:
+        """For a suggestion ``(d,)`` that is no member, the network not seen before that differs in the fewest choices,
+        ``(1, d)``, at random among equals; a random one in a space that cannot be enumerated, none in one that is
+        exhausted."""
+        if not self.space.enumerable:
+            return self.fresh_random(1, pending, rng)
+        members = self.space.enumerate()
+        for i in np.argsort((members != arch).sum(axis=1) + rng.random(len(members))):
+            if len(self.unseen(members[[i]], pending)):
+                return members[[i]]
+        return members[:0]
+
     def propose(self, archs: Archs) -> list[Proposal]:
         """Proposals of these architectures on every expensive objective."""
         return [Proposal(arch, self.expensive) for arch in archs]

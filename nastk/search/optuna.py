@@ -12,6 +12,7 @@ import numpy as np
 from nastk.errors import InvalidValue, UnknownName
 from nastk.oracles.base import Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class OptunaSearch(Searcher):
     """Asks one of Optuna's samplers for a value of each choice.
 
     Samplers know neither which combinations are valid nor which encodings are isomorphic: a suggestion that cannot be
-    proposed is sampled again, and after :data:`TRIES` times the last one is mutated until it is new. Failures are
-    failed trials; what was told without being asked for is a trial too.
+    proposed is sampled again, and after :data:`TRIES` times the last one is mutated until it is new. In a table that
+    holds a sample of its space hardly a suggestion is a member: the nearest new one is proposed (:meth:`nearest_new`).
+    Failures are failed trials; what was told without being asked for is a trial too.
 
     Args:
         sampler: tpe, gp, nsga2, nsga3, cma-es (needs the package cmaes; one objective).
@@ -151,7 +153,7 @@ class OptunaSearch(Searcher):
 
         distributions = self._distributions()
         arch = np.zeros(self.space.d, dtype=np.int64)
-        for _ in range(TRIES):
+        for _ in range(1 if isinstance(self.space, Pool) else TRIES):
             trial = study.ask(distributions)
             for name, value in trial.params.items():
                 arch[int(name)] = value
@@ -167,12 +169,14 @@ class OptunaSearch(Searcher):
         return arch
 
     def _mutate_until_new(self, arch: Archs, pending: Archs, rng: np.random.Generator) -> Archs | None:
-        """A new mutant of a known suggestion, else any new architecture."""
-        if self.space.is_valid(arch[None])[0]:
-            for _ in range(TRIES):
-                arch = self.space.mutate(arch[None], rng)[0]
-                if len(self.unseen(arch[None], pending)):
-                    return arch
+        """A new mutant of a known suggestion, the nearest new one to what is no member, else any new architecture."""
+        if not self.space.is_valid(arch[None])[0]:
+            found = self.nearest_new(arch, pending, rng)
+            return found[0] if len(found) else None
+        for _ in range(TRIES):
+            arch = self.space.mutate(arch[None], rng)[0]
+            if len(self.unseen(arch[None], pending)):
+                return arch
         fresh = self.fresh_random(1, pending, rng)
         return fresh[0] if len(fresh) else None
 

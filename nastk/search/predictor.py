@@ -24,6 +24,7 @@ from nastk.evaluation import Record
 from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle, Values
 from nastk.predictors.base import Prediction, Predictor
+from nastk.predictors.gp_bma import GPBMA
 from nastk.search import acquisition, candidates, first_designs
 from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.search.defaults import default_predictor
@@ -35,6 +36,10 @@ Rows = NDArray[np.int64]
 
 START = 10
 """First evaluations where no predictor has a prior. More make the first fit better, and leave fewer to choose by it."""
+
+ALONE_START = 5
+"""The same of one objective that gp-bma learns, which need not wait until its hyper-parameters are known: it averages
+over them."""
 
 PRIOR_START = 2
 """First evaluations of one objective whose predictor has a prior: two are the least that a predictor can be fitted
@@ -68,6 +73,13 @@ OPTIMISM_END = 0.3
 OPTIMISM_DECAY = 40.0
 """Evaluations in which the bound falls by one standard deviation: budgets here are some tens of evaluations. Srinivas
 et al. let it grow slowly instead, which is for horizons without an end."""
+
+PATIENCE = 10
+"""Evaluations of one objective without a better value, after which the bound rises again where there is no prior: what
+is certain is wrong, or the best is found. Fewer leave a good neighbourhood too early."""
+
+PATIENCE_RISE = 20.0
+"""Further evaluations in which it then rises by one standard deviation, at most to where it began."""
 
 ALONE = 5
 """With several objectives, every ALONE-th proposal optimises a single expensive one. That end of the front is the
@@ -119,8 +131,8 @@ class PredictorSearch(Searcher):
             gp. A pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
-            :data:`START`; where the predictors have priors, :data:`PRIOR_START` of one objective and
-            :data:`PRIOR_FRONT_START` of several.
+            :data:`START`, or :data:`ALONE_START` of one objective that gp-bma learns; where the predictors have priors,
+            :data:`PRIOR_START` of one objective and :data:`PRIOR_FRONT_START` of several.
         measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
         refine: share of the measurements kept for architectures that are proposed later, least certain first.
         candidates: score at most this many architectures a round; a larger space is scored on an evolved pool. At most
@@ -358,7 +370,11 @@ class PredictorSearch(Searcher):
     def _start(self) -> int:
         start = self.start
         if start is None:
-            start = START if not self._has_prior else PRIOR_START if self.single else PRIOR_FRONT_START
+            if self._has_prior:
+                start = PRIOR_START if self.single else PRIOR_FRONT_START
+            else:
+                averages = self.single and isinstance(self.models.templates[self.evaluated[0]], GPBMA)
+                start = ALONE_START if averages else START
         return max(1, min(start, self._plan_size() // 2))
 
     @property
@@ -561,8 +577,7 @@ class PredictorSearch(Searcher):
         Ginsbourger et al. 2010), so that a batch does not hold near-copies.
         """
         name = objective.name
-        told = len(self.models.known(name)[0])
-        optimism = max(OPTIMISM_END, OPTIMISM_START - told / OPTIMISM_DECAY)
+        optimism = self._optimism(objective)
         pool = self._screen(objective, rng)
         chosen = np.empty((0, self.space.d), dtype=np.int64)
         model = self.models.fitted(name)
@@ -580,6 +595,16 @@ class PredictorSearch(Searcher):
                 cost = np.where(likely >= min(0.5, float(likely.max())), cost, np.inf)
             chosen = np.concatenate([chosen, left[[int(np.argmin(cost))]]])
         return chosen
+
+    def _optimism(self, objective: Objective) -> float:
+        """Standard deviations of the bound, by the values told; more where the best of one objective is long ago."""
+        values = self.models.known(objective.name)[1]
+        optimism = max(OPTIMISM_END, OPTIMISM_START - len(values) / OPTIMISM_DECAY)
+        # with others or a limit the best of one need not be what is searched for; a prior leaves less to explore
+        if not self.single or self.constraints or self._has_prior:
+            return optimism
+        since = len(values) - 1 - int(np.argmin(objective.sign * values))
+        return min(OPTIMISM_START, optimism + max(0, since - PATIENCE) / PATIENCE_RISE)
 
     def _screen(self, objective: Objective, rng: np.random.Generator) -> Archs:
         """Candidates: of an enumerable space, the best when all of it was last scored, and some random others."""

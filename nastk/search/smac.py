@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nastk.errors import InvalidValue, installing
 from nastk.oracles.base import Oracle
 from nastk.search.base import Constraint, Objective, Proposal, Searcher
+from nastk.spaces._pool import Pool
 from nastk.spaces.base import Archs, SearchSpace
 
 TRIES = 8
@@ -29,8 +30,10 @@ class SMAC(Searcher):
     Its own defaults: a Sobol design of at most a quarter of the budget, a random forest, expected improvement of the
     logarithm, some random configurations in between; of several objectives ParEGO's random scalarisations (Knowles,
     TEVC 2006). SMAC knows neither which combinations are valid nor which encodings are isomorphic: a suggestion that
-    cannot be proposed is asked for again, up to :data:`TRIES` times. SMAC has no constraints: what breaks one is told
-    with the worst known costs plus its violation, and a failure as a crash with the worst known costs.
+    cannot be proposed is asked for again, up to :data:`TRIES` times. In a table that holds a sample of its space hardly
+    a suggestion is a member: the nearest new one is proposed (:meth:`nearest_new`). SMAC
+    has no constraints: what breaks one is told with the worst known costs plus its violation, and a failure as a crash
+    with the worst known costs.
     Needs the extra `smac`.
 
     Raises:
@@ -57,12 +60,12 @@ class SMAC(Searcher):
         try:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                chosen = self._suggest(self._facade(Path(folder), pending, int(rng.integers(2**31))), n, pending)
+                chosen = self._suggest(self._facade(Path(folder), pending, int(rng.integers(2**31))), n, pending, rng)
         finally:
             log.setLevel(before)
         return self.propose(self.filled(chosen, n, pending, rng))
 
-    def _suggest(self, facade: Any, n: int, pending: Archs) -> Archs:
+    def _suggest(self, facade: Any, n: int, pending: Archs, rng: np.random.Generator) -> Archs:
         """Up to `n` new architectures; fewer after :data:`TRIES` in turn that cannot be proposed."""
         from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
@@ -75,7 +78,12 @@ class SMAC(Searcher):
                 break
             arch = np.zeros(self.space.d, dtype=np.int64)
             arch[self._free] = [values[f"x{j}"] for j in self._free]
-            if self.space.is_valid(arch[None])[0] and len(self.unseen(arch[None], np.concatenate([pending, chosen]))):
+            waiting = np.concatenate([pending, chosen])
+            valid = self.space.is_valid(arch[None])[0]
+            if not valid and isinstance(self.space, Pool):
+                found = self.nearest_new(arch, waiting, rng)
+                chosen, tries = np.concatenate([chosen, found]), 0 if len(found) else TRIES
+            elif valid and len(self.unseen(arch[None], waiting)):
                 chosen, tries = np.concatenate([chosen, arch[None]]), 0
             else:
                 tries += 1

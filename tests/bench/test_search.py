@@ -362,6 +362,16 @@ def test_a_blank_table_shows_choices_alone(nastk_home: object, monkeypatch: pyte
     assert all(row["blank"] for row in found.rows([4]))
 
 
+def test_a_blank_table_has_counts_measured(nastk_home: object) -> None:
+    (problem,) = problems("nasbench201", "cifar10", ["test_accuracy", "flops"])
+    scored = search_problems.scores(problem)
+    shown = scored.blank.oracle("flops")
+    archs = scored.blank.space.sample(20, seed=0)
+    assert shown.expensive
+    assert not scored.table.oracle("flops").expensive
+    np.testing.assert_array_equal(shown(archs), scored.table.oracle("flops")(archs))
+
+
 def test_a_blank_run_is_another_run_with_the_same_scores(nastk_home: object, tmp_path: Path) -> None:
     journal = tmp_path / "runs.jsonl"
     asked: dict[str, Any] = {"objectives": ["test_accuracy"], "seeds": 1, "workers": 1, "journal": journal}
@@ -395,7 +405,6 @@ def test_a_blank_table_that_holds_a_part_of_its_space_is_a_pool_of_choices(nastk
     ("options", "message"),
     [
         ({"sources": ["pixel3"]}, "a blank table has no source devices"),
-        ({"objectives": ["test_accuracy", "flops"]}, "flops is computed from the network"),
         ({"searchers": ["predictor@few-shot-gp"]}, "few-shot-gp learns from source devices"),
         ({"searchers": ["predictor@gp@statics"]}, "gp@statics cannot be encoded"),
         ({"searchers": ["predictor@gp@zcp"]}, "gp@zcp cannot be encoded"),

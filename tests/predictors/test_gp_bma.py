@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from copy import copy, deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import nastk
 from nastk.encodings.base import Context
 from nastk.errors import DataError, InvalidValue
 from nastk.metrics import spearman
-from nastk.predictors import gp_bma, load
+from nastk.predictors import _relevance, gp_bma, load
 from nastk.predictors._gp_bma_features import ScaledFeatures
 from nastk.predictors._monotone_trees import MonotoneTrees
 from nastk.predictors._related_cells import RelatedCells
@@ -357,6 +358,46 @@ def test_an_operation_that_the_related_space_lacks_counts_as_none(cells: nastk.S
     assert not related.relates(nastk.space("transbench101-macro"))
     with pytest.raises(InvalidValue, match="toy cannot be a related space"):
         RelatedCells.fit_each([Task(Toy(), Toy().sample(5, 0), np.arange(5.0))])
+
+
+class Settings(nastk.SearchSpace):
+    """Sixteen choices without meaning, no two of which share options."""
+
+    name = "settings"
+    choices = tuple(nastk.Choice(f"x{j}", tuple(f"x{j}={v}" for v in range(3))) for j in range(16))
+
+
+def test_where_choices_mean_nothing_it_learns_which_of_them_matter(cells: nastk.SearchSpace) -> None:
+    space = Settings()
+    decide = np.array([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    archs = space.sample(330, 0, unique=True)
+    values = decide[0, archs[:, 3]] + decide[1, archs[:, 8]] + 0.05 * archs.sum(axis=1)
+    task = Task(space, archs, values)
+    found = nastk.predictor("gp-bma", warp="identity").fit(task.subset(range(30)))
+    weights = found.relevance_[::3]
+    assert set(np.argsort(weights)[-2:]) == {3, 8}
+    assert weights[[3, 8]].min() > 1.2 > weights[[j for j in range(16) if j not in (3, 8)]].max()
+    assert spearman(found.predict(archs[30:]).mean, values[30:]) > 0.9
+    more = found.conditioned(task.subset(range(40)))
+    assert (more.relevance_ == found.relevance_).all(), "hyper-parameters stay"
+    assert nastk.predictor("gp-bma").fit(Task(cells, cells.sample(9, 0), np.arange(9.0))).relevance_ is None
+
+
+def test_the_slope_by_a_choices_weight_is_that_of_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    squared = rng.integers(0, 3, (4, 12))
+    squared = (squared[:, :, None] != squared[:, None]).astype(float)
+    errors = []
+
+    def check(loss: Any, theta: np.ndarray, **options: Any) -> None:
+        at = theta + np.array([0.3, -0.4, 0.1, 0.0, 0.2])
+        steps = 1e-5 * np.eye(5)
+        numbers = [(loss(at + step)[0] - loss(at - step)[0]) / 2e-5 for step in steps]
+        errors.append(np.abs(loss(at)[1] - numbers).max())
+
+    monkeypatch.setattr(_relevance, "minimize", check)
+    _relevance.relevance(squared, rng.standard_normal(12), 0.9, 0.3, 1.4)
+    assert errors[0] < 1e-5
 
 
 def test_pretraining_wants_proxies() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,41 @@ def test_three_objectives(make: Callable[..., Searcher]) -> None:
 @pytest.mark.parametrize("make", [RandomSearch, ParetoLocalSearch])
 def test_one_objective(make: Callable[..., Searcher]) -> None:
     check_searcher(make, SPACE, objectives=1)
+
+
+def test_a_suggestion_that_is_no_member_becomes_the_nearest_new_one() -> None:
+    searcher = RandomSearch(POOL, [oracle("accuracy")])
+    rng = np.random.default_rng(0)
+    outside = next(a for a in SPACE.enumerate() if not POOL.is_valid(a[None])[0])
+    pending, distances = POOL.members[:0], []
+    for _ in range(len(POOL.members)):
+        found = searcher.nearest_new(outside, pending, rng)
+        if not len(found):
+            break
+        distances.append(int((found[0] != outside).sum()))
+        pending = np.concatenate([pending, found])
+    assert distances == sorted(distances)
+    assert distances[0] == (POOL.members != outside).sum(axis=1).min()
+    assert len(distances) == len(set(POOL.keys(POOL.members)))
+
+
+def test_optuna_proposes_the_member_nearest_to_its_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = next(a for a in SPACE.enumerate() if not POOL.is_valid(a[None])[0])
+    asked = []
+
+    class Study:
+        def ask(self, distributions: Any) -> Any:
+            asked.append(distributions)
+            return SimpleNamespace(params={str(j): int(v) for j, v in enumerate(outside)})
+
+        def tell(self, trial: Any, state: Any) -> Any:
+            return SimpleNamespace(system_attrs={})
+
+    searcher = SEARCHERS.get("optuna:tpe")(POOL, [oracle("accuracy")])
+    monkeypatch.setattr(type(searcher), "_study", lambda self, rng: Study())
+    (proposal,) = searcher.ask(1)
+    assert (proposal.arch != outside).sum() == (POOL.members != outside).sum(axis=1).min()
+    assert len(asked) == 1, "another suggestion would hardly be a member either"
 
 
 # ---- broken searchers

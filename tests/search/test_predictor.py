@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import failing
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import nastk
 from nastk.data.nasbench201 import SOURCE_DEVICES
 from nastk.encodings.base import Context
 from nastk.errors import InvalidValue, UnknownName
+from nastk.evaluation import Record
 from nastk.metrics import ModnasProtocol, hypervolume, nondominated
 from nastk.oracles.counts import Flops
 from nastk.oracles.table import CountingOracle, benchmark
@@ -22,10 +25,15 @@ from nastk.search.candidates import best_encodings
 from nastk.search.defaults import default_predictor
 from nastk.search.predictor import (
     ALONE,
+    ALONE_START,
     ENCODINGS,
     EXPLORATION,
     LIVE_MUTANTS,
     LIVE_POOL,
+    OPTIMISM_DECAY,
+    OPTIMISM_START,
+    PATIENCE,
+    PATIENCE_RISE,
     PRIOR_EXPLORATION,
     PRIOR_FRONT_START,
     START,
@@ -310,6 +318,40 @@ def test_one_objective_and_three() -> None:
     third = nastk.FunctionOracle(space, lambda a: 10.0 - a.sum(axis=1), "memory", "MB", expensive=False)
     triple = nastk.search(space, [*objectives(), third], predictor="ridge", budget=12, batch=4)
     assert set(triple.front["memory_source"]) == {"computed"}
+
+
+def test_the_bound_rises_again_where_nothing_better_is_found() -> None:
+    space = Toy()
+    archs = space.sample(40, 0, unique=True)
+
+    def bound(values: np.ndarray, goals: list[nastk.FunctionOracle]) -> float:
+        searcher = PredictorSearch(space, goals, predictor="ridge")
+        for goal in goals:
+            searcher.tell([Record(tuple(a), goal.name, v) for a, v in zip(archs.tolist(), values, strict=True)])
+        return searcher._optimism(searcher.objectives[0])
+
+    alone = objectives()[:1]
+    better = np.arange(40.0)
+    assert bound(better, alone) == OPTIMISM_START - 40 / OPTIMISM_DECAY
+    twenty = np.where(better < 20, better, 0.0)
+    assert bound(twenty, alone) == pytest.approx(bound(better, alone) + (20 - PATIENCE) / PATIENCE_RISE)
+    assert bound(better[::-1], alone) == OPTIMISM_START, "to where it began"
+    assert bound(better[::-1], objectives()) == bound(better, objectives()), "a front has many best"
+
+
+def test_gp_bma_proposes_for_one_objective_after_five_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    learn = PredictorSearch._maximise_bound
+
+    def spy(self: PredictorSearch, *args: Any) -> Any:
+        seen.append(len(self.archs_))
+        return learn(self, *args)
+
+    monkeypatch.setattr(PredictorSearch, "_maximise_bound", spy)
+    for predictor, start in (("gp-bma", ALONE_START), ("ridge", START)):
+        seen.clear()
+        nastk.search(Toy(), objectives()[:1], predictor=predictor, budget=21, batch=1)
+        assert seen == list(range(start, 21))
 
 
 def test_a_space_too_large_to_enumerate_is_searched_on_an_evolved_pool() -> None:
