@@ -128,6 +128,8 @@ class Predictor(ABC):
         relaxable: whether :meth:`predict_relaxed` answers.
         uses_lower: whether it learns from :attr:`Task.lower`.
         conditions: whether :meth:`conditioned` answers, and saves time.
+        first_in_search: evaluations of a single objective before a search first fits it, where it has no prior; None
+            for as many as the search takes anyway.
         most_in_search: observations that a search gives it, at most, where more would cost too much; None for all.
         calibrated: whether its own deviations already tell how far values lie from predictions, so that
             :meth:`interval` takes them as they are.
@@ -137,6 +139,7 @@ class Predictor(ABC):
     relaxable: bool = False
     uses_lower: bool = False
     conditions: bool = False
+    first_in_search: int | None = None
     most_in_search: int | None = None
     calibrated: bool = False
     task_: Task

@@ -163,6 +163,7 @@ class GPBMA(Predictor):
 
     uses_lower = True
     conditions = True
+    first_in_search = 5  # it need not wait until its hyper-parameters are known: it averages over them
     most_in_search = 1000
     trees_: MonotoneTrees | None = None
     proxies_: tuple[str, ...] = ()

@@ -24,7 +24,6 @@ from nastk.evaluation import Record
 from nastk.metrics import nondominated
 from nastk.oracles.base import Oracle, Values
 from nastk.predictors.base import Prediction, Predictor
-from nastk.predictors.gp_bma import GPBMA
 from nastk.search import acquisition, candidates, first_designs
 from nastk.search.base import Constraint, LowerFidelity, Objective, Proposal, Searcher
 from nastk.search.defaults import default_predictor
@@ -36,10 +35,6 @@ Rows = NDArray[np.int64]
 
 START = 10
 """First evaluations where no predictor has a prior. More make the first fit better, and leave fewer to choose by it."""
-
-ALONE_START = 5
-"""The same of one objective that gp-bma learns, which need not wait until its hyper-parameters are known: it averages
-over them."""
 
 PRIOR_START = 2
 """First evaluations of one objective whose predictor has a prior: two are the least that a predictor can be fitted
@@ -131,8 +126,8 @@ class PredictorSearch(Searcher):
             gp. A pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
-            :data:`START`, or :data:`ALONE_START` of one objective that gp-bma learns; where the predictors have priors,
-            :data:`PRIOR_START` of one objective and :data:`PRIOR_FRONT_START` of several.
+            :data:`START`, or of a single one what its predictor asks for (`first_in_search`); where the predictors have
+            priors, :data:`PRIOR_START` of one objective and :data:`PRIOR_FRONT_START` of several.
         measurements: evaluations of each objective with a few-shot predictor, where the budget does not say.
         refine: share of the measurements kept for architectures that are proposed later, least certain first.
         candidates: score at most this many architectures a round; a larger space is scored on an evolved pool. At most
@@ -373,8 +368,8 @@ class PredictorSearch(Searcher):
             if self._has_prior:
                 start = PRIOR_START if self.single else PRIOR_FRONT_START
             else:
-                averages = self.single and isinstance(self.models.templates[self.evaluated[0]], GPBMA)
-                start = ALONE_START if averages else START
+                first = self.models.templates[self.evaluated[0]].first_in_search if self.single else None
+                start = START if first is None else first
         return max(1, min(start, self._plan_size() // 2))
 
     @property
