@@ -24,8 +24,6 @@ REFERENCE = 4000
 LIVE = 40
 """The same where proxies are computed on the networks themselves (`ProxySource`), a tenth of a second each and more: a
 quantile is then right to about .08."""
-
-
 COMPARED = 100
 """Architectures by whose distances groups are found to tell the same."""
 OWN_SHARE = 2.0 / 3.0
@@ -70,7 +68,7 @@ class _SimilarScore:
 
 
 class LearnedPrior(NamedTuple):
-    """What was learned from tasks of other spaces.
+    """What was learned from other tasks.
 
     Args:
         trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
@@ -93,8 +91,8 @@ class LearnedPrior(NamedTuple):
         `reference`."""
         own: list[PriorScore] = [partial(cells, task.space) for cells in self.related if cells.own(task.space)]
         others = self._others(task, reference)
-        share = OWN_SHARE if own and others else 1.0
-        return [(share / len(own), s) for s in own] + [((1.0 - share if own else 1.0) / len(others), s) for s in others]
+        share = OWN_SHARE if own and others else float(bool(own))
+        return [(share / len(own), s) for s in own] + [((1.0 - share) / len(others), s) for s in others]
 
     def _others(self, task: Task, reference: Archs) -> list[PriorScore]:
         found: list[PriorScore] = []

@@ -202,16 +202,16 @@ class GPBMA(Predictor):
         Raises:
             InvalidValue: no tasks, or one without proxies, or a related space that cannot be stored.
         """
-        self._learn_proxies(tasks if tasks or not related else None)
+        if tasks or not related:
+            self._learn_proxies(tasks)
+        else:
+            self.trees_, self.similar_, self.proxies_ = None, None, ()
         self.related_ = tuple(RelatedCells.fit_each(related))
         self._cache = Cache(CACHED)
         return self
 
-    def _learn_proxies(self, tasks: Sequence[Task] | None) -> None:
-        """How proxies predict a metric; nothing of that where there are no tasks (None)."""
-        if tasks is None:
-            self.trees_, self.similar_, self.proxies_ = None, None, ()
-            return
+    def _learn_proxies(self, tasks: Sequence[Task]) -> None:
+        """How proxies predict a metric."""
         names = proxy_names(tasks)
         names = [name for name in names if name not in NOISY] or names
         spaces = [task.space.name for task in tasks]
@@ -228,13 +228,13 @@ class GPBMA(Predictor):
 
     def _features(self, task: Task) -> ScaledFeatures:
         """The features of a task's space and context; its architectures and values do not matter."""
-        prior, name, context = self._learned_prior(task), self.encoding, task.context
+        name, context = self.encoding, task.context
         if not isinstance(name, str):
-            return ScaledFeatures(task, name, prior)
+            return ScaledFeatures(task, name, self._learned_prior(task))
         # what is kept holds the space and the sources, so that no other object can come to have their ids
         sources = (id(context.proxies), id(context.latencies), repr(context.build_options))
         key = (id(task.space), name, *sources, _dataset(task))
-        return self._cache.find(key, lambda: ScaledFeatures(task, name, prior))
+        return self._cache.find(key, lambda: ScaledFeatures(task, name, self._learned_prior(task)))
 
     # ---- samples
 

@@ -49,6 +49,8 @@ APART = 1000
 """Between the random seeds of two trainings of one subset, and of two searches."""
 TRIED = (3, 9)
 """Random subsets whose trainings cost about as much as a search, or :data:`SEARCHES`, and training what was found."""
+OF_RANDOM = {n: f"best of {n} random subsets by validation" for n in TRIED}
+"""Their names."""
 WIDTHS = (4, 4, 8, 8)
 """Channels of the stages: so few that it matters for which task a backbone works."""
 
@@ -323,8 +325,7 @@ def losses(found: Found) -> dict[str, NDArray[np.float64]]:
             next(row["test_loss"] for row in some if row["arch"] == steady)
         )
         each.setdefault("best subset by the test itself", []).append(min(test))
-        for tried in TRIED:
-            name = f"best of {tried} random subsets by validation"
+        for tried, name in OF_RANDOM.items():
             each.setdefault(name, []).append(best_of(validation, test, tried))
         each.setdefault("mean subset", []).append(float(np.mean(test)))
     return {name: np.array(values) for name, values in each.items()}
@@ -361,7 +362,7 @@ def rows_of(found: Found) -> list[Row]:
     for method, values in by_method.items():
         add(method, "test_loss", values)
     for method in (FOUND, ALONE, BEST_FOUND):
-        for other in (*BEST, *(name for name in by_method if name.endswith("random subsets by validation")), NONE, ALL):
+        for other in (*BEST, *OF_RANDOM.values(), NONE, ALL):
             above = 100.0 * (by_method[method] / by_method[other] - 1.0)
             p = paired(by_method[method] - by_method[other])[2] if len(above) > 1 else math.nan
             add(f"{method} against {other}", "percent_above", above, p=p)

@@ -35,11 +35,10 @@ from nastk.storage.rows import (
     arch_of,
     arch_text,
     fidelity_text,
-    key_of,
+    key_of_row,
     keys_of,
     null,
     number_or_none,
-    read_key,
     read_spilled,
     records_of,
     row_key,
@@ -320,7 +319,7 @@ class DurableHistory(History):
         records, begun, computed = self._database.within(read)
         self._state = {name: value.content for name, value in self._stored_state.items()} or None
         self._keep(records)
-        self._deaths = {read_key(row): row.deaths for row in begun}
+        self._deaths = {key_of_row(row._mapping): row.deaths for row in begun}
         if self._computed is not None:
             self._valued = {arch_of(text) for text in computed}
             self._see_computed(records)
@@ -458,7 +457,7 @@ class DurableHistory(History):
                     connection.execute(sa.delete(COMPUTED).where(mine, COMPUTED.c.arch == row["arch"]))
             if rows:
                 connection.execute(sa.insert(RECORDS), rows)
-            ended = [row for row in rows if (key := key_of(row)) in self._begun or key in self._deaths]
+            ended = [row for row in rows if (key := key_of_row(row)) in self._begun or key in self._deaths]
             if ended:
                 connection.execute(END, [{f"of_{name}": row[name] for name in KEY} for row in ended])
             if texts is not None:

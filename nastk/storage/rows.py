@@ -78,13 +78,8 @@ def arch_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def read_key(row: Any) -> Key:
-    """The key of a row that was read."""
-    return arch_of(row.arch), row.objective, number_or_none(row.fidelity), row.purpose
-
-
-def key_of(row: Mapping[str, Any]) -> Key:
-    """The key of a row that is going to be inserted."""
+def key_of_row(row: Mapping[str, Any]) -> Key:
+    """The key of a row, by its columns."""
     return arch_of(row["arch"]), row["objective"], number_or_none(row["fidelity"]), row["purpose"]
 
 
