@@ -21,7 +21,7 @@ def mtl(
     second: Annotated[
         str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
     ] = "width",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=9)] = 50,
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=19)] = 50,
     seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,
     first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first random seed.")] = 0,
     epochs: Epochs = 9,

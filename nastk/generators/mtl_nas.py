@@ -111,13 +111,8 @@ class MTLNAS:
         """
         if len(data.training) < 4:
             raise InvalidValue(f"MTL-NAS halves the training part, and needs 4 images; {data.name} has fewer")
+        check_tasks(self.space, data)
         self.problem = data.problem
-        told = len(getattr(self.problem, "tasks", ()))
-        if told != len(self.space.outputs):
-            raise InvalidValue(
-                f"the space {self.space.name} has {len(self.space.outputs)} backbones, and {data.name} is for "
-                f"{told or 'no'} tasks: give data for a nastk.problems.MultiTask of as many"
-            )
         if not self.build_options:
             self.build_options = {"in_channels": data.shape[0], "input_size": data.shape[-1]}
         self._begin()
@@ -219,6 +214,16 @@ class MTLNAS:
             left += float(self.problem.total(self.problem.read(network(x)), y))
             count += len(x)
         return searched / count, left / count
+
+
+def check_tasks(space: MTLFusion, data: ImageData) -> None:
+    """Raise an `InvalidValue` if the data are not for as many tasks as the space has backbones."""
+    told = len(getattr(data.problem, "tasks", ()))
+    if told != len(space.outputs):
+        raise InvalidValue(
+            f"the space {space.name} has {len(space.outputs)} backbones, and {data.name} is for {told or 'no'} tasks: "
+            "give data for a nastk.problems.MultiTask of as many"
+        )
 
 
 def pair_of(logits: Tensor) -> Tensor:
