@@ -202,7 +202,9 @@ def generators(space: nastk.SearchSpace, accuracy: nastk.Predictor) -> None:
 def several_tasks(data: ImageData) -> torch.nn.Module:
     found = nastk.generators.MTLNAS(MTLFusion(outputs=(10, 2)), steps=300).fit(data)
     print(found.arch, found.probabilities, found.gap(data.test))
-    return found.network()
+    ahead = nastk.generators.MTLLookAhead(MTLFusion(outputs=(10, 2)), epochs=9).fit(data)
+    print(ahead.arch, ahead.effects, ahead.propose(3), ahead.networks(0))
+    return ahead.network()
 
 
 def what_counting_is_judged_by() -> nastk.problems.Density:

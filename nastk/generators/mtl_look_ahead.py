@@ -163,7 +163,7 @@ class MTLLookAhead:
             ]
         named, self._buffers, self._outputs = side_by_side(networks)
         self._names = list(named)
-        gates = torch.full((self.replicas, self.space.d), HALF, device=self.device)
+        gates = self._gates()
         training, validation = data.training.to(self.device), data.validation.to(self.device)
         batches = batches_of(len(training), self.epochs, self.batch, generator)
         rates = [self.rate * 0.5 * (1.0 + math.cos(math.pi * i / len(batches))) for i in range(len(batches))]
@@ -185,6 +185,10 @@ class MTLLookAhead:
             self._follow()
         self.effects_ = owed_to_gates.cpu().double().numpy()
         del self._buffers, self._outputs
+
+    def _gates(self) -> Tensor:
+        """Of the replicas while they are trained, ``(replicas, d)``."""
+        return torch.full((self.replicas, self.space.d), HALF, device=self.device)
 
     def _step(
         self, state: _State, gates: Tensor, i: int, rate: float, x: Tensor, y: Tensor, graph: bool = False

@@ -12,8 +12,8 @@ import torch
 
 from nastk.data.digit_scenes import digit_scenes
 from nastk.errors import InvalidValue
-from nastk.reproduce import counting, mtl, mtl_figures
 from nastk.generators._mtl_together import train_together
+from nastk.reproduce import counting, mtl, mtl_figures
 
 
 def test_the_mean_best_of_random_draws() -> None:
@@ -38,6 +38,7 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
     monkeypatch.setattr(mtl, "DRAWS", 1)
     monkeypatch.setattr(mtl, "ROUNDS", (3, 2))
+    monkeypatch.setattr(mtl, "SEARCHES", 2)
     monkeypatch.setattr(mtl, "TRIED", (3, 5))
     monkeypatch.setattr(mtl, "OF_RANDOM", {3: "three", 5: "five"})
     small = {"count": 9, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
