@@ -204,6 +204,8 @@ def several_tasks(data: ImageData) -> torch.nn.Module:
     print(found.arch, found.probabilities, found.gap(data.test))
     ahead = nastk.generators.MTLLookAhead(MTLFusion(outputs=(10, 2)), epochs=9).fit(data)
     print(ahead.arch, ahead.effects, ahead.propose(3), ahead.networks(0))
+    rounds = nastk.generators.MTLRounds(MTLFusion(outputs=(10, 2)), rounds=(7, 6, 6)).fit(data)
+    print(rounds.arch, rounds.effects, rounds.best)
     return ahead.network()
 
 

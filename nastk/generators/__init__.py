@@ -13,6 +13,7 @@ _PUBLIC = {
     "LayerSize": "nastk.generators._pit_masks",
     "Limit": "nastk.generators.limits",
     "MTLLookAhead": "nastk.generators.mtl_look_ahead",
+    "MTLRounds": "nastk.generators.mtl_rounds",
     "MTLNAS": "nastk.generators.mtl_nas",
     "PIT": "nastk.generators.pit",
     "PITFront": "nastk.generators.pit_front",
@@ -37,6 +38,7 @@ __all__ = [
     "LayerSize",
     "Limit",
     "MTLLookAhead",
+    "MTLRounds",
     "PITFront",
     "ParetoGenerator",
     "Phases",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from nastk.generators.limits import Limit
     from nastk.generators.mtl_look_ahead import MTLLookAhead
     from nastk.generators.mtl_nas import MTLNAS
+    from nastk.generators.mtl_rounds import MTLRounds
     from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.pit import PIT
     from nastk.generators.pit_front import Phases, PITFront

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from nastk.data.images import ImageData, Part
 from nastk.errors import InvalidValue
-from nastk.generators._mtl_together import Named, batches_of, side_by_side, train_together
-from nastk.generators.mtl_nas import check_tasks
+from nastk.generators._mtl_candidates import CHUNK, Candidates
+from nastk.generators._mtl_together import Named, batches_of, side_by_side
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
 
@@ -32,10 +32,6 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 """Of AdamW, as in PyTorch."""
 LEAST = 1e-14
 """Added to AdamW's mean of squares under the root, which has no derivative at 0."""
-APART = 1000
-"""Between the random seeds of two trainings of one architecture."""
-CHUNK = 500
-"""Validation images at once."""
 
 
 class _State(NamedTuple):
@@ -55,7 +51,7 @@ class _State(NamedTuple):
         return cls(tensors[:third], tensors[third : 2 * third], tensors[2 * third :])
 
 
-class MTLLookAhead:
+class MTLLookAhead(Candidates):
     """Finds which paths of a space of fused backbones to open by gradients through trainings, then by trainings.
 
     ::
@@ -108,19 +104,13 @@ class MTLLookAhead:
         device: str | torch.device = "cpu",
         progress: Callable[[int, int], None] | None = None,
     ):
-        if min(epochs, replicas, candidates, repeats) < 1 or batch < 2:
+        super().__init__(space, epochs, batch, rate, decay, repeats, seed, device, progress)
+        if not (replicas >= 1 and 1 <= candidates <= space.size):
             raise InvalidValue(
-                "needs 2 images a step, and an epoch, a replica, a candidate and a repeat at least; got "
-                f"{batch}, {epochs}, {replicas}, {candidates} and {repeats}"
+                f"needs a replica at least, and 1 to {space.size} candidates, the architectures of {space.name}; got "
+                f"{replicas} and {candidates}"
             )
-        if candidates > space.size:
-            raise InvalidValue(f"the space {space.name} has {space.size} architectures; got {candidates} candidates")
-        for name, value in {"rate": rate, "decay": decay}.items():
-            if not (math.isfinite(value) and value >= 0) or (value == 0 and name == "rate"):
-                raise InvalidValue(f"{name} is a positive number, the decay also 0; got {value}")
-        self.space, self.epochs, self.batch, self.rate, self.decay = space, epochs, batch, rate, decay
-        self.replicas, self.candidates, self.repeats = replicas, candidates, repeats
-        self.seed, self.device, self.progress = seed, torch.device(device), progress
+        self.replicas, self.candidates = replicas, candidates
 
     def fit(self, data: ImageData) -> MTLLookAhead:
         """Train on the training part and choose by the validation part; the test part is not looked at. Returns itself.
@@ -129,25 +119,11 @@ class MTLLookAhead:
             InvalidValue: tasks that are not as many as the backbones; trainings whose losses or gradients are not
                 finite.
         """
-        check_tasks(self.space, data)
-        self.problem = data.problem
-        steps = len(batches_of(len(data.training), self.epochs, self.batch, torch.Generator()))
-        self._done, self._total = 0, (2 + self.repeats) * steps
+        self._begin(data, 2 + self.repeats)
         self._differentiate(data)
         if not np.isfinite(self.effects_).all():
             raise InvalidValue(f"gradients through the training are not finite: take a rate below {self.rate:g}")
-        self.candidates_ = self.propose(self.candidates)
-        self._networks = [
-            train_together(
-                self.space, self.candidates_, data, self.epochs, self.batch, self.rate, self.decay,
-                self.seed + APART * i, self.device, self._follow,
-            )
-            for i in range(self.repeats)
-        ]  # fmt: skip
-        validation = data.validation.to(self.device)
-        self.losses_ = np.array([[self._judged(network, validation) for network in some] for some in self._networks]).T
-        if not np.isfinite(self.losses_).all():
-            raise InvalidValue(f"validation losses are not finite: take a rate below {self.rate:g}")
+        self._train(self.propose(self.candidates), data)
         return self
 
     # ---- gradients
@@ -244,19 +220,6 @@ class MTLLookAhead:
             rows.append(row)
         return np.stack(rows)
 
-    @torch.no_grad()
-    def _judged(self, network: nn.Module, part: Part) -> float:
-        totals = [
-            float(self.problem.total(self.problem.read(network(x.to(self.device))), y.to(self.device)))
-            for x, y in part.batches(CHUNK)
-        ]
-        return sum(totals) / len(part)
-
-    def _follow(self) -> None:
-        self._done += 1
-        if self.progress is not None:
-            self.progress(self._done, self._total)
-
     # ---- what was found
 
     @property
@@ -264,26 +227,6 @@ class MTLLookAhead:
         """What each path adds to the loss, to first order, ``(d,)``: means over the replicas."""
         found: NDArray[np.float64] = self.effects_.mean(axis=0)
         return found
-
-    @property
-    def best(self) -> int:
-        """Which candidate has the least validation loss."""
-        return int(self.losses_.mean(axis=1).argmin())
-
-    @property
-    def arch(self) -> Archs:
-        """The candidate with the least validation loss, ``(d,)``."""
-        found: Archs = self.candidates_[self.best]
-        return found
-
-    def networks(self, candidate: int | None = None) -> list[nn.Module]:
-        """The networks of a candidate (its place; by default that of :attr:`arch`) as trained, one a repeat, in
-        evaluation mode."""
-        return [some[self.best if candidate is None else candidate] for some in self._networks]
-
-    def network(self) -> nn.Module:
-        """That one of :meth:`networks` with the least validation loss."""
-        return self.networks()[int(self.losses_[self.best].argmin())]
 
 
 def least_sums(values: NDArray[np.float64]) -> Iterator[list[int]]:

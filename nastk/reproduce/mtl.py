@@ -38,8 +38,8 @@ BEST_FOUND = f"mtl-nas, best of {SEARCHES} searches, trained alone"
 LOOK_AHEAD, EXPECTED = "look-ahead", "look-ahead, expected best"
 """The best of the candidates of a :class:`nastk.generators.MTLLookAhead`, and the first of them, which opens the paths
 whose gradient says that they lower the loss."""
-ADDITIVE = "additive model, three rounds"
-"""The best by validation of random subsets and of those that a linear model of them expects to be best."""
+IN_ROUNDS = "rounds of trainings"
+"""The best of the candidates of a :class:`nastk.generators.MTLRounds`."""
 ROUNDS = (7, 6, 6)
 """Subsets in each of its rounds: as many trainings as a look-ahead costs."""
 LONGER = 2
@@ -173,7 +173,7 @@ def run(
     file = None if out is None else Path(out) / "runs.jsonl"
     journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
     found, each = Found(), range(first_seed, first_seed + seeds)
-    others = (NO_ENTROPY, GENERATOR, LOOK_AHEAD, ADDITIVE)
+    others = (NO_ENTROPY, GENERATOR, LOOK_AHEAD, IN_ROUNDS)
     runs = [*((FOUND, search) for search in range(SEARCHES)), *((method, 0) for method in others)]
     total = seeds * (len(runs) + 1)
 
@@ -201,8 +201,8 @@ def networks_of(plan: Plan) -> list[Row]:
         return [_generated(plan, data, entropy) for entropy in ENTROPIES]
     if plan.method == LOOK_AHEAD:
         return _looked_ahead(plan, data)
-    if plan.method == ADDITIVE:
-        return [_additive(plan, data)]
+    if plan.method == IN_ROUNDS:
+        return [_in_rounds(plan, data)]
     return _trained(plan, data)
 
 
@@ -273,24 +273,16 @@ def _looked_ahead(plan: Plan, data: ImageData) -> list[Row]:
     return rows
 
 
-def _additive(plan: Plan, data: ImageData) -> Row:
-    """What a search by an additive model finds in as many trainings: no gradients, and each round learns from those
-    before it."""
-    from sklearn.linear_model import BayesianRidge
+def _in_rounds(plan: Plan, data: ImageData) -> Row:
+    """The best candidate of rounds of trainings."""
+    from nastk.generators import MTLRounds
 
-    space = plan.space
-    everything, started = space.enumerate(), time.process_time()
-    rows: list[Row] = []
-    texts = space.format_all(space.sample(ROUNDS[0], seed=plan.seed, unique=True))
-    for size in (*ROUNDS[1:], 0):
-        rows += _alone(plan, data, texts)
-        tried = space.as_archs([row["arch"] for row in rows])
-        model = BayesianRidge().fit(tried, [row["validation_loss"] for row in rows])
-        expected = model.predict(everything)
-        expected[space.index(tried)] = np.inf
-        texts = space.format_all(everything[np.argsort(expected, kind="stable")[:size]])
-    best = min(rows, key=lambda row: row["validation_loss"])
-    return best | {"seconds": time.process_time() - started}
+    started = time.process_time()
+    search = MTLRounds(
+        plan.space, plan.epochs, plan.batch, plan.rate, rounds=ROUNDS, repeats=plan.repeats, seed=plan.seed
+    ).fit(data)  # fmt: skip
+    seconds, text = time.process_time() - started, plan.space.format(search.arch)
+    return _mean([_row(plan, plan.method, text, network, data, seconds) for network in search.networks()])
 
 
 def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float, search: int = 0) -> Row:
@@ -370,7 +362,7 @@ def losses(found: Found) -> dict[str, NDArray[np.float64]]:
     }
     steady = min(sorted(by_subset), key=by_subset.__getitem__)
     for seed in found.seeds:
-        for method in (LOOK_AHEAD, EXPECTED, ADDITIVE, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+        for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
             each.setdefault(method, []).append(found.of(seed=seed, method=method, search=0)[0]["test_loss"])
         some = found.of(seed=seed, method=SUBSET)
         validation, test = ([row[f"{part}_loss"] for row in some] for part in ("validation", "test"))
@@ -445,8 +437,8 @@ def rows_of(found: Found) -> list[Row]:
     by_method = losses(found)
     for method, values in by_method.items():
         add(method, "test_loss", values)
-    for method in (LOOK_AHEAD, EXPECTED, ADDITIVE, FOUND, ALONE, BEST_FOUND):
-        for other in (*BEST, *OF_RANDOM.values(), NONE, ALL, *([ADDITIVE] if method == LOOK_AHEAD else [])):
+    for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, BEST_FOUND):
+        for other in (*BEST, *OF_RANDOM.values(), NONE, ALL, *([IN_ROUNDS] if method == LOOK_AHEAD else [])):
             above = 100.0 * (by_method[method] / by_method[other] - 1.0)
             p = paired(by_method[method] - by_method[other])[2] if len(above) > 1 else math.nan
             add(f"{method} against {other}", "percent_above", above, p=p)
@@ -455,7 +447,7 @@ def rows_of(found: Found) -> list[Row]:
     errors = [name for name in found.of(method=NONE)[0] if name.startswith("test_") and name.endswith("_error")]
     for metric, agreements in agreement(found).items():
         add(LOOK_AHEAD, metric, agreements)
-    for method in (LOOK_AHEAD, EXPECTED, ADDITIVE, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+    for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
         for metric in (*errors, "paths", "seconds"):
             add(method, metric, [found.of(seed=seed, method=method, search=0)[0][metric] for seed in found.seeds])
     for method in (FOUND, NO_ENTROPY):

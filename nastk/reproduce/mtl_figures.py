@@ -13,6 +13,7 @@ from nastk.reproduce.mtl import (
     ALONE,
     FOUND,
     GRADIENTS,
+    IN_ROUNDS,
     LONGER,
     LOOK_AHEAD,
     NONE,
@@ -27,7 +28,7 @@ NAME = "mtl.png"
 
 _MARKS = {
     NONE: ("o", "#3a3f47"), ALL: ("s", "#3a3f47"), FOUND: ("D", "#d1495b"), ALONE: ("D", "none"),
-    LOOK_AHEAD: ("^", "#2e6f95"),
+    LOOK_AHEAD: ("^", "#2e6f95"), IN_ROUNDS: ("v", "#2f7d4f"),
 }  # fmt: skip
 _EFFECTS = {"effects": ("^", "#2e6f95"), "at_fixed_weights": ("D", "#d1495b")}
 
@@ -56,7 +57,7 @@ def draw(found: Found, folder: Path) -> str:
         left.plot([x], [y], marker, color=colour, markeredgecolor=edge, ms=8, ls="", label=label)
     left.set_xlabel("open paths")
     left.set_ylabel(f"test loss of both tasks (mean of {len(found.seeds)} seeds)")
-    left.legend(fontsize=7.5, loc="center left", frameon=False)
+    left.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(0, 0.27), frameon=False)
     curve = np.array(found.of(seed=found.seeds[0], method=FOUND, search=0)[0]["curve"])
     curve = np.concatenate([np.full((1, curve.shape[1]), 0.5), curve])
     for values in curve.T:

@@ -55,11 +55,11 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert rows["best subset by the test itself", "test_loss"] == pytest.approx(min(tests))
     above = 100 * (rows["mtl-nas", "test_loss"] / rows["all paths", "test_loss"] - 1)
     assert rows["mtl-nas against all paths", "percent_above"] == pytest.approx(above)
-    ahead, expected, additive = (found.of(method=name)[0] for name in (mtl.LOOK_AHEAD, mtl.EXPECTED, mtl.ADDITIVE))
+    ahead, expected, rounds = (found.of(method=name)[0] for name in (mtl.LOOK_AHEAD, mtl.EXPECTED, mtl.IN_ROUNDS))
     assert ahead["validation_loss"] <= expected["validation_loss"]
     opened = mtl.MTLFusion().parse(expected["arch"])
     assert opened.tolist() == [int(effect < 0) for effect in ahead["effects"]]
-    assert rows["additive model, three rounds", "test_loss"] == pytest.approx(additive["test_loss"])
+    assert rows[mtl.IN_ROUNDS, "test_loss"] == pytest.approx(rounds["test_loss"])
     error = found.of(method="all paths")[0]["test_width_error"]
     assert rows["all paths", "test_width_error"] == pytest.approx(error)
     assert 0 < error < 3, "deviations of the training part"
@@ -99,6 +99,8 @@ def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     lower = 100 * (1 - best["test"] / found.networks[0]["test"])
     assert rows["pyramid, sides by validation, against the error alone", "percent_lower"] == pytest.approx(lower)
     assert (tmp_path / counting.draw(found, tmp_path, **small)).stat().st_size > 10_000
+    other = counting.run(1, 0, tmp_path / "out", 1, first_seed=1, **small)
+    assert {row["seed"] for row in other.networks} == {1}
     for wrong in ({"trainings": 1}, {"off": -0.1}):
         with pytest.raises(InvalidValue):
             counting.run(1, **wrong)
