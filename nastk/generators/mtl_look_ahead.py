@@ -65,6 +65,9 @@ class MTLLookAhead(Candidates):
     much each path adds to the loss; the architectures with the least sums, of which the first opens the paths that
     lower it, are trained alone, and the one with the least validation loss is taken.
 
+    The derivative at gates of one half is not the difference between open and closed: paths of small effects can have
+    the wrong sign, and the candidates are neighbours. `nastk.generators.MTLRounds` found better ones at equal cost.
+
     It costs ``5 * replicas + candidates * repeats`` trainings, about: a step through which is differentiated costs
     another four, in arithmetic. Replicas and candidates are trained side by side, in one computation each. States of
     all steps are kept: memory for three times the weights a step and replica.

@@ -42,8 +42,8 @@ class MTLNAS:
 
     A gate learns how the loss changes with what passes it at the weights of the moment, and not what an open path does
     to the weights: a task that reads another's features trains their backbone, too, which can harm that other task.
-    Search several times, train what is found, and compare it with no paths and all of them; or take the gradient
-    through the training, `nastk.generators.MTLLookAhead`.
+    Search several times, train what is found, and compare it with no paths and all of them; or pay for some tens of
+    trainings: `nastk.generators.MTLRounds`, or with gradients through them, `nastk.generators.MTLLookAhead`.
 
     Args:
         space: the backbones and their paths.
