@@ -202,7 +202,11 @@ def generators(space: nastk.SearchSpace, accuracy: nastk.Predictor) -> None:
 def several_tasks(data: ImageData) -> torch.nn.Module:
     found = nastk.generators.MTLNAS(MTLFusion(outputs=(10, 2)), steps=300).fit(data)
     print(found.arch, found.probabilities, found.gap(data.test))
-    return found.network()
+    ahead = nastk.generators.MTLLookAhead(MTLFusion(outputs=(10, 2)), epochs=9).fit(data)
+    print(ahead.arch, ahead.effects, ahead.propose(3), ahead.networks(0))
+    rounds = nastk.generators.MTLRounds(MTLFusion(outputs=(10, 2)), rounds=(7, 6, 6)).fit(data)
+    print(rounds.arch, rounds.effects, rounds.best)
+    return ahead.network()
 
 
 def what_counting_is_judged_by() -> nastk.problems.Density:

@@ -12,7 +12,8 @@ from nastk.cli.options import Json, Workers, count
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Folder of finished runs, which are not repeated.")
 ]
-Seeds = Annotated[int, count("--seeds", "Number of random seeds, from 0.")]
+Seeds = Annotated[int, count("--seeds", "Number of random seeds.")]
+FirstSeed = Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first random seed.")]
 Epochs = Annotated[int, count("--epochs", "Of each training.")]
 Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="Also draw into this folder (PNG).")]
 
@@ -21,9 +22,9 @@ def mtl(
     second: Annotated[
         str, typer.Option("--second", metavar="L", help="The digits' second label: parity, thickness or width.")
     ] = "width",
-    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=9)] = 50,
-    seeds: Annotated[int, count("--seeds", "Number of random seeds.")] = 5,
-    first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first random seed.")] = 0,
+    subsets: Annotated[int, count("--subsets", "Subsets of the paths that are trained.", least=19)] = 50,
+    seeds: Seeds = 5,
+    first_seed: FirstSeed = 0,
     epochs: Epochs = 9,
     out: Out = None,
     workers: Workers = None,
@@ -53,6 +54,7 @@ def counting(
         typer.Option("--off", metavar="SHARE", help="Deviation of the digits' marks from their centres, of a side."),
     ] = 0.25,
     seeds: Seeds = 5,
+    first_seed: FirstSeed = 0,
     searched: Annotated[
         int | None,
         typer.Option("--searched", metavar="N", min=0, help="Seeds whose networks are searched for; by default all."),
@@ -71,7 +73,7 @@ def counting(
     check_outputs([json_file], [out, figures])
     settings: dict[str, Any] = {"trainings": trainings, "off": off, "epochs": epochs}
     with bar(None, "training") as progress:
-        found = comparison.run(seeds, searched, out, workers, follow(progress), **settings)
+        found = comparison.run(seeds, searched, out, workers, follow(progress), first_seed, **settings)
     rows = comparison.rows_of(found)
     _show(rows, comparison.tables(rows), json_file)
     if figures is not None:

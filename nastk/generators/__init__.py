@@ -12,6 +12,8 @@ _PUBLIC = {
     "LayerLatency": "nastk.generators.layer_latency",
     "LayerSize": "nastk.generators._pit_masks",
     "Limit": "nastk.generators.limits",
+    "MTLLookAhead": "nastk.generators.mtl_look_ahead",
+    "MTLRounds": "nastk.generators.mtl_rounds",
     "MTLNAS": "nastk.generators.mtl_nas",
     "PIT": "nastk.generators.pit",
     "PITFront": "nastk.generators.pit_front",
@@ -35,6 +37,8 @@ __all__ = [
     "LayerLatency",
     "LayerSize",
     "Limit",
+    "MTLLookAhead",
+    "MTLRounds",
     "PITFront",
     "ParetoGenerator",
     "Phases",
@@ -62,7 +66,9 @@ if TYPE_CHECKING:
     from nastk.generators.costs import Cost, Device
     from nastk.generators.layer_latency import LayerLatency
     from nastk.generators.limits import Limit
+    from nastk.generators.mtl_look_ahead import MTLLookAhead
     from nastk.generators.mtl_nas import MTLNAS
+    from nastk.generators.mtl_rounds import MTLRounds
     from nastk.generators.pareto import ParetoGenerator, load
     from nastk.generators.pit import PIT
     from nastk.generators.pit_front import Phases, PITFront

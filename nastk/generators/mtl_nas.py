@@ -42,7 +42,8 @@ class MTLNAS:
 
     A gate learns how the loss changes with what passes it at the weights of the moment, and not what an open path does
     to the weights: a task that reads another's features trains their backbone, too, which can harm that other task.
-    Search several times, train what is found, and compare it with no paths and all of them.
+    Search several times, train what is found, and compare it with no paths and all of them; or pay for some tens of
+    trainings: `nastk.generators.MTLRounds`, or with gradients through them, `nastk.generators.MTLLookAhead`.
 
     Args:
         space: the backbones and their paths.
@@ -111,13 +112,8 @@ class MTLNAS:
         """
         if len(data.training) < 4:
             raise InvalidValue(f"MTL-NAS halves the training part, and needs 4 images; {data.name} has fewer")
+        check_tasks(self.space, data)
         self.problem = data.problem
-        told = len(getattr(self.problem, "tasks", ()))
-        if told != len(self.space.outputs):
-            raise InvalidValue(
-                f"the space {self.space.name} has {len(self.space.outputs)} backbones, and {data.name} is for "
-                f"{told or 'no'} tasks: give data for a nastk.problems.MultiTask of as many"
-            )
         if not self.build_options:
             self.build_options = {"in_channels": data.shape[0], "input_size": data.shape[-1]}
         self._begin()
@@ -219,6 +215,16 @@ class MTLNAS:
             left += float(self.problem.total(self.problem.read(network(x)), y))
             count += len(x)
         return searched / count, left / count
+
+
+def check_tasks(space: MTLFusion, data: ImageData) -> None:
+    """Raise an `InvalidValue` if the data are not for as many tasks as the space has backbones."""
+    told = len(getattr(data.problem, "tasks", ()))
+    if told != len(space.outputs):
+        raise InvalidValue(
+            f"the space {space.name} has {len(space.outputs)} backbones, and {data.name} is for {told or 'no'} tasks: "
+            "give data for a nastk.problems.MultiTask of as many"
+        )
 
 
 def pair_of(logits: Tensor) -> Tensor:

@@ -104,12 +104,14 @@ def run(
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    first_seed: int = 0,
     **settings: Any,
 ) -> Found:
     """Run the comparison; finished runs of the folder `out` are not repeated.
 
     Args:
-        seeds: random seeds, from 0, of the losses.
+        seeds: random seeds of the losses.
+        first_seed: the first of them.
         searched: how many of them networks are searched for with, too; by default all.
         settings: of :class:`Plan`.
 
@@ -127,7 +129,7 @@ def run(
     def follow(before: int) -> Callable[[int, int], None]:
         return lambda done, _: progress(before + done, total) if progress else None
 
-    plans = [Plan(seed, LOSSES, **settings) for seed in range(seeds)]
+    plans = [Plan(seed, LOSSES, **settings) for seed in range(first_seed, first_seed + seeds)]
     for _, rows in each_once(networks_of, plans, journal, Plan.settings, workers, follow(0)):
         found.networks.extend(rows)
     searches = [

@@ -35,6 +35,13 @@ SEARCHES = 3
 """Searches with other initial weights, gates and batches, of which the best is taken, too."""
 BEST_FOUND = f"mtl-nas, best of {SEARCHES} searches, trained alone"
 """What the best of them found, by validation loss when trained alone."""
+LOOK_AHEAD, EXPECTED = "look-ahead", "look-ahead, expected best"
+"""The best of the candidates of a :class:`nastk.generators.MTLLookAhead`, and the first of them, which opens the paths
+whose gradient says that they lower the loss."""
+IN_ROUNDS = "rounds of trainings"
+"""The best of the candidates of a :class:`nastk.generators.MTLRounds`."""
+ROUNDS = (7, 6, 6)
+"""Subsets in each of its rounds: as many trainings as a look-ahead costs."""
 LONGER = 2
 """Steps of the weights in a search, in those of a training: the gates learn little in each."""
 GENERATOR = "generator"
@@ -47,8 +54,9 @@ DRAWS = 5
 """Architectures that it draws for each."""
 APART = 1000
 """Between the random seeds of two trainings of one subset, and of two searches."""
-TRIED = (3, 9)
-"""Random subsets whose trainings cost about as much as a search, or :data:`SEARCHES`, and training what was found."""
+TRIED = (3, 9, sum(ROUNDS))
+"""Random subsets whose trainings cost about as much as a search, or :data:`SEARCHES`, and training what was found; and
+as a look-ahead."""
 OF_RANDOM = {n: f"best of {n} random subsets by validation" for n in TRIED}
 """Their names."""
 WIDTHS = (4, 4, 8, 8)
@@ -165,7 +173,8 @@ def run(
     file = None if out is None else Path(out) / "runs.jsonl"
     journal: Journal[list[Row]] = Journal(file, lambda rows: {"networks": rows}, lambda kept: kept["networks"])
     found, each = Found(), range(first_seed, first_seed + seeds)
-    runs = [*((FOUND, search) for search in range(SEARCHES)), (NO_ENTROPY, 0), (GENERATOR, 0)]
+    others = (NO_ENTROPY, GENERATOR, LOOK_AHEAD, IN_ROUNDS)
+    runs = [*((FOUND, search) for search in range(SEARCHES)), *((method, 0) for method in others)]
     total = seeds * (len(runs) + 1)
 
     def take(plans: Sequence[Plan], before: int) -> None:
@@ -190,26 +199,37 @@ def networks_of(plan: Plan) -> list[Row]:
         return [_searched(plan, data)]
     if plan.method == GENERATOR:
         return [_generated(plan, data, entropy) for entropy in ENTROPIES]
+    if plan.method == LOOK_AHEAD:
+        return _looked_ahead(plan, data)
+    if plan.method == IN_ROUNDS:
+        return [_in_rounds(plan, data)]
     return _trained(plan, data)
 
 
 def _trained(plan: Plan, data: ImageData) -> list[Row]:
     """The subsets, none, all and what the searches found, each trained alone."""
-    from nastk.reproduce._together import train_together
-
     space = plan.space
     texts = [NO_PATHS, space.format(np.ones(space.d, dtype=np.int64)), *plan.archs, *subsets(plan.count)]
     methods = [NONE, ALL, *[ALONE] * len(plan.archs), *[SUBSET] * plan.count]
     searches = [0, 0, *range(len(plan.archs)), *[0] * plan.count]
+    return [
+        row | {"method": method, "search": search}
+        for row, method, search in zip(_alone(plan, data, texts), methods, searches, strict=True)
+    ]
+
+
+def _alone(plan: Plan, data: ImageData, texts: Sequence[str]) -> list[Row]:
+    """Architectures trained alone, each as often as the plan says: means over the repeats."""
+    from nastk.generators._mtl_together import train_together
+
+    space = plan.space
     repeats: list[list[Row]] = []
     for i in range(plan.repeats):
         started, seed = time.process_time(), plan.seed + APART * i
         networks = train_together(space, space.as_archs(texts), data, plan.epochs, plan.batch, plan.rate, 1e-2, seed)
         seconds = (time.process_time() - started) / len(networks)
-        each = zip(methods, texts, networks, searches, strict=True)
-        repeats.append(
-            [_row(plan, method, text, network, data, seconds, search) for method, text, network, search in each]
-        )
+        each = zip(texts, networks, strict=True)
+        repeats.append([_row(plan, plan.method, text, network, data, seconds) for text, network in each])
     return [_mean(rows) for rows in zip(*repeats, strict=True)]
 
 
@@ -235,6 +255,34 @@ def _searched(plan: Plan, data: ImageData) -> Row:
     searched, left = search.gap(data.test)
     row = _row(plan, plan.method, arch, search.network(), data, seconds, plan.search)
     return row | {"searched_loss": searched, "left_loss": left, "curve": search.curve_.round(4).tolist()}
+
+
+def _looked_ahead(plan: Plan, data: ImageData) -> list[Row]:
+    """The best candidate of a look-ahead, and the first."""
+    from nastk.generators import MTLLookAhead
+
+    started = time.process_time()
+    search = MTLLookAhead(
+        plan.space, plan.epochs, plan.batch, plan.rate, repeats=plan.repeats, seed=plan.seed
+    ).fit(data)  # fmt: skip
+    seconds, rows = time.process_time() - started, []
+    for method, place in ((LOOK_AHEAD, search.best), (EXPECTED, 0)):
+        text = plan.space.format(search.candidates_[place])
+        rows.append(_mean([_row(plan, method, text, network, data, seconds) for network in search.networks(place)]))
+    rows[0] |= {"effects": search.effects.tolist(), "at_fixed_weights": search.at_fixed_weights_.mean(axis=0).tolist()}
+    return rows
+
+
+def _in_rounds(plan: Plan, data: ImageData) -> Row:
+    """The best candidate of rounds of trainings."""
+    from nastk.generators import MTLRounds
+
+    started = time.process_time()
+    search = MTLRounds(
+        plan.space, plan.epochs, plan.batch, plan.rate, rounds=ROUNDS, repeats=plan.repeats, seed=plan.seed
+    ).fit(data)  # fmt: skip
+    seconds, text = time.process_time() - started, plan.space.format(search.arch)
+    return _mean([_row(plan, plan.method, text, network, data, seconds) for network in search.networks()])
 
 
 def _row(plan: Plan, method: str, arch: str, network: Any, data: ImageData, seconds: float, search: int = 0) -> Row:
@@ -314,7 +362,7 @@ def losses(found: Found) -> dict[str, NDArray[np.float64]]:
     }
     steady = min(sorted(by_subset), key=by_subset.__getitem__)
     for seed in found.seeds:
-        for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+        for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
             each.setdefault(method, []).append(found.of(seed=seed, method=method, search=0)[0]["test_loss"])
         some = found.of(seed=seed, method=SUBSET)
         validation, test = ([row[f"{part}_loss"] for row in some] for part in ("validation", "test"))
@@ -345,6 +393,34 @@ def spread(found: Found) -> dict[str, float]:
     return {"deviation_of_means": float(means.std(ddof=1)), "deviation_by_noise": float(np.sqrt(noise / len(seeds)))}
 
 
+def effects(found: Found) -> NDArray[np.float64]:
+    """What each path adds to the test loss of a subset, by least squares over the subsets of each seed, ``(seeds,
+    d)``."""
+    fitted = []
+    for seed in found.seeds:
+        some = found.of(seed=seed, method=SUBSET)
+        opened = MTLFusion().as_archs([row["arch"] for row in some])
+        columns = np.column_stack([np.ones(len(some)), opened])
+        fitted.append(np.linalg.lstsq(columns, [row["test_loss"] for row in some], rcond=None)[0][1:])
+    return np.array(fitted)
+
+
+GRADIENTS = {"effects": "through the training", "at_fixed_weights": "at fixed weights"}
+"""Gradients of a look-ahead that are compared with the effects, and their names."""
+
+
+def agreement(found: Found) -> dict[str, list[float]]:
+    """Pearson's correlation over the paths of each gradient with the effects, by seed."""
+    measured = effects(found)
+    rows = [found.of(seed=seed, method=LOOK_AHEAD)[0] for seed in found.seeds]
+    return {
+        f"correlation of gradients {name} with effects": [
+            float(np.corrcoef(row[key], each)[0, 1]) for row, each in zip(rows, measured, strict=True)
+        ]
+        for key, name in GRADIENTS.items()
+    }
+
+
 BEST = ("best subset by validation", "best subset by its mean over seeds", "best subset by the test itself")
 """Meanings of the best of the subsets, from what can be known to what cannot."""
 
@@ -361,15 +437,17 @@ def rows_of(found: Found) -> list[Row]:
     by_method = losses(found)
     for method, values in by_method.items():
         add(method, "test_loss", values)
-    for method in (FOUND, ALONE, BEST_FOUND):
-        for other in (*BEST, *OF_RANDOM.values(), NONE, ALL):
+    for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, BEST_FOUND):
+        for other in (*BEST, *OF_RANDOM.values(), NONE, ALL, *([IN_ROUNDS] if method == LOOK_AHEAD else [])):
             above = 100.0 * (by_method[method] / by_method[other] - 1.0)
             p = paired(by_method[method] - by_method[other])[2] if len(above) > 1 else math.nan
             add(f"{method} against {other}", "percent_above", above, p=p)
     for metric, value in spread(found).items():
         add(SUBSET, metric, [value])
     errors = [name for name in found.of(method=NONE)[0] if name.startswith("test_") and name.endswith("_error")]
-    for method in (FOUND, ALONE, NO_ENTROPY, NONE, ALL):
+    for metric, agreements in agreement(found).items():
+        add(LOOK_AHEAD, metric, agreements)
+    for method in (LOOK_AHEAD, EXPECTED, IN_ROUNDS, FOUND, ALONE, NO_ENTROPY, NONE, ALL):
         for metric in (*errors, "paths", "seconds"):
             add(method, metric, [found.of(seed=seed, method=method, search=0)[0][metric] for seed in found.seeds])
     for method in (FOUND, NO_ENTROPY):

@@ -8,24 +8,42 @@ from pathlib import Path
 import numpy as np
 
 from nastk.files import atomic_path
-from nastk.reproduce.mtl import ALL, ALONE, FOUND, LONGER, NONE, SUBSET, Found
+from nastk.reproduce.mtl import (
+    ALL,
+    ALONE,
+    FOUND,
+    GRADIENTS,
+    IN_ROUNDS,
+    LONGER,
+    LOOK_AHEAD,
+    NONE,
+    SUBSET,
+    Found,
+    effects,
+)
 from nastk.spaces.mtl_fusion import MTLFusion
 
 NAME = "mtl.png"
 """Of the file."""
 
-_MARKS = {NONE: ("o", "#3a3f47"), ALL: ("s", "#3a3f47"), FOUND: ("D", "#d1495b"), ALONE: ("D", "none")}
+_MARKS = {
+    NONE: ("o", "#3a3f47"), ALL: ("s", "#3a3f47"), FOUND: ("D", "#d1495b"), ALONE: ("D", "none"),
+    LOOK_AHEAD: ("^", "#2e6f95"), IN_ROUNDS: ("v", "#2f7d4f"),
+}  # fmt: skip
+_EFFECTS = {"effects": ("^", "#2e6f95"), "at_fixed_weights": ("D", "#d1495b")}
 
 
 def draw(found: Found, folder: Path) -> str:
-    """Write test losses by open paths, and the gates of the first seed's search; returns the file's name."""
+    """Write test losses by open paths, the gates of the first seed's search, and what each path adds to the loss, as
+    measured and by gradients; returns the file's name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.6, 7.2), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    axes_of = figure.subplot_mosaic([["left", "right"], ["low", "low"]], height_ratios=[4, 3])
+    left, right, low = (axes_of[name] for name in ("left", "right", "low"))
     archs = sorted({row["arch"] for row in found.of(method=SUBSET)})
     subsets = [[row for row in found.of(method=SUBSET, arch=arch) if row["seed"] in found.seeds] for arch in archs]
     paths = [some[0]["paths"] for some in subsets]
@@ -34,12 +52,12 @@ def draw(found: Found, folder: Path) -> str:
     for method, (marker, colour) in _MARKS.items():
         some = [row for row in found.of(method=method, search=0) if row["seed"] in found.seeds]
         x, y = (float(np.mean([row[name] for row in some])) for name in ("paths", "test_loss"))
-        edge = "#d1495b" if method in (FOUND, ALONE) else colour
+        edge = "#d1495b" if method == ALONE else colour
         label = f"{FOUND}, not trained again, {LONGER} times the steps" if method == FOUND else method
         left.plot([x], [y], marker, color=colour, markeredgecolor=edge, ms=8, ls="", label=label)
     left.set_xlabel("open paths")
     left.set_ylabel(f"test loss of both tasks (mean of {len(found.seeds)} seeds)")
-    figure.legend(loc="outside lower left", ncols=3, fontsize=8.5, frameon=False)
+    left.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(0, 0.27), frameon=False)
     curve = np.array(found.of(seed=found.seeds[0], method=FOUND, search=0)[0]["curve"])
     curve = np.concatenate([np.full((1, curve.shape[1]), 0.5), curve])
     for values in curve.T:
@@ -51,7 +69,19 @@ def draw(found: Found, folder: Path) -> str:
     right.set_xlabel("epochs of the search")
     right.set_ylabel(f"probability that a path is open (seed {found.seeds[0]})")
     right.set_ylim(-0.03, 1.03)
-    for axes in (left, right):
+    measured = effects(found).mean(axis=0)
+    places = np.arange(len(measured))
+    low.bar(places, measured, color="#d3d7de", label="measured: test losses of the subsets, by least squares")
+    ahead = [row for row in found.of(method=LOOK_AHEAD) if row["seed"] in found.seeds]
+    for key, name in GRADIENTS.items():
+        marker, colour = _EFFECTS[key]
+        values = np.mean([row[key] for row in ahead], axis=0)
+        low.plot(places, values, marker, color=colour, ms=6, ls="", label=f"gradient {name}")
+    low.axhline(0, color="#3a3f47", lw=0.8)
+    low.set_xticks(places, [choice.name for choice in MTLFusion().choices])
+    low.set_ylabel("adds to the loss when open")
+    low.legend(fontsize=8.5, loc="upper left", frameon=False)
+    for axes in (left, right, low):
         axes.grid(color="#e6e8ec", lw=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

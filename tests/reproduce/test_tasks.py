@@ -12,8 +12,8 @@ import torch
 
 from nastk.data.digit_scenes import digit_scenes
 from nastk.errors import InvalidValue
+from nastk.generators._mtl_together import train_together
 from nastk.reproduce import counting, mtl, mtl_figures
-from nastk.reproduce._together import train_together
 
 
 def test_the_mean_best_of_random_draws() -> None:
@@ -37,6 +37,10 @@ def test_subsets_are_others_than_none_and_all() -> None:
 def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mtl, "PREFERENCES", mtl.PREFERENCES[1:3])
     monkeypatch.setattr(mtl, "DRAWS", 1)
+    monkeypatch.setattr(mtl, "ROUNDS", (3, 2))
+    monkeypatch.setattr(mtl, "SEARCHES", 2)
+    monkeypatch.setattr(mtl, "TRIED", (3, 5))
+    monkeypatch.setattr(mtl, "OF_RANDOM", {3: "three", 5: "five"})
     small = {"count": 9, "training": 60, "validation": 1600, "epochs": 2, "batch": 30}
     found = mtl.run(1, out=tmp_path / "out", workers=1, first_seed=3, **small)
     kept = (tmp_path / "out" / "runs.jsonl").read_text()
@@ -51,6 +55,11 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert rows["best subset by the test itself", "test_loss"] == pytest.approx(min(tests))
     above = 100 * (rows["mtl-nas", "test_loss"] / rows["all paths", "test_loss"] - 1)
     assert rows["mtl-nas against all paths", "percent_above"] == pytest.approx(above)
+    ahead, expected, rounds = (found.of(method=name)[0] for name in (mtl.LOOK_AHEAD, mtl.EXPECTED, mtl.IN_ROUNDS))
+    assert ahead["validation_loss"] <= expected["validation_loss"]
+    opened = mtl.MTLFusion().parse(expected["arch"])
+    assert opened.tolist() == [int(effect < 0) for effect in ahead["effects"]]
+    assert rows[mtl.IN_ROUNDS, "test_loss"] == pytest.approx(rounds["test_loss"])
     error = found.of(method="all paths")[0]["test_width_error"]
     assert rows["all paths", "test_width_error"] == pytest.approx(error)
     assert 0 < error < 3, "deviations of the training part"
@@ -67,7 +76,7 @@ def test_mtl_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(mtl.tables(mtl.rows_of(found))) == 4
     assert (tmp_path / mtl_figures.draw(found, tmp_path)).stat().st_size > 10_000
     with pytest.raises(InvalidValue):
-        mtl.run(1, 8)
+        mtl.run(1, 4)
 
 
 def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +99,8 @@ def test_counting_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     lower = 100 * (1 - best["test"] / found.networks[0]["test"])
     assert rows["pyramid, sides by validation, against the error alone", "percent_lower"] == pytest.approx(lower)
     assert (tmp_path / counting.draw(found, tmp_path, **small)).stat().st_size > 10_000
+    other = counting.run(1, 0, tmp_path / "out", 1, first_seed=1, **small)
+    assert {row["seed"] for row in other.networks} == {1}
     for wrong in ({"trainings": 1}, {"off": -0.1}):
         with pytest.raises(InvalidValue):
             counting.run(1, **wrong)
