@@ -20,9 +20,9 @@ from nastk.spaces.base import Archs
 
 NOISY = frozenset({"grasp", "plain"})
 """Proxies that are not read: two published runs on the same images agree on them at .70 and .19."""
-LEAST = 25
-"""Architectures of a space, at least, whose further proxies are known before they are read: quantiles are taken within
-them."""
+KNOWN = 0.25
+"""Share of a space, at least, whose further proxies are known before they are read: of a few networks they tell little,
+and mix two orders (docs/accuracy.md)."""
 
 
 class PriorScore(Protocol):
@@ -74,7 +74,7 @@ class ProxyPrior:
         known = set() if source is None else {*source.names, *further_names(task)}
         if not known & set(self.proxies) or not set(self.further) <= known:
             return False
-        return not self.further or int(self.knows(task, reference).sum()) >= min(LEAST, len(reference))
+        return not self.further or float(self.knows(task, reference).mean()) >= KNOWN
 
     def knows(self, task: Task, archs: Archs) -> NDArray[np.bool_]:
         """Which architectures have further proxies, ``(n,)``; one that is undefined on a network may be missing."""
@@ -124,10 +124,10 @@ def proxy_scores(priors: Sequence[ProxyPrior], task: Task, reference: Archs) -> 
 
 @dataclass(frozen=True)
 class _Pieced:
-    """One score where a prior knows an architecture's further proxies, else another, on one scale.
+    """One score where a prior knows an architecture's further proxies, else another.
 
-    Both are standardised, each over the architectures of `reference` that it is read on: these are no others than the
-    rest, as what was computed is a random sample.
+    The first is given the mean and the spread that the other has on the same architectures, those of `reference` that
+    both read: on the rest the other may be ill informed, and spread little.
     """
 
     prior: ProxyPrior
@@ -138,18 +138,18 @@ class _Pieced:
 
     def __call__(self, archs: Archs, /) -> Features:
         there = self.prior.knows(self.task, archs)
+        (centre, spread), (wanted_centre, wanted_spread) = self._scales
         found = np.empty(len(archs))
-        for rows, score, (centre, spread) in zip(
-            (there, ~there), (self.known, self.unknown), self._scales, strict=True
-        ):
-            if rows.any():
-                found[rows] = (score(archs[rows]) - centre) / spread
+        if there.any():
+            found[there] = (self.known(archs[there]) - centre) / spread * wanted_spread + wanted_centre
+        if not there.all():
+            found[~there] = self.unknown(archs[~there])
         return found
 
     @cached_property
     def _scales(self) -> list[tuple[float, float]]:
-        there = self.prior.knows(self.task, self.reference)
-        parts = (self.known(self.reference[there]), self.unknown(self.reference[~there]))
+        both = self.reference[self.prior.knows(self.task, self.reference)]
+        parts = (score(both) for score in (self.known, self.unknown))
         return [(float(part.mean()), float(part.std()) or 1.0) for part in parts]
 
 

@@ -39,7 +39,7 @@ class Networks(NamedTuple):
 
 NETWORKS = {
     "nasbench101": Networks({"cifar10": None}, 8),
-    "nasbench201": Networks({"cifar10": None}, 4),
+    "nasbench201": Networks({"cifar10": 2960}, 4),
     "nasbench301": Networks({"cifar10": 110, "svhn": 90}, 8),
     "transbench101-micro": Networks({"class_object": 90, "svhn": 40}, 4),
     "transbench101-macro": Networks({"class_scene": 88}, 4),
