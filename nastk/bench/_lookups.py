@@ -16,10 +16,12 @@ class Lookups:
 
     Attributes:
         names: of its columns.
+        further: the source's own, of proxies (`ProxySource`).
     """
 
     def __init__(self, source: ProxySource | LatencySource):
         self._source, self.names = source, tuple(source.names)
+        self.further: ProxySource | None = getattr(source, "further", None)
         self._asked: dict[bytes, tuple[Archs, NDArray[np.bool_]]] = {}
 
     def __call__(self, archs: Archs) -> NDArray[np.float64]:

@@ -38,6 +38,10 @@ VOTERS = ("nwot", "synflow", "jacov", "params")
 """Proxies of :func:`votes`."""
 
 
+FURTHER = (25, 900)
+"""Networks of a task, at least and at most, from whose further proxies a prior learns."""
+
+
 @dataclass(frozen=True)
 class Method:
     """One entry of the comparison.
@@ -233,6 +237,21 @@ def sources(space: str) -> tuple[Task, ...]:
 
 
 @lru_cache(maxsize=2)
+def further(space: str) -> tuple[Task, ...]:
+    """The tasks of all other spaces on the networks whose further proxies nastk computed (`nastk.weights.proxies`)."""
+    found = []
+    for other in suite_zero.DATASETS:
+        for task in targets(other).values() if other != space else ():
+            source = getattr(task.context.proxies, "further", None)
+            if source is None:
+                continue
+            known = np.flatnonzero(np.isfinite(source(task.archs)).any(axis=1))
+            if len(known) >= FURTHER[0]:
+                found.append(task.subset(np.sort(np.random.default_rng(0).permutation(known)[: FURTHER[1]])))
+    return tuple(found)
+
+
+@lru_cache(maxsize=2)
 def related(space: str) -> tuple[Task, ...]:
     """Validation metrics of all cells of a space with the same edges, in its tasks that have nearly all; () if none."""
     if space not in RELATED:
@@ -253,7 +272,7 @@ def _pretrained(space: str, method: str, draw: int | None) -> Predictor:
     chosen = find(method)
     made = seeded(chosen.predictor, chosen.options, draw)
     if chosen.prior and isinstance(made, GPBMA):
-        return made.pretrain(sources(space), related(space))
+        return made.pretrain(sources(space), related(space), further(space))
     return made.pretrain(sources(space)) if chosen.prior else made
 
 

@@ -26,7 +26,9 @@ Features = NDArray[np.float64]
 class ProxySource(Protocol):
     """Source of zero-cost proxies of architectures (a fetched table, live networks).
 
-    One whose attribute ``live`` is true computes each on the network: gp-bma then asks for few but what it predicts.
+    One whose attribute ``live`` is true computes each on the network: gp-bma then asks for few but what it predicts. An
+    attribute ``further`` is another source, of proxies that are no features of the ``zcp`` encoding; gp-bma's prior
+    reads them.
     """
 
     @property

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nastk.data import imported, tables
+from nastk.data import computed_proxies, imported, tables
 from nastk.data.fetch import Store
 from nastk.data.proxies import PROXIES
 from nastk.data.tables import Block, Column, ColumnTable, spread_of
@@ -41,11 +41,14 @@ class TableProxies:
 
     Attributes:
         names: of the ``k`` proxies.
+        further: proxies that nastk computed for some of the networks, no part of the table; None if there are none.
     """
 
     def __init__(self, table: Table, proxies: Proxies):
         self._table, self._values = table, proxies.values
         self.names = proxies.names
+        own = table.reference != table.name  # a user's space, whatever its name
+        self.further = None if own else computed_proxies.read(table.name)
 
     def __call__(self, archs: Any) -> NDArray[np.float64]:
         """Proxies of architectures of the table, ``(n, k)``, NaN where unknown."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nastk.encodings.base import Encoding, Features, encoding, some_archs
 from nastk.encodings.ordinal import columns_of, has_numbers
-from nastk.predictors._monotone_trees import MonotoneTrees
-from nastk.predictors._proxy_quantiles import proxy_quantiles
+from nastk.predictors._proxy_prior import PriorScore, ProxyPrior, proxy_scores
 from nastk.predictors._related_cells import RelatedCells
-from nastk.predictors._similar_spaces import SimilarSpaces, correlation
 from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
 from nastk.spaces.base import Archs
@@ -31,56 +28,16 @@ OWN_SHARE = 2.0 / 3.0
 By leaving tasks of TransNAS-Bench-101 out (docs/accuracy.md)."""
 
 
-class PriorScore(Protocol):
-    """Scores architectures before anything was evaluated, ``(n, d)`` to ``(n,)``, up to scale; higher is better."""
-
-    def __call__(self, archs: Archs, /) -> Features: ...
-
-
-@dataclass(frozen=True)
-class _ProxyScore:
-    """The prior score that the proxies of the task's context give; a class, so that a fitted predictor pickles."""
-
-    trees: MonotoneTrees
-    proxies: tuple[str, ...]
-    task: Task
-    reference: Archs
-
-    def __call__(self, archs: Archs, /) -> Features:
-        return self.trees(proxy_quantiles(self.task, self.proxies, archs, self.reference))
-
-
-@dataclass(frozen=True)
-class _SimilarScore:
-    """The same by the spaces whose proxies correlate as the target's do."""
-
-    spaces: SimilarSpaces
-    proxies: tuple[str, ...]
-    task: Task
-    reference: Archs
-
-    def __call__(self, archs: Archs, /) -> Features:
-        return self.spaces(proxy_quantiles(self.task, self.proxies, archs, self.reference), self._here)
-
-    @cached_property
-    def _here(self) -> Features:
-        return correlation(proxy_quantiles(self.task, self.proxies, self.reference, self.reference))
-
-
 class LearnedPrior(NamedTuple):
     """What was learned from other tasks.
 
     Args:
-        trees: predict normal scores of a metric from quantiles of `proxies`; None if nothing was pretrained.
-        proxies: names of the proxies.
+        proxies: what proxies are worth, those that read further ones first.
         related: what architectures of the space itself, or of others with the same edges, are worth.
-        similar: the same as `trees`, by each space, those with similar proxies first; None in weights made before.
     """
 
-    trees: MonotoneTrees | None
-    proxies: tuple[str, ...]
+    proxies: tuple[ProxyPrior, ...]
     related: tuple[RelatedCells, ...]
-    similar: SimilarSpaces | None = None
 
     def applies(self, task: Task) -> bool:
         """Whether anything of it scores architectures of the task's space, given the task's context."""
@@ -95,12 +52,7 @@ class LearnedPrior(NamedTuple):
         return [(share / len(own), s) for s in own] + [((1.0 - share) / len(others), s) for s in others]
 
     def _others(self, task: Task, reference: Archs) -> list[PriorScore]:
-        found: list[PriorScore] = []
-        source = task.context.proxies  # of which one that the trees know is enough: they take missing ones
-        if self.trees is not None and source is not None and set(source.names) & set(self.proxies):
-            found.append(_ProxyScore(self.trees, self.proxies, task, reference))
-            if self.similar is not None:
-                found.append(_SimilarScore(self.similar, self.proxies, task, reference))
+        found = proxy_scores(self.proxies, task, reference)
         related = [cells for cells in self.related if cells.relates(task.space) and not cells.own(task.space)]
         return found + [partial(cells, task.space) for cells in related]
 

@@ -16,12 +16,9 @@ from nastk.gaussian import Observations, Posterior, SinglePosterior, greedy_desi
 from nastk.oracles.base import Values
 from nastk.predictors._cache import Cache
 from nastk.predictors._gp_bma_features import LearnedPrior, ScaledFeatures
-from nastk.predictors._monotone_trees import MonotoneTrees
-from nastk.predictors._normal_scores import normal_scores
-from nastk.predictors._proxy_quantiles import proxy_names, proxy_quantiles
+from nastk.predictors._proxy_prior import ProxyPrior
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._relevance import relevance
-from nastk.predictors._similar_spaces import SimilarSpaces
 from nastk.predictors._warps import applicable
 from nastk.predictors.base import Prediction, Predictor, Task
 from nastk.spaces.base import Archs, SearchSpace, Seed
@@ -55,8 +52,6 @@ PROOF = 2.0
 PROVEN = 30.0
 """Most that they then weigh, relative to those without, times the number of samples: three times as much with ten, no
 more from thirty on. Both by leaving whole spaces out (docs/accuracy.md)."""
-NOISY = frozenset({"grasp", "plain"})
-"""Proxies that the prior does not read: two published runs on the same images agree on them at .70 and .19."""
 MEMBERS = 6
 """Keep at most MEMBERS processes; with few samples more, see :data:`ROWS`."""
 ROWS = 1000
@@ -165,10 +160,8 @@ class GPBMA(Predictor):
     conditions = True
     first_in_search = 5  # it need not wait until its hyper-parameters are known: it averages over them
     most_in_search = 1000
-    trees_: MonotoneTrees | None = None
-    proxies_: tuple[str, ...] = ()
+    proxy_priors_: tuple[ProxyPrior, ...] = ()
     related_: tuple[RelatedCells, ...] = ()
-    similar_: SimilarSpaces | None = None
     relevance_: Array | None = None
 
     # ---- the prior
@@ -192,39 +185,27 @@ class GPBMA(Predictor):
             return self.related_
         return tuple(rest for cells in self.related_ if (rest := cells.without(dataset)) is not None)
 
-    def pretrain(self, tasks: Sequence[Task], related: Sequence[Task] = ()) -> GPBMA:
+    def pretrain(self, tasks: Sequence[Task], related: Sequence[Task] = (), further: Sequence[Task] = ()) -> GPBMA:
         """Learn the prior; returns itself.
 
         Args:
             tasks: of any spaces, with proxies in their contexts; may be none if there are related ones.
             related: of the target's own space or of those that may have the same edges, with or without proxies.
+            further: of any spaces, with further proxies in their contexts (`ProxySource`). What is learned from them
+                stands in for what is learned from `tasks` on architectures whose further proxies are known.
 
         Raises:
             InvalidValue: no tasks, or one without proxies, or a related space that cannot be stored.
         """
-        if tasks or not related:
-            self._learn_proxies(tasks)
-        else:
-            self.trees_, self.similar_, self.proxies_ = None, None, ()
+        first = () if not further else (ProxyPrior.fit(further, further=True),)
+        self.proxy_priors_ = (*first, ProxyPrior.fit(tasks)) if tasks or not related else first
         self.related_ = tuple(RelatedCells.fit_each(related))
         self._cache = Cache(CACHED)
         return self
 
-    def _learn_proxies(self, tasks: Sequence[Task]) -> None:
-        """How proxies predict a metric."""
-        names = proxy_names(tasks)
-        names = [name for name in names if name not in NOISY] or names
-        spaces = [task.space.name for task in tasks]
-        x = [proxy_quantiles(task, names, task.archs, task.archs) for task in tasks]
-        y = [normal_scores(task) for task in tasks]
-        weight = np.concatenate([np.full(len(task), 1.0 / len(task) / spaces.count(task.space.name)) for task in tasks])
-        self.trees_ = MonotoneTrees.fit(np.concatenate(x), np.concatenate(y), weight / weight.mean())
-        self.similar_ = SimilarSpaces.fit(list(zip(spaces, x, y, strict=True)))
-        self.proxies_ = tuple(names)
-
     def _learned_prior(self, task: Task) -> LearnedPrior:
         """What was learned, without the data set of the task."""
-        return LearnedPrior(self.trees_, self.proxies_, self._related_without(_dataset(task)), self.similar_)
+        return LearnedPrior(self.proxy_priors_, self._related_without(_dataset(task)))
 
     def _features(self, task: Task) -> ScaledFeatures:
         """The features of a task's space and context; its architectures and values do not matter."""
@@ -501,19 +482,21 @@ class GPBMA(Predictor):
     # ---- on disk
 
     def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        if self.trees_ is None and not self.related_:
+        if not self.proxy_priors_ and not self.related_:
             return None
         arrays: dict[str, NDArray[Any]] = {}
-        if self.trees_ is not None:
-            arrays |= {f"trees.{name}": a for name, a in self.trees_.arrays().items()}
-        if self.similar_ is not None:
-            arrays |= {f"similar.{name}": a for name, a in self.similar_.arrays().items()}
+        basic, more = (next((p for p in self.proxy_priors_ if bool(p.further) == way), None) for way in (False, True))
+        if basic is not None:
+            arrays |= basic.arrays()
+        if more is not None:
+            arrays |= {f"further.{name}": a for name, a in more.arrays().items()}
         for cells in self.related_:
             arrays |= {f"related.{cells.space.name}.{name}": a for name, a in cells.arrays().items()}
         if hasattr(self, "task_"):
             arrays |= {"archs": self.task_.archs.astype(np.int64), "values": self.task_.values}
         facts = {
-            "proxies": list(self.proxies_),
+            "proxies": [] if basic is None else list(basic.proxies),
+            "further": [] if more is None else [list(more.proxies), list(more.further)],
             "related": [cells.space.name for cells in self.related_],
             "tasks": {cells.space.name: list(cells.tasks) for cells in self.related_},
         }
@@ -522,10 +505,13 @@ class GPBMA(Predictor):
     def restore(
         self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], task: Task | None, space: SearchSpace | None
     ) -> Predictor:
-        trees = _under("trees.", arrays)
-        self.trees_, self.proxies_ = MonotoneTrees.of_arrays(trees) if trees else None, tuple(facts["proxies"])
-        similar = _under("similar.", arrays)
-        self.similar_ = SimilarSpaces.of_arrays(similar) if similar else None
+        priors = []
+        if facts.get("further"):
+            proxies, further = facts["further"]
+            priors.append(ProxyPrior.of_arrays(proxies, _under("further.", arrays), further))
+        if facts["proxies"]:
+            priors.append(ProxyPrior.of_arrays(facts["proxies"], arrays))
+        self.proxy_priors_ = tuple(priors)
         self.related_ = tuple(
             RelatedCells.of_arrays(name, facts.get("tasks", {}).get(name), _under(f"related.{name}.", arrays))
             for name in facts.get("related", [])

@@ -255,7 +255,7 @@ def build_prior(space: str) -> tuple[GPBMA, Notes]:
 def build_prior_of_other_spaces() -> tuple[GPBMA, Notes]:
     """gp-bma's prior for NAS-Bench-201, by tasks of other spaces and of the same cells elsewhere."""
     sources, related = accuracy.sources("nasbench201"), list(accuracy.related("nasbench201"))
-    model = GPBMA().pretrain(sources, related)
+    model = GPBMA().pretrain(sources, related, accuracy.further("nasbench201"))
     quality: dict[str, float] = {}
     for dataset, task in accuracy.targets("nasbench201").items():
         found = []

@@ -66,6 +66,28 @@ def test_near_adds_the_effective_ranks_before_and_after_each_nonlinearity() -> N
     assert zcp(still, _images(3, 3, 4, 4), proxies=["near"]).values["near"] == pytest.approx(2.0, abs=0.01)
 
 
+def test_near_takes_neighbouring_places_of_maps_along_columns() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 4, 1), _images(3, 3, 2, 3)
+    rows = layer(x).detach().double().permute(0, 3, 2, 1).reshape(18, 4).numpy()
+    windows = [_rank(rows[i : i + 4]) for i in range(15)]
+    found = [zcp(layer, x, proxies=["near"], seed=seed).values["near"] for seed in range(8)]
+    starts = [int(np.argmin([abs(value - window) for window in windows])) for value in found]
+    assert found == pytest.approx([windows[i] for i in starts], rel=1e-5)
+    assert len(set(starts)) > 2
+    assert any(i % 6 > 2 for i in starts)  # of two images
+
+
+def test_an_output_that_is_not_finite_leaves_other_proxies_their_values() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    with torch.no_grad():
+        network[0].bias[1] = float("inf")
+    found = zcp(network, _images(5, 4), proxies=["near", "params"])
+    assert np.isnan(found.values["near"])
+    assert "near" in found.reasons
+    assert found.values["params"] > 0
+
+
 def test_expressivity_and_progressivity_are_entropies_of_the_features_between_blocks() -> None:
     network, x = _blocks(), _images(8, 3, 8, 8)
     zcp(network, x, proxies=["params"])  # shapes of the lazy layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from copy import copy, deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,51 @@ def test_related_cells_count_as_much_as_each_of_the_two_scores_by_proxies(cells:
     assert rest[0] < 1e-9 * len(both)
     # standardised, the mean of two scores by proxies stands for a sum of a deviation between sqrt(2) and two
     assert 1.4 < shares[0] / shares[1] < 2.01
+
+
+class Known:
+    """The proxy ``rare`` of a share of the architectures, chosen by their numbers."""
+
+    names = ("rare",)
+
+    def __init__(self, space: nastk.SearchSpace, share: float):
+        self.space, self.share, self.proxies = space, share, Proxies(space, self.names)
+
+    def __call__(self, archs: np.ndarray) -> np.ndarray:
+        there = self.space.index(archs) * 0.618 % 1.0 < self.share
+        return np.where(there[:, None], self.proxies(archs), np.nan)
+
+
+def _with_further(task: Task, share: float) -> Task:
+    proxies = copy(task.context.proxies)
+    proxies.further = Known(task.space, share)
+    return replace(task, context=Context(proxies=proxies))
+
+
+def test_further_proxies_are_read_where_they_are_known(cells: nastk.SearchSpace, tmp_path: Path) -> None:
+    source, target = (_task(space, ("useless",), n) for space, n in ((Toy(), 60), (cells, 200)))
+    prior = nastk.predictor("gp-bma").pretrain([source], further=[_with_further(source, 1.0)])
+    scores = {}
+    for share in (0.0, 0.05, 0.5, 1.0):
+        task = _with_further(target, share)
+        scores[share] = prior.prior_score(cells, task.archs, task.context)
+        assert np.isfinite(scores[share]).all()
+        assert abs(scores[share].mean()) < 0.2
+    assert spearman(scores[1.0], target.values) > 0.9
+    alone = nastk.predictor("gp-bma").pretrain([source]).prior_score(cells, target.archs, target.context)
+    for share in (0.0, 0.05):
+        assert np.array_equal(scores[share], alone), "of too few: as if none were known"
+    known = np.isfinite([Known(cells, 0.5)(rows)[:, 0] for rows in (target.archs, cells.canonical(target.archs))])
+    known = known.any(axis=0)
+    assert 60 < known.sum() < 160
+    assert spearman(scores[0.5][known], target.values[known]) > 0.8  # a canonical form has another value
+    assert spearman(scores[0.5][~known], alone[~known]) > 0.999
+    assert abs(scores[0.5][known].mean() - scores[0.5][~known].mean()) < 0.4, "on one scale"
+    prior.save(tmp_path / "prior")
+    again = load(tmp_path / "prior")
+    for share, wanted in scores.items():
+        assert np.allclose(again.prior_score(cells, target.archs, _with_further(target, share).context), wanted)
+    assert np.array_equal(prior.prior_score(cells, target.archs, target.context), alone)
 
 
 def test_spaces_whose_proxies_correlate_as_the_targets_do_weigh_more() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Feature:
         """Values of this shape as ``(b * places, channels)``."""
         return values.movedim(self.channels, -1).flatten(0, -2)
 
+    @cached_property
     def entropy(self) -> float:
         """Entropy of the shares that the eigenvalues of the channels' covariance over all places have in their sum.
 

@@ -19,15 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nastk.oracles._calls import Call, Layer, Layers
 from nastk.oracles.zerocost._blocks import Blocks, Feature
+from nastk.oracles.zerocost._ranks import GATES, Ranks
 from nastk.outputs import Logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-GATES = frozenset({
-    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
-    "hardtanh",
-})  # fmt: skip
-"""Nonlinearities with two sides; their outputs' signs are the codes of nwot."""
 _CLAMPS = {"clamp": "min", "clip": "min", "clamp_min": "min", "threshold": "threshold"}
 """Functions that are a ReLU where this argument is 0."""
 
@@ -136,6 +132,8 @@ class Pass:
         if images.is_floating_point():
             images = images.clone().requires_grad_(True)
         ran = _Forward(*(part in self.needs for part in ("codes", "activations", "patterns")))
+        if "ranks" in self.needs:
+            ran.ranks = Ranks(self.generator)
         blocks = Blocks(self.model, ran.channels) if "features" in self.needs else contextlib.nullcontext()
         # fused attention has no second derivative
         attention = sdpa_kernel(SDPBackend.MATH) if "second order" in self.needs else contextlib.nullcontext()
@@ -216,6 +214,13 @@ class Pass:
             raise Undefined("the network has no two blocks (modules made of others) whose outputs have places")
         return found
 
+    @property
+    def ranks(self) -> Ranks:
+        """With "ranks", the effective ranks of outputs."""
+        found = self._forward[0].ranks
+        assert found is not None
+        return found
+
     @cached_property
     def _backward(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Gradients of the loss for weights and for activations, by one backward pass."""
@@ -269,6 +274,7 @@ class _Forward(Layers):
         outputs: by layer, in the order of the runs.
         channels: the channel dimension of the last layer's output, by its number of dimensions.
         features: between the blocks, if they are wanted.
+        ranks: of the outputs, if they are wanted.
     """
 
     def __init__(self, codes: bool, outputs: bool, patterns: bool):
@@ -279,6 +285,7 @@ class _Forward(Layers):
         self.outputs: dict[Layer, _Output] = {}
         self.channels: dict[int, int] = {}
         self.features: list[Feature] = []
+        self.ranks: Ranks | None = None
 
     def run(self, call: Call) -> Any:
         if (self._counts or self._tells) and _is_gate(call):
@@ -289,10 +296,16 @@ class _Forward(Layers):
                 self._tell(on)
         if self.outputs and (written := call.written) is not None:
             self._save(written)
-        return call.run()
+        output = call.run()
+        if self.ranks is not None:
+            self.ranks.called(call, output)
+        return output
 
     def ran(self, layer: Layer, output: Any) -> None:
+        again = bool(self.found) and self.found[-1] is layer  # its bias, added in a call of its own
         super().ran(layer, output)
+        if self.ranks is not None and not again:
+            self.ranks.ran(layer, output)
         if layer.channels is not None:
             self.channels[output.ndim] = layer.channels
         trains = any(weight.requires_grad for weight in layer.weights)

@@ -17,4 +17,4 @@ class AzExpressivity(Proxy):
     needs = frozenset({"features"})
 
     def __call__(self, run: Pass) -> float:
-        return sum(feature.entropy() for feature in run.features)
+        return sum(feature.entropy for feature in run.features)

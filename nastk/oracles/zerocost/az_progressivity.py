@@ -14,5 +14,5 @@ class AzProgressivity(Proxy):
     needs = frozenset({"features"})
 
     def __call__(self, run: Pass) -> float:
-        entropies = [feature.entropy() for feature in run.features]
+        entropies = [feature.entropy for feature in run.features]
         return min(after - before for before, after in pairwise(entropies))

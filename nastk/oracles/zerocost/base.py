@@ -19,7 +19,7 @@ class Proxy(ABC):
 
     Attributes:
         needs: parts of the pass that must be prepared before the forward pass: "activations",
-            "codes", "features", "patterns", "second order".
+            "codes", "features", "patterns", "ranks", "second order".
         alone: whether it runs the network itself, with other weights or inputs, after the other proxies.
         direction: whether high ("max") or low ("min") scores are good.
     """
