@@ -39,7 +39,7 @@ class Networks(NamedTuple):
 
 NETWORKS = {
     "nasbench101": Networks({"cifar10": None}, 8),
-    "nasbench201": Networks({"cifar10": 2960}, 4),
+    "nasbench201": Networks({"cifar10": None}, 4),
     "nasbench301": Networks({"cifar10": 110, "svhn": 90}, 8),
     "transbench101-micro": Networks({"class_object": 90, "svhn": 40}, 4),
     "transbench101-macro": Networks({"class_scene": 88}, 4),
@@ -60,8 +60,8 @@ def compute(space: str, kept: ComputedProxies | None = None) -> ComputedProxies:
         order = np.random.default_rng(0).permutation(len(tasks[dataset]))[:count]
         parts.append(tasks[dataset].archs[order])
     archs = np.concatenate(parts)
-    archs = archs[np.sort(np.unique(archs, axis=0, return_index=True)[1])]
     whole = next(iter(tasks.values())).space.whole
+    archs = archs[np.sort(np.unique(whole.canonical(archs), axis=0, return_index=True)[1])]
     source = ZeroCost(whole, PROXIES, "random", which.images, init="kaiming")
     facts = {"networks": len(archs), "source": source.source, "init": "kaiming", "seed": 0}
     values = np.full((len(archs), len(PROXIES)), np.nan)
