@@ -49,10 +49,11 @@ class NarrowMobileNetV3(SmallMobileNetV3):
         return found
 
     def _sample(self, n: int, rng: np.random.Generator) -> Archs:
-        # each option of each choice is equally likely, but depths, kernels and expansions of a network are alike: with
-        # each of 45 choices drawn by itself, nearly all networks would be of a middle size
-        alike = rng.random((n, 3)).repeat([5, 20, 20], axis=1)
-        return self.canonical(np.concatenate([rng.binomial(2, alike), np.zeros((n, 1), dtype=np.int64)], axis=1))
+        # with each of 45 choices drawn by itself, nearly all networks would be of a middle size; here sizes are alike
+        # likely, and depths, kernels and expansions of a network grow about together
+        size = rng.random((n, 1)) + rng.uniform(-0.25, 0.25, (n, 3))
+        larger = size.clip(0, 1).repeat([5, 20, 20], axis=1)
+        return self.canonical(np.concatenate([rng.binomial(2, larger), np.zeros((n, 1), dtype=np.int64)], axis=1))
 
     def build(self, arch: Archs, num_classes: int = 10, input_size: int = 8, in_channels: int = 1) -> torch.nn.Module:
         network = super().build(arch, num_classes, input_size, in_channels)

@@ -180,6 +180,13 @@ class GPBMA(Predictor):
             other.related_, other._cache = self._related_without(dataset), Cache(CACHED)
         return other
 
+    def without_further(self) -> GPBMA:
+        """A copy whose prior does not read further proxies (`ProxySource`)."""
+        other = copy(self)
+        other.proxy_priors_ = tuple(prior for prior in self.proxy_priors_ if not prior.further)
+        other._cache = Cache(CACHED)
+        return other
+
     def _related_without(self, dataset: str | None) -> tuple[RelatedCells, ...]:
         if dataset is None:
             return self.related_

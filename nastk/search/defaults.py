@@ -61,7 +61,8 @@ def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | N
     Args:
         dataset: of the objective; the prior then has not learned it, nor those that rank networks like it.
     """
-    found = gp_bma_with_prior(space, direction, dataset)
+    # further proxies rank all networks better, and the best ones less well (docs/accuracy.md)
+    found = copy(_prior(shipped_prior(space, direction), dataset, further=False))
     found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
     if not alone:
         found.noises = FRONT_NOISES
@@ -70,15 +71,16 @@ def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | N
 
 def gp_bma_with_prior(space: SearchSpace, direction: Direction, dataset: str | None) -> GPBMA:
     """gp-bma with the prior that ships for a space, if one does, as if it had not learned the target's data set."""
-    return copy(_prior(shipped_prior(space, direction), dataset))
+    return copy(_prior(shipped_prior(space, direction), dataset, further=True))
 
 
 @lru_cache(maxsize=8)
-def _prior(pretrained: str | None, dataset: str | None) -> GPBMA:
+def _prior(pretrained: str | None, dataset: str | None, further: bool) -> GPBMA:
     """That prior, once a process; its copies share the features that it caches."""
     found = predictor("gp-bma", pretrained=pretrained)
     assert isinstance(found, GPBMA)
-    return found.without_task(dataset)
+    found = found.without_task(dataset)
+    return found if further else found.without_further()
 
 
 def latency_predictor(space: SearchSpace, device: str | None = None, name: str = FEW_SHOT) -> Predictor:

@@ -303,6 +303,8 @@ def test_further_proxies_are_read_where_they_are_known(cells: nastk.SearchSpace,
     for share, wanted in scores.items():
         assert np.allclose(again.prior_score(cells, target.archs, _with_further(target, share).context), wanted)
     assert np.array_equal(prior.prior_score(cells, target.archs, target.context), alone)
+    unread = prior.without_further().prior_score(cells, target.archs, _with_further(target, 1.0).context)
+    assert np.array_equal(unread, alone)
 
 
 def test_spaces_whose_proxies_correlate_as_the_targets_do_weigh_more() -> None:

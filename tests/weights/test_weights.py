@@ -76,6 +76,10 @@ def test_a_search_starts_from_what_ships_but_for_the_target() -> None:
     strict = default_predictor(nastk.space("nasbench201"), "max", None, alone=True)
     assert isinstance(strict, GPBMA)
     assert [cells.space.name for cells in strict.related_] == ["transbench101-micro"], "none of its own accuracies"
+    shipped = nastk.predictor("gp-bma", pretrained="nasbench201")
+    assert isinstance(shipped, GPBMA)
+    assert [bool(prior.further) for prior in shipped.proxy_priors_] == [True, False]
+    assert not any(prior.further for prior in strict.proxy_priors_), "they do not help to find the best"
 
 
 @pytest.mark.data
