@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from nastk.data.images import ImageData, Part
 from nastk.errors import InvalidValue
+from nastk.evaluation import reason_of
 from nastk.relaxation.entropy import entropies
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
@@ -218,13 +219,22 @@ class MTLNAS:
 
 
 def check_tasks(space: MTLFusion, data: ImageData) -> None:
-    """Raise an `InvalidValue` if the data are not for as many tasks as the space has backbones."""
+    """Raise an `InvalidValue` if the data are not for tasks that the backbones of the space have the outputs for."""
     told = len(getattr(data.problem, "tasks", ()))
     if told != len(space.outputs):
         raise InvalidValue(
             f"the space {space.name} has {len(space.outputs)} backbones, and {data.name} is for {told or 'no'} tasks: "
             "give data for a nastk.problems.MultiTask of as many"
         )
+    for _, y in data.training.batches(500):
+        outputs = tuple(torch.zeros(len(y), count) for count in space.outputs)
+        try:
+            data.problem.loss(data.problem.read(outputs), y)
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise InvalidValue(
+                f"backbones of {space.outputs} outputs do not fit the tasks of {data.name} ({reason_of(error)}): a "
+                "backbone gives one output for each class, or one number"
+            ) from error
 
 
 def pair_of(logits: Tensor) -> Tensor:

@@ -77,7 +77,13 @@ def compute(space: str, kept: ComputedProxies | None = None) -> ComputedProxies:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("spaces", nargs="*", choices=[[], *NETWORKS], help="spaces to compute (default: all)")
+    parser.add_argument(
+        "spaces",
+        nargs="*",
+        choices=[[], *NETWORKS],
+        metavar="SPACE",
+        help=f"spaces to compute: {', '.join(NETWORKS)} (default: all)",
+    )
     parser.add_argument("--out", type=Path, default=computed_proxies.FILE, help="file (default: the package's)")
     parser.add_argument("--anew", action="store_true", help="compute what the file holds already, too")
     asked = parser.parse_args()

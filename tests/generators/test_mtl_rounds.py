@@ -71,3 +71,8 @@ def test_rounds_that_cannot_be_are_refused() -> None:
     for rounds in ((), (0, 3), (1,), (10, 7)):
         with pytest.raises(InvalidValue, match="rounds are positive"):
             MTLRounds(SMALL, rounds=rounds)
+
+
+def test_backbones_without_an_output_for_each_class_are_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"backbones of \(2, 1\) outputs do not fit the tasks"):
+        MTLRounds(MTLFusion((2, 1), (4, 4), reach=0), epochs=1, rounds=(2,)).fit(data())
