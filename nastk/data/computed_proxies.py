@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk.files import atomic_path
 from nastk.spaces.base import Archs
 
 FILE = Path(__file__).with_name("computed_proxies.npz")
@@ -65,7 +66,7 @@ def read(space: str) -> ComputedProxies | None:
 
 
 def write(spaces: dict[str, ComputedProxies], file: Path = FILE) -> None:
-    """All spaces into one file, each value rounded to four digits."""
+    """All spaces into one file, whole or not at all, each value rounded to four digits."""
     names = {one.names for one in spaces.values()}
     if len(names) != 1:
         raise ValueError(f"all spaces have the same proxies; got {names}")
@@ -74,4 +75,5 @@ def write(spaces: dict[str, ComputedProxies], file: Path = FILE) -> None:
     for name, one in spaces.items():
         rounded = np.array([[float(f"{v:.4g}") for v in row] for row in one.values])
         arrays |= {f"{name}.archs": one.archs.astype(np.int8), f"{name}.values": rounded.astype(np.float32)}
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    with atomic_path(file) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]

@@ -10,17 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nastk.data.images import ImageData, Part
+from nastk.data.images import ImageData
 from nastk.errors import InvalidValue
 from nastk.generators._mtl_together import batches_of, train_together
-from nastk.generators.mtl_nas import check_tasks
+from nastk.generators.mtl_nas import check_tasks, loss_on
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
 
 APART = 1000
 """Between the random seeds of two trainings of one architecture."""
-CHUNK = 500
-"""Validation images at once."""
 
 
 class Candidates:
@@ -71,20 +69,14 @@ class Candidates:
             for i in range(self.repeats)
         ]  # fmt: skip
         validation = data.validation.to(self.device)
-        losses = np.array([[self._judged(network, validation) for network in some] for some in repeats]).T
+        losses = np.array(
+            [[loss_on(validation, self.problem, network, self.device) for network in some] for some in repeats]
+        ).T
         if not np.isfinite(losses).all():
             raise InvalidValue(f"validation losses are not finite: take a rate below {self.rate:g}")
         self._networks += [list(some) for some in zip(*repeats, strict=True)]
         self.candidates_ = np.concatenate([self.candidates_, archs])
         self.losses_ = np.concatenate([self.losses_, losses])
-
-    @torch.no_grad()
-    def _judged(self, network: nn.Module, part: Part) -> float:
-        totals = [
-            float(self.problem.total(self.problem.read(network(x.to(self.device))), y.to(self.device)))
-            for x, y in part.batches(CHUNK)
-        ]
-        return sum(totals) / len(part)
 
     def _follow(self) -> None:
         self._done += 1

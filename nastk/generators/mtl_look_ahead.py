@@ -21,8 +21,9 @@ from torch import Tensor
 
 from nastk.data.images import ImageData, Part
 from nastk.errors import InvalidValue
-from nastk.generators._mtl_candidates import CHUNK, Candidates
+from nastk.generators._mtl_candidates import Candidates
 from nastk.generators._mtl_together import Named, batches_of, side_by_side
+from nastk.generators.mtl_nas import JUDGED_ON
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
 
@@ -190,7 +191,7 @@ class MTLLookAhead(Candidates):
         batches: running statistics would hold what earlier weights made of the images."""
         weights, gates = [w.detach().requires_grad_() for w in state.weights], gates.clone().requires_grad_()
         owed = [torch.zeros_like(t) for t in [*weights, gates]]
-        for x, y in part.batches(CHUNK):
+        for x, y in part.batches(JUDGED_ON):
             loss = self._loss(weights, gates, x, y) * (len(x) / len(part))
             owed = [a + b for a, b in zip(owed, torch.autograd.grad(loss, [*weights, gates]), strict=True)]
         *of_weights, of_gates = owed

@@ -20,12 +20,15 @@ from torch.nn import functional
 from nastk.data.images import ImageData, Part
 from nastk.errors import InvalidValue
 from nastk.evaluation import reason_of
+from nastk.problems import Problem
 from nastk.relaxation.entropy import entropies
 from nastk.spaces.base import Archs
 from nastk.spaces.mtl_fusion import MTLFusion
 
 COLDEST = 0.05
 """Least temperature: the paper's falls to 0, where the draws have no gradient."""
+JUDGED_ON = 500
+"""Images at once where nothing is learned."""
 
 
 class MTLNAS:
@@ -208,14 +211,18 @@ class MTLNAS:
     def gap(self, part: Part) -> tuple[float, float]:
         """Loss on a part of the data of the network with the gates' probabilities in their place, as the search ends,
         and of :meth:`network`."""
-        searched, left, count = 0.0, 0.0, 0
-        network, gates = self.network(), self.logits_.detach().sigmoid().to(self.device)
-        for x, y in part.batches(500):
-            x, y = x.to(self.device), y.to(self.device)
-            searched += float(self.problem.total(self.problem.read(self.supernet_.gated(x, gates)), y))
-            left += float(self.problem.total(self.problem.read(network(x)), y))
-            count += len(x)
-        return searched / count, left / count
+        gates = self.logits_.detach().sigmoid().to(self.device)
+        searched = loss_on(part, self.problem, lambda x: self.supernet_.gated(x, gates), self.device)
+        return searched, loss_on(part, self.problem, self.network(), self.device)
+
+
+@torch.no_grad()
+def loss_on(part: Part, problem: Problem, network: Callable[[Tensor], Any], device: torch.device) -> float:
+    """Mean loss on a part of the data of what a network returns."""
+    totals = [
+        float(problem.total(problem.read(network(x.to(device))), y.to(device))) for x, y in part.batches(JUDGED_ON)
+    ]
+    return sum(totals) / len(part)
 
 
 def check_tasks(space: MTLFusion, data: ImageData) -> None:
@@ -226,7 +233,7 @@ def check_tasks(space: MTLFusion, data: ImageData) -> None:
             f"the space {space.name} has {len(space.outputs)} backbones, and {data.name} is for {told or 'no'} tasks: "
             "give data for a nastk.problems.MultiTask of as many"
         )
-    for _, y in data.training.batches(500):
+    for _, y in data.training.batches(JUDGED_ON):
         outputs = tuple(torch.zeros(len(y), count) for count in space.outputs)
         try:
             data.problem.loss(data.problem.read(outputs), y)

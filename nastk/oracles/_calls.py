@@ -24,6 +24,11 @@ PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "einsum", "bilinear"})
 """Functions that are a linear layer where one operand is a parameter and another is not."""
 ATTENTION = "multi_head_attention_forward"
 """Function of ``nn.MultiheadAttention``: several linear layers in one call, whose outputs are not seen."""
+GATES = frozenset({
+    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
+    "hardtanh",
+})  # fmt: skip
+"""Nonlinearities with two sides; their outputs' signs are the codes of the proxy nwot."""
 NORMALISATIONS = frozenset({"batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm"})
 """Functions that normalise their input."""
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nastk.oracles._calls import Call, Layer, Layers
+from nastk.oracles._calls import GATES, Call, Layer, Layers
 from nastk.oracles.zerocost._blocks import Blocks, Feature
-from nastk.oracles.zerocost._ranks import GATES, Ranks
+from nastk.oracles.zerocost._ranks import Ranks
 from nastk.outputs import Logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]

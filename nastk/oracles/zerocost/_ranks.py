@@ -7,13 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nastk.oracles._calls import NORMALISATIONS, Call, Layer
+from nastk.oracles._calls import GATES, NORMALISATIONS, Call, Layer
 
-GATES = frozenset({
-    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
-    "hardtanh",
-})  # fmt: skip
-"""Nonlinearities with two sides; their outputs' signs are the codes of nwot."""
 ACTIVATIONS = GATES | frozenset({
     "glu", "hardshrink", "hardsigmoid", "logsigmoid", "sigmoid", "softplus", "softshrink", "softsign",
     "tanh", "tanhshrink",
