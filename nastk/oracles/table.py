@@ -522,11 +522,13 @@ class Benchmark:
             UnknownName: the source has no proxies for the data set, or there is no such variant.
             InvalidValue: the table has no proxies at all.
         """
-        columns = [c for c in self.table.columns if c.metric in PROXIES and c.variant == variant]
+        # counts are proxies, too, but not in a table that shows them as measurements
+        held = [c for c in self.table.columns if c.metric in PROXIES and not c.expensive]
+        columns = [c for c in held if c.variant == variant]
         if not columns and variant is None:
             raise InvalidValue(f"the table {self.table.name} has no zero-cost proxies")
         if not columns:
-            known = {c.variant for c in self.table.columns if c.metric in PROXIES and c.variant}
+            known = {c.variant for c in held if c.variant}
             raise UnknownName(f"variant of the proxies of {self.table.name}", str(variant), known)
         wanted = dataset or self.dataset
         there = {c.metric for c in columns if wanted is None or c.dataset in (None, wanted)}

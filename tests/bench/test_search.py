@@ -370,6 +370,8 @@ def test_a_blank_table_has_counts_measured(nastk_home: object) -> None:
     assert shown.expensive
     assert not scored.table.oracle("flops").expensive
     np.testing.assert_array_equal(shown(archs), scored.table.oracle("flops")(archs))
+    assert scored.blank.nearest_proxies() is None, "a count to be measured is no proxy either: searchers would know it"
+    assert scored.blank.search_proxies() is None
 
 
 def test_a_blank_run_is_another_run_with_the_same_scores(nastk_home: object, tmp_path: Path) -> None:
