@@ -14,7 +14,7 @@ from nastk.predictors._proxy_prior import PriorScore, ProxyPrior, proxy_scores
 from nastk.predictors._related_cells import RelatedCells
 from nastk.predictors._tabulated import Tabulated
 from nastk.predictors.base import Task
-from nastk.spaces.base import Archs
+from nastk.spaces.base import Archs, SearchSpace
 
 REFERENCE = 4000
 """Architectures, at most, that centres and scales are taken from."""
@@ -22,7 +22,7 @@ LIVE = 40
 """The same where proxies are computed on the networks themselves (`ProxySource`), a tenth of a second each and more: a
 quantile is then right to about .08."""
 COMPARED = 100
-"""Architectures by whose distances groups are found to tell the same."""
+"""Architectures by whose distances groups are found to tell the same; see :func:`choices_alone`."""
 OWN_SHARE = 2.0 / 3.0
 """Share in the prior of what other tasks of the target's own space say; the other scores have the rest in equal parts.
 By leaving tasks of TransNAS-Bench-101 out (docs/accuracy.md)."""
@@ -61,6 +61,9 @@ class ScaledFeatures(Tabulated):
     """Scaled features of each group, and the prior score, of the architectures of one space.
 
     Those of all architectures of a small space are computed at the first use and kept.
+
+    Attributes:
+        choice_of: where the space tells nothing beyond its choices, the choice that each column is of; else None.
     """
 
     def __init__(self, task: Task, name: str | Encoding, prior: LearnedPrior):
@@ -76,9 +79,10 @@ class ScaledFeatures(Tabulated):
         named = _groups(task, name, reference, looked_up)
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
-        alone = name == "auto" and task.context.proxies is None
-        self.choice_of = self._find_choices(reference[:COMPARED]) if alone else None
-        if self.choice_of is not None:
+        self.choice_of: NDArray[np.int64] | None = None
+        if name == "auto" and task.context.proxies is None and choices_alone(task.space):
+            columns = [len(columns_of(choice)[1]) for choice in task.space.choices]
+            self.choice_of = np.repeat(np.arange(len(columns)), columns)  # of `ordinal`, which comes first
             self.groups, self.scaling = [self.groups[0][:1]], [self.scaling[0][:1]]
         self.scores = prior.scores(self.task, looked_up)
         # each score has a scale of its own: all are standardised before they are averaged, and the average once more,
@@ -91,21 +95,8 @@ class ScaledFeatures(Tabulated):
         found = self._find(archs)
         return (found[:-1], found[-1]) if self.scores else (found, None)
 
-    def _find_choices(self, archs: Archs) -> NDArray[np.int64] | None:
-        """The choice of each column of `ordinal`, which comes first, where all groups measure the same distances: the
-        space is a list of choices, and tells nothing of them. Else None."""
-        distances = [((x[:, None] - x) ** 2).sum(axis=2) for x in self._features(archs)]
-        if not all(np.allclose(distances[0], other, rtol=1e-6, atol=1e-9) for other in distances[1:]):
-            return None
-        columns = [len(columns_of(choice)[1]) for choice in self.space.choices]
-        return np.repeat(np.arange(len(columns)), columns)
-
     def _features(self, archs: Archs) -> list[Features]:
-        groups = []
-        for terms, scaling in zip(self.groups, self.scaling, strict=True):
-            parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scaling, strict=True)]
-            groups.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
-        return groups
+        return _scaled(self.groups, self.scaling, archs)
 
     def _compute(self, archs: Archs) -> list[Features]:
         groups = self._features(archs)
@@ -117,6 +108,30 @@ class ScaledFeatures(Tabulated):
             share * (score(archs) - c) / s for (share, score), (c, s) in zip(self.scores, self.standards, strict=True)
         ]
         return np.asarray(np.sum(parts, axis=0))
+
+
+def choices_alone(space: SearchSpace) -> bool:
+    """Whether a space is a list of choices, and tells nothing of them: all groups measure the same distances."""
+    archs = some_archs(space)
+    archs = archs[np.random.default_rng(0).permutation(len(archs))[:COMPARED]]
+    if space.statics(archs[:1]):
+        return False
+    named = _groups(Task(space, archs[:1], np.zeros(1)), "auto", archs, archs)
+    groups = [[term for term, _ in group] for group in named]
+    features = _scaled(groups, [[_scaling(term.transform(archs)) for term in group] for group in groups], archs)
+    first, *others = (((x[:, None] - x) ** 2).sum(axis=2) for x in features)
+    return all(np.allclose(first, other, rtol=1e-6, atol=1e-9) for other in others)
+
+
+def _scaled(
+    groups: list[list[Encoding]], scaling: list[list[tuple[Features, Features]]], archs: Archs
+) -> list[Features]:
+    """Features of each group, ``(n, k)`` each."""
+    found = []
+    for terms, scales in zip(groups, scaling, strict=True):
+        parts = [(t.transform(archs) - c) * s for t, (c, s) in zip(terms, scales, strict=True)]
+        found.append(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
+    return found
 
 
 def _standard(values: Features) -> tuple[float, float]:

@@ -10,9 +10,11 @@ from scipy.optimize import minimize
 
 from nastk.gaussian import Observations
 
-WIDTH = 0.7
-"""Standard deviation of the log-normal prior of a choice's weight, a factor of two; its median is one. Wider ones trust
-few samples more."""
+WIDTH = 1.5
+"""Standard deviation of the log-normal prior of a choice's weight, a factor of 4.5; its median is one. Narrower ones do
+not let one of many choices stand out, as the width of a language model does; wider ones trust few samples more."""
+LARGEST = 10.0
+"""Bound on the logs of all that is learned, so that no step of the optimisation overflows."""
 NOISE = 0.03
 """Median of the log-normal prior of the noise variance."""
 NOISE_WIDTH = 1.5
@@ -62,5 +64,6 @@ def relevance(squared: Array, z: Array, amplitude: float, constant: float, lengt
         return value, away / width - slope
 
     with contextlib.suppress(np.linalg.LinAlgError):
-        minimize(loss, centre, jac=True, method="L-BFGS-B", options={"maxiter": STEPS, "ftol": 1e-6})
+        bounds = [(-LARGEST, LARGEST)] * (d + 1)
+        minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-6})
     return np.asarray(np.exp(best[1][:d]))

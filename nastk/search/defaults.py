@@ -15,6 +15,7 @@ from nastk.data import measured
 from nastk.errors import InvalidValue
 from nastk.oracles._settings import Setting
 from nastk.oracles.base import Direction, Oracle
+from nastk.predictors._gp_bma_features import choices_alone
 from nastk.predictors._local_sources import LEAST, NETWORKS, LocalSources, count_networks
 from nastk.predictors.base import Predictor
 from nastk.predictors.factory import predictor, shipped_prior, weights
@@ -40,17 +41,19 @@ along a front differ far more than the most accurate of them do among themselves
 small."""
 
 SEARCH_WARP = "distance"
-"""Output warp of gp-bma in a search: it spreads the values near the best, where differences matter, also where a few
-bad samples dominate the variance."""
+"""Output warp of gp-bma in a search for the best of one objective: it spreads the values near the best, where
+differences matter, also where a few bad samples dominate the variance. It expects those far from it to be more
+uncertain than they are, which sends the search of a front there."""
 
 
 def default_predictor(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
-    gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, or for which a prior ships; else gp, whose
-    fronts are better on HW-GPT-Bench.
+    gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, for which a prior ships, or of a space that
+    tells nothing beyond its choices, of which gp learns too late which ones matter. Else gp: of what is nearly linear
+    in totals, such as memory and throughput, it learns fronts sooner.
     """
-    if alone or shipped_prior(space, direction) is not None:
+    if alone or shipped_prior(space, direction) is not None or choices_alone(space):
         return gp_bma_for_search(space, direction, dataset, alone)
     return predictor("gp")
 
@@ -63,8 +66,10 @@ def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | N
     """
     # further proxies rank all networks better, and the best ones less well (docs/accuracy.md)
     found = copy(_prior(shipped_prior(space, direction), dataset, further=False))
-    found.amplitudes, found.warp = SEARCH_AMPLITUDES, SEARCH_WARP
-    if not alone:
+    found.amplitudes = SEARCH_AMPLITUDES
+    if alone:
+        found.warp = SEARCH_WARP
+    else:
         found.noises = FRONT_NOISES
     return found
 

@@ -122,8 +122,9 @@ class PredictorSearch(Searcher):
 
     Args:
         predictor: learns the expensive objectives: a name, or one by objective (`{"latency": few_shot, "accuracy":
-            "gp"}`). By default gp-bma for one objective, or where a prior ships for the space and it is maximised; else
-            gp. A pretrained few-shot predictor is adapted to its measurements; anything else is refitted every round.
+            "gp"}`). By default gp-bma for one objective, where a prior ships for the space and it is maximised, or
+            where the space tells nothing beyond its choices; else gp. A pretrained few-shot predictor is adapted to its
+            measurements; anything else is refitted every round.
         contexts: context of the features by objective (build options, source of proxies).
         start: evaluations of each learned objective before the first fit; fewer if the budget is small. By default
             :data:`START`, or of a single one what its predictor asks for (`first_in_search`); where the predictors have
