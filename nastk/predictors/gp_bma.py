@@ -59,8 +59,13 @@ ROWS = 1000
 for each process and sample; and the fewer the samples, the less the evidence decides between processes."""
 LEAST_WEIGHT = 0.01
 """Drop processes that weigh less than this share of the heaviest one; they would not change an average visibly."""
-POOL = 600
-"""Random candidates among which samples are chosen: their covariance is a dense matrix that every pick updates."""
+POOL = 600, 4000
+"""Random candidates, at least and at most, among which samples are chosen: their covariance is a dense matrix that
+every pick updates."""
+POOL_GROWTH = 0.4
+"""They are so many times the square of the number of samples. The more candidates, the less usual are those that tell
+most: few samples should be typical, and of many some may be extremes. With 25 samples 600 were better than 2,000, with
+50 about as good, with 100 less good than 4,000 (docs/accuracy.md)."""
 SCREENED = 300
 """Samples, at most, by whose evidence processes are told from those that do not matter; factors cost the cube of it."""
 IMPLAUSIBLE = 10.0
@@ -237,7 +242,7 @@ class GPBMA(Predictor):
     ) -> Archs:
         """The most informative architectures, ``(n, d)``: greedily, what lowers the summed posterior variance most.
 
-        Among :data:`POOL` random candidates, under the mean of the kernels (Cohn, NeurIPS 1996).
+        Among random candidates (:data:`POOL_GROWTH`), under the mean of the kernels (Cohn, NeurIPS 1996).
 
         Args:
             n, candidates, seed, context: see :meth:`Predictor.choose`.
@@ -249,11 +254,14 @@ class GPBMA(Predictor):
         if space is None:
             raise InvalidValue("give the space to choose from")
         most = space.size if candidates is None else len(candidates)
-        pool = super().choose(max(n, min(POOL, most)), space, candidates=candidates, seed=seed)
+        wanted = int(np.clip(POOL_GROWTH * n**2, *POOL))
+        pool = super().choose(max(n, min(wanted, most)), space, candidates=candidates, seed=seed)
         task = Task(space, pool[:1], np.zeros(1), context=context or Context())
         x, prior = self._features(task)(pool)
         # one process stands for all that will be averaged: no value is known by which to weigh them
-        covariance = self.amplitudes[0] * np.mean([_kernel(a, a) for a in x], axis=0) + MEAN_VARIANCE
+        covariance = np.full((len(pool), len(pool)), MEAN_VARIANCE)
+        for features in x:  # one kernel at a time in memory
+            covariance += self.amplitudes[0] / len(x) * _kernel(features, features)
         if prior is not None:
             covariance += SLOPE_STD**2 * np.outer(prior, prior)
         return pool[greedy_design(n, covariance, NOISES[1])]
