@@ -127,6 +127,12 @@ def test_meco_sums_the_least_eigenvalues_of_numpys_correlations(inplace: bool) -
     assert "places" in zcp(nn.Linear(5, 3), _images(4, 5), proxies=["meco"]).reasons["meco"]
 
 
+def test_meco_of_a_vocabulary_makes_no_matrix_of_it() -> None:
+    words = 60_000  # whose correlations would take 29 GB
+    network = nn.Sequential(nn.Embedding(words, 4), nn.Linear(4, words))
+    assert zcp(network, torch.arange(8)[None], proxies=["meco"]).values["meco"] == 0.0
+
+
 def test_zico_of_a_linear_layer_has_a_closed_form() -> None:
     """The gradient of the mean output is the half's mean input in every row."""
     x = _images(10, 5)
