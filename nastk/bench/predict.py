@@ -433,7 +433,7 @@ def _pretrained(problem: Problem, name: str, seed: int, sources: tuple[str, ...]
     options = dict(method.options)
     whole = _all(problem)
     if method.predictor == "gp-bma" and not options and shipped_prior(whole.space, whole.direction):
-        return gp_bma_with_prior(whole.space, whole.direction, problem.dataset)
+        return gp_bma_with_prior(whole.space, whole.direction)
     made = seeded(method.predictor, options, seed)
     tasks = _source_tasks(problem, sources, samples, seed)
     return made.pretrain(tasks) if tasks and not method.scratch else made

@@ -143,8 +143,8 @@ class TableCase(Case):
         oracle = self.oracle(goal, "")
         if not oracle.expensive:
             return oracle
-        context = Context(proxies=self.table.nearest_proxies(), dataset=self.setting.dataset)
-        model = gp_bma_with_prior(self.space, oracle.direction, self.setting.dataset)
+        context = Context(proxies=self.table.nearest_proxies(), dataset=oracle.dataset)
+        model = gp_bma_with_prior(self.space, oracle.direction)
         if self._labelled is None:
             self._labelled = model.choose(
                 self.setting.labels,

@@ -443,13 +443,9 @@ def _predictors(
             chosen[name] = latency_predictor(networks, objective.oracle.device)
         elif description.supernet is not None and kind.learns_few_shot:
             # its processes with and without the lower fidelity have equal weight: a supernet that misleads costs little
-            chosen[name] = gp_bma_for_search(
-                networks, objective.direction, objective.oracle.dataset, alone=len(goals) == 1
-            )
+            chosen[name] = gp_bma_for_search(networks, objective.direction, alone=len(goals) == 1)
         elif networks is not space:
-            chosen[name] = default_predictor(
-                networks, objective.direction, objective.oracle.dataset, alone=len(goals) == 1
-            )
+            chosen[name] = default_predictor(networks, objective.direction, alone=len(goals) == 1)
         if isinstance(space, WithPrecision) and name in chosen:
             if isinstance(objective.oracle, OfNetwork):
                 chosen[name] = OfNetworks(chosen[name])

@@ -186,9 +186,7 @@ def _models(searcher: Searcher) -> Models:
     if isinstance(found, Models):
         return found
     alone = len(searcher.objectives) == 1
-    return Models(
-        searcher, None, None, lambda o: default_predictor(searcher.space, o.direction, o.oracle.dataset, alone)
-    )
+    return Models(searcher, None, None, lambda o: default_predictor(searcher.space, o.direction, alone))
 
 
 def _rows(n: int, whole: bool, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ differences matter, also where a few bad samples dominate the variance. It expec
 uncertain than they are, which sends the search of a front there."""
 
 
-def default_predictor(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
+def default_predictor(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
     """What learns an expensive objective where none is named.
 
     gp-bma (see :func:`gp_bma_for_search`) for one that is searched alone, for which a prior ships, or of a space that
@@ -54,18 +54,14 @@ def default_predictor(space: SearchSpace, direction: Direction, dataset: str | N
     in totals, such as memory and throughput, it learns fronts sooner.
     """
     if alone or shipped_prior(space, direction) is not None or choices_alone(space):
-        return gp_bma_for_search(space, direction, dataset, alone)
+        return gp_bma_for_search(space, direction, alone)
     return predictor("gp")
 
 
-def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | None, alone: bool) -> Predictor:
-    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior.
-
-    Args:
-        dataset: of the objective; the prior then has not learned it, nor those that rank networks like it.
-    """
+def gp_bma_for_search(space: SearchSpace, direction: Direction, alone: bool) -> Predictor:
+    """gp-bma for samples that a search of this objective `alone`, or of a front, chooses; with the shipped prior."""
     # further proxies rank all networks better, and the best ones less well (docs/accuracy.md)
-    found = copy(_prior(shipped_prior(space, direction), dataset, further=False))
+    found = copy(_prior(shipped_prior(space, direction), further=False))
     found.amplitudes = SEARCH_AMPLITUDES
     if alone:
         found.warp = SEARCH_WARP
@@ -74,17 +70,16 @@ def gp_bma_for_search(space: SearchSpace, direction: Direction, dataset: str | N
     return found
 
 
-def gp_bma_with_prior(space: SearchSpace, direction: Direction, dataset: str | None) -> GPBMA:
-    """gp-bma with the prior that ships for a space, if one does, as if it had not learned the target's data set."""
-    return copy(_prior(shipped_prior(space, direction), dataset, further=True))
+def gp_bma_with_prior(space: SearchSpace, direction: Direction) -> GPBMA:
+    """gp-bma with the prior that ships for a space, if one does."""
+    return copy(_prior(shipped_prior(space, direction), further=True))
 
 
 @lru_cache(maxsize=8)
-def _prior(pretrained: str | None, dataset: str | None, further: bool) -> GPBMA:
+def _prior(pretrained: str | None, further: bool) -> GPBMA:
     """That prior, once a process; its copies share the features that it caches."""
     found = predictor("gp-bma", pretrained=pretrained)
     assert isinstance(found, GPBMA)
-    found = found.without_task(dataset)
     return found if further else found.without_further()
 
 
@@ -179,5 +174,5 @@ def predictor_for_search(name: str, space: SearchSpace, oracle: Oracle, alone: b
     if name == FEW_SHOT:
         return latency_predictor(space, oracle.device)
     if name == "gp-bma":
-        return gp_bma_for_search(space, oracle.direction, oracle.dataset, alone)
+        return gp_bma_for_search(space, oracle.direction, alone)
     return predictor(name)

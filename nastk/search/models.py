@@ -81,6 +81,10 @@ class Models:
         self._objectives = {o.name: o for o in searcher.objectives if o.expensive}
         self._columns = {o.name: j for j, o in enumerate(searcher.objectives)}
         self.contexts = dict(contexts or {})
+        self._contexts = {name: self.contexts.get(name, Context()) for name in self._objectives}
+        for name, objective in self._objectives.items():
+            if (dataset := objective.oracle.dataset) is not None:
+                self._contexts[name] = replace(self._contexts[name], dataset=dataset)
         given = dict(predictor) if isinstance(predictor, Mapping) else dict.fromkeys(self._objectives, predictor)
         for name in given:
             if name not in self._objectives:
@@ -123,8 +127,11 @@ class Models:
     # ---- tasks
 
     def context(self, name: str) -> Context:
-        """Where the features of an objective are looked up."""
-        return self.contexts.get(name, Context())
+        """Where the features of an objective are looked up.
+
+        It names the data set of the objective: a prior does without what it knows of that.
+        """
+        return self._contexts[name]
 
     def known(self, name: str, first: int | None = None) -> tuple[Archs, Array]:
         """Architectures ``(m, d)`` and values ``(m,)`` that were told of an objective, failures left out.

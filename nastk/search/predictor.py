@@ -177,7 +177,7 @@ class PredictorSearch(Searcher):
             self,
             predictor,
             contexts,
-            lambda o: default_predictor(space, o.direction, o.oracle.dataset, alone),
+            lambda o: default_predictor(space, o.direction, alone),
             self._lower_model,
         )
         for name, model in self.models.templates.items():

@@ -222,7 +222,7 @@ def test_with_a_prior_less_is_explored() -> None:
 
 def _evaluated_archs(space: nastk.SearchSpace, accuracy: str, exploration: float | None) -> list[tuple[int, ...]]:
     """Architectures that a search for quality, with this predictor, and multiply-adds evaluates."""
-    model = default_predictor(space, "max", None, False) if accuracy == "gp-bma" else accuracy
+    model = default_predictor(space, "max", False) if accuracy == "gp-bma" else accuracy
     result = nastk.search(
         space, [_quality(space), Flops(space)], predictor=model, exploration=exploration, budget=24, batch=3, seed=2
     )

@@ -16,6 +16,7 @@ from nastk.predictors.factory import WEIGHTS, weights
 from nastk.predictors.few_shot_gp import FewShotGP
 from nastk.predictors.gp_bma import GPBMA
 from nastk.search.defaults import default_predictor, latency_predictor, learns_sources
+from nastk.search.predictor import PredictorSearch
 from nastk.weights.build import RECIPES
 
 ACCURACY = ["cifar10", "cifar100", "ImageNet16-120"]
@@ -64,16 +65,21 @@ def test_a_search_starts_from_what_ships_but_for_the_target() -> None:
     assert learns_sources(few), "graphics processors say little of other hardware: what is measured here joins them"
     assert not learns_sources(latency_predictor(nastk.space("fbnet")))
     for space, tasks in PRIORS.items():
-        mine = default_predictor(nastk.space(space), "max", None, alone=False)
+        mine = default_predictor(nastk.space(space), "max", alone=False)
         assert isinstance(mine, GPBMA)
         own = [cells for cells in mine.related_ if cells.own(nastk.space(space))]
         assert [len(cells.tasks) for cells in own] == [tasks]
         assert np.isfinite(mine.prior_score(nastk.space(space), nastk.space(space).sample(20, 0), Context())).all()
         table = own[0].tasks[0]
-        left = default_predictor(nastk.space(space), "max", table, alone=False)
-        assert isinstance(left, GPBMA)
-        assert not any(table in cells.tasks for cells in left.related_), "a search in its table is told no value"
-    strict = default_predictor(nastk.space("nasbench201"), "max", None, alone=True)
+        archs = nastk.space(space).sample(50, 0)
+        without = mine.without_task(table).prior_score(nastk.space(space), archs, Context())
+        goal = nastk.FunctionOracle(nastk.space(space), lambda a: a.sum(axis=1), "accuracy", "%", "max")
+        goal.dataset = table
+        told = PredictorSearch(nastk.space(space), [goal]).models.prior_scores(["accuracy"], archs)
+        assert told is not None
+        np.testing.assert_allclose(told[:, 0], without, err_msg="a search in its table is told no value")
+        assert not np.allclose(without, mine.prior_score(nastk.space(space), archs, Context()))
+    strict = default_predictor(nastk.space("nasbench201"), "max", alone=True)
     assert isinstance(strict, GPBMA)
     assert [cells.space.name for cells in strict.related_] == ["transbench101-micro"], "none of its own accuracies"
     shipped = nastk.predictor("gp-bma", pretrained="nasbench201")
