@@ -7,6 +7,7 @@ table has, by data set. Aggregates of the papers are sums of log ranks (AZ-NAS, 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nastk.bench import accuracy
+from nastk.errors import DataWarning
 from nastk.metrics import ndcg, spearman
 from nastk.oracles.base import Values
 from nastk.oracles.zerocost import ZeroCost
@@ -70,7 +72,10 @@ def run(
         workers=workers or os.cpu_count() or 1,
     )  # fmt: skip
     values = scores(archs, progress)
-    columns = {name: values[:, j] for j, name in enumerate(scores.names)}
+    columns = {name: values[:, j] for j, name in enumerate(scores.names) if np.isfinite(values[:, j]).any()}
+    for name in set(scores.names) - set(columns):
+        why = next((found[name] for found in scores.reasons.values() if name in found), "it is not finite")
+        warnings.warn(f"{name} is left out, as it has no value on any of the networks: {why}", DataWarning, 2)
     for name, parts in AGGREGATES.items():
         if set(parts) <= set(columns):
             columns[name] = np.sum([np.log(rankdata(_worst(columns[p]))) for p in parts], axis=0)
@@ -100,7 +105,7 @@ def _compared(columns: Mapping[str, Array], known: Values, seed: int, facts: dic
             continue
         ranks = rankdata(_worst(column))
         each = _correlations(rankdata(ranks[drawn], axis=1), truth)
-        low, high = np.nanquantile(each, [0.025, 0.975])
+        low, high = np.nanquantile(each, [0.025, 0.975]) if np.isfinite(each).any() else (np.nan, np.nan)
         mine = {**facts, "method": name, "samples": len(known)}
         rho = spearman(ranks, known)
         rows.append({**mine, "metric": "spearman", "mean": rho, "low": float(low), "high": float(high)})

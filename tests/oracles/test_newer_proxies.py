@@ -102,6 +102,17 @@ def test_expressivity_and_progressivity_are_entropies_of_the_features_between_bl
     assert "blocks" in zcp(nn.Sequential(nn.Linear(4, 3)), _images(2, 4), proxies=AZ).reasons["az_expressivity"]
 
 
+def test_blocks_of_a_network_of_tokens_have_their_channels_last_though_no_layer_ran_before_them() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(50, 6), _Block(nn.Linear(6, 6)), _Block(nn.Linear(6, 4)), nn.Linear(4, 50))
+    tokens = torch.randint(0, 50, (8, 9))
+    embedded = network[0](tokens)
+    features = [embedded, network[1](embedded), network[2](network[1](embedded))]
+    found = zcp(network, tokens, proxies=AZ)
+    assert found.values["az_expressivity"] == pytest.approx(sum(_entropy(f.movedim(-1, 1)) for f in features), rel=1e-5)
+    assert not found.reasons
+
+
 def test_trainability_is_best_where_blocks_keep_the_size_of_gradients() -> None:
     network, x = _blocks(), _images(64, 3, 16, 16)
     first, second = network[0][1][0].layer, network[0][1][1].layer[1]

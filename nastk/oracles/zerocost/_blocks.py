@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,7 +54,8 @@ class Blocks:
 
     Args:
         model: whose blocks.
-        channels: the channel dimension by a tensor's number of dimensions, as it is known when a block has run.
+        channels: the channel dimension by a tensor's number of dimensions, as it is known when a block has run; that
+            of the first block's input by then at the latest.
 
     Attributes:
         features: the input of the first block and the outputs of all, in the order of the runs; those with places.
@@ -63,6 +64,7 @@ class Blocks:
     def __init__(self, model: nn.Module, channels: Mapping[int, int]):
         self._blocks, self._channels = blocks(model), channels
         self._hooks: list[RemovableHandle] = []
+        self._unknown = False
         self.features: list[Feature] = []
 
     def __enter__(self) -> Blocks:
@@ -79,6 +81,9 @@ class Blocks:
             self._keep(inputs)
 
     def _end(self, _: nn.Module, __: Any, output: Any) -> None:
+        if len(self.features) == 1 and self._unknown:  # tokens are embedded, and no layer had run
+            (first,), self._unknown = self.features, False
+            self.features = [replace(first, channels=self._channels.get(first.value.ndim, 1))]
         self._keep(output)
 
     def _keep(self, given: Any) -> None:
@@ -86,6 +91,8 @@ class Blocks:
         if found is None or found.ndim < 3 or found.grad_fn is None:  # images have none
             return
         value = found.detach().clone()  # what follows may work in place
+        if not self.features:
+            self._unknown = found.ndim not in self._channels
         self.features.append(Feature(value, get_gradient_edge(found), self._channels.get(found.ndim, 1)))
 
 
