@@ -119,8 +119,8 @@ def choices_alone(space: SearchSpace) -> bool:
     named = _groups(Task(space, archs[:1], np.zeros(1)), "auto", archs, archs)
     groups = [[term for term, _ in group] for group in named]
     features = _scaled(groups, [[_scaling(term.transform(archs)) for term in group] for group in groups], archs)
-    first, *others = (((x[:, None] - x) ** 2).sum(axis=2) for x in features)
-    return all(np.allclose(first, other, rtol=1e-6, atol=1e-9) for other in others)
+    distances = [((x[:, None] - x) ** 2).sum(axis=2) for x in features]
+    return all(np.allclose(distances[0], other, rtol=1e-6, atol=1e-9) for other in distances[1:])
 
 
 def _scaled(
