@@ -73,7 +73,7 @@ def run(
     )  # fmt: skip
     values = scores(archs, progress)
     columns = {name: values[:, j] for j, name in enumerate(scores.names) if np.isfinite(values[:, j]).any()}
-    for name in [name for name in scores.names if name not in columns]:
+    for name in (name for name in scores.names if name not in columns):
         why = next((found[name] for found in scores.reasons.values() if name in found), "it is not finite")
         warnings.warn(f"{name} is left out, as it has no value on any of the networks: {why}", DataWarning, 2)
     for name, parts in AGGREGATES.items():

@@ -22,7 +22,7 @@ LIVE = 40
 """The same where proxies are computed on the networks themselves (`ProxySource`), a tenth of a second each and more: a
 quantile is then right to about .08."""
 COMPARED = 100
-"""Architectures by whose distances groups are found to tell the same; see :func:`choices_alone`."""
+"""Architectures by whose distances groups are found to tell the same; see :func:`_same_distances`."""
 OWN_SHARE = 2.0 / 3.0
 """Share in the prior of what other tasks of the target's own space say; the other scores have the rest in equal parts.
 By leaving tasks of TransNAS-Bench-101 out (docs/accuracy.md)."""
@@ -80,7 +80,8 @@ class ScaledFeatures(Tabulated):
         self.groups = [[term for term, _ in group] for group in named]
         self.scaling = [[_scaling(term.transform(archs)) for term, archs in group] for group in named]
         self.choice_of: NDArray[np.int64] | None = None
-        if name == "auto" and task.context.proxies is None and choices_alone(task.space):
+        alone = name == "auto" and task.context.proxies is None
+        if alone and _same_distances(self._features(reference[:COMPARED])):
             columns = [len(columns_of(choice)[1]) for choice in task.space.choices]
             self.choice_of = np.repeat(np.arange(len(columns)), columns)  # of `ordinal`, which comes first
             self.groups, self.scaling = [self.groups[0][:1]], [self.scaling[0][:1]]
@@ -111,14 +112,19 @@ class ScaledFeatures(Tabulated):
 
 
 def choices_alone(space: SearchSpace) -> bool:
-    """Whether a space is a list of choices, and tells nothing of them: all groups measure the same distances."""
+    """Whether a space is a list of choices, and tells nothing of them."""
+    if space.statics(space.sample(1, 0)):
+        return False
     archs = some_archs(space)
     archs = archs[np.random.default_rng(0).permutation(len(archs))[:COMPARED]]
-    if space.statics(archs[:1]):
-        return False
     named = _groups(Task(space, archs[:1], np.zeros(1)), "auto", archs, archs)
     groups = [[term for term, _ in group] for group in named]
-    features = _scaled(groups, [[_scaling(term.transform(archs)) for term in group] for group in groups], archs)
+    scaling = [[_scaling(term.transform(archs)) for term in group] for group in groups]
+    return _same_distances(_scaled(groups, scaling, archs))
+
+
+def _same_distances(features: list[Features]) -> bool:
+    """Whether all groups measure the same distances between some architectures: one of them tells what all do."""
     distances = [((x[:, None] - x) ** 2).sum(axis=2) for x in features]
     return all(np.allclose(distances[0], other, rtol=1e-6, atol=1e-9) for other in distances[1:])
 
